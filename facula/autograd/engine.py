@@ -1,0 +1,235 @@
+"""Backward: hands gradients down the graph, the latest operation first; knows no operator.
+
+A vertex of the graph is a `Node` or a leaf tensor. Each waits until all its users have run.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from sys import getrefcount
+from typing import Any
+
+from facula.core.modes import GUARD, LOCAL
+from facula.core.tensor import Tensor
+
+from .node import Node, Output, edge_of
+
+__all__ = ["ARITHMETIC", "run"]
+
+
+class Arithmetic:
+    """What the engine does with gradients; `operators` fills it in."""
+
+    add: Callable[[Tensor, Tensor], Tensor]  # a new tensor
+    add_in_place: Callable[[Tensor, Tensor], Any]
+    copy: Callable[[Tensor, Tensor], Tensor]  # of a gradient, in the layout of a leaf
+    detach: Callable[[Tensor], Tensor]
+
+
+ARITHMETIC = Arithmetic()
+_ACCUMULATING = threading.Lock()
+
+
+def run(
+    roots: Sequence[Tensor],
+    grads: Sequence[Tensor | None],
+    *,
+    inputs: Sequence[Tensor] | None = None,
+    accumulate: bool = True,
+    keep: bool = False,
+    create: bool = False,
+) -> list[Tensor | None]:
+    """Differentiate `roots`, given the gradients that arrive at them.
+
+    Without `inputs` every leaf's `.grad` receives its gradient. With `inputs` only these do (`accumulate`), or their
+    gradients are returned. `keep` keeps the graph for another run; `create` records backward itself.
+    """
+    start = [edge_of(t) for t in roots]
+    users = _count_users(start)
+    targets = None if inputs is None else _targets(inputs)
+    needed = None if targets is None else _needed(start, targets)
+    captured: dict[tuple, Tensor] = {}
+    pending: dict[Any, list] = {}
+    ready: list[tuple[int, int, Node]] = []
+
+    def arrive(edge, grad: Tensor | None) -> None:
+        vertex, number = (edge.node, edge.number) if type(edge) is Output else (edge, 0)
+        slots = pending.get(vertex)
+        if slots is None:
+            slots = pending[vertex] = [None] * (len(vertex.outputs) if isinstance(vertex, Node) else 1)
+        if grad is not None:
+            slots[number] = grad if slots[number] is None else ARITHMETIC.add(slots[number], grad)
+        grad = None  # the leaf may keep the memory of a gradient that nobody else holds
+        users[vertex] -= 1
+        if users[vertex] == 0:
+            if isinstance(vertex, Node):
+                heappush(ready, (-vertex.sequence, id(vertex), vertex))
+            elif targets is None or (vertex, 0) in targets:
+                _leaf(vertex, pending.pop(vertex), captured if not accumulate else None, create)
+
+    grad_mode = LOCAL.grad
+    LOCAL.grad = create
+    GUARD.change(1)
+    try:
+        for i, edge in enumerate(start):
+            arrive(edge, grads[i])
+        while ready:
+            node = heappop(ready)[2]
+            if needed is not None and node not in needed:
+                continue
+            outs = pending.pop(node)
+            if node.pre_hooks:
+                _pre_hooks(node, outs)
+            if targets is not None:
+                _capture(node, outs, targets, captured, accumulate)
+            if all(g is None for g in outs):
+                results: Sequence[Tensor | None] = (None,) * len(node.edges)
+            else:
+                try:
+                    results = node.apply(*outs)
+                except Exception as error:
+                    _explain(error, node)
+                    raise
+            if node.post_hooks:
+                results = _post_hooks(node, results, outs)
+            del outs
+            if not keep:
+                node.release()
+            results = list(reversed(results))
+            for edge in node.edges:
+                if edge is None:
+                    results.pop()
+                else:
+                    arrive(edge, results.pop())  # popped, so that no name here holds it: see `_leaf`
+    finally:
+        LOCAL.grad = grad_mode
+        GUARD.change(-1)
+    return [captured.get(_key(t)) for t in inputs or ()]
+
+
+def _vertex(edge):
+    return edge.node if type(edge) is Output else edge
+
+
+def _key(tensor: Tensor) -> tuple:
+    edge = edge_of(tensor)
+    return (edge.node, edge.number) if type(edge) is Output else (edge, 0)
+
+
+def _count_users(start: Sequence) -> dict[Any, int]:
+    """For each vertex that the roots reach, how many gradients it will receive."""
+    users: dict[Any, int] = {}
+    stack = []
+    for edge in start:
+        vertex = _vertex(edge)
+        if vertex in users:
+            users[vertex] += 1
+        else:
+            users[vertex] = 1
+            stack.append(vertex)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Node):
+            for edge in node.edges:
+                if edge is not None:
+                    vertex = edge.node if type(edge) is Output else edge
+                    if vertex in users:
+                        users[vertex] += 1
+                    else:
+                        users[vertex] = 1
+                        stack.append(vertex)
+    return users
+
+
+def _targets(inputs: Sequence[Tensor]) -> dict[tuple, Tensor]:
+    return {_key(t): t for t in inputs}
+
+
+def _needed(start: Sequence, targets: dict[tuple, Tensor]) -> set:
+    """The vertices from which a target is reached (iterative: children are finished before parents)."""
+    goals = {vertex for vertex, _ in targets}
+    needed: set = set()
+    seen: set = set()
+    stack = [(_vertex(edge), False) for edge in start]
+    while stack:
+        vertex, done = stack.pop()
+        children = [_vertex(e) for e in vertex.edges if e is not None] if isinstance(vertex, Node) else []
+        if done:
+            if vertex in goals or any(child in needed for child in children):
+                needed.add(vertex)
+        elif vertex not in seen:
+            seen.add(vertex)
+            stack.append((vertex, True))
+            stack.extend((child, False) for child in children)
+    return needed
+
+
+def _leaf(leaf: Tensor, slots: list, captured: dict | None, create: bool) -> None:
+    """Hooks of a leaf, then its gradient goes to `captured` or into `.grad`."""
+    grad = slots.pop()
+    if grad is None:
+        return
+    extra = leaf.extra
+    if extra:
+        for hook in list(extra.get("hooks", {}).values()):
+            grad = _replaced(hook(grad), grad)
+        node = extra.get("accumulator")
+        node = node and node()
+        if node is not None and node.pre_hooks:
+            slots = [grad]
+            _pre_hooks(node, slots)
+            grad = slots.pop()
+    if captured is not None:
+        captured[leaf, 0] = grad
+        return
+    with _ACCUMULATING:
+        old = leaf._grad
+        if old is None:
+            # 2: the name `grad` and getrefcount's argument, so nobody else will see the memory change.
+            own = getrefcount(grad) == 2 and getrefcount(grad.storage) == 2 and grad.spec is leaf.spec and grad.edge is None
+            leaf._grad = grad if create or own else ARITHMETIC.copy(grad, leaf)
+            if own and not create:
+                grad.requires_grad_ = False
+        elif create:
+            leaf._grad = ARITHMETIC.add(old, grad)
+        else:
+            ARITHMETIC.add_in_place(old, grad)
+    if extra:
+        for hook in list(extra.get("after", {}).values()):
+            hook(leaf)
+        if node is not None and node.post_hooks:
+            _post_hooks(node, (), (grad,))
+
+
+def _replaced(new, old):
+    return old if new is None else new
+
+
+def _pre_hooks(node: Node, outs: list) -> None:
+    """Hooks on the node's outputs (tensor hooks have their number, node hooks None, retained gradients -1 - number)."""
+    for number, hook in list(node.pre_hooks.values()):
+        if number is None:
+            outs[:] = _replaced(hook(tuple(outs)), outs)
+        elif outs[number] is not None:
+            outs[number] = _replaced(hook(outs[number]), outs[number])
+
+
+def _post_hooks(node: Node, results, outs):
+    for hook in list(node.post_hooks.values()):
+        results = _replaced(hook(tuple(results), tuple(outs)), results)
+    return results
+
+
+def _capture(node: Node, outs: list, targets: dict, captured: dict, accumulate: bool) -> None:
+    for number, grad in enumerate(outs):
+        target = targets.get((node, number))
+        if target is not None and grad is not None:
+            if accumulate:
+                target._grad = grad if target._grad is None else ARITHMETIC.add(target._grad, grad)
+            else:
+                captured[node, number] = grad
+
+
+def _explain(error: Exception, node: Node) -> None:
+    where = node.where()
+    error.add_note(f"in backward of {node.name()}" + (f", recorded at {where}" if where else ""))

@@ -1,0 +1,258 @@
+"""The graph of backward: nodes, the edges between them, and the values they keep.
+
+A tensor's `edge` says where its gradient goes: None, a `Node` (it is that node's only output) or an `Output` (one of
+several). A node's `edges` lead to its inputs' nodes; for a leaf the edge is the leaf tensor itself.
+"""
+
+import sys
+import weakref
+from typing import Any, ClassVar
+
+from facula.core.modes import LOCAL
+from facula.core.tensor import Tensor
+from facula.errors import fail
+
+__all__ = ["AccumulateGrad", "Node", "Output", "edge_of", "grad_fn_of", "save", "unsave"]
+
+
+class Output:
+    """One of several outputs of a node."""
+
+    __slots__ = ("node", "number")
+
+    def __init__(self, node: "Node", number: int):
+        self.node = node
+        self.number = number
+
+
+class Node:
+    """One recorded operation, as PyTorch's `grad_fn`: turns gradients of its outputs into gradients of its inputs."""
+
+    __slots__ = ("__weakref__", "_metadata", "edges", "line", "outputs", "post_hooks", "pre_hooks", "saved", "sequence", "shown")
+
+    operator: ClassVar[Any] = None
+
+    edges: tuple  # for each tensor input: None, Node, Output, or a leaf Tensor
+    saved: Any  # values for the formula; None once freed
+    outputs: tuple  # spec of each output
+    sequence: int  # grows with time: the engine runs the latest node first
+    line: Any  # (code, instruction) of the user's line
+    pre_hooks: Any
+    post_hooks: Any
+
+    def apply(self, *grads):
+        """The gradients of the inputs, in the order of `edges`."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Forget the kept values."""
+        self.saved = None
+
+    def name(self) -> str:
+        return type(self).__name__
+
+    @property
+    def next_functions(self) -> tuple[tuple["Node | None", int], ...]:
+        """The nodes that the gradients of the inputs go to, each with the number of its output."""
+        return tuple(_function_of(edge) for edge in self.edges)
+
+    @property
+    def metadata(self) -> dict:
+        try:
+            return self._metadata
+        except AttributeError:
+            self._metadata = {}
+            return self._metadata
+
+    def register_hook(self, hook):
+        """Call `hook(grad_inputs, grad_outputs)` after the node; a tuple that it returns replaces the gradients of the inputs."""
+        return _register(self, "post_hooks", hook)
+
+    def register_prehook(self, hook):
+        """Call `hook(grad_outputs)` before the node; a tuple that it returns replaces them."""
+        return _register(self, "pre_hooks", (None, hook))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} object at {id(self):#x}>"
+
+    def where(self) -> str | None:
+        """`file:line, in function` of the forward call that made the node."""
+        if self.line is None:
+            return None
+        code, instruction = self.line
+        number = next((line for start, stop, line in code.co_lines() if start <= instruction < stop), None)
+        return f"{code.co_filename}:{number}, in {code.co_name}"
+
+
+class AccumulateGrad(Node):
+    """The node that adds into a leaf's `.grad`; made only when somebody asks to see it."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable: Tensor):
+        self.variable = variable
+        self.edges = ()
+        self.saved = ()
+        self.outputs = (variable.spec,)
+        self.sequence = sys.maxsize
+        self.line = None
+        self.pre_hooks = self.post_hooks = None
+
+
+class HookHandle:
+    """Removes a hook again; also a context manager."""
+
+    __slots__ = ("_hooks", "id")
+
+    count = 0
+
+    def __init__(self, hooks: dict):
+        self._hooks = hooks
+        self.id = HookHandle.count
+        HookHandle.count += 1
+
+    def remove(self) -> None:
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.remove()
+
+
+def _register(node: Node, slot: str, entry) -> HookHandle:
+    hooks = getattr(node, slot)
+    if hooks is None:
+        hooks = {}
+        setattr(node, slot, hooks)
+    handle = HookHandle(hooks)
+    hooks[handle.id] = entry
+    return handle
+
+
+def accumulator(leaf: Tensor) -> AccumulateGrad:
+    """The leaf's AccumulateGrad node: the same object while somebody holds it."""
+    found = leaf.extra.get("accumulator") if leaf.extra else None
+    node = found() if found is not None else None
+    if node is None:
+        node = AccumulateGrad(leaf)
+        if leaf.extra is None:
+            leaf.extra = {}
+        leaf.extra["accumulator"] = weakref.ref(node)
+    return node
+
+
+def _function_of(edge) -> tuple[Node | None, int]:
+    if edge is None:
+        return None, 0
+    if isinstance(edge, Tensor):
+        return accumulator(edge), 0
+    return (edge.node, edge.number) if type(edge) is Output else (edge, 0)
+
+
+def grad_fn_of(tensor: Tensor) -> Node | None:
+    """`tensor.grad_fn`."""
+    edge = tensor.edge if tensor.base is None else fresh_edge(tensor)
+    return edge.node if type(edge) is Output else edge
+
+
+def edge_of(tensor: Tensor):
+    """Where the gradient of this input goes: None, Node, Output, or the tensor itself (a leaf)."""
+    if tensor.base is not None:
+        fresh_edge(tensor)
+    edge = tensor.edge
+    if edge is not None:
+        return edge
+    return tensor if tensor.requires_grad_ else None
+
+
+def fresh_edge(view: Tensor):
+    """The edge of a view; made anew when its base was written in place since."""
+    base = view.base
+    if base is not None and view.seen != view.storage.version and (base.edge is not None):
+        REGENERATE[0](view)
+    return view.edge
+
+
+REGENERATE: list = [None]  # set by operators/view.py: gives a stale view its new node
+
+
+class Kept:
+    """A value kept for backward with the version that it had; checks it when it is taken out again."""
+
+    __slots__ = ("packed", "tensor", "version")
+
+
+def save(tensor: Tensor | None, is_output: bool):
+    """Keep `tensor` for backward.
+
+    An output is kept as a record without history (its own node would keep it alive for ever).
+    """
+    if tensor is None:
+        return None
+    kept = Kept()
+    if is_output:
+        tensor = alias(tensor)
+    kept.version = tensor.storage.version
+    hooks = LOCAL.saved_hooks
+    if hooks:
+        pack, unpack = hooks[-1]
+        kept.packed = (unpack, pack(tensor))
+        kept.tensor = None
+    else:
+        kept.tensor = tensor
+        kept.packed = None
+    return kept
+
+
+def alias(tensor: Tensor) -> Tensor:
+    """Another record for the same elements, without history."""
+    out = object.__new__(Tensor)
+    out.spec, out.storage, out.ptr = tensor.spec, tensor.storage, tensor.ptr
+    out.requires_grad_, out.edge, out.base, out.seen, out.extra, out._grad = False, None, None, 0, None, None
+    return out
+
+
+def unsave(kept, node: Node, is_output: bool):
+    """The kept value; RuntimeError when it was written in place since."""
+    if kept is None:
+        return None
+    if kept.packed is not None:
+        unpack, packed = kept.packed
+        return unpack(packed)
+    tensor = kept.tensor
+    if tensor.storage.version != kept.version:
+        where = node.where()
+        fail(
+            RuntimeError,
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"[{type_name(tensor)} {list(tensor.spec.shape)}]"
+            + (f", which is output 0 of {node.name()}," if is_output else _made_by(tensor))
+            + f" is at version {tensor.storage.version}; expected version {kept.version} instead. Hint: "
+            + ("enable anomaly detection to find the operation that failed to compute its gradient, with "
+               "torch.autograd.set_detect_anomaly(True)."),
+            got=f"the value was kept by {node.name()}" + (f", recorded at {where}" if where else ""),
+            mend="use the out-of-place form (x = x + 1 for x += 1), or clone() the value before changing it",
+        )  # fmt: skip
+    if is_output:
+        tensor = alias(tensor)
+        tensor.requires_grad_ = True
+        tensor.edge = node
+    return tensor
+
+
+def _made_by(tensor: Tensor) -> str:
+    maker = grad_fn_of(tensor)
+    return f", which is output {tensor.edge.number if type(tensor.edge) is Output else 0} of {maker.name()}," if maker else ""
+
+
+def type_name(tensor: Tensor) -> str:
+    """PyTorch's old name of a tensor's type, as its messages use it."""
+    names = {
+        "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
+        "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double",
+        "complex64": "ComplexFloat", "complex128": "ComplexDouble",
+    }  # fmt: skip
+    place = "cuda." if tensor.spec.device.type == "cuda" else ""
+    return f"torch.{place}{names[tensor.spec.dtype.name]}Tensor"

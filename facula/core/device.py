@@ -1,0 +1,52 @@
+"""Where a tensor's memory is: `torch.device`; knows no machine, only names."""
+
+from facula.errors import fail
+
+__all__ = ["device", "CPU"]
+
+TYPES = ("cpu", "cuda", "meta")
+_KNOWN: dict[tuple[str, int | None], "device"] = {}
+
+
+class device:
+    """A kind of machine and its number, as `torch.device`; equal devices are one object."""
+
+    __slots__ = ("index", "type")
+    type: str
+    index: int | None
+
+    def __new__(cls, type, index: int | None = None):
+        if isinstance(type, device):
+            return type
+        if isinstance(type, int):
+            type, index = "cuda", type
+        name, _, number = type.partition(":")
+        if name not in TYPES or (number and not number.isdigit()):
+            fail(
+                RuntimeError,
+                f"Expected one of {', '.join(TYPES)} device type at start of device string: {type}",
+                got=repr(type),
+            )
+        if number:
+            if index is not None:
+                fail(RuntimeError, f"type (string) must not include an index because index was passed explicitly: {type}")
+            index = int(number)
+        key = (name, index)
+        found = _KNOWN.get(key)
+        if found is None:
+            found = object.__new__(cls)
+            found.type, found.index = key
+            _KNOWN[key] = found
+        return found
+
+    def __repr__(self) -> str:
+        return f"device(type='{self.type}'" + (f", index={self.index})" if self.index is not None else ")")
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __reduce__(self):
+        return (device, (self.type, self.index))
+
+
+CPU = device("cpu")

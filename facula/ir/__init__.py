@@ -1,0 +1,1 @@
+"""The language of kernels: scalar expressions, kernels over rows of elements, derivatives, a printer."""

@@ -1,0 +1,169 @@
+"""The one door to machine code: a kernel and the layouts of its operands in, something to call out.
+
+Chooses the iteration space (drops, orders and merges dimensions), asks the device's target for code for
+(kernel, access) and binds sizes and strides. The result, a `Plan`, is kept by the operator that asked.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from facula.config import settings
+from facula.core.device import CPU, device
+from facula.core.spec import Spec, dense
+from facula.core.storage import Storage
+from facula.core.tensor import Tensor
+from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, Access, Kernel, Result
+
+__all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "new_storage", "run"]
+
+ORDERED = ("index", "extent", "row_index", "scan")  # nodes whose meaning depends on the order of dims
+
+
+def _target(where: device):
+    if where.type == "cpu":
+        if settings.target == "reference":
+            from facula.targets import reference
+
+            return reference
+        from facula.targets import cpu
+
+        return cpu
+    from facula.targets import unavailable
+
+    unavailable(where)
+
+
+class Bound:
+    """Machine code with its sizes and strides: call `function(*addresses, *params, *tail)`. None `function`: nothing to do."""
+
+    __slots__ = ("function", "tail")
+
+    def __init__(self, function: Callable | None, tail: tuple[int, ...]):
+        self.function = function
+        self.tail = tail
+
+
+_COMPILED: dict[tuple[Kernel, Access, str], Callable] = {}
+
+
+def compiled(kernel: Kernel, access: Access, where: device) -> Callable:
+    """The machine code for a kernel; compiled, or read from the disk cache, on first use."""
+    key = (kernel, access, where.type)
+    found = _COMPILED.get(key)
+    if found is None:
+        found = _COMPILED[key] = _target(where).compile(kernel, access)
+    return found
+
+
+def _merge(sizes: list[int], strides: list[list[int]]) -> tuple[list[int], list[list[int]]]:
+    """Drop dims of size 1 and join dims that all operands walk through as one; strides[operand][dim]."""
+    kept = [d for d, n in enumerate(sizes) if n != 1]
+    out_sizes: list[int] = []
+    out_strides: list[list[int]] = [[] for _ in strides]
+    for d in kept:
+        if out_sizes and all(o[-1] == s[d] * sizes[d] for o, s in zip(out_strides, strides)):
+            out_sizes[-1] *= sizes[d]
+            for o, s in zip(out_strides, strides):
+                o[-1] = s[d]
+        else:
+            out_sizes.append(sizes[d])
+            for o, s in zip(out_strides, strides):
+                o.append(s[d])
+    return out_sizes, out_strides
+
+
+def _order(sizes: list[int], strides: list[list[int]], lead: Sequence[int]) -> tuple[list[int], list[list[int]]]:
+    """Dims sorted so that the operands in `lead` move in ever smaller steps."""
+    dims = sorted(range(len(sizes)), key=lambda d: tuple(-abs(strides[i][d]) for i in lead))
+    return [sizes[d] for d in dims], [[s[d] for d in dims] for s in strides]
+
+
+def _step(stride: int) -> str:
+    return CONTIGUOUS if stride == 1 else BROADCAST if stride == 0 else STRIDED
+
+
+def bind(
+    kernel: Kernel,
+    outer: Sequence[int],
+    row: Sequence[int] | None,
+    strides: Sequence[Sequence[int]],
+    where: device = CPU,
+) -> Bound:
+    """Machine code for `kernel` over the given sizes.
+
+    `strides[i]` are the strides in elements of `kernel.operands[i]` for each dim, outer then row (per_row results:
+    the outer dims alone). `row` is None for a map.
+    """
+    outer = list(outer)
+    if 0 in outer or (row is not None and 0 in row and not any(r.per_row for r in kernel.results)):
+        return Bound(None, ())
+    cut = len(outer)
+    results = len(kernel.results)
+    outer_strides = [list(s[:cut]) for s in strides]
+    row_strides = [list(s[cut:]) or [0] * len(row or ()) for s in strides]
+    if not kernel.uses(*ORDERED[:2]):
+        ordered_writes = any(r.offset is not None for r in kernel.results) and not kernel.disjoint
+        if not ordered_writes and not kernel.checks:
+            # Order by the first result, then the inputs; a reduction's outer dims likewise.
+            outer, outer_strides = _order(outer, outer_strides, range(len(strides)))
+        outer, outer_strides = _merge(outer, outer_strides)
+        if row is not None:
+            row = list(row)
+            if not kernel.uses(*ORDERED[2:]) and not _extremes(kernel) and not ordered_writes:
+                row, row_strides = _order(row, row_strides, range(results, len(strides)))
+            row, row_strides = _merge(row, row_strides)
+    if not outer:
+        outer, outer_strides = [1], [[0] for _ in strides]
+    if row is not None and not row:
+        row, row_strides = [1], [[0] for _ in strides]
+    inner = []
+    for operand, o, r in zip(kernel.operands, outer_strides, row_strides):
+        # A dim of size 1 steps nowhere: call it contiguous, so that all such layouts share code.
+        step = CONTIGUOUS if outer[-1] == 1 and row is None else _step(o[-1])
+        if row is not None:
+            per_row = isinstance(operand, Result) and operand.per_row
+            step += BROADCAST if per_row else _step(r[-1])
+        inner.append(step)
+    access = Access(len(outer), len(row or ()), tuple(inner))
+    tail = [*outer, *(row or ())]
+    for operand, letters, o, r in zip(kernel.operands, inner, outer_strides, row_strides):
+        own = o if (isinstance(operand, Result) and operand.per_row) else [*o, *(r if row is not None else ())]
+        dims = len(outer) + len(row or ())
+        for d, stride in enumerate(own):
+            known = (d == len(outer) - 1 and letters[0] != STRIDED) or (row and d == dims - 1 and letters[1] != STRIDED)
+            if not known:
+                tail.append(stride)
+    return Bound(compiled(kernel, access, where), tuple(tail))
+
+
+def _extremes(kernel: Kernel) -> bool:
+    from facula.ir.expr import walk
+
+    return any(n.op == "reduce" and n.value in ("argmax", "argmin") for n in walk(*kernel.roots()))
+
+
+def run(bound: Bound, pointers: Sequence[int], params: Sequence[Any] = ()) -> int | None:
+    """Run machine code; the first failing value of its checks, or None."""
+    if bound.function is None:
+        return None
+    return bound.function(*pointers, *params, *bound.tail)
+
+
+def new_storage(nbytes: int, where: device = CPU) -> Storage:
+    """Uninitialised memory from the device's pool."""
+    return _target(where).new_storage(nbytes)
+
+
+def empty_dense(shape, dtype, where: device = CPU) -> Tensor:
+    """An uninitialised row-major tensor."""
+    return empty(dense(dtype, shape, where))
+
+
+def allocator(where: device) -> Callable[[Spec], Tensor]:
+    """The device's function that makes an uninitialised tensor of a spec: what operators call on their hot path."""
+    return _target(where).empty
+
+
+def empty(spec: Spec) -> Tensor:
+    """An uninitialised tensor of a dense spec."""
+    return _target(spec.device).empty(spec)

@@ -1,0 +1,1051 @@
+"""How operators are declared and applied: traced bodies that become one kernel, functions with gradients, views.
+
+`traced` takes a Python function on symbols and makes it an operator: checks, promotion, broadcasting, one kernel, its
+gradient (given for some inputs on symbols too, derived for the others), in-place and out= forms.
+`function` takes a Python function on tensors, with a gradient formula for each input. `view` takes a function from a
+spec to another spec of the same memory. No operator says anything of devices, and none of them saves anything by hand:
+the parameter names of a gradient (grad, out, the inputs' names) say what is kept.
+"""
+
+import inspect
+import itertools
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from facula import launch
+from facula.autograd.node import Node, Output, alias, edge_of
+from facula.core import dtype as dt
+from facula.core.device import CPU
+from facula.core.dtype import dtype
+from facula.core.modes import GUARD, LOCAL
+from facula.core.shape import Size, broadcast, contiguous_strides
+from facula.core.spec import Spec, dense, spec
+from facula.core.tensor import Tensor
+from facula.errors import fail
+from facula.ir import expr as ir
+from facula.ir.derivative import _is_row_level, adjoints
+from facula.ir.expr import Expr
+from facula.ir.kernel import Input, Kernel, Param, Result
+
+from .promotion import DEFAULT, number_dtype, opmath, result_type
+
+__all__ = ["OPERATORS", "Operator", "function", "record", "traced", "view"]
+
+OPERATORS: dict[str, "Operator"] = {}  # every declared operator by name: documentation, tests and tools read it
+_SEQUENCE = itertools.count().__next__
+_NO_EDGE = None
+
+
+class Operator:
+    """What all declared operators share: a name, a documented signature, gradients by input."""
+
+    def __init__(self, body: Callable, name: str | None = None):
+        self.name = name or body.__name__
+        self.body = body
+        self.signature = inspect.signature(body)
+        self.names = tuple(self.signature.parameters)
+        self.gradients: dict[str, Callable] = {}
+        self.joint: list[tuple[tuple[str, ...], Callable]] = []  # formulas for several inputs at once
+        self.node_class = _node_class(self)
+        if name is None or not name.startswith("_derived"):
+            OPERATORS[self.name] = self
+
+    def gradient(self, *names: str):
+        """Declare the formula for the gradient of one input, or of several (then it returns a tuple)."""
+
+        def decorate(formula: Callable) -> Callable:
+            for n in names:
+                if n not in self.names:
+                    raise TypeError(f"{self.name} has no input {n!r} for a gradient")
+            if len(names) == 1:
+                self.gradients[names[0]] = formula
+            else:
+                self.joint.append((names, formula))
+            return formula
+
+        return decorate
+
+    def export(self, entry: Callable) -> Callable:
+        """The public function: `entry` with this operator's name, documentation and declaration."""
+        entry.__name__ = entry.__qualname__ = self.name
+        entry.__doc__ = self.body.__doc__
+        entry.__module__ = self.body.__module__
+        entry.__signature__ = self.signature
+        entry.operator = self
+        entry.gradient = self.gradient
+        return entry
+
+
+def _node_class(operator: Operator) -> type[Node]:
+    title = "".join(part.capitalize() for part in operator.name.strip("_").split("_"))
+    kind = {Traced: TracedNode, Function: FunctionNode, View: FunctionNode}[type(operator)]
+    return type(title + "Backward0", (kind,), {"__slots__": (), "operator": operator, "__module__": "torch.autograd"})
+
+
+def _user_line() -> tuple[Any, int] | None:
+    """Code and instruction of the innermost frame outside this package."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        if not frame.f_globals.get("__name__", "").startswith("facula."):
+            return frame.f_code, frame.f_lasti
+        frame = frame.f_back
+    return None
+
+
+def record(node_class: type[Node], edges: tuple, outs: Sequence[Tensor]) -> Node:
+    """A new node with these edges whose outputs are `outs`; the caller sets `saved` and its own slots."""
+    node = object.__new__(node_class)
+    node.edges = edges
+    node.sequence = _SEQUENCE()
+    node.line = _user_line()
+    node.pre_hooks = node.post_hooks = None
+    node.saved = ()
+    if len(outs) == 1:
+        out = outs[0]
+        node.outputs = (out.spec,)
+        out.edge = node
+        out.requires_grad_ = True
+    else:
+        node.outputs = tuple(o.spec for o in outs)
+        for number, out in enumerate(outs):
+            if out.spec.dtype.kind in "fc":
+                out.edge = Output(node, number)
+                out.requires_grad_ = True
+    return node
+
+
+class Packed:
+    """A kept value that a saved-tensor hook has replaced."""
+
+    __slots__ = ("unpack", "value")
+
+
+def keep(tensors: Sequence[Tensor]) -> tuple[tuple, tuple]:
+    """Values to be kept for backward and their versions (outputs must be passed as aliases)."""
+    if GUARD.active and LOCAL.saved_hooks:
+        pack, unpack = LOCAL.saved_hooks[-1]
+        held = []
+        for t in tensors:
+            p = Packed()
+            p.unpack, p.value = unpack, pack(t)
+            held.append(p)
+        return tuple(held), tuple(t.storage.version for t in tensors)
+    return tuple(tensors), tuple([t.storage.version for t in tensors])
+
+
+def unkeep(node: Node, held, version: int, is_output: bool, number: int = 0) -> Tensor:
+    """The kept value; RuntimeError when it was written in place since."""
+    if type(held) is Packed:
+        value = held.unpack(held.value)
+    else:
+        if held.storage.version != version:
+            _changed(node, held, version, is_output)
+        value = held
+    if is_output and LOCAL.grad:
+        value = alias(value)
+        value.requires_grad_ = True
+        value.edge = node if len(node.outputs) == 1 else Output(node, number)
+    return value
+
+
+def _changed(node: Node, tensor: Tensor, version: int, is_output: bool):
+    from facula.autograd.node import grad_fn_of, type_name
+
+    maker = node if is_output else grad_fn_of(tensor)
+    number = tensor.edge.number if type(tensor.edge) is Output else 0
+    made = f", which is output {number} of {maker.name()}," if maker is not None else ""
+    where = node.where()
+    fail(
+        RuntimeError,
+        "one of the variables needed for gradient computation has been modified by an inplace operation: "
+        f"[{type_name(tensor)} {list(tensor.spec.shape)}]{made} is at version {tensor.storage.version}; expected version "
+        f"{version} instead. Hint: enable anomaly detection to find the operation that failed to compute its gradient, "
+        "with torch.autograd.set_detect_anomaly(True).",
+        got=f"the value was kept by {node.name()}" + (f", recorded at {where}" if where else ""),
+        mend="use the out-of-place form (x = x + 1 for x += 1), or clone() the value before changing it",
+    )
+
+
+def freed(node: Node):
+    where = node.where()
+    fail(
+        RuntimeError,
+        "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
+        "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
+        "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
+        "saved tensors after calling backward.",
+        got=f"{node.name()}" + (f", recorded at {where}" if where else ""),
+    )
+
+
+# --- traced operators ---------------------------------------------------------------------------------------------
+
+
+class Plan:
+    """All that a traced operator knows about operands of given specs: result specs, machine code, backward."""
+
+    __slots__ = (
+        "back", "common", "compute", "empty", "function", "key", "kernel_names", "numbers", "out", "outs", "shape", "specs",
+        "static", "tail", "targets",
+    )  # fmt: skip
+
+
+class Back:
+    """How to differentiate a plan for one choice of inputs that need it."""
+
+    __slots__ = ("entry", "grads", "numbers", "saves", "shape_arg", "slots")
+
+
+class TracedNode(Node):
+    """A recorded traced operator."""
+
+    __slots__ = ("back", "numbers", "plan", "versions")
+
+    def apply(self, *grads):
+        back = self.back
+        saved = self.saved
+        if saved is None:
+            freed(self)
+        operands: list = [_materialised(grads[i], self.outputs[i]) for i in back.grads]
+        for held, version, (is_output, number) in zip(saved, self.versions, back.saves):
+            operands.append(unkeep(self, held, version, is_output, number))
+        operands.extend([self.numbers[i] for i in back.numbers])
+        results = back.entry(*operands, **back.shape_arg) if back.entry is not None else ()
+        if type(results) is Tensor:
+            results = (results,)
+        out: list = [None] * len(self.edges)
+        for result, (slot, target) in zip(results, back.slots):
+            out[slot] = result if target is None or result.spec is target else SUM_TO[0](result, target)
+        return out
+
+    def release(self) -> None:
+        if self.saved:
+            self.saved = None
+
+
+def _materialised(grad: Tensor | None, spec: Spec) -> Tensor:
+    return ZEROS[0](spec) if grad is None else grad
+
+
+SUM_TO: list[Callable] = []  # operators/reduction.py: sums a gradient over broadcast dims and casts it to a spec
+ZEROS: list[Callable] = []  # operators/creation.py: zeros of a spec
+
+
+class Traced(Operator):
+    """An operator whose body, run on symbols, is its kernel."""
+
+    def __init__(
+        self,
+        body: Callable,
+        name: str | None = None,
+        *,
+        promote: str = "same",
+        rows: bool = False,
+        per_row: Sequence[str] = (),
+        keep: Sequence[str] = (),
+        static: Sequence[str] = (),
+        compute: dtype | None = None,
+        results: Sequence[dtype] | None = None,
+        names: Sequence[str] | None = None,
+        kinds: str = "buifc",
+        differentiable: bool = True,
+        depth: int = 0,
+    ):
+        super().__init__(body, name)
+        self.depth = depth  # 0: declared; 1: a derived gradient; 2: the gradient of that
+        parameters = self.signature.parameters.values()
+        self.operands = tuple(names or (p.name for p in parameters if p.kind is not p.KEYWORD_ONLY))
+        self.scalars = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        if names:
+            self.names = (*names, *self.scalars)
+        self.promote = promote  # same; float: integers become the default float; sum: integers become int64
+        self.rows = rows
+        self.per_row = frozenset(per_row)
+        self.keep = frozenset(keep)  # operands that take no part in promotion
+        self.static = frozenset(static)
+        self.compute = compute
+        self.results = results
+        self.kinds = kinds
+        self.differentiable = differentiable
+        self.plans: dict[Any, Plan] = {}
+        self.derived: dict[Any, Traced] = {}
+
+    # What a body computes, for given dtypes
+
+    def _dtypes(self, kinds: Sequence[Spec | type]) -> tuple[dtype, dtype]:
+        """The common dtype of the operands and the one that arithmetic is done in."""
+        if self.compute is not None:
+            return self.compute, self.compute
+        common = result_type(k for n, k in zip(self.operands, kinds) if n not in self.keep and k is not type(None))
+        if self.promote == "float" and common.kind in "bui":
+            common = DEFAULT.float
+        elif self.promote == "sum" and common.kind in "bui":
+            common = dt.int64
+        if common.kind not in self.kinds:
+            fail(RuntimeError if common.kind != "b" else NotImplementedError, f'"{self.name}" not implemented for \'{_scalar_name(common)}\'')
+        return common, opmath(common)
+
+    def symbols(self, kinds: Sequence[Spec | type], compute: dtype) -> dict[str, Expr | None]:
+        """A symbol for each operand: a load, or a parameter for a Python number."""
+        found: dict[str, Expr | None] = {}
+        for name, kind in zip(self.operands, kinds):
+            if kind is type(None):
+                found[name] = None
+            elif isinstance(kind, Spec):
+                value = ir.load(name, kind.dtype)
+                found[name] = value if name in self.keep else ir.cast(value, opmath(kind.dtype) if self.compute else compute)
+                if self.compute and name not in self.keep and found[name].dtype.kind != "b":
+                    found[name] = ir.cast(found[name], _join(found[name].dtype, compute))
+            else:
+                found[name] = _number_symbol(name, number_dtype(kind) if name in self.keep else compute)
+        return found
+
+    def trace(self, symbols: dict[str, Expr | None], scalars: dict[str, Any]) -> tuple[Expr, ...]:
+        """The body's results."""
+        values = self.body(*[symbols[n] for n in self.operands], **scalars)
+        return values if isinstance(values, tuple) else (values,)
+
+    def scalar_symbols(self, given: dict[str, Any], compute: dtype) -> dict[str, Any]:
+        """Each keyword: itself when it is static or its default, else a parameter of the kernel."""
+        out = {}
+        for name, default in self.scalars.items():
+            value = given.get(name, default)
+            free = type(value) in (int, float, complex) and name not in self.static and name in given
+            out[name] = _number_symbol(name, _scalar_compute(compute, value)) if free else value
+        return out
+
+    # Plans
+
+    def plan(self, kinds: Sequence[Spec | type], *, scalars: dict[str, Any], dims=None, keepdim=False, shape=None, out=None) -> Plan:
+        """Build the plan for operands of these specs (or Python number types)."""
+        common, compute = self._dtypes(kinds)
+        symbols = self.symbols(kinds, compute)
+        free = self.scalar_symbols(scalars, compute)
+        values = self.trace(symbols, free)
+        tensors = [(n, k) for n, k in zip(self.operands, kinds) if isinstance(k, Spec)]
+        where = next((k.device for _, k in tensors), CPU)
+        for n, k in tensors:
+            if k.device is not where and k.shape:
+                fail(
+                    RuntimeError,
+                    f"Expected all tensors to be on the same device, but found at least two devices, {where} and {k.device}!",
+                    mend=f"move them to one device first, e.g. {n}.to('{where}')",
+                )
+        if shape is None:
+            if dims is None:
+                shape = _broadcast(self.name, [k.shape for _, k in tensors])
+            else:
+                shape = broadcast(*[k.shape for n, k in tensors if n not in self.per_row])
+        row_dims = () if dims is None else dims
+        outer_dims = [d for d in range(len(shape)) if d not in row_dims]
+        level = _is_row_level(ir.walk(*values), self.per_row) if self.rows else {}
+        plan = Plan()
+        plan.static = scalars
+        plan.common, plan.compute, plan.shape, plan.back = common, compute, shape, {}
+        plan.specs = tuple(kinds)
+        results, out_specs, out_strides = [], [], []
+        own_strides = None if self.rows else _result_strides(shape, [k for _, k in tensors])
+        for i, value in enumerate(values):
+            row = self.rows and level[value]
+            memory = self.results[i] if self.results else (common if value.dtype is compute else value.dtype)
+            name = "out" if len(values) == 1 else f"out{i}"
+            if row:
+                size = tuple(1 if d in row_dims else n for d, n in enumerate(shape))
+                full = contiguous_strides(size)
+                out_strides.append([full[d] for d in outer_dims])
+                shown = size if keepdim else tuple(shape[d] for d in outer_dims)
+                out_specs.append(dense(memory, shown, where))
+            else:
+                s = spec(memory, where, shape, own_strides or contiguous_strides(shape))
+                out_specs.append(s)
+                out_strides.append([s.strides[d] for d in (*outer_dims, *row_dims)])
+            results.append(Result(name, memory, value, per_row=row))
+        if out is not None:
+            for i, o in enumerate(out):
+                results[i] = Result(results[i].name, o.dtype, _to_memory(values[i], o.dtype), per_row=results[i].per_row)
+                strides = o.strides
+                if results[i].per_row:
+                    strides = strides if not keepdim else tuple(strides[d] for d in outer_dims)
+                    out_strides[i] = list(strides)
+                else:
+                    out_strides[i] = [strides[d] for d in (*outer_dims, *row_dims)]
+            out_specs = list(out)
+        used = {n.value[0] for n in ir.walk(*values) if n.op == "load"}
+        inputs = [(n, k) for n, k in tensors if n in used]
+        parameters = [n for n in ir.walk(*values) if n.op == "param"]
+        kernel = Kernel(
+            self.name, tuple(Input(n, k.dtype) for n, k in inputs), tuple(results), tuple(Param(p.value, p.dtype) for p in parameters)
+        )
+        in_strides = []
+        for n, k in inputs:
+            strides = _broadcast_strides(k, shape, row_dims if n in self.per_row else None)
+            in_strides.append([strides[d] for d in (*outer_dims, *row_dims)])
+        bound = launch.bind(
+            kernel, [shape[d] for d in outer_dims], [shape[d] for d in row_dims] if self.rows else None, out_strides + in_strides, where
+        )
+        plan.function, plan.tail = bound.function, bound.tail
+        plan.kernel_names = tuple(n for n, _ in inputs)
+        plan.numbers = tuple(_split_part(p.value) for p in parameters)
+        plan.outs = tuple(out_specs)
+        plan.out = plan.outs[0]
+        plan.empty = launch.allocator(where)
+        plan.key = (dims, keepdim)
+        return plan
+
+    def back(self, plan: Plan, mask: tuple[bool, ...]) -> Back:
+        """The operator that computes the gradients of the operands in `mask`, and what it wants to be kept."""
+        found = plan.back.get(mask)
+        if found is None:
+            found = plan.back[mask] = self._make_back(plan, mask)
+        return found
+
+    def _make_back(self, plan: Plan, mask: tuple[bool, ...]) -> Back:
+        needs = [n for n, m in zip(self.operands, mask) if m]
+        symbols = self.symbols(plan.specs, plan.compute)
+        free = self.scalar_symbols(plan.static, plan.compute)
+        values = self.trace(symbols, free)
+        single = len(values) == 1
+        level = _is_row_level(ir.walk(*values), self.per_row) if self.rows else {}
+        grads, outs, row_names = [], [], set(self.per_row)
+        # A derived operator has operands called grad and out already: its own get a longer name.
+        prefix = "_" * self.depth
+        g_names = [f"{prefix}grad" if single else f"{prefix}grad{i}" for i in range(len(values))]
+        o_names = [f"{prefix}out" if single else f"{prefix}out{i}" for i in range(len(values))]
+        for i, (value, memory) in enumerate(zip(values, plan.outs)):
+            g, o = g_names[i], o_names[i]
+            grads.append(_as(ir.load(g, memory.dtype), value.dtype) if value.dtype.kind in "fc" else None)
+            outs.append(_as(ir.load(o, memory.dtype), value.dtype))
+            if self.rows and level[value]:
+                row_names |= {g, o}
+        gradients: dict[str, Expr | None] = {}
+        given = {**symbols, **free, "grad": grads[0], "out": outs[0]}
+        given.update(zip(g_names, grads))
+        given.update(zip(o_names, outs))
+        for n in needs:
+            if n in self.gradients:
+                gradients[n] = _call(self.gradients[n], given)
+        for names, formula in self.joint:
+            if any(n in needs and n not in gradients for n in names):
+                gradients.update({n: g for n, g in zip(names, _call(formula, given)) if n in needs})
+        rest = [n for n in needs if n not in gradients]
+        if rest:
+            pairs = [(v, g) for v, g in zip(values, grads) if g is not None]
+            derived = adjoints(pairs, [symbols[n] for n in rest], frozenset(row_names))
+            # A result that the formulas mention is read, not computed again.
+            known = {v: o for v, o in zip(values, outs) if v.op not in ("load", "const", "param", "cast")}
+            for n in rest:
+                g = derived[symbols[n]]
+                gradients[n] = None if g is None else ir.substitute((g,), known.get)[0]
+        back = Back()
+        wanted = [n for n in needs if gradients[n] is not None]
+        roots = [_as(gradients[n], plan.compute if symbols[n].dtype.kind != "c" else symbols[n].dtype) for n in wanted]
+        used = {e.value[0] for e in ir.walk(*roots) if e.op == "load"}
+        numbers = sorted({_split_part(e.value)[0] for e in ir.walk(*roots) if e.op == "param"})
+        grad_names = [n for n in g_names if n in used]
+        out_names = [n for n in o_names if n in used]
+        in_names = [n for n in self.operands if n in used]
+        back.grads = tuple(g_names.index(n) for n in grad_names)
+        back.saves = tuple([(False, self.operands.index(n)) for n in in_names] + [(True, o_names.index(n)) for n in out_names])
+        order = [*self.operands, *self.scalars]
+        back.numbers = tuple(order.index(n) for n in numbers)
+        names = (*grad_names, *in_names, *out_names, *numbers)
+        specs = [plan.specs[self.operands.index(n)] for n in wanted]
+        targets, memory = [], []
+        for s, root in zip(specs, roots):
+            same = tuple(s.shape) == tuple(plan.shape) or (self.rows and wanted[specs.index(s)] in self.per_row)
+            targets.append(None if same else s)
+            memory.append(s.dtype if same else plan.common if root.dtype is plan.compute else root.dtype)
+        back.slots = tuple((self.operands.index(n), t) for n, t in zip(wanted, targets))
+        dims, keepdim = plan.key
+        back.shape_arg = {"dims": dims, "keepdim": keepdim, "shape": plan.shape} if self.rows else {}
+        key = (tuple(roots), names, tuple(memory), mask)
+        operator = self.derived.get(key)
+        if operator is None:
+            operator = self.derived[key] = Traced(
+                _Replay(tuple(roots), names), f"_derived_{self.name.strip('_')}_backward", names=names, compute=plan.compute,
+                results=tuple(memory), rows=self.rows, per_row=row_names & set(names), keep=names,
+                depth=self.depth + 1,
+            )  # fmt: skip
+        back.entry = (operator.call if not self.rows else operator.call_rows) if wanted else None
+        return back
+
+    # Application
+
+    def call(self, *operands, **kwargs):
+        """Apply to operands in the order of `self.operands`; keywords are scalars, `out`, or operands by name."""
+        out = kwargs.pop("out", None) if kwargs else None
+        if len(operands) > len(self.operands):
+            fail(TypeError, f"{self.name}() takes {len(self.operands)} positional arguments but {len(operands)} were given")
+        if kwargs or len(operands) < len(self.operands):
+            operands, scalars = self._bind(operands, kwargs)
+        else:
+            scalars = {}
+        if GUARD.active and LOCAL.special:
+            return INTERCEPT[0](self, operands, scalars, out)
+        kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
+        key = (kinds, tuple(sorted(scalars.items())) if scalars else None)
+        if out is not None:
+            return self._into(out, operands, kinds, scalars)
+        try:
+            plan = self.plans[key]
+        except KeyError:
+            operands, kinds = self._checked(operands, kinds)
+            plan = self.remember(key, self.plan(kinds, scalars=scalars))
+        return self._run(plan, operands, scalars)
+
+    def call_rows(self, *operands, dims: tuple[int, ...], keepdim: bool = False, shape=None, out=None, **scalars):
+        """Apply over the row dims `dims` (normalised, sorted)."""
+        if GUARD.active and LOCAL.special:
+            return INTERCEPT[0](self, operands, {**scalars, "dims": dims, "keepdim": keepdim, "shape": shape}, out)
+        kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
+        key = (kinds, dims, keepdim, shape, tuple(sorted(scalars.items())) if scalars else None)
+        if out is not None:
+            return self._into(out, operands, kinds, scalars, dims=dims, keepdim=keepdim, shape=shape)
+        plan = self.plans.get(key)
+        if plan is None:
+            operands, kinds = self._checked(operands, kinds)
+            plan = self.remember(key, self.plan(kinds, scalars=scalars, dims=dims, keepdim=keepdim, shape=shape))
+        return self._run(plan, operands, scalars)
+
+    def remember(self, key, plan: Plan) -> Plan:
+        if len(self.plans) > 4096:  # ever-changing shapes
+            self.plans.clear()
+        self.plans[key] = plan
+        return plan
+
+    def _bind(self, operands: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        values = dict(zip(self.operands, operands))
+        scalars = {}
+        for name, value in kwargs.items():
+            if name in self.scalars:
+                if not (type(value) is type(self.scalars[name]) and value == self.scalars[name]):
+                    scalars[name] = value.item() if isinstance(value, Tensor) else value
+            elif name in values:
+                fail(TypeError, f"{self.name}() got multiple values for argument '{name}'")
+            elif name in self.operands:
+                values[name] = value
+            else:
+                fail(TypeError, f"{self.name}() got an unexpected keyword argument '{name}'", expected=f"{self.name}{self.signature}")
+        missing = [n for n in self.operands if n not in values]
+        for n in list(missing):
+            default = self.signature.parameters[n].default if n in self.signature.parameters else inspect.Parameter.empty
+            if default is not inspect.Parameter.empty:
+                values[n] = default
+                missing.remove(n)
+        if missing:
+            fail(TypeError, f'{self.name}() missing {len(missing)} required positional arguments: "{", ".join(missing)}"')
+        return tuple(values[n] for n in self.operands), scalars
+
+    def _checked(self, operands: tuple, kinds: tuple) -> tuple[tuple, tuple]:
+        """Operands fit to be planned: tensors, Python numbers, None where a default says so."""
+        good = []
+        for i, (name, x) in enumerate(zip(self.operands, operands)):
+            if isinstance(x, Tensor) or type(x) in (bool, int, float, complex, type(None)):
+                good.append(x)
+            elif hasattr(x, "dtype") and hasattr(x, "item"):
+                good.append(x.item())  # a NumPy scalar
+            else:
+                fail(TypeError, f"{self.name}(): argument '{name}' (position {i + 1}) must be Tensor, not {type(x).__name__}")
+        if not any(isinstance(x, Tensor) for x in good):
+            first = type(good[0]).__name__ if good else "nothing"
+            fail(TypeError, f"{self.name}(): argument '{self.operands[0]}' (position 1) must be Tensor, not {first}")
+        return tuple(good), tuple([x.spec if isinstance(x, Tensor) else type(x) for x in good])
+
+    def _execute(self, plan: Plan, operands: tuple, scalars: dict, outs: Sequence[Tensor]) -> None:
+        if plan.function is None:
+            return
+        values = dict(zip(self.operands, operands))
+        args = [o.ptr for o in outs]
+        args += [values[n].ptr for n in plan.kernel_names]
+        for name, part in plan.numbers:
+            number = values[name] if name in values else scalars[name]
+            args.append(number if part is None else getattr(complex(number), part))
+        plan.function(*args, *plan.tail)
+
+    def _run(self, plan: Plan, operands: tuple, scalars: dict):
+        outs = [plan.empty(s) for s in plan.outs]
+        self._execute(plan, operands, scalars, outs)
+        if self.differentiable:
+            for x in operands:
+                if isinstance(x, Tensor) and x.requires_grad_:
+                    if not GUARD.active or LOCAL.grad:
+                        self.record(plan, operands, scalars, outs)
+                    break
+        return outs[0] if len(outs) == 1 else tuple(outs)
+
+    def record(self, plan: Plan, operands: tuple, scalars: dict, outs: Sequence[Tensor]) -> TracedNode | None:
+        """Give `outs` a node that remembers how they were made."""
+        edges = tuple([edge_of(x) if isinstance(x, Tensor) else None for x in operands])
+        mask = tuple([e is not None for e in edges])
+        if not any(o.spec.dtype.kind in "fc" for o in outs) or not any(mask):
+            return None
+        back = self.back(plan, mask)
+        kept = [alias(outs[i]) if is_output else operands[i] for is_output, i in back.saves]
+        node = record(self.node_class, edges, outs)
+        node.plan = plan
+        node.back = back
+        node.saved, node.versions = keep(kept)
+        node.numbers = (*operands, *[scalars.get(n, d) for n, d in self.scalars.items()]) if back.numbers else ()
+        return node
+
+    def _into(self, out, operands: tuple, kinds: tuple, scalars: dict, **rows):
+        """The out= form: write into given tensors, resizing them as PyTorch does."""
+        outs = tuple(out) if isinstance(out, (tuple, list)) else (out,)
+        operands, kinds = self._checked(operands, kinds)
+        free = self.plan(kinds, scalars=scalars, **rows)
+        if len(outs) != len(free.outs):
+            fail(TypeError, f"{self.name}(): expected {len(free.outs)} out tensors, got {len(outs)}")
+        for o, want in zip(outs, free.outs):
+            PREPARE_OUT[0](self.name, o, want, operands)
+        plan = self.plan(kinds, scalars=scalars, out=tuple(o.spec for o in outs), **rows)
+        self._execute(plan, operands, scalars, outs)
+        for o in outs:
+            o.storage.version += 1
+        return out
+
+    def in_place(self, *operands, **kwargs):
+        """Write the result over the first operand."""
+        operands, scalars = self._bind(operands, kwargs)
+        target = operands[0]
+        if GUARD.active and LOCAL.special:
+            return INTERCEPT[0](self, operands, scalars, target)
+        kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
+        key = ("in place", kinds, tuple(sorted(scalars.items())) if scalars else None)
+        plan = self.plans.get(key)
+        if plan is None:
+            operands, kinds = self._checked(operands, kinds)
+            free = self.plan(kinds, scalars=scalars)
+            _check_in_place(self.name, target.spec, free.outs[0])
+            plan = self.remember(key, self.plan(kinds, scalars=scalars, out=(target.spec,)))
+        needs = any(isinstance(x, Tensor) and x.requires_grad_ for x in operands) and (not GUARD.active or LOCAL.grad)
+        OVERLAP[0](target, operands[1:])
+        if not needs or not self.differentiable:
+            self._execute(plan, operands, scalars, (target,))
+            target.storage.version += 1
+            return target
+        CHECK_LEAF[0](target)
+        edges = tuple([edge_of(x) if isinstance(x, Tensor) else None for x in operands])
+        back = self.back(plan, tuple([e is not None for e in edges]))
+        before = {i: operands[i].storage.version for is_output, i in back.saves if not is_output}
+        self._execute(plan, operands, scalars, (target,))
+        target.storage.version += 1
+        shell = alias(target)
+        kept = [alias(target) if is_output else operands[i] if operands[i] is not target else alias(target) for is_output, i in back.saves]
+        node = record(self.node_class, edges, (shell,))
+        node.plan, node.back = plan, back
+        node.saved, versions = keep(kept)
+        node.versions = tuple(v if is_output else before[i] for v, (is_output, i) in zip(versions, back.saves))
+        node.numbers = (*operands, *[scalars.get(n, d) for n, d in self.scalars.items()]) if back.numbers else ()
+        REBASE[0](target, node)
+        return target
+
+
+INTERCEPT: list[Callable] = []  # operators/intercept.py: autocast, subclasses, capture, vmap
+PREPARE_OUT: list[Callable] = []  # operators/inplace.py
+OVERLAP: list[Callable] = []
+CHECK_LEAF: list[Callable] = []
+REBASE: list[Callable] = []
+
+
+class _Replay:
+    """A body that returns expressions which are there already."""
+
+    def __init__(self, roots: tuple[Expr, ...], names: tuple[str, ...]):
+        self.roots, self.names = roots, names
+        self.__name__ = "replay"
+        self.__doc__ = None
+        self.__module__ = __name__
+        self.__signature__ = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names])
+
+    def __call__(self, *symbols):
+        # Symbols of Python numbers and of loads have the names that the expressions use.
+        return self.roots
+
+
+def _call(formula: Callable, given: dict[str, Any]):
+    return formula(*[given[n] for n in inspect.signature(formula).parameters])
+
+
+def _join(a: dtype, b: dtype) -> dtype:
+    return a if a.kind in "bui" else a
+
+
+def _as(value: Expr, dtype: dtype) -> Expr:
+    if value.dtype.kind == "c" and dtype.kind != "c":
+        value = ir.real(value)
+    return ir.cast(value, dtype)
+
+
+def _to_memory(value: Expr, dtype: dtype) -> Expr:
+    return value
+
+
+def _number_symbol(name: str, dtype: dtype) -> Expr:
+    if dtype.kind == "c":
+        part = dtype.to_real()
+        return ir.complex(ir.param(f"{name}.real", part), ir.param(f"{name}.imag", part))
+    return ir.param(name, dtype)
+
+
+def _scalar_compute(compute: dtype, value) -> dtype:
+    if isinstance(value, complex) and compute.kind != "c":
+        return compute.to_complex()
+    return compute if compute.kind != "b" else dt.int64
+
+
+def _split_part(name: str) -> tuple[str, str | None]:
+    base, _, part = name.partition(".")
+    return base, part or None
+
+
+def _scalar_name(dtype: dtype) -> str:
+    return {
+        "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long", "float16": "Half",
+        "bfloat16": "BFloat16", "float32": "Float", "float64": "Double", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
+    }[dtype.name]  # fmt: skip
+
+
+def _broadcast(name: str, shapes: Sequence[Size]) -> Size:
+    first = shapes[0]
+    if all(s == first for s in shapes):
+        return first
+    return broadcast(*shapes)
+
+
+def _broadcast_strides(s: Spec, shape: Size, row_dims=None) -> list[int]:
+    """Strides of an operand along the dims of `shape`, 0 where it is broadcast; per-row operands may lack the row dims."""
+    sizes, strides = list(s.shape), list(s.strides)
+    if row_dims is not None and len(sizes) == len(shape) - len(row_dims):
+        for d in row_dims:
+            sizes.insert(d, 1)
+            strides.insert(d, 0)
+    lead = len(shape) - len(sizes)
+    return [0] * lead + [0 if n == 1 else st for n, st in zip(sizes, strides)]
+
+
+def _result_strides(shape: Size, specs: Sequence[Spec]) -> tuple[int, ...] | None:
+    """Strides of a new result: those of the operands' common layout; None for row-major."""
+    if all(s.contiguous or s.shape != shape for s in specs) or len(shape) < 2:
+        return None
+    # As PyTorch's TensorIterator: dims sorted by the operands' strides, the first operand that tells deciding.
+    full = [_broadcast_strides(s, shape) for s in specs]
+    order = list(range(len(shape) - 1, -1, -1))  # innermost first
+
+    def compare(a: int, b: int) -> int:
+        for strides in full:
+            x, y = strides[a], strides[b]
+            if x == 0 or y == 0:
+                continue
+            if x != y:
+                return -1 if x < y else 1
+            if shape[a] > shape[b]:
+                return 1
+        return 0
+
+    for i in range(1, len(order)):  # insertion sort that moves past undecided pairs, as there
+        at = i
+        for j in range(i - 1, -1, -1):
+            c = compare(order[j], order[at])
+            if c > 0:
+                order[j], order[at] = order[at], order[j]
+                at = j
+            elif c < 0:
+                break
+    strides, step = [0] * len(shape), 1
+    for d in order:
+        strides[d] = step
+        step *= max(shape[d], 1)
+    return tuple(strides)
+
+
+def _check_in_place(name: str, target: Spec, result: Spec) -> None:
+    if target.shape != result.shape:
+        fail(
+            RuntimeError,
+            f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(result.shape)}",
+            mend="the operand written in place must have the full shape already; use the out-of-place form",
+        )
+    check_cast(result.dtype, target.dtype)
+
+
+def check_cast(source: dtype, target: dtype) -> None:
+    """RuntimeError where a result of dtype `source` may not be written into `target` (a lower kind)."""
+    kinds = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+    if kinds[source.kind] > kinds[target.kind]:
+        fail(
+            RuntimeError,
+            f"result type {_scalar_name(source)} can't be cast to the desired output type {_scalar_name(target)}",
+            mend=f"use the out-of-place form, or convert the target first with .to({source!r})",
+        )
+
+
+def traced(body: Callable | None = None, **options):
+    """Declare an operator by a function on symbols. Options: see `Traced`; `rows=True` for bodies with reductions."""
+    if body is None:
+        return lambda body: traced(body, **options)
+    operator = Traced(body, **options)
+    if operator.rows:
+        return operator.export(_plain(operator.call_rows))
+    entry = {1: _unary, 2: _binary}.get(len(operator.operands), _nary)(operator)
+    return operator.export(entry)
+
+
+def _plain(method: Callable) -> Callable:
+    def entry(*args, **kwargs):
+        return method(*args, **kwargs)
+
+    return entry
+
+
+def _nary(operator: Traced) -> Callable:
+    return _plain(operator.call)
+
+
+def _unary(operator: Traced) -> Callable:
+    """The fast path of one operand; whatever is unusual goes to `call`."""
+    plans: dict[Spec, Plan] = {}
+    call, plan_for, make, differentiable = operator.call, operator.plan, operator.record, operator.differentiable
+
+    def entry(input, **kwargs):
+        if kwargs or (GUARD.active and LOCAL.special) or not isinstance(input, Tensor):
+            return call(input, **kwargs)
+        plan = plans.get(input.spec)
+        if plan is None:
+            if input.spec.kind is not None:
+                return call(input)
+            if len(plans) > 4096:
+                plans.clear()
+            plan = plans[input.spec] = plan_for((input.spec,), scalars={})
+        out = plan.empty(plan.out)
+        if plan.function is not None:
+            plan.function(out.ptr, input.ptr, *plan.tail)
+        if input.requires_grad_ and differentiable and (not GUARD.active or LOCAL.grad):
+            make(plan, (input,), {}, (out,))
+        return out
+
+    return entry
+
+
+def _binary(operator: Traced) -> Callable:
+    """The fast path of two tensors; numbers, keywords and whatever is unusual go to `call`."""
+    plans: dict[tuple[Spec, Spec], Plan] = {}
+    call, plan_for, make, differentiable = operator.call, operator.plan, operator.record, operator.differentiable
+
+    def entry(*args, **kwargs):
+        if kwargs or (GUARD.active and LOCAL.special):
+            return call(*args, **kwargs)
+        try:
+            input, other = args
+            plan = plans[input.spec, other.spec]
+        except (KeyError, ValueError, AttributeError):
+            if len(args) != 2 or not (isinstance(args[0], Tensor) and isinstance(args[1], Tensor)):
+                return call(*args)
+            input, other = args
+            if input.spec.kind is not None or other.spec.kind is not None:
+                return call(*args)
+            if len(plans) > 4096:
+                plans.clear()
+            plan = plans[input.spec, other.spec] = plan_for((input.spec, other.spec), scalars={})
+            if plan.kernel_names != operator.operands:
+                plans.pop((input.spec, other.spec))
+                return call(*args)
+        out = plan.empty(plan.out)
+        if plan.function is not None:
+            plan.function(out.ptr, input.ptr, other.ptr, *plan.tail)
+        if (input.requires_grad_ or other.requires_grad_) and differentiable and (not GUARD.active or LOCAL.grad):
+            make(plan, (input, other), {}, (out,))
+        return out
+
+    return entry
+
+
+# --- functions with gradients -------------------------------------------------------------------------------------
+
+
+class FunctionNode(Node):
+    """A recorded function: its arguments by name, those that are tensors kept with their versions."""
+
+    __slots__ = ("arguments", "formulas", "names", "needs", "versions")
+
+    def apply(self, *grads):
+        if self.saved is None:
+            freed(self)
+        operator = self.operator
+        known = dict(self.arguments)
+        for (name, is_output, number), held, version in zip(self.names, self.saved, self.versions):
+            known[name] = unkeep(self, held, version, is_output, number)
+        known["needs"] = self.needs
+        known["grad"] = grads[0]
+        for i, (n, g) in enumerate(zip(operator.outputs, grads)):
+            known[f"grad_{n}"] = _materialised(g, self.outputs[i]) if operator.fill and g is None else g
+        if len(grads) > 1:
+            known["grads"] = grads
+        out: list = [None] * len(self.edges)
+        for slots, formula, wanted in self.formulas:
+            results = formula(*[known[n] for n in wanted])
+            if len(slots) == 1 and not isinstance(results, tuple):
+                results = (results,)
+            for slot, result in zip(slots, results):
+                if slot is not None and self.edges[slot] is not None:
+                    out[slot] = result
+        return out
+
+    def release(self) -> None:
+        if self.saved:
+            self.saved = None
+            self.arguments = None
+
+
+class Function(Operator):
+    """An operator that is a Python function on tensors; gradients are formulas with operators."""
+
+    def __init__(self, body: Callable, name: str | None = None, *, tensors: Sequence[str], outputs: Sequence[str] = ("out",), fill: bool = True):
+        super().__init__(body, name)
+        self.tensors = tuple(tensors)  # the arguments that may be differentiated (a list of tensors counts as several)
+        self.outputs = tuple(outputs)
+        self.fill = fill  # missing gradients of some outputs are zeros
+        self.defaults = {n: p.default for n, p in self.signature.parameters.items() if p.default is not p.empty}
+        self.wanted: dict[Callable, tuple[str, ...]] = {}
+
+    def call(self, *args, **kwargs):
+        """Run the body; record it when an argument needs a gradient."""
+        if GUARD.active:
+            if LOCAL.special:
+                return INTERCEPT[0](self, args, kwargs, None)
+            if not LOCAL.grad:
+                return self.body(*args, **kwargs)
+        bound = dict(zip(self.names, args))
+        if kwargs:
+            bound.update(kwargs)
+        inputs: list = []
+        for n in self.tensors:
+            x = bound.get(n)
+            if type(x) in (list, tuple):
+                inputs.extend(x)
+            else:
+                inputs.append(x)
+        for x in inputs:
+            if isinstance(x, Tensor) and x.requires_grad_:
+                break
+        else:
+            return self.body(*args, **kwargs)
+        GUARD.change(1)
+        LOCAL.grad = False
+        try:
+            result = self.body(*args, **kwargs)
+        finally:
+            LOCAL.grad = True
+            GUARD.change(-1)
+        return self.record(bound, inputs, result)
+
+    def record(self, bound: dict[str, Any], inputs: list, result):
+        """Give the result a node."""
+        outs = (result,) if isinstance(result, Tensor) else tuple(result)
+        edges = tuple([edge_of(x) if isinstance(x, Tensor) else None for x in inputs])
+        if not any(o.spec.dtype.kind in "fc" for o in outs):
+            return result
+        slots: dict[str, list[int]] = {}
+        at = 0
+        for n in self.tensors:
+            x = bound.get(n)
+            width = len(x) if type(x) in (list, tuple) else 1
+            slots[n] = list(range(at, at + width))
+            at += width
+        formulas, mentioned = [], set()
+        need = {n: any(edges[i] is not None for i in slots[n]) for n in self.tensors}
+        for names, formula in [((n,), f) for n, f in self.gradients.items()] + self.joint:
+            if any(need.get(n) for n in names):
+                wanted = self.wanted.get(formula)
+                if wanted is None:
+                    wanted = self.wanted[formula] = tuple(inspect.signature(formula).parameters)
+                positions = [i for n in names for i in slots[n]]
+                formulas.append((positions, formula, wanted))
+                mentioned.update(wanted)
+        node = record(self.node_class, edges, outs)
+        node.formulas = formulas
+        node.needs = need
+        arguments, names, tensors = {}, [], []
+        for name in mentioned:
+            if name in self.outputs:
+                i = self.outputs.index(name)
+                names.append((name, True, i))
+                tensors.append(alias(outs[i]))
+                continue
+            if name.endswith("_spec"):
+                x = bound.get(name[:-5])
+                arguments[name] = [t.spec for t in x] if type(x) in (list, tuple) else (x.spec if x is not None else None)
+            elif name in self.names:
+                x = bound[name] if name in bound else self.defaults[name]
+                if isinstance(x, Tensor):
+                    names.append((name, False, 0))
+                    tensors.append(x)
+                else:
+                    arguments[name] = x
+        node.arguments = arguments
+        node.names = tuple(names)
+        node.saved, node.versions = keep(tensors)
+        return result
+
+
+def function(body: Callable | None = None, **options):
+    """Declare an operator by a function on tensors; `tensors` names the arguments that can have gradients."""
+    if body is None:
+        return lambda body: function(body, **options)
+    operator = Function(body, **options)
+    return operator.export(_plain(operator.call))
+
+
+# --- views --------------------------------------------------------------------------------------------------------
+
+
+class View(Function):
+    """An operator whose result is another spec on the same memory."""
+
+    def __init__(self, body: Callable, name: str | None = None):
+        super().__init__(body, name, tensors=("input",))
+        self.plans: dict[tuple, tuple[Spec, int]] = {}
+
+    def call(self, input, *args, **kwargs):
+        if GUARD.active and LOCAL.special:
+            return INTERCEPT[0](self, (input, *args), kwargs, None)
+        key = (input.spec, *args, *kwargs.items()) if kwargs else (input.spec, *args)
+        try:
+            found = self.plans[key]
+        except (KeyError, TypeError):
+            shape, strides, offset = self.body(input.spec, *args, **kwargs)
+            source = input.spec
+            found = (spec(source.dtype, source.device, tuple(shape), tuple(strides), source.kind), offset * source.dtype.itemsize)
+            if len(self.plans) > 4096:
+                self.plans.clear()
+            try:
+                self.plans[key] = found
+            except TypeError:
+                pass  # an unhashable argument (a list): planned anew each time
+        out = view_of(input, found[0], found[1])
+        if input.requires_grad_ and (not GUARD.active or LOCAL.grad):
+            bound = dict(zip(self.names, (input, *args)))
+            bound.update(kwargs)
+            self.record(bound, [input], out)
+        return out
+
+
+def view_of(base: Tensor, spec: Spec, offset_bytes: int) -> Tensor:
+    """Another record on the memory of `base`."""
+    out = object.__new__(Tensor)
+    out.spec = spec
+    out.storage = base.storage
+    out.ptr = base.ptr + offset_bytes
+    out.requires_grad_ = False
+    out.edge = None
+    out.base = base if base.base is None else base.base
+    out.seen = base.storage.version
+    out.extra = None
+    out._grad = None
+    return out
+
+
+def view(body: Callable) -> Callable:
+    """Declare a view by a function (spec, arguments) -> (shape, strides, offset in elements)."""
+    operator = View(body)
+    return operator.export(_plain(operator.call))

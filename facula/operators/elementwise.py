@@ -1,0 +1,514 @@
+"""Arithmetic, comparison, logic, exponentials, trigonometry: one number from each operand's element."""
+
+import math
+
+from facula.core import dtype as dt
+from facula.ir import expr as ir
+
+from .declare import traced
+
+# --- arithmetic ---------------------------------------------------------------------------------------------------
+
+
+@traced
+def add(input, other, *, alpha=1):
+    """`input + alpha * other`, element by element."""
+    if alpha != 1:
+        other = other & alpha if other.dtype.kind == "b" else other * alpha
+    return ir.or_(input, other) if input.dtype.kind == "b" else input + other
+
+
+@traced
+def sub(input, other, *, alpha=1):
+    """`input - alpha * other`, element by element."""
+    return input - (other if alpha == 1 else other * alpha)
+
+
+@traced
+def rsub(input, other, *, alpha=1):
+    """`other - alpha * input`, element by element."""
+    return other - (input if alpha == 1 else input * alpha)
+
+
+@traced
+def mul(input, other):
+    """`input * other`, element by element."""
+    return ir.and_(input, other) if input.dtype.kind == "b" else input * other
+
+
+@traced(promote="float")
+def true_divide(input, other):
+    """`input / other`, element by element; integers give floats."""
+    return input / other
+
+
+@traced(kinds="uif")
+def floor_divide(input, other):
+    """`input // other`, rounded towards minus infinity."""
+    return ir.floordiv(input, other)
+
+
+@traced(kinds="uif")
+def trunc_divide(input, other):
+    """`input / other`, rounded towards zero."""
+    return ir.truncdiv(input, other)
+
+
+@traced(kinds="uif")
+def remainder(input, other):
+    """The remainder with the sign of `other`, as Python's `%`."""
+    return ir.remainder(input, other)
+
+
+@traced(kinds="uif")
+def fmod(input, other):
+    """The remainder with the sign of `input`, as C's `fmod`."""
+    return ir.fmod(input, other)
+
+
+@traced(kinds="uifc")
+def neg(input):
+    """`-input`."""
+    return -input
+
+
+@traced
+def positive(input):
+    """`input` itself, copied."""
+    return input
+
+
+@traced
+def abs(input):
+    """The absolute value."""
+    return input if input.dtype.kind in "bu" else ir.abs(input)
+
+
+@traced
+def sign(input):
+    """-1, 0 or 1."""
+    return input if input.dtype.kind == "b" else ir.sign(input)
+
+
+@traced
+def sgn(input):
+    """`sign`, and for complex numbers the number of length 1 in the same direction (0 for 0)."""
+    if input.dtype.kind == "b":
+        return input
+    if input.dtype.kind != "c":
+        return ir.sign(input)
+    size = ir.abs(input)
+    zero = ir.eq(size, 0)
+    scale = ir.select(zero, ir.const(0, size.dtype), 1 / size)
+    return ir.complex(ir.real(input) * scale, ir.imag(input) * scale)
+
+
+@traced(kinds="uifc")
+def square(input):
+    """`input * input`."""
+    return input * input
+
+
+@traced(promote="float")
+def reciprocal(input):
+    """`1 / input`."""
+    return 1 / input
+
+
+@traced(kinds="uifc")
+def pow(input, exponent):
+    """`input` to the power `exponent`, element by element."""
+    return ir.pow(input, exponent)
+
+
+@traced(kinds="fc")
+def lerp(input, end, weight):
+    """`input + weight * (end - input)`, from whichever end is nearer."""
+    near = ir.lt(ir.abs(weight), 0.5) if weight.dtype.kind != "b" else weight
+    return ir.select(near, input + weight * (end - input), end - (end - input) * (1 - weight))
+
+
+@traced(kinds="uifc")
+def addcmul(input, tensor1, tensor2, *, value=1):
+    """`input + value * tensor1 * tensor2`."""
+    return input + (tensor1 * tensor2 if value == 1 else value * tensor1 * tensor2)
+
+
+@traced(kinds="fc")
+def addcdiv(input, tensor1, tensor2, *, value=1):
+    """`input + value * tensor1 / tensor2`."""
+    return input + (tensor1 / tensor2 if value == 1 else value * (tensor1 / tensor2))
+
+
+@traced(kinds="buif")
+def maximum(input, other):
+    """The larger of the two; NaN wins."""
+    return ir.maximum(input, other)
+
+
+@traced(kinds="buif")
+def minimum(input, other):
+    """The smaller of the two; NaN wins."""
+    return ir.minimum(input, other)
+
+
+@traced(kinds="buif")
+def fmax(input, other):
+    """The larger of the two; NaN loses."""
+    return ir.fmax(input, other) if input.dtype.kind == "f" else ir.maximum(input, other)
+
+
+@traced(kinds="buif")
+def fmin(input, other):
+    """The smaller of the two; NaN loses."""
+    return ir.fmin(input, other) if input.dtype.kind == "f" else ir.minimum(input, other)
+
+
+@traced(kinds="buif")
+def clamp_both(input, min, max):
+    """`input` no smaller than `min` and no larger than `max` (`max` wins where they cross)."""
+    return ir.minimum(ir.maximum(input, min), max)
+
+
+@clamp_both.gradient("input")
+def _(grad, input, min, max):
+    inside = ir.and_(ir.ge(input, min), ir.le(input, max))
+    return ir.select(inside, grad, ir.const(0, grad.dtype))
+
+
+@traced(kinds="buif")
+def clamp_min(input, min):
+    """`input` no smaller than `min`."""
+    return ir.maximum(input, min)
+
+
+@clamp_min.gradient("input")
+def _(grad, input, min):
+    return ir.select(ir.ge(input, min), grad, ir.const(0, grad.dtype))
+
+
+@traced(kinds="buif")
+def clamp_max(input, max):
+    """`input` no larger than `max`."""
+    return ir.minimum(input, max)
+
+
+@clamp_max.gradient("input")
+def _(grad, input, max):
+    return ir.select(ir.le(input, max), grad, ir.const(0, grad.dtype))
+
+
+@traced(promote="float", kinds="f")
+def copysign(input, other):
+    """The size of `input` with the sign of `other`."""
+    return ir.copysign(input, other)
+
+
+@traced(kinds="f")
+def nextafter(input, other):
+    """The next float after `input` towards `other`."""
+    return ir.nextafter(input, other)
+
+
+@traced(promote="float", kinds="f")
+def atan2(input, other):
+    """The angle of the point (`other`, `input`), in radians."""
+    return ir.atan2(input, other)
+
+
+@traced(kinds="f")
+def hypot(input, other):
+    """`sqrt(input**2 + other**2)`."""
+    return ir.hypot(input, other)
+
+
+@traced(promote="float", kinds="f")
+def logaddexp(input, other):
+    """`log(exp(input) + exp(other))` without overflow."""
+    high, low = ir.maximum(input, other), ir.minimum(input, other)
+    same = ir.and_(ir.eq(high, low), ir.isinf(high))
+    return ir.select(same, high, high + ir.log1p(ir.exp(low - high)))
+
+
+@traced(promote="float", kinds="fc")
+def xlogy(input, other):
+    """`input * log(other)`, 0 where `input` is 0."""
+    zero = ir.and_(ir.eq(input, 0), ir.not_(ir.isnan(other)))
+    return ir.select(zero, ir.const(0, input.dtype), input * ir.log(other))
+
+
+# --- comparison and logic: no gradient ---------------------------------------------------------------------------
+
+
+def _comparison(name: str, text: str):
+    def body(input, other):
+        return ir.apply(name, input, other)
+
+    body.__name__, body.__doc__ = name, text
+    return traced(body, differentiable=False)
+
+
+eq = _comparison("eq", "Whether `input == other`, element by element.")
+ne = _comparison("ne", "Whether `input != other`, element by element.")
+lt = _comparison("lt", "Whether `input < other`, element by element.")
+le = _comparison("le", "Whether `input <= other`, element by element.")
+gt = _comparison("gt", "Whether `input > other`, element by element.")
+ge = _comparison("ge", "Whether `input >= other`, element by element.")
+
+
+def _truth(x):
+    return x if x.dtype.kind == "b" else ir.ne(x, 0)
+
+
+@traced(differentiable=False)
+def logical_and(input, other):
+    """Whether both are not 0."""
+    return ir.and_(_truth(input), _truth(other))
+
+
+@traced(differentiable=False)
+def logical_or(input, other):
+    """Whether one of them is not 0."""
+    return ir.or_(_truth(input), _truth(other))
+
+
+@traced(differentiable=False)
+def logical_xor(input, other):
+    """Whether exactly one of them is not 0."""
+    return ir.xor(_truth(input), _truth(other))
+
+
+@traced(differentiable=False)
+def logical_not(input):
+    """Whether `input` is 0."""
+    return ir.not_(_truth(input))
+
+
+@traced(kinds="bui")
+def bitwise_and(input, other):
+    """The bits set in both."""
+    return ir.and_(input, other)
+
+
+@traced(kinds="bui")
+def bitwise_or(input, other):
+    """The bits set in one of them."""
+    return ir.or_(input, other)
+
+
+@traced(kinds="bui")
+def bitwise_xor(input, other):
+    """The bits set in exactly one of them."""
+    return ir.xor(input, other)
+
+
+@traced(kinds="bui")
+def bitwise_not(input):
+    """The bits that are not set."""
+    return ir.not_(input)
+
+
+@traced(kinds="ui")
+def bitwise_left_shift(input, other):
+    """`input * 2**other` on the bits."""
+    return ir.shl(input, other)
+
+
+@traced(kinds="ui")
+def bitwise_right_shift(input, other):
+    """`input` moved right by `other` bits; the sign is kept."""
+    return ir.shr(input, other)
+
+
+@traced(differentiable=False)
+def isnan(input):
+    """Whether an element is NaN."""
+    return ir.isnan(input) if input.dtype.kind in "fc" else ir.ne(input, input)
+
+
+@traced(differentiable=False)
+def isinf(input):
+    """Whether an element is plus or minus infinity."""
+    if input.dtype.kind == "c":
+        return ir.or_(ir.isinf(ir.real(input)), ir.isinf(ir.imag(input)))
+    return ir.isinf(input) if input.dtype.kind == "f" else ir.ne(input, input)
+
+
+@traced(differentiable=False)
+def isfinite(input):
+    """Whether an element is neither NaN nor infinite."""
+    if input.dtype.kind == "c":
+        input = ir.real(input) - ir.real(input) + (ir.imag(input) - ir.imag(input))
+    elif input.dtype.kind == "f":
+        input = input - input
+    return ir.eq(input, input)
+
+
+@traced(differentiable=False)
+def isposinf(input):
+    """Whether an element is plus infinity."""
+    return ir.eq(input, math.inf) if input.dtype.kind == "f" else ir.ne(input, input)
+
+
+@traced(differentiable=False)
+def isneginf(input):
+    """Whether an element is minus infinity."""
+    return ir.eq(input, -math.inf) if input.dtype.kind == "f" else ir.ne(input, input)
+
+
+@traced(differentiable=False, kinds="buif")
+def signbit(input):
+    """Whether the sign bit is set."""
+    return ir.signbit(input) if input.dtype.kind != "b" else ir.ne(input, input)
+
+
+@traced(keep=("condition",))
+def where(condition, input, other):
+    """`input` where `condition` holds, `other` elsewhere."""
+    return ir.select(condition if condition.dtype.kind == "b" else ir.ne(condition, 0), input, other)
+
+
+@traced(keep=("mask",))
+def masked_fill(input, mask, value):
+    """`input` with `value` where `mask` holds."""
+    return ir.select(mask, value, input)
+
+
+# --- functions of one number that integers are promoted for -------------------------------------------------------
+
+
+def _floating(name: str, text: str, kinds: str = "fc"):
+    def body(input):
+        return ir.apply(name, input)
+
+    body.__name__, body.__doc__ = name, text
+    return traced(body, promote="float", kinds=kinds)
+
+
+sqrt = _floating("sqrt", "The square root.")
+rsqrt = _floating("rsqrt", "`1 / sqrt(input)`.")
+exp = _floating("exp", "e to the power `input`.")
+exp2 = _floating("exp2", "2 to the power `input`.", "f")
+expm1 = _floating("expm1", "`exp(input) - 1`, exact near 0.", "f")
+log = _floating("log", "The natural logarithm.")
+log2 = _floating("log2", "The logarithm to base 2.", "f")
+log10 = _floating("log10", "The logarithm to base 10.", "f")
+log1p = _floating("log1p", "`log(1 + input)`, exact near 0.", "f")
+sin = _floating("sin", "The sine of an angle in radians.")
+cos = _floating("cos", "The cosine of an angle in radians.")
+tan = _floating("tan", "The tangent of an angle in radians.")
+asin = _floating("asin", "The angle in radians whose sine is `input`.")
+acos = _floating("acos", "The angle in radians whose cosine is `input`.")
+atan = _floating("atan", "The angle in radians whose tangent is `input`.")
+sinh = _floating("sinh", "The hyperbolic sine.")
+cosh = _floating("cosh", "The hyperbolic cosine.")
+tanh = _floating("tanh", "The hyperbolic tangent.")
+asinh = _floating("asinh", "The inverse hyperbolic sine.")
+acosh = _floating("acosh", "The inverse hyperbolic cosine.")
+atanh = _floating("atanh", "The inverse hyperbolic tangent.")
+sigmoid = _floating("sigmoid", "`1 / (1 + exp(-input))`.")
+erf = _floating("erf", "The error function.", "f")
+erfc = _floating("erfc", "`1 - erf(input)`, exact for large inputs.", "f")
+erfinv = _floating("erfinv", "The inverse of the error function.", "f")
+lgamma = _floating("lgamma", "The logarithm of the absolute value of the gamma function.", "f")
+digamma = _floating("digamma", "The derivative of `lgamma`.", "f")
+
+
+def _rounding(name: str, text: str):
+    def body(input):
+        return ir.apply(name, input) if input.dtype.kind == "f" else input
+
+    body.__name__, body.__doc__ = name, text
+    return traced(body, kinds="uif")
+
+
+floor = _rounding("floor", "The largest whole number not above `input`.")
+ceil = _rounding("ceil", "The smallest whole number not below `input`.")
+trunc = _rounding("trunc", "`input` without its fraction.")
+round_even = _rounding("round", "The nearest whole number; halves go to the even one.")
+
+
+@traced(kinds="f")
+def round_decimals(input, scale, back):
+    """`round(input * scale) / scale`, with `back` true where `scale` divides instead (negative decimals)."""
+    return ir.round(input * scale) / back
+
+
+@traced(kinds="f")
+def frac(input):
+    """The part after the point, with the sign of `input`."""
+    return input - ir.trunc(input)
+
+
+@traced(promote="float", kinds="f")
+def rad2deg(input):
+    """Radians to degrees."""
+    return input * (180 / math.pi)
+
+
+@traced(promote="float", kinds="f")
+def deg2rad(input):
+    """Degrees to radians."""
+    return input * (math.pi / 180)
+
+
+@traced(promote="float", kinds="f")
+def logit(input, *, eps=None):
+    """`log(x / (1 - x))`; `eps` clamps the input to [eps, 1 - eps]."""
+    x = input if eps is None else ir.minimum(ir.maximum(input, eps), 1 - eps)
+    return ir.log(x / (1 - x))
+
+
+@traced(kinds="f")
+def nan_to_num_values(input, nan, posinf, neginf):
+    """`input` with NaN and the infinities replaced."""
+    high = ir.select(ir.eq(input, math.inf), posinf, input)
+    low = ir.select(ir.eq(input, -math.inf), neginf, high)
+    return ir.select(ir.isnan(input), nan, low)
+
+
+@nan_to_num_values.gradient("input")
+def _(grad, input):
+    return ir.select(ir.eq(input - input, 0), grad, ir.const(0, grad.dtype))
+
+
+# --- complex numbers ----------------------------------------------------------------------------------------------
+
+
+@traced(kinds="buifc")
+def angle(input):
+    """The angle of a complex number in radians; 0 or pi for real ones."""
+    if input.dtype.kind in "fc":
+        return ir.angle(input)
+    value = ir.cast(input, dt.float32)
+    return ir.select(ir.lt(value, 0), ir.const(math.pi, dt.float32), ir.const(0, dt.float32))
+
+
+@traced(kinds="buifc")
+def conj_physical(input):
+    """The complex conjugate, copied."""
+    return ir.conj(input) if input.dtype.kind == "c" else input
+
+
+@traced(kinds="f")
+def complex(real, imag):
+    """Complex numbers of two real tensors."""
+    return ir.complex(real, imag)
+
+
+@traced(kinds="f")
+def polar(abs, angle):
+    """Complex numbers of their lengths and angles."""
+    return ir.complex(abs * ir.cos(angle), abs * ir.sin(angle))
+
+
+@traced
+def real_part(input):
+    """The real part, copied."""
+    return ir.real(input) if input.dtype.kind == "c" else input
+
+
+@traced
+def imag_part(input):
+    """The imaginary part, copied."""
+    return ir.imag(input)

@@ -1,0 +1,64 @@
+"""Which dtype an operation on several operands has: PyTorch's categories of tensors, 0-d tensors and numbers."""
+
+from collections.abc import Iterable
+
+from facula.core import dtype as dt
+from facula.core.dtype import dtype, promote_types
+from facula.core.spec import Spec
+
+__all__ = ["DEFAULT", "NUMBERS", "number_dtype", "opmath", "result_type"]
+
+
+class Default:
+    """The dtype of floats that come from Python numbers: `torch.set_default_dtype`."""
+
+    __slots__ = ("float",)
+
+    def __init__(self):
+        self.float = dt.float32
+
+
+DEFAULT = Default()
+NUMBERS = (bool, int, float, complex)
+
+
+def number_dtype(kind: type) -> dtype:
+    """The dtype of a Python number of this type."""
+    if kind is bool:
+        return dt.bool_
+    if kind is int:
+        return dt.int64
+    return DEFAULT.float if kind is float else DEFAULT.float.to_complex()
+
+
+def _combine(higher: dtype | None, lower: dtype | None) -> dtype | None:
+    """A category with one of less weight: the lower counts only where it is of a higher kind."""
+    if higher is None or lower is None:
+        return higher or lower
+    if higher.is_complex:
+        return higher
+    if higher.is_floating_point:
+        return higher.to_complex() if lower.is_complex and higher is not dt.float16 else dt.complex64 if lower.is_complex else higher
+    if higher is dt.bool_ or lower.is_floating_point or lower.is_complex:
+        return promote_types(higher, lower)
+    return higher
+
+
+def result_type(operands: Iterable[Spec | type]) -> dtype:
+    """The common dtype of tensors (given by their specs) and Python numbers (given by their types)."""
+    dims = zeros = numbers = None
+    for x in operands:
+        if isinstance(x, Spec):
+            if x.shape:
+                dims = x.dtype if dims is None else promote_types(dims, x.dtype)
+            else:
+                zeros = x.dtype if zeros is None else promote_types(zeros, x.dtype)
+        else:
+            kind = number_dtype(x)
+            numbers = kind if numbers is None else promote_types(numbers, kind)
+    return _combine(dims, _combine(zeros, numbers)) or DEFAULT.float
+
+
+def opmath(dtype: dtype) -> dtype:
+    """The dtype in which arithmetic on `dtype` is done: float32 for the 16-bit floats."""
+    return dt.float32 if dtype.itemsize == 2 and dtype.kind == "f" else dtype

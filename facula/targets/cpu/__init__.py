@@ -1,0 +1,1 @@
+"""The host's processor: LLVM text, just-in-time compilation, memory pool, thread pool, matrix product."""

@@ -1,0 +1,100 @@
+"""Object code on disk, keyed by what it was made from; an entry that is damaged or not ours is as if it were not there."""
+
+import logging
+import os
+import tempfile
+from hashlib import blake2b
+from pathlib import Path
+
+from facula.config import settings
+
+__all__ = ["clear", "key", "read", "size", "write"]
+
+# An entry is MAGIC, its own key, the digest of the rest, the rest.
+MAGIC = b"facula\x00\x01"
+DIGEST = 32
+HEADER = len(MAGIC) + 2 * DIGEST
+SUFFIX = ".code"
+_log = logging.getLogger("facula.cache")
+_told: set[str] = set()
+
+
+def _note(problem: str, error: OSError) -> None:
+    """Says once why there is no cache; the program runs on without."""
+    if problem not in _told:
+        _told.add(problem)
+        _log.debug("%s: %s; machine code is not kept on disk", problem, error)
+
+
+def key(*parts: str) -> str:
+    """A digest in hexadecimal that no other list of parts has."""
+    state = blake2b(digest_size=DIGEST)
+    for part in parts:
+        data = part.encode()
+        state.update(len(data).to_bytes(8, "little") + data)
+    return state.hexdigest()
+
+
+def _folder() -> Path | None:
+    return settings.cache_dir / "cpu" if settings.cache else None
+
+
+def read(key: str) -> bytes | None:
+    """What was written under `key`, or None; nothing that fails its checksum is ever returned."""
+    folder = _folder()
+    if folder is None:
+        return None
+    try:
+        with open(f"{folder}/{key[:2]}/{key[2:]}{SUFFIX}", "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _note(f"cannot read {folder}", error)
+        return None
+    payload = data[HEADER:]
+    head = MAGIC + bytes.fromhex(key) + blake2b(payload, digest_size=DIGEST).digest()
+    return payload if data[:HEADER] == head else None
+
+
+def write(key: str, payload: bytes) -> None:
+    """Keep `payload` under `key`; other processes see the whole entry or none."""
+    folder = _folder()
+    if folder is None:
+        return
+    temporary = None
+    try:
+        folder = folder / key[:2]
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        number, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=folder)
+        with open(number, "wb") as file:
+            file.write(MAGIC + bytes.fromhex(key) + blake2b(payload, digest_size=DIGEST).digest() + payload)
+        os.replace(temporary, folder / f"{key[2:]}{SUFFIX}")
+        temporary = None
+    except OSError as error:
+        _note(f"cannot write {folder}", error)
+    finally:
+        if temporary is not None:
+            try:
+                os.unlink(temporary)
+            except OSError:
+                pass
+
+
+def _entries() -> list[Path]:
+    folder = _folder()
+    return [] if folder is None else [*folder.glob(f"??/*{SUFFIX}"), *folder.glob("??/.*.part")]
+
+
+def size() -> tuple[int, int]:
+    """How many entries there are, and their bytes."""
+    sizes = [path.stat().st_size for path in _entries() if path.is_file()]
+    return len(sizes), sum(sizes)
+
+
+def clear() -> int:
+    """Delete all entries; returns how many there were."""
+    entries = _entries()
+    for path in entries:
+        path.unlink(missing_ok=True)
+    return len(entries)

@@ -1,0 +1,1234 @@
+"""The text of the packed matrix product: micro-kernels, packing and the driver, in LLVM; knows neither Python nor the cache.
+
+    C[b, m, n] = alpha * A[b, m, k] @ B[b, k, n] + beta * C[b, m, n] + bias
+
+C is computed in tiles of `rows` x `vectors` registers (the micro-kernel, the only place where arithmetic is done).
+Around it, k is cut in blocks so that a sliver of B stays in the first-level cache, and A and B are copied ("packed")
+in the order in which the micro-kernel reads them, unless they are small or used but once. Which tiles there are and
+the order in which each is summed depend on the shapes and strides alone, never on the number of threads.
+
+Strides are in bytes everywhere in this file. A complex product is a real one of twice the k and the n: B's element x + iy
+is packed as the 2 x 2 block (x, y), (-y, x), and A and C are read as pairs of reals.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+__all__ = ["ARGUMENTS", "ELEMENTS", "SHAPES", "Element", "Shape", "module_text", "parameters", "shape_for"]
+
+
+# ---------------------------------------------------------------------------------------------- writing LLVM text
+
+
+class Value:
+    """An SSA value; arithmetic on it writes instructions."""
+
+    __slots__ = ("f", "name", "type")
+
+    def __init__(self, f: "Function", name: str, type: str):
+        self.f, self.name, self.type = f, name, type
+
+    def _operand(self, other: "Value | int | float") -> str:
+        return other.name if isinstance(other, Value) else literal(other, self.type)
+
+    def _binary(self, op: str, other: "Value | int | float") -> "Value":
+        return self.f.value(self.type, f"{op} {self.type} {self.name}, {self._operand(other)}")
+
+    def _compare(self, op: str, other: "Value | int") -> "Value":
+        result = "i1" if not self.type.startswith("<") else f"{self.type.split(' x ')[0]} x i1>"
+        return self.f.value(result, f"icmp {op} {self.type} {self.name}, {self._operand(other)}")
+
+    def __add__(self, other):
+        return self._binary("add", other)
+
+    def __sub__(self, other):
+        return self._binary("sub", other)
+
+    def __mul__(self, other):
+        return self._binary("mul", other)
+
+    def __floordiv__(self, other):
+        return self._binary("udiv", other)
+
+    def __mod__(self, other):
+        return self._binary("urem", other)
+
+    def __and__(self, other):
+        return self._binary("and", other)
+
+    def __or__(self, other):
+        return self._binary("or", other)
+
+    def __rshift__(self, other):
+        return self._binary("lshr", other)
+
+    def __lt__(self, other):
+        return self._compare("slt", other)
+
+    def __le__(self, other):
+        return self._compare("sle", other)
+
+    def __gt__(self, other):
+        return self._compare("sgt", other)
+
+    def __ge__(self, other):
+        return self._compare("sge", other)
+
+    def eq(self, other) -> "Value":
+        """Equality as an i1."""
+        return self._compare("eq", other)
+
+    def ne(self, other) -> "Value":
+        """Inequality as an i1."""
+        return self._compare("ne", other)
+
+
+def literal(number: int | float, type: str) -> str:
+    """A constant of `type`; a vector gets it in all lanes."""
+    if type.startswith("<"):
+        scalar = type[1:-1].split(" x ")[1]
+        return "zeroinitializer" if number == 0 else f"splat ({scalar} {literal(number, scalar)})"
+    if type == "ptr":
+        return "null"
+    return repr(float(number)) if type in ("half", "float", "double") else str(int(number))
+
+
+class Variable:
+    """A place in the frame for a value that changes; LLVM's SROA makes a register of it."""
+
+    def __init__(self, f: "Function", type: str, initial: Value | int | float):
+        self.f, self.type = f, type
+        self.place = f.alloca(type)
+        self.set(initial)
+
+    def get(self) -> Value:
+        """The current value."""
+        return self.f.load(self.type, self.place)
+
+    def set(self, value: Value | int | float) -> None:
+        """Overwrite it."""
+        self.f.store(value, self.place, self.type)
+
+
+@dataclass
+class Loop:
+    """What a `with f.loop(...)` body sees: the index, the carried values, and where to put the next ones."""
+
+    index: Value
+    carried: list[Value]
+    next: list[Value] = field(default_factory=list)
+
+
+class Function:
+    """The text of one function, written from top to bottom."""
+
+    def __init__(self, name: str, parameters: str, result: str = "void", attributes: str = "nounwind", linkage: str = "internal"):
+        self.heading = f"define {linkage} {result} @{name}({_named(parameters)}) {attributes} {{"
+        self.framed: list[str] = []
+        self.lines: list[str] = []
+        self.numbered = 0
+        self.label_now = "start"
+        self.symbol = name
+        for part in filter(None, (p.strip() for p in parameters.split(","))):
+            type, _, parameter = part.rpartition(" ")
+            setattr(self, parameter, Value(self, f"%{parameter}", type))
+
+    def __getattr__(self, name: str) -> Value:  # only parameters come here, and only for type checkers
+        raise AttributeError(name)
+
+    def text(self) -> str:
+        """The finished definition."""
+        return "\n".join([self.heading, "entry:", *self.framed, "  br label %start", "start:", *self.lines, "}"])
+
+    def fresh(self, stem: str = "v") -> str:
+        self.numbered += 1
+        return f"{stem}{self.numbered}"
+
+    def emit(self, line: str) -> None:
+        self.lines.append("  " + line)
+
+    def value(self, type: str, text: str) -> Value:
+        name = f"%{self.fresh()}"
+        self.lines.append(f"  {name} = {text}")
+        return Value(self, name, type)
+
+    def constant(self, type: str, number: int | float) -> Value:
+        return Value(self, literal(number, type), type)
+
+    def alloca(self, type: str, count: int = 1) -> Value:
+        name = f"%{self.fresh('frame')}"
+        self.framed.append(f"  {name} = alloca {type}, i64 {count}, align 64")
+        return Value(self, name, "ptr")
+
+    def variable(self, type: str, initial: Value | int | float) -> Variable:
+        return Variable(self, type, initial)
+
+    def load(self, type: str, pointer: Value, align: int | None = None) -> Value:
+        return self.value(type, f"load {type}, ptr {pointer.name}" + (f", align {align}" if align else ""))
+
+    def store(self, value: Value | int | float, pointer: Value, type: str | None = None, align: int | None = None) -> None:
+        if not isinstance(value, Value):
+            value = self.constant(type or "i64", value)
+        self.emit(f"store {value.type} {value.name}, ptr {pointer.name}" + (f", align {align}" if align else ""))
+
+    def at(self, pointer: Value, offset: Value | int) -> Value:
+        """The address `offset` bytes on."""
+        text = offset.name if isinstance(offset, Value) else str(offset)
+        return pointer if text == "0" else self.value("ptr", f"getelementptr i8, ptr {pointer.name}, i64 {text}")
+
+    def call(self, result: str, name: str, *arguments: Value) -> Value:
+        text = f"call {result} {name}({', '.join(f'{a.type} {a.name}' for a in arguments)})"
+        if result == "void":
+            self.emit(text)
+            return Value(self, "", "void")
+        return self.value(result, text)
+
+    def select(self, condition: Value, yes: Value | int | float, no: Value | int | float, type: str = "i64") -> Value:
+        yes = yes if isinstance(yes, Value) else self.constant(no.type if isinstance(no, Value) else type, yes)
+        no = no if isinstance(no, Value) else self.constant(yes.type, no)
+        return self.value(
+            yes.type, f"select {condition.type} {condition.name}, {yes.type} {yes.name}, {no.type} {no.name}"
+        )
+
+    def least(self, a: Value, b: Value | int) -> Value:
+        return self.select(a < b, a, b)
+
+    def label(self, name: str) -> None:
+        self.lines.append(f"{name}:")
+        self.label_now = name
+
+    def branch(self, name: str) -> None:
+        self.emit(f"br label %{name}")
+
+    @contextmanager
+    def loop(self, start: Value | int, stop: Value, step: int = 1, carry: Sequence[Value] = ()) -> Iterator[Loop]:
+        """`for index in range(start, stop, step)`; afterwards `carried` holds the final values."""
+        name = self.fresh("loop")
+        before = self.label_now
+        self.branch(f"{name}.head")
+        self.label(f"{name}.head")
+        first = start.name if isinstance(start, Value) else str(start)
+        index = self.value("i64", f"phi i64 [{first}, %{before}], [%{name}.next, %{name}.latch]")
+        places = [len(self.lines) + i for i in range(len(carry))]
+        carried = [self.value(c.type, "") for c in carry]
+        inside = self.value("i1", f"icmp slt i64 {index.name}, {stop.name}")
+        self.emit(f"br i1 {inside.name}, label %{name}.body, label %{name}.end")
+        self.label(f"{name}.body")
+        state = Loop(index, carried)
+        yield state
+        self.branch(f"{name}.latch")
+        self.label(f"{name}.latch")
+        self.emit(f"%{name}.next = add nsw i64 {index.name}, {step}")
+        self.branch(f"{name}.head")
+        for place, now, initial, following in zip(places, carried, carry, state.next, strict=True):
+            self.lines[place] = (
+                f"  {now.name} = phi {now.type} [{initial.name}, %{before}], [{following.name}, %{name}.latch]"
+            )
+        self.label(f"{name}.end")
+
+    @contextmanager
+    def when(self, condition: Value) -> Iterator[None]:
+        """`if condition:`; `otherwise` may follow inside `either`."""
+        name = self.fresh("if")
+        self.emit(f"br i1 {condition.name}, label %{name}.yes, label %{name}.end")
+        self.label(f"{name}.yes")
+        yield
+        self.branch(f"{name}.end")
+        self.label(f"{name}.end")
+
+    @contextmanager
+    def either(self, condition: Value) -> Iterator["Either"]:
+        """`if condition: ... else: ...`: the body calls `.otherwise()` between the two."""
+        name = self.fresh("if")
+        self.emit(f"br i1 {condition.name}, label %{name}.yes, label %{name}.no")
+        self.label(f"{name}.yes")
+        yield Either(self, name)
+        self.branch(f"{name}.end")
+        self.label(f"{name}.end")
+
+    def done(self, result: Value | None = None) -> None:
+        self.emit("ret void" if result is None else f"ret {result.type} {result.name}")
+
+
+class Either:
+    """The seam between the two sides of `Function.either`."""
+
+    def __init__(self, f: Function, name: str):
+        self.f, self.name = f, name
+
+    def otherwise(self) -> None:
+        """What follows is done where the condition is false."""
+        self.f.branch(f"{self.name}.end")
+        self.f.label(f"{self.name}.no")
+
+
+def _named(parameters: str) -> str:
+    parts = [p.strip().rpartition(" ") for p in parameters.split(",") if p.strip()]
+    return ", ".join(f"{type} %{name}" for type, _, name in parts)
+
+
+# ---------------------------------------------------------------------------------------------- elements and machines
+
+
+@dataclass(frozen=True)
+class Element:
+    """How a dtype lies in memory and in what it is summed."""
+
+    code: str
+    memory: str  # LLVM type of what is loaded; bfloat16's bits are an i16
+    sum: str  # LLVM type of the accumulators
+    memory_size: int
+    sum_size: int
+    complex: bool = False
+    signed: bool = True
+
+    @property
+    def real(self) -> bool:
+        """Whether sums are floating-point."""
+        return self.sum in ("float", "double")
+
+    @property
+    def converts(self) -> bool:
+        """Whether loading is more than a load."""
+        return self.memory != self.sum
+
+
+ELEMENTS = {
+    e.code: e
+    for e in (
+        Element("f32", "float", "float", 4, 4), Element("f64", "double", "double", 8, 8),
+        Element("f16", "half", "float", 2, 4), Element("bf16", "i16", "float", 2, 4),
+        Element("c64", "float", "float", 4, 4, complex=True), Element("c128", "double", "double", 8, 8, complex=True),
+        Element("u8", "i8", "i32", 1, 4, signed=False), Element("i8", "i8", "i32", 1, 4),
+        Element("i16", "i16", "i32", 2, 4), Element("i32", "i32", "i32", 4, 4), Element("i64", "i64", "i64", 8, 8),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The register tile of a machine: `rows` x `vectors` accumulators of `bits`."""
+
+    bits: int
+    rows: int
+    vectors: int
+    masked: bool  # loads and stores of part of a vector cost no more than whole ones
+    depth: int = 256  # most of k that is summed before C is touched
+
+    def heights(self) -> list[int]:
+        """The tile heights that have a micro-kernel; what is left over is cut in at most two of the lower ones."""
+        return [*range(1, self.rows // 2 + 1), self.rows]
+
+
+# rows * vectors accumulators, `vectors` for B and one for A's element fit the registers: 32 (AVX-512, NEON) or 16.
+SHAPES = {
+    "avx512": Shape(512, 14, 2, True),
+    "avx2": Shape(256, 6, 2, False),
+    "neon": Shape(128, 8, 3, False),
+    "any": Shape(128, 4, 2, False),
+}
+
+
+def shape_for(features: str, architecture: str) -> Shape:
+    """The tile for a host, from LLVM's list of features (`+avx2,-avx512f,...`)."""
+    have = {f[1:] for f in features.split(",") if f.startswith("+")}
+    if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= have:
+        return SHAPES["avx512"]
+    if {"avx2", "fma"} <= have:
+        return SHAPES["avx2"]
+    return SHAPES["neon" if architecture.startswith(("aarch64", "arm64")) else "any"]
+
+
+# ---------------------------------------------------------------------------------------------- the call's record
+
+# What Python passes, in order; strides come in elements and are kept in bytes.
+ARGUMENTS = (
+    "c", "a", "b", "batch", "m", "n", "k", "c_batch", "c_row", "c_col", "a_batch", "a_row", "a_k",
+    "b_batch", "b_k", "b_col", "alpha", "beta", "bias", "bias_row", "bias_col",
+)  # fmt: skip
+FIELDS = ARGUMENTS + (
+    "alpha_imaginary", "beta_imaginary", "serial",
+    "block_from", "block_k", "padded_k", "is_first", "is_last",  # the part of k at hand
+    "a_form", "b_packed", "a_pack", "b_pack",  # a_form: 0 packed, 1 column-major in place, 2 row-major in place
+    "m_tiles", "m_whole", "m_left", "n_tiles", "m_blocks", "n_blocks", "items", "tasks",
+)  # fmt: skip
+POINTERS = {"c", "a", "b", "bias", "a_pack", "b_pack"}
+STRIDES = {name for name in ARGUMENTS if name.endswith(("_batch", "_row", "_col", "_k"))}
+SCALARS = {"alpha", "beta", "alpha_imaginary", "beta_imaginary"}
+
+MICRO = "i64 k, ptr a, i64 a_step, ptr b, i64 b_step, ptr c, i64 c_row, i64 c_col, i64 cols, {sum} alpha, {sum} beta, ptr bias, i64 bias_row, i64 bias_col"
+
+# Measured on Zen 4; none changes a result but DOT_ROWS and depth (order of the sums), which are constants.
+PARALLEL_FROM = 1 << 18  # m * n * k from which threads pay
+TASK_WORK = 1 << 20  # m * n * k of one task
+DOT_ROWS = 6  # rows up to which products of two row-major matrices (A @ B.T) are sums along k
+OUTER = 4096  # rows of A and columns of B that are packed at a time
+SMALL = 96 << 10  # bytes of B (of A) that are read in place however often they are used
+SLOTS = 16  # packing buffers kept between calls
+KEPT = 64 << 20  # the largest that is kept
+
+
+class Writer:
+    """Writes all functions of one element type for one tile shape."""
+
+    def __init__(self, element: Element, shape: Shape):
+        self.e, self.s = element, shape
+        self.lanes = shape.bits // 8 // element.sum_size
+        self.width = self.lanes * shape.vectors  # columns of a tile
+        self.vector = f"<{self.lanes} x {element.sum}>"
+        self.memory_vector = f"<{self.lanes} x {element.memory}>"
+        self.attributes = f'nounwind "prefer-vector-width"="{shape.bits}" "min-legal-vector-width"="{shape.bits}"'
+        self.intrinsics: set[str] = set()
+        self.functions: list[str] = []
+
+    # ------------------------------------------------------------------ helpers
+
+    def function(self, name: str, parameters: str, result: str = "void", linkage: str = "internal", extra: str = "noinline") -> Function:
+        return Function(name, parameters.format(sum=self.e.sum), result, f"{extra} {self.attributes}", linkage)
+
+    def finish(self, f: Function, result: Value | None = None) -> None:
+        f.done(result)
+        self.functions.append(f.text())
+
+    def get(self, f: Function, record: Value, name: str) -> Value:
+        type = "ptr" if name in POINTERS else self.e.sum if name in SCALARS else "i64"
+        return f.load(type, f.at(record, 8 * FIELDS.index(name)))
+
+    def set(self, f: Function, record: Value, **values: Value | int) -> None:
+        for name, value in values.items():
+            if isinstance(value, Value) and value.type == "i1":
+                value = f.value("i64", f"zext i1 {value.name} to i64")
+            f.store(value, f.at(record, 8 * FIELDS.index(name)), "i64")
+
+    def copy_record(self, f: Function, record: Value) -> Value:
+        copy = f.alloca("i64", len(FIELDS))
+        self.declare("void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+        f.emit(f"call void @llvm.memcpy.p0.p0.i64(ptr {copy.name}, ptr {record.name}, i64 {8 * len(FIELDS)}, i1 false)")
+        return copy
+
+    def declare(self, prototype: str) -> None:
+        self.intrinsics.add(f"declare {prototype}")
+
+    def splat(self, f: Function, scalar: Value, lanes: int | None = None) -> Value:
+        lanes = lanes or self.lanes
+        type = f"<{lanes} x {scalar.type}>"
+        one = f.value(type, f"insertelement {type} poison, {scalar.type} {scalar.name}, i64 0")
+        return f.value(type, f"shufflevector {type} {one.name}, {type} poison, <{lanes} x i32> zeroinitializer")
+
+    def shuffle(self, f: Function, a: Value, b: Value, order: Sequence[int]) -> Value:
+        scalar = a.type[1:-1].split(" x ")[1]
+        index = ", ".join(f"i32 {i}" for i in order)
+        return f.value(
+            f"<{len(order)} x {scalar}>",
+            f"shufflevector {a.type} {a.name}, {b.type} {b.name}, <{len(order)} x i32> <{index}>",
+        )
+
+    def mask(self, f: Function, count: Value, first: int = 0) -> Value:
+        """The lanes of the vector that starts at `first` which are among the first `count`."""
+        iota = ", ".join(f"i64 {first + i}" for i in range(self.lanes))
+        wide = self.splat(f, count)
+        return f.value(f"<{self.lanes} x i1>", f"icmp sgt {wide.type} {wide.name}, <{iota}>")
+
+    def multiply(self, f: Function, a: Value, b: Value) -> Value:
+        op = "fmul contract" if self.e.real else "mul"
+        return f.value(a.type, f"{op} {a.type} {a.name}, {b.name}")
+
+    def plus(self, f: Function, a: Value, b: Value) -> Value:
+        op = "fadd contract" if self.e.real else "add"
+        return f.value(a.type, f"{op} {a.type} {a.name}, {b.name}")
+
+    def fused(self, f: Function, a: Value, b: Value, c: Value) -> Value:
+        """a * b + c, rounded once where the machine can."""
+        if not self.e.real:
+            return self.plus(f, self.multiply(f, a, b), c)
+        suffix = self.e.sum if not a.type.startswith("<") else f"v{a.type[1:].split(' x ')[0]}{self.e.sum}"
+        suffix = suffix.replace("float", "f32").replace("double", "f64")
+        self.declare(f"{a.type} @llvm.fmuladd.{suffix}({a.type}, {a.type}, {a.type})")
+        return f.call(a.type, f"@llvm.fmuladd.{suffix}", a, b, c)
+
+    def is_zero(self, f: Function, scalar: Value) -> Value:
+        return f.value("i1", f"{'fcmp oeq' if self.e.real else 'icmp eq'} {scalar.type} {scalar.name}, {literal(0, scalar.type)}")
+
+    def widen(self, f: Function, x: Value) -> Value:
+        """From memory's type to the sum's."""
+        e = self.e
+        if not e.converts:
+            return x
+        to = x.type.replace(e.memory, e.sum)
+        if e.code == "f16":
+            return f.value(to, f"fpext {x.type} {x.name} to {to}")
+        whole = x.type.replace(e.memory, "i32")
+        if e.code == "bf16":  # its bits are the upper half of a float32's
+            bits = f.value(whole, f"zext {x.type} {x.name} to {whole}")
+            bits = f.value(whole, f"shl {whole} {bits.name}, {literal(16, whole)}")
+            return f.value(to, f"bitcast {whole} {bits.name} to {to}")
+        return f.value(to, f"{'sext' if e.signed else 'zext'} {x.type} {x.name} to {to}")
+
+    def narrow(self, f: Function, x: Value) -> Value:
+        """From the sum's type to memory's, rounded to nearest even; integers wrap."""
+        e = self.e
+        if not e.converts:
+            return x
+        to = x.type.replace(e.sum, e.memory)
+        if e.code == "f16":
+            return f.value(to, f"fptrunc {x.type} {x.name} to {to}")
+        if e.code != "bf16":
+            return f.value(to, f"trunc {x.type} {x.name} to {to}")
+        whole = x.type.replace(e.sum, "i32")
+        bits = f.value(whole, f"bitcast {x.type} {x.name} to {whole}")
+        odd = (bits >> 16) & 1
+        rounded = (bits + odd + 0x7FFF) >> 16
+        quiet = (bits >> 16) | 0x40
+        nan = f.value(whole.replace("i32", "i1"), f"fcmp uno {x.type} {x.name}, {x.name}")
+        return f.value(to, f"trunc {whole} {f.select(nan, quiet, rounded).name} to {to}")
+
+    def load(self, f: Function, pointer: Value, mask: Value | None = None) -> Value:
+        """A vector from memory, widened; lanes outside `mask` are zero and not touched."""
+        type = self.memory_vector
+        if mask is None:
+            return self.widen(f, f.load(type, pointer, self.e.memory_size))
+        name = f"@llvm.masked.load.v{self.lanes}{_mangled(self.e.memory)}.p0"
+        self.declare(f"{type} {name}(ptr, i32, <{self.lanes} x i1>, {type})")
+        text = f"call {type} {name}(ptr {pointer.name}, i32 {self.e.memory_size}, {mask.type} {mask.name}, {type} zeroinitializer)"
+        return self.widen(f, f.value(type, text))
+
+    def load_one(self, f: Function, pointer: Value) -> Value:
+        return self.widen(f, f.load(self.e.memory, pointer, self.e.memory_size))
+
+    def store(self, f: Function, x: Value, pointer: Value, mask: Value | None = None) -> None:
+        x = self.narrow(f, x)
+        if mask is None:
+            f.store(x, pointer, align=self.e.memory_size)
+            return
+        name = f"@llvm.masked.store.v{self.lanes}{_mangled(self.e.memory)}.p0"
+        self.declare(f"void {name}({x.type}, ptr, i32, <{self.lanes} x i1>)")
+        f.emit(f"call void {name}({x.type} {x.name}, ptr {pointer.name}, i32 {self.e.memory_size}, {mask.type} {mask.name})")
+
+    def transposed(self, f: Function, rows: list[Value]) -> list[Value]:
+        """The columns of a square of registers, by log2(lanes) rounds of exchanges."""
+        size = len(rows)
+        step = 1
+        while step < size:
+            low = [i if not i & step else size + i - step for i in range(size)]
+            high = [i + step if not i & step else size + i for i in range(size)]
+            following = list(rows)
+            for i in range(size):
+                if not i & step:
+                    following[i] = self.shuffle(f, rows[i], rows[i + step], low)
+                    following[i + step] = self.shuffle(f, rows[i], rows[i + step], high)
+            rows = following
+            step *= 2
+        return rows
+
+    # ------------------------------------------------------------------ arithmetic
+
+    def merge(self) -> None:
+        """C = alpha * buffer + beta * C + bias for a tile, an element at a time: C of any strides."""
+        e = self.e
+        f = self.function("merge", "ptr buffer, i64 pitch, i64 rows, i64 cols, ptr c, i64 c_row, i64 c_col, {sum} alpha, {sum} beta, ptr bias, i64 bias_row, i64 bias_col")
+        fresh = self.is_zero(f, f.beta)
+        plain = f.bias.eq(0)
+        with f.loop(0, f.rows) as i:
+            line, source, added = (
+                f.at(p, i.index * s) for p, s in ((f.c, f.c_row), (f.buffer, f.pitch), (f.bias, f.bias_row))
+            )
+            with f.loop(0, f.cols) as j:
+                place = f.at(line, self.column(f, j.index, f.c_col))
+                total = self.multiply(f, f.alpha, f.load(e.sum, f.at(source, j.index * e.sum_size)))
+                result = f.variable(e.sum, total)
+                with f.when(fresh.eq(0)):
+                    result.set(self.fused(f, f.beta, self.load_one(f, place), total))
+                with f.when(plain.eq(0)):
+                    bias = self.load_one(f, f.at(added, self.column(f, j.index, f.bias_col)))
+                    result.set(self.plus(f, result.get(), bias))
+                f.store(self.narrow(f, result.get()), place, align=e.memory_size)
+        self.finish(f)
+
+    def column(self, f: Function, j: Value, step: Value) -> Value:
+        """The offset of real column j; complex elements are pairs (and `step` is half of theirs)."""
+        if not self.e.complex:
+            return j * step
+        return (j >> 1) * step * 2 + (j & 1) * self.e.memory_size
+
+    def micro(self, rows: int, vectors: int, form: str) -> None:
+        """One tile of C. `form` says where A's element (i, p) is: column-major (p * a_step + i) or row-major."""
+        e, lanes, size = self.e, self.lanes, self.e.sum_size
+        f = self.function(f"micro_{form}_{rows}_{vectors}", MICRO)
+        masks = [self.mask(f, f.cols, v * lanes) if self.s.masked else None for v in range(vectors)]
+        zero = f.constant(self.vector, 0)
+        group = 3  # a row-major A is walked by one pointer for three rows, as x86 adds a stride once or twice for free
+        if form == "row":
+            pointers = [f.at(f.a, f.a_step * g) for g in range(0, rows, group)]
+            twice = f.a_step * 2
+        else:
+            pointers = [f.a]
+        self.prefetch(f, f.c, f.c_row, rows, vectors)
+        with f.loop(0, f.k, carry=[zero] * (rows * vectors) + [f.b, *pointers]) as loop:
+            sums, b, points = loop.carried[: rows * vectors], loop.carried[rows * vectors], loop.carried[rows * vectors + 1 :]
+            sums = list(sums)
+            right = [self._b(f, f.at(b, v * lanes * size), masks[v]) for v in range(vectors)]
+            for i in range(rows):
+                if form == "row":
+                    base = points[i // group]
+                    place = (base, f.at(base, f.a_step), f.at(base, twice))[i % group]
+                else:
+                    place = f.at(points[0], i * size)
+                left = self.splat(f, f.load(e.sum, place, size))
+                for v in range(vectors):
+                    sums[i * vectors + v] = self.fused(f, left, right[v], sums[i * vectors + v])
+            step = size if form == "row" else f.a_step
+            loop.next = [*sums, f.at(b, f.b_step), *(f.at(p, step) for p in points)]
+        sums = loop.carried[: rows * vectors]
+        plain = f.bias.eq(0)
+        straight = f.c_col.eq(e.memory_size) & (plain | (f.bias_row.eq(0) & f.bias_col.eq(e.memory_size)))
+        if not self.s.masked:
+            straight = straight & f.cols.eq(lanes * vectors)
+        with f.either(straight) as seam:
+            alpha, beta = self.splat(f, f.alpha), self.splat(f, f.beta)
+            source = f.select(plain, Value(f, "@zeros", "ptr"), f.bias)
+            bias = [self.load(f, f.at(source, v * lanes * e.memory_size), masks[v]) for v in range(vectors)]
+            with f.either(self.is_zero(f, f.beta)) as inner:
+                for reads in (False, True):
+                    line = f.c
+                    for i in range(rows):
+                        for v in range(vectors):
+                            place = f.at(line, v * lanes * e.memory_size)
+                            total = self.fused(f, alpha, sums[i * vectors + v], bias[v])
+                            if reads:
+                                total = self.fused(f, beta, self.load(f, place, masks[v]), total)
+                            self.store(f, total, place, masks[v])
+                        if i + 1 < rows:
+                            line = f.at(line, f.c_row)
+                    if not reads:
+                        inner.otherwise()
+            seam.otherwise()
+            buffer = f.alloca(self.vector, rows * vectors)
+            for i, x in enumerate(sums):
+                f.store(x, f.at(buffer, i * lanes * size), align=64)
+            f.call(
+                "void", "@merge", buffer, f.constant("i64", vectors * lanes * size), f.constant("i64", rows), f.cols,
+                f.c, f.c_row, f.c_col, f.alpha, f.beta, f.bias, f.bias_row, f.bias_col,
+            )  # fmt: skip
+        self.finish(f)
+
+    def _b(self, f: Function, pointer: Value, mask: Value | None) -> Value:
+        """A vector of B as the micro-kernel reads it: sums' type, packed or (where types agree) in place."""
+        if mask is None:
+            return f.load(self.vector, pointer, self.e.sum_size)
+        name = f"@llvm.masked.load.v{self.lanes}{_mangled(self.e.sum)}.p0"
+        self.declare(f"{self.vector} {name}(ptr, i32, <{self.lanes} x i1>, {self.vector})")
+        return f.value(
+            self.vector,
+            f"call {self.vector} {name}(ptr {pointer.name}, i32 {self.e.sum_size}, {mask.type} {mask.name}, {self.vector} zeroinitializer)",
+        )
+
+    def prefetch(self, f: Function, c: Value, c_row: Value, rows: int, vectors: int) -> None:
+        """Asks for the tile of C while its sum is computed."""
+        self.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        for i in range(rows):
+            for offset in range(0, vectors * self.lanes * self.e.memory_size, 64):
+                f.emit(f"call void @llvm.prefetch.p0(ptr {f.at(c, offset).name}, i32 1, i32 3, i32 1)")
+            if i + 1 < rows:
+                c = f.at(c, c_row)
+
+    def dot(self, rows: int, cols: int) -> None:
+        """`rows` rows of A times up to DOT_STRIP rows of B's transpose, `cols` at a time: sums along a contiguous k."""
+        e, lanes, size = self.e, self.lanes, self.e.memory_size
+        f = self.function(f"dot_{rows}", MICRO)  # a_step: from row to row of A; b_step: from column to column of B
+        zero = f.constant(self.vector, 0)
+        whole = f.k // lanes * lanes
+        with f.loop(0, f.cols, cols) as strip:
+            count = f.least(f.cols - strip.index, cols)
+            a = [f.at(f.a, f.a_step * i) for i in range(rows)]
+            b = [f.at(f.b, f.b_step * (strip.index + f.least(f.constant("i64", j), count - 1))) for j in range(cols)]
+
+            def step(sums: list[Value], p: Value, mask: Value | None, one: bool = False) -> list[Value]:
+                offset = p * size
+
+                def read(pointer: Value) -> Value:
+                    if not one:
+                        return self.load(f, f.at(pointer, offset), mask)
+                    x = self.load_one(f, f.at(pointer, offset))
+                    return f.value(self.vector, f"insertelement {self.vector} zeroinitializer, {e.sum} {x.name}, i64 0")
+
+                left, right = [read(x) for x in a], [read(x) for x in b]
+                return [
+                    self.fused(f, left[i], right[j], sums[i * cols + j]) for i in range(rows) for j in range(cols)
+                ]
+
+            with f.loop(0, whole, lanes, [zero] * (rows * cols)) as main:
+                main.next = step(main.carried, main.index, None)
+            sums = main.carried
+            if self.s.masked:
+                with f.loop(whole, f.k, lanes, sums) as tail:
+                    tail.next = step(tail.carried, tail.index, self.mask(f, f.k - tail.index))
+            else:
+                with f.loop(whole, f.k, 1, sums) as tail:
+                    tail.next = step(tail.carried, tail.index, None, one=True)
+            sums = list(tail.carried)
+            width = lanes
+            while width > len(sums):  # fold down to as many lanes as there are sums
+                width //= 2
+                sums = [
+                    self.plus(f, self.shuffle(f, x, x, range(width)), self.shuffle(f, x, x, range(width, 2 * width)))
+                    for x in sums
+                ]
+            while len(sums) > 1:  # lane i of the last vector is the total of the i-th
+                even, odd = range(0, 2 * width, 2), range(1, 2 * width, 2)
+                sums = [
+                    self.plus(f, self.shuffle(f, x, y, even), self.shuffle(f, x, y, odd))
+                    for x, y in zip(sums[::2], sums[1::2], strict=True)
+                ]
+            buffer = f.alloca(e.sum, rows * cols)
+            f.store(sums[0], buffer, align=e.sum_size)
+            f.call(
+                "void", "@merge", buffer, f.constant("i64", cols * e.sum_size), f.constant("i64", rows), count,
+                f.at(f.c, strip.index * f.c_col), f.c_row, f.c_col, f.alpha, f.beta,
+                f.select(f.bias.eq(0), f.bias, f.at(f.bias, strip.index * f.bias_col)), f.bias_row, f.bias_col,
+            )  # fmt: skip
+        self.finish(f)
+
+    # ------------------------------------------------------------------ packing
+
+    def pack_elements(self, f: Function, target: Value, source: Value, start: Value, count: Value, i_step: Value, p_step: Value, lines: Value, pitch: Value) -> None:
+        """target[p * pitch + i] = source[i * i_step + p * p_step] for p in start..count, an element at a time."""
+        size = self.e.sum_size
+        with f.loop(start, count) as p:
+            row = f.at(target, p.index * pitch * size)
+            column = f.at(source, p.index * p_step)
+            with f.loop(0, lines) as i:
+                f.store(self.load_one(f, f.at(column, i.index * i_step)), f.at(row, i.index * size), align=size)
+
+    def pack_turned(self, f: Function, target: Value, source: Value, depth: Value, i_step: Value, lines: Value, pitch: Value, registers: int) -> None:
+        """The same where p is contiguous: squares of registers are transposed; `registers` vectors for the lines."""
+        e, lanes = self.e, self.lanes
+        last = lines - 1
+        places = [f.at(source, f.least(f.constant("i64", i), last) * i_step) for i in range(registers * lanes)]
+        whole = depth if self.s.masked else depth // lanes * lanes
+        with f.loop(0, whole, lanes) as p:
+            mask = self.mask(f, depth - p.index) if self.s.masked else None
+            offset = p.index * e.memory_size
+            squares = []
+            for v in range(registers):
+                squares.append(
+                    self.transposed(
+                        f, [self.load(f, f.at(x, offset), mask) for x in places[v * lanes : (v + 1) * lanes]]
+                    )
+                )
+            for q in range(lanes):  # in this order: what a store writes past its line is overwritten by the next
+                for v in range(registers):
+                    place = f.at(target, ((p.index + q) * pitch + v * lanes) * e.sum_size)
+                    f.store(squares[v][q], place, align=e.sum_size)
+        if not self.s.masked:
+            self.pack_elements(f, target, source, whole, depth, i_step, f.constant("i64", e.memory_size), lines, pitch)
+
+    def pack_a(self) -> None:
+        """A tile of A, element (i, p) at p * rows + i."""
+        e, lanes, size = self.e, self.lanes, self.e.memory_size
+        f = self.function("pack_a", "ptr target, ptr source, i64 rows, i64 depth, i64 a_row, i64 a_k")
+        zero = f.constant("i64", 0)
+        if e.complex:
+            with f.loop(0, f.depth) as p:
+                column = f.at(f.source, (p.index >> 1) * f.a_k * 2 + (p.index & 1) * size)
+                with f.loop(0, f.rows) as i:
+                    x = self.load_one(f, f.at(column, i.index * f.a_row))
+                    f.store(x, f.at(f.target, (p.index * f.rows + i.index) * size), align=size)
+            self.finish(f)
+            return
+        with f.either(f.a_k.eq(size)) as seam:
+            self.pack_turned(f, f.target, f.source, f.depth, f.a_row, f.rows, f.rows, -(-self.s.rows // lanes))
+            seam.otherwise()
+            registers = -(-self.s.rows // lanes)
+            if self.s.masked:
+                with f.either(f.a_row.eq(size)) as straight:
+                    masks = [self.mask(f, f.rows, v * lanes) for v in range(registers)]
+                    with f.loop(0, f.depth) as p:
+                        for v in range(registers):
+                            x = self.load(f, f.at(f.source, p.index * f.a_k + v * lanes * size), masks[v])
+                            f.store(x, f.at(f.target, (p.index * f.rows + v * lanes) * e.sum_size), align=e.sum_size)
+                    straight.otherwise()
+                    self.pack_elements(f, f.target, f.source, zero, f.depth, f.a_row, f.a_k, f.rows, f.rows)
+            else:
+                self.pack_elements(f, f.target, f.source, zero, f.depth, f.a_row, f.a_k, f.rows, f.rows)
+        self.finish(f)
+
+    def pack_b(self) -> None:
+        """A sliver of B, element (p, j) at p * width + j; columns past `cols` hold anything."""
+        e, lanes, size = self.e, self.lanes, self.e.memory_size
+        f = self.function("pack_b", "ptr target, ptr source, i64 cols, i64 depth, i64 b_k, i64 b_col, {sum} alpha, {sum} alpha_imaginary")
+        zero, width = f.constant("i64", 0), f.constant("i64", self.width)
+        if e.complex:
+            self.pack_b_complex(f)
+            self.finish(f)
+            return
+        with f.either(f.b_col.eq(size)) as seam:
+            if self.s.masked:
+                masks = [self.mask(f, f.cols, v * lanes) for v in range(self.s.vectors)]
+                self._pack_lines(f, masks)
+            else:
+                with f.either(f.cols.eq(self.width)) as whole:
+                    self._pack_lines(f, [None] * self.s.vectors)
+                    whole.otherwise()
+                    self.pack_elements(f, f.target, f.source, zero, f.depth, f.b_col, f.b_k, f.cols, width)
+            seam.otherwise()
+            with f.either(f.b_k.eq(size)) as turned:
+                for v in range(self.s.vectors):
+                    with f.when(f.cols > v * lanes):
+                        source = f.at(f.source, f.b_col * (v * lanes))
+                        lines = f.least(f.cols - v * lanes, lanes)
+                        self.pack_turned(f, f.at(f.target, v * lanes * e.sum_size), source, f.depth, f.b_col, lines, width, 1)
+                turned.otherwise()
+                self.pack_elements(f, f.target, f.source, zero, f.depth, f.b_col, f.b_k, f.cols, width)
+        self.finish(f)
+
+    def _pack_lines(self, f: Function, masks: Sequence[Value | None]) -> None:
+        with f.loop(0, f.depth) as p:
+            for v, mask in enumerate(masks):
+                x = self.load(f, f.at(f.source, p.index * f.b_k + v * self.lanes * self.e.memory_size), mask)
+                place = f.at(f.target, (p.index * self.width + v * self.lanes) * self.e.sum_size)
+                f.store(x, place, align=self.e.sum_size)
+
+    def pack_b_complex(self, f: Function) -> None:
+        """alpha * (x + iy) as the block (x, y), (-y, x); depth and cols count reals, b_k and b_col are half strides."""
+        e, size = self.e, self.e.memory_size
+        with f.loop(0, f.depth, 2) as p:
+            row = f.at(f.source, p.index * f.b_k)
+            with f.loop(0, f.cols, 2) as j:
+                place = f.at(row, j.index * f.b_col)
+                x, y = self.load_one(f, place), self.load_one(f, f.at(place, size))
+                minus = f.value(e.sum, f"fneg {e.sum} {f.alpha_imaginary.name}")
+                real = self.fused(f, minus, y, self.multiply(f, f.alpha, x))
+                imaginary = self.fused(f, f.alpha_imaginary, x, self.multiply(f, f.alpha, y))
+                target = f.at(f.target, (p.index * self.width + j.index) * size)
+                f.store(real, target, align=size)
+                f.store(imaginary, f.at(target, size), align=size)
+                f.store(f.value(e.sum, f"fneg {e.sum} {imaginary.name}"), f.at(target, self.width * size), align=size)
+                f.store(real, f.at(target, (self.width + 1) * size), align=size)
+
+    # ------------------------------------------------------------------ the driver
+
+    def tile(self, f: Function, record: Value, t: Value) -> tuple[Value, Value]:
+        """First row and height of tile t: whole ones, then what is left in one or two of nearly equal height."""
+        whole, left, m = (self.get(f, record, x) for x in ("m_whole", "m_left", "m"))
+        half = self.s.rows // 2
+        first = f.select(left > half, (left + 1) // 2, left)
+        height = f.select(t < whole, f.constant("i64", self.s.rows), f.select(t.eq(whole), first, left - first))
+        start = f.select(t <= whole, t * self.s.rows, m - height)
+        return start, height
+
+    def share(self, f: Function, block: Value, blocks: Value, tiles: Value) -> tuple[Value, Value]:
+        return block * tiles // blocks, (block + 1) * tiles // blocks
+
+    def a_pitch(self, f: Function, padded_k: Value) -> Value:
+        """Bytes from packed tile to packed tile; a vector more than it holds, as the last store writes past its line."""
+        return (padded_k * self.s.rows + self.lanes * -(-self.s.rows // self.lanes)) * self.e.sum_size
+
+    def pack_task(self) -> None:
+        """Packs sliver `block` of B, or, after those, a tile of A."""
+        f = self.function("pack_task", "ptr record, i64 block")
+        get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        slivers = f.select(get("b_packed").ne(0), get("n_tiles"), 0)
+        depth, start = get("block_k"), get("block_from")
+        with f.either(f.block < slivers) as seam:
+            j = f.block * self.width
+            target = f.at(get("b_pack"), j * get("padded_k") * self.e.sum_size)
+            source = f.at(get("b"), j * get("b_col") + start * get("b_k"))
+            f.call(
+                "void", "@pack_b", target, source, f.least(get("n") - j, self.width), depth, get("b_k"), get("b_col"),
+                get("alpha"), get("alpha_imaginary"),
+            )  # fmt: skip
+            seam.otherwise()
+            t = f.block - slivers
+            i, rows = self.tile(f, f.record, t)
+            target = f.at(get("a_pack"), t * self.a_pitch(f, get("padded_k")))
+            source = f.at(get("a"), i * get("a_row") + start * get("a_k"))
+            f.call("void", "@pack_a", target, source, rows, depth, get("a_row"), get("a_k"))
+        self.finish(f)
+
+    def compute_task(self) -> None:
+        """Block (i, j) of the tiles of C, for the part of k at hand."""
+        e = self.e
+        f = self.function("compute_task", "ptr record, i64 block")
+        r = {name: self.get(f, f.record, name) for name in FIELDS}
+        half = self.s.rows // 2
+        t0, t1 = self.share(f, f.block % r["m_blocks"], r["m_blocks"], r["m_tiles"])
+        s0, s1 = self.share(f, f.block // r["m_blocks"], r["n_blocks"], r["n_tiles"])
+        first, last = r["is_first"].ne(0), r["is_last"].ne(0)
+        alpha = f.constant(e.sum, 1) if e.complex else r["alpha"]
+        beta = f.select(first, r["beta"], 1)
+        if e.complex:  # C was multiplied by beta before, unless that is zero
+            fresh = self.is_zero(f, r["beta"]) & self.is_zero(f, r["beta_imaginary"]) & first
+            beta = f.select(fresh, f.constant(e.sum, 0), 1)
+        bias = f.select(last, r["bias"], f.constant("ptr", 0))
+        plain = bias.eq(0)
+        packed_b, packed_a = r["b_packed"].ne(0), r["a_form"].eq(0)
+        by_row = r["a_form"].eq(2)
+        a_pitch = self.a_pitch(f, r["padded_k"])
+        b_step = f.select(packed_b, f.constant("i64", self.width * e.sum_size), r["b_k"])
+        a_start = f.at(r["a"], r["block_from"] * r["a_k"])
+        b_start = f.at(r["b"], r["block_from"] * r["b_k"])
+        kernels = len(self.s.heights())
+        with f.loop(s0, s1) as s:
+            j = s.index * self.width
+            cols = f.least(r["n"] - j, self.width)
+            b = f.select(
+                packed_b, f.at(r["b_pack"], j * r["padded_k"] * e.sum_size), f.at(b_start, j * r["b_col"])
+            )
+            c_line = f.at(r["c"], j * r["c_col"])
+            bias_line = f.at(bias, j * r["bias_col"])
+            vectors = (cols - 1) // self.lanes
+            table = f.select(by_row, vectors + self.s.vectors, vectors) * kernels
+            with f.loop(t0, t1) as t:
+                i, rows = self.tile(f, f.record, t.index)
+                a = f.select(packed_a, f.at(r["a_pack"], t.index * a_pitch), f.at(a_start, i * r["a_row"]))
+                a_step = f.select(packed_a, rows * e.sum_size, f.select(by_row, r["a_row"], r["a_k"]))
+                which = table + f.select(rows.eq(self.s.rows), f.constant("i64", half), rows - 1)
+                kernel = f.load("ptr", f.at(Value(f, "@kernels", "ptr"), which * 8))
+                f.call(
+                    "void", kernel.name, r["block_k"], a, a_step, b, b_step, f.at(c_line, i * r["c_row"]), r["c_row"],
+                    r["c_col"], cols, alpha, beta, f.select(plain, bias, f.at(bias_line, i * r["bias_row"])),
+                    r["bias_row"], r["bias_col"],
+                )  # fmt: skip
+        self.finish(f)
+
+    def dot_task(self) -> None:
+        """Strips of DOT_STRIP columns of C, all rows of each."""
+        f = self.function("dot_task", "ptr record, i64 block")
+        r = {name: self.get(f, f.record, name) for name in FIELDS}
+        s0, s1 = self.share(f, f.block, r["n_blocks"], r["n_tiles"])
+        plain = r["bias"].eq(0)
+        with f.loop(s0, s1) as s:
+            j = s.index * DOT_STRIP
+            cols = f.least(r["n"] - j, DOT_STRIP)
+            row = f.variable("i64", 0)
+            for rows, _ in reversed(self.dots()):
+                with f.loop(row.get(), r["m"] - (rows - 1), rows) as i:
+                    f.call(
+                        "void", f"@dot_{rows}", r["k"], f.at(r["a"], i.index * r["a_row"]), r["a_row"],
+                        f.at(r["b"], j * r["b_col"]), r["b_col"],
+                        f.at(r["c"], i.index * r["c_row"] + j * r["c_col"]), r["c_row"], r["c_col"], cols, r["alpha"],
+                        r["beta"],
+                        f.select(plain, r["bias"], f.at(r["bias"], i.index * r["bias_row"] + j * r["bias_col"])),
+                        r["bias_row"], r["bias_col"],
+                    )  # fmt: skip
+                    row.set(i.index + rows)
+        self.finish(f)
+
+    def dots(self) -> list[tuple[int, int]]:
+        """The (rows, columns) of C that one `dot` kernel sums at a time: at most as many as a vector has lanes."""
+        return [(r, min(DOT_STRIP, self.lanes // r)) for r in (1, 2, 4) if self.lanes // r >= min(4, self.lanes)]
+
+    def spread(self) -> None:
+        """task(record, 0..count), on the thread pool unless the record says not to."""
+        f = self.function("spread", "ptr task, ptr record, i64 count")
+        alone = self.get(f, f.record, "serial").ne(0) | (f.count < 2)
+        with f.either(alone) as seam:
+            with f.loop(0, f.count) as i:
+                f.call("void", f.task.name, f.record, i.index)
+            seam.otherwise()
+            self.declare("void @facula_parallel(ptr, ptr, i64)")
+            f.call("void", "@facula_parallel", f.task, f.record, f.count)
+        self.finish(f)
+
+    def block(self) -> None:
+        """A product whose m and n are at most OUTER: block by block of k, pack, then compute."""
+        e, s = self.e, self.s
+        f = self.function("block", "ptr record")
+        get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        m, n, k = get("m"), get("n"), get("k")
+        a_row, a_k, b_k, b_col = (get(x) for x in ("a_row", "a_k", "b_k", "b_col"))
+        size = f.constant("i64", e.memory_size)
+        no, yes = f.constant("i1", 0), f.constant("i1", 1)
+        few = (m <= s.rows) & (k <= 1 << 16)
+        # B in place: its rows are contiguous, and it is read once or is small.
+        if e.converts or e.complex:
+            b_packed = yes
+        else:
+            fits = yes if s.masked else (n % self.width).eq(0)
+            once = (m <= s.rows) | (k * n <= SMALL // e.memory_size)
+            b_packed = (b_col.eq(size) & fits & once).eq(0)
+        # A in place: either dim is contiguous, and it is read once or is small.
+        if e.converts:
+            a_form = f.constant("i64", 0)
+        else:
+            once = (n <= 4 * self.width) | (m * k <= SMALL // e.memory_size)
+            by_row = (a_k.eq(size) if not e.complex else a_k.eq(size)) & once
+            by_col = (a_row.eq(size) & once) if not e.complex else no
+            by_col = by_col | (m.eq(1) if not e.complex else no)
+            a_form = f.select(by_col, f.constant("i64", 1), f.select(by_row, f.constant("i64", 2), 0))
+        a_packed = a_form.eq(0)
+        whole, left = m // s.rows, m % s.rows
+        m_tiles = whole + f.select(left.eq(0), f.constant("i64", 0), f.select(left > s.rows // 2, f.constant("i64", 2), 1))
+        n_tiles = (n + (self.width - 1)) // self.width
+        # One part of k where sums are wider than C, or where C is written but once anyway.
+        if e.converts:
+            parts = f.constant("i64", 1)
+        else:
+            parts = f.select((b_packed | a_packed).eq(0) & few, f.constant("i64", 1), (k + (s.depth - 1)) // s.depth)
+            parts = f.select(parts < 1, f.constant("i64", 1), parts)
+        depth = ((k + (parts - 1)) // parts + 15) // 16 * 16
+        # Tasks: about TASK_WORK each, at least as tall as they are wide, A's part at most half of the second-level cache.
+        work = m * n * f.select(k < depth, k, depth)
+        wanted = f.least(work // TASK_WORK + 1, m_tiles * n_tiles)
+        tall = f.constant("i64", MC_TILES)
+        m_blocks = f.least(m_tiles, (m_tiles + tall - 1) // tall)
+        n_blocks = (wanted + m_blocks - 1) // m_blocks
+        n_blocks = f.least(n_blocks, n_tiles)
+        m_blocks = f.select(m_blocks * n_blocks < wanted, f.least((wanted + n_blocks - 1) // n_blocks, m_tiles), m_blocks)
+        self.set(
+            f, f.record, a_form=a_form, b_packed=b_packed, padded_k=depth, m_tiles=m_tiles, m_whole=whole, m_left=left,
+            n_tiles=n_tiles, m_blocks=m_blocks, n_blocks=n_blocks,
+        )  # fmt: skip
+        a_bytes = f.select(a_packed, m_tiles * self.a_pitch(f, depth), 0)
+        b_bytes = f.select(b_packed, n_tiles * depth * (self.width * e.sum_size), 0)
+        scratch = f.variable("ptr", 0)
+        with f.when(a_packed | b_packed):
+            memory = f.call("ptr", "@take", a_bytes + b_bytes + 256)
+            scratch.set(memory)
+            self.set(f, f.record, b_pack=memory, a_pack=f.at(memory, b_bytes))
+        packs = f.select(a_packed, m_tiles, 0) + f.select(b_packed, n_tiles, 0)
+        with f.loop(0, parts) as part:
+            start = part.index * depth
+            here = f.least(k - start, depth)
+            here = f.select(here < 0, f.constant("i64", 0), here)
+            self.set(
+                f, f.record, block_from=start, block_k=here, is_first=part.index.eq(0), is_last=part.index.eq(parts - 1)
+            )
+            f.call("void", "@spread", Value(f, "@pack_task", "ptr"), f.record, packs)
+            f.call("void", "@spread", Value(f, "@compute_task", "ptr"), f.record, m_blocks * n_blocks)
+        with f.when(scratch.get().ne(0)):
+            f.call("void", "@give", scratch.get())
+        self.finish(f)
+
+    def product(self) -> None:
+        """One item of the batch: turn C around if that makes its rows contiguous, then choose the way."""
+        e = self.e
+        f = self.function("product", "ptr record")
+        get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        size = f.constant("i64", e.memory_size)
+
+        def turn() -> None:
+            pairs = (("a", "b"), ("m", "n"), ("c_row", "c_col"), ("a_row", "b_col"), ("a_k", "b_k"), ("bias_row", "bias_col"))
+            for x, y in pairs:
+                was_x, was_y = get(x), get(y)
+                self.set(f, f.record, **{x: was_y, y: was_x})
+
+        if not e.complex:
+            m, n = get("m"), get("n")
+            upright = get("c_col").ne(size) & get("c_row").eq(size) & (n > 1)
+            with f.when((m > 1) & (upright | n.eq(1))):
+                turn()
+            along = get("a_k").eq(size) & get("b_k").eq(size) & (get("k") > 3)
+            with f.when(along & (n > 1) & (n <= DOT_ROWS) & (get("m") > DOT_ROWS)):
+                turn()
+            done = f.variable("i64", 0)
+            with f.when(along & (get("m") <= DOT_ROWS)):
+                done.set(1)
+                m, n, k = get("m"), get("n"), get("k")
+                strips = (n + (DOT_STRIP - 1)) // DOT_STRIP
+                blocks = f.least(strips, m * n * k // (TASK_WORK // 8) + 1)
+                self.set(f, f.record, n_tiles=strips, n_blocks=blocks)
+                f.call("void", "@spread", Value(f, "@dot_task", "ptr"), f.record, blocks)
+            proceed = done.get().eq(0)
+        else:
+            proceed = f.constant("i1", 1)
+        with f.when(proceed):
+            with f.when(get("n").eq(1)):  # strides along a dim of size 1 mean nothing
+                self.set(f, f.record, b_col=size, c_col=size)
+            m, n = get("m"), get("n")
+            with f.loop(0, n, OUTER) as j:
+                with f.loop(0, m, OUTER) as i:
+                    part = self.copy_record(f, f.record)
+                    plain = get("bias").eq(0)
+                    bias = f.at(get("bias"), i.index * get("bias_row") + j.index * get("bias_col"))
+                    self.set(
+                        f, part, m=f.least(m - i.index, OUTER), n=f.least(n - j.index, OUTER),
+                        a=f.at(get("a"), i.index * get("a_row")), b=f.at(get("b"), j.index * get("b_col")),
+                        c=f.at(get("c"), i.index * get("c_row") + j.index * get("c_col")),
+                        bias=f.select(plain, get("bias"), bias),
+                    )  # fmt: skip
+                    f.call("void", "@block", part)
+        self.finish(f)
+
+    def item_task(self) -> None:
+        """A group of items of the batch."""
+        f = self.function("item_task", "ptr record, i64 block")
+        get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        first, last = self.share(f, f.block, get("tasks"), get("batch"))
+        with f.loop(first, last) as i:
+            item = self.copy_record(f, f.record)
+            moved = {x: f.at(get(x), i.index * get(f"{x}_batch")) for x in "abc"}
+            self.set(f, item, **moved)
+            if self.e.complex:
+                f.call("void", "@scale", item)
+            f.call("void", "@product", item)
+        self.finish(f)
+
+    def scale(self) -> None:
+        """C = beta * C for complex numbers, where beta is neither zero nor one."""
+        e, size = self.e, self.e.memory_size
+        f = self.function("scale", "ptr record")
+        get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        x, y = get("beta"), get("beta_imaginary")
+        still = self.is_zero(f, y)
+        one = f.value("i1", f"fcmp oeq {e.sum} {x.name}, {literal(1, e.sum)}")
+        with f.when((still & (self.is_zero(f, x) | one)).eq(0)):
+            minus = f.value(e.sum, f"fneg {e.sum} {y.name}")
+            with f.loop(0, get("m")) as i:
+                line = f.at(get("c"), i.index * get("c_row"))
+                with f.loop(0, get("n"), 2) as j:
+                    place = f.at(line, j.index * get("c_col"))
+                    p, q = f.load(e.sum, place, size), f.load(e.sum, f.at(place, size), size)
+                    f.store(self.fused(f, minus, q, self.multiply(f, x, p)), place, align=size)
+                    f.store(self.fused(f, y, p, self.multiply(f, x, q)), f.at(place, size), align=size)
+        self.finish(f)
+
+    def run(self) -> None:
+        """The whole batch."""
+        f = self.function("run", "ptr record")
+        get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        # Items that follow each other with the same B are one taller item.
+        joint = get("b_batch").eq(0) & get("bias_row").eq(0)
+        joint = joint & get("a_batch").eq(get("m") * get("a_row")) & get("c_batch").eq(get("m") * get("c_row"))
+        with f.when(joint):
+            self.set(f, f.record, m=get("m") * get("batch"), batch=1)
+        batch, m, n, k = (get(x) for x in ("batch", "m", "n", "k"))
+        item = m * n * k
+        with f.when((m > 0) & (n > 0) & (batch > 0)):
+            small = item * batch < PARALLEL_FROM
+            large = item >= 4 * TASK_WORK
+            # Large items one after the other, each on all threads; small ones in groups, each group on one.
+            with f.either((batch < 2) | large) as seam:
+                self.set(f, f.record, serial=small, tasks=batch)
+                with f.loop(0, batch) as i:
+                    f.call("void", "@item_task", f.record, i.index)
+                seam.otherwise()
+                tasks = f.least(item * batch // (TASK_WORK // 4) + 1, batch)
+                self.set(f, f.record, tasks=f.select(small, f.constant("i64", 1), tasks), serial=small)
+                outer = self.copy_record(f, f.record)
+                with f.either(small) as alone:
+                    f.call("void", "@item_task", outer, f.constant("i64", 0))
+                    alone.otherwise()
+                    self.set(f, outer, serial=1)
+                    self.declare("void @facula_parallel(ptr, ptr, i64)")
+                    f.call("void", "@facula_parallel", Value(f, "@item_task", "ptr"), outer, get("tasks"))
+        self.finish(f)
+
+    def memory(self) -> None:
+        """take(bytes) and give(pointer): aligned buffers that are kept in a few slots between calls, for any thread."""
+        self.declare("ptr @malloc(i64)")
+        self.declare("void @free(ptr)")
+        f = self.function("take", "i64 bytes", "ptr")
+        found = f.variable("ptr", 0)
+        with f.loop(0, f.constant("i64", SLOTS)) as i:
+            with f.when(found.get().eq(0)):
+                slot = f.at(Value(f, "@slots", "ptr"), i.index * 8)
+                with f.when(f.load("ptr", slot).ne(0)):
+                    held = f.value("ptr", f"atomicrmw xchg ptr {slot.name}, ptr null acq_rel")
+                    with f.when(held.ne(0)):
+                        with f.either(f.load("i64", f.at(held, -16)) >= f.bytes) as seam:
+                            found.set(held)
+                            seam.otherwise()
+                            f.call("void", "@free", f.load("ptr", f.at(held, -8)))
+        with f.when(found.get().eq(0)):
+            raw = f.call("ptr", "@malloc", f.bytes + 128)
+            with f.when(raw.ne(0)):
+                number = f.value("i64", f"ptrtoint ptr {raw.name} to i64")
+                aligned = f.at(raw, ((number + 127) & -64) - number)
+                f.store(f.bytes, f.at(aligned, -16))
+                f.store(raw, f.at(aligned, -8))
+                found.set(aligned)
+        self.finish(f, found.get())
+        f = self.function("give", "ptr memory")
+        raw = f.load("ptr", f.at(f.memory, -8))
+        left = f.variable("ptr", f.memory)
+        with f.when(f.load("i64", f.at(f.memory, -16)) <= KEPT):
+            with f.loop(0, f.constant("i64", SLOTS)) as i:
+                with f.when(left.get().ne(0)):
+                    slot = f.at(Value(f, "@slots", "ptr"), i.index * 8)
+                    pair = f.value("{ ptr, i1 }", f"cmpxchg ptr {slot.name}, ptr null, ptr {f.memory.name} acq_rel monotonic")
+                    kept = f.value("i1", f"extractvalue {{ ptr, i1 }} {pair.name}, 1")
+                    left.set(f.select(kept, f.constant("ptr", 0), left.get()))
+        with f.when(left.get().ne(0)):
+            f.call("void", "@free", raw)
+        self.finish(f)
+
+    def entry(self) -> None:
+        """The function to call: parameters as `parameters` lists them, strides in elements."""
+        e = self.e
+        kinds = {"ptr": "ptr", "i64": "i64", "f64": "double", "f32": "float"}
+        listed = parameters(e.code)
+        f = self.function("matmul", ", ".join(f"{kinds[kind]} {name}" for name, kind in listed), linkage="", extra="")
+        record = f.alloca("i64", len(FIELDS))
+        pair = 2 if e.complex else 1
+        for name, _ in listed:
+            x = getattr(f, name)
+            # Complex: n and k count reals, and so strides along n and k are halves.
+            if name in STRIDES:
+                x = x * (e.memory_size * (1 if name.endswith(("_col", "_k")) else pair))
+            elif name in ("n", "k"):
+                x = x * pair
+            elif name in SCALARS and e.sum == "i32":
+                x = f.value("i32", f"trunc i64 {x.name} to i32")
+            self.set(f, record, **{name: x})
+        if not e.complex:
+            self.set(f, record, alpha_imaginary=f.constant(e.sum, 0), beta_imaginary=f.constant(e.sum, 0))
+        f.call("void", "@run", record)
+        self.finish(f)
+
+    def text(self) -> str:
+        """The whole module."""
+        s, e = self.s, self.e
+        names = []
+        for form in ("column", "row"):
+            for vectors in range(1, s.vectors + 1):
+                for rows in s.heights():
+                    if form == "column" or not e.converts:
+                        self.micro(rows, vectors, form)
+                        names.append(f"ptr @micro_{form}_{rows}_{vectors}")
+                    else:  # never read in place
+                        names.append("ptr null")
+        self.merge()
+        if not e.complex:
+            for rows, cols in self.dots():
+                self.dot(rows, cols)
+            self.dot_task()
+        else:
+            self.scale()
+        for part in (
+            self.pack_a, self.pack_b, self.pack_task, self.compute_task, self.spread, self.block, self.product,
+            self.item_task, self.run, self.memory, self.entry,
+        ):  # fmt: skip
+            part()
+        globals_ = [
+            f"@kernels = internal constant [{len(names)} x ptr] [{', '.join(names)}]",
+            f"@zeros = internal constant [{self.width * e.memory_size} x i8] zeroinitializer, align 64",
+            f"@slots = internal global [{SLOTS} x ptr] zeroinitializer, align 64",
+        ]
+        return "\n".join([*globals_, *sorted(self.intrinsics), *self.functions]) + "\n"
+
+
+DOT_STRIP = 8
+MC_TILES = 12
+
+
+def _mangled(type: str) -> str:
+    return {"float": "f32", "double": "f64", "half": "f16"}.get(type, type)
+
+
+def parameters(code: str) -> list[tuple[str, str]]:
+    """Names and kinds (as `builtins.KINDS` has them) of what the entry takes; complex scalars are two numbers."""
+    e = ELEMENTS[code]
+    scalar = {"float": "f32", "double": "f64"}.get(e.sum, "i64")
+    listed = []
+    for name in ARGUMENTS:
+        listed.append((name, "ptr" if name in POINTERS else scalar if name in SCALARS else "i64"))
+        if e.complex and name in SCALARS:
+            listed.append((f"{name}_imaginary", scalar))
+    return listed
+
+
+def module_text(code: str, shape: Shape) -> str:
+    """The LLVM text of the product of two matrices of the element type `code`; its entry is `@matmul`."""
+    return Writer(ELEMENTS[code], shape).text()

@@ -1,0 +1,18 @@
+"""What every test shares: the option that puts real data in the place of synthetic data."""
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--example-data",
+        metavar="FOLDER",
+        help="run the examples on the real data in FOLDER (20news-bydate.tar.gz, tinyshakespeare.txt, mnist/) "
+        "in place of small synthetic data in the same formats",
+    )
+
+
+@pytest.fixture(scope="session")
+def example_data(request):
+    """The folder with real data, or None."""
+    return request.config.getoption("--example-data")
