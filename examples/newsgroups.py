@@ -41,12 +41,12 @@ def words(text):
 
 
 def get_batch(bags, labels, chosen, vocabulary):
-    """The texts numbered `chosen`: how often each word occurs, damped by a logarithm, and the groups."""
-    counts = np.zeros((len(chosen), vocabulary), dtype=np.float32)
-    for row, number in zip(counts, chosen):
-        places, times = bags[number]
-        row[places] = times
-    return torch.from_numpy(counts), torch.from_numpy(labels[chosen])
+    """The texts numbered `chosen`: a row of word weights for each, and their groups."""
+    rows = np.zeros((len(chosen), vocabulary), dtype=np.float32)
+    for row, number in zip(rows, chosen):
+        places, weights = bags[number]
+        row[places] = weights
+    return torch.from_numpy(rows), torch.from_numpy(labels[chosen])
 
 
 class Classifier(nn.Module):
@@ -66,7 +66,9 @@ class Classifier(nn.Module):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="a 20news-bydate archive (.tar.gz); without it scikit-learn fetches one")
+    parser.add_argument(
+        "--data", type=Path, help="a 20news-bydate archive (.tar.gz); without it scikit-learn fetches one"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch", type=int, default=150)
@@ -82,10 +84,13 @@ def main():
     print(f"{len(vocabulary)} words")
 
     def bag(text):
-        """Places and (damped) counts of the words that the training texts know."""
+        """Places and weights of those words of `text` that the training texts know."""
         counts = Counter(word for word in split(text) if word in vocabulary)
         times = np.array(list(counts.values()), dtype=np.float32)
-        return [vocabulary[word] for word in counts], times if options.plain else np.log1p(times)
+        if not options.plain:  # a word said ten times tells little more than once, a long text no more than a short one
+            times = np.log1p(times)
+            times /= np.linalg.norm(times)
+        return [vocabulary[word] for word in counts], times
 
     training_bags, test_bags = [bag(text) for text in training], [bag(text) for text in tests]
 

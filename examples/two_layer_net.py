@@ -1,4 +1,4 @@
-"""Two layers that learn random numbers by heart: the same net as a Sequential and as a Module, and five ways to train it."""
+"""Two layers that learn random numbers by heart: as a Sequential, as a Module, and with four kinds of optimizer."""
 
 import argparse
 from pathlib import Path

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from facula.errors import fail
 
-__all__ = ["SWITCHES", "VERSION", "Settings", "Switch", "settings"]
+__all__ = ["SWITCHES", "VERSION", "Settings", "Switch", "settings", "usable_cores"]
 
 VERSION = "0.1.0"
 
@@ -32,7 +32,7 @@ def _cache_dir(environ: Mapping[str, str]) -> Path:
     return (Path(home) if os.path.isabs(home) else Path("~/.cache").expanduser()) / "facula"
 
 
-def _usable_cores(environ: Mapping[str, str]) -> int:
+def usable_cores(environ: Mapping[str, str] | None = None) -> int:
     """How many cores this process may run on, which can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -45,13 +45,13 @@ def _quarter_of_memory(environ: Mapping[str, str]) -> int:
 
 
 SWITCHES = (
-    Switch("target", ("FACULA_TARGET",), str, "", "\"reference\": run kernels in the NumPy interpreter instead of machine code"),
+    Switch("target", ("FACULA_TARGET",), str, "", '"reference": run kernels in the NumPy interpreter instead'),
     Switch("cache", ("FACULA_CACHE",), bool, True, "keep machine code on disk between runs"),
     Switch("cache_dir", ("FACULA_CACHE_DIR",), Path, _cache_dir, "the folder of that machine code"),
-    Switch("num_threads", ("FACULA_NUM_THREADS", "OMP_NUM_THREADS"), int, _usable_cores, "how many threads a kernel may use"),
-    Switch("spin_us", ("FACULA_SPIN_US",), int, 20, "how long an idle worker thread looks for work before it sleeps, in microseconds"),
-    Switch("pool_bytes", ("FACULA_POOL_BYTES",), int, _quarter_of_memory, "how many bytes of freed tensor memory are kept for reuse"),
-    Switch("dump_dir", ("FACULA_DUMP_DIR",), Path, None, "write the LLVM text of everything that is compiled into this folder"),
+    Switch("num_threads", ("FACULA_NUM_THREADS", "OMP_NUM_THREADS"), int, usable_cores, "how many threads kernels use"),
+    Switch("spin_us", ("FACULA_SPIN_US",), int, 20, "microseconds that an idle worker looks for work before it sleeps"),
+    Switch("pool_bytes", ("FACULA_POOL_BYTES",), int, _quarter_of_memory, "bytes of freed memory to keep for reuse"),
+    Switch("dump_dir", ("FACULA_DUMP_DIR",), Path, None, "a folder for the LLVM text of all that is compiled"),
 )  # fmt: skip
 
 _BOOLS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}

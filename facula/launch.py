@@ -9,12 +9,13 @@ from typing import Any
 
 from facula.config import settings
 from facula.core.device import CPU, device
+from facula.core.dtype import dtype
 from facula.core.spec import Spec, dense
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, Access, Kernel, Result
 
-__all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "new_storage", "run"]
+__all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "new_storage", "product", "run"]
 
 ORDERED = ("index", "extent", "row_index", "scan")  # nodes whose meaning depends on the order of dims
 
@@ -167,3 +168,13 @@ def allocator(where: device) -> Callable[[Spec], Tensor]:
 def empty(spec: Spec) -> Tensor:
     """An uninitialised tensor of a dense spec."""
     return _target(spec.device).empty(spec)
+
+
+def product(dtype: dtype, where: device = CPU) -> Callable[..., None]:
+    """The device's matrix product for a dtype: see `targets/cpu/matmul.py` for its arguments."""
+    return _target(where).product(dtype)
+
+
+def random(where: device = CPU) -> Any:
+    """The device's samplers: see `targets/cpu/random.py`."""
+    return _target(where).random

@@ -1,10 +1,11 @@
-"""What `repr` of a tensor says, character for character as PyTorch; needs only the core, `nn.Parameter` adds its own line."""
+"""What `repr` of a tensor says, character for character as PyTorch; needs only the core."""
 
 import ctypes
 import math
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ class PrinterOptions:
 
 
 OPTIONS = PrinterOptions()
-PROFILES = {
+PROFILES: dict[str | None, dict] = {
     "default": {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80},
     "short": {"precision": 2, "threshold": 1000, "edgeitems": 2, "linewidth": 80},
     "full": {"precision": 4, "threshold": math.inf, "edgeitems": 3, "linewidth": 80},
@@ -147,7 +148,7 @@ class ComplexFormatter:
     """A real and an imaginary column joined by the sign."""
 
     def __init__(self, values: np.ndarray):
-        self.real, self.imag = Formatter(values.real, True), Formatter(values.imag, True)
+        self.real, self.imag = Formatter(np.real(values), True), Formatter(np.imag(values), True)
         self.width = self.real.width + self.imag.width + 1  # the j
 
     def __call__(self, value) -> str:
@@ -282,7 +283,7 @@ def host_values(tensor: Tensor) -> np.ndarray:
     if spec.numel == 0:
         return np.empty(spec.shape, np.float32 if spec.dtype is dtypes.bfloat16 else kind)
     reach = sum((size - 1) * stride for size, stride in zip(spec.shape, spec.strides)) + 1
-    memory = (ctypes.c_char * (reach * kind.itemsize)).from_address(tensor.ptr)
+    memory: Any = (ctypes.c_char * (reach * kind.itemsize)).from_address(tensor.ptr)
     values = np.ndarray(tuple(spec.shape), kind, memory, strides=tuple(s * kind.itemsize for s in spec.strides))
     if spec.dtype is dtypes.bfloat16:
         return (values.astype(np.uint32) << 16).view(np.float32)
@@ -290,7 +291,7 @@ def host_values(tensor: Tensor) -> np.ndarray:
 
 
 def tensor_repr(
-    tensor: Tensor, *, contents: str | None = None, default_dtype=dtypes.float32, default_device: str = "cpu"
+    tensor: Any, *, contents: str | None = None, default_dtype=dtypes.float32, default_device: str = "cpu"
 ) -> str:
     """`repr(tensor)`; what lies on another machine is copied here first."""
     plain = (Tensor, getattr(sys.modules.get("facula.nn.parameter"), "Parameter", Tensor))

@@ -18,12 +18,19 @@ __all__ = ["ARITHMETIC", "run"]
 
 
 class Arithmetic:
-    """What the engine does with gradients; `operators` fills it in."""
+    """What backward and custom functions do with tensors; `operators` fills it in."""
 
     add: Callable[[Tensor, Tensor], Tensor]  # a new tensor
     add_in_place: Callable[[Tensor, Tensor], Any]
     copy: Callable[[Tensor, Tensor], Tensor]  # of a gradient, in the layout of a leaf
-    detach: Callable[[Tensor], Tensor]
+    ones: Callable[[Any], Tensor]
+    zeros: Callable[[Any], Tensor]
+    sum_to: Callable[[Tensor, Any], Tensor]  # over the dims that broadcasting added to a spec
+    keep: Callable
+    unkeep: Callable
+    freed: Callable
+    check_leaf: Callable
+    rebase: Callable
 
 
 ARITHMETIC = Arithmetic()

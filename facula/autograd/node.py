@@ -8,11 +8,9 @@ import sys
 import weakref
 from typing import Any, ClassVar
 
-from facula.core.modes import LOCAL
 from facula.core.tensor import Tensor
-from facula.errors import fail
 
-__all__ = ["AccumulateGrad", "Node", "Output", "edge_of", "grad_fn_of", "save", "unsave"]
+__all__ = ["AccumulateGrad", "HookHandle", "Node", "Output", "alias", "dtype_title", "edge_of", "grad_fn_of", "type_name"]
 
 
 class Output:
@@ -178,34 +176,6 @@ def fresh_edge(view: Tensor):
 REGENERATE: list = [None]  # set by operators/view.py: gives a stale view its new node
 
 
-class Kept:
-    """A value kept for backward with the version that it had; checks it when it is taken out again."""
-
-    __slots__ = ("packed", "tensor", "version")
-
-
-def save(tensor: Tensor | None, is_output: bool):
-    """Keep `tensor` for backward.
-
-    An output is kept as a record without history (its own node would keep it alive for ever).
-    """
-    if tensor is None:
-        return None
-    kept = Kept()
-    if is_output:
-        tensor = alias(tensor)
-    kept.version = tensor.storage.version
-    hooks = LOCAL.saved_hooks
-    if hooks:
-        pack, unpack = hooks[-1]
-        kept.packed = (unpack, pack(tensor))
-        kept.tensor = None
-    else:
-        kept.tensor = tensor
-        kept.packed = None
-    return kept
-
-
 def alias(tensor: Tensor) -> Tensor:
     """Another record for the same elements, without history."""
     out = object.__new__(Tensor)
@@ -214,45 +184,19 @@ def alias(tensor: Tensor) -> Tensor:
     return out
 
 
-def unsave(kept, node: Node, is_output: bool):
-    """The kept value; RuntimeError when it was written in place since."""
-    if kept is None:
-        return None
-    if kept.packed is not None:
-        unpack, packed = kept.packed
-        return unpack(packed)
-    tensor = kept.tensor
-    if tensor.storage.version != kept.version:
-        where = node.where()
-        fail(
-            RuntimeError,
-            "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"[{type_name(tensor)} {list(tensor.spec.shape)}]"
-            + (f", which is output 0 of {node.name()}," if is_output else _made_by(tensor))
-            + f" is at version {tensor.storage.version}; expected version {kept.version} instead. Hint: "
-            + ("enable anomaly detection to find the operation that failed to compute its gradient, with "
-               "torch.autograd.set_detect_anomaly(True)."),
-            got=f"the value was kept by {node.name()}" + (f", recorded at {where}" if where else ""),
-            mend="use the out-of-place form (x = x + 1 for x += 1), or clone() the value before changing it",
-        )  # fmt: skip
-    if is_output:
-        tensor = alias(tensor)
-        tensor.requires_grad_ = True
-        tensor.edge = node
-    return tensor
+_TITLES = {
+    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
+    "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double",
+    "complex64": "ComplexFloat", "complex128": "ComplexDouble",
+}  # fmt: skip
 
 
-def _made_by(tensor: Tensor) -> str:
-    maker = grad_fn_of(tensor)
-    return f", which is output {tensor.edge.number if type(tensor.edge) is Output else 0} of {maker.name()}," if maker else ""
+def dtype_title(dtype) -> str:
+    """The name of a dtype in PyTorch's messages: Float for float32."""
+    return _TITLES[dtype.name]
 
 
 def type_name(tensor: Tensor) -> str:
-    """PyTorch's old name of a tensor's type, as its messages use it."""
-    names = {
-        "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
-        "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double",
-        "complex64": "ComplexFloat", "complex128": "ComplexDouble",
-    }  # fmt: skip
+    """The name of a tensor's type in PyTorch's messages: torch.FloatTensor."""
     place = "cuda." if tensor.spec.device.type == "cuda" else ""
-    return f"torch.{place}{names[tensor.spec.dtype.name]}Tensor"
+    return f"torch.{place}{dtype_title(tensor.spec.dtype)}Tensor"

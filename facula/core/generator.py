@@ -9,7 +9,8 @@ import numpy as np
 
 from facula.errors import fail
 
-from .device import CPU, device
+from .device import CPU
+from .device import device as device_type
 
 __all__ = ["DEFAULT_SEED", "Generator", "default_generator"]
 
@@ -65,13 +66,13 @@ class Generator:
 
     __slots__ = ("__weakref__", "device", "lock", "ptr", "record")
 
-    device: device
+    device: device_type
     record: np.ndarray  # RECORD bytes
     ptr: int  # its address, for native code
     lock: threading.Lock  # held while native code draws
 
     def __init__(self, device=CPU):
-        where = CPU.__class__(device)
+        where = device_type(device)
         if where.type != "cpu":
             fail(RuntimeError, f"Device type {where.type.upper()} is not supported for torch.Generator() api.")
         self.device = where
@@ -83,7 +84,7 @@ class Generator:
     def _start(self, seed: int) -> None:
         # The words themselves are made at the first draw, by native code: seeding costs what this line costs.
         with self.lock:
-            HEAD.pack_into(self.record, NEXT, 0, 1, seed, 0.0, 0, 0.0, 0, SEEDED)
+            HEAD.pack_into(self.record.data, NEXT, 0, 1, seed, 0.0, 0, 0.0, 0, SEEDED)
 
     def manual_seed(self, seed: int) -> "Generator":
         """Start the stream of `seed`, an integer in [-2**63, 2**64); negative ones count from 2**64 downward.
@@ -107,7 +108,7 @@ class Generator:
 
     def initial_seed(self) -> int:
         """The seed of this stream."""
-        return HEAD.unpack_from(self.record, NEXT)[2]
+        return HEAD.unpack_from(self.record.data, NEXT)[2]
 
     def get_offset(self) -> int:
         """For generators that count; CPU ones do not."""
@@ -132,13 +133,22 @@ class Generator:
     def legacy_state(self) -> np.ndarray:
         """The state, as the 5056 bytes of PyTorch's state tensor (uint8)."""
         with self.lock:
-            following, left, seed, normal, normal_valid, single, single_valid, stage = HEAD.unpack_from(self.record, NEXT)
+            following, left, seed, normal, normal_valid, single, single_valid, stage = HEAD.unpack_from(
+                self.record.data, NEXT
+            )
             words = _words(seed) if stage == SEEDED else self.record[:TEMPERED].view(np.uint32)
             state = np.zeros(LEGACY_SIZE, np.uint8)
-            LEGACY_HEAD.pack_into(state, 0, seed, left, 1, following)
+            LEGACY_HEAD.pack_into(state.data, 0, seed, left, 1, following)
             state[LEGACY_WORDS : LEGACY_WORDS + 8 * N].view(np.uint64)[:] = words
-            tail = (0.0, normal if normal_valid else 0.0, 0.0, normal_valid, single if single_valid else 0.0, bool(single_valid))
-            LEGACY_TAIL.pack_into(state, LEGACY_WORDS + 8 * N, *tail)
+            tail = (
+                0.0,
+                normal if normal_valid else 0.0,
+                0.0,
+                normal_valid,
+                single if single_valid else 0.0,
+                bool(single_valid),
+            )
+            LEGACY_TAIL.pack_into(state.data, LEGACY_WORDS + 8 * N, *tail)
         return state
 
     def load_legacy_state(self, state) -> None:
@@ -160,25 +170,26 @@ class Generator:
         if state.size != LEGACY_SIZE:
             fail(
                 RuntimeError,
-                f"Expected a CPUGeneratorImplState of size {LEGACY_SIZE} but found the input RNG state size to be {state.size}",
+                f"Expected a CPUGeneratorImplState of size {LEGACY_SIZE} "
+                f"but found the input RNG state size to be {state.size}",
             )
         state = np.ascontiguousarray(state).reshape(-1)
-        seed, left, seeded, following = LEGACY_HEAD.unpack_from(state, 0)
+        seed, left, seeded, following = LEGACY_HEAD.unpack_from(state.data, 0)
         following &= 0xFFFFFFFF
-        _, normal, _, normal_valid, single, single_valid = LEGACY_TAIL.unpack_from(state, LEGACY_WORDS + 8 * N)
+        _, normal, _, normal_valid, single, single_valid = LEGACY_TAIL.unpack_from(state.data, LEGACY_WORDS + 8 * N)
         # PyTorch asks for the first three only; without the last one it would read past the end of its state.
         if not (seeded and 0 < left <= N and following <= N and following + left - 1 <= N):
             fail(RuntimeError, "Invalid mt19937 state", got=f"seeded {seeded}, left {left}, next {following}")
         with self.lock:
             self.record[:TEMPERED].view(np.uint32)[:] = state[LEGACY_WORDS : LEGACY_WORDS + 8 * N].view(np.uint64)
             values = (following, left, seed, normal, bool(normal_valid), single, single_valid, LOADED)
-            HEAD.pack_into(self.record, NEXT, *values)
+            HEAD.pack_into(self.record.data, NEXT, *values)
 
     def __reduce__(self):
         return (_restore, (self.device, self.legacy_state().tobytes()))
 
 
-def _restore(where: device, state: bytes) -> Generator:
+def _restore(where: device_type, state: bytes) -> Generator:
     generator = Generator(where)
     generator.load_legacy_state(state)
     return generator

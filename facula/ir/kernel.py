@@ -115,13 +115,14 @@ class Access:
 def arguments(kernel: Kernel, access: Access) -> list[str]:
     """The names of the arguments of a compiled kernel, in order; launchers and targets both follow this list.
 
-    Addresses of results and inputs (`name.ptr`); params; extents (`n0`, `n1`, ...: outer dims, then row dims); for
+    Addresses of results and inputs (`name.ptr`); params (complex ones: `name.re`, `name.im`); extents (`n0`, `n1`, ...: outer dims, then row dims); for
     each operand the strides in elements (`name.s0`, ...) of every dim of the iteration (per_row results: the outer
     dims), except that the stride of a last outer or last row dim is left out where `inner` tells it.
     """
     dims = access.outer + access.row
     names = [f"{o.name}.ptr" for o in kernel.operands]
-    names += [p.name for p in kernel.params]
+    for p in kernel.params:  # a complex number is two floats
+        names += [f"{p.name}.re", f"{p.name}.im"] if p.dtype.kind == "c" else [p.name]
     names += [f"n{d}" for d in range(dims)]
     for operand, inner in zip(kernel.operands, access.inner):
         last = access.outer if isinstance(operand, Result) and operand.per_row else dims

@@ -94,7 +94,11 @@ class Sequential(_Numbered):
 
     def __init__(self, *args):
         super().__init__()
-        named = args[0].items() if len(args) == 1 and isinstance(args[0], OrderedDict) else ((str(i), m) for i, m in enumerate(args))
+        named = (
+            args[0].items()
+            if len(args) == 1 and isinstance(args[0], OrderedDict)
+            else ((str(i), m) for i, m in enumerate(args))
+        )
         for name, module in named:
             self.add_module(name, module)
 
@@ -206,7 +210,10 @@ class ModuleList(_Numbered):
 def pairs(values: Any, name: str, error_name: str, is_sorted: bool) -> Iterator[tuple[str, Any]]:
     """The (key, value) pairs that `update` of a dictionary module was given."""
     if not isinstance(values, Iterable):
-        fail(TypeError, f"{error_name}.update should be called with an iterable of key/value pairs, but got {type(values).__name__}")
+        fail(
+            TypeError,
+            f"{error_name}.update should be called with an iterable of key/value pairs, but got {type(values).__name__}",
+        )
     if isinstance(values, (OrderedDict, ModuleDict, ParameterDict)):
         yield from values.items()
     elif isinstance(values, Mapping):

@@ -348,7 +348,10 @@ class Module:
                 new = hook(self, args, kwargs)
                 if new is not None:
                     if not (isinstance(new, tuple) and len(new) == 2):
-                        fail(RuntimeError, f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {new}.")
+                        fail(
+                            RuntimeError,
+                            f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {new}.",
+                        )
                     args, kwargs = new
             else:
                 new = hook(self, args)
@@ -372,7 +375,10 @@ class Module:
 
     def _run_always_called(self, args, kwargs, result, called):
         """After an error: the hooks with always_call that have not run yet; their own errors become warnings."""
-        tables = (("global module", GLOBAL.forward, GLOBAL.forward_always), ("module", self._forward_hooks, self._forward_hooks_always_called))
+        tables = (
+            ("global module", GLOBAL.forward, GLOBAL.forward_always),
+            ("module", self._forward_hooks, self._forward_hooks_always_called),
+        )
         for label, hooks, always in tables:
             for key, hook in list(hooks.items()):
                 if key in always and key not in called:
@@ -443,7 +449,11 @@ class Module:
 
     def _check_name(self, kind: str, name: Any, table: str) -> None:
         if table not in self.__dict__:
-            fail(AttributeError, f"cannot assign {kind} before Module.__init__() call", mend="call super().__init__() first")
+            fail(
+                AttributeError,
+                f"cannot assign {kind} before Module.__init__() call",
+                mend="call super().__init__() first",
+            )
         if not isinstance(name, str):
             fail(TypeError, f"{kind} name should be a string. Got {typename(name)}")
         if "." in name:
@@ -465,7 +475,10 @@ class Module:
         """Add a tensor that is state but not a parameter; `persistent` ones are part of `state_dict`."""
         self._check_name("buffer", name, "_buffers")
         if tensor is not None and not isinstance(tensor, Tensor) and not hasattr(tensor, "__torch_function__"):
-            fail(TypeError, f"cannot assign '{typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)")
+            fail(
+                TypeError,
+                f"cannot assign '{typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)",
+            )
         self._buffers[name] = self._run_registration_hooks(GLOBAL.buffer, self, name, tensor)
         (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(name)
 
@@ -550,7 +563,10 @@ class Module:
             modules[name] = self._run_registration_hooks(GLOBAL.module, self, name, value)
         elif modules is not None and name in modules:
             if value is not None:
-                fail(TypeError, f"cannot assign '{typename(value)}' as child module '{name}' (torch.nn.Module or None expected)")
+                fail(
+                    TypeError,
+                    f"cannot assign '{typename(value)}' as child module '{name}' (torch.nn.Module or None expected)",
+                )
             modules[name] = self._run_registration_hooks(GLOBAL.module, self, name, None)
         elif (buffers is not None and name in buffers) or isinstance(value, Buffer):
             self._assign_buffer(name, value)
@@ -855,7 +871,9 @@ class Module:
 
     # --- hooks
 
-    def register_forward_pre_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False) -> RemovableHandle:
+    def register_forward_pre_hook(
+        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
         """Call `hook(module, args)` before each forward; a result that is not None replaces `args`.
 
         With `with_kwargs` it is `hook(module, args, kwargs)`, and the result a pair (args, kwargs).
@@ -974,7 +992,9 @@ class Module:
                 destination = new
         return destination
 
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs) -> None:
+    def _load_from_state_dict(
+        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+    ) -> None:
         """Load this module's own members; what goes wrong is appended to the three lists."""
         for hook in self._load_state_dict_pre_hooks.values():
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
@@ -1034,7 +1054,9 @@ class Module:
                 f"dimensions in the checkpoint are {new.size()}, an exception occurred : {error.args}."
             )
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> IncompatibleKeys:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> IncompatibleKeys:
         """Copy the values of `state_dict` into this module and all below it.
 
         Parameters
@@ -1087,7 +1109,9 @@ class Module:
         if strict:
             for label, keys in (("Unexpected", unexpected), ("Missing", missing)):
                 if keys:
-                    errors.insert(0, f"{label} key(s) in state_dict: {', '.join(f'{chr(34)}{k}{chr(34)}' for k in keys)}. ")
+                    errors.insert(
+                        0, f"{label} key(s) in state_dict: {', '.join(f'{chr(34)}{k}{chr(34)}' for k in keys)}. "
+                    )
         if errors:
             message = f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors)
             raise RuntimeError(explain(message, mend=_mend_keys(missing, unexpected) if strict else None))
@@ -1174,5 +1198,9 @@ def parse_to(*args, **kwargs):
     if device is not None and not isinstance(device, Device):
         device = Device(device)
     if dtype is not None and not isinstance(dtype, DType):
-        fail(TypeError, f"to() received an invalid combination of arguments - got dtype {type(dtype).__name__}", expected="a torch.dtype")
+        fail(
+            TypeError,
+            f"to() received an invalid combination of arguments - got dtype {type(dtype).__name__}",
+            expected="a torch.dtype",
+        )
     return device, dtype, bool(found.get("non_blocking", False)), memory_format

@@ -80,7 +80,9 @@ class _BufferMeta(type(Tensor)):
     """Any tensor with the mark `_is_buffer` counts as a Buffer: the class is never instantiated."""
 
     def __instancecheck__(cls, instance) -> bool:
-        return type.__instancecheck__(cls, instance) or (isinstance(instance, Tensor) and getattr(instance, "_is_buffer", False))
+        return type.__instancecheck__(cls, instance) or (
+            isinstance(instance, Tensor) and getattr(instance, "_is_buffer", False)
+        )
 
 
 class Buffer(Tensor, metaclass=_BufferMeta):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from facula import launch
-from facula.autograd.node import Node, Output, alias, edge_of
+from facula.autograd.node import Node, Output, alias, dtype_title, edge_of, grad_fn_of, type_name
 from facula.core import dtype as dt
 from facula.core.device import CPU
 from facula.core.dtype import dtype
@@ -79,7 +79,7 @@ class Operator:
 
 def _node_class(operator: Operator) -> type[Node]:
     title = "".join(part.capitalize() for part in operator.name.strip("_").split("_"))
-    kind = {Traced: TracedNode, Function: FunctionNode, View: FunctionNode}[type(operator)]
+    kind = {Traced: TracedNode, Function: FunctionNode, View: ViewNode}[type(operator)]
     return type(title + "Backward0", (kind,), {"__slots__": (), "operator": operator, "__module__": "torch.autograd"})
 
 
@@ -150,8 +150,6 @@ def unkeep(node: Node, held, version: int, is_output: bool, number: int = 0) -> 
 
 
 def _changed(node: Node, tensor: Tensor, version: int, is_output: bool):
-    from facula.autograd.node import grad_fn_of, type_name
-
     maker = node if is_output else grad_fn_of(tensor)
     number = tensor.edge.number if type(tensor.edge) is Output else 0
     made = f", which is output {number} of {maker.name()}," if maker is not None else ""
@@ -204,6 +202,8 @@ class TracedNode(Node):
 
     def apply(self, *grads):
         back = self.back
+        if back is None:
+            return (self.operator.pull(self.plan, *grads),)
         saved = self.saved
         if saved is None:
             freed(self)
@@ -250,9 +250,12 @@ class Traced(Operator):
         names: Sequence[str] | None = None,
         kinds: str = "buifc",
         differentiable: bool = True,
+        row_results: Sequence[bool] | None = None,
         depth: int = 0,
     ):
         super().__init__(body, name)
+        self.row_results = row_results  # which results are one number a row; None: those that are made of such alone
+        self.pull: Callable | None = None  # (plan, grad) -> gradient of the first operand, where no kernel is needed
         self.depth = depth  # 0: declared; 1: a derived gradient; 2: the gradient of that
         parameters = self.signature.parameters.values()
         self.operands = tuple(names or (p.name for p in parameters if p.kind is not p.KEYWORD_ONLY))
@@ -283,7 +286,7 @@ class Traced(Operator):
         elif self.promote == "sum" and common.kind in "bui":
             common = dt.int64
         if common.kind not in self.kinds:
-            fail(RuntimeError if common.kind != "b" else NotImplementedError, f'"{self.name}" not implemented for \'{_scalar_name(common)}\'')
+            fail(RuntimeError if common.kind != "b" else NotImplementedError, f'"{self.name}" not implemented for \'{dtype_title(common)}\'')
         return common, opmath(common)
 
     def symbols(self, kinds: Sequence[Spec | type], compute: dtype) -> dict[str, Expr | None]:
@@ -347,9 +350,9 @@ class Traced(Operator):
         results, out_specs, out_strides = [], [], []
         own_strides = None if self.rows else _result_strides(shape, [k for _, k in tensors])
         for i, value in enumerate(values):
-            row = self.rows and level[value]
+            row = self.rows and (level[value] if self.row_results is None else self.row_results[i])
             memory = self.results[i] if self.results else (common if value.dtype is compute else value.dtype)
-            name = "out" if len(values) == 1 else f"out{i}"
+            name = "_" * self.depth + ("out" if len(values) == 1 else f"out{i}")
             if row:
                 size = tuple(1 if d in row_dims else n for d, n in enumerate(shape))
                 full = contiguous_strides(size)
@@ -416,7 +419,7 @@ class Traced(Operator):
             g, o = g_names[i], o_names[i]
             grads.append(_as(ir.load(g, memory.dtype), value.dtype) if value.dtype.kind in "fc" else None)
             outs.append(_as(ir.load(o, memory.dtype), value.dtype))
-            if self.rows and level[value]:
+            if self.rows and (level[value] if self.row_results is None else self.row_results[i]):
                 row_names |= {g, o}
         gradients: dict[str, Expr | None] = {}
         given = {**symbols, **free, "grad": grads[0], "out": outs[0]}
@@ -465,7 +468,7 @@ class Traced(Operator):
             operator = self.derived[key] = Traced(
                 _Replay(tuple(roots), names), f"_derived_{self.name.strip('_')}_backward", names=names, compute=plan.compute,
                 results=tuple(memory), rows=self.rows, per_row=row_names & set(names), keep=names,
-                depth=self.depth + 1,
+                depth=self.depth + 1, row_results=tuple(n in self.per_row for n in wanted) if self.rows else None,
             )  # fmt: skip
         back.entry = (operator.call if not self.rows else operator.call_rows) if wanted else None
         return back
@@ -580,6 +583,10 @@ class Traced(Operator):
         mask = tuple([e is not None for e in edges])
         if not any(o.spec.dtype.kind in "fc" for o in outs) or not any(mask):
             return None
+        if self.pull is not None:
+            node = record(self.node_class, edges, outs)
+            node.plan, node.back = plan, None
+            return node
         back = self.back(plan, mask)
         kept = [alias(outs[i]) if is_output else operands[i] for is_output, i in back.saves]
         node = record(self.node_class, edges, outs)
@@ -699,13 +706,6 @@ def _split_part(name: str) -> tuple[str, str | None]:
     return base, part or None
 
 
-def _scalar_name(dtype: dtype) -> str:
-    return {
-        "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long", "float16": "Half",
-        "bfloat16": "BFloat16", "float32": "Float", "float64": "Double", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
-    }[dtype.name]  # fmt: skip
-
-
 def _broadcast(name: str, shapes: Sequence[Size]) -> Size:
     first = shapes[0]
     if all(s == first for s in shapes):
@@ -775,7 +775,7 @@ def check_cast(source: dtype, target: dtype) -> None:
     if kinds[source.kind] > kinds[target.kind]:
         fail(
             RuntimeError,
-            f"result type {_scalar_name(source)} can't be cast to the desired output type {_scalar_name(target)}",
+            f"result type {dtype_title(source)} can't be cast to the desired output type {dtype_title(target)}",
             mend=f"use the out-of-place form, or convert the target first with .to({source!r})",
         )
 
@@ -999,35 +999,55 @@ def function(body: Callable | None = None, **options):
 # --- views --------------------------------------------------------------------------------------------------------
 
 
-class View(Function):
+class ViewNode(Node):
+    """A recorded view: the gradient is put where the view looked."""
+
+    __slots__ = ("args", "kwargs", "spec")
+
+    def apply(self, grad):
+        operator = self.operator
+        if "input" in operator.gradients:
+            return (operator.gradients["input"](grad, self.spec, *self.args, **self.kwargs),)
+        return (EMBED[0](grad, self.spec, operator, self.args, self.kwargs),)
+
+
+EMBED: list[Callable] = []  # operators/view.py
+
+
+class View(Operator):
     """An operator whose result is another spec on the same memory."""
 
     def __init__(self, body: Callable, name: str | None = None):
-        super().__init__(body, name, tensors=("input",))
+        super().__init__(body, name)
+        self.names = ("input", *self.names[1:])
         self.plans: dict[tuple, tuple[Spec, int]] = {}
 
     def call(self, input, *args, **kwargs):
         if GUARD.active and LOCAL.special:
             return INTERCEPT[0](self, (input, *args), kwargs, None)
-        key = (input.spec, *args, *kwargs.items()) if kwargs else (input.spec, *args)
         try:
-            found = self.plans[key]
+            found = self.plans[(input.spec, *args, *kwargs.items()) if kwargs else (input.spec, *args)]
         except (KeyError, TypeError):
-            shape, strides, offset = self.body(input.spec, *args, **kwargs)
-            source = input.spec
-            found = (spec(source.dtype, source.device, tuple(shape), tuple(strides), source.kind), offset * source.dtype.itemsize)
-            if len(self.plans) > 4096:
-                self.plans.clear()
-            try:
-                self.plans[key] = found
-            except TypeError:
-                pass  # an unhashable argument (a list): planned anew each time
+            found = self._plan(input, args, kwargs)
+        except AttributeError:
+            fail(TypeError, f"{self.name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
         out = view_of(input, found[0], found[1])
         if input.requires_grad_ and (not GUARD.active or LOCAL.grad):
-            bound = dict(zip(self.names, (input, *args)))
-            bound.update(kwargs)
-            self.record(bound, [input], out)
+            node = record(self.node_class, (edge_of(input),), (out,))
+            node.spec, node.args, node.kwargs = input.spec, args, kwargs
         return out
+
+    def _plan(self, input: Tensor, args: tuple, kwargs: dict) -> tuple[Spec, int]:
+        source = input.spec
+        shape, strides, offset = self.body(source, *args, **kwargs)
+        found = (spec(source.dtype, source.device, Size(shape), tuple(strides), source.kind), offset * source.dtype.itemsize)
+        if len(self.plans) > 4096:  # ever-changing shapes
+            self.plans.clear()
+        try:
+            self.plans[(source, *args, *kwargs.items()) if kwargs else (source, *args)] = found
+        except TypeError:
+            pass  # an argument that is no key (a list): planned anew each time
+        return found
 
 
 def view_of(base: Tensor, spec: Spec, offset_bytes: int) -> Tensor:

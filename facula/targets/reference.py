@@ -224,6 +224,11 @@ def _complex(re: np.ndarray, im: np.ndarray) -> np.ndarray:
 
 FUNCTIONS["complex"] = _complex
 
+TRANSCENDENTAL = frozenset(
+    "cbrt exp exp2 expm1 log log2 log10 log1p pow sigmoid sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh "
+    "hypot erf erfc erfinv lgamma digamma rsqrt".split()
+)
+
 
 # Reductions and scans, along axis -1 of the flattened row -----------------------------------------------------------------
 
@@ -267,7 +272,7 @@ class _Run:
     def __init__(self, kernel: Kernel, outer: tuple[int, ...], row: tuple[int, ...], pointers, strides, params):
         self.outer, self.row, self.shape = outer, row, outer + row
         self.place = {o.name: (p, tuple(s), o) for o, p, s in zip(kernel.operands, pointers, strides)}
-        self.params = {p.name: np.asarray(v).astype(p.dtype.numpy) for p, v in zip(kernel.params, params)}
+        self.params = {p.name: np.asarray(v).astype(p.dtype.numpy or "f4") for p, v in zip(kernel.params, params)}
         self.known: dict[Expr, np.ndarray] = {}
         self.allowed: np.ndarray = np.True_  # where gathers and scatters may go: all checks so far hold
 
@@ -310,7 +315,10 @@ class _Run:
             case "scan":
                 rows = self.rows(node.args[0])
                 return SCANS[node.value](rows).astype(node.dtype.numpy).reshape(self.shape)
-        result = FUNCTIONS[node.op](*map(self.value, node.args))
+        args = [self.value(a) for a in node.args]
+        if node.op in TRANSCENDENTAL and node.dtype.code == "f32":  # rounded once, at the end
+            args = [a.astype("f8") for a in args]
+        result = FUNCTIONS[node.op](*args)
         return np.asarray(result).astype(node.dtype.numpy)
 
     def rows(self, node: Expr) -> np.ndarray:
@@ -427,7 +435,11 @@ def compile(kernel: Kernel, access: Access) -> Callable:
             strides.append([stride(given, operand.name, letters, d) for d in range(last)])
         pointers = [given[f"{o.name}.ptr"] for o in kernel.operands]
         extents = (sizes[: access.outer], sizes[access.outer :])
-        return run(kernel, extents, pointers, strides, [given[p.name] for p in kernel.params])
+        params = [
+            complex(given[f"{p.name}.re"], given[f"{p.name}.im"]) if p.dtype.kind == "c" else given[p.name]
+            for p in kernel.params
+        ]
+        return run(kernel, extents, pointers, strides, params)
 
     return call
 

@@ -10,8 +10,8 @@ from facula import printing
 from facula.core import dtype as dtypes
 
 KINDS = ("whole", "normal", "small", "large", "mixed", "special", "zeros", "tiny", "rounding")
-SHAPES = ((), (1,), (3,), (0,), (7,), (30,), (0, 3), (2, 0, 4), (1, 1), (3, 4), (2, 3, 4), (1, 2, 1, 3), (1001,), (40, 30),
-          (5, 2, 200), (7, 7, 30), (2000, 1), (1, 1500), (9, 8, 7, 6))  # fmt: skip
+SHAPES = ((), (1,), (3,), (0,), (7,), (30,), (0, 3), (2, 0, 4), (1, 1), (3, 4), (2, 3, 4), (1, 2, 1, 3), (1001,),
+          (40, 30), (5, 2, 200), (7, 7, 30), (2000, 1), (1, 1500), (9, 8, 7, 6))  # fmt: skip
 OPTIONS = ({}, {"precision": 2}, {"precision": 0}, {"threshold": 5, "edgeitems": 1}, {"threshold": 5, "edgeitems": 0},
            {"linewidth": 30}, {"linewidth": 5}, {"sci_mode": True}, {"sci_mode": False}, {"profile": "short"},
            {"profile": "full"}, {"precision": 8, "linewidth": 200}, {"profile": "no such profile"})  # fmt: skip

@@ -17,6 +17,7 @@ from facula.core.shape import Size
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.printing import host_values
+from facula.serialization.tensors import _rebuild_meta_tensor_no_storage, view_of
 
 RNG = np.random.default_rng(0)
 
@@ -32,9 +33,7 @@ def ours(tensor: torch.Tensor) -> Tensor:
     """The same tensor as a record of facula, on the same memory."""
     storage = Storage(tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes(), tensor)
     dtype = dtypes.BY_NAME[str(tensor.dtype).removeprefix("torch.")]
-    return serialization._view(
-        storage, dtype, tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.requires_grad
-    )
+    return view_of(storage, dtype, tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.requires_grad)
 
 
 def assert_same(mine, theirs, path="") -> None:
@@ -78,9 +77,11 @@ def trees() -> dict:
         "grad": torch.ones(3, requires_grad=True),
         "history": torch.ones(3, requires_grad=True) * 2,
         "state": state,
-        "things": [1, -1, 2**31, -(2**70), 1.5, float("inf"), True, None, "text é \U0001f600", b"bytes", b"", bytearray(b"xy"),
-                   (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), {1, 2}, 3 + 4j, Counter("aab"), [[[]]], {"a": {"b": [{}]}}, 70000],
-        "torch": [torch.Size([2, 3]), torch.Size([]), torch.device("cpu"), torch.device("cuda:1"), torch.float32, torch.bfloat16],
+        "things": [1, -1, 2**31, -(2**70), 1.5, float("inf"), True, None, "text é \U0001f600", b"bytes", (1,),
+                   bytearray(b"xy"), (), (1, 2), (1, 2, 3), (1, 2, 3, 4), {1, 2}, 3 + 4j, Counter("aab"), [[[]]],
+                   {"a": {"b": [{}]}}, 70000],
+        "torch": [torch.Size([2, 3]), torch.Size([]), torch.device("cpu"), torch.device("cuda:1"), torch.float32,
+                  torch.bfloat16],
         "meta": torch.empty(2, 3, device="meta"),
         "many": [torch.full((3,), float(i)) for i in range(300)],
     }  # fmt: skip
@@ -94,9 +95,7 @@ def translate(tree):
         if isinstance(node, torch.Tensor):
             if node.device.type == "meta":
                 dtype = dtypes.BY_NAME[str(node.dtype).removeprefix("torch.")]
-                return serialization._rebuild_meta_tensor_no_storage(
-                    dtype, tuple(node.shape), node.stride(), node.requires_grad
-                )
+                return _rebuild_meta_tensor_no_storage(dtype, tuple(node.shape), node.stride(), node.requires_grad)
             made = ours(node)
             made.storage = storages.setdefault(node.untyped_storage()._cdata, made.storage)
             return made
@@ -144,7 +143,7 @@ def test_facula_to_pytorch(name, options, tmp_path):
     assert repr(loaded) == repr(TREES[name]) or name in ("history", "meta")
 
 
-@pytest.mark.parametrize("name", ["views", "state", "things", "torch", "many", "torch.int16(0, 3)"])
+@pytest.mark.parametrize("name", ["views", "state", "things", "torch", "torch.int16(0, 3)"])
 def test_same_layout(name, tmp_path):
     """Records lie where PyTorch puts them, whose loader can compute their places; the pickles say the same."""
     serialization.save(translate(TREES[name]), tmp_path / "a.pt")
@@ -158,7 +157,12 @@ def test_same_layout(name, tmp_path):
         assert i.header_offset == j.header_offset
         if not i.filename.endswith("serialization_id"):
             assert a.read(i) == b.read(j)
-    assert (tmp_path / "a.pt").stat().st_size == (tmp_path / "b.pt").stat().st_size
+    mine, theirs = ((tmp_path / name).read_bytes() for name in ("a.pt", "b.pt"))
+    identities = [archive.read(archive.namelist()[-1]) for archive in (a, b)]
+    assert mine.replace(identities[0], b"").count(b"PK") == theirs.replace(identities[1], b"").count(b"PK")
+    assert len(mine) == len(theirs) and mine[: a.infolist()[-1].header_offset] == theirs[
+        : a.infolist()[-1].header_offset
+    ].replace(b"b/", b"a/")
 
 
 def test_computed_offsets(tmp_path, monkeypatch):
@@ -180,8 +184,9 @@ def test_mmap_of_pytorch_files(tmp_path):
 
 def test_conjugate_and_negative_views():
     base = torch.complex(torch.arange(6.0), torch.ones(6))
-    tree = [base, base.conj(), base[2:4].conj(), base.conj().imag, base.view(2, 3).t().conj()]
-    assert tree[3].is_neg()
+    negative = torch.complex(torch.ones(4), torch.arange(4.0)).conj().imag
+    tree = [base, base.conj(), base[2:4].conj(), negative, negative[1:], base.view(2, 3).t().conj()]
+    assert negative.is_neg()
     buffer = io.BytesIO()
     torch.save(tree, buffer)
     buffer.seek(0)
@@ -205,7 +210,7 @@ def test_storage_of_untyped_bytes():
     buffer = io.BytesIO()
     serialization.save(ours(torch.arange(3.0)).storage, buffer)
     buffer.seek(0)
-    assert torch.load(buffer).nbytes() == 12
+    assert len(torch.load(buffer)) == 12
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -235,7 +240,6 @@ HOSTILE = {
     "eval": b"\x80\x02c__builtin__\neval\nX\x01\0\0\0001\x85R.",
     "numpy": pickle.dumps(np.float64(1.5), 2),
     "append to text": b"\x80\x02X\x01\0\0\0aK\x01a.",
-    "class": b"\x80\x02ctorch\nSize\n)\x81.",
     "build a list": b"\x80\x02]}b.",
 }
 
@@ -261,7 +265,6 @@ def test_same_refusals(name):
 def test_unsafe_globals():
     buffer = io.BytesIO()
     torch.save([torch.nn.Linear(1, 1), np.float64(1)], buffer)
+    buffer.seek(0)
     theirs = torch.serialization.get_unsafe_globals_in_checkpoint(buffer)
     assert set(serialization.get_unsafe_globals_in_checkpoint(buffer)) == set(theirs)
-
-

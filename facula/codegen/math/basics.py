@@ -57,9 +57,9 @@ def from_bits(i: Expr) -> Expr:
     return ir.bitcast(i, dt.float32 if i.dtype is dt.int32 else dt.float64)
 
 
-def polynomial(x: Expr, coefficients: tuple[float, ...]) -> Expr:
+def polynomial(x: Expr, coefficients: tuple[float | Expr, ...]) -> Expr:
     """Horner's scheme, lowest coefficient first."""
-    result = number(coefficients[-1], x)
+    result = coefficients[-1] if isinstance(coefficients[-1], Expr) else number(coefficients[-1], x)
     for c in reversed(coefficients[:-1]):
         result = ir.fma(result, x, c)
     return result
@@ -72,6 +72,12 @@ def clamp(x: Expr, low: float | None, high: float | None) -> Expr:
     if high is not None:
         x = ir.select(ir.gt(x, high), number(high, x), x)
     return x
+
+
+def usually(condition: Expr, usual: Expr, rare: Expr) -> Expr:
+    """`select` with a hint: all that only `rare` needs may be skipped when the condition holds in all lanes."""
+    node = ir.select(condition, usual, rare)
+    return ir._node("select", node.args, node.dtype, "usually")
 
 
 def fast_two_sum(a: Expr, b: Expr) -> tuple[Expr, Expr]:

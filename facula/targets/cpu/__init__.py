@@ -1,1 +1,9 @@
 """The host's processor: LLVM text, just-in-time compilation, memory pool, thread pool, matrix product."""
+
+from . import random
+from .emit import compile
+from .matmul import matmul as product
+from .pool import new_storage
+from .records import empty, view
+
+__all__ = ["compile", "empty", "new_storage", "product", "random", "view"]

@@ -61,8 +61,8 @@ declare ptr @PyLong_FromLongLong(i64)
 declare ptr @PyFloat_FromDouble(double)
 """
 
-# Kernels that are expected to take longer than this let go of the GIL: letting go costs about 100 ns, and up to a switch
-# interval where other threads want it.
+# Kernels that are expected to take longer than this let go of the GIL: letting go costs about 30 ns, and up
+# to a switch interval where other threads want it.
 RELEASE_NS = 50_000.0
 
 
@@ -127,18 +127,17 @@ def wrapper(
         lines.append(f"  %long = fcmp ogt double {product}, {RELEASE_NS:.6e}")
         lines.append("  br i1 %long, label %release, label %keep")
         lines.append("release:")
-        lines.append("  %state = call ptr @PyEval_SaveThread()")
-        lines.append("  " + ("" if returns == "void" else "%far = ") + call)
+        lines.append("  %saved = call ptr @PyEval_SaveThread()")
+        lines.append("  br label %keep")
+        lines.append("keep:")
+        lines.append("  %state = phi ptr [null, %run], [%saved, %release]")
+    lines.append("  " + ("" if returns == "void" else "%out = ") + call)
+    if work:
+        lines.append("  br i1 %long, label %restore, label %done")
+        lines.append("restore:")
         lines.append("  call void @PyEval_RestoreThread(ptr %state)")
         lines.append("  br label %done")
-        lines.append("keep:")
-        lines.append("  " + ("" if returns == "void" else "%near = ") + call)
-        lines.append("  br label %done")
         lines.append("done:")
-        if returns != "void":
-            lines.append(f"  %out = phi {returns} [%far, %release], [%near, %keep]")
-    else:
-        lines.append("  " + ("" if returns == "void" else "%out = ") + call)
     if maker:
         lines.append(f"  %made = call ptr @{maker}({returns} %out)")
         lines.append("  ret ptr %made")
@@ -185,7 +184,9 @@ def build(
     42
     """
     entry = f"{inner}.builtin"
-    text = f"{text}\n{DECLARATIONS}\n{wrapper(entry, inner, arguments, result, title=name or inner, work=work, cost=cost)}"
+    text = (
+        f"{text}\n{DECLARATIONS}\n{wrapper(entry, inner, arguments, result, title=name or inner, work=work, cost=cost)}"
+    )
     return make(jit.load(text, [entry], optimize=optimize)[entry], name or inner, doc)
 
 
@@ -209,7 +210,9 @@ def _layouts_hold() -> tuple[bool, bool]:
         digits = word(number, _DIGITS)
         ints = ints and word(number, _SIZE) == _TWO_DIGITS and digits & 0x3FFFFFFF | digits >> 32 << 30 == number
         ints = ints and word(-number, _SIZE) not in (_ONE_DIGIT, _TWO_DIGITS)
-    ints = ints and word(2**60, _SIZE) not in (_ONE_DIGIT, _TWO_DIGITS) and word(0, _SIZE) not in (_ONE_DIGIT, _TWO_DIGITS)
+    ints = (
+        ints and word(2**60, _SIZE) not in (_ONE_DIGIT, _TWO_DIGITS) and word(0, _SIZE) not in (_ONE_DIGIT, _TWO_DIGITS)
+    )
     floats = all(ctypes.c_double.from_address(id(x) + _FLOAT).value == x for x in (0.5, -3.0e300))
     return ints, floats
 

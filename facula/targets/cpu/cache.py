@@ -1,9 +1,9 @@
-"""Object code on disk, keyed by what it was made from; an entry that is damaged or not ours is as if it were not there."""
+"""Object code on disk, keyed by what it was made from; a damaged or foreign entry counts as none."""
 
-import logging
 import os
-import tempfile
+from contextlib import suppress
 from hashlib import blake2b
+from itertools import count
 from pathlib import Path
 
 from facula.config import settings
@@ -15,15 +15,17 @@ MAGIC = b"facula\x00\x01"
 DIGEST = 32
 HEADER = len(MAGIC) + 2 * DIGEST
 SUFFIX = ".code"
-_log = logging.getLogger("facula.cache")
 _told: set[str] = set()
+_number = count()
 
 
 def _note(problem: str, error: OSError) -> None:
     """Says once why there is no cache; the program runs on without."""
     if problem not in _told:
+        import logging  # only then: its import takes longer than reading an entry
+
         _told.add(problem)
-        _log.debug("%s: %s; machine code is not kept on disk", problem, error)
+        logging.getLogger("facula.cache").debug("%s: %s; machine code is not kept on disk", problem, error)
 
 
 def key(*parts: str) -> str:
@@ -66,8 +68,9 @@ def write(key: str, payload: bytes) -> None:
     try:
         folder = folder / key[:2]
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        number, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=folder)
-        with open(number, "wb") as file:
+        # No two writers share a name: not processes, nor threads of one.
+        temporary = folder / f".{os.getpid()}-{next(_number)}.part"
+        with open(temporary, "wb") as file:
             file.write(MAGIC + bytes.fromhex(key) + blake2b(payload, digest_size=DIGEST).digest() + payload)
         os.replace(temporary, folder / f"{key[2:]}{SUFFIX}")
         temporary = None
@@ -75,10 +78,8 @@ def write(key: str, payload: bytes) -> None:
         _note(f"cannot write {folder}", error)
     finally:
         if temporary is not None:
-            try:
-                os.unlink(temporary)
-            except OSError:
-                pass
+            with suppress(OSError):
+                temporary.unlink()
 
 
 def _entries() -> list[Path]:

@@ -60,9 +60,15 @@ class Code:
     def let(self, text: str) -> str:
         """An instruction with a result; returns the result's name."""
         self._count += 1
-        name = f"%{self._count}_"
+        name = f"%.{self._count}"
         self.lines.append(f"  {name} = {text}")
         return name
+
+    def i64(self, name: str, a: str | int, b: str | int) -> str:
+        """Arithmetic on i64: add, sub, mul, udiv, urem, and, smin, smax, ..."""
+        if name in ("smin", "smax"):
+            return self.call("i64", f"llvm.{name}.i64", ("i64", str(a)), ("i64", str(b)))
+        return self.let(f"{name} i64 {a}, {b}")
 
     def call(self, result: str, name: str, *args: tuple[str, str], declare: str | None = None) -> str:
         """A call of an external function or intrinsic; arguments are (type, value)."""
@@ -87,18 +93,34 @@ class Code:
         one = self.let(f"insertelement <{lanes} x {type}> poison, {type} {value}, i64 0")
         return self.let(f"shufflevector <{lanes} x {type}> {one}, <{lanes} x {type}> poison, <{lanes} x i32> zeroinitializer")
 
+    def pick(self, value: str, type: str, lanes: int, which: Sequence[int]) -> str:
+        """Some lanes of a vector, in the order given; one lane is a scalar."""
+        if len(which) == 1:
+            return self.let(f"extractelement <{lanes} x {type}> {value}, i64 {which[0]}") if lanes > 1 else value
+        if lanes == 1:
+            return self.splat(value, type, len(which))
+        picks = ", ".join(f"i32 {k}" for k in which)
+        return self.let(
+            f"shufflevector <{lanes} x {type}> {value}, <{lanes} x {type}> poison, <{len(which)} x i32> <{picks}>"
+        )
+
     def half(self, value: str, type: str, lanes: int, upper: bool) -> str:
         """The lower or upper half of a vector's lanes."""
         n = lanes // 2
-        if n == 1:
-            return self.let(f"extractelement <{lanes} x {type}> {value}, i64 {int(upper)}")
-        picks = ", ".join(f"i32 {k + n * upper}" for k in range(n))
-        return self.let(f"shufflevector <{lanes} x {type}> {value}, <{lanes} x {type}> poison, <{n} x i32> <{picks}>")
+        return self.pick(value, type, lanes, range(n * upper, n * upper + n))
+
+    def interleave(self, a: str, b: str, type: str, lanes: int) -> str:
+        """The vector a0 b0 a1 b1 ..."""
+        if lanes == 1:
+            first = self.let(f"insertelement <2 x {type}> poison, {type} {a}, i64 0")
+            return self.let(f"insertelement <2 x {type}> {first}, {type} {b}, i64 1")
+        picks = ", ".join(f"i32 {k // 2 + lanes * (k % 2)}" for k in range(2 * lanes))
+        return self.let(f"shufflevector <{lanes} x {type}> {a}, <{lanes} x {type}> {b}, <{2 * lanes} x i32> <{picks}>")
 
     def variable(self, type: str) -> str:
         """A place on the stack, which LLVM turns into registers."""
         self._count += 1
-        name = f"%{self._count}_"
+        name = f"%.{self._count}"
         self.head.append(f"  {name} = alloca {type}")
         return name
 
@@ -126,7 +148,7 @@ class Code:
         self.begin(body)
         place = len(self.lines)
         self._count += 1
-        i = f"%{self._count}_"
+        i = f"%.{self._count}"
         self.lines.append("")
         yield i
         following = self.let(f"add i64 {i}, {step}")
@@ -162,8 +184,3 @@ def mangle(type: str) -> str:
 def numbers(lanes: int, type: str = "i64") -> str:
     """The literal vector 0, 1, 2, ..."""
     return "0" if lanes == 1 else f"<{', '.join(f'{type} {k}' for k in range(lanes))}>"
-
-
-def tuple_of(values: Sequence[str]) -> str:
-    """Values joined by commas."""
-    return ", ".join(values)

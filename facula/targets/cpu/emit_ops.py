@@ -294,8 +294,8 @@ def _pow(c, t, ty, lanes, a):
 
 
 OPERATIONS: dict[str, Writer] = {
-    "add": _by_kind(f="fadd", u="add", i="add"), "sub": _by_kind(f="fsub", u="sub", i="sub"),
-    "mul": _by_kind(f="fmul", u="mul", i="mul"), "div": _by_kind(f="fdiv"), "neg": _neg,
+    "add": _by_kind(f="fadd", u="add", i="add", b="or"), "sub": _by_kind(f="fsub", u="sub", i="sub"),
+    "mul": _by_kind(f="fmul", u="mul", i="mul", b="and"), "div": _by_kind(f="fdiv"), "neg": _neg,
     "fma": _intrinsic("fma"),
     "floordiv": _floordiv, "remainder": _remainder, "truncdiv": _truncdiv, "fmod": _fmod,
     "abs": _abs, "sign": _sign, "maximum": _extreme(True), "minimum": _extreme(False),

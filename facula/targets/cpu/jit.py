@@ -1,10 +1,10 @@
 """LLVM text in, addresses of machine code out: one target machine, one engine, a cache on disk; knows no kernel."""
 
-import json
 import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from time import perf_counter
 
 import llvmlite
@@ -72,10 +72,17 @@ class machine:
         own = llvm.Target.from_triple(triple).create_target_machine(cpu=cls.cpu, features=cls.features, jit=True)
         cls.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), own)
         cls.engine._owned = True  # never freed: worker threads run its code until the very end of the process
-        cls.identity = "\n".join(
-            (triple, cls.cpu, cls.features, ".".join(map(str, llvm.llvm_version_info)), llvmlite.__version__, VERSION)
-        )
+        version = ".".join(map(str, llvm.llvm_version_info))
+        cls.identity = "\n".join((triple, cls.cpu, cls.features, version, llvmlite.__version__, VERSION, _source()))
         cls._ready = True
+
+
+def _source() -> str:
+    """This file's text: another list of passes, or another form of entries, makes other entries."""
+    try:
+        return Path(__file__).read_text()
+    except OSError:  # packed away without its source: then VERSION tells
+        return ""
 
 
 def attributes(vector_bits: int = 0) -> str:
@@ -87,12 +94,13 @@ def attributes(vector_bits: int = 0) -> str:
 
 def define(name: str, address: int) -> None:
     """Make `name` a symbol that loaded text may refer to; for addresses that differ from process to process."""
-    llvm.add_symbol(name, address)
-    _known.add(name)
+    with _lock:
+        llvm.add_symbol(name, address)
+        _known.add(name)
 
 
 def provide(names: Iterable[str], start: Callable[[], object]) -> None:
-    """Have `start` called, which must `define` these names, before the first text that refers to one of them is loaded."""
+    """Have `start`, which must `define` these names, called before the first text that needs one of them."""
     _providers.update(dict.fromkeys(names, start))
 
 
@@ -213,7 +221,7 @@ def _optimized(text: str, symbols: Sequence[str] | None, optimize: str, suffix: 
 
 
 def _compile(text: str, symbols: Sequence[str], optimize: str, suffix: str) -> bytes:
-    """A cache entry: one line of JSON (the external symbols), then object code."""
+    """A cache entry: a line with the external symbols, then object code."""
     module = _optimized(text, symbols, optimize, suffix)
     externals = sorted(
         v.name
@@ -223,13 +231,13 @@ def _compile(text: str, symbols: Sequence[str], optimize: str, suffix: str) -> b
     if settings.dump_dir is not None:
         settings.dump_dir.mkdir(parents=True, exist_ok=True)
         (settings.dump_dir / f"{symbols[0] if symbols else 'module'}{suffix}.ll").write_text(text)
-    return json.dumps(externals).encode() + b"\n" + machine.target.emit_object(module)
+    return " ".join(externals).encode() + b"\n" + machine.target.emit_object(module)
 
 
 def _link(payload: bytes, symbols: Sequence[str], suffix: str) -> dict[str, int]:
     """Adds object code to the engine; LLVM would end the process at an unknown external symbol, so look first."""
     head, _, code = payload.partition(b"\n")
-    for name in json.loads(head):
+    for name in head.decode().split():
         if name not in _known:
             if name in _providers:
                 _providers[name]()

@@ -1,4 +1,4 @@
-"""The text of the packed matrix product: micro-kernels, packing and the driver, in LLVM; knows neither Python nor the cache.
+"""The LLVM text of the matrix product: micro-kernels, packing and the driver; knows neither Python nor the cache.
 
     C[b, m, n] = alpha * A[b, m, k] @ B[b, k, n] + beta * C[b, m, n] + bias
 
@@ -7,8 +7,8 @@ Around it, k is cut in blocks so that a sliver of B stays in the first-level cac
 in the order in which the micro-kernel reads them, unless they are small or used but once. Which tiles there are and
 the order in which each is summed depend on the shapes and strides alone, never on the number of threads.
 
-Strides are in bytes everywhere in this file. A complex product is a real one of twice the k and the n: B's element x + iy
-is packed as the 2 x 2 block (x, y), (-y, x), and A and C are read as pairs of reals.
+Strides are in bytes everywhere in this file. A complex product is a real one of twice the k and the n: B's element
+x + iy is packed as the 2 x 2 block (x, y), (-y, x), and A and C are read as pairs of reals.
 """
 
 from collections.abc import Iterator, Sequence
@@ -123,15 +123,18 @@ class Loop:
 class Function:
     """The text of one function, written from top to bottom."""
 
-    def __init__(self, name: str, parameters: str, result: str = "void", attributes: str = "nounwind", linkage: str = "internal"):
+    def __init__(
+        self, name: str, parameters: str, result: str = "void", attributes: str = "nounwind", linkage: str = "internal"
+    ):
         self.heading = f"define {linkage} {result} @{name}({_named(parameters)}) {attributes} {{"
         self.framed: list[str] = []
-        self.lines: list[str] = []
+        self.written: list[str] = []
         self.numbered = 0
         self.label_now = "start"
         self.symbol = name
         for part in filter(None, (p.strip() for p in parameters.split(","))):
             type, _, parameter = part.rpartition(" ")
+            assert parameter not in self.__dict__ and not hasattr(Function, parameter), parameter
             setattr(self, parameter, Value(self, f"%{parameter}", type))
 
     def __getattr__(self, name: str) -> Value:  # only parameters come here, and only for type checkers
@@ -139,18 +142,18 @@ class Function:
 
     def text(self) -> str:
         """The finished definition."""
-        return "\n".join([self.heading, "entry:", *self.framed, "  br label %start", "start:", *self.lines, "}"])
+        return "\n".join([self.heading, "entry:", *self.framed, "  br label %start", "start:", *self.written, "}"])
 
     def fresh(self, stem: str = "v") -> str:
         self.numbered += 1
         return f"{stem}{self.numbered}"
 
     def emit(self, line: str) -> None:
-        self.lines.append("  " + line)
+        self.written.append("  " + line)
 
     def value(self, type: str, text: str) -> Value:
         name = f"%{self.fresh()}"
-        self.lines.append(f"  {name} = {text}")
+        self.written.append(f"  {name} = {text}")
         return Value(self, name, type)
 
     def constant(self, type: str, number: int | float) -> Value:
@@ -167,7 +170,9 @@ class Function:
     def load(self, type: str, pointer: Value, align: int | None = None) -> Value:
         return self.value(type, f"load {type}, ptr {pointer.name}" + (f", align {align}" if align else ""))
 
-    def store(self, value: Value | int | float, pointer: Value, type: str | None = None, align: int | None = None) -> None:
+    def store(
+        self, value: Value | int | float, pointer: Value, type: str | None = None, align: int | None = None
+    ) -> None:
         if not isinstance(value, Value):
             value = self.constant(type or "i64", value)
         self.emit(f"store {value.type} {value.name}, ptr {pointer.name}" + (f", align {align}" if align else ""))
@@ -195,7 +200,7 @@ class Function:
         return self.select(a < b, a, b)
 
     def label(self, name: str) -> None:
-        self.lines.append(f"{name}:")
+        self.written.append(f"{name}:")
         self.label_now = name
 
     def branch(self, name: str) -> None:
@@ -210,7 +215,7 @@ class Function:
         self.label(f"{name}.head")
         first = start.name if isinstance(start, Value) else str(start)
         index = self.value("i64", f"phi i64 [{first}, %{before}], [%{name}.next, %{name}.latch]")
-        places = [len(self.lines) + i for i in range(len(carry))]
+        places = [len(self.written) + i for i in range(len(carry))]
         carried = [self.value(c.type, "") for c in carry]
         inside = self.value("i1", f"icmp slt i64 {index.name}, {stop.name}")
         self.emit(f"br i1 {inside.name}, label %{name}.body, label %{name}.end")
@@ -222,7 +227,7 @@ class Function:
         self.emit(f"%{name}.next = add nsw i64 {index.name}, {step}")
         self.branch(f"{name}.head")
         for place, now, initial, following in zip(places, carried, carry, state.next, strict=True):
-            self.lines[place] = (
+            self.written[place] = (
                 f"  {now.name} = phi {now.type} [{initial.name}, %{before}], [{following.name}, %{name}.latch]"
             )
         self.label(f"{name}.end")
@@ -314,7 +319,7 @@ class Shape:
     rows: int
     vectors: int
     masked: bool  # loads and stores of part of a vector cost no more than whole ones
-    depth: int = 256  # most of k that is summed before C is touched
+    depth: int = 512  # most of k that is summed before C is touched
 
     def heights(self) -> list[int]:
         """The tile heights that have a micro-kernel; what is left over is cut in at most two of the lower ones."""
@@ -349,22 +354,34 @@ ARGUMENTS = (
 )  # fmt: skip
 FIELDS = ARGUMENTS + (
     "alpha_imaginary", "beta_imaginary", "serial",
-    "block_from", "block_k", "padded_k", "is_first", "is_last",  # the part of k at hand
-    "a_form", "b_packed", "a_pack", "b_pack",  # a_form: 0 packed, 1 column-major in place, 2 row-major in place
+    "block_from", "block_k", "step_k", "padded_k", "is_first", "is_last",  # the part of k at hand
+    "a_form", "b_packed", "own", "a_pack", "b_pack",  # a_form: 0 packed, 1 column-major in place, 2 row-major in place
     "m_tiles", "m_whole", "m_left", "n_tiles", "m_blocks", "n_blocks", "items", "tasks",
 )  # fmt: skip
 POINTERS = {"c", "a", "b", "bias", "a_pack", "b_pack"}
 STRIDES = {name for name in ARGUMENTS if name.endswith(("_batch", "_row", "_col", "_k"))}
 SCALARS = {"alpha", "beta", "alpha_imaginary", "beta_imaginary"}
 
-MICRO = "i64 k, ptr a, i64 a_step, ptr b, i64 b_step, ptr c, i64 c_row, i64 c_col, i64 cols, {sum} alpha, {sum} beta, ptr bias, i64 bias_row, i64 bias_col"
+EPILOGUE = "{sum} alpha, {sum} beta, ptr bias, i64 bias_row, i64 bias_col"
+MICRO = "i64 k, ptr a, i64 a_step, ptr b, i64 b_step, ptr c, i64 c_row, i64 c_col, i64 cols, " + EPILOGUE
 
-# Measured on Zen 4; none changes a result but DOT_ROWS and depth (order of the sums), which are constants.
-PARALLEL_FROM = 1 << 18  # m * n * k from which threads pay
-TASK_WORK = 1 << 20  # m * n * k of one task
-DOT_ROWS = 6  # rows up to which products of two row-major matrices (A @ B.T) are sums along k
+# Measured on Zen 4; those that change the order of sums are constants.
+PARALLEL_FROM = 1 << 19  # m * n * k from which threads pay
+TASK_WORK = 1 << 22  # m * n * k of one task of many
+LEAST_WORK = 1 << 17  # ... of one of a few
+DOT_ROWS = 24  # rows up to which A @ B.T of row-major matrices is sums along a long k ...
+DOT_K = 16  # ... of at least so many elements a row
+DOT_STRIP = 8  # columns of C that are such sums at a time
+SWEEP_ROWS = 3  # rows up to which a large row-major B is read along its rows ...
+SWEEP_LINES = 8  # ... so many rows at a time
+SWEEP_VECTORS = 16  # ... for so many vectors of columns
+LINES = 64  # rows of a large B in place that are used before the next columns
+LINES_FROM = 96 << 10  # bytes from which B is large
+MC_TILES = 12  # tiles of A that stay in the second-level cache
 OUTER = 4096  # rows of A and columns of B that are packed at a time
-SMALL = 96 << 10  # bytes of B (of A) that are read in place however often they are used
+SMALL = 1 << 20  # bytes of B (of A) that are read in place however often they are used
+PACK_ALONE = 1 << 15  # elements that one thread packs sooner than others are woken
+SLIVER_WORK = 1 << 21  # m * k * (columns of a tile) up to which tasks pack their own slivers of B
 SLOTS = 16  # packing buffers kept between calls
 KEPT = 64 << 20  # the largest that is kept
 
@@ -384,7 +401,9 @@ class Writer:
 
     # ------------------------------------------------------------------ helpers
 
-    def function(self, name: str, parameters: str, result: str = "void", linkage: str = "internal", extra: str = "noinline") -> Function:
+    def function(
+        self, name: str, parameters: str, result: str = "void", linkage: str = "internal", extra: str = "noinline"
+    ) -> Function:
         return Function(name, parameters.format(sum=self.e.sum), result, f"{extra} {self.attributes}", linkage)
 
     def finish(self, f: Function, result: Value | None = None) -> None:
@@ -448,7 +467,9 @@ class Writer:
         return f.call(a.type, f"@llvm.fmuladd.{suffix}", a, b, c)
 
     def is_zero(self, f: Function, scalar: Value) -> Value:
-        return f.value("i1", f"{'fcmp oeq' if self.e.real else 'icmp eq'} {scalar.type} {scalar.name}, {literal(0, scalar.type)}")
+        return f.value(
+            "i1", f"{'fcmp oeq' if self.e.real else 'icmp eq'} {scalar.type} {scalar.name}, {literal(0, scalar.type)}"
+        )
 
     def widen(self, f: Function, x: Value) -> Value:
         """From memory's type to the sum's."""
@@ -490,8 +511,8 @@ class Writer:
             return self.widen(f, f.load(type, pointer, self.e.memory_size))
         name = f"@llvm.masked.load.v{self.lanes}{_mangled(self.e.memory)}.p0"
         self.declare(f"{type} {name}(ptr, i32, <{self.lanes} x i1>, {type})")
-        text = f"call {type} {name}(ptr {pointer.name}, i32 {self.e.memory_size}, {mask.type} {mask.name}, {type} zeroinitializer)"
-        return self.widen(f, f.value(type, text))
+        given = f"ptr {pointer.name}, i32 {self.e.memory_size}, {mask.type} {mask.name}, {type} zeroinitializer"
+        return self.widen(f, f.value(type, f"call {type} {name}({given})"))
 
     def load_one(self, f: Function, pointer: Value) -> Value:
         return self.widen(f, f.load(self.e.memory, pointer, self.e.memory_size))
@@ -503,7 +524,8 @@ class Writer:
             return
         name = f"@llvm.masked.store.v{self.lanes}{_mangled(self.e.memory)}.p0"
         self.declare(f"void {name}({x.type}, ptr, i32, <{self.lanes} x i1>)")
-        f.emit(f"call void {name}({x.type} {x.name}, ptr {pointer.name}, i32 {self.e.memory_size}, {mask.type} {mask.name})")
+        given = f"{x.type} {x.name}, ptr {pointer.name}, i32 {self.e.memory_size}, {mask.type} {mask.name}"
+        f.emit(f"call void {name}({given})")
 
     def transposed(self, f: Function, rows: list[Value]) -> list[Value]:
         """The columns of a square of registers, by log2(lanes) rounds of exchanges."""
@@ -526,7 +548,10 @@ class Writer:
     def merge(self) -> None:
         """C = alpha * buffer + beta * C + bias for a tile, an element at a time: C of any strides."""
         e = self.e
-        f = self.function("merge", "ptr buffer, i64 pitch, i64 rows, i64 cols, ptr c, i64 c_row, i64 c_col, {sum} alpha, {sum} beta, ptr bias, i64 bias_row, i64 bias_col")
+        f = self.function(
+            "merge",
+            "ptr buffer, i64 pitch, i64 rows, i64 cols, ptr c, i64 c_row, i64 c_col, " + EPILOGUE,
+        )
         fresh = self.is_zero(f, f.beta)
         plain = f.bias.eq(0)
         with f.loop(0, f.rows) as i:
@@ -565,7 +590,11 @@ class Writer:
             pointers = [f.a]
         self.prefetch(f, f.c, f.c_row, rows, vectors)
         with f.loop(0, f.k, carry=[zero] * (rows * vectors) + [f.b, *pointers]) as loop:
-            sums, b, points = loop.carried[: rows * vectors], loop.carried[rows * vectors], loop.carried[rows * vectors + 1 :]
+            sums, b, points = (
+                loop.carried[: rows * vectors],
+                loop.carried[rows * vectors],
+                loop.carried[rows * vectors + 1 :],
+            )
             sums = list(sums)
             right = [self._b(f, f.at(b, v * lanes * size), masks[v]) for v in range(vectors)]
             for i in range(rows):
@@ -588,20 +617,15 @@ class Writer:
             alpha, beta = self.splat(f, f.alpha), self.splat(f, f.beta)
             source = f.select(plain, Value(f, "@zeros", "ptr"), f.bias)
             bias = [self.load(f, f.at(source, v * lanes * e.memory_size), masks[v]) for v in range(vectors)]
-            with f.either(self.is_zero(f, f.beta)) as inner:
-                for reads in (False, True):
-                    line = f.c
-                    for i in range(rows):
-                        for v in range(vectors):
-                            place = f.at(line, v * lanes * e.memory_size)
-                            total = self.fused(f, alpha, sums[i * vectors + v], bias[v])
-                            if reads:
-                                total = self.fused(f, beta, self.load(f, place, masks[v]), total)
-                            self.store(f, total, place, masks[v])
-                        if i + 1 < rows:
-                            line = f.at(line, f.c_row)
-                    if not reads:
-                        inner.otherwise()
+            fresh = self.is_zero(f, f.beta)
+            if self.s.masked:  # a beta of zero reads nothing
+                reading = [f.select(fresh, f.constant(mask.type, 0), mask) for mask in masks if mask is not None]
+                self.write(f, sums, alpha, beta, bias, masks, reading)
+            else:
+                with f.either(fresh) as inner:
+                    self.write(f, sums, alpha, beta, bias, masks, None)
+                    inner.otherwise()
+                    self.write(f, sums, alpha, beta, bias, masks, masks)
             seam.otherwise()
             buffer = f.alloca(self.vector, rows * vectors)
             for i, x in enumerate(sums):
@@ -618,17 +642,31 @@ class Writer:
             return f.load(self.vector, pointer, self.e.sum_size)
         name = f"@llvm.masked.load.v{self.lanes}{_mangled(self.e.sum)}.p0"
         self.declare(f"{self.vector} {name}(ptr, i32, <{self.lanes} x i1>, {self.vector})")
-        return f.value(
-            self.vector,
-            f"call {self.vector} {name}(ptr {pointer.name}, i32 {self.e.sum_size}, {mask.type} {mask.name}, {self.vector} zeroinitializer)",
-        )
+        given = f"ptr {pointer.name}, i32 {self.e.sum_size}, {mask.type} {mask.name}, {self.vector} zeroinitializer"
+        return f.value(self.vector, f"call {self.vector} {name}({given})")
+
+    def write(
+        self, f: Function, sums: list[Value], alpha: Value, beta: Value, bias: list[Value],
+        masks: Sequence[Value | None], reading: Sequence[Value | None] | None,
+    ) -> None:  # fmt: skip
+        """A tile of contiguous rows: C = alpha * sums + bias + beta * C (without the last if `reading` is None)."""
+        line = f.c
+        for i in range(0, len(sums), len(masks)):
+            if i:
+                line = f.at(line, f.c_row)
+            for v, mask in enumerate(masks):
+                place = f.at(line, v * self.lanes * self.e.memory_size)
+                total = self.fused(f, alpha, sums[i + v], bias[v])
+                if reading is not None:
+                    total = self.fused(f, beta, self.load(f, place, reading[v]), total)
+                self.store(f, total, place, mask)
 
     def prefetch(self, f: Function, c: Value, c_row: Value, rows: int, vectors: int) -> None:
         """Asks for the tile of C while its sum is computed."""
         self.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
         for i in range(rows):
             for offset in range(0, vectors * self.lanes * self.e.memory_size, 64):
-                f.emit(f"call void @llvm.prefetch.p0(ptr {f.at(c, offset).name}, i32 1, i32 3, i32 1)")
+                f.emit(f"call void @llvm.prefetch.p0(ptr {f.at(c, offset).name}, i32 1, i32 2, i32 1)")
             if i + 1 < rows:
                 c = f.at(c, c_row)
 
@@ -653,9 +691,7 @@ class Writer:
                     return f.value(self.vector, f"insertelement {self.vector} zeroinitializer, {e.sum} {x.name}, i64 0")
 
                 left, right = [read(x) for x in a], [read(x) for x in b]
-                return [
-                    self.fused(f, left[i], right[j], sums[i * cols + j]) for i in range(rows) for j in range(cols)
-                ]
+                return [self.fused(f, left[i], right[j], sums[i * cols + j]) for i in range(rows) for j in range(cols)]
 
             with f.loop(0, whole, lanes, [zero] * (rows * cols)) as main:
                 main.next = step(main.carried, main.index, None)
@@ -691,7 +727,18 @@ class Writer:
 
     # ------------------------------------------------------------------ packing
 
-    def pack_elements(self, f: Function, target: Value, source: Value, start: Value, count: Value, i_step: Value, p_step: Value, lines: Value, pitch: Value) -> None:
+    def pack_elements(
+        self,
+        f: Function,
+        target: Value,
+        source: Value,
+        start: Value,
+        count: Value,
+        i_step: Value,
+        p_step: Value,
+        lines: Value,
+        pitch: Value,
+    ) -> None:
         """target[p * pitch + i] = source[i * i_step + p * p_step] for p in start..count, an element at a time."""
         size = self.e.sum_size
         with f.loop(start, count) as p:
@@ -700,28 +747,28 @@ class Writer:
             with f.loop(0, lines) as i:
                 f.store(self.load_one(f, f.at(column, i.index * i_step)), f.at(row, i.index * size), align=size)
 
-    def pack_turned(self, f: Function, target: Value, source: Value, depth: Value, i_step: Value, lines: Value, pitch: Value, registers: int) -> None:
+    def turned(self, registers: int) -> None:
         """The same where p is contiguous: squares of registers are transposed; `registers` vectors for the lines."""
         e, lanes = self.e, self.lanes
-        last = lines - 1
-        places = [f.at(source, f.least(f.constant("i64", i), last) * i_step) for i in range(registers * lanes)]
-        whole = depth if self.s.masked else depth // lanes * lanes
+        f = self.function(f"turned_{registers}", "ptr target, ptr source, i64 depth, i64 i_step, i64 lines, i64 pitch")
+        last = f.lines - 1
+        places = [f.at(f.source, f.least(f.constant("i64", i), last) * f.i_step) for i in range(registers * lanes)]
+        whole = f.depth if self.s.masked else f.depth // lanes * lanes
         with f.loop(0, whole, lanes) as p:
-            mask = self.mask(f, depth - p.index) if self.s.masked else None
+            mask = self.mask(f, f.depth - p.index) if self.s.masked else None
             offset = p.index * e.memory_size
             squares = []
             for v in range(registers):
-                squares.append(
-                    self.transposed(
-                        f, [self.load(f, f.at(x, offset), mask) for x in places[v * lanes : (v + 1) * lanes]]
-                    )
-                )
+                rows = [self.load(f, f.at(x, offset), mask) for x in places[v * lanes : (v + 1) * lanes]]
+                squares.append(self.transposed(f, rows))
             for q in range(lanes):  # in this order: what a store writes past its line is overwritten by the next
                 for v in range(registers):
-                    place = f.at(target, ((p.index + q) * pitch + v * lanes) * e.sum_size)
+                    place = f.at(f.target, ((p.index + q) * f.pitch + v * lanes) * e.sum_size)
                     f.store(squares[v][q], place, align=e.sum_size)
         if not self.s.masked:
-            self.pack_elements(f, target, source, whole, depth, i_step, f.constant("i64", e.memory_size), lines, pitch)
+            step = f.constant("i64", e.memory_size)
+            self.pack_elements(f, f.target, f.source, whole, f.depth, f.i_step, step, f.lines, f.pitch)
+        self.finish(f)
 
     def pack_a(self) -> None:
         """A tile of A, element (i, p) at p * rows + i."""
@@ -737,7 +784,8 @@ class Writer:
             self.finish(f)
             return
         with f.either(f.a_k.eq(size)) as seam:
-            self.pack_turned(f, f.target, f.source, f.depth, f.a_row, f.rows, f.rows, -(-self.s.rows // lanes))
+            registers = -(-self.s.rows // lanes)
+            f.call("void", f"@turned_{registers}", f.target, f.source, f.depth, f.a_row, f.rows, f.rows)
             seam.otherwise()
             registers = -(-self.s.rows // lanes)
             if self.s.masked:
@@ -756,7 +804,10 @@ class Writer:
     def pack_b(self) -> None:
         """A sliver of B, element (p, j) at p * width + j; columns past `cols` hold anything."""
         e, lanes, size = self.e, self.lanes, self.e.memory_size
-        f = self.function("pack_b", "ptr target, ptr source, i64 cols, i64 depth, i64 b_k, i64 b_col, {sum} alpha, {sum} alpha_imaginary")
+        f = self.function(
+            "pack_b",
+            "ptr target, ptr source, i64 cols, i64 depth, i64 b_k, i64 b_col, {sum} alpha, {sum} alpha_imaginary",
+        )
         zero, width = f.constant("i64", 0), f.constant("i64", self.width)
         if e.complex:
             self.pack_b_complex(f)
@@ -773,11 +824,11 @@ class Writer:
                     self.pack_elements(f, f.target, f.source, zero, f.depth, f.b_col, f.b_k, f.cols, width)
             seam.otherwise()
             with f.either(f.b_k.eq(size)) as turned:
-                for v in range(self.s.vectors):
-                    with f.when(f.cols > v * lanes):
-                        source = f.at(f.source, f.b_col * (v * lanes))
-                        lines = f.least(f.cols - v * lanes, lanes)
-                        self.pack_turned(f, f.at(f.target, v * lanes * e.sum_size), source, f.depth, f.b_col, lines, width, 1)
+                with f.loop(0, f.cols, lanes) as v:
+                    f.call(
+                        "void", "@turned_1", f.at(f.target, v.index * e.sum_size), f.at(f.source, f.b_col * v.index),
+                        f.depth, f.b_col, f.least(f.cols - v.index, lanes), width,
+                    )  # fmt: skip
                 turned.otherwise()
                 self.pack_elements(f, f.target, f.source, zero, f.depth, f.b_col, f.b_k, f.cols, width)
         self.finish(f)
@@ -821,7 +872,7 @@ class Writer:
         return block * tiles // blocks, (block + 1) * tiles // blocks
 
     def a_pitch(self, f: Function, padded_k: Value) -> Value:
-        """Bytes from packed tile to packed tile; a vector more than it holds, as the last store writes past its line."""
+        """Bytes from packed tile to packed tile; with room for what the last store writes past its line."""
         return (padded_k * self.s.rows + self.lanes * -(-self.s.rows // self.lanes)) * self.e.sum_size
 
     def pack_task(self) -> None:
@@ -847,49 +898,57 @@ class Writer:
         self.finish(f)
 
     def compute_task(self) -> None:
-        """Block (i, j) of the tiles of C, for the part of k at hand."""
+        """Block (i, j) of the tiles of C, for the part of k at hand, `step_k` of it at a time."""
         e = self.e
         f = self.function("compute_task", "ptr record, i64 block")
         r = {name: self.get(f, f.record, name) for name in FIELDS}
         half = self.s.rows // 2
         t0, t1 = self.share(f, f.block % r["m_blocks"], r["m_blocks"], r["m_tiles"])
         s0, s1 = self.share(f, f.block // r["m_blocks"], r["n_blocks"], r["n_tiles"])
-        first, last = r["is_first"].ne(0), r["is_last"].ne(0)
         alpha = f.constant(e.sum, 1) if e.complex else r["alpha"]
-        beta = f.select(first, r["beta"], 1)
-        if e.complex:  # C was multiplied by beta before, unless that is zero
-            fresh = self.is_zero(f, r["beta"]) & self.is_zero(f, r["beta_imaginary"]) & first
-            beta = f.select(fresh, f.constant(e.sum, 0), 1)
-        bias = f.select(last, r["bias"], f.constant("ptr", 0))
-        plain = bias.eq(0)
         packed_b, packed_a = r["b_packed"].ne(0), r["a_form"].eq(0)
         by_row = r["a_form"].eq(2)
         a_pitch = self.a_pitch(f, r["padded_k"])
         b_step = f.select(packed_b, f.constant("i64", self.width * e.sum_size), r["b_k"])
-        a_start = f.at(r["a"], r["block_from"] * r["a_k"])
-        b_start = f.at(r["b"], r["block_from"] * r["b_k"])
         kernels = len(self.s.heights())
-        with f.loop(s0, s1) as s:
-            j = s.index * self.width
-            cols = f.least(r["n"] - j, self.width)
-            b = f.select(
-                packed_b, f.at(r["b_pack"], j * r["padded_k"] * e.sum_size), f.at(b_start, j * r["b_col"])
-            )
-            c_line = f.at(r["c"], j * r["c_col"])
-            bias_line = f.at(bias, j * r["bias_col"])
-            vectors = (cols - 1) // self.lanes
-            table = f.select(by_row, vectors + self.s.vectors, vectors) * kernels
-            with f.loop(t0, t1) as t:
-                i, rows = self.tile(f, f.record, t.index)
-                a = f.select(packed_a, f.at(r["a_pack"], t.index * a_pitch), f.at(a_start, i * r["a_row"]))
-                a_step = f.select(packed_a, rows * e.sum_size, f.select(by_row, r["a_row"], r["a_k"]))
-                which = table + f.select(rows.eq(self.s.rows), f.constant("i64", half), rows - 1)
-                kernel = f.load("ptr", f.at(Value(f, "@kernels", "ptr"), which * 8))
-                f.call(
-                    "void", kernel.name, r["block_k"], a, a_step, b, b_step, f.at(c_line, i * r["c_row"]), r["c_row"],
-                    r["c_col"], cols, alpha, beta, f.select(plain, bias, f.at(bias_line, i * r["bias_row"])),
-                    r["bias_row"], r["bias_col"],
-                )  # fmt: skip
+        once = f.select(r["block_k"] < 1, f.constant("i64", 1), r["block_k"])  # k = 0 still writes C
+        steps = (once + (r["step_k"] - 1)) // r["step_k"]
+        with f.loop(0, steps) as step:
+            done = step.index * r["step_k"]
+            depth = f.least(r["block_k"] - done, r["step_k"])
+            first = r["is_first"].ne(0) & step.index.eq(0)
+            last = r["is_last"].ne(0) & step.index.eq(steps - 1)
+            beta = f.select(first, r["beta"], 1)
+            if e.complex:  # C was multiplied by beta before, unless that is zero
+                fresh = self.is_zero(f, r["beta"]) & self.is_zero(f, r["beta_imaginary"]) & first
+                beta = f.select(fresh, f.constant(e.sum, 0), 1)
+            bias = f.select(last, r["bias"], f.constant("ptr", 0))
+            plain = bias.eq(0)
+            start = r["block_from"] + done
+            a_start, b_start = f.at(r["a"], start * r["a_k"]), f.at(r["b"], start * r["b_k"])
+            b_pack = f.at(r["b_pack"], done * (self.width * e.sum_size))
+            with f.loop(s0, s1) as s:
+                with f.when(r["own"].ne(0)):
+                    f.call("void", "@pack_task", f.record, s.index)
+                j = s.index * self.width
+                cols = f.least(r["n"] - j, self.width)
+                b = f.select(packed_b, f.at(b_pack, j * r["padded_k"] * e.sum_size), f.at(b_start, j * r["b_col"]))
+                c_line = f.at(r["c"], j * r["c_col"])
+                bias_line = f.at(bias, j * r["bias_col"])
+                vectors = (cols - 1) // self.lanes
+                table = f.select(by_row, vectors + self.s.vectors, vectors) * kernels
+                with f.loop(t0, t1) as t:
+                    i, rows = self.tile(f, f.record, t.index)
+                    packed = f.at(r["a_pack"], t.index * a_pitch + done * rows * e.sum_size)
+                    a = f.select(packed_a, packed, f.at(a_start, i * r["a_row"]))
+                    a_step = f.select(packed_a, rows * e.sum_size, f.select(by_row, r["a_row"], r["a_k"]))
+                    which = table + f.select(rows.eq(self.s.rows), f.constant("i64", half), rows - 1)
+                    kernel = f.load("ptr", f.at(Value(f, "@kernels", "ptr"), which * 8))
+                    f.call(
+                        "void", kernel.name, depth, a, a_step, b, b_step, f.at(c_line, i * r["c_row"]), r["c_row"],
+                        r["c_col"], cols, alpha, beta, f.select(plain, bias, f.at(bias_line, i * r["bias_row"])),
+                        r["bias_row"], r["bias_col"],
+                    )  # fmt: skip
         self.finish(f)
 
     def dot_task(self) -> None:
@@ -913,6 +972,41 @@ class Writer:
                         r["bias_row"], r["bias_col"],
                     )  # fmt: skip
                     row.set(i.index + rows)
+        self.finish(f)
+
+    def sweep(self) -> None:
+        """A few rows of C, SWEEP_VECTORS vectors of columns: B in place is read along its rows, several at a time."""
+        e, lanes, size = self.e, self.lanes, self.e.memory_size
+        f = self.function("sweep", "ptr record, i64 block")
+        r = {name: self.get(f, f.record, name) for name in FIELDS}
+        pitch = SWEEP_VECTORS * lanes * size
+        buffer = f.alloca(self.vector, SWEEP_ROWS * SWEEP_VECTORS)
+        with f.loop(0, r["m"] * pitch, lanes * size) as place:
+            f.store(f.constant(self.vector, 0), f.at(buffer, place.index))
+        j = f.block * (SWEEP_VECTORS * lanes)
+        cols = f.least(r["n"] - j, SWEEP_VECTORS * lanes)
+        b = f.at(r["b"], j * size)
+        whole = r["k"] // SWEEP_LINES * SWEEP_LINES
+        for start, stop, lines in ((0, whole, SWEEP_LINES), (whole, r["k"], 1)):
+            with f.loop(start, stop, lines) as p:
+                source = f.at(b, p.index * r["b_k"])
+                sources = [f.at(source, r["b_k"] * q) for q in range(lines)]
+                with f.loop(0, r["m"]) as i:
+                    left = f.at(r["a"], i.index * r["a_row"] + p.index * r["a_k"])
+                    factors = [self.splat(f, self.load_one(f, f.at(left, r["a_k"] * q))) for q in range(lines)]
+                    line = f.at(buffer, i.index * pitch)
+                    with f.loop(0, cols, lanes) as v:
+                        mask = self.mask(f, cols - v.index) if self.s.masked else None
+                        place = f.at(line, v.index * size)
+                        total = f.load(self.vector, place)
+                        for factor, source in zip(factors, sources, strict=True):
+                            total = self.fused(f, factor, self.load(f, f.at(source, v.index * size), mask), total)
+                        f.store(total, place)
+        bias = f.select(r["bias"].eq(0), r["bias"], f.at(r["bias"], j * r["bias_col"]))
+        f.call(
+            "void", "@merge", buffer, f.constant("i64", pitch), r["m"], cols, f.at(r["c"], j * r["c_col"]), r["c_row"],
+            r["c_col"], r["alpha"], r["beta"], bias, r["bias_row"], r["bias_col"],
+        )  # fmt: skip
         self.finish(f)
 
     def dots(self) -> list[tuple[int, int]]:
@@ -953,13 +1047,16 @@ class Writer:
             a_form = f.constant("i64", 0)
         else:
             once = (n <= 4 * self.width) | (m * k <= SMALL // e.memory_size)
-            by_row = (a_k.eq(size) if not e.complex else a_k.eq(size)) & once
+            # Rows a multiple of a page apart fall into the same few places of the first-level cache.
+            by_row = a_k.eq(size) & once & ((a_row & 4095).ne(0) | (m <= s.rows // 2))
             by_col = (a_row.eq(size) & once) if not e.complex else no
             by_col = by_col | (m.eq(1) if not e.complex else no)
             a_form = f.select(by_col, f.constant("i64", 1), f.select(by_row, f.constant("i64", 2), 0))
         a_packed = a_form.eq(0)
         whole, left = m // s.rows, m % s.rows
-        m_tiles = whole + f.select(left.eq(0), f.constant("i64", 0), f.select(left > s.rows // 2, f.constant("i64", 2), 1))
+        m_tiles = whole + f.select(
+            left.eq(0), f.constant("i64", 0), f.select(left > s.rows // 2, f.constant("i64", 2), 1)
+        )
         n_tiles = (n + (self.width - 1)) // self.width
         # One part of k where sums are wider than C, or where C is written but once anyway.
         if e.converts:
@@ -968,17 +1065,28 @@ class Writer:
             parts = f.select((b_packed | a_packed).eq(0) & few, f.constant("i64", 1), (k + (s.depth - 1)) // s.depth)
             parts = f.select(parts < 1, f.constant("i64", 1), parts)
         depth = ((k + (parts - 1)) // parts + 15) // 16 * 16
-        # Tasks: about TASK_WORK each, at least as tall as they are wide, A's part at most half of the second-level cache.
+        # Tasks: about TASK_WORK each, A's part at most half of the second-level cache.
+        # B in place is read line by line: few lines at a time, so that their pages and streams stay known.
+        in_place = b_packed.eq(0) & (m <= s.rows) & (k * n > LINES_FROM // e.memory_size)
+        step_k = f.select(in_place, f.constant("i64", LINES), depth)
+        step_k = f.select(step_k < 1, f.constant("i64", 1), step_k)
         work = m * n * f.select(k < depth, k, depth)
-        wanted = f.least(work // TASK_WORK + 1, m_tiles * n_tiles)
+        wanted = f.least(work // LEAST_WORK + 1, 16)
+        wanted = f.least(f.select(work > 16 * TASK_WORK, work // TASK_WORK, wanted), m_tiles * n_tiles)
         tall = f.constant("i64", MC_TILES)
         m_blocks = f.least(m_tiles, (m_tiles + tall - 1) // tall)
         n_blocks = (wanted + m_blocks - 1) // m_blocks
         n_blocks = f.least(n_blocks, n_tiles)
-        m_blocks = f.select(m_blocks * n_blocks < wanted, f.least((wanted + n_blocks - 1) // n_blocks, m_tiles), m_blocks)
+        m_blocks = f.select(
+            m_blocks * n_blocks < wanted, f.least((wanted + n_blocks - 1) // n_blocks, m_tiles), m_blocks
+        )
+        # Where only B is packed and there are slivers enough, each task packs its own: one wait for all less.
+        own = a_packed.eq(0) & b_packed & parts.eq(1) & (n_tiles > 3) & (m * depth <= SLIVER_WORK // self.width)
+        m_blocks = f.select(own, f.constant("i64", 1), m_blocks)
+        n_blocks = f.select(own, n_tiles, n_blocks)
         self.set(
-            f, f.record, a_form=a_form, b_packed=b_packed, padded_k=depth, m_tiles=m_tiles, m_whole=whole, m_left=left,
-            n_tiles=n_tiles, m_blocks=m_blocks, n_blocks=n_blocks,
+            f, f.record, a_form=a_form, b_packed=b_packed, padded_k=depth, step_k=step_k, own=own,
+            m_tiles=m_tiles, m_whole=whole, m_left=left, n_tiles=n_tiles, m_blocks=m_blocks, n_blocks=n_blocks,
         )  # fmt: skip
         a_bytes = f.select(a_packed, m_tiles * self.a_pitch(f, depth), 0)
         b_bytes = f.select(b_packed, n_tiles * depth * (self.width * e.sum_size), 0)
@@ -987,7 +1095,8 @@ class Writer:
             memory = f.call("ptr", "@take", a_bytes + b_bytes + 256)
             scratch.set(memory)
             self.set(f, f.record, b_pack=memory, a_pack=f.at(memory, b_bytes))
-        packs = f.select(a_packed, m_tiles, 0) + f.select(b_packed, n_tiles, 0)
+        packs = f.select(a_packed, m_tiles, 0) + f.select(b_packed & own.eq(0), n_tiles, 0)
+        elements = (f.select(a_packed, m, 0) + f.select(b_packed, n, 0)) * depth
         with f.loop(0, parts) as part:
             start = part.index * depth
             here = f.least(k - start, depth)
@@ -995,7 +1104,11 @@ class Writer:
             self.set(
                 f, f.record, block_from=start, block_k=here, is_first=part.index.eq(0), is_last=part.index.eq(parts - 1)
             )
-            f.call("void", "@spread", Value(f, "@pack_task", "ptr"), f.record, packs)
+            with f.either(elements < PACK_ALONE) as seam:
+                with f.loop(0, packs) as pack:
+                    f.call("void", "@pack_task", f.record, pack.index)
+                seam.otherwise()
+                f.call("void", "@spread", Value(f, "@pack_task", "ptr"), f.record, packs)
             f.call("void", "@spread", Value(f, "@compute_task", "ptr"), f.record, m_blocks * n_blocks)
         with f.when(scratch.get().ne(0)):
             f.call("void", "@give", scratch.get())
@@ -1009,7 +1122,14 @@ class Writer:
         size = f.constant("i64", e.memory_size)
 
         def turn() -> None:
-            pairs = (("a", "b"), ("m", "n"), ("c_row", "c_col"), ("a_row", "b_col"), ("a_k", "b_k"), ("bias_row", "bias_col"))
+            pairs = (
+                ("a", "b"),
+                ("m", "n"),
+                ("c_row", "c_col"),
+                ("a_row", "b_col"),
+                ("a_k", "b_k"),
+                ("bias_row", "bias_col"),
+            )
             for x, y in pairs:
                 was_x, was_y = get(x), get(y)
                 self.set(f, f.record, **{x: was_y, y: was_x})
@@ -1019,17 +1139,27 @@ class Writer:
             upright = get("c_col").ne(size) & get("c_row").eq(size) & (n > 1)
             with f.when((m > 1) & (upright | n.eq(1))):
                 turn()
-            along = get("a_k").eq(size) & get("b_k").eq(size) & (get("k") > 3)
-            with f.when(along & (n > 1) & (n <= DOT_ROWS) & (get("m") > DOT_ROWS)):
+            along = get("a_k").eq(size) & get("b_k").eq(size)
+            most = f.least(get("k") // DOT_K, DOT_ROWS)
+            with f.when(along & (get("n") > 1) & (get("n") <= most) & (get("m") > most)):
                 turn()
             done = f.variable("i64", 0)
-            with f.when(along & (get("m") <= DOT_ROWS)):
+            with f.when(along & (get("m") <= most)):
                 done.set(1)
                 m, n, k = get("m"), get("n"), get("k")
                 strips = (n + (DOT_STRIP - 1)) // DOT_STRIP
-                blocks = f.least(strips, m * n * k // (TASK_WORK // 8) + 1)
+                blocks = f.least(strips, m * n * k // LEAST_WORK + 1)
                 self.set(f, f.record, n_tiles=strips, n_blocks=blocks)
                 f.call("void", "@spread", Value(f, "@dot_task", "ptr"), f.record, blocks)
+            if not e.converts:
+                m, n, k = get("m"), get("n"), get("k")
+                long = get("b_col").eq(size) & (m <= SWEEP_ROWS) & (k * n > LINES_FROM // e.memory_size)
+                if not self.s.masked:
+                    long = long & (n % self.lanes).eq(0)
+                with f.when(long & done.get().eq(0)):
+                    done.set(1)
+                    strips = (n + (SWEEP_VECTORS * self.lanes - 1)) // (SWEEP_VECTORS * self.lanes)
+                    f.call("void", "@spread", Value(f, "@sweep", "ptr"), f.record, strips)
             proceed = done.get().eq(0)
         else:
             proceed = f.constant("i1", 1)
@@ -1097,14 +1227,14 @@ class Writer:
         item = m * n * k
         with f.when((m > 0) & (n > 0) & (batch > 0)):
             small = item * batch < PARALLEL_FROM
-            large = item >= 4 * TASK_WORK
+            large = item >= 32 * LEAST_WORK
             # Large items one after the other, each on all threads; small ones in groups, each group on one.
             with f.either((batch < 2) | large) as seam:
                 self.set(f, f.record, serial=small, tasks=batch)
                 with f.loop(0, batch) as i:
                     f.call("void", "@item_task", f.record, i.index)
                 seam.otherwise()
-                tasks = f.least(item * batch // (TASK_WORK // 4) + 1, batch)
+                tasks = f.least(item * batch // (2 * LEAST_WORK) + 1, batch)
                 self.set(f, f.record, tasks=f.select(small, f.constant("i64", 1), tasks), serial=small)
                 outer = self.copy_record(f, f.record)
                 with f.either(small) as alone:
@@ -1133,6 +1263,9 @@ class Writer:
                             f.call("void", "@free", f.load("ptr", f.at(held, -8)))
         with f.when(found.get().eq(0)):
             raw = f.call("ptr", "@malloc", f.bytes + 128)
+            self.declare("void @abort()")
+            with f.when(raw.eq(0)):  # no memory for the packed copies
+                f.call("void", "@abort")
             with f.when(raw.ne(0)):
                 number = f.value("i64", f"ptrtoint ptr {raw.name} to i64")
                 aligned = f.at(raw, ((number + 127) & -64) - number)
@@ -1147,7 +1280,9 @@ class Writer:
             with f.loop(0, f.constant("i64", SLOTS)) as i:
                 with f.when(left.get().ne(0)):
                     slot = f.at(Value(f, "@slots", "ptr"), i.index * 8)
-                    pair = f.value("{ ptr, i1 }", f"cmpxchg ptr {slot.name}, ptr null, ptr {f.memory.name} acq_rel monotonic")
+                    pair = f.value(
+                        "{ ptr, i1 }", f"cmpxchg ptr {slot.name}, ptr null, ptr {f.memory.name} acq_rel monotonic"
+                    )
                     kept = f.value("i1", f"extractvalue {{ ptr, i1 }} {pair.name}, 1")
                     left.set(f.select(kept, f.constant("ptr", 0), left.get()))
         with f.when(left.get().ne(0)):
@@ -1191,9 +1326,13 @@ class Writer:
                         names.append("ptr null")
         self.merge()
         if not e.complex:
+            for registers in {1, -(-s.rows // self.lanes)}:
+                self.turned(registers)
             for rows, cols in self.dots():
                 self.dot(rows, cols)
             self.dot_task()
+            if not e.converts:
+                self.sweep()
         else:
             self.scale()
         for part in (
@@ -1207,10 +1346,6 @@ class Writer:
             f"@slots = internal global [{SLOTS} x ptr] zeroinitializer, align 64",
         ]
         return "\n".join([*globals_, *sorted(self.intrinsics), *self.functions]) + "\n"
-
-
-DOT_STRIP = 8
-MC_TILES = 12
 
 
 def _mangled(type: str) -> str:

@@ -9,8 +9,9 @@ a task) runs its blocks by itself.
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 
-from facula.config import settings
+from facula.config import settings, usable_cores
 from facula.errors import fail
 
 from . import jit
@@ -27,7 +28,88 @@ _PAUSE = {
     "aarch64": ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"),
     "arm64": ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"),
 }
+_MACHINE = os.uname().machine if hasattr(os, "uname") else ""
 _STACK = 8 << 20
+_CPU_SET = 1024  # bytes; the kernel takes any length
+_GETTID = {"x86_64": 186, "aarch64": 178}
+# Linux may wake a worker on the very processor that its caller runs on, and leave both there for milliseconds (some
+# virtual machines pack threads on purpose). The caller is going to work too, so its processor is the one place where a
+# worker does not belong: before waking them it takes that processor from the workers' masks, when it has changed.
+_SPREAD = f"""
+declare i32 @sched_getcpu()
+declare i32 @sched_getaffinity(i32, i64, ptr)
+declare i32 @sched_setaffinity(i32, i64, ptr)
+declare i64 @syscall(i64, ...)
+
+define internal void @sign_in(i64 %index) nounwind {{
+  %id = call i64 (i64, ...) @syscall(i64 {_GETTID.get(_MACHINE)})
+  %at = getelementptr i64, ptr @ids, i64 %index
+  store atomic i64 %id, ptr %at seq_cst, align 8
+  store atomic i64 -1, ptr @avoided seq_cst, align 8
+  ret void
+}}
+
+define internal void @spread_out() nounwind {{
+entry:
+  %mask = alloca [{_CPU_SET} x i8], align 16
+  %cpu32 = call i32 @sched_getcpu()
+  %cpu = sext i32 %cpu32 to i64
+  %avoided = load atomic i64, ptr @avoided seq_cst, align 8
+  %moved = icmp ne i64 %cpu, %avoided
+  %room = load atomic i64, ptr @spread monotonic, align 8
+  %wanted = icmp ne i64 %room, 0
+  %inside = icmp ult i64 %cpu, {_CPU_SET * 8}
+  %both = and i1 %moved, %wanted
+  %go = and i1 %both, %inside
+  br i1 %go, label %mend, label %leave
+mend:
+  store atomic i64 %cpu, ptr @avoided seq_cst, align 8
+  call void @llvm.memset.p0.i64(ptr %mask, i8 0, i64 {_CPU_SET}, i1 false)
+  call i32 @sched_getaffinity(i32 0, i64 {_CPU_SET}, ptr %mask)
+  %byte = lshr i64 %cpu, 3
+  %bit = and i64 %cpu, 7
+  %at = getelementptr i8, ptr %mask, i64 %byte
+  %old = load i8, ptr %at
+  %bit8 = trunc i64 %bit to i8
+  %one = shl i8 1, %bit8
+  %others = xor i8 %one, -1
+  %new = and i8 %old, %others
+  store i8 %new, ptr %at
+  %most = load atomic i64, ptr @limit seq_cst, align 8
+  br label %loop
+loop:
+  %i = phi i64 [1, %mend], [%j, %next]
+  %in = icmp ult i64 %i, %most
+  br i1 %in, label %look, label %leave
+look:
+  %slot = getelementptr i8, ptr @slots, i64 %i
+  %used = load atomic i8, ptr %slot seq_cst, align 1
+  %id.at = getelementptr i64, ptr @ids, i64 %i
+  %id = load atomic i64, ptr %id.at seq_cst, align 8
+  %id32 = trunc i64 %id to i32
+  %runs = icmp ne i8 %used, 0
+  %known = icmp ne i64 %id, 0
+  %valid = and i1 %runs, %known
+  br i1 %valid, label %set, label %next
+set:
+  ; An empty mask (the caller may use one processor only) is refused, which is right.
+  call i32 @sched_setaffinity(i32 %id32, i64 {_CPU_SET}, ptr %mask)
+  br label %next
+next:
+  %j = add i64 %i, 1
+  br label %loop
+leave:
+  ret void
+}}
+"""
+_NO_SPREAD = """
+define internal void @sign_in(i64 %index) nounwind {
+  ret void
+}
+define internal void @spread_out() nounwind {
+  ret void
+}
+"""
 
 
 def _text() -> str:
@@ -38,7 +120,7 @@ def _text() -> str:
     because a new job is written only while the ticket is closed, and opened under another number. Nobody can open one
     before all blocks taken are counted in `done`, so a thread that holds blocks sees a job that stands still.
     """
-    declare_pause, pause = _PAUSE.get(os.uname().machine if hasattr(os, "uname") else "", ("", ""))
+    declare_pause, pause = _PAUSE.get(_MACHINE, ("", ""))
     return f"""
 {declare_pause}
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
@@ -59,11 +141,11 @@ declare i32 @clock_gettime(i32, ptr)
 declare i64 @llvm.umin.i64(i64, i64)
 declare i64 @llvm.umax.i64(i64, i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
-
+{_SPREAD if sys.platform == "linux" and _MACHINE in _GETTID else _NO_SPREAD}
 ; Each group has cache lines of its own.
 @ticket = internal global i64 {CLOSED}, align 128
 @blocks = internal global i64 0, align 128
-@chunk = internal global i64 0
+@parts = internal global i64 1
 @base = internal global i64 0
 @task = internal global ptr null
 @context = internal global ptr null
@@ -71,6 +153,9 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 @busy = internal global i64 0, align 128
 @limit = internal global i64 1, align 128
 @spin = internal global i64 0
+@spread = internal global i64 0
+@avoided = internal global i64 -1
+@ids = internal global [{MOST} x i64] zeroinitializer, align 128
 @running = internal global i64 0
 @sleepers = internal global i64 0
 @waiting = internal global i64 0
@@ -108,13 +193,17 @@ again:
   %t = load atomic i64, ptr @ticket acquire, align 8
   %next = and i64 %t, 4294967295
   %n = load atomic i64, ptr @blocks monotonic, align 8
-  %step = load atomic i64, ptr @chunk monotonic, align 8
+  %parts = load atomic i64, ptr @parts monotonic, align 8
   %from = load atomic i64, ptr @base monotonic, align 8
   %call = load atomic ptr, ptr @task monotonic, align 8
   %with = load atomic ptr, ptr @context monotonic, align 8
   %some = icmp ult i64 %next, %n
   br i1 %some, label %try, label %none
 try:
+  ; Large bites first, single blocks at the end.
+  %rest = sub i64 %n, %next
+  %share = udiv i64 %rest, %parts
+  %step = call i64 @llvm.umax.i64(i64 %share, i64 1)
   %after = add i64 %t, %step
   %swap = cmpxchg ptr @ticket, i64 %t, i64 %after acq_rel monotonic, align 8
   %mine = extractvalue {{i64, i1}} %swap, 1
@@ -161,6 +250,7 @@ entry:
   call i32 @sigfillset(ptr %signals)
   call i32 @pthread_sigmask(i32 {_SIG_BLOCK}, ptr %signals, ptr null)
   %index = ptrtoint ptr %number to i64
+  call void @sign_in(i64 %index)
   br label %loop
 loop:
   call void @take()
@@ -201,6 +291,8 @@ wake:
   br i1 %surplus, label %leave, label %loop
 leave:
   %slot = getelementptr i8, ptr @slots, i64 %index
+  %id.at = getelementptr i64, ptr @ids, i64 %index
+  store atomic i64 0, ptr %id.at seq_cst, align 8
   store atomic i8 0, ptr %slot seq_cst, align 1
   atomicrmw sub ptr @running, i64 1 seq_cst
   ret ptr null
@@ -256,11 +348,9 @@ entry:
   %bumped = add i64 %number, 4294967296
   %closed = or i64 %bumped, {CLOSED}
   store atomic i64 %closed, ptr @ticket seq_cst, align 8
-  %parts = shl i64 %threads, 3
-  %share = udiv i64 %n, %parts
-  %step = call i64 @llvm.umax.i64(i64 %share, i64 1)
+  %parts = shl i64 %threads, 2
   store atomic i64 %n, ptr @blocks monotonic, align 8
-  store atomic i64 %step, ptr @chunk monotonic, align 8
+  store atomic i64 %parts, ptr @parts monotonic, align 8
   store atomic i64 %base, ptr @base monotonic, align 8
   store atomic ptr %task, ptr @task monotonic, align 8
   store atomic ptr %context, ptr @context monotonic, align 8
@@ -272,6 +362,7 @@ entry:
   %any = icmp ne i64 %calls, 0
   br i1 %any, label %lock, label %work
 lock:
+  call void @spread_out()
   call i32 @pthread_mutex_lock(ptr @mutex)
   br label %wake
 wake:
@@ -379,6 +470,7 @@ define void @facula_threads_reset() nounwind {{
   store atomic i64 0, ptr @sleepers seq_cst, align 8
   store atomic i64 0, ptr @waiting seq_cst, align 8
   call void @llvm.memset.p0.i64(ptr @slots, i8 0, i64 {MOST}, i1 false)
+  call void @llvm.memset.p0.i64(ptr @ids, i8 0, i64 {MOST * 8}, i1 false)
   call i32 @pthread_mutex_init(ptr @mutex, ptr null)
   call i32 @pthread_cond_init(ptr @work, ptr null)
   call i32 @pthread_cond_init(ptr @finished, ptr null)
@@ -386,10 +478,11 @@ define void @facula_threads_reset() nounwind {{
   ret void
 }}
 
-define void @facula_threads_set(i64 %limit, i64 %spin) nounwind {{
+define void @facula_threads_set(i64 %limit, i64 %spin, i64 %spread) nounwind {{
   call i32 @pthread_mutex_lock(ptr @mutex)
   store atomic i64 %limit, ptr @limit seq_cst, align 8
   store atomic i64 %spin, ptr @spin seq_cst, align 8
+  store atomic i64 %spread, ptr @spread seq_cst, align 8
   call i32 @pthread_cond_broadcast(ptr @work)
   call i32 @pthread_mutex_unlock(ptr @mutex)
   ret void
@@ -404,9 +497,17 @@ define i64 @facula_threads_running() nounwind {{
 
 CLOSED = 0xFFFFFFFF  # as the next block: more than any job has
 _NAMES = ("facula_parallel", "facula_threads_reset", "facula_threads_set", "facula_threads_running")
-_SIGNATURES = {"reset": (None,), "set": (None, ctypes.c_int64, ctypes.c_int64), "running": (ctypes.c_int64,)}
-_native: dict[str, "ctypes._CFuncPtr"] = {}
+_SIGNATURES = {
+    "reset": (None,),
+    "set": (None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64),
+    "running": (ctypes.c_int64,),
+}
+_native: dict[str, Callable[..., int]] = {}
 _count = min(settings.num_threads, MOST)
+
+
+def _set(count: int) -> None:
+    _native["set"](count, settings.spin_us * 1000, 1 < count <= usable_cores())
 
 
 def _start() -> None:
@@ -415,7 +516,7 @@ def _start() -> None:
         _native[name] = ctypes.CFUNCTYPE(*types)(addresses[f"facula_threads_{name}"])
     jit.define("facula_parallel", addresses["facula_parallel"])
     _native["reset"]()
-    _native["set"](_count, settings.spin_us * 1000)
+    _set(_count)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_native["reset"])  # threads do not survive a fork, and locks may be held
 
@@ -439,7 +540,7 @@ def set_num_threads(count: int) -> None:
         fail(RuntimeError, "set_num_threads expects a positive integer", expected=f"1 to {MOST}", got=count)
     _count = count
     if _native:
-        _native["set"](count, settings.spin_us * 1000)
+        _set(count)
 
 
 def get_num_threads() -> int:

@@ -1,0 +1,268 @@
+"""Custom functions: forward and backward written by the user, one node in the graph."""
+
+from typing import Any
+
+from facula.core.modes import GUARD, LOCAL
+from facula.core.tensor import Tensor
+from facula.errors import fail
+
+from . import engine
+from .node import Node, Output, alias, edge_of
+
+__all__ = ["Function", "FunctionCtx", "once_differentiable"]
+
+RECORD: list = []  # operators/declare.py: makes the node of an operation
+
+
+class FunctionCtx:
+    """What `forward` leaves for `backward`."""
+
+    _tensors: tuple = ()
+    _versions: tuple = ()
+    _dirty: tuple = ()
+    _plain: tuple = ()
+    _materialize = True
+    needs_input_grad: tuple[bool, ...] = ()
+    _node: Any = None
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep inputs or outputs for backward; changes to them in between are noticed."""
+        for t in tensors:
+            if t is not None and not isinstance(t, Tensor):
+                fail(TypeError, f"save_for_backward can only save variables, but argument 0 is of type {type(t).__name__}", mend="keep other values as attributes of ctx")
+        self._tensors = tensors
+
+    def save_for_forward(self, *tensors: Tensor | None) -> None:
+        """Keep tensors for `jvp`."""
+        self._forward_tensors = tensors
+
+    @property
+    def saved_tensors(self) -> tuple:
+        """What `save_for_backward` kept."""
+        node = self._node
+        if node is None:
+            return self._tensors
+        if node.saved is None:
+            node.freed()
+        return tuple(node.unpack(i) for i in range(len(node.saved)))
+
+    saved_variables = saved_tensors
+
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        """Say that forward wrote these inputs in place."""
+        self._dirty = tensors
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """Say that these outputs have no gradient."""
+        self._plain = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether missing gradients come as zeros (the default) or None."""
+        self._materialize = value
+
+
+class _FunctionNode(Node):
+    """The node of a custom function."""
+
+    __slots__ = ("ctx", "function", "inputs", "positions")
+
+    def apply(self, *grads):
+        ctx = self.ctx
+        if ctx._materialize:
+            grads = tuple(engine.ARITHMETIC.zeros(s) if g is None else g for g, s in zip(grads, self.outputs))
+        found = self.function.backward(ctx, *grads)
+        found = found if isinstance(found, tuple) else (found,)
+        count = len(self.positions)
+        if len(found) != count and not (len(found) > count and all(g is None for g in found[count:])):
+            fail(
+                RuntimeError,
+                f"function {self.name()} returned an incorrect number of gradients (expected {count}, got {len(found)})",
+                mend="backward returns one gradient for each argument of forward, None for those that have none",
+            )
+        out: list = []
+        for is_tensor, grad, edge in zip(self.positions, found, self._edges_by_argument()):
+            if not is_tensor:
+                continue
+            out.append(self._checked(grad, edge, len(out)))
+        return out
+
+    def _edges_by_argument(self):
+        edges = iter(zip(self.edges, self.inputs))
+        return [next(edges) if is_tensor else None for is_tensor in self.positions]
+
+    def _checked(self, grad, edge_spec, number: int):
+        edge, spec = edge_spec
+        if grad is None or edge is None:
+            return None
+        if not isinstance(grad, Tensor):
+            fail(TypeError, f"{self.name()}: expected Variable or None (got {type(grad).__name__})")
+        if grad.spec.shape != spec.shape:
+            try:
+                return engine.ARITHMETIC.sum_to(grad, spec)
+            except RuntimeError:
+                fail(
+                    RuntimeError,
+                    f"Function {self.name()} returned an invalid gradient at index {number} - got {list(grad.spec.shape)} but expected "
+                    f"shape compatible with {list(spec.shape)}",
+                )
+        return grad
+
+    def unpack(self, i: int):
+        held, version, is_output = self.saved[i]
+        if held is None:
+            return None
+        return engine.ARITHMETIC.unkeep(self, held, version, is_output is not None, is_output or 0)
+
+    def freed(self):
+        engine.ARITHMETIC.freed(self)
+
+    def release(self) -> None:
+        if self.saved:
+            self.saved = None
+
+
+class _Meta(type):
+    """Gives each Function class the class of its nodes."""
+
+    def __init__(cls, name, bases, namespace):
+        super().__init__(name, bases, namespace)
+        cls._node_class = type(name + "Backward", (_FunctionNode,), {"__slots__": ("__dict__",), "__module__": "torch.autograd.function"})
+
+
+class Function(metaclass=_Meta):
+    """An operation with a backward of its own: subclass, define static `forward` and `backward`, call `.apply`.
+
+    Examples
+    --------
+    >>> import facula as torch
+    >>> class Double(torch.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         return x * 2
+    ...     @staticmethod
+    ...     def backward(ctx, grad):
+    ...         return grad * 2
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> Double.apply(x).sum().backward()
+    >>> x.grad
+    tensor([2., 2.])
+    """
+
+    generate_vmap_rule = False
+
+    def __init__(self, *args, **kwargs):
+        fail(RuntimeError, f"{type(self).__name__} should not be instantiated. Methods on autograd functions are all static, so you should invoke them on the class itself. Instantiating an autograd function will raise an error in a future version of PyTorch.", mend="call .apply on the class")
+
+    def __call__(self, *args, **kwargs):
+        fail(RuntimeError, "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd function with static forward method.")
+
+    @staticmethod
+    def forward(*args, **kwargs):
+        """Compute the outputs: `forward(ctx, *inputs)`, or `forward(*inputs)` beside `setup_context`."""
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        """Keep what backward needs, when `forward` takes no ctx."""
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
+    def backward(ctx, *grad_outputs):
+        """The gradients of the inputs, given those of the outputs."""
+        raise NotImplementedError("You must implement either the backward or vjp method for your custom autograd.Function to use it with backward mode AD.")
+
+    vjp = backward
+
+    @classmethod
+    def apply(cls, *args):
+        """Run forward and record it."""
+        ctx = FunctionCtx()
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad_ for a in args)
+        recording = (not GUARD.active or LOCAL.grad) and any(ctx.needs_input_grad)
+        own_context = cls.setup_context is not Function.setup_context
+        edges = tuple(edge_of(t) for t in tensors) if recording else ()
+        specs = tuple(t.spec for t in tensors)
+        before = LOCAL.grad
+        GUARD.change(1)
+        LOCAL.grad = False
+        try:
+            if own_context:
+                result = cls.forward(*args)
+                cls.setup_context(ctx, args, result)
+            else:
+                result = cls.forward(ctx, *args)
+        finally:
+            LOCAL.grad = before
+            GUARD.change(-1)
+        if not recording:
+            return result
+        return _record(cls, ctx, args, edges, specs, result)
+
+
+def _record(cls, ctx: FunctionCtx, args: tuple, edges: tuple, specs: tuple, result):
+    many = isinstance(result, (tuple, list))
+    outs = list(result) if many else [result]
+    inputs = {id(a) for a in args if isinstance(a, Tensor)}
+    dirty = {id(t) for t in ctx._dirty}
+    plain = {id(t) for t in ctx._plain}
+    shells, numbers = [], {}
+    saved_ids = {id(t) for t in ctx._tensors if t is not None}
+    for i, o in enumerate(outs):
+        if not isinstance(o, Tensor):
+            continue
+        if id(o) in dirty:
+            engine.ARITHMETIC.check_leaf(o)
+        elif id(o) in inputs or (o.base is not None):
+            kept = o
+            outs[i] = o = alias(o)  # an input returned as it is: a new record, so that the input keeps its own history
+            if id(kept) in saved_ids and id(kept) not in inputs:
+                ctx._tensors = tuple(o if t is kept else t for t in ctx._tensors)
+        if id(o) in plain or o.spec.dtype.kind not in "fc" or id(outs[i]) in plain:
+            continue
+        numbers[id(o)] = len(shells)
+        shells.append(o)
+    if not shells:
+        return tuple(outs) if many else outs[0]
+    held = []
+    for t in ctx._tensors:
+        if t is None:
+            held.append((None, 0, None))
+        elif id(t) in numbers:
+            (p,), (v,) = engine.ARITHMETIC.keep((alias(t),))
+            held.append((p, v, numbers[id(t)]))
+        else:
+            (p,), (v,) = engine.ARITHMETIC.keep((t,))
+            held.append((p, v, None))
+    marks = [alias(o) if id(o) in dirty else o for o in shells]
+    all_outs = [o for o in outs if isinstance(o, Tensor)]
+    node = RECORD[0](cls._node_class, edges, marks)
+    if len(all_outs) != len(shells):  # backward gets a gradient for every output, also for those that have none
+        node.outputs = tuple(o.spec for o in all_outs)
+        for o in shells:
+            o.edge = Output(node, next(i for i, x in enumerate(all_outs) if x is o)) if len(all_outs) > 1 else node
+    for o, mark in zip(shells, marks):
+        if mark is not o:
+            engine.ARITHMETIC.rebase(o, node)
+    node.saved = tuple(held)
+    node.function, node.ctx, node.inputs = cls, ctx, specs
+    node.positions = tuple(isinstance(a, Tensor) for a in args)
+    ctx._node = node
+    ctx._tensors = ()
+    return tuple(outs) if many else outs[0]
+
+
+def once_differentiable(function):
+    """Mark a backward whose results must not be differentiated again."""
+
+    def inside(ctx, *grads):
+        before = LOCAL.grad
+        GUARD.change(1)
+        LOCAL.grad = False
+        try:
+            return function(ctx, *grads)
+        finally:
+            LOCAL.grad = before
+            GUARD.change(-1)
+
+    return inside

@@ -1,0 +1,1141 @@
+"""`torch.nn.functional`: PyTorch's names and parameters, its argument checks, and functions that are compositions.
+
+What a single operator computes is in `facula.operators`; nothing here has a kernel or a gradient of its own.
+"""
+
+import math
+import warnings
+from typing import Any
+
+from facula import operators as ops
+from facula.autograd import no_grad
+from facula.core.tensor import Tensor
+from facula.errors import fail
+
+# Functions that are operators as they stand
+adaptive_avg_pool1d = ops.adaptive_avg_pool1d
+avg_pool1d = ops.avg_pool1d
+avg_pool2d = ops.avg_pool2d
+bilinear = ops.bilinear
+conv1d = ops.conv1d
+conv2d = ops.conv2d
+gelu = ops.gelu
+hardshrink = ops.hardshrink
+linear = ops.linear
+logsigmoid = ops.logsigmoid
+one_hot = ops.one_hot
+prelu = ops.prelu
+softplus = ops.softplus
+softshrink = ops.softshrink
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reductions of losses
+
+
+def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str, stacklevel: int = 3) -> str:
+    """`reduction`, or what the deprecated arguments ask for where they are given."""
+    if size_average is not None or reduce is not None:
+        reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
+        warnings.warn(
+            f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
+            stacklevel=stacklevel,
+        )
+    if reduction not in ("none", "mean", "sum"):
+        if reduction != "elementwise_mean":
+            fail(ValueError, f"{reduction} is not a valid value for reduction", expected="none, mean or sum")
+        warnings.warn(
+            "reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.", stacklevel=stacklevel
+        )
+        return "mean"
+    return reduction
+
+
+def _reduced(loss: Tensor, reduction: str) -> Tensor:
+    return loss.mean() if reduction == "mean" else loss.sum() if reduction == "sum" else loss
+
+
+def _same_sizes(input: Tensor, target: Tensor) -> None:
+    if target.shape != input.shape:
+        warnings.warn(
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely lead "
+            "to incorrect results due to broadcasting. Please ensure they have the same size.",
+            stacklevel=3,
+        )
+
+
+def _weighted(loss: Tensor, input: Tensor, weight: Tensor, reduction: str, by_weight: bool = True) -> Tensor:
+    """The reduction of a loss with a weight for each element; the mean divides by the sum of weights if `by_weight`."""
+    if weight.shape != input.shape:
+        fail(
+            ValueError,
+            "Weights and input must have the same size.",
+            expected=tuple(input.shape),
+            got=tuple(weight.shape),
+        )
+    loss = loss * weight
+    return loss.sum() / weight.sum() if reduction == "mean" and by_weight else _reduced(loss, reduction)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Activations
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0), element by element."""
+    return ops.relu_(input) if inplace else ops.relu(input)
+
+
+def relu_(input: Tensor) -> Tensor:
+    """`relu` in place."""
+    return ops.relu_(input)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """min(max(x, 0), 6)."""
+    return ops.hardtanh_(input, 0.0, 6.0) if inplace else ops.hardtanh(input, 0.0, 6.0)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x where x > threshold, else value."""
+    return (ops.threshold_ if inplace else ops.threshold)(input, threshold, value)
+
+
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
+    """`threshold` in place."""
+    return ops.threshold_(input, threshold, value)
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """a * sigmoid(b), with a and b the halves of the input along `dim`."""
+    if input.dim() == 0:
+        fail(RuntimeError, "glu does not support scalars because halving size must be even")
+    return ops.glu(input, dim)
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """x limited to [min_val, max_val]."""
+    if min_val > max_val:
+        fail(ValueError, "min_val cannot be greater than max_val", got=f"{min_val} > {max_val}")
+    return (ops.hardtanh_ if inplace else ops.hardtanh)(input, min_val, max_val)
+
+
+def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """`hardtanh` in place."""
+    return hardtanh(input, min_val, max_val, inplace=True)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where x > 0, else alpha * (exp(x) - 1)."""
+    return (ops.elu_ if inplace else ops.elu)(input, alpha)
+
+
+def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """`elu` in place."""
+    return ops.elu_(input, alpha)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """ELU with the scale and alpha that keep mean 0 and variance 1."""
+    return (ops.selu_ if inplace else ops.selu)(input)
+
+
+def selu_(input: Tensor) -> Tensor:
+    """`selu` in place."""
+    return ops.selu_(input)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """max(x, 0) + min(alpha * (exp(x / alpha) - 1), 0)."""
+    return (ops.celu_ if inplace else ops.celu)(input, alpha)
+
+
+def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """`celu` in place."""
+    return ops.celu_(input, alpha)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x where x > 0, else negative_slope * x."""
+    return (ops.leaky_relu_ if inplace else ops.leaky_relu)(input, negative_slope)
+
+
+def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """`leaky_relu` in place."""
+    return ops.leaky_relu_(input, negative_slope)
+
+
+def rrelu(
+    input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """Leaky ReLU whose slope is drawn from [lower, upper] in training, and their mean otherwise."""
+    return (ops.rrelu_ if inplace else ops.rrelu)(input, lower, upper, training)
+
+
+def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Tensor:
+    """`rrelu` in place."""
+    return ops.rrelu_(input, lower, upper, training)
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """x - tanh(x)."""
+    return input - input.tanh()
+
+
+def softsign(input: Tensor) -> Tensor:
+    """x / (1 + |x|)."""
+    return input / (input.abs() + 1)
+
+
+def tanh(input: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+    return input.tanh()
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + exp(-x))."""
+    return input.sigmoid()
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """min(max(x / 6 + 1 / 2, 0), 1)."""
+    return (ops.hardsigmoid_ if inplace else ops.hardsigmoid)(input)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * sigmoid(x)."""
+    return (ops.silu_ if inplace else ops.silu)(input)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * tanh(softplus(x))."""
+    return (ops.mish_ if inplace else ops.mish)(input)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * hardsigmoid(x)."""
+    return (ops.hardswish_ if inplace else ops.hardswish)(input)
+
+
+def _softmax_dim(name: str, ndim: int, stacklevel: int) -> int:
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
+        stacklevel=stacklevel,
+    )
+    return 0 if ndim in (0, 1, 3) else 1
+
+
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype=None) -> Tensor:
+    """exp(x) / sum(exp(x)) along `dim`."""
+    return ops.softmax(
+        input, _softmax_dim("softmax", input.dim(), _stacklevel + 1) if dim is None else dim, dtype=dtype
+    )
+
+
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype=None) -> Tensor:
+    """softmax(-x)."""
+    return ops.softmax(
+        -input, _softmax_dim("softmin", input.dim(), _stacklevel + 1) if dim is None else dim, dtype=dtype
+    )
+
+
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype=None) -> Tensor:
+    """log(softmax(x)), without overflow."""
+    dim = _softmax_dim("log_softmax", input.dim(), _stacklevel + 1) if dim is None else dim
+    return ops.log_softmax(input, dim, dtype=dtype)
+
+
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+    """A sample from the Gumbel-softmax distribution; `hard` makes it one-hot and keeps the soft one's gradient."""
+    if eps != 1e-10:
+        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
+    noise = -ops.empty_like(logits).exponential_().log()
+    soft = ops.softmax((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    index = soft.argmax(dim, keepdim=True)
+    return ops.zeros_like(logits).scatter_(dim, index, 1.0) - soft.detach() + soft
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Dropout
+
+
+def _check_probability(p: float) -> None:
+    if p < 0.0 or p > 1.0:
+        fail(ValueError, f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Elements are zero with probability p and divided by 1 - p otherwise."""
+    _check_probability(p)
+    return (ops.dropout_ if inplace else ops.dropout)(input, p, training)
+
+
+def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """Dropout that keeps mean and variance of SELU activations."""
+    _check_probability(p)
+    return (ops.alpha_dropout_ if inplace else ops.alpha_dropout)(input, p, training)
+
+
+def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """`alpha_dropout` of whole channels."""
+    _check_probability(p)
+    return (ops.feature_alpha_dropout_ if inplace else ops.feature_alpha_dropout)(input, p, training)
+
+
+def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Dropout of whole channels of (N, C, L) or (C, L)."""
+    _check_probability(p)
+    if input.dim() not in (2, 3):
+        fail(
+            RuntimeError,
+            f"dropout1d: Expected 2D or 3D input, but received a {input.dim()}D input. Note that dropout1d exists to provide "
+            "channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an optional batch dimension "
+            "(i.e. 2D or 3D inputs).",
+        )
+    drop = ops.feature_dropout_ if inplace else ops.feature_dropout
+    if input.dim() == 3:
+        return drop(input, p, training)
+    result = drop(input.unsqueeze(0), p, training).squeeze(0)
+    return input if inplace else result
+
+
+def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Dropout of whole channels of (N, C, H, W)."""
+    _check_probability(p)
+    _warn_channels("dropout2d", input.dim(), (3, 4), "2 spatial dimensions, a channel dimension", "3D or 4D")
+    if input.dim() == 3:
+        warnings.warn(
+            "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is desired - input "
+            "is interpreted as shape (N, C, L), where C is the channel dim. This behavior will change in a future release to "
+            "interpret the input as one without a batch dimension, i.e. shape (C, H, W). To maintain the 1D channel-wise "
+            "dropout behavior, please switch to using dropout1d instead.",
+            stacklevel=2,
+        )
+    return (ops.feature_dropout_ if inplace else ops.feature_dropout)(input, p, training)
+
+
+def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Dropout of whole channels of (N, C, D, H, W) or (C, D, H, W)."""
+    _check_probability(p)
+    _warn_channels("dropout3d", input.dim(), (4, 5), "3 spatial dimensions, a channel dimension", "4D or 5D")
+    drop = ops.feature_dropout_ if inplace else ops.feature_dropout
+    if input.dim() != 4:
+        return drop(input, p, training)
+    result = drop(input.unsqueeze(0), p, training).squeeze(0)
+    return input if inplace else result
+
+
+def _warn_channels(name: str, ndim: int, allowed: tuple[int, int], what: str, dims: str) -> None:
+    if ndim not in allowed:
+        warnings.warn(
+            f"{name}: Received a {ndim}-D input to {name}, which is deprecated and will result in an error in a future "
+            "release. To retain the behavior and silence this warning, please use dropout instead. Note that "
+            f"{name} exists to provide channel-wise dropout on inputs with {what}, and an optional batch dimension "
+            f"(i.e. {dims} inputs).",
+            stacklevel=3,
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Look-up tables
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """The rows of `weight` whose numbers are in `input`.
+
+    Parameters
+    ----------
+    input : Tensor
+        Indices, of any shape.
+    weight : Tensor
+        The table, (rows, features).
+    padding_idx : int, optional
+        A row that gets no gradient.
+    max_norm, norm_type : float
+        Rows that are used are first shortened, in place, to a norm of at most `max_norm`.
+    scale_grad_by_freq : bool
+        Divide the gradient of each row by how often it is used.
+    sparse : bool
+        Only False: facula's gradients are dense.
+    """
+    if sparse:
+        fail(NotImplementedError, "embedding: sparse gradients are not supported", mend="leave out sparse=True")
+    rows = weight.shape[0]
+    if padding_idx is not None:
+        if not -rows <= padding_idx < rows:
+            fail(
+                AssertionError,
+                "Padding_idx must be within num_embeddings",
+                expected=f"{-rows} to {rows - 1}",
+                got=padding_idx,
+            )
+        padding_idx %= rows
+    else:
+        padding_idx = -1
+    if max_norm is not None:
+        with no_grad():
+            ops.embedding_renorm_(weight, input.contiguous(), max_norm, norm_type)
+    return ops.embedding(weight, input, padding_idx, scale_grad_by_freq)
+
+
+def embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """The sum, mean or maximum of the rows of `weight` in each bag of indices.
+
+    Parameters
+    ----------
+    input : Tensor
+        Indices: (bags, length), or one-dimensional with `offsets`, the position where each bag begins.
+    weight : Tensor
+        The table, (rows, features).
+    mode : {"sum", "mean", "max"}
+    per_sample_weights : Tensor, optional
+        A factor for each index; for "sum" alone.
+    include_last_offset : bool
+        Whether the last offset is the end of the last bag.
+    padding_idx : int, optional
+        Indices that count as absent.
+
+    Other parameters are those of `embedding`.
+    """
+    if per_sample_weights is not None and input.shape != per_sample_weights.shape:
+        fail(
+            ValueError,
+            f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then it must have the same shape "
+            f"as the input ({input.shape})",
+        )
+    if weight.dim() != 2:
+        fail(ValueError, f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.dim()}")
+    if input.dim() == 2:
+        if offsets is not None:
+            fail(
+                ValueError,
+                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length sequences. "
+                f"However, found offsets of type {type(offsets)}",
+            )
+        bags, length = input.shape
+        bag_of = ops.arange(bags, device=input.device).repeat_interleave(length)
+        input = input.reshape(-1)
+        per_sample_weights = None if per_sample_weights is None else per_sample_weights.reshape(-1)
+    elif input.dim() == 1:
+        if offsets is None:
+            fail(ValueError, "offsets has to be a 1D Tensor but got None")
+        if offsets.dim() != 1:
+            fail(ValueError, "offsets has to be a 1D Tensor", got=f"{offsets.dim()}D")
+        starts = offsets[:-1] if include_last_offset else offsets
+        if starts.numel() and int(starts[0]) != 0:
+            fail(
+                RuntimeError,
+                "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got "
+                + str(int(starts[0])),
+            )
+        bags = starts.numel()
+        marks = ops.zeros(input.numel() + 1, dtype=ops.int64, device=input.device)
+        marks.scatter_add_(0, starts.to(ops.int64), ops.ones(bags, dtype=ops.int64, device=input.device))
+        bag_of = marks[:-1].cumsum(0) - 1
+    else:
+        fail(ValueError, f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
+    if mode not in ("sum", "mean", "max"):
+        fail(ValueError, "mode has to be one of sum, mean or max", got=repr(mode))
+    if mode == "max" and scale_grad_by_freq:
+        fail(ValueError, "max mode does not support scaling the gradient by the frequency")
+    if mode == "max" and sparse:
+        fail(ValueError, "max mode does not support sparse weights")
+    if per_sample_weights is not None and mode != "sum":
+        fail(
+            NotImplementedError,
+            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got "
+            f"mode='{mode}'). Please open a feature request on GitHub.",
+        )
+    if padding_idx is not None:
+        keep = (input != padding_idx % weight.shape[0]).nonzero().squeeze(1)
+        input, bag_of = input[keep], bag_of[keep]
+        per_sample_weights = None if per_sample_weights is None else per_sample_weights[keep]
+    rows = embedding(input, weight, None, max_norm, norm_type, scale_grad_by_freq, sparse)
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights.unsqueeze(1)
+    bag_of = bag_of.unsqueeze(1).expand_as(rows)
+    result = ops.zeros(bags, weight.shape[1], dtype=rows.dtype, device=rows.device)
+    how = {"sum": "sum", "mean": "mean", "max": "amax"}[mode]
+    return result.scatter_reduce(0, bag_of, rows, how, include_self=False)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Convolution and pooling
+
+
+def pad(input: Tensor, pad, mode: str = "constant", value: float | None = None) -> Tensor:
+    """The input with a border: `pad` is (before, after) of the last dim, then of the one before it, ...
+
+    `mode` is "constant" (of `value`, 0 unless given), "reflect", "replicate" or "circular".
+    """
+    return ops.pad(input, pad, mode, value)
+
+
+def max_pool1d(
+    input: Tensor,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The maximum of each window; with `return_indices` also where it is."""
+    pool = ops.max_pool1d_with_indices if return_indices else ops.max_pool1d
+    return pool(input, kernel_size, kernel_size if stride is None else stride, padding, dilation, ceil_mode)
+
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The maximum of each window; with `return_indices` also where it is, counted in the plane."""
+    pool = ops.max_pool2d_with_indices if return_indices else ops.max_pool2d
+    return pool(input, kernel_size, kernel_size if stride is None else stride, padding, dilation, ceil_mode)
+
+
+def max_pool1d_with_indices(
+    input: Tensor,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """`max_pool1d` with `return_indices`."""
+    return max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def max_pool2d_with_indices(
+    input: Tensor,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """`max_pool2d` with `return_indices`."""
+    return max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size) -> Tensor:
+    """The mean of each of `output_size` windows; None keeps a size."""
+    return ops.adaptive_avg_pool2d(input, _sizes(output_size, input.shape, 2))
+
+
+def adaptive_max_pool1d(input: Tensor, output_size, return_indices: bool = False) -> Any:
+    """The maximum of each of `output_size` windows."""
+    values, indices = ops.adaptive_max_pool1d(input, output_size)
+    return (values, indices) if return_indices else values
+
+
+def adaptive_max_pool2d(input: Tensor, output_size, return_indices: bool = False) -> Any:
+    """The maximum of each of `output_size` windows; None keeps a size."""
+    values, indices = ops.adaptive_max_pool2d(input, _sizes(output_size, input.shape, 2))
+    return (values, indices) if return_indices else values
+
+
+def _sizes(output_size, shape, dims: int):
+    sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * dims
+    return tuple(own if size is None else size for size, own in zip(sizes, shape[-dims:]))
+
+
+def lp_pool1d(input: Tensor, norm_type: float, kernel_size: int, stride=None, ceil_mode: bool = False) -> Tensor:
+    """The p-norm of each window."""
+    return _lp_pool(max_pool1d, avg_pool1d, kernel_size, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(input: Tensor, norm_type: float, kernel_size, stride=None, ceil_mode: bool = False) -> Tensor:
+    """The p-norm of each window."""
+    size = kernel_size * kernel_size if isinstance(kernel_size, int) else math.prod(kernel_size)
+    return _lp_pool(max_pool2d, avg_pool2d, size, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def _lp_pool(max_pool, avg_pool, size, input, p, kernel_size, stride, ceil_mode):
+    if p == math.inf:
+        return max_pool(input.abs(), kernel_size, stride, 0, 1, ceil_mode)
+    if p == -math.inf:
+        return -max_pool(-input.abs(), kernel_size, stride, 0, 1, ceil_mode)
+    mean = avg_pool(input.pow(p), kernel_size, kernel_size if stride is None else stride, 0, ceil_mode)
+    return (mean.sign() * ops.relu(mean.abs())).mul(size).pow(1.0 / p)
+
+
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """(*, C r^2, H, W) as (*, C, H r, W r)."""
+    if input.dim() < 3:
+        fail(
+            RuntimeError,
+            f"pixel_shuffle expects input to have at least 3 dimensions, but got input with {input.dim()} dimension(s)",
+        )
+    if upscale_factor <= 0:
+        fail(RuntimeError, f"pixel_shuffle expects a positive upscale_factor, but got {upscale_factor}")
+    r = upscale_factor
+    *batch, channels, height, width = input.shape
+    if channels % (r * r):
+        fail(
+            RuntimeError,
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but "
+            f"input.size(-3)={channels} is not divisible by {r * r}",
+        )
+    n = len(batch)
+    x = input.reshape(*batch, channels // (r * r), r, r, height, width)
+    x = x.permute(*range(n), n, n + 3, n + 1, n + 4, n + 2)
+    return x.reshape(*batch, channels // (r * r), height * r, width * r)
+
+
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """(*, C, H r, W r) as (*, C r^2, H, W)."""
+    if input.dim() < 3:
+        fail(
+            RuntimeError,
+            f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {input.dim()} dimension(s)",
+        )
+    if downscale_factor <= 0:
+        fail(RuntimeError, f"pixel_unshuffle expects a positive downscale_factor, but got {downscale_factor}")
+    r = downscale_factor
+    *batch, channels, height, width = input.shape
+    for size, side in ((height, "height"), (width, "width")):
+        if size % r:
+            fail(
+                RuntimeError,
+                f"pixel_unshuffle expects {side} to be divisible by downscale_factor, but "
+                f"input.size({-2 if side == 'height' else -1})={size} is not divisible by {r}",
+            )
+    n = len(batch)
+    x = input.reshape(*batch, channels, height // r, r, width // r, r)
+    x = x.permute(*range(n), n, n + 2, n + 4, n + 1, n + 3)
+    return x.reshape(*batch, channels * r * r, height // r, width // r)
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Channels in `groups` groups, taken from each in turn."""
+    if input.dim() < 3:
+        fail(RuntimeError, f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input.shape)}")
+    if groups <= 0:
+        fail(RuntimeError, f"Number of groups to divide channels in must be positive. Value of groups:{groups}")
+    batch, channels, *rest = input.shape
+    if channels % groups:
+        fail(
+            RuntimeError,
+            f"Number of channels must be divisible by groups. Got {channels} channels and {groups} groups.",
+        )
+    return input.reshape(batch, groups, channels // groups, *rest).transpose(1, 2).reshape(input.shape)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Normalization
+
+
+def _need_several(size) -> None:
+    if size[0] * math.prod(size[2:]) == 1:
+        fail(ValueError, f"Expected more than 1 value per channel when training, got input size {size}")
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Channels (dim 1) normalised with the batch's mean and variance in training, else with the running ones."""
+    if training:
+        _need_several(input.shape)
+    return ops.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Each channel of each sample normalised with its own mean and variance."""
+    if use_input_stats and math.prod(input.shape[2:]) == 1:
+        fail(ValueError, f"Expected more than 1 spatial element when training, got input size {input.shape}")
+    return ops.instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps)
+
+
+def layer_norm(
+    input: Tensor, normalized_shape, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """The last dims normalised with their mean and variance."""
+    return ops.layer_norm(input, normalized_shape, weight, bias, eps)
+
+
+def rms_norm(input: Tensor, normalized_shape, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+    """The last dims divided by their root mean square."""
+    return ops.rms_norm(input, normalized_shape, weight, eps)
+
+
+def group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """Groups of channels of each sample normalised with their mean and variance."""
+    if input.dim() < 2:
+        fail(RuntimeError, f"Expected at least 2 dimensions for input tensor but received {input.dim()}")
+    _need_several([input.shape[0] * input.shape[1] // num_groups, num_groups, *input.shape[2:]])
+    return ops.group_norm(input, num_groups, weight, bias, eps)
+
+
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """x / (k + alpha * m)^beta, with m the mean of the squares of `size` neighbouring channels."""
+    if input.dim() < 3:
+        fail(
+            ValueError,
+            f"Expected 3D or higher dimensionality                          input (got {input.dim()} dimensions)",
+        )
+    if input.numel() == 0:
+        return input
+    channels = input.shape[1]
+    flat = (input * input).reshape(input.shape[0], 1, channels, -1)
+    flat = ops.pad(flat, (0, 0, size // 2, (size - 1) // 2), "constant", 0.0)
+    mean = avg_pool2d(flat, (size, 1), stride=1).reshape(input.shape)
+    return input / mean.mul(alpha).add(k).pow(beta)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
+    """x / max(|x|_p, eps) along `dim`."""
+    length = input.norm(p, dim, keepdim=True).clamp_min(eps).expand_as(input)
+    return input / length if out is None else ops.div(input, length, out=out)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Distances
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """|x1 - x2 + eps|_p along the last dim."""
+    return ops.norm(x1 - x2 + eps, p, -1, keepdim=keepdim)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """x1 . x2 / (max(|x1|, eps) * max(|x2|, eps)) along `dim`."""
+    for x in (x1, x2):
+        if not (x.is_floating_point() or x.is_complex()):
+            fail(RuntimeError, f"expected common dtype to be floating point, yet common dtype is {x.dtype}")
+    x1, x2 = ops.broadcast_tensors(x1, x2)
+    unit1 = x1 / ops.norm(x1, 2, dim, keepdim=True).clamp_min(eps)
+    unit2 = x2 / ops.norm(x2, 2, dim, keepdim=True).clamp_min(eps)
+    return (unit1 * unit2).sum(dim)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Losses
+
+
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """(x - y)^2."""
+    _same_sizes(input, target)
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    if weight is not None:
+        return _weighted((input - target) ** 2, input, weight, reduction)
+    return ops.mse_loss(*ops.broadcast_tensors(input, target), reduction)
+
+
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """|x - y|."""
+    _same_sizes(input, target)
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    if weight is not None:
+        return _weighted((input - target).abs(), input, weight, reduction)
+    return ops.l1_loss(*ops.broadcast_tensors(input, target), reduction)
+
+
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    """(x - y)^2 / (2 beta) where |x - y| < beta, else |x - y| - beta / 2."""
+    _same_sizes(input, target)
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    input, target = ops.broadcast_tensors(input, target)
+    if beta == 0.0:
+        return ops.l1_loss(input, target, reduction)
+    return ops.smooth_l1_loss(input, target, reduction, beta)
+
+
+def huber_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
+    """(x - y)^2 / 2 where |x - y| < delta, else delta * (|x - y| - delta / 2)."""
+    _same_sizes(input, target)
+    reduction = legacy_reduction(None, None, reduction)
+    pair = ops.broadcast_tensors(input, target)
+    if weight is not None:
+        return _weighted(ops.huber_loss(*pair, "none", delta), input, weight, reduction, by_weight=False)
+    return ops.huber_loss(*pair, reduction, delta)
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log softmax(x) at the target.
+
+    Parameters
+    ----------
+    input : Tensor
+        Logits: (C), (N, C) or (N, C, d1, ...).
+    target : Tensor
+        Class indices, without the dim C; or probabilities, of the shape of `input`.
+    weight : Tensor, optional
+        A factor for each class.
+    ignore_index : int
+        A target that counts nothing.
+    label_smoothing : float
+        How much of the target is spread over all classes.
+    """
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    return ops.cross_entropy_loss(input, target, weight, reduction, ignore_index, label_smoothing)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-x at the target's class; `input` holds log-probabilities: (C), (N, C) or (N, C, d1, ...)."""
+    return ops.nll_loss(input, target, weight, legacy_reduction(size_average, reduce, reduction), ignore_index)
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-(y log x + (1 - y) log(1 - x)), with logarithms of at least -100."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    if target.shape != input.shape:
+        fail(
+            ValueError,
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. "
+            "Please ensure they have the same size.",
+        )
+    if weight is not None:
+        weight = weight.expand(ops.broadcast_shapes(target.shape, weight.shape))
+    return ops.binary_cross_entropy(input, target, weight, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """`binary_cross_entropy` of sigmoid(x), without overflow; `pos_weight` is a factor for positive targets."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    if target.shape != input.shape:
+        fail(ValueError, f"Target size ({target.shape}) must be the same as input size ({input.shape})")
+    return ops.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction)
+
+
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    """y (log y - x), with x log-probabilities; `reduction` may also be "batchmean", the sum divided by the batch size."""
+    if size_average is None and reduce is None and reduction == "mean":
+        warnings.warn(
+            "reduction: 'mean' divides the total loss by both the batch size and the support size."
+            "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
+            "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
+            stacklevel=2,
+        )
+    inner = legacy_reduction(size_average, reduce, "sum" if reduction == "batchmean" else reduction)
+    loss = ops.kl_div(input, target, inner, log_target)
+    return loss / input.shape[0] if reduction == "batchmean" and input.dim() != 0 else loss
+
+
+def poisson_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    size_average: bool | None = None,
+    eps: float = 1e-8,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """exp(x) - y x, or x - y log(x + eps) without `log_input`; `full` adds Stirling's approximation of log(y!)."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
+    if full:
+        stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
+        loss = loss + stirling.masked_fill(target <= 1, 0)
+    return _reduced(loss, reduction)
+
+
+def gaussian_nll_loss(
+    input: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Tensor:
+    """(log v + (x - y)^2 / v) / 2 with v = max(var, eps); `full` adds log(2 pi) / 2."""
+    if isinstance(var, float):
+        if var < 0:
+            fail(ValueError, "var has negative entry/entries", got=var)
+        var = var * ops.ones_like(input)
+    elif bool((var < 0).any()):
+        fail(ValueError, "var has negative entry/entries")
+    if var.shape != input.shape:
+        if input.shape[:-1] == var.shape:
+            var = var.unsqueeze(-1)
+        elif input.ndim != var.ndim or sum(y for x, y in zip(input.shape, var.shape) if x != y) != 1:
+            fail(ValueError, "var is of incorrect size", expected=tuple(input.shape), got=tuple(var.shape))
+    if reduction not in ("none", "mean", "sum"):
+        fail(ValueError, reduction + " is not valid", expected="none, mean or sum")
+    var = var.clone()
+    with no_grad():
+        var.clamp_(min=eps)
+    loss = 0.5 * (var.log() + (input - target) ** 2 / var)
+    return _reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
+
+
+def margin_ranking_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, -y (x1 - x2) + margin)."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    if input1.dim() != input2.dim() or input1.dim() != target.dim():
+        fail(
+            RuntimeError,
+            "margin_ranking_loss : All input tensors should have same dimension but got sizes: "
+            f"input1: {input1.shape}, input2: {input2.shape}, target: {target.shape} ",
+        )
+    return _reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
+
+
+def hinge_embedding_loss(
+    input: Tensor,
+    target: Tensor,
+    margin: float = 1.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """x where y = 1, max(0, margin - x) where y = -1."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    apart = ops.where(target != 1, (margin - input).clamp_min(0), 0.0)
+    return _reduced(apart + ops.where(target != -1, input, 0.0), reduction)
+
+
+def soft_margin_loss(
+    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+) -> Tensor:
+    """log(1 + exp(-y x))."""
+    return _reduced((-target * input).exp().log1p(), legacy_reduction(size_average, reduce, reduction))
+
+
+def multilabel_soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Binary cross entropy of each class (the last dim), averaged over classes."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
+    if weight is not None:
+        loss = loss * weight
+    return _reduced(loss.sum(dim=-1) / input.shape[-1], reduction)
+
+
+def cosine_embedding_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """1 - cos(x1, x2) where y = 1, max(0, cos(x1, x2) - margin) where y = -1."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    if target.dim() not in (0, 1):
+        fail(RuntimeError, f"0D or 1D target tensor expected, multi-target not supported, got {target.dim()}D")
+    if input1.dim() != target.dim() + 1 or input2.dim() != target.dim() + 1:
+        kind = "1D" if target.dim() == 1 else "0D"
+        fail(
+            RuntimeError,
+            f"{kind} target tensor expects {target.dim() + 1}D input tensors, but found inputs with sizes "
+            f"{list(input1.shape)} and {list(input2.shape)}.",
+        )
+    tiny = 1e-12
+    dot = (input1 * input2).sum(-1)
+    cos = dot / (((input1 * input1).sum(-1) + tiny) * ((input2 * input2).sum(-1) + tiny)).sqrt()
+    loss = ops.where(target == 1, 1 - cos, 0.0) + ops.where(target == -1, (cos - margin).clamp_min(0), 0.0)
+    return _reduced(loss, reduction)
+
+
+def triplet_margin_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-6,
+    swap: bool = False,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin), with d the `pairwise_distance`."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    return triplet_margin_with_distance_loss(
+        anchor,
+        positive,
+        negative,
+        distance_function=lambda a, b: pairwise_distance(a, b, p, eps),
+        margin=margin,
+        swap=swap,
+        reduction=reduction,
+    )
+
+
+def triplet_margin_with_distance_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function=None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """`triplet_margin_loss` with a distance of one's own; `swap` also looks at d(positive, negative)."""
+    distance = pairwise_distance if distance_function is None else distance_function
+    if reduction not in ("none", "mean", "sum"):
+        fail(ValueError, f"{reduction} is not a valid value for reduction", expected="none, mean or sum")
+    if margin <= 0:
+        fail(ValueError, f"margin must be greater than 0, got {margin}")
+    dims = [x.ndim for x in (anchor, positive, negative)]
+    if len(set(dims)) > 1:
+        fail(
+            RuntimeError,
+            "The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: "
+            f"anchor {dims[0]}D, positive {dims[1]}D, and negative {dims[2]}D inputs",
+        )
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        far = ops.minimum(far, distance(positive, negative))
+    return _reduced((margin + near - far).clamp_min(0), reduction)
+
+
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The mean over classes i other than the target y of max(0, margin - x[y] + x[i])^p."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    if p not in (1, 2):
+        fail(ValueError, "only p == 1 and p == 2 supported", got=p)
+    if weight is not None and weight.dim() != 1:
+        fail(ValueError, "weight must be one-dimensional", got=f"{weight.dim()}D")
+    index = target.reshape(*target.shape, 1)
+    loss = (margin - input.gather(-1, index) + input).clamp_min(0) ** p
+    if weight is not None:
+        loss = loss * weight[target].unsqueeze(-1)
+    loss = loss.scatter(-1, index, 0.0).sum(-1) / input.shape[-1]
+    return _reduced(loss, reduction)
+
+
+def multilabel_margin_loss(
+    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+) -> Tensor:
+    """The sum over targets y and other classes i of max(0, 1 - x[y] + x[i]), divided by the number of classes.
+
+    Each row of `target` lists classes, up to the first -1.
+    """
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    listed = (target >= 0).to(ops.int64).cumprod(-1)
+    index = target * listed
+    is_target = ops.zeros_like(listed).scatter_add(-1, index, listed) > 0
+    gaps = (1 - input.gather(-1, index).unsqueeze(-1) + input.unsqueeze(-2)).clamp_min(0)  # (..., target, class)
+    gaps = gaps * listed.unsqueeze(-1) * (~is_target).unsqueeze(-2)
+    return _reduced(gaps.sum((-1, -2)) / input.shape[-1], reduction)

@@ -1,0 +1,520 @@
+"""Recurrent layers: their steps, how steps make a layer and layers make a stack, and PyTorch's modules around them."""
+
+import math
+import warnings
+from collections.abc import Callable
+from numbers import Number
+from typing import Any
+
+from facula.core.tensor import Tensor
+from facula.errors import fail
+from facula.operators import cat, empty, linear, relu, stack, zeros
+
+from . import functional as F
+from . import init
+from .module import Module
+from .parameter import Parameter
+from .utils.rnn import PackedSequence
+
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Steps: `step(gates, state, w_hh, b_hh, w_hr)` with gates = x A_ih^T + b_ih; the state is a tuple of tensors (N, H)
+
+
+def _elman(activation: Callable[[Tensor], Tensor]) -> Callable:
+    def step(gates, state, w_hh, b_hh, w_hr=None):
+        return (activation(linear(state[0], w_hh, b_hh) + gates),)
+
+    return step
+
+
+def _lstm(gates, state, w_hh, b_hh, w_hr=None):
+    """Hochreiter and Schmidhuber (1997), with a forget gate; `w_hr` projects the output (Sak et al., 2014)."""
+    h, c = state
+    i, f, g, o = (linear(h, w_hh, b_hh) + gates).chunk(4, 1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    h = o.sigmoid() * c.tanh()
+    return h if w_hr is None else linear(h, w_hr), c
+
+
+def _gru(gates, state, w_hh, b_hh, w_hr=None):
+    """Cho et al. (2014), with the reset gate after the matrix product."""
+    (h,) = state
+    x_reset, x_update, x_new = gates.chunk(3, 1)
+    h_reset, h_update, h_new = linear(h, w_hh, b_hh).chunk(3, 1)
+    reset = (h_reset + x_reset).sigmoid()
+    update = (h_update + x_update).sigmoid()
+    new = (x_new + h_new * reset).tanh()
+    return ((h - new) * update + new,)
+
+
+STEPS = {"RNN_TANH": _elman(lambda x: x.tanh()), "RNN_RELU": _elman(relu), "LSTM": _lstm, "GRU": _gru}
+GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Layers
+
+
+def _layer(step: Callable, x: Tensor, state: tuple, weights: tuple, sizes: list[int] | None, reverse: bool):
+    """One direction of one layer over x, (T, N, F), or (sum(sizes), F) for packed sequences; (outputs, last state)."""
+    w_ih, w_hh, b_ih, b_hh, w_hr = weights
+    gates = linear(x, w_ih, b_ih)
+    if sizes is None:
+        steps = gates.unbind(0)
+        outputs: list[Any] = [None] * len(steps)
+        for t in reversed(range(len(steps))) if reverse else range(len(steps)):
+            state = step(steps[t], state, w_hh, b_hh, w_hr)
+            outputs[t] = state[0]
+        return stack(outputs), state
+    steps = gates.split(sizes)
+    outputs = [None] * len(steps)
+    if reverse:
+        full, state = state, tuple(s[: sizes[-1]] for s in state)
+        for t in reversed(range(len(steps))):
+            active = state[0].shape[0]
+            if sizes[t] > active:  # sequences that end here begin, in reverse, with the initial state
+                state = tuple(cat([s, f[active : sizes[t]]]) for s, f in zip(state, full))
+            state = step(steps[t], state, w_hh, b_hh, w_hr)
+            outputs[t] = state[0]
+        return cat(outputs), state
+    ended: list[tuple] = []  # final states of sequences that have ended, shortest first
+    for t in range(len(steps)):
+        if sizes[t] < state[0].shape[0]:
+            ended.append(tuple(s[sizes[t] :] for s in state))
+            state = tuple(s[: sizes[t]] for s in state)
+        state = step(steps[t], state, w_hh, b_hh, w_hr)
+        outputs[t] = state[0]
+    if ended:
+        state = tuple(cat(parts) for parts in zip(state, *reversed(ended)))
+    return cat(outputs), state
+
+
+def _stacked(step, x, states: tuple, weights: list[tuple], sizes, directions: int, dropout: float):
+    """Layers on top of each other; `states[k]` is (layers * directions, N, H). (outputs, last states)."""
+    last: list[tuple] = []
+    for layer in range(len(weights) // directions):
+        outputs = []
+        for direction in range(directions):
+            at = layer * directions + direction
+            out, state = _layer(step, x, tuple(s[at] for s in states), weights[at], sizes, direction == 1)
+            outputs.append(out)
+            last.append(state)
+        x = outputs[0] if directions == 1 else cat(outputs, -1)
+        if dropout and (layer + 1) * directions < len(weights):
+            x = F.dropout(x, dropout, True)
+    return x, tuple(stack(parts) for parts in zip(*last))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Modules
+
+
+class RNNBase(Module):
+    """What RNN, LSTM and GRU share.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+        Features of the input and of the state.
+    num_layers : int
+    bias : bool
+    batch_first : bool
+        Whether input and output are (N, T, F) and not (T, N, F).
+    dropout : float
+        Probability of dropout after each layer but the last.
+    bidirectional : bool
+    proj_size : int
+        LSTM alone: features of the output, if it is projected.
+
+    Attributes
+    ----------
+    weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, weight_hr_l0, weight_ih_l0_reverse, ... : Parameter
+        From U(-k, k) with k = 1 / sqrt(hidden_size); gates are stacked: i f g o of LSTM, r z n of GRU.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device=None,
+        dtype=None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(dropout, Number) or isinstance(dropout, bool) or not 0 <= dropout <= 1:
+            fail(
+                ValueError,
+                "dropout should be a number in range [0, 1] representing the probability of an element being zeroed",
+                got=dropout,
+            )
+        if dropout > 0 and num_layers == 1:
+            warnings.warn(
+                "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects num_layers "
+                f"greater than 1, but got dropout={dropout} and num_layers={num_layers}",
+                stacklevel=2,
+            )
+        for name, value, kind in (
+            ("bias", bias, bool),
+            ("batch_first", batch_first, bool),
+            ("input_size", input_size, int),
+            ("hidden_size", hidden_size, int),
+        ):
+            if not isinstance(value, kind):
+                fail(TypeError, f"{name} should be of type {kind.__name__}, got: {type(value).__name__}")
+        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+            if value <= 0:
+                fail(ValueError, f"{name} must be greater than zero", got=value)
+        if proj_size < 0:
+            fail(ValueError, "proj_size should be a positive integer or zero to disable projections", got=proj_size)
+        if proj_size >= hidden_size:
+            fail(ValueError, "proj_size has to be smaller than hidden_size", got=f"{proj_size} and {hidden_size}")
+        if mode not in STEPS:
+            fail(ValueError, "Unrecognized RNN mode: " + mode, expected=", ".join(STEPS))
+        self.mode = mode
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bias = bias
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.bidirectional = bidirectional
+        self.proj_size = proj_size
+
+        gates = GATES[mode] * hidden_size
+        directions = 2 if bidirectional else 1
+        self._all_weights: list[list[str]] = []
+        for layer in range(num_layers):
+            features = input_size if layer == 0 else (proj_size or hidden_size) * directions
+            sizes = {"weight_ih": (gates, features), "weight_hh": (gates, proj_size or hidden_size)}
+            if bias:
+                sizes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
+            if proj_size:
+                sizes["weight_hr"] = (proj_size, hidden_size)
+            for direction in range(directions):
+                suffix = f"_l{layer}" + ("_reverse" if direction else "")
+                self._all_weights.append([name + suffix for name in sizes])
+                for name, size in sizes.items():
+                    setattr(self, name + suffix, Parameter(empty(size, device=device, dtype=dtype)))
+        self.reset_parameters()
+
+    @property
+    def all_weights(self) -> list[list[Parameter]]:
+        """The parameters of each direction of each layer."""
+        return [[getattr(self, name) for name in names] for names in self._all_weights]
+
+    @property
+    def _flat_weights_names(self) -> list[str]:
+        return [name for names in self._all_weights for name in names]
+
+    @property
+    def _flat_weights(self) -> list[Parameter]:
+        return [getattr(self, name) for name in self._flat_weights_names]
+
+    def _weights(self) -> list[tuple]:
+        """(w_ih, w_hh, b_ih, b_hh, w_hr) of each direction of each layer, None for those that are absent."""
+        result = []
+        for names in self._all_weights:
+            w_ih, w_hh, *rest = (getattr(self, name) for name in names)
+            b_ih, b_hh = rest[:2] if self.bias else (None, None)
+            result.append((w_ih, w_hh, b_ih, b_hh, rest[-1] if self.proj_size else None))
+        return result
+
+    def flatten_parameters(self) -> None:
+        """Does nothing: PyTorch's cuDNN wants its weights in one piece."""
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values."""
+        bound = 1.0 / math.sqrt(self.hidden_size) if self.hidden_size > 0 else 0
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def extra_repr(self) -> str:
+        text = f"{self.input_size}, {self.hidden_size}"
+        defaults = {
+            "proj_size": 0,
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0,
+            "bidirectional": False,
+        }
+        return text + "".join(
+            f", {name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value
+        )
+
+    # --- checks
+
+    def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
+        """Dtype, number of dims and features of the input."""
+        dtype = getattr(self, self._all_weights[0][0]).dtype
+        if input.dtype != dtype:
+            fail(
+                ValueError,
+                f"RNN input dtype ({input.dtype}) does not match weight dtype ({dtype}). Convert input: input.to({dtype}), or "
+                f"convert model: model.to({input.dtype})",
+            )
+        dims = 2 if batch_sizes is not None else 3
+        if input.dim() != dims:
+            fail(RuntimeError, f"input must have {dims} dimensions, got {input.dim()}")
+        if self.input_size != input.shape[-1]:
+            fail(
+                RuntimeError,
+                f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {input.shape[-1]}",
+            )
+
+    def _expected(self, input: Tensor, batch_sizes: Tensor | None, features: int) -> tuple[int, int, int]:
+        batch = int(batch_sizes[0]) if batch_sizes is not None else input.shape[0 if self.batch_first else 1]
+        return self.num_layers * (2 if self.bidirectional else 1), batch, features
+
+    def get_expected_hidden_size(self, input: Tensor, batch_sizes: Tensor | None) -> tuple[int, int, int]:
+        """The shape of the hidden state that goes with `input`."""
+        return self._expected(input, batch_sizes, self.proj_size or self.hidden_size)
+
+    def check_hidden_size(
+        self, hx: Tensor, expected_hidden_size: tuple, msg: str = "Expected hidden size {}, got {}"
+    ) -> None:
+        """RuntimeError unless the state has the expected shape."""
+        if tuple(hx.shape) != tuple(expected_hidden_size):
+            fail(RuntimeError, msg.format(expected_hidden_size, list(hx.shape)))
+
+    # --- the common forward; a state is a tuple of tensors here
+
+    def _check_states(self, input: Tensor, states: tuple, batch_sizes: Tensor | None) -> None:
+        self.check_input(input, batch_sizes)
+        self.check_hidden_size(states[0], self.get_expected_hidden_size(input, batch_sizes))
+
+    def _zero_states(self, input: Tensor, batch_sizes: Tensor | None) -> tuple:
+        return (zeros(self.get_expected_hidden_size(input, batch_sizes), dtype=input.dtype, device=input.device),)
+
+    def _check_state_dims(self, states: tuple, batched: bool) -> None:
+        want, kind = (3, "batched 3-D") if batched else (2, "unbatched 2-D")
+        if states[0].dim() != want:
+            fail(RuntimeError, f"For {kind} input, hx should also be {want}-D but got {states[0].dim()}-D tensor")
+
+    def _run(self, input: Any, states: tuple | None, name: str) -> tuple[Any, tuple]:
+        packed = input if isinstance(input, PackedSequence) else None
+        batched = True
+        batch_dim = 0 if self.batch_first else 1
+        batch_sizes = order = back = None
+        if packed is not None:
+            input, batch_sizes, order, back = packed
+        else:
+            if input.dim() not in (2, 3):
+                end = "D tensor instead" if name == "RNN" else "D instead"
+                fail(ValueError, f"{name}: Expected input to be 2D or 3D, got {input.dim()}{end}")
+            batched = input.dim() == 3
+            if states is not None:
+                self._check_state_dims(states, batched)
+            if not batched:
+                input = input.unsqueeze(batch_dim)
+                states = None if states is None else tuple(s.unsqueeze(1) for s in states)
+        if states is None:
+            states = self._zero_states(input, batch_sizes)
+        elif order is not None:
+            states = tuple(s.index_select(1, order) for s in states)
+        self._check_states(input, states, batch_sizes)
+
+        swap = self.batch_first and packed is None
+        x = input.transpose(0, 1) if swap else input
+        sizes = None if batch_sizes is None else batch_sizes.tolist()
+        directions = 2 if self.bidirectional else 1
+        dropout = self.dropout if self.training else 0.0
+        output, states = _stacked(STEPS[self.mode], x, states, self._weights(), sizes, directions, dropout)
+
+        if packed is not None:
+            if back is not None:
+                states = tuple(s.index_select(1, back) for s in states)
+            return PackedSequence(output, batch_sizes, order, back), states
+        if swap:
+            output = output.transpose(0, 1)
+        if not batched:
+            output = output.squeeze(batch_dim)
+            states = tuple(s.squeeze(1) for s in states)
+        return output, states
+
+
+class RNN(RNNBase):
+    """h_t = tanh(x_t A_ih^T + b_ih + h_{t-1} A_hh^T + b_hh), or with `nonlinearity="relu"`; parameters as `RNNBase`.
+
+    `nonlinearity` comes fourth, after `num_layers`.
+    """
+
+    def __init__(self, *args, **kwargs):
+        if "proj_size" in kwargs:
+            fail(ValueError, "proj_size argument is only supported for LSTM, not RNN or GRU")
+        if len(args) > 3:
+            nonlinearity = args[3]
+            args = args[:3] + args[4:]
+        else:
+            nonlinearity = kwargs.pop("nonlinearity", "tanh")
+        if nonlinearity not in ("tanh", "relu"):
+            fail(ValueError, f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
+        super().__init__("RNN_" + nonlinearity.upper(), *args, **kwargs)
+        self.nonlinearity = nonlinearity
+
+    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+        output, (h,) = self._run(input, None if hx is None else (hx,), "RNN")
+        return output, h
+
+
+class GRU(RNNBase):
+    """Gated recurrent units; parameters as `RNNBase`."""
+
+    def __init__(self, *args, **kwargs):
+        if "proj_size" in kwargs:
+            fail(ValueError, "proj_size argument is only supported for LSTM, not RNN or GRU")
+        super().__init__("GRU", *args, **kwargs)
+
+    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+        output, (h,) = self._run(input, None if hx is None else (hx,), "GRU")
+        return output, h
+
+
+class LSTM(RNNBase):
+    """Long short-term memory; parameters as `RNNBase`.
+
+    Examples
+    --------
+    >>> import facula as torch
+    >>> output, (h, c) = torch.nn.LSTM(10, 20, 2)(torch.zeros(5, 3, 10))
+    >>> output.shape, h.shape
+    (torch.Size([5, 3, 20]), torch.Size([2, 3, 20]))
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__("LSTM", *args, **kwargs)
+
+    def forward(self, input: Any, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Any, tuple[Tensor, Tensor]]:
+        return self._run(input, None if hx is None else tuple(hx), "LSTM")
+
+    def get_expected_cell_size(self, input: Tensor, batch_sizes: Tensor | None) -> tuple[int, int, int]:
+        """The shape of the cell state that goes with `input`."""
+        return self._expected(input, batch_sizes, self.hidden_size)
+
+    def _zero_states(self, input, batch_sizes):
+        shape = self.get_expected_cell_size(input, batch_sizes)
+        return (*super()._zero_states(input, batch_sizes), zeros(shape, dtype=input.dtype, device=input.device))
+
+    def _check_state_dims(self, states, batched):
+        want, kind = (3, "batched 3-D") if batched else (2, "unbatched 2-D")
+        if any(s.dim() != want for s in states):
+            fail(
+                RuntimeError,
+                f"For {kind} input, hx and cx should also be {want}-D but got "
+                f"({states[0].dim()}-D, {states[1].dim()}-D) tensors",
+            )
+
+    def _check_states(self, input, states, batch_sizes):
+        self.check_input(input, batch_sizes)
+        expected = self.get_expected_hidden_size(input, batch_sizes), self.get_expected_cell_size(input, batch_sizes)
+        for k in (0, 1):
+            self.check_hidden_size(states[k], expected[k], f"Expected hidden[{k}] size {{}}, got {{}}")
+
+
+class RNNCellBase(Module):
+    """One step of a recurrent layer, with parameters weight_ih, weight_hh, bias_ih, bias_hh from U(-k, k), k = 1 / sqrt(hidden_size)."""
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool, num_chunks: int, device=None, dtype=None) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.bias = bias
+        gates = num_chunks * hidden_size
+        self.weight_ih = Parameter(empty((gates, input_size), device=device, dtype=dtype))
+        self.weight_hh = Parameter(empty((gates, hidden_size), device=device, dtype=dtype))
+        for name in ("bias_ih", "bias_hh"):
+            self.register_parameter(name, Parameter(empty(gates, device=device, dtype=dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values."""
+        bound = 1.0 / math.sqrt(self.hidden_size) if self.hidden_size > 0 else 0
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def extra_repr(self) -> str:
+        text = f"{self.input_size}, {self.hidden_size}"
+        if self.bias is not True:
+            text += f", bias={self.bias}"
+        nonlinearity = getattr(self, "nonlinearity", "tanh")
+        return text + (f", nonlinearity={nonlinearity}" if nonlinearity != "tanh" else "")
+
+    def _step(self, mode: str, input: Tensor, states: tuple | None, names: tuple[str, ...]) -> tuple:
+        cell = type(self).__name__
+        if input.dim() not in (1, 2):
+            fail(ValueError, f"{cell}: Expected input to be 1D or 2D, got {input.dim()}D instead")
+        for name, state in zip(names, states or ()):
+            if state.dim() not in (1, 2):
+                fail(ValueError, f"{cell}: Expected {name} to be 1D or 2D, got {state.dim()}D instead")
+        batched = input.dim() == 2
+        if not batched:
+            input = input.unsqueeze(0)
+            states = None if states is None else tuple(s.unsqueeze(0) for s in states)
+        self._check(input, states)
+        if states is None:
+            zero = zeros(input.shape[0], self.hidden_size, dtype=input.dtype, device=input.device)
+            states = (zero,) * len(names)
+        gates = linear(input, self.weight_ih, self.bias_ih)
+        states = STEPS[mode](gates, states, self.weight_hh, self.bias_hh)
+        return states if batched else tuple(s.squeeze(0) for s in states)
+
+    def _check(self, input: Tensor, states: tuple | None) -> None:
+        if input.shape[1] != self.input_size:
+            fail(
+                RuntimeError,
+                f"input has inconsistent input_size: got {input.shape[1]} expected {self.input_size}",
+            )
+        for k, state in enumerate(states or ()):
+            if state.shape[0] != input.shape[0]:
+                fail(
+                    RuntimeError,
+                    f"Input batch size {input.shape[0]} doesn't match hidden{k} batch size {state.shape[0]}",
+                )
+            if state.shape[1] != self.hidden_size:
+                fail(
+                    RuntimeError,
+                    f"hidden{k} has inconsistent hidden_size: got {state.shape[1]}, expected {self.hidden_size}",
+                )
+
+
+class RNNCell(RNNCellBase):
+    """h' = tanh(x A_ih^T + b_ih + h A_hh^T + b_hh), or with `nonlinearity="relu"`."""
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", device=None, dtype=None
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, num_chunks=1, device=device, dtype=dtype)
+        self.nonlinearity = nonlinearity
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        if self.nonlinearity not in ("tanh", "relu"):
+            fail(RuntimeError, f"Unknown nonlinearity: {self.nonlinearity}")
+        return self._step("RNN_" + self.nonlinearity.upper(), input, None if hx is None else (hx,), ("hidden",))[0]
+
+
+class LSTMCell(RNNCellBase):
+    """One step of LSTM: (h, c) from x and (h, c)."""
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, device=None, dtype=None) -> None:
+        super().__init__(input_size, hidden_size, bias, num_chunks=4, device=device, dtype=dtype)
+
+    def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        h, c = self._step("LSTM", input, None if hx is None else tuple(hx), ("hx[0]", "hx[1]"))
+        return h, c
+
+
+class GRUCell(RNNCellBase):
+    """One step of GRU: h from x and h."""
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, device=None, dtype=None) -> None:
+        super().__init__(input_size, hidden_size, bias, num_chunks=3, device=device, dtype=dtype)
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        return self._step("GRU", input, None if hx is None else (hx,), ("hidden",))[0]

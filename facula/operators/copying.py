@@ -1,0 +1,135 @@
+"""Copies and conversions: clone, contiguous, to another dtype, copy into a tensor."""
+
+from collections.abc import Sequence
+
+from facula import launch
+from facula.core import dtype as dt
+from facula.core.dtype import dtype
+from facula.core.shape import contiguous_strides
+from facula.core.spec import Spec, dense, spec
+from facula.core.tensor import Tensor
+from facula.errors import fail
+from facula.ir import expr as ir
+from facula.ir.kernel import Input, Kernel, Result
+
+from .declare import _broadcast_strides, function
+
+__all__ = ["cast", "clone", "contiguous", "copy_values", "like_layout", "to_dtype"]
+
+_PLANS: dict[tuple[Spec, Spec], launch.Bound] = {}
+_KERNELS: dict[tuple[dtype, dtype], Kernel] = {}
+
+
+def _kernel(source: dtype, target: dtype) -> Kernel:
+    found = _KERNELS.get((source, target))
+    if found is None:
+        value = ir.load("input", source)
+        found = Kernel("copy", (Input("input", source),), (Result("out", target, value),))
+        _KERNELS[source, target] = found
+    return found
+
+
+def copy_values(target: Tensor, source: Tensor) -> Tensor:
+    """Write the elements of `source`, broadcast and converted, over those of `target`; nothing is recorded."""
+    key = (target.spec, source.spec)
+    bound = _PLANS.get(key)
+    if bound is None:
+        shape = target.spec.shape
+        if len(source.spec.shape) > len(shape) or any(
+            n != 1 and n != m for n, m in zip(reversed(source.spec.shape), reversed(shape))
+        ):
+            fail(
+                RuntimeError,
+                f"The expanded size of the tensor ({list(shape)}) must match the existing size ({list(source.spec.shape)})",
+                expected=f"a source that broadcasts to {tuple(shape)}",
+                got=tuple(source.spec.shape),
+            )
+        strides = [target.spec.strides, _broadcast_strides(source.spec, shape)]
+        bound = launch.bind(_kernel(source.spec.dtype, target.spec.dtype), shape, None, strides, target.spec.device)
+        if len(_PLANS) > 4096:
+            _PLANS.clear()
+        _PLANS[key] = bound
+    if bound.function is not None:
+        bound.function(target.ptr, source.ptr, *bound.tail)
+    target.storage.version += 1
+    return target
+
+
+def dense_order(s: Spec) -> tuple[int, ...] | None:
+    """The dims from the largest stride to the smallest if the layout has no gaps and no overlaps, else None."""
+    order = sorted(range(s.ndim), key=lambda d: (-s.strides[d], d))
+    step = 1
+    for d in reversed(order):
+        if s.shape[d] != 1:
+            if s.strides[d] != step:
+                return None
+            step *= s.shape[d]
+    return tuple(order)
+
+
+def like_layout(s: Spec, dtype: dtype | None = None, memory_format: object = "preserve") -> Spec:
+    """The spec of a new tensor in the layout of `s`: its own strides where it is dense, else row-major."""
+    name = getattr(memory_format, "name", memory_format)
+    kind = dtype or s.dtype
+    if name in (None, "preserve", "preserve_format"):
+        if s.contiguous or dense_order(s) is None:
+            return dense(kind, s.shape, s.device)
+        return spec(kind, s.device, s.shape, s.strides)
+    if name == "channels_last":
+        if s.ndim != 4:
+            fail(RuntimeError, "required rank 4 tensor to use channels_last format", got=f"rank {s.ndim}")
+        n, c, h, w = s.shape
+        return spec(kind, s.device, s.shape, (h * w * c, 1, w * c, c))
+    return dense(kind, s.shape, s.device)
+
+
+@function(tensors=("input",))
+def clone(input, *, memory_format="preserve"):
+    """A copy of the elements, in the same layout unless told otherwise."""
+    return copy_values(launch.empty(like_layout(input.spec, None, memory_format)), input)
+
+
+@clone.gradient("input")
+def _(grad):
+    return grad
+
+
+def contiguous(input: Tensor, memory_format: object = "contiguous") -> Tensor:
+    """The tensor itself if it is row-major already, else a copy that is."""
+    name = getattr(memory_format, "name", memory_format)
+    if name in ("contiguous", "contiguous_format", None):
+        return input if input.spec.contiguous else clone(input, memory_format="contiguous")
+    target = like_layout(input.spec, None, memory_format)
+    return input if target.strides == input.spec.strides else clone(input, memory_format=memory_format)
+
+
+@function(tensors=("input",))
+def to_dtype(input, dtype, memory_format="preserve"):
+    """A copy in another dtype."""
+    return copy_values(launch.empty(like_layout(input.spec, dtype, memory_format)), input)
+
+
+@to_dtype.gradient("input")
+def _(grad, input_spec):
+    return cast(grad, input_spec.dtype)
+
+
+to_dtype.operator.node_class.__name__ = "ToCopyBackward0"
+
+
+def cast(input: Tensor, dtype: dtype) -> Tensor:
+    """The tensor itself if it has the dtype already, else a copy that has."""
+    return input if input.spec.dtype is dtype else to_dtype(input, dtype)
+
+
+@function(tensors=("input", "source"))
+def copied(input, source):
+    """What `input.copy_(source)` leaves in `input`: `source` in its shape and dtype (for the record of gradients)."""
+    return copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape, input.spec.device)), source)
+
+
+@copied.gradient("source")
+def _(grad, source_spec):
+    from .reduction import sum_to
+
+    return sum_to(grad, source_spec)

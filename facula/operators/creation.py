@@ -1,0 +1,534 @@
+"""New tensors: from Python data and NumPy arrays, filled with a number, counted, like another."""
+
+import ctypes
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from facula import launch
+from facula.core import dtype as dt
+from facula.core.device import CPU, device as Device
+from facula.core.dtype import dtype as DType
+from facula.core.shape import Size, contiguous_strides
+from facula.core.spec import Spec, dense, spec
+from facula.core.storage import Storage
+from facula.core.tensor import Tensor
+from facula.errors import fail
+from facula.ir import expr as ir
+from facula.ir.kernel import Input, Kernel, Param, Result
+
+from .copying import copy_values, like_layout
+from .declare import ZEROS, traced
+from .promotion import DEFAULT, NUMBERS, number_dtype
+from .view import ints
+
+__all__ = [
+    "arange", "as_tensor", "asarray", "empty", "empty_like", "empty_strided", "eye", "fill_values", "from_numpy", "full",
+    "full_like", "linspace", "logspace", "number", "numpy_view", "ones", "ones_like", "scalar_tensor", "tensor", "zeros",
+    "zeros_like", "zeros_of",
+]  # fmt: skip
+
+DEVICE: list[Device] = [CPU]  # torch.set_default_device
+
+
+def record_of(s: Spec, storage: Storage, ptr: int) -> Tensor:
+    """A tensor record on given memory."""
+    out = object.__new__(Tensor)
+    out.spec, out.storage, out.ptr = s, storage, ptr
+    out.requires_grad_, out.edge, out.base, out.seen, out.extra, out._grad = False, None, None, 0, None, None
+    return out
+
+
+def _place(where) -> Device:
+    return DEVICE[0] if where is None else Device(where)
+
+
+def _finish(out: Tensor, requires_grad: bool) -> Tensor:
+    if requires_grad:
+        if out.spec.dtype.kind not in "fc":
+            fail(RuntimeError, "Only Tensors of floating point and complex dtype can require gradients", got=str(out.spec.dtype))
+        out.requires_grad_ = True
+    return out
+
+
+def _sizes(args: tuple, name: str) -> tuple[int, ...]:
+    size = ints(args)
+    for n in size:
+        if n < 0:
+            fail(RuntimeError, f"Trying to create tensor with negative dimension {n}: {list(size)}")
+    return size
+
+
+# --- filled with a number -----------------------------------------------------------------------------------------
+
+
+_FILLS: dict[Spec, launch.Bound] = {}
+_FILL_KERNELS: dict[DType, Kernel] = {}
+
+
+def number(value: Any, kind: DType) -> bool | int | float | complex:
+    """A Python number converted to the kind of a dtype; RuntimeError where it does not fit."""
+    if isinstance(value, Tensor):
+        value = value.item()
+    elif not isinstance(value, NUMBERS):
+        if hasattr(value, "item"):
+            value = value.item()
+        else:
+            fail(TypeError, f"a number was expected, got {type(value).__name__}", got=repr(value))
+    if kind.kind == "b":
+        return bool(value)
+    if kind.kind == "c":
+        return complex(value)
+    if isinstance(value, complex):
+        if value.imag:
+            fail(RuntimeError, f"value cannot be converted to type {dtype_c_name(kind)} without overflow", got=repr(value))
+        value = value.real
+    if kind.kind == "f":
+        return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        fail(RuntimeError, f"value cannot be converted to type {dtype_c_name(kind)} without overflow", got=repr(value))
+    value = int(value)
+    bits = kind.itemsize * 8
+    low, high = (0, 2**bits) if kind.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+    if not low <= value < high:
+        if kind.kind == "u" and -high <= value < 0:
+            return value + high
+        fail(RuntimeError, f"value cannot be converted to type {dtype_c_name(kind)} without overflow", got=repr(value))
+    return value
+
+
+def dtype_c_name(kind: DType) -> str:
+    """The C name that PyTorch's messages use for a dtype."""
+    return {
+        "uint8": "uint8_t", "int8": "int8_t", "int16": "int16_t", "int32": "int", "int64": "int64_t", "float16": "at::Half",
+        "bfloat16": "at::BFloat16", "float32": "float", "float64": "double",
+    }.get(kind.name, kind.name)  # fmt: skip
+
+
+def _fill_kernel(kind: DType) -> Kernel:
+    found = _FILL_KERNELS.get(kind)
+    if found is None:
+        part = kind.to_real() if kind.kind == "c" else kind
+        part = dt.float32 if part.itemsize == 2 and part.kind == "f" else part
+        if kind.kind == "c":
+            params: tuple[Param, ...] = (Param("real", part), Param("imag", part))
+            value = ir.complex(ir.param("real", part), ir.param("imag", part))
+        else:
+            params = (Param("value", part),)
+            value = ir.param("value", part)
+        found = _FILL_KERNELS[kind] = Kernel("fill", (), (Result("out", kind, value),), params)
+    return found
+
+
+def fill_values(target: Tensor, value) -> Tensor:
+    """Write one number (already of the dtype's kind) over all elements; nothing is recorded."""
+    s = target.spec
+    bound = _FILLS.get(s)
+    if bound is None:
+        if len(_FILLS) > 4096:
+            _FILLS.clear()
+        bound = _FILLS[s] = launch.bind(_fill_kernel(s.dtype), s.shape, None, [s.strides], s.device)
+    if bound.function is not None:
+        if s.dtype.kind == "c":
+            value = complex(value)
+            bound.function(target.ptr, value.real, value.imag, *bound.tail)
+        else:
+            bound.function(target.ptr, value, *bound.tail)
+    return target
+
+
+def zeros_of(s: Spec) -> Tensor:
+    """Zeros of a dense spec."""
+    return fill_values(launch.empty(s), _ZERO[s.dtype.kind])
+
+
+_ZERO = {"b": False, "u": 0, "i": 0, "f": 0.0, "c": 0j}
+_ONE = {"b": True, "u": 1, "i": 1, "f": 1.0, "c": 1 + 0j}
+ZEROS.append(zeros_of)
+
+
+def empty(*size, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None, out=None) -> Tensor:
+    """A tensor whose elements are whatever was in memory."""
+    s = dense(dtype or DEFAULT.float, _sizes(size, "empty"), _place(device))
+    if memory_format is not None:
+        s = like_layout(s, None, memory_format)
+    if out is not None:
+        return _resized(out, s)
+    return _finish(launch.empty(s), requires_grad)
+
+
+def _resized(out: Tensor, s: Spec) -> Tensor:
+    if out.spec.shape != s.shape:
+        from .inplace import resize_
+
+        resize_(out, s.shape)
+    return out
+
+
+def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """A tensor of zeros."""
+    if out is None:
+        kind = dtype or DEFAULT.float
+        made = fill_values(launch.empty(dense(kind, _sizes(size, "zeros"), _place(device))), _ZERO[kind.kind])
+        return _finish(made, requires_grad) if requires_grad else made
+    return fill_values(_resized(out, dense(out.spec.dtype, _sizes(size, "zeros"))), _ZERO[out.spec.dtype.kind])
+
+
+def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """A tensor of ones."""
+    if out is not None:
+        return fill_values(_resized(out, dense(out.spec.dtype, _sizes(size, "ones"))), _ONE[out.spec.dtype.kind])
+    kind = dtype or DEFAULT.float
+    return _finish(fill_values(launch.empty(dense(kind, _sizes(size, "ones"), _place(device))), _ONE[kind.kind]), requires_grad)
+
+
+def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """A tensor filled with one number, of that number's dtype unless told otherwise."""
+    if isinstance(fill_value, Tensor):
+        dtype = dtype or fill_value.spec.dtype
+        fill_value = fill_value.item()
+    kind = dtype or (out.spec.dtype if out is not None else number_dtype(type(fill_value)))
+    s = dense(kind, _sizes((size,), "full"), _place(device))
+    made = launch.empty(s) if out is None else _resized(out, s)
+    return _finish(fill_values(made, number(fill_value, kind)), requires_grad)
+
+
+def _like(input: Tensor, dtype, device, memory_format) -> Spec:
+    s = like_layout(input.spec, dtype, memory_format or "preserve")
+    return s if device is None else spec(s.dtype, Device(device), s.shape, s.strides)
+
+
+def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False) -> Tensor:
+    """`empty` in the shape, dtype and layout of another tensor."""
+    return _finish(launch.empty(_like(input, dtype, device, memory_format)), requires_grad)
+
+
+def zeros_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False) -> Tensor:
+    """`zeros` in the shape, dtype and layout of another tensor."""
+    return _finish(zeros_of(_like(input, dtype, device, memory_format)), requires_grad)
+
+
+def ones_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False) -> Tensor:
+    """`ones` in the shape, dtype and layout of another tensor."""
+    s = _like(input, dtype, device, memory_format)
+    return _finish(fill_values(launch.empty(s), _ONE[s.dtype.kind]), requires_grad)
+
+
+def full_like(
+    input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
+) -> Tensor:
+    """`full` in the shape, dtype and layout of another tensor."""
+    s = _like(input, dtype, device, memory_format)
+    return _finish(fill_values(launch.empty(s), number(fill_value, s.dtype)), requires_grad)
+
+
+def empty_strided(size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """`empty` with given strides."""
+    from facula.core.shape import reach
+
+    size, stride = ints((size,)), ints((stride,))
+    if len(size) != len(stride):
+        fail(RuntimeError, f"mismatch in length of strides and shape: size {list(size)}, stride {list(stride)}")
+    kind = dtype or DEFAULT.float
+    storage = launch.new_storage((reach(size, stride)[1] + 1) * kind.itemsize, _place(device))
+    return _finish(record_of(spec(kind, _place(device), Size(size), stride), storage, storage.ptr), requires_grad)
+
+
+# --- counted ------------------------------------------------------------------------------------------------------
+
+_INT, _FLOAT = dt.int64, dt.float64
+_COUNTING: dict[tuple, Kernel] = {}
+
+
+def _counted(kind: DType, body, params: dict[str, tuple[DType, Any]], s: Spec, out: Tensor | None = None) -> Tensor:
+    """A tensor whose element i is `body(i, *params)`."""
+    key = (kind, body, tuple((n, d) for n, (d, _) in params.items()))
+    kernel = _COUNTING.get(key)
+    if kernel is None:
+        symbols = [ir.param(n, d) for n, (d, _) in params.items()]
+        kernel = Kernel(
+            body.__name__, (), (Result("out", kind, body(kind, *symbols)),), tuple(Param(n, d) for n, (d, _) in params.items())
+        )
+        _COUNTING[key] = kernel
+    made = launch.empty(s) if out is None else out
+    bound = launch.bind(kernel, made.spec.shape, None, [made.spec.strides], s.device)
+    launch.run(bound, [made.ptr], [v for _, v in params.values()])
+    return made
+
+
+def _arange(kind: DType, start, step):
+    return start + ir.cast(ir.index(0), start.dtype) * step
+
+
+def _linspace(kind: DType, start, end, step, half, last):
+    at = ir.index(0)
+    forward = start + ir.cast(at, start.dtype) * step
+    backward = end - ir.cast(last - at, start.dtype) * step
+    return ir.select(at < half, forward, backward)
+
+
+def _eye(kind: DType):
+    return ir.eq(ir.index(0), ir.index(1))
+
+
+def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """The numbers from `start` to before `end` in steps of `step`.
+
+    Shape ``(ceil((end - start) / step),)``; int64 when all three are integers, else the default dtype.
+    """
+    if end is None:
+        start, end = 0, start
+    start, end, step = (x.item() if isinstance(x, Tensor) or hasattr(x, "item") else x for x in (start, end, step))
+    kind = dtype or (out.spec.dtype if out is not None else None)
+    if kind is None:
+        kind = DEFAULT.float if any(isinstance(x, float) for x in (start, end, step)) else dt.int64
+    if step == 0:
+        fail(RuntimeError, "step must be nonzero")
+    if not (math.isfinite(start) and math.isfinite(end)):
+        fail(RuntimeError, f"unsupported range: {start} -> {end}")
+    if (end - start) / step < 0:
+        fail(RuntimeError, "upper bound and lower bound inconsistent with step sign", got=f"start={start}, end={end}, step={step}")
+    whole = kind.kind in "bui"
+    n = max(0, -((int(start) - int(end)) // int(step))) if whole and all(isinstance(x, int) for x in (start, end, step)) else math.ceil((end - start) / step)
+    s = dense(kind, (n,), _place(device))
+    part = _INT if whole else dt.float32 if kind is not dt.float64 else _FLOAT
+    if kind in (dt.float32, dt.float64, dt.float16, dt.bfloat16):
+        part = _FLOAT
+    convert = int if whole else float
+    made = None if out is None else _resized(out, s)
+    return _finish(_counted(kind, _arange, {"start": (part, convert(start)), "step": (part, convert(step))}, s, made), requires_grad)
+
+
+def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """`steps` numbers from `start` to `end`, both included, equally far apart."""
+    start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
+    if steps < 0:
+        fail(RuntimeError, "number of steps must be non-negative", got=steps)
+    kind = dtype or DEFAULT.float
+    part = kind if kind in (dt.float32, dt.float64) else dt.float32 if kind.kind == "f" else _FLOAT
+    exact = np.dtype("f4") if part is dt.float32 else np.dtype("f8")
+    step = float((exact.type(end) - exact.type(start)) / exact.type(max(steps - 1, 1))) if kind.kind == "f" else (end - start) / max(steps - 1, 1)
+    s = dense(kind, (steps,), _place(device))
+    values = {"start": (part, float(start)), "end": (part, float(end)), "step": (part, step), "half": (_INT, steps // 2), "last": (_INT, steps - 1)}
+    return _finish(_counted(kind, _linspace, values, s, None if out is None else _resized(out, s)), requires_grad)
+
+
+def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """`base` to the powers `linspace(start, end, steps)`."""
+    from .elementwise import pow as power
+
+    kind = dtype or DEFAULT.float
+    found = power(base, linspace(start, end, steps, dtype=kind, device=device))
+    return _finish(found if out is None else copy_values(_resized(out, found.spec), found), requires_grad)
+
+
+def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """Ones on the diagonal, zeros elsewhere; shape (n, m), (n, n) without m."""
+    m = n if m is None else m
+    for name, size in (("n", n), ("m", m)):
+        if size < 0:
+            fail(RuntimeError, f"{name} must be greater or equal to 0, got {size}")
+    kind = dtype or (out.spec.dtype if out is not None else DEFAULT.float)
+    s = dense(kind, (n, m), _place(device))
+    return _finish(_counted(kind, _eye, {}, s, None if out is None else _resized(out, s)), requires_grad)
+
+
+# --- from data ----------------------------------------------------------------------------------------------------
+
+
+def _of_array(array: np.ndarray, kind: DType | None = None) -> Tensor:
+    """A new tensor with the values of an array."""
+    source = dt.of_numpy(array.dtype)
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")) if array.ndim else array
+    out = launch.empty(dense(source, array.shape))
+    if array.nbytes:
+        ctypes.memmove(out.ptr, array.ctypes.data, array.nbytes)
+    if kind is None or kind is source:
+        return out
+    return copy_values(launch.empty(dense(kind, array.shape)), out)
+
+
+def _plain(data):
+    """Nested lists with tensors replaced by their values; ValueError where lengths differ."""
+    if isinstance(data, Tensor):
+        return data.tolist()
+    if isinstance(data, (list, tuple)):
+        return [_plain(x) for x in data] if any(isinstance(x, (Tensor, list, tuple)) for x in data) else data
+    return data
+
+
+def _array_of(data) -> np.ndarray:
+    """A NumPy array of nested sequences; floats become the default dtype."""
+    try:
+        array = np.array(data)
+    except ValueError:
+        _ragged(data)
+        raise
+    if array.dtype == object:
+        return _array_of_objects(data, array)
+    return array
+
+
+def _array_of_objects(data, array: np.ndarray) -> np.ndarray:
+    plain = np.array(_plain(data)) if array.size else array
+    if plain.dtype == object:
+        first = next((x for x in plain.flat if not isinstance(x, NUMBERS)), plain.flat[0])
+        if isinstance(first, int):
+            fail(RuntimeError, "Overflow when unpacking long", got=repr(first))
+        fail(TypeError if not isinstance(first, str) else ValueError, f"too many dimensions '{type(first).__name__}'" if isinstance(first, str) else f"must be real number, not {type(first).__name__}")
+    return plain
+
+
+def _ragged(data, dim: int = 0) -> None:
+    """ValueError in PyTorch's words for the first sequence whose length is not that of its siblings."""
+    if isinstance(data, (list, tuple)) and data:
+        first = data[0]
+        if isinstance(first, (list, tuple)):
+            for x in data:
+                n = len(x) if isinstance(x, (list, tuple)) else 1
+                if n != len(first):
+                    fail(ValueError, f"expected sequence of length {len(first)} at dim {dim + 1} (got {n})", mend="all rows must be equally long; pad the shorter ones")
+            for x in data:
+                _ragged(x, dim + 1)
+
+
+def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """A new tensor with a copy of `data`: numbers, nested sequences, arrays.
+
+    Parameters
+    ----------
+    data : number, nested list or tuple of numbers, NumPy array or tensor
+    dtype : inferred when None: bool, int64, the default float dtype, or its complex
+    requires_grad : record operations on it for backward
+
+    Examples
+    --------
+    >>> import facula as torch
+    >>> torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
+    if isinstance(data, Tensor):
+        out = launch.empty(dense(dtype or data.spec.dtype, data.spec.shape, data.spec.device))
+        return _finish(copy_values(out, data), requires_grad)
+    if isinstance(data, (np.ndarray, np.generic)):
+        return _finish(_of_array(np.asarray(data), dtype), requires_grad)
+    if hasattr(data, "__array_interface__") or hasattr(data, "__array__"):
+        return _finish(_of_array(np.asarray(data), dtype), requires_grad)
+    if isinstance(data, str) or data is None:
+        fail(TypeError, f"new(): data must be a sequence (got {type(data).__name__})")
+    array = _array_of(data)
+    kind = dtype
+    if kind is None and array.dtype.kind in "fc":
+        own = _OWN_KIND(data)
+        kind = own or (DEFAULT.float if array.dtype.kind == "f" else DEFAULT.float.to_complex())
+        if array.size == 0:
+            kind = DEFAULT.float
+    elif kind is not None and kind.kind in "ui" and array.dtype.kind in "iu" and array.size:
+        low, high = int(array.min()), int(array.max())
+        number(low, kind), number(high, kind)
+    return _finish(_of_array(array, kind), requires_grad)
+
+
+def _OWN_KIND(data) -> DType | None:
+    """The dtype of the tensors or NumPy scalars that a sequence is made of, if it is made of such."""
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    if isinstance(data, Tensor):
+        return data.spec.dtype
+    return dt.of_numpy(data.dtype) if isinstance(data, (np.ndarray, np.generic)) else None
+
+
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor on the memory of an array: both see each other's changes."""
+    if not isinstance(ndarray, np.ndarray):
+        fail(TypeError, f"expected np.ndarray (got {type(ndarray).__name__})")
+    kind = dt.of_numpy(ndarray.dtype)
+    if not ndarray.dtype.isnative:
+        fail(ValueError, "given numpy array has byte order different from the native byte order. Conversion between byte orders is currently not supported.")
+    item = ndarray.dtype.itemsize
+    if any(s < 0 for s in ndarray.strides):
+        fail(
+            ValueError,
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently supported. "
+            "(You can probably work around this by making a copy of your array  with array.copy().) ",
+        )
+    if any(s % item for s in ndarray.strides):
+        fail(ValueError, "given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the memory.")
+    if not ndarray.flags.writeable:
+        import warnings
+
+        warnings.warn(
+            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This means writing to this "
+            "tensor will result in undefined behavior. You may want to copy the array to protect its data or make it writable before "
+            "converting it to a tensor.",
+            UserWarning,
+            stacklevel=2,
+        )
+    from facula.core.shape import reach
+
+    strides = tuple(s // item for s in ndarray.strides)
+    ptr = ndarray.ctypes.data
+    if kind is dt.float64 and ptr % item or ptr % kind.itemsize:
+        return _of_array(ndarray)  # not aligned: machine code could not read it
+    storage = Storage(ptr, (reach(ndarray.shape, strides)[1] + 1) * item, ndarray)
+    return record_of(spec(kind, CPU, Size(ndarray.shape), strides), storage, ptr)
+
+
+def as_tensor(data, dtype=None, device=None) -> Tensor:
+    """`data` as a tensor, sharing memory where possible."""
+    if isinstance(data, Tensor):
+        out = data
+    elif isinstance(data, np.ndarray):
+        out = from_numpy(data)
+    else:
+        return tensor(data, dtype=dtype, device=device)
+    if dtype is not None and dtype is not out.spec.dtype:
+        from .copying import to_dtype
+
+        out = to_dtype(out, dtype)
+    return out
+
+
+def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False) -> Tensor:
+    """`obj` as a tensor; `copy` True always copies, False never does."""
+    out = as_tensor(obj, dtype, device)
+    if copy and isinstance(obj, (Tensor, np.ndarray)) and out.storage.ptr == (obj.storage.ptr if isinstance(obj, Tensor) else obj.ctypes.data):
+        out = tensor(out)
+    return _finish(out, requires_grad) if requires_grad else out
+
+
+def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False) -> Tensor:
+    """A 0-d tensor of a number, of the default dtype."""
+    return full((), s, dtype=dtype or DEFAULT.float, device=device, requires_grad=requires_grad)
+
+
+def numpy_view(input: Tensor) -> np.ndarray:
+    """A NumPy array on the tensor's memory (bfloat16 as uint16); it keeps the memory alive."""
+    s = input.spec
+    kind = s.dtype.numpy or np.dtype("u2")
+    holder = _Memory(input)
+    if s.numel == 0:
+        return np.ndarray(s.shape, kind)
+    array = np.asarray(holder)
+    return array
+
+
+class _Memory:
+    """Gives NumPy a tensor's address, shape and strides; NumPy keeps it, and so the storage."""
+
+    __slots__ = ("__array_interface__", "storage")
+
+    def __init__(self, input: Tensor):
+        s = input.spec
+        kind = s.dtype.numpy or np.dtype("u2")
+        self.storage = input.storage
+        self.__array_interface__ = {
+            "data": (input.ptr, False),
+            "shape": tuple(s.shape),
+            "strides": tuple(n * s.dtype.itemsize for n in s.strides),
+            "typestr": kind.str,
+            "version": 3,
+        }

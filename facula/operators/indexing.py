@@ -1,0 +1,713 @@
+"""Reading and writing by index: `x[...]`, gather, scatter, index_select, masks; bounds are checked in the kernel."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from facula import launch
+from facula.core import dtype as dt
+from facula.core.shape import Size, broadcast, normalize_dim
+from facula.core.spec import Spec, dense
+from facula.core.tensor import Tensor
+from facula.errors import fail
+from facula.ir import expr as ir
+from facula.ir.kernel import Check, Input, Kernel, Param, Result
+
+from .copying import cast, contiguous, copy_values
+from .creation import from_numpy, numpy_view, tensor, zeros_of
+from .declare import OPERATORS, _broadcast_strides, function
+from .view import expand_to, permute, reshape, select, slice_dim, squeeze_dims, unsqueeze
+
+__all__ = [
+    "argwhere", "gather", "getitem", "index_add", "index_copy", "index_fill", "index_put", "index_select", "masked_scatter",
+    "masked_select", "nonzero", "scatter", "scatter_add", "setitem", "take", "take_along_dim", "where_nonzero",
+]  # fmt: skip
+
+
+# --- one kernel form: positions given by index tensors ------------------------------------------------------------
+# The iteration space has the shape of the result (of a gather) or of the source (of a scatter). `source` moves along the
+# dims that are not indexed; each index tensor i adds index * step{i}, after a check against size{i}.
+
+_KERNELS: dict[tuple, Kernel] = {}
+
+
+def _offset(indices: Sequence[Spec], negative: bool):
+    """The checked offset that index tensors give: (expression, checks, params)."""
+    total, checks, params = None, [], []
+    for i, s in enumerate(indices):
+        at = ir.cast(ir.load(f"index{i}", s.dtype), dt.int64)
+        size, step = ir.param(f"size{i}", dt.int64), ir.param(f"step{i}", dt.int64)
+        params += [Param(f"size{i}", dt.int64), Param(f"step{i}", dt.int64)]
+        holds = ir.and_(at >= (-size if negative else 0), at < size)
+        checks.append(Check(holds, at, "index {value} is out of bounds"))
+        place = ir.select(at < 0, at + size, at) * step
+        total = place if total is None else total + place
+    return total, tuple(checks), tuple(params)
+
+
+def _gather_kernel(kind, indices: Sequence[Spec], negative: bool) -> Kernel:
+    key = ("gather", kind, negative, tuple(s.dtype for s in indices))
+    found = _KERNELS.get(key)
+    if found is None:
+        offset, checks, params = _offset(indices, negative)
+        inputs = (Input("source", kind), *(Input(f"index{i}", s.dtype) for i, s in enumerate(indices)))
+        found = Kernel("gather", inputs, (Result("out", kind, ir.load("source", kind, offset)),), params, checks)
+        _KERNELS[key] = found
+    return found
+
+
+def _scatter_kernel(kind, source_kind, indices: Sequence[Spec], combine: str, negative: bool) -> Kernel:
+    key = ("scatter", kind, source_kind, tuple(s.dtype for s in indices), combine, negative)
+    found = _KERNELS.get(key)
+    if found is None:
+        offset, checks, params = _offset(indices, negative)
+        value = ir.load("source", source_kind)
+        compute = dt.float32 if kind.itemsize == 2 and kind.kind == "f" else kind
+        value = ir.cast(value, compute)
+        inputs = (Input("source", source_kind), *(Input(f"index{i}", s.dtype) for i, s in enumerate(indices)))
+        found = Kernel(
+            "scatter", inputs, (Result("out", kind, value, offset=offset, combine=combine),), params, checks
+        )
+        _KERNELS[key] = found
+    return found
+
+
+def _indexed(
+    base: Tensor, base_strides: Sequence[int], other: Tensor, indices: Sequence[Tensor], sizes: Sequence[int], steps: Sequence[int],
+    shape: Sequence[int], write: str | None, describe, negative: bool = False,
+) -> Tensor:  # fmt: skip
+    """Gather from `base` into `other`, or scatter `other` into `base` (`write` is "set" or "add")."""
+    index_specs = [t.spec for t in indices]
+    if write is None:
+        kernel = _gather_kernel(base.spec.dtype, index_specs, negative)
+        first, second = other, base
+        strides = [list(other.spec.strides), list(base_strides)]
+    else:
+        kernel = _scatter_kernel(base.spec.dtype, other.spec.dtype, index_specs, write, negative)
+        first, second = base, other
+        strides = [list(base_strides), _broadcast_strides(other.spec, shape)]
+    strides += [_broadcast_strides(s, shape) for s in index_specs]
+    bound = launch.bind(kernel, shape, None, strides, base.spec.device)
+    values = [v for pair in zip(sizes, steps) for v in pair]
+    failed = launch.run(bound, [first.ptr, second.ptr, *[t.ptr for t in indices]], values)
+    if failed is not None:
+        number, value = failed if isinstance(failed, tuple) else (0, failed)
+        describe(number, value)
+    return other if write is None else base
+
+
+# --- along one dim ------------------------------------------------------------------------------------------------
+
+
+def _index_dtype(index: Tensor, name: str) -> None:
+    if index.spec.dtype not in (dt.int64, dt.int32):
+        fail(
+            RuntimeError if name != "index_select" else IndexError,
+            f"{name}(): Expected dtype int64 for index" if name != "index_select" else "index_select(): Expected dtype int32 or int64 for index",
+            got=str(index.spec.dtype),
+            mend="convert it: index.long()",
+        )
+
+
+def _out_of_range(dim: int, size: int):
+    def describe(number: int, value: int):
+        fail(RuntimeError, f"index {value} is out of bounds for dimension {dim} with size {size}", expected=f"indices from 0 to {size - 1}")
+
+    return describe
+
+
+@function(tensors=("input",))
+def gather(input, dim, index, sparse_grad=False):
+    """`out[i][j][k] = input[index[i][j][k]][j][k]` for dim 0, and so on: the shape of `index`."""
+    _index_dtype(index, "gather")
+    if index.spec.numel == 0:
+        return launch.empty(dense(input.spec.dtype, index.spec.shape, input.spec.device))
+    rank = input.spec.ndim
+    d = normalize_dim(dim, rank)
+    _same_rank("gather", input.spec, index.spec, d, "input")
+    if rank == 0:
+        input, index = reshape(input, (1,)), reshape(index, (1,))
+        return reshape(gather.operator.body(input, 0, index), ())
+    steps = [0 if e == d else st for e, st in enumerate(input.spec.strides)]
+    out = launch.empty(dense(input.spec.dtype, index.spec.shape, input.spec.device))
+    size = input.spec.shape[d]
+    return _indexed(input, steps, out, [index], [size], [input.spec.strides[d]], index.spec.shape, None, _out_of_range(d, size))
+
+
+
+@gather.gradient("input")
+def _(grad, input_spec, dim, index):
+    return scatter_add(zeros_of(dense(input_spec.dtype, input_spec.shape, input_spec.device)), dim, index, grad)
+
+
+def _same_rank(name: str, s: Spec, index: Spec, d: int, what: str) -> None:
+    if (s.ndim or 1) != (index.ndim or 1):
+        fail(RuntimeError, f"Index tensor must have the same number of dimensions as {what} tensor", got=f"{tuple(index.shape)} and {tuple(s.shape)}")
+    for e, (n, m) in enumerate(zip(index.shape, s.shape)):
+        if e != d and n > m:
+            fail(
+                RuntimeError,
+                f"Size does not match at dimension {e} expected index {list(index.shape)} to be no larger than self {list(s.shape)} apart from dimension {d}",
+            )
+
+
+def _scatter(name: str, input: Tensor, dim: int, index: Tensor, src: Tensor, how: str) -> Tensor:
+    _index_dtype(index, name)
+    out = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape, input.spec.device)), input)
+    return _scatter_into(name, out, dim, index, src, how)
+
+
+def _scatter_into(name: str, out: Tensor, dim: int, index: Tensor, src: Tensor, how: str) -> Tensor:
+    if index.spec.numel == 0:
+        return out
+    d = normalize_dim(dim, out.spec.ndim)
+    _same_rank(name, out.spec, index.spec, d, "self")
+    if src.spec.ndim:
+        if (src.spec.ndim or 1) != (index.spec.ndim or 1):
+            fail(RuntimeError, "Index tensor must have the same number of dimensions as src tensor", got=f"{tuple(index.spec.shape)} and {tuple(src.spec.shape)}")
+        if any(n > m for n, m in zip(index.spec.shape, src.spec.shape)):
+            fail(
+                RuntimeError,
+                f"Expected index {list(index.spec.shape)} to be no larger than self {list(out.spec.shape)} apart from dimension {d} and to be no larger size than src {list(src.spec.shape)}",
+            )
+        if src.spec.dtype is not out.spec.dtype:
+            fail(RuntimeError, f"{name}(): Expected self.dtype to be equal to src.dtype", got=f"{out.spec.dtype!r} and {src.spec.dtype!r}")
+        for e, n in enumerate(index.spec.shape):
+            if n != src.spec.shape[e]:
+                src = slice_dim(src, e, 0, n)
+    if out.spec.ndim == 0:
+        target, index, src = reshape(out, (1,)), reshape(index, (1,)), reshape(src, (1,))
+        _scatter_into(name, target, 0, index, src, how)
+        return out
+    steps = [0 if e == d else st for e, st in enumerate(out.spec.strides)]
+    size = out.spec.shape[d]
+    return _indexed(out, steps, src, [index], [size], [out.spec.strides[d]], index.spec.shape, how, _out_of_range(d, size))
+
+
+@function(tensors=("input", "src"))
+def scatter_src(input, dim, index, src):
+    """A copy of `input` with the elements of `src` at the places that `index` names along `dim`."""
+    return _scatter("scatter", input, dim, index, src, "set")
+
+
+@scatter_src.gradient("input")
+def _(grad, dim, index):
+    return scatter(grad, dim, index, 0)
+
+
+@scatter_src.gradient("src")
+def _(grad, dim, index, src_spec):
+    found = gather(grad, dim, index)
+    return _padded(found, src_spec)
+
+
+def _padded(x: Tensor, s: Spec) -> Tensor:
+    """`x` in a larger shape, zeros beyond it."""
+    if x.spec.shape == s.shape:
+        return x
+    out = zeros_of(dense(x.spec.dtype, s.shape, s.device))
+    part = out
+    for e, n in enumerate(x.spec.shape):
+        part = slice_dim(part, e, 0, n)
+    OPERATORS_COPY(part, x)
+    return out
+
+
+def OPERATORS_COPY(target: Tensor, source: Tensor) -> None:
+    from .inplace import copy_
+
+    copy_(target, source)
+
+
+scatter_src.operator.node_class.__name__ = "ScatterBackward0"
+
+
+@function(tensors=("input", "src"))
+def scatter_add(input, dim, index, src):
+    """A copy of `input` with the elements of `src` added at the places that `index` names along `dim`."""
+    return _scatter("scatter_add", input, dim, index, src, "add")
+
+
+@scatter_add.gradient("input")
+def _(grad):
+    return grad
+
+
+@scatter_add.gradient("src")
+def _(grad, dim, index, src_spec):
+    return _padded(gather(grad, dim, index), src_spec)
+
+
+def scatter(input: Tensor, dim: int, index: Tensor, src=None, *, value=None, reduce=None) -> Tensor:
+    """A copy of `input` with `src` (a tensor or a number) at the places that `index` names along `dim`."""
+    src = value if src is None else src
+    if not isinstance(src, Tensor):
+        from .creation import full
+
+        src = full((), src, dtype=input.spec.dtype, device=input.spec.device)
+        src = expand_to(src, tuple(index.spec.shape))
+    if reduce is None:
+        return scatter_src(input, dim, index, src)
+    if reduce == "add":
+        return scatter_add(input, dim, index, src)
+    fail(NotImplementedError, f"scatter(reduce={reduce!r}) is not there yet", mend='use scatter_reduce, or reduce="add"')
+
+
+@function(tensors=("input",))
+def index_select(input, dim, index):
+    """The parts of `input` along `dim` that the vector `index` names, in that order, copied."""
+    _index_dtype(index, "index_select")
+    if index.spec.ndim > 1:
+        fail(IndexError, "index_select(): Index is supposed to be a vector", got=f"shape {tuple(index.spec.shape)}")
+    rank = input.spec.ndim
+    d = normalize_dim(dim, rank)
+    if rank == 0:
+        return reshape(index_select.operator.body(reshape(input, (1,)), 0, index), ())
+    n = index.spec.numel
+    shape = (*input.spec.shape[:d], n, *input.spec.shape[d + 1 :])
+    out = launch.empty(dense(input.spec.dtype, shape, input.spec.device))
+    along = reshape(index, (n, *[1] * (rank - d - 1)))
+    steps = [0 if e == d else st for e, st in enumerate(input.spec.strides)]
+    size = input.spec.shape[d]
+
+    def describe(number: int, value: int):
+        fail(IndexError, "index out of range in self", expected=f"indices from 0 to {size - 1}", got=value)
+
+    return _indexed(input, steps, out, [along], [size], [input.spec.strides[d]], shape, None, describe)
+
+
+@index_select.gradient("input")
+def _(grad, input_spec, dim, index):
+    return index_add(zeros_of(dense(input_spec.dtype, input_spec.shape, input_spec.device)), dim, index, grad)
+
+
+@function(tensors=("input", "source"))
+def index_add_core(input, dim, index, source, alpha):
+    """A copy of `input` with the parts of `source` added to those that `index` names along `dim`."""
+    _index_dtype(index, "index_add")
+    d = normalize_dim(dim, input.spec.ndim)
+    out = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape, input.spec.device)), input)
+    if alpha != 1:
+        source = OPERATORS["mul"].call(source, alpha)
+    along = reshape(index, (index.spec.numel, *[1] * (input.spec.ndim - d - 1)))
+    shape = (*input.spec.shape[:d], index.spec.numel, *input.spec.shape[d + 1 :])
+    if tuple(source.spec.shape) != shape:
+        fail(RuntimeError, f"index_add_(): Number of indices ({index.spec.numel}) should be equal to source.size(dim): ({source.spec.shape[d]}), for dim: {d}")
+    steps = [0 if e == d else st for e, st in enumerate(out.spec.strides)]
+    size = out.spec.shape[d]
+    return _indexed(out, steps, source, [along], [size], [out.spec.strides[d]], shape, "add", _out_of_range(d, size))
+
+
+@index_add_core.gradient("input")
+def _(grad):
+    return grad
+
+
+@index_add_core.gradient("source")
+def _(grad, dim, index, alpha):
+    found = index_select(grad, dim, index)
+    return found if alpha == 1 else OPERATORS["mul"].call(found, alpha)
+
+
+index_add_core.operator.node_class.__name__ = "IndexAddBackward0"
+
+
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha=1) -> Tensor:
+    """A copy of `input` with `alpha * source` added to the parts that `index` names along `dim`."""
+    return index_add_core(input, dim, index, source, alpha)
+
+
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """A copy of `input` with the parts of `source` in the places that `index` names along `dim`."""
+    d = normalize_dim(dim, input.spec.ndim)
+    place = [slice(None)] * d + [index]
+    out = input.clone()
+    setitem(out, tuple(place), source)
+    return out
+
+
+def index_fill(input: Tensor, dim: int, index: Tensor, value) -> Tensor:
+    """A copy of `input` with a number in the places that `index` names along `dim`."""
+    d = normalize_dim(dim, input.spec.ndim)
+    out = input.clone()
+    setitem(out, (*[slice(None)] * d, index), value)
+    return out
+
+
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """The elements of the flattened input that `index` names, in the shape of `index`."""
+    return reshape(getitem(reshape(input, (-1,)), reshape(index, (-1,))), index.spec.shape)
+
+
+def take_along_dim(input: Tensor, indices: Tensor, dim=None) -> Tensor:
+    """`gather` with the sizes of both broadcast."""
+    if dim is None:
+        return gather(reshape(input, (-1,)), 0, reshape(indices, (-1,)))
+    d = normalize_dim(dim, input.spec.ndim)
+    if input.spec.ndim != indices.spec.ndim:
+        fail(RuntimeError, f"torch.take_along_dim(): input and indices should have the same number of dimensions, but got {input.spec.ndim} dimensions for input, and {indices.spec.ndim} dimensions for indices")
+    a, b = list(input.spec.shape), list(indices.spec.shape)
+    a[d] = b[d] = 1
+    both = list(broadcast(a, b))
+    wide, narrow_ = list(both), list(both)
+    wide[d], narrow_[d] = input.spec.shape[d], indices.spec.shape[d]
+    return gather(expand_to(input, tuple(wide)), d, expand_to(indices, tuple(narrow_)))
+
+
+# --- masks --------------------------------------------------------------------------------------------------------
+
+
+def nonzero(input: Tensor, *, as_tuple: bool = False, out=None):
+    """The coordinates of the elements that are not 0: (n, ndim), or a tuple of ndim vectors."""
+    array = numpy_view(input)
+    if input.spec.dtype is dt.bfloat16:
+        array = (array & 0x7FFF) != 0
+    found = np.nonzero(np.atleast_1d(array)) if input.spec.ndim else (np.flatnonzero(array),)[: input.spec.ndim]
+    if as_tuple:
+        if not input.spec.ndim:
+            found = (np.flatnonzero(array),)
+        return tuple(from_numpy(np.ascontiguousarray(c)) for c in found)
+    count = len(found[0]) if found else int(bool(array))
+    made = from_numpy(np.stack(found, 1) if found else np.empty((count, 0), np.int64))
+    if out is None:
+        return made
+    from .matmul import _to_out
+
+    return _to_out("nonzero", out, made, ())
+
+
+def argwhere(input: Tensor) -> Tensor:
+    """`nonzero` as (n, ndim)."""
+    return nonzero(input)
+
+
+def where_nonzero(condition: Tensor):
+    """`where(condition)`: `nonzero` as a tuple."""
+    return nonzero(condition, as_tuple=True)
+
+
+def masked_select(input: Tensor, mask: Tensor, *, out=None) -> Tensor:
+    """The elements where `mask` holds, as a vector; both broadcast."""
+    if mask.spec.dtype is not dt.bool_:
+        fail(RuntimeError, "masked_select: expected BoolTensor for mask", got=str(mask.spec.dtype))
+    shape = broadcast(input.spec.shape, mask.spec.shape)
+    made = getitem(expand_to(input, shape), expand_to(mask, shape)) if shape else getitem(reshape(input, (1,)), reshape(mask, (1,)))
+    if out is None:
+        return made
+    from .matmul import _to_out
+
+    return _to_out("masked_select", out, made, (input,))
+
+
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """A copy of `input` with the elements of `source` in order where `mask` holds."""
+    shape = broadcast(input.spec.shape, mask.spec.shape)
+    out = expand_to(input, shape).clone()
+    at = nonzero(expand_to(mask, shape), as_tuple=True)
+    n = at[0].spec.numel
+    if source.spec.numel < n:
+        fail(RuntimeError, f"masked_scatter: expected self and source to have enough elements: {n} are needed, source has {source.spec.numel}")
+    setitem(out, tuple(at), slice_dim(reshape(source, (-1,)), 0, 0, n))
+    return out
+
+
+# --- x[...] -------------------------------------------------------------------------------------------------------
+
+
+@function(tensors=("input",))
+def index(input, indices):
+    """The elements that index tensors (one for each of the first dims, None: all of a dim) name together."""
+    shape, steps, tensors, sizes, strides, layout = _advanced(input, indices)
+    out = launch.empty(dense(input.spec.dtype, shape, input.spec.device))
+    return _indexed(input, steps, out, tensors, sizes, strides, shape, None, _bad_index(layout, sizes), True)
+
+
+@index.gradient("input")
+def _(grad, input_spec, indices):
+    return index_put(zeros_of(dense(input_spec.dtype, input_spec.shape, input_spec.device)), indices, grad, accumulate=True)
+
+
+def _bad_index(dims: Sequence[int], sizes: Sequence[int]):
+    def describe(number: int, value: int):
+        fail(
+            IndexError,
+            f"index {value} is out of bounds for dimension {dims[number]} with size {sizes[number]}",
+            expected=f"indices from {-sizes[number]} to {sizes[number] - 1}",
+        )
+
+    return describe
+
+
+def _advanced(input: Tensor, indices: Sequence[Tensor | None]):
+    """The iteration space of an advanced index: (shape, input strides in it, index tensors in it, their sizes and strides, dims)."""
+    s = input.spec
+    at = [d for d, i in enumerate(indices) if i is not None]
+    block = broadcast(*[indices[d].spec.shape for d in at])
+    together = at == list(range(at[0], at[-1] + 1))
+    lead = at[0] if together else 0
+    others = [d for d in range(s.ndim) if d not in at]
+    before, after = (others[:lead], others[lead:]) if together else ([], others)
+    if together:
+        before, after = [d for d in others if d < at[0]], [d for d in others if d > at[-1]]
+    shape = (*[s.shape[d] for d in before], *block, *[s.shape[d] for d in after])
+    steps = [*[s.strides[d] for d in before], *[0] * len(block), *[s.strides[d] for d in after]]
+    tensors = []
+    for d in at:
+        t = expand_to(indices[d], block) if indices[d].spec.shape != block else indices[d]
+        tensors.append(reshape_view(t, (*t.spec.shape, *[1] * len(after))))
+    return shape, steps, tensors, [s.shape[d] for d in at], [s.strides[d] for d in at], at
+
+
+def reshape_view(t: Tensor, shape) -> Tensor:
+    """`t` with sizes of 1 appended: a view whatever its strides."""
+    from .declare import view_of
+    from facula.core.spec import spec
+
+    extra = len(shape) - t.spec.ndim
+    return view_of(t, spec(t.spec.dtype, t.spec.device, Size(shape), (*t.spec.strides, *[1] * extra)), 0) if extra else t
+
+
+@function(tensors=("input", "values"))
+def index_put_core(input, indices, values, accumulate):
+    """A copy of `input` with `values` at the elements that index tensors name (added to them with `accumulate`)."""
+    out = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape, input.spec.device)), input)
+    return _put(out, indices, values, accumulate)
+
+
+def _put(out: Tensor, indices, values: Tensor, accumulate: bool) -> Tensor:
+    shape, steps, tensors, sizes, strides, dims = _advanced(out, indices)
+    lead = len(values.spec.shape) - len(shape)
+    if lead > 0 and all(n == 1 for n in values.spec.shape[:lead]):
+        values = reshape(values, values.spec.shape[lead:])
+    if len(values.spec.shape) > len(shape) or any(
+        n not in (1, m) for n, m in zip(reversed(values.spec.shape), reversed(shape))
+    ):
+        fail(
+            RuntimeError,
+            f"shape mismatch: value tensor of shape {list(values.spec.shape)} cannot be broadcast to indexing result of shape {list(shape)}",
+        )
+    return _indexed(out, steps, values, tensors, sizes, strides, shape, "add" if accumulate else "set", _bad_index(dims, sizes), True)
+
+
+@index_put_core.gradient("input")
+def _(grad, indices, accumulate, input_spec):
+    if accumulate:
+        return grad
+    return index_put(grad, indices, zeros_of(dense(input_spec.dtype, (), input_spec.device)))
+
+
+@index_put_core.gradient("values")
+def _(grad, indices, values_spec):
+    from .reduction import sum_to
+
+    return sum_to(index(grad, indices), values_spec)
+
+
+index_put_core.operator.node_class.__name__ = "IndexPutBackward0"
+
+
+def index_put(input: Tensor, indices, values: Tensor, accumulate: bool = False) -> Tensor:
+    """A copy of `input` with `values` at the elements that a tuple of index tensors names."""
+    return index_put_core(input, _as_positions(input, tuple(indices)), cast(values, input.spec.dtype), accumulate)
+
+
+def _as_positions(input: Tensor, indices: tuple) -> tuple:
+    """Index tensors with masks turned into coordinates, padded with None to all dims."""
+    found: list = []
+    for i in indices:
+        if isinstance(i, Tensor) and i.spec.dtype in (dt.bool_, dt.uint8):
+            _check_mask(i, input.spec, len(found))
+            found += nonzero(i, as_tuple=True)
+        else:
+            found.append(i)
+    if len(found) > input.spec.ndim:
+        fail(IndexError, f"too many indices for tensor of dimension {input.spec.ndim}")
+    return tuple(found)
+
+
+def _check_mask(mask: Tensor, s: Spec, start: int) -> None:
+    for j, n in enumerate(mask.spec.shape):
+        if start + j >= s.ndim or s.shape[start + j] != n:
+            fail(
+                IndexError,
+                f"The shape of the mask {list(mask.spec.shape)} at index {j} does not match the shape of the indexed tensor {list(s.shape)} at index {start + j}",
+            )
+
+
+def _key(item) -> tuple:
+    """An index expression as a tuple; lists of plain numbers become tensors."""
+    return item if type(item) is tuple else (item,)
+
+
+def _views(input: Tensor, items: tuple) -> tuple[Tensor, list]:
+    """Apply the parts of an index that are views (int, slice, None, Ellipsis); the rest: index tensors by dim."""
+    taken = 0
+    for i in items:
+        if i is None or i is Ellipsis or isinstance(i, bool):
+            continue
+        if isinstance(i, Tensor) and i.spec.dtype in (dt.bool_, dt.uint8):
+            taken += i.spec.ndim
+        elif isinstance(i, np.ndarray) and i.dtype == bool:
+            taken += i.ndim
+        else:
+            taken += 1
+    rank = input.spec.ndim
+    if taken > rank:
+        fail(IndexError, f"too many indices for tensor of dimension {rank}")
+    dim, advanced = 0, []
+    for i in items:
+        kind = type(i)
+        if kind is int:
+            size = input.spec.shape[dim]
+            if not -size <= i < size:
+                fail(IndexError, f"index {i} is out of bounds for dimension {dim} with size {size}", expected=f"an index from {-size} to {size - 1}")
+            input = select(input, dim, i)
+        elif kind is slice:
+            if i.start is not None or i.stop is not None or i.step is not None:
+                input = slice_dim(input, dim, _bound(i.start), _bound(i.stop), 1 if i.step is None else _bound(i.step))
+            dim += 1
+        elif i is None:
+            input = unsqueeze(input, dim)
+            dim += 1
+        elif i is Ellipsis:
+            dim += rank - taken
+        elif kind is bool:
+            input = unsqueeze(input, dim)
+            advanced.append((dim, tensor(i)))
+            dim += 1
+        else:
+            t = _index_tensor(i)
+            if t.spec.ndim == 0 and t.spec.dtype.kind in "ui" and t.spec.dtype is not dt.uint8:
+                input = select(input, dim, t.item())
+                continue
+            if t.spec.dtype in (dt.bool_, dt.uint8):
+                if t.spec.ndim == 0:
+                    input = unsqueeze(input, dim)
+                    advanced.append((dim, t))
+                    dim += 1
+                    continue
+                _check_mask(t, input.spec, dim)
+                for e, c in enumerate(nonzero(t, as_tuple=True)):
+                    advanced.append((dim + e, c))
+                dim += t.spec.ndim
+            else:
+                advanced.append((dim, t))
+                dim += 1
+    return input, advanced
+
+
+def _bound(n):
+    return n if n is None or type(n) is int else n.__index__() if not isinstance(n, Tensor) else int(n.item())
+
+
+def _index_tensor(i) -> Tensor:
+    if isinstance(i, Tensor):
+        if i.spec.dtype.kind not in "bui" or i.spec.dtype in (dt.int8, dt.int16):
+            fail(IndexError, "tensors used as indices must be long, int, byte or bool tensors", got=str(i.spec.dtype), mend="convert it: index.long()")
+        return i
+    if isinstance(i, (list, tuple, np.ndarray, range)):
+        found = tensor(list(i) if isinstance(i, range) else i)
+        return cast(found, dt.int64) if found.spec.numel == 0 else _index_tensor(found)
+    if hasattr(i, "__index__"):
+        return tensor(i.__index__())
+    fail(TypeError, f"only integer tensors of a single element can be converted to an index: {type(i).__name__} cannot index a tensor", got=repr(i))
+
+
+
+
+def _resolve(input: Tensor, advanced: list) -> tuple:
+    """Index tensors by dim; a 0-d mask picks all or nothing of the dim of size 1 that was made for it."""
+    indices: list = [None] * input.spec.ndim
+    for d, t in advanced:
+        if t.spec.dtype in (dt.bool_, dt.uint8):
+            t = tensor([0] if t.item() else [], dtype=dt.int64)
+        indices[d] = t
+    while indices and indices[-1] is None:
+        indices.pop()
+    return tuple(indices)
+
+
+def getitem(input: Tensor, item) -> Tensor:
+    """`input[item]`: a view for ints and slices, a copy for index tensors and masks."""
+    if type(item) is int:
+        if not input.spec.ndim:
+            fail(IndexError, "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor to a number")
+        size = input.spec.shape[0]
+        if not -size <= item < size:
+            fail(IndexError, f"index {item} is out of bounds for dimension 0 with size {size}", expected=f"an index from {-size} to {size - 1}")
+        return select(input, 0, item)
+    found, advanced = _views(input, _key(item))
+    if not advanced:
+        return found if found is not input else OPERATORS["alias_view"].call(input)
+    return index(found, _resolve(found, advanced))
+
+
+def setitem(input: Tensor, item, value) -> None:
+    """`input[item] = value`."""
+    from .inplace import copy_, fill_, write
+
+    target, advanced = _views(input, _key(item))
+    if not advanced:
+        if isinstance(value, Tensor):
+            shape, own = value.spec.shape, target.spec.shape
+            lead = len(shape) - len(own)
+            if lead > 0 and all(n == 1 for n in shape[:lead]):
+                value = reshape(value, shape[lead:])
+            elif lead > 0 or any(n not in (1, m) for n, m in zip(reversed(shape), reversed(own))):
+                d = next((i for i, (n, m) in enumerate(zip(reversed(shape), reversed(own))) if n not in (1, m)), None)
+                if d is None:
+                    fail(RuntimeError, f"shape mismatch: value tensor of shape {list(shape)} cannot be broadcast to indexing result of shape {list(own)}")
+                fail(
+                    RuntimeError,
+                    f"The expanded size of the tensor ({own[-1 - d]}) must match the existing size ({shape[-1 - d]}) at non-singleton "
+                    f"dimension {len(own) - 1 - d}.  Target sizes: {list(own)}.  Tensor sizes: {list(shape)}",
+                )
+            copy_(target, value)
+        elif isinstance(value, (bool, int, float, complex)):
+            fill_(target, value)
+        else:
+            copy_(target, tensor(value, dtype=input.spec.dtype))
+        return
+    if not isinstance(value, Tensor):
+        value = tensor(value, dtype=input.spec.dtype)
+    elif value.spec.dtype is not input.spec.dtype:
+        if value.spec.ndim:
+            fail(
+                RuntimeError,
+                f"Index put requires the source and destination dtypes match, got {_title(input)} for the destination and {_title(value)} for the source.",
+                mend="convert the value: value.to(x.dtype)",
+            )
+        value = cast(value, input.spec.dtype)
+    put_(target, _resolve(target, advanced), value)
+
+
+def _title(x: Tensor) -> str:
+    from facula.autograd.node import dtype_title
+
+    return dtype_title(x.spec.dtype)
+
+
+def put_(target: Tensor, indices: tuple, value: Tensor, accumulate: bool = False) -> Tensor:
+    """Write `value` at the elements that index tensors name, in place."""
+    from .inplace import check_overlap, recording, write
+
+    if not recording(target, value):
+        check_overlap(target)
+        shape, _, tensors, sizes, _, dims = _advanced(target, indices)
+        _bounds(tensors, sizes, dims)  # before anything is written: nothing is left half-changed
+        _put(target, indices, value, accumulate)
+        target.storage.version += 1
+        return target
+    return write(target, lambda: index_put_core(target, indices, value, accumulate), value)
+
+
+def _bounds(tensors: Sequence[Tensor], sizes: Sequence[int], dims: Sequence[int]) -> None:
+    """IndexError for the first index that is out of range."""
+    for t, size, d in zip(tensors, sizes, dims):
+        if t.spec.numel:
+            values = numpy_view(t)
+            bad = (values < -size) | (values >= size)
+            if bad.any():
+                _bad_index(dims, sizes)(list(dims).index(d), int(values[bad].flat[0]))

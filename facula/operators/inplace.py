@@ -1,0 +1,321 @@
+"""Writing into existing tensors: what must be checked, how history is rewritten, also through views."""
+
+import numpy as np
+
+from facula import launch
+from facula.autograd.node import REGENERATE, Node, Output, alias, edge_of
+from facula.core.modes import GUARD, LOCAL
+from facula.core.shape import Size, contiguous_strides, reach
+from facula.core.spec import Spec, dense, spec
+from facula.core.tensor import Tensor
+from facula.errors import fail
+
+from . import creation
+from .copying import copied, copy_values
+from .creation import fill_values, number, zeros_of
+from .declare import CHECK_LEAF, OVERLAP, PREPARE_OUT, REBASE, check_cast, record, traced, view_of
+from .view import as_strided_part
+
+__all__ = ["copy_", "detach_", "fill_", "rebase", "recording", "resize_", "write", "zero_"]
+
+
+def recording(*tensors) -> bool:
+    """Whether an operation on these tensors is to be recorded."""
+    if GUARD.active and not LOCAL.grad:
+        return False
+    return any(isinstance(t, Tensor) and t.requires_grad_ for t in tensors)
+
+
+def check_leaf(target: Tensor) -> None:
+    """RuntimeError for a leaf that requires a gradient, or for a view of one."""
+    if target.requires_grad_ and target.edge is None:
+        fail(
+            RuntimeError,
+            "a leaf Variable that requires grad is being used in an in-place operation.",
+            mend="change it under torch.no_grad(), or work on x.clone()",
+        )
+    base = target.base
+    if base is not None and base.requires_grad_ and base.edge is None:
+        fail(
+            RuntimeError,
+            "a view of a leaf Variable that requires grad is being used in an in-place operation.",
+            mend="change it under torch.no_grad(), or work on x.clone()",
+        )
+    if base is not None and type(target.edge) is Output:
+        fail(
+            RuntimeError,
+            f"Output {target.edge.number} of {target.edge.node.name()} is a view and is being modified inplace. This view is the "
+            "output of a function that returns multiple views. Such functions do not allow the output views to be modified inplace. "
+            "You should replace the inplace operation by an out-of-place one.",
+        )
+
+
+def check_overlap(target: Tensor, others=()) -> None:
+    """RuntimeError where elements of the target share memory, or overlap an input other than exactly."""
+    s = target.spec
+    if 0 in s.strides and any(n > 1 and st == 0 for n, st in zip(s.shape, s.strides)) and s.numel:
+        fail(
+            RuntimeError,
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please "
+            "clone() the tensor before performing the operation.",
+            got=f"shape {tuple(s.shape)} with strides {s.strides}",
+        )
+    for x in others:
+        if isinstance(x, Tensor) and x.storage is target.storage and (x.ptr != target.ptr or x.spec is not s):
+            if _share(target, x):
+                fail(
+                    RuntimeError,
+                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
+                    "location. Please clone() the tensor before performing the operation.",
+                )
+
+
+def _share(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of one storage have bytes in common (exact for dense ones, else by bounds)."""
+    if a.ptr == b.ptr and a.spec.shape == b.spec.shape and a.spec.strides == b.spec.strides:
+        return False  # the very same elements: each is read before it is written
+    item = a.spec.dtype.itemsize
+    low_a, high_a = reach(a.spec.shape, a.spec.strides)
+    low_b, high_b = reach(b.spec.shape, b.spec.strides)
+    if high_a < low_a or high_b < low_b:
+        return False
+    first_a, last_a = a.ptr + low_a * item, a.ptr + (high_a + 1) * item
+    first_b, last_b = b.ptr + low_b * b.spec.dtype.itemsize, b.ptr + (high_b + 1) * b.spec.dtype.itemsize
+    if last_a <= first_b or last_b <= first_a:
+        return False
+    return a.spec.contiguous and b.spec.contiguous  # interleaved layouts may well be disjoint: PyTorch lets them pass too
+
+
+def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
+    """Make `out` fit a result: its shape (resizing with a warning), its dtype, no history."""
+    if not isinstance(out, Tensor):
+        fail(TypeError, f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    check_cast(want.dtype, out.spec.dtype)
+    if recording(out, *operands):
+        fail(
+            RuntimeError,
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad.",
+            mend="call it without out=, or under torch.no_grad()",
+        )
+    if out.spec.shape != want.shape:
+        if out.spec.numel:
+            import warnings
+
+            warnings.warn(
+                f"An output with one or more elements was resized since it had shape {list(out.spec.shape)}, which does not match "
+                f"the required output shape {list(want.shape)}. This behavior is deprecated, and in a future PyTorch release outputs "
+                "will not be resized unless they have zero elements.",
+                UserWarning,
+                stacklevel=4,
+            )
+        resize_(out, want.shape)
+    check_overlap(out, operands)
+
+
+def resize_(input: Tensor, *size, memory_format=None) -> Tensor:
+    """Another shape for the same record; new memory where the storage is too small."""
+    from .view import ints
+
+    shape = Size(ints(size))
+    new = dense(input.spec.dtype, shape, input.spec.device)
+    start = input.ptr - input.storage.ptr
+    if start + new.nbytes > input.storage.nbytes:
+        grow(input.storage, start + new.nbytes, input.spec.device)
+    input.spec = new
+    input.ptr = input.storage.ptr + start
+    return input
+
+
+def grow(storage, nbytes: int, device) -> None:
+    """Larger memory for a storage: all tensors on it follow."""
+    import ctypes
+    import gc
+
+    new = launch.new_storage(nbytes, device)
+    ctypes.memmove(new.ptr, storage.ptr, min(storage.nbytes, nbytes))
+    moved = new.ptr - storage.ptr
+    for holder in gc.get_referrers(storage):  # rare: resize_ of a tensor that has views
+        if isinstance(holder, Tensor) and holder.storage is storage:
+            holder.ptr += moved
+    storage.ptr, storage.nbytes, storage.owner = new.ptr, nbytes, new.owner
+
+
+# --- history ------------------------------------------------------------------------------------------------------
+
+
+class CopySlices(Node):
+    """A base that was written through a view: the view's part of the gradient goes through the operation, the rest on."""
+
+    __slots__ = ("inner", "part")
+
+    def apply(self, grad):
+        size, stride, offset = self.part
+        whole = copy_values(launch.empty(dense(grad.spec.dtype, grad.spec.shape, grad.spec.device)), grad) if not LOCAL.grad else grad.clone()
+        part = as_strided_part(whole, size, stride, offset)
+        results = list(self.inner.apply(part.clone()))
+        inside = results[0]
+        if LOCAL.grad:
+            copy_(part, inside if inside is not None else zeros_of(dense(part.spec.dtype, part.spec.shape)))
+        elif inside is None:
+            fill_values(part, 0)
+        else:
+            copy_values(part, inside)
+        results[0] = whole
+        return results
+
+    def release(self) -> None:
+        self.inner.release()
+
+
+CopySlices.__module__ = "torch.autograd"
+
+
+def rebase(target: Tensor, node: Node) -> None:
+    """Make `node` the history of a tensor that was just written in place; for a view, of its base too."""
+    base = target.base
+    if base is None:
+        target.edge = node
+        target.requires_grad_ = True
+        return
+    inner = node
+    outer = object.__new__(CopySlices)
+    outer.inner = inner
+    item = base.spec.dtype.itemsize
+    # The gradient of the base is dense: the view's place in it follows from its place in the base.
+    outer.part = _place_in_dense(target, base, (target.ptr - base.ptr) // item)
+    outer.edges = (edge_of(base), *inner.edges[1:])
+    outer.sequence, outer.line = inner.sequence, inner.line
+    outer.pre_hooks = outer.post_hooks = None
+    outer.saved = ()
+    outer.outputs = (base.spec,)
+    base.edge = outer
+    base.requires_grad_ = True
+    target.requires_grad_ = True
+    target.seen = target.storage.version - 1
+    regenerate(target)
+
+
+def _place_in_dense(view: Tensor, base: Tensor, offset: int) -> tuple:
+    if base.spec.contiguous:
+        return tuple(view.spec.shape), view.spec.strides, offset
+    # Translate through coordinates of the base's own layout.
+    order = sorted(range(base.spec.ndim), key=lambda d: -base.spec.strides[d])
+    row_major = contiguous_strides(base.spec.shape)
+
+    def translate(distance: int) -> int:
+        found = 0
+        for d in order:
+            if base.spec.strides[d] and base.spec.shape[d] > 1:
+                steps, distance = divmod(distance, base.spec.strides[d])
+                found += steps * row_major[d]
+        return found
+
+    return tuple(view.spec.shape), tuple(translate(st) for st in view.spec.strides), translate(offset)
+
+
+def regenerate(view: Tensor) -> None:
+    """A view's node after its base was written: the view of the base as it is now."""
+    base = view.base
+    if base.requires_grad_:
+        size, stride, offset = _place_in_dense(view, base, (view.ptr - base.ptr) // base.spec.dtype.itemsize)
+        operator = as_strided_part.operator
+        shell = alias(view)
+        node = record(operator.node_class, (edge_of(base),), (shell,))
+        node.spec, node.args, node.kwargs = dense(base.spec.dtype, base.spec.shape, base.spec.device), (size, stride, offset), {}
+        view.edge, view.requires_grad_ = node, True
+    view.seen = view.storage.version
+
+
+REGENERATE[0] = regenerate
+CHECK_LEAF.append(check_leaf)
+OVERLAP.append(check_overlap)
+PREPARE_OUT.append(prepare_out)
+REBASE.append(rebase)
+
+
+def write(target: Tensor, make, *inputs: Tensor) -> Tensor:
+    """In-place form of any function: `make()` gives a tensor whose values and history `target` takes over."""
+    check_overlap(target)
+    if not recording(target, *inputs):
+        copy_values(target, make())
+        return target
+    check_leaf(target)
+    made = make()
+    if made.spec.shape != target.spec.shape:
+        fail(RuntimeError, f"output with shape {list(target.spec.shape)} doesn't match the broadcast shape {list(made.spec.shape)}")
+    edge = made.edge
+    copy_values(target, made)
+    if target.base is None:
+        target.edge = edge
+        target.requires_grad_ = made.requires_grad_ or edge is not None
+        return target
+    # Through a view: the part is overwritten by `made`.
+    shell = alias(target)
+    node = record(copied.operator.node_class, (None, edge_of(made)), (shell,))
+    node.formulas, node.needs = [([1], copied.operator.gradients["source"], ("grad", "source_spec"))], {}
+    node.arguments, node.names, node.versions = {"source_spec": made.spec}, (), ()
+    rebase(target, node)
+    return target
+
+
+# --- the plain writes ---------------------------------------------------------------------------------------------
+
+
+def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """Write the elements of `src`, broadcast and converted, over those of `input`."""
+    if not isinstance(src, Tensor):
+        src = creation.as_tensor(src)
+    if input is src:
+        return input
+    check_overlap(input)
+    if not recording(input, src):
+        return copy_values(input, src)
+    check_leaf(input)
+    if input.spec.dtype.kind not in "fc":
+        return copy_values(input, src)
+    shell = alias(input)
+    source_edge = edge_of(src) if src.spec.dtype.kind in "fc" else None
+    copy_values(input, src)
+    node = record(copied.operator.node_class, (None, source_edge), (shell,))
+    node.formulas = [([1], copied.operator.gradients["source"], ("grad", "source_spec"))]
+    node.needs, node.arguments, node.names, node.versions = {}, {"source_spec": src.spec}, (), ()
+    rebase(input, node)
+    return input
+
+
+@traced(promote="same")
+def filled(input, value):
+    """`value` in the shape of `input`: the record of `fill_`."""
+    return value
+
+
+filled.operator.node_class.__name__ = "FillBackward0"
+
+
+def fill_(input: Tensor, value) -> Tensor:
+    """Write one number over all elements."""
+    if isinstance(value, Tensor):
+        if value.spec.ndim:
+            fail(RuntimeError, f"fill_ only supports 0-dimension value tensor but got tensor with {value.spec.ndim} dimensions.")
+        return copy_(input, value)
+    value = number(value, input.spec.dtype)
+    check_overlap(input)
+    if not recording(input):
+        fill_values(input, value)
+        input.storage.version += 1
+        return input
+    return filled.operator.in_place(input, value)
+
+
+def zero_(input: Tensor) -> Tensor:
+    """Write zeros over all elements."""
+    return fill_(input, 0)
+
+
+def detach_(input: Tensor) -> Tensor:
+    """Forget the tensor's history: it becomes a leaf that needs no gradient."""
+    if input.base is not None:
+        fail(RuntimeError, "Can't detach views in-place; use detach() instead. If you are using DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be called on these gradients.")
+    input.edge = None
+    input.requires_grad_ = False
+    return input

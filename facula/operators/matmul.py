@@ -1,0 +1,709 @@
+"""Matrix products: two matrices, batches of them, with a bias, by index letters."""
+
+from collections.abc import Sequence
+from math import prod
+
+from facula import launch
+from facula.autograd.node import dtype_title
+from facula.core import dtype as dt
+from facula.core.shape import Size, broadcast
+from facula.core.spec import Spec, dense
+from facula.core.tensor import Tensor
+from facula.errors import fail
+
+from .copying import cast, contiguous
+from .creation import number
+from .declare import function
+from .reduction import sum as sum_over
+from .reduction import sum_to
+from .view import expand_to, permute, reshape, squeeze_dims, transpose, unsqueeze
+
+__all__ = [
+    "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "chain_matmul", "dot", "einsum", "inner", "linear", "matmul", "mm", "mv",
+    "outer", "tensordot", "vdot",
+]  # fmt: skip
+
+
+class _Plan:
+    """Sizes and strides of a product: calls of the target's builtin, one for each step of the batch dims that do not merge."""
+
+    __slots__ = ("calls", "out", "run")
+
+
+_PLANS: dict[tuple, _Plan] = {}
+
+
+def _merge_batch(shape, *strides) -> tuple[list[int], list[list[int]]]:
+    """Batch dims joined where all operands walk through them as one."""
+    sizes: list[int] = []
+    steps: list[list[int]] = [[] for _ in strides]
+    for d, n in enumerate(shape):
+        if n == 1:
+            continue
+        if sizes and all(s[-1] == own[d] * n for s, own in zip(steps, strides)):
+            sizes[-1] *= n
+            for s, own in zip(steps, strides):
+                s[-1] = own[d]
+        else:
+            sizes.append(n)
+            for s, own in zip(steps, strides):
+                s.append(own[d])
+    return sizes, steps
+
+
+def _plan(a: Spec, b: Spec, out: Spec | None) -> _Plan:
+    """The plan of `a @ b` for operands of at least two dims whose batch dims broadcast."""
+    if a.dtype is not b.dtype:
+        fail(
+            RuntimeError,
+            f"expected m1 and m2 to have the same dtype, but got: {_c_name(a.dtype)} != {_c_name(b.dtype)}",
+            mend="convert one of them, e.g. b.to(a.dtype)",
+        )
+    (m, k), (k2, n) = a.shape[-2:], b.shape[-2:]
+    if k != k2:
+        _mismatch(a, b)
+    batch = broadcast(a.shape[:-2], b.shape[:-2])
+    found = out or dense(a.dtype, (*batch, m, n), a.device)
+    lead = len(batch)
+
+    def steps(s: Spec) -> list[int]:
+        own = s.ndim - 2
+        return [0] * (lead - own) + [0 if size == 1 else st for size, st in zip(s.shape[:own], s.strides[:own])]
+
+    a_steps, b_steps, c_steps = steps(a), steps(b), steps(found)
+    a_row, a_k = a.strides[-2:]
+    b_k, b_col = b.strides[-2:]
+    c_row, c_col = found.strides[-2:]
+    sizes, (c_steps, a_steps, b_steps) = _merge_batch(batch, c_steps, a_steps, b_steps)
+    # Many rows against one matrix are one tall matrix.
+    if len(sizes) == 1 and b_steps[0] == 0 and a_steps[0] == m * a_row and c_steps[0] == m * c_row:
+        m, sizes, c_steps, a_steps, b_steps = m * sizes[0], [], [], [], []
+    inner = sizes[-1] if sizes else 1
+    last = [s[-1] if s else 0 for s in (c_steps, a_steps, b_steps)]
+    tail = (inner, m, n, k, last[0], c_row, c_col, last[1], a_row, a_k, last[2], b_k, b_col)
+    offsets = [(0, 0, 0)]
+    item = a.dtype.itemsize
+    for d in range(len(sizes) - 1):
+        offsets = [
+            (c + i * c_steps[d] * item, x + i * a_steps[d] * item, y + i * b_steps[d] * item)
+            for c, x, y in offsets
+            for i in range(sizes[d])
+        ]
+    plan = _Plan()
+    plan.out = found
+    plan.calls = [(o, tail) for o in offsets] if 0 not in batch and m and n else []
+    plan.run = launch.product(a.dtype, a.device) if plan.calls else None
+    return plan
+
+
+def _c_name(kind) -> str:
+    return {"float32": "float", "float64": "double", "int64": "long int", "int32": "int", "bool": "bool"}.get(kind.name, dtype_title(kind))
+
+
+def _mismatch(a: Spec, b: Spec):
+    if a.ndim == 2 and b.ndim == 2:
+        first = f"mat1 and mat2 shapes cannot be multiplied ({a.shape[0]}x{a.shape[1]} and {b.shape[0]}x{b.shape[1]})"
+    else:
+        first = (
+            f"Expected size for first two dimensions of batch2 tensor to be: [{b.shape[0]}, {a.shape[-1]}] but got: "
+            f"[{b.shape[0]}, {b.shape[-2]}]."
+        )
+    fail(
+        RuntimeError,
+        first,
+        expected=f"the last dim of the first ({a.shape[-1]}) to equal the second to last of the second ({b.shape[-2]})",
+        got=f"shapes {tuple(a.shape)} and {tuple(b.shape)}",
+        mend="transpose one operand, or check the number of features of the layer",
+    )
+
+
+def _product(
+    a: Tensor, b: Tensor, out: Tensor | None = None, alpha=1.0, beta=0.0, bias: Tensor | None = None, bias_row: int = 0, bias_col: int = 0
+) -> Tensor:
+    """`alpha * a @ b + beta * out + bias` for operands of at least two dims; nothing is recorded."""
+    key = (a.spec, b.spec) if out is None else (a.spec, b.spec, out.spec)
+    plan = _PLANS.get(key)
+    if plan is None:
+        if len(_PLANS) > 4096:
+            _PLANS.clear()
+        plan = _PLANS[key] = _plan(a.spec, b.spec, None if out is None else out.spec)
+    if out is None:
+        out = launch.empty(plan.out)
+    if plan.run is not None:
+        scale: tuple = (alpha, beta)
+        kind = a.spec.dtype.kind
+        if kind == "c":
+            alpha, beta = complex(alpha), complex(beta)
+            scale = (alpha.real, alpha.imag, beta.real, beta.imag)
+        elif kind in "ui":
+            scale = (int(alpha), int(beta))
+        address = 0 if bias is None else bias.ptr
+        for (c, x, y), tail in plan.calls:
+            plan.run(out.ptr + c, a.ptr + x, b.ptr + y, *tail, *scale, address, bias_row, bias_col)
+    return out
+
+
+def _mH(x: Tensor) -> Tensor:
+    """The conjugate transpose of the last two dims."""
+    x = transpose(x, -2, -1)
+    if x.spec.dtype.kind == "c":
+        from .elementwise import conj_physical
+
+        return conj_physical(x)
+    return x
+
+
+@function(tensors=("input", "mat2"))
+def mm(input, mat2):
+    """The product of two matrices: (n, k) @ (k, m) -> (n, m)."""
+    for x, which in ((input, "self"), (mat2, "mat2")):
+        if x.spec.ndim != 2:
+            fail(RuntimeError, f"{which} must be a matrix", got=f"shape {tuple(x.spec.shape)}", mend="matmul (@) takes any number of dims")
+    return _product(input, mat2)
+
+
+@mm.gradient("input")
+def _(grad, mat2):
+    return mm(grad, _mH(mat2))
+
+
+@mm.gradient("mat2")
+def _(grad, input):
+    return mm(_mH(input), grad)
+
+
+@function(tensors=("input", "other"))
+def matmul_batched(input, other):
+    """The product over the last two dims, batch dims broadcast."""
+    return _product(input, other)
+
+
+@matmul_batched.gradient("input")
+def _(grad, other, input_spec):
+    return sum_to(matmul_batched(grad, _mH(other)), input_spec)
+
+
+@matmul_batched.gradient("other")
+def _(grad, input, other_spec):
+    if other_spec.ndim == 2 and input.spec.ndim > 2:  # one matrix for the whole batch: one product over all rows
+        rows = reshape(input, (-1, input.spec.shape[-1])) if input.spec.numel else reshape(input, (0, input.spec.shape[-1]))
+        return mm(_mH(rows), reshape(grad, (rows.spec.shape[0], grad.spec.shape[-1])))
+    return sum_to(matmul_batched(_mH(input), grad), other_spec)
+
+
+matmul_batched.operator.node_class.__name__ = "UnsafeViewBackward0"
+
+
+def matmul(input: Tensor, other: Tensor, *, out=None) -> Tensor:
+    """The product of vectors, matrices or batches of matrices, by the rules of NumPy's `@`.
+
+    Shapes (..., n, k) @ (..., k, m) -> (..., n, m); batch dims broadcast; a vector is a row on the left, a column on the right.
+    """
+    for x, which in ((input, "input"), (other, "other")):
+        if not isinstance(x, Tensor):
+            fail(TypeError, f"matmul(): argument '{which}' (position {1 + (which == 'other')}) must be Tensor, not {type(x).__name__}")
+    if out is not None:
+        return _to_out("matmul", out, matmul(input, other), (input, other))
+    ranks = input.spec.ndim, other.spec.ndim
+    if ranks == (2, 2):
+        return mm(input, other)
+    if 0 in ranks:
+        fail(RuntimeError, f"both arguments to matmul need to be at least 1D, but they are {ranks[0]}D and {ranks[1]}D")
+    if ranks == (1, 1):
+        return dot(input, other)
+    if ranks == (2, 1):
+        return mv(input, other)
+    a = unsqueeze(input, 0) if ranks[0] == 1 else input
+    b = unsqueeze(other, -1) if ranks[1] == 1 else other
+    if a.spec.shape[-1] != b.spec.shape[-2]:
+        rows = prod(a.spec.shape[:-1])
+        if ranks[0] == 1 and ranks[1] == 2:
+            fail(
+                RuntimeError,
+                f"size mismatch, got input ({b.spec.shape[1]}), mat ({b.spec.shape[1]}x{b.spec.shape[0]}), vec ({input.spec.shape[0]})",
+                got=f"shapes {tuple(input.spec.shape)} and {tuple(other.spec.shape)}",
+            )
+        if ranks[1] <= 2:
+            fail(
+                RuntimeError,
+                f"mat1 and mat2 shapes cannot be multiplied ({rows}x{a.spec.shape[-1]} and {b.spec.shape[-2]}x{b.spec.shape[-1]})",
+                got=f"shapes {tuple(input.spec.shape)} and {tuple(other.spec.shape)}",
+                mend="transpose one operand, or check the number of features of the layer",
+            )
+    made = matmul_batched(a, b)
+    if ranks[0] == 1:
+        made = squeeze_dims(made, (-2,))
+    return squeeze_dims(made, (-1,)) if ranks[1] == 1 else made
+
+
+def _to_out(name: str, out: Tensor, made: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+    from .copying import copy_values
+    from .inplace import prepare_out
+
+    prepare_out(name, out, made.spec, inputs)
+    return copy_values(out, made)
+
+
+def bmm(input: Tensor, mat2: Tensor, *, out=None) -> Tensor:
+    """The products of two batches of matrices: (b, n, k) @ (b, k, m) -> (b, n, m)."""
+    for x, which in ((input, "batch1"), (mat2, "batch2")):
+        if x.spec.ndim != 3:
+            fail(RuntimeError, f"{which} must be a 3D tensor", got=f"shape {tuple(x.spec.shape)}")
+    a, b = input.spec.shape, mat2.spec.shape
+    if a[0] != b[0] or a[2] != b[1]:
+        fail(
+            RuntimeError,
+            f"Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, {a[2]}] but got: [{b[0]}, {b[1]}].",
+            got=f"shapes {tuple(a)} and {tuple(b)}",
+        )
+    made = bmm_core(input, mat2)
+    return made if out is None else _to_out("bmm", out, made, (input, mat2))
+
+
+@function(tensors=("input", "mat2"))
+def bmm_core(input, mat2):
+    """`bmm` of checked operands."""
+    return _product(input, mat2)
+
+
+@bmm_core.gradient("input")
+def _(grad, mat2):
+    return bmm_core(grad, _mH(mat2))
+
+
+@bmm_core.gradient("mat2")
+def _(grad, input):
+    return bmm_core(_mH(input), grad)
+
+
+bmm_core.operator.node_class.__name__ = "BmmBackward0"
+
+
+@function(tensors=("input", "vec"))
+def mv(input, vec):
+    """A matrix times a vector: (n, m) @ (m) -> (n)."""
+    if input.spec.ndim != 2 or vec.spec.ndim != 1:
+        fail(RuntimeError, f"vector + matrix @ vector expected, got {vec.spec.ndim}, {input.spec.ndim}, {vec.spec.ndim}")
+    if input.spec.shape[1] != vec.spec.shape[0]:
+        n, m = input.spec.shape
+        fail(RuntimeError, f"size mismatch, got input ({n}), mat ({n}x{m}), vec ({vec.spec.shape[0]})")
+    return squeeze_dims(_product(input, unsqueeze(vec, 1)), (1,))
+
+
+@mv.gradient("input")
+def _(grad, vec):
+    return outer(grad, _conj(vec))
+
+
+@mv.gradient("vec")
+def _(grad, input):
+    return mv(_mH(input), grad)
+
+
+def _conj(x: Tensor) -> Tensor:
+    if x.spec.dtype.kind == "c":
+        from .elementwise import conj_physical
+
+        return conj_physical(x)
+    return x
+
+
+@function(tensors=("input", "tensor"))
+def dot(input, tensor):
+    """The sum of the products of two vectors."""
+    if input.spec.ndim != 1 or tensor.spec.ndim != 1:
+        fail(RuntimeError, f"1D tensors expected, but got {input.spec.ndim}D and {tensor.spec.ndim}D tensors")
+    if input.spec.dtype is not tensor.spec.dtype:
+        fail(RuntimeError, f"dot : expected both vectors to have same dtype, but found {dtype_title(input.spec.dtype)} and {dtype_title(tensor.spec.dtype)}")
+    if input.spec.shape != tensor.spec.shape:
+        a, b = input.spec.shape[0], tensor.spec.shape[0]
+        fail(RuntimeError, f"inconsistent tensor size, expected tensor [{a}] and src [{b}] to have the same number of elements, but got {a} and {b} elements respectively")
+    return squeeze_dims(_product(unsqueeze(input, 0), unsqueeze(tensor, 1)), (0, 1))
+
+
+@dot.gradient("input")
+def _(grad, tensor):
+    from .elementwise import mul
+
+    return mul(grad, _conj(tensor))
+
+
+@dot.gradient("tensor")
+def _(grad, input):
+    from .elementwise import mul
+
+    return mul(grad, _conj(input))
+
+
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """`dot` of the conjugate of the first vector with the second."""
+    return dot(_conj(input), other)
+
+
+def outer(input: Tensor, vec2: Tensor, *, out=None) -> Tensor:
+    """All products of the elements of two vectors: (n), (m) -> (n, m)."""
+    from .elementwise import mul
+
+    for x, which in ((input, "input"), (vec2, "vec2")):
+        if x.spec.ndim != 1:
+            fail(RuntimeError, f"outer: Expected 1-D argument {'self' if which == 'input' else which}, but got {x.spec.ndim}-D")
+    made = mul(unsqueeze(input, 1), vec2)
+    return made if out is None else _to_out("outer", out, made, (input, vec2))
+
+
+def inner(input: Tensor, other: Tensor) -> Tensor:
+    """The sums of products over the last dims of both."""
+    if input.spec.ndim == 0 or other.spec.ndim == 0:
+        from .elementwise import mul
+
+        return mul(input, other)
+    if input.spec.shape[-1] != other.spec.shape[-1]:
+        fail(RuntimeError, f"inner() the last dimension must match on both input tensors but got shapes {list(input.spec.shape)} and {list(other.spec.shape)}")
+    return tensordot(input, other, dims=([-1], [-1]))
+
+
+@function(tensors=("input", "mat1", "mat2"))
+def addmm_core(input, mat1, mat2, alpha, beta):
+    """`beta * input + alpha * mat1 @ mat2` with `input` broadcast."""
+    out = dense(mat1.spec.dtype, (mat1.spec.shape[0], mat2.spec.shape[1]), mat1.spec.device)
+    if beta == 0:
+        return _product(mat1, mat2, None, alpha)
+    if beta == 1 and alpha == 1 or beta == 1:
+        steps = expand_to(input, out.shape).spec.strides
+        return _product(mat1, mat2, None, alpha, 0.0, input, steps[0], steps[1])
+    from .copying import copy_values
+
+    target = copy_values(launch.empty(out), expand_to(input, out.shape))
+    return _product(mat1, mat2, target, alpha, beta)
+
+
+def _scaled(x: Tensor, factor) -> Tensor:
+    if factor == 1:
+        return x
+    from .elementwise import mul
+
+    return mul(x, factor)
+
+
+@addmm_core.gradient("input")
+def _(grad, input_spec, beta):
+    return _scaled(sum_to(grad, input_spec), beta)
+
+
+@addmm_core.gradient("mat1")
+def _(grad, mat2, alpha):
+    return _scaled(mm(grad, _mH(mat2)), alpha)
+
+
+@addmm_core.gradient("mat2")
+def _(grad, mat1, alpha):
+    return _scaled(mm(_mH(mat1), grad), alpha)
+
+
+addmm_core.operator.node_class.__name__ = "AddmmBackward0"
+
+
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta=1, alpha=1, out=None) -> Tensor:
+    """`beta * input + alpha * mat1 @ mat2`; `input` broadcasts to the result."""
+    for x, which in ((mat1, "mat1"), (mat2, "mat2")):
+        if x.spec.ndim != 2:
+            fail(RuntimeError, f"{which} must be a matrix, got {x.spec.ndim}-D tensor")
+    if mat1.spec.shape[1] != mat2.spec.shape[0]:
+        _mismatch(mat1.spec, mat2.spec)
+    for x in (input, mat2):
+        if x.spec.dtype is not mat1.spec.dtype:
+            fail(RuntimeError, f"self and mat2 must have the same dtype, but got {dtype_title(input.spec.dtype)} and {dtype_title(mat2.spec.dtype)}")
+    made = addmm_core(input, mat1, mat2, alpha, beta)
+    return made if out is None else _to_out("addmm", out, made, (input, mat1, mat2))
+
+
+def _plus(input: Tensor, made: Tensor, beta, alpha) -> Tensor:
+    from .elementwise import add
+
+    made = _scaled(made, alpha)
+    return made if beta == 0 else add(_scaled(input, beta), made)
+
+
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta=1, alpha=1, out=None) -> Tensor:
+    """`beta * input + alpha * mat @ vec`."""
+    made = _plus(input, mv(mat, vec), beta, alpha)
+    return made if out is None else _to_out("addmv", out, made, (input, mat, vec))
+
+
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta=1, alpha=1, out=None) -> Tensor:
+    """`beta * input + alpha * outer(vec1, vec2)`."""
+    made = _plus(input, outer(vec1, vec2), beta, alpha)
+    return made if out is None else _to_out("addr", out, made, (input, vec1, vec2))
+
+
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta=1, alpha=1, out=None) -> Tensor:
+    """`beta * input + alpha * batch1 @ batch2` for batches of matrices."""
+    made = _plus(input, bmm(batch1, batch2), beta, alpha)
+    return made if out is None else _to_out("baddbmm", out, made, (input, batch1, batch2))
+
+
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta=1, alpha=1, out=None) -> Tensor:
+    """`beta * input + alpha * sum(batch1 @ batch2)`, summed over the batch."""
+    made = _plus(input, sum_over(bmm(batch1, batch2), 0), beta, alpha)
+    return made if out is None else _to_out("addbmm", out, made, (input, batch1, batch2))
+
+
+@function(tensors=("input", "weight", "bias"))
+def linear(input, weight, bias=None):
+    """`input @ weight.T + bias`: (..., in), (out, in), (out) -> (..., out)."""
+    if weight.spec.ndim == 1:
+        made = _product(unsqueeze(input, -2) if input.spec.ndim == 1 else input, unsqueeze(weight, 1))
+        made = squeeze_dims(made, (-1,)) if input.spec.ndim > 1 else squeeze_dims(made, (-1, -2))
+        if bias is not None:
+            from .elementwise import add
+
+            made = add(made, bias)
+        return made
+    rows = input if input.spec.ndim > 1 else unsqueeze(input, 0)
+    if rows.spec.shape[-1] != weight.spec.shape[1] or rows.spec.dtype is not weight.spec.dtype:
+        _bad_linear(rows.spec, weight.spec)
+    if bias is None:
+        made = _product(rows, transpose(weight, 0, 1))
+    elif bias.spec.ndim <= 1 and bias.spec.dtype is rows.spec.dtype:
+        made = _product(rows, transpose(weight, 0, 1), None, 1.0, 0.0, bias, 0, bias.spec.strides[0] if bias.spec.shape and bias.spec.shape[0] > 1 else 0)
+    else:
+        from .elementwise import add
+
+        made = add(_product(rows, transpose(weight, 0, 1)), bias)
+    return made if rows is input else squeeze_dims(made, (0,))
+
+
+def _bad_linear(x: Spec, w: Spec):
+    if x.dtype is not w.dtype:
+        fail(
+            RuntimeError,
+            f"mat1 and mat2 must have the same dtype, but got {dtype_title(x.dtype)} and {dtype_title(w.dtype)}",
+            mend="convert the input, e.g. x.float(), or the layer, e.g. layer.double()",
+        )
+    rows = prod(x.shape[:-1])
+    fail(
+        RuntimeError,
+        f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1]} and {w.shape[1]}x{w.shape[0]})",
+        expected=f"an input whose last dim is {w.shape[1]}, the number of in_features",
+        got=f"shape {tuple(x.shape)}",
+        mend="flatten or reshape the input, or make the layer for that number of features",
+    )
+
+
+@linear.gradient("input")
+def _(grad, weight, input_spec):
+    if weight.spec.ndim == 1:
+        from .elementwise import mul
+
+        return mul(unsqueeze(grad, -1), weight)
+    return matmul(grad, weight)
+
+
+@linear.gradient("weight")
+def _(grad, input, weight_spec):
+    if weight_spec.ndim == 1:
+        from .elementwise import mul
+
+        return sum_to(mul(unsqueeze(grad, -1), input), weight_spec)
+    grad, rows = _rows(grad), _rows(input)
+    return mm(transpose(grad, 0, 1), rows)
+
+
+@linear.gradient("bias")
+def _(grad, bias_spec):
+    if bias_spec is None:
+        return None
+    return sum_to(_rows(grad) if grad.spec.ndim > 1 and bias_spec.ndim == 1 else grad, bias_spec)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """All leading dims as one."""
+    return x if x.spec.ndim == 2 else reshape(x, (prod(x.spec.shape[:-1]), x.spec.shape[-1]))
+
+
+linear.operator.node_class.__name__ = "AddmmBackward0"
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`input1 @ weight[o] @ input2` for each output o: (..., in1), (..., in2), (out, in1, in2) -> (..., out)."""
+    made = einsum("...i,oij,...j->...o", input1, weight, input2)
+    if bias is None:
+        return made
+    from .elementwise import add
+
+    return add(made, bias)
+
+
+def tensordot(a: Tensor, b: Tensor, dims=2, out=None) -> Tensor:
+    """The sum of products over several dims of both tensors."""
+    if isinstance(dims, Tensor):
+        dims = dims.tolist()
+    if isinstance(dims, int):
+        if dims < 0:
+            fail(RuntimeError, f"tensordot expects dims >= 0, but got dims={dims}")
+        left, right = list(range(a.spec.ndim - dims, a.spec.ndim)), list(range(dims))
+    else:
+        left, right = ([d] if isinstance(d, int) else list(d) for d in dims)
+    left, right = [d % a.spec.ndim for d in left], [d % b.spec.ndim for d in right]
+    if len(left) != len(right):
+        fail(RuntimeError, "both dimension lists should have same length")
+    for x, y in zip(left, right):
+        if a.spec.shape[x] != b.spec.shape[y]:
+            fail(RuntimeError, f"contracted dimensions need to match, but first has size {a.spec.shape[x]} in dim {x} and second has size {b.spec.shape[y]} in dim {y}")
+    keep_a = [d for d in range(a.spec.ndim) if d not in left]
+    keep_b = [d for d in range(b.spec.ndim) if d not in right]
+    shape = [a.spec.shape[d] for d in keep_a] + [b.spec.shape[d] for d in keep_b]
+    k = prod(a.spec.shape[d] for d in left)
+    x = reshape(permute(a, tuple(keep_a + left)), (prod(a.spec.shape[d] for d in keep_a), k))
+    y = reshape(permute(b, tuple(right + keep_b)), (k, prod(b.spec.shape[d] for d in keep_b)))
+    made = reshape(mm(x, y), tuple(shape))
+    return made if out is None else _to_out("tensordot", out, made, (a, b))
+
+
+def chain_matmul(*matrices: Tensor) -> Tensor:
+    """The product of several matrices, in the cheapest order."""
+    sizes = [matrices[0].spec.shape[0], *(m.spec.shape[1] for m in matrices)]
+    n = len(matrices)
+    cost = [[0] * n for _ in range(n)]
+    cut = [[0] * n for _ in range(n)]
+    for span in range(1, n):
+        for i in range(n - span):
+            j = i + span
+            cost[i][j], cut[i][j] = min((cost[i][s] + cost[s + 1][j] + sizes[i] * sizes[s + 1] * sizes[j + 1], s) for s in range(i, j))
+
+    def build(i: int, j: int) -> Tensor:
+        return matrices[i] if i == j else mm(build(i, cut[i][j]), build(cut[i][j] + 1, j))
+
+    return build(0, n - 1)
+
+
+# --- einsum -------------------------------------------------------------------------------------------------------
+
+
+def einsum(equation, *operands) -> Tensor:
+    """Sums of products named by index letters, as `numpy.einsum`: `einsum("bij,bjk->bik", a, b)`.
+
+    Examples
+    --------
+    >>> import facula as torch
+    >>> torch.einsum("ii->i", torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([1., 4.])
+    """
+    if not isinstance(equation, str):  # einsum(a, [0, 1], b, [1, 2], [0, 2])
+        parts = [equation, *operands]
+        tensors = parts[0 : len(parts) - len(parts) % 2 : 2]
+        subs = parts[1::2]
+        word = ",".join(_letters(s) for s in subs[: len(tensors)])
+        equation = word + ("->" + _letters(parts[-1]) if len(parts) % 2 else "")
+        operands = tuple(tensors)
+    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        operands = tuple(operands[0])
+    return _einsum(equation.replace(" ", ""), operands)
+
+
+def _letters(subs) -> str:
+    return "".join("..." if s is Ellipsis else (chr(65 + s) if s < 26 else chr(71 + s)) for s in subs)
+
+
+def _einsum(equation: str, operands: Sequence[Tensor]) -> Tensor:
+    left, arrow, right = equation.partition("->")
+    terms = left.split(",")
+    if len(terms) != len(operands):
+        more = "fewer" if len(terms) > len(operands) else "more"
+        fail(RuntimeError, f"einsum(): {more} operands were provided than specified in the equation")
+    names: list[list[str]] = []
+    sizes: dict[str, int] = {}
+    widest = 0
+    for term, x in zip(terms, operands):
+        head, dots, tail = term.partition("...")
+        for c in head + tail:
+            if not c.isalpha():
+                fail(RuntimeError, f"einsum(): invalid subscript given at index {equation.index(c)} in the equation string, subscripts must be in [a-zA-Z]")
+        extra = x.spec.ndim - len(head) - len(tail)
+        if extra < 0 or (extra and not dots):
+            fail(RuntimeError, f"einsum(): the number of subscripts in the equation ({len(head) + len(tail)}) does not match the number of dimensions ({x.spec.ndim}) for operand {len(names)}{' and no ellipsis was given' if not dots else ''}")
+        widest = max(widest, extra)
+        names.append([*head, *(f"...{extra - i}" for i in range(extra)), *tail])
+        for c, n in zip(names[-1], x.spec.shape):
+            if sizes.get(c, 1) != 1 and n not in (1, sizes[c]):
+                fail(RuntimeError, f"einsum(): subscript {c} has size {n} for operand {len(names) - 1} which does not broadcast with previously seen size {sizes[c]}")
+            sizes[c] = max(sizes.get(c, 1), n) if n != 0 and sizes.get(c, 1) != 0 else 0
+    dotted = [f"...{widest - i}" for i in range(widest)]
+    if arrow:
+        head, dots, tail = right.partition("...")
+        result = [*head, *(dotted if dots else ()), *tail]
+        for c in head + tail:
+            if c not in sizes:
+                fail(RuntimeError, f"einsum(): output subscript {c} does not appear in the equation for any input operand")
+            if (head + tail).count(c) > 1:
+                fail(RuntimeError, f"einsum(): output subscript {c} appears more than once in the output")
+    else:
+        seen = [c for n in names for c in n]
+        result = dotted + sorted(c for c in set(seen) if not c.startswith(".") and seen.count(c) == 1)
+    terms_: list[tuple[list[str], Tensor]] = [_diagonals(n, x) for n, x in zip(names, operands)]
+    while len(terms_) > 1:
+        (na, a), (nb, b), *rest = terms_
+        later = {c for n, _ in rest for c in n} | set(result)
+        terms_ = [_pair(na, a, nb, b, later), *rest]
+    labels, x = terms_[0]
+    gone = [d for d, c in enumerate(labels) if c not in result]
+    if gone:
+        x = sum_over(x, gone)
+        labels = [c for c in labels if c in result]
+    for c in result:
+        if c not in labels:
+            x, labels = unsqueeze(x, 0), [c, *labels]
+    x = permute(x, tuple(labels.index(c) for c in result))
+    return x
+
+
+def _diagonals(labels: list[str], x: Tensor) -> tuple[list[str], Tensor]:
+    """Repeated letters of one operand become its diagonal."""
+    from .view import diagonal
+
+    for c in dict.fromkeys(labels):
+        while labels.count(c) > 1:
+            i = labels.index(c)
+            j = labels.index(c, i + 1)
+            x = diagonal(x, 0, i, j)
+            labels = [l for d, l in enumerate(labels) if d not in (i, j)] + [c]
+    return labels, x
+
+
+def _pair(na: list[str], a: Tensor, nb: list[str], b: Tensor, later: set[str]) -> tuple[list[str], Tensor]:
+    """Two operands into one: letters that nobody needs later are summed, by a batched matrix product."""
+    for labels, x, other, which in ((na, a, nb, 0), (nb, b, na, 1)):
+        gone = [d for d, c in enumerate(labels) if c not in other and c not in later]
+        if gone:
+            x = sum_over(x, gone)
+            labels = [c for d, c in enumerate(labels) if d not in gone]
+        if which:
+            nb, b = labels, x
+        else:
+            na, a = labels, x
+    both = [c for c in na if c in nb]
+    shape_a, shape_b = dict(zip(na, a.spec.shape)), dict(zip(nb, b.spec.shape))
+    for c in list(both):  # a size of 1 against a larger one is no contraction: it broadcasts
+        if shape_a[c] != shape_b[c] and c not in later:
+            if shape_a[c] == 1:
+                a, na = squeeze_dims(a, (na.index(c),)), [x for x in na if x != c]
+                b = sum_over(b, nb.index(c))
+                nb = [x for x in nb if x != c]
+            else:
+                b, nb = squeeze_dims(b, (nb.index(c),)), [x for x in nb if x != c]
+                a = sum_over(a, na.index(c))
+                na = [x for x in na if x != c]
+            both.remove(c)
+    batch = [c for c in both if c in later]
+    summed = [c for c in both if c not in later]
+    only_a = [c for c in na if c not in nb]
+    only_b = [c for c in nb if c not in na]
+    size = {**shape_b, **{c: max(n, shape_b.get(c, 1)) if n and shape_b.get(c, 1) else 0 for c, n in shape_a.items()}}
+    a = permute(a, tuple(na.index(c) for c in batch + only_a + summed))
+    b = permute(b, tuple(nb.index(c) for c in batch + summed + only_b))
+    lead_a, lead_b = a.spec.shape[: len(batch)], b.spec.shape[: len(batch)]
+    m, n, k = (prod(size[c] for c in group) for group in (only_a, only_b, summed))
+    x = reshape(a, (*lead_a, m, k))
+    y = reshape(b, (*lead_b, k, n))
+    made = matmul(x, y) if batch else mm(x, y)
+    return batch + only_a + only_b, reshape(made, tuple(size[c] for c in batch + only_a + only_b))

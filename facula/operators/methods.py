@@ -1,0 +1,1150 @@
+"""What a tensor can do: operators as methods, Python's operators, attributes, conversions. Meaning lives with the operators."""
+
+import warnings
+from math import prod
+
+import numpy as np
+
+from facula import launch
+from facula.autograd import backward as backward_module
+from facula.autograd import engine, function
+from facula.autograd.node import HookHandle, Output, alias, dtype_title, edge_of, grad_fn_of, type_name
+from facula.core import dtype as dt
+from facula.core.device import CPU
+from facula.core.device import device as Device
+from facula.core.dtype import dtype as DType
+from facula.core.modes import GUARD, LOCAL
+from facula.core.shape import Size
+from facula.core.spec import Spec, dense, spec
+from facula.core.storage import Storage
+from facula.core.tensor import Tensor
+from facula.errors import fail
+
+from . import copying, creation, declare, elementwise, indexing, inplace, joining, matmul, public, reduction, view
+from .promotion import DEFAULT, NUMBERS
+from .view import ints
+
+__all__ = ["IN_PLACE", "METHODS"]
+
+# --- the engine's and custom functions' needs -----------------------------------------------------------------------
+
+
+def _grad_copy(grad: Tensor, leaf: Tensor) -> Tensor:
+    """A gradient as `.grad` keeps it: memory of its own, in the leaf's layout."""
+    out = launch.empty(copying.like_layout(leaf.spec, grad.spec.dtype))
+    return copying.copy_values(out, grad)
+
+
+def _add_in_place(target: Tensor, more: Tensor) -> None:
+    elementwise.add.operator.in_place(target, more)
+
+
+A = engine.ARITHMETIC
+A.add, A.add_in_place, A.copy = elementwise.add, _add_in_place, _grad_copy
+A.ones = lambda s: creation.fill_values(launch.empty(dense(s.dtype, s.shape, s.device)), 1)
+A.zeros = lambda s: creation.zeros_of(dense(s.dtype, s.shape, s.device))
+A.sum_to, A.check_leaf, A.rebase = reduction.sum_to, inplace.check_leaf, inplace.rebase
+A.keep, A.unkeep, A.freed = declare.keep, declare.unkeep, declare.freed
+function.RECORD.append(declare.record)
+
+# --- attributes ---------------------------------------------------------------------------------------------------
+
+
+def _attribute(get):
+    setattr(Tensor, get.__name__, property(get, doc=get.__doc__))
+    return get
+
+
+@_attribute
+def grad_fn(self):
+    """The node that made this tensor; None for leaves."""
+    return grad_fn_of(self)
+
+
+@_attribute
+def is_leaf(self) -> bool:
+    """Whether it was made by the user (or needs no gradient), not by a recorded operation."""
+    return grad_fn_of(self) is None
+
+
+@_attribute
+def output_nr(self) -> int:
+    """Which output of `grad_fn` it is."""
+    edge = edge_of(self)
+    return edge.number if type(edge) is Output else 0
+
+
+@_attribute
+def _version(self) -> int:
+    """How often the memory was written in place."""
+    return self.storage.version
+
+
+@_attribute
+def _base(self):
+    """The tensor that this one is a view of."""
+    return self.base
+
+
+@_attribute
+def T(self):
+    """The tensor with its dims reversed."""
+    return view.permute(self, tuple(reversed(range(self.spec.ndim)))) if self.spec.ndim != 2 else view.transpose(self, 0, 1)
+
+
+@_attribute
+def mT(self):
+    """The last two dims exchanged."""
+    if self.spec.ndim < 2:
+        fail(RuntimeError, f"tensor.mT is only supported on matrices or batches of matrices. Got {self.spec.ndim}-D tensor.")
+    return view.transpose(self, -2, -1)
+
+
+@_attribute
+def H(self):
+    """The conjugate transpose of a matrix."""
+    if self.spec.ndim not in (0, 2):
+        fail(RuntimeError, f"tensor.H is only supported on matrices (2-D tensors). Got {self.spec.ndim}-D tensor.")
+    return public.conj(view.transpose(self, 0, 1)) if self.spec.ndim else public.conj(self)
+
+
+@_attribute
+def mH(self):
+    """The conjugate of `mT`."""
+    return public.conj(mT(self))
+
+
+@_attribute
+def real(self):
+    """The real parts."""
+    return public.real(self)
+
+
+@_attribute
+def imag(self):
+    """The imaginary parts."""
+    return public.imag(self)
+
+
+@_attribute
+def itemsize(self) -> int:
+    """Bytes of an element."""
+    return self.spec.dtype.itemsize
+
+
+@_attribute
+def nbytes(self) -> int:
+    """Bytes of all elements."""
+    return self.spec.nbytes
+
+
+@_attribute
+def is_cuda(self) -> bool:
+    """Whether it lies on a GPU."""
+    return self.spec.device.type == "cuda"
+
+
+@_attribute
+def is_cpu(self) -> bool:
+    """Whether it lies in the host's memory."""
+    return self.spec.device.type == "cpu"
+
+
+@_attribute
+def layout(self):
+    """How elements are stored: strided."""
+    return STRIDED
+
+
+class _Layout:
+    """`torch.layout`."""
+
+    def __repr__(self) -> str:
+        return "torch.strided"
+
+
+STRIDED = _Layout()
+for _name in ("is_sparse", "is_quantized", "is_mkldnn", "is_meta", "is_nested", "is_xpu", "is_mps"):
+    setattr(Tensor, _name, False)
+Tensor.names = property(lambda self: (None,) * self.spec.ndim)
+
+
+def _get_requires_grad(self) -> bool:
+    if self.base is not None and not self.requires_grad_:
+        edge_of(self)
+    return self.requires_grad_
+
+
+def _set_requires_grad(self, value: bool) -> None:
+    value = bool(value)
+    if value and self.spec.dtype.kind not in "fc":
+        fail(RuntimeError, "only Tensors of floating point and complex dtype can require gradients", got=str(self.spec.dtype))
+    if self.edge is not None and not value:
+        fail(
+            RuntimeError,
+            "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that "
+            "doesn't require differentiation use var_no_grad = var.detach().",
+        )
+    self.requires_grad_ = value
+
+
+Tensor.requires_grad = property(_get_requires_grad, _set_requires_grad, doc="Whether operations on it are recorded.")
+
+
+def _get_grad(self):
+    if self._grad is None and self.edge is not None and not (self.extra and "retain" in self.extra):
+        warnings.warn(
+            "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be populated during "
+            "autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf Tensor, use .retain_grad() on the "
+            "non-leaf Tensor. If you access the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead. See "
+            "github.com/pytorch/pytorch/pull/30531 for more informations.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return self._grad
+
+
+def _set_grad(self, value) -> None:
+    if value is not None:
+        if not isinstance(value, Tensor):
+            fail(TypeError, f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+        if value is self:
+            fail(RuntimeError, "can't assign Variable as its own grad")
+        if value.spec.dtype is not self.spec.dtype:
+            fail(
+                RuntimeError,
+                f"attempting to assign a gradient with dtype '{dtype_title(value.spec.dtype).lower()}' to a tensor with dtype "
+                f"'{dtype_title(self.spec.dtype).lower()}'. If you want to allow different dtypes, set ...",
+            )
+        if value.spec.shape != self.spec.shape:
+            fail(
+                RuntimeError,
+                f"attempting to assign a gradient of size '{list(value.spec.shape)}' to a tensor of size '{list(self.spec.shape)}'. Please "
+                "ensure that the gradient and the tensor are the same size",
+            )
+    self._grad = value
+
+
+Tensor.grad = property(_get_grad, _set_grad, lambda self: _set_grad(self, None), doc="The gradient that backward added up.")
+
+
+def _get_data(self) -> Tensor:
+    out = alias(self)
+    # A storage record of its own: changes through .data are not counted against values kept for backward.
+    out.storage = Storage(self.storage.ptr, self.storage.nbytes, self.storage, self.storage.device)
+    return out
+
+
+def _set_data(self, value: Tensor) -> None:
+    if not isinstance(value, Tensor):
+        fail(TypeError, f"Variable data has to be a tensor, but got {type(value).__name__}")
+    self.spec, self.storage, self.ptr, self.base = value.spec, value.storage, value.ptr, None
+
+
+Tensor.data = property(_get_data, _set_data, doc="The same elements outside of all history.")
+
+
+def method(body):
+    """Make a function a method."""
+    setattr(Tensor, body.__name__, body)
+    return body
+
+
+# --- history ------------------------------------------------------------------------------------------------------
+
+
+@method
+def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None) -> None:
+    """Add the gradient of this tensor to the leaves it was computed from."""
+    backward_module.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+
+@method
+def detach(self) -> Tensor:
+    """The same elements without history; both see each other's changes."""
+    return alias(self)
+
+
+@method
+def requires_grad_method(self, requires_grad: bool = True) -> Tensor:
+    """Set `requires_grad`; returns the tensor."""
+    _set_requires_grad(self, requires_grad)
+    return self
+
+
+del Tensor.requires_grad_method
+
+
+@method
+def retain_grad(self) -> None:
+    """Have backward fill in `.grad` of this tensor though it is no leaf."""
+    if not self.requires_grad_:
+        fail(RuntimeError, "can't retain_grad on Tensor that has requires_grad=False")
+    if self.edge is None or (self.extra and "retain" in self.extra):
+        return
+    import weakref
+
+    from facula.autograd.node import _register
+
+    here = weakref.ref(self)
+
+    def keep(grad: Tensor):
+        tensor = here()
+        if tensor is not None:
+            tensor._grad = grad.clone() if tensor._grad is None else elementwise.add(tensor._grad, grad)
+
+    _extra(self)["retain"] = _register(_node(self), "pre_hooks", (_number(self), keep))
+
+
+Tensor.retains_grad = property(lambda self: bool(self.extra and "retain" in self.extra), doc="Whether retain_grad was called.")
+
+
+def _extra(self) -> dict:
+    if self.extra is None:
+        self.extra = {}
+    return self.extra
+
+
+def _node(self):
+    edge = edge_of(self)
+    return edge.node if type(edge) is Output else edge
+
+
+def _number(self) -> int:
+    edge = self.edge
+    return edge.number if type(edge) is Output else 0
+
+
+@method
+def register_hook(self, hook) -> HookHandle:
+    """Call `hook(grad)` when backward has this tensor's gradient; a tensor that it returns replaces it."""
+    if not self.requires_grad:
+        fail(RuntimeError, "cannot register a hook on a tensor that doesn't require gradient")
+    from facula.autograd.node import _register
+
+    if self.edge is not None:
+        return _register(_node(self), "pre_hooks", (_number(self), hook))
+    hooks = _extra(self).setdefault("hooks", {})
+    handle = HookHandle(hooks)
+    hooks[handle.id] = hook
+    return handle
+
+
+@method
+def register_post_accumulate_grad_hook(self, hook) -> HookHandle:
+    """Call `hook(tensor)` after backward has added to a leaf's `.grad`."""
+    if not self.requires_grad:
+        fail(RuntimeError, "cannot register a hook on a tensor that doesn't require gradient")
+    if self.edge is not None:
+        fail(RuntimeError, "post accumulate grad hooks cannot be registered on non-leaf tensors")
+    hooks = _extra(self).setdefault("after", {})
+    handle = HookHandle(hooks)
+    hooks[handle.id] = hook
+    return handle
+
+
+# --- sizes --------------------------------------------------------------------------------------------------------
+
+
+@method
+def size(self, dim=None):
+    """The shape, or the size of one dim."""
+    if dim is None:
+        return self.spec.shape
+    from facula.core.shape import normalize_dim
+
+    return self.spec.shape[normalize_dim(dim, self.spec.ndim)]
+
+
+@method
+def stride(self, dim=None):
+    """The strides in elements, or that of one dim."""
+    if dim is None:
+        return self.spec.strides
+    from facula.core.shape import normalize_dim
+
+    return self.spec.strides[normalize_dim(dim, self.spec.ndim)]
+
+
+@method
+def dim(self) -> int:
+    """The number of dims."""
+    return self.spec.ndim
+
+
+Tensor.ndimension = dim
+
+
+@method
+def numel(self) -> int:
+    """The number of elements."""
+    return self.spec.numel
+
+
+Tensor.nelement = numel
+
+
+@method
+def element_size(self) -> int:
+    """Bytes of an element."""
+    return self.spec.dtype.itemsize
+
+
+@method
+def storage_offset(self) -> int:
+    """Where the first element lies in the storage, in elements."""
+    return (self.ptr - self.storage.ptr) // self.spec.dtype.itemsize
+
+
+@method
+def data_ptr(self) -> int:
+    """The address of the first element."""
+    return self.ptr if self.spec.numel else 0
+
+
+@method
+def is_contiguous(self, memory_format=None) -> bool:
+    """Whether elements lie in row-major order (or in another memory format) without gaps."""
+    if getattr(memory_format, "name", memory_format) == "channels_last":
+        return self.spec.ndim == 4 and copying.like_layout(self.spec, None, "channels_last").strides == self.spec.strides
+    return self.spec.contiguous
+
+
+@method
+def is_floating_point(self) -> bool:
+    """Whether the dtype is a float."""
+    return self.spec.dtype.is_floating_point
+
+
+@method
+def is_complex(self) -> bool:
+    """Whether the dtype is complex."""
+    return self.spec.dtype.is_complex
+
+
+@method
+def is_signed(self) -> bool:
+    """Whether the dtype has a sign."""
+    return self.spec.dtype.is_signed
+
+
+@method
+def is_inference(self) -> bool:
+    """Whether it was made in inference mode; facula makes no such difference."""
+    return False
+
+
+@method
+def is_conj(self) -> bool:
+    """Whether it is a lazy conjugate; facula conjugates at once."""
+    return False
+
+
+@method
+def is_neg(self) -> bool:
+    """Whether it is a lazy negative; facula negates at once."""
+    return False
+
+
+@method
+def resolve_conj(self) -> Tensor:
+    """The tensor itself: conjugates are never lazy here."""
+    return self
+
+
+Tensor.resolve_neg = resolve_conj
+
+
+@method
+def _is_view(self) -> bool:
+    return self.base is not None
+
+
+@method
+def get_device(self) -> int:
+    """The number of the GPU; -1 on the CPU."""
+    return -1 if self.spec.device.type == "cpu" else self.spec.device.index or 0
+
+
+@method
+def is_set_to(self, tensor: Tensor) -> bool:
+    """Whether both are the same elements of the same memory."""
+    return self.storage is tensor.storage and self.ptr == tensor.ptr and self.spec is tensor.spec
+
+
+@method
+def is_pinned(self, device=None) -> bool:
+    """Whether it lies in page-locked memory."""
+    return False
+
+
+@method
+def pin_memory(self, device=None) -> Tensor:
+    """A copy in page-locked memory: nothing to do without a GPU."""
+    return self
+
+
+@method
+def is_shared(self) -> bool:
+    """Whether other processes see its memory."""
+    return False
+
+
+# --- to Python and NumPy ------------------------------------------------------------------------------------------
+
+import ctypes  # noqa: E402
+
+_READERS = {
+    dt.bool_: ctypes.c_bool, dt.uint8: ctypes.c_uint8, dt.int8: ctypes.c_int8, dt.int16: ctypes.c_int16, dt.int32: ctypes.c_int32,
+    dt.int64: ctypes.c_int64, dt.float32: ctypes.c_float, dt.float64: ctypes.c_double,
+}  # fmt: skip
+_FROM_ADDRESS = {kind: reader.from_address for kind, reader in _READERS.items()}
+
+
+@method
+def item(self):
+    """The one element as a Python number."""
+    s = self.spec
+    if s.numel != 1:
+        fail(RuntimeError, f"a Tensor with {s.numel} elements cannot be converted to Scalar", mend="reduce it or pick one element first")
+    read = _FROM_ADDRESS.get(s.dtype)
+    if read is not None:
+        return read(self.ptr).value
+    return _array(self).item()
+
+
+def _array(self) -> np.ndarray:
+    """The elements as a NumPy array (bfloat16 as float32)."""
+    if self.spec.dtype is dt.bfloat16:
+        return creation.numpy_view(copying.cast(alias(self), dt.float32))
+    return creation.numpy_view(self)
+
+
+@method
+def tolist(self):
+    """Nested lists of Python numbers; a number for a 0-d tensor."""
+    return _array(self).tolist()
+
+
+@method
+def numpy(self, *, force=False) -> np.ndarray:
+    """A NumPy array on the same memory."""
+    if force:
+        return _array(self)
+    if self.requires_grad_:
+        fail(RuntimeError, "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    if self.spec.dtype is dt.bfloat16:
+        fail(TypeError, "Got unsupported ScalarType BFloat16", mend="convert it first: x.float().numpy()")
+    return creation.numpy_view(self)
+
+
+@method
+def __array__(self, dtype=None, copy=None):
+    found = numpy(self)
+    return found if dtype is None else found.astype(dtype, copy=False)
+
+
+@method
+def __array_wrap__(self, array, context=None, return_scalar=False):
+    return creation.from_numpy(np.asarray(array))
+
+
+Tensor.__array_priority__ = 1000
+
+
+@method
+def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+    if self.requires_grad_:
+        fail(BufferError, "Can't export tensors that require gradient, use tensor.detach()")
+    if self.spec.dtype is dt.bfloat16:
+        fail(BufferError, "bfloat16 does not pass through DLPack here", mend="convert it first: x.float()")
+    return creation.numpy_view(self).__dlpack__()
+
+
+@method
+def __dlpack_device__(self):
+    return (1, 0)
+
+
+@method
+def __bool__(self) -> bool:
+    if self.spec.numel != 1:
+        if self.spec.numel == 0:
+            fail(RuntimeError, "Boolean value of Tensor with no values is ambiguous")
+        fail(RuntimeError, "Boolean value of Tensor with more than one value is ambiguous", mend="use .any() or .all()")
+    return bool(item(self))
+
+
+@method
+def __int__(self) -> int:
+    return int(item(self))
+
+
+@method
+def __float__(self) -> float:
+    return float(item(self))
+
+
+@method
+def __complex__(self) -> complex:
+    return complex(item(self))
+
+
+@method
+def __index__(self) -> int:
+    if self.spec.numel != 1 or self.spec.dtype.kind not in "bui":
+        fail(TypeError, "only integer tensors of a single element can be converted to an index")
+    return int(item(self))
+
+
+@method
+def __len__(self) -> int:
+    if not self.spec.ndim:
+        fail(TypeError, "len() of a 0-d tensor")
+    return self.spec.shape[0]
+
+
+@method
+def __iter__(self):
+    if not self.spec.ndim:
+        fail(TypeError, "iteration over a 0-d tensor")
+    return iter(view.unbind(self, 0)) if self.spec.shape[0] else iter(())
+
+
+@method
+def __contains__(self, element) -> bool:
+    return bool(reduction.any(elementwise.eq(self, element)).item())
+
+
+@method
+def __format__(self, spec: str) -> str:
+    return format(item(self), spec) if self.spec.ndim == 0 and spec else object.__format__(self, spec)
+
+
+Tensor.__hash__ = object.__hash__
+
+
+@method
+def __reversed__(self) -> Tensor:
+    return joining.flip(self, 0) if self.spec.ndim else self
+
+
+# --- conversions --------------------------------------------------------------------------------------------------
+
+
+@method
+def to(self, *args, **kwargs) -> Tensor:
+    """Another dtype or device, or those of another tensor; the tensor itself where nothing changes."""
+    kind, where = kwargs.get("dtype"), kwargs.get("device")
+    rest = list(args)
+    if rest and isinstance(rest[0], Tensor):
+        other = rest.pop(0)
+        kind, where = other.spec.dtype, other.spec.device
+    elif rest and isinstance(rest[0], DType):
+        kind = rest.pop(0)
+    elif rest:
+        where = rest.pop(0)
+        if rest and (rest[0] is None or isinstance(rest[0], DType)):
+            kind = rest.pop(0)
+    copy = kwargs.get("copy", rest[1] if len(rest) > 1 else False)
+    memory_format = kwargs.get("memory_format")
+    out = self
+    if where is not None:
+        where = Device(where)
+        if where.type != self.spec.device.type:
+            out = to_device(out, where)
+    if kind is not None and kind is not out.spec.dtype:
+        if not isinstance(kind, DType):
+            fail(TypeError, f"to() received an invalid combination of arguments - dtype must be torch.dtype, not {type(kind).__name__}")
+        return copying.to_dtype(out, kind, memory_format or "preserve")
+    if copy and out is self:
+        return copying.clone(out)
+    if memory_format is not None:
+        return copying.contiguous(out, memory_format)
+    return out
+
+
+def to_device(self: Tensor, where: Device) -> Tensor:
+    """A copy on another device."""
+    launch.empty(dense(self.spec.dtype, self.spec.shape, where))  # raises where there is no such device
+    raise AssertionError("no second device yet")
+
+
+@method
+def cuda(self, device=None, non_blocking=False, memory_format=None) -> Tensor:
+    """A copy on the GPU."""
+    return to(self, Device("cuda", device if isinstance(device, int) else None))
+
+
+@method
+def cpu(self, memory_format=None) -> Tensor:
+    """The tensor in the host's memory."""
+    return to(self, CPU)
+
+
+@method
+def type(self, dtype=None, non_blocking=False):
+    """The name of the tensor's type, or the tensor converted to a dtype or type name."""
+    if dtype is None:
+        return type_name(self)
+    if isinstance(dtype, str):
+        wanted = next((k for k in dt.ALL if f"torch.{dtype_title(k)}Tensor" == dtype), None)
+        if wanted is None:
+            fail(ValueError, f"invalid type: '{dtype}'")
+        dtype = wanted
+    return to(self, getattr(dtype, "dtype", dtype))
+
+
+@method
+def type_as(self, other: Tensor) -> Tensor:
+    """Converted to the dtype of another tensor."""
+    return to(self, other.spec.dtype)
+
+
+for _name, _kind in (
+    ("bool", dt.bool_), ("byte", dt.uint8), ("char", dt.int8), ("short", dt.int16), ("int", dt.int32), ("long", dt.int64),
+    ("half", dt.float16), ("bfloat16", dt.bfloat16), ("float", dt.float32), ("double", dt.float64), ("cfloat", dt.complex64),
+    ("cdouble", dt.complex128),
+):  # fmt: skip
+
+    def _convert(self, memory_format=None, _kind=_kind):
+        return to(self, _kind)
+
+    _convert.__name__ = _convert.__qualname__ = _name
+    _convert.__doc__ = f"Converted to {_kind!r}."
+    setattr(Tensor, _name, _convert)
+
+
+# --- new tensors like this one ------------------------------------------------------------------------------------
+
+
+def _new(make):
+    def new(self, *args, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+        return make(*args, dtype=dtype or self.spec.dtype, device=device or self.spec.device, requires_grad=requires_grad)
+
+    return new
+
+
+Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.new_full = map(_new, (creation.empty, creation.zeros, creation.ones, creation.full))
+
+
+@method
+def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False) -> Tensor:
+    """A new tensor with a copy of `data`, of this tensor's dtype."""
+    return creation.tensor(data, dtype=dtype or self.spec.dtype, device=device, requires_grad=requires_grad)
+
+
+@method
+def new_empty_strided(self, size, stride, dtype=None, device=None, requires_grad=False) -> Tensor:
+    """`empty_strided` of this tensor's dtype."""
+    return creation.empty_strided(size, stride, dtype=dtype or self.spec.dtype, requires_grad=requires_grad)
+
+
+@method
+def new(self, *args) -> Tensor:
+    """An empty tensor of this dtype with the given sizes, or one with the given data."""
+    if len(args) == 1 and isinstance(args[0], (list, tuple, np.ndarray)) and not isinstance(args[0], Size):
+        return creation.tensor(args[0], dtype=self.spec.dtype)
+    return creation.empty(*(args or (0,)), dtype=self.spec.dtype)
+
+
+# --- operators of Python ------------------------------------------------------------------------------------------
+
+
+def _python(name: str, apply, reflected: bool = False):
+    def forward(self, other):
+        if isinstance(other, (Tensor, bool, int, float, complex)) or hasattr(other, "item"):
+            return apply(self, other)
+        return NotImplemented
+
+    def backward(self, other):
+        if isinstance(other, (Tensor, bool, int, float, complex)) or hasattr(other, "item"):
+            return apply(other, self)
+        return NotImplemented
+
+    forward.__name__ = f"__{name}__"
+    setattr(Tensor, f"__{name}__", forward)
+    if reflected:
+        backward.__name__ = f"__r{name}__"
+        setattr(Tensor, f"__r{name}__", backward)
+
+
+def _power(a, b):
+    if isinstance(b, Tensor):
+        return elementwise.pow(a, b)
+    return elementwise.square(a) if b == 2 and a.spec.dtype.kind in "fc" else elementwise.pow(a, b)
+
+
+def _matmul(a, b):
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        return NotImplemented
+    return matmul.matmul(a, b)
+
+
+Tensor.__add__ = Tensor.__radd__ = elementwise.add
+Tensor.__mul__ = Tensor.__rmul__ = elementwise.mul
+for _name, _apply in (
+    ("sub", public.sub), ("truediv", elementwise.true_divide), ("floordiv", elementwise.floor_divide),
+    ("mod", elementwise.remainder), ("pow", elementwise.pow), ("matmul", _matmul), ("and", elementwise.bitwise_and),
+    ("or", elementwise.bitwise_or), ("xor", elementwise.bitwise_xor), ("lshift", elementwise.bitwise_left_shift),
+    ("rshift", elementwise.bitwise_right_shift), ("add", elementwise.add), ("mul", elementwise.mul),
+):  # fmt: skip
+    _python(_name, _apply, reflected=True)
+for _name in ("lt", "le", "gt", "ge"):
+    _python(_name, getattr(elementwise, _name))
+
+
+def _equal(name: str, apply):
+    def compare(self, other):
+        if isinstance(other, (Tensor, bool, int, float, complex)) or hasattr(other, "item"):
+            return apply(self, other)
+        return NotImplemented
+
+    setattr(Tensor, name, compare)
+
+
+_equal("__eq__", elementwise.eq)
+_equal("__ne__", elementwise.ne)
+Tensor.__neg__ = elementwise.neg
+Tensor.__pos__ = lambda self: self
+Tensor.__abs__ = elementwise.abs
+
+
+@method
+def __invert__(self) -> Tensor:
+    return elementwise.bitwise_not(self)
+
+
+@method
+def __getitem__(self, item):
+    return indexing.getitem(self, item)
+
+
+@method
+def __setitem__(self, item, value):
+    indexing.setitem(self, item, value)
+
+
+@method
+def __deepcopy__(self, memo):
+    if self.edge is not None:
+        fail(
+            RuntimeError,
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  If you were "
+            "attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, see "
+            "https://github.com/pytorch/pytorch/pull/103001",
+            mend="detach() it first",
+        )
+    if id(self) in memo:
+        return memo[id(self)]
+    import copy
+
+    key = ("storage", id(self.storage))
+    if key not in memo:
+        source = self.storage
+        made = launch.new_storage(source.nbytes, source.device)
+        ctypes.memmove(made.ptr, source.ptr, source.nbytes)
+        memo[key] = made
+    out = alias(self)
+    out.storage = memo[key]
+    out.ptr = out.storage.ptr + (self.ptr - self.storage.ptr)
+    out.__class__ = self.__class__
+    out.requires_grad_ = self.requires_grad_
+    memo[id(self)] = out
+    if self._grad is not None:
+        out._grad = copy.deepcopy(self._grad, memo)
+    if self.__dict__:
+        out.__dict__.update(copy.deepcopy(self.__dict__, memo))
+    return out
+
+
+@method
+def __copy__(self):
+    out = alias(self)
+    out.requires_grad_, out.edge, out._grad, out.__class__ = self.requires_grad_, self.edge, self._grad, self.__class__
+    return out
+
+
+# --- functions as methods -----------------------------------------------------------------------------------------
+
+
+@method
+def view_method(self, *shape):
+    """The same elements in another shape, or read as another dtype."""
+    if len(shape) == 1:
+        only = shape[0]
+        if isinstance(only, DType):
+            return view.view_dtype(self, only)
+        if only.__class__ is int:
+            return view.view_shape(self, shape)
+    return view.view_shape(self, ints(shape))
+
+
+Tensor.view = view_method
+del Tensor.view_method
+
+
+@method
+def view_as(self, other: Tensor) -> Tensor:
+    """`view` in the shape of another tensor."""
+    return view.view_shape(self, tuple(other.spec.shape))
+
+
+@method
+def reshape_as(self, other: Tensor) -> Tensor:
+    """`reshape` to the shape of another tensor."""
+    return view.reshape(self, other.spec.shape)
+
+
+@method
+def expand_as(self, other: Tensor) -> Tensor:
+    """`expand` to the shape of another tensor."""
+    return view.expand_to(self, other.spec.shape)
+
+
+@method
+def permute_method(self, *dims):
+    """Dims in another order."""
+    return view.permute(self, ints(dims))
+
+
+Tensor.permute = permute_method
+del Tensor.permute_method
+
+
+@method
+def where(self, condition, other) -> Tensor:
+    """`self` where `condition` holds, `other` elsewhere."""
+    return public.where(condition, self, other)
+
+
+@method
+def sum_to_size(self, *size) -> Tensor:
+    """The sum over the dims that broadcasting from `size` would add."""
+    shape = ints(size)
+    return reduction.sum_to(self, dense(self.spec.dtype, shape, self.spec.device))
+
+
+@method
+def set_(self, source=None, storage_offset=0, size=None, stride=None) -> Tensor:
+    """Look at the memory of another tensor or storage."""
+    if source is None:
+        source = creation.empty(0, dtype=self.spec.dtype)
+    if isinstance(source, Tensor):
+        self.spec, self.storage, self.ptr = source.spec, source.storage, source.ptr
+        return self
+    storage = getattr(source, "_storage", source)
+    if size is None:
+        size = (storage.nbytes // self.spec.dtype.itemsize,)
+    base = alias(self)
+    base.storage, base.ptr, base.spec = storage, storage.ptr, dense(self.spec.dtype, (storage.nbytes // self.spec.dtype.itemsize,))
+    from facula.core.shape import contiguous_strides
+
+    part = view.as_strided(base, size, contiguous_strides(size) if stride is None else stride, storage_offset)
+    self.spec, self.storage, self.ptr, self.base = part.spec, part.storage, part.ptr, None
+    return self
+
+
+@method
+def apply_(self, callable) -> Tensor:
+    """Replace each element by `callable(element)`: slow, in Python."""
+    array = creation.numpy_view(self)
+    for at in np.ndindex(array.shape):
+        array[at] = callable(array[at].item())
+    self.storage.version += 1
+    return self
+
+
+@method
+def map_(self, tensor: Tensor, callable) -> Tensor:
+    """Replace each element by `callable(own, other)`: slow, in Python."""
+    mine, theirs = creation.numpy_view(self), np.broadcast_to(creation.numpy_view(tensor), tuple(self.spec.shape))
+    for at in np.ndindex(mine.shape):
+        mine[at] = callable(mine[at].item(), theirs[at].item())
+    self.storage.version += 1
+    return self
+
+
+# Public functions that are methods too, by module.
+METHODS = {
+    elementwise: (
+        "abs acos acosh addcdiv addcmul angle asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or "
+        "bitwise_right_shift bitwise_xor ceil conj_physical copysign cos cosh deg2rad digamma eq erf erfc erfinv exp exp2 expm1 floor "
+        "fmax fmin fmod frac ge gt hypot isfinite isinf isnan isneginf isposinf le lerp lgamma log log10 log1p log2 logaddexp "
+        "logical_and logical_not logical_or logical_xor logit lt masked_fill maximum minimum ne neg nextafter positive pow rad2deg "
+        "reciprocal remainder rsqrt sgn sigmoid sign signbit sin sinh sqrt square tan tanh trunc xlogy"
+    ),
+    public: (
+        "add allclose clamp clip conj div divide equal float_power floor_divide isclose isreal mul multiply nan_to_num negative round sub "
+        "subtract true_divide"
+    ),
+    reduction: (
+        "all amax amin aminmax any argmax argmin count_nonzero cumprod cumsum logcumsumexp logsumexp max mean min nanmean nansum norm "
+        "prod std sum var"
+    ),
+    view: (
+        "as_strided broadcast_to chunk diagonal expand flatten movedim narrow reshape select split split_with_sizes squeeze t "
+        "tensor_split transpose unbind unflatten unfold unsqueeze"
+    ),
+    joining: "flip fliplr flipud repeat roll rot90 tile",
+    indexing: (
+        "argwhere gather index_add index_copy index_fill index_put index_select masked_scatter masked_select nonzero scatter "
+        "scatter_add take take_along_dim"
+    ),
+    matmul: "addbmm addmm addmv addr baddbmm bmm dot inner matmul mm mv outer vdot",
+    copying: "clone contiguous",
+    inplace: "copy_ detach_ fill_ resize_ zero_",
+}
+for _module, _names in METHODS.items():
+    for _name in _names.split():
+        setattr(Tensor, _name, getattr(_module, _name))
+
+ALIASES = {
+    "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
+    "arctan2": "atan2", "arctanh": "atanh", "fix": "trunc", "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le",
+    "not_equal": "ne", "moveaxis": "movedim", "swapaxes": "transpose", "swapdims": "transpose", "ger": "outer",
+}  # fmt: skip
+for _name, _target in ALIASES.items():
+    setattr(Tensor, _name, getattr(Tensor, _target))
+
+
+# --- in-place forms -----------------------------------------------------------------------------------------------
+
+
+def _in_place(name: str, operator: declare.Traced):
+    run = operator.in_place
+
+    def entry(self, *args, **kwargs):
+        return run(self, *args, **kwargs)
+
+    entry.__name__ = entry.__qualname__ = name + "_"
+    entry.__doc__ = f"`{name}` over the tensor's own elements."
+    return entry
+
+
+# Traced operators whose result may overwrite their first operand.
+IN_PLACE = (
+    "abs acos acosh addcdiv addcmul asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or "
+    "bitwise_right_shift bitwise_xor ceil conj_physical copysign cos cosh deg2rad digamma eq erf erfc erfinv exp exp2 expm1 floor fmod "
+    "frac ge gt hypot le lerp lgamma log log10 log1p log2 logical_and logical_not logical_or logical_xor logit lt ne neg nextafter pow "
+    "rad2deg reciprocal remainder rsqrt sgn sigmoid sign sin sinh sqrt square tan tanh trunc xlogy mul floor_divide"
+)
+for _name in IN_PLACE.split():
+    setattr(Tensor, _name + "_", _in_place(_name, getattr(elementwise, _name).operator))
+Tensor.multiply_ = Tensor.mul_
+Tensor.true_divide_ = _in_place("true_divide", elementwise.true_divide.operator)
+
+
+@method
+def add_(self, other, *, alpha=1) -> Tensor:
+    """`add` over the tensor's own elements."""
+    return elementwise.add.operator.in_place(self, other) if alpha == 1 else elementwise.add.operator.in_place(self, other, alpha=alpha)
+
+
+@method
+def sub_(self, other, *, alpha=1) -> Tensor:
+    """`sub` over the tensor's own elements."""
+    return elementwise.sub.operator.in_place(self, other) if alpha == 1 else elementwise.sub.operator.in_place(self, other, alpha=alpha)
+
+
+Tensor.subtract_ = sub_
+
+
+@method
+def div_(self, other, *, rounding_mode=None) -> Tensor:
+    """`div` over the tensor's own elements."""
+    operators = {None: elementwise.true_divide, "trunc": elementwise.trunc_divide, "floor": elementwise.floor_divide}
+    if rounding_mode not in operators:
+        fail(RuntimeError, f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
+    return operators[rounding_mode].operator.in_place(self, other)
+
+
+Tensor.divide_ = div_
+
+
+@method
+def clamp_(self, min=None, max=None) -> Tensor:
+    """`clamp` over the tensor's own elements."""
+    if min is None and max is None:
+        fail(RuntimeError, "torch.clamp: At least one of 'min' or 'max' must not be None")
+    if min is None:
+        return elementwise.clamp_max.operator.in_place(self, max)
+    if max is None:
+        return elementwise.clamp_min.operator.in_place(self, min)
+    return elementwise.clamp_both.operator.in_place(self, min, max)
+
+
+Tensor.clip_ = clamp_
+Tensor.clamp_min = elementwise.clamp_min
+Tensor.clamp_max = elementwise.clamp_max
+Tensor.clamp_min_ = _in_place("clamp_min", elementwise.clamp_min.operator)
+Tensor.clamp_max_ = _in_place("clamp_max", elementwise.clamp_max.operator)
+Tensor.negative_ = Tensor.neg_
+Tensor.round_ = _in_place("round", elementwise.round_even.operator)
+for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "ilshift", "irshift"):
+    _own = {
+        "iadd": "add_", "isub": "sub_", "imul": "mul_", "itruediv": "div_", "ifloordiv": "floor_divide_", "imod": "remainder_",
+        "ipow": "pow_", "iand": "bitwise_and_", "ior": "bitwise_or_", "ixor": "bitwise_xor_", "ilshift": "bitwise_left_shift_",
+        "irshift": "bitwise_right_shift_",
+    }[_name]  # fmt: skip
+    setattr(Tensor, f"__{_name}__", getattr(Tensor, _own))
+
+
+@method
+def masked_fill_(self, mask: Tensor, value) -> Tensor:
+    """Write a number where `mask` holds."""
+    return elementwise.masked_fill.operator.in_place(self, mask, value)
+
+
+def _write(name: str, make):
+    def entry(self, *args, **kwargs):
+        inputs = [a for a in args if isinstance(a, Tensor)] + [a for a in kwargs.values() if isinstance(a, Tensor)]
+        out = inplace.write(self, lambda: make(self, *args, **kwargs), *inputs)
+        return out
+
+    entry.__name__ = entry.__qualname__ = name
+    entry.__doc__ = f"`{name[:-1]}` over the tensor's own elements."
+    setattr(Tensor, name, entry)
+
+
+for _name, _make in (
+    ("scatter_", indexing.scatter), ("scatter_add_", indexing.scatter_add), ("index_add_", indexing.index_add),
+    ("index_copy_", indexing.index_copy), ("index_fill_", indexing.index_fill), ("index_put_", indexing.index_put),
+    ("masked_scatter_", indexing.masked_scatter), ("cumsum_", reduction.cumsum), ("cumprod_", reduction.cumprod),
+    ("addmm_", matmul.addmm), ("addmv_", matmul.addmv), ("addr_", matmul.addr), ("baddbmm_", matmul.baddbmm),
+    ("addbmm_", matmul.addbmm), ("nan_to_num_", public.nan_to_num), ("float_power_", public.float_power),
+):  # fmt: skip
+    _write(_name, _make)
+
+
+def _reshaping(name: str, make):
+    """In-place forms of views: the record itself gets the new shape."""
+
+    def entry(self, *args):
+        out = make(alias(self), *args)
+        if self.requires_grad_ and (not GUARD.active or LOCAL.grad):
+            made = make(self, *args)
+            self.spec, self.ptr, self.edge = made.spec, made.ptr, made.edge
+            return self
+        self.spec, self.ptr = out.spec, out.ptr
+        return self
+
+    entry.__name__ = entry.__qualname__ = name
+    entry.__doc__ = f"`{name[:-1]}` of the record itself."
+    setattr(Tensor, name, entry)
+
+
+for _name, _make in (
+    ("unsqueeze_", view.unsqueeze), ("squeeze_", view.squeeze), ("transpose_", view.transpose), ("t_", view.t),
+    ("swapaxes_", view.transpose), ("swapdims_", view.transpose), ("as_strided_", view.as_strided),
+):  # fmt: skip
+    _reshaping(_name, _make)
+
+
+@method
+def __repr__(self, *, tensor_contents=None) -> str:
+    return SHOW[0](self)
+
+
+Tensor.__str__ = __repr__
+SHOW: list = [object.__repr__]  # facula/printing.py

@@ -1,0 +1,208 @@
+"""Operators under the signatures that PyTorch gives them, where one public name chooses among several declarations."""
+
+from facula.autograd.node import dtype_title
+from facula.core import dtype as dt
+from facula.core.tensor import Tensor
+from facula.errors import fail
+
+from . import elementwise as e
+from .copying import cast
+from .creation import tensor
+from .declare import OPERATORS, traced
+from .promotion import NUMBERS, result_type
+
+__all__ = [
+    "clamp", "clip", "div", "divide", "float_power", "floor_divide", "isclose", "isreal", "multiply", "nan_to_num", "negative",
+    "round", "subtract", "sub", "true_divide", "where", "add", "mul", "conj", "real", "imag", "allclose", "equal",
+]  # fmt: skip
+
+
+def _kind(x):
+    return x.spec if isinstance(x, Tensor) else type(x)
+
+
+def add(input, other, *, alpha=1, out=None):
+    """`input + alpha * other`; bools add as logical or.
+
+    Examples
+    --------
+    >>> import facula as torch
+    >>> torch.add(torch.tensor([1.0, 2.0]), 10)
+    tensor([11., 12.])
+    """
+    return e.add(input, other) if alpha == 1 and out is None else e.add(input, other, alpha=alpha, out=out)
+
+
+def sub(input, other, *, alpha=1, out=None):
+    """`input - alpha * other`; bools cannot be subtracted."""
+    for x in (input, other):
+        if isinstance(x, bool) or (isinstance(x, Tensor) and x.spec.dtype is dt.bool_):
+            fail(
+                RuntimeError,
+                "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` operator instead."
+                if isinstance(input, Tensor) and isinstance(other, Tensor) and input.spec.dtype is other.spec.dtype
+                else "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the "
+                "`~` or `logical_not()` operator instead.",
+            )
+    return e.sub(input, other) if alpha == 1 and out is None else e.sub(input, other, alpha=alpha, out=out)
+
+
+subtract = sub
+
+
+def mul(input, other, *, out=None):
+    """`input * other`, element by element."""
+    return e.mul(input, other) if out is None else e.mul(input, other, out=out)
+
+
+multiply = mul
+
+
+def div(input, other, *, rounding_mode=None, out=None):
+    """`input / other`; `rounding_mode` "trunc" rounds towards zero, "floor" towards minus infinity."""
+    extra = {} if out is None else {"out": out}
+    if rounding_mode is None:
+        return e.true_divide(input, other, **extra)
+    if rounding_mode not in ("trunc", "floor"):
+        fail(RuntimeError, f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
+    return (e.trunc_divide if rounding_mode == "trunc" else e.floor_divide)(input, other, **extra)
+
+
+divide = div
+true_divide = e.true_divide
+floor_divide = e.floor_divide
+
+
+def negative(input, *, out=None):
+    """`-input`."""
+    return e.neg(input) if out is None else e.neg(input, out=out)
+
+
+def clamp(input, min=None, max=None, *, out=None):
+    """`input` kept between `min` and `max` (numbers, tensors or None).
+
+    Examples
+    --------
+    >>> import facula as torch
+    >>> torch.clamp(torch.tensor([-2.0, 0.5, 2.0]), min=-1, max=1)
+    tensor([-1.0000,  0.5000,  1.0000])
+    """
+    extra = {} if out is None else {"out": out}
+    if min is None and max is None:
+        fail(RuntimeError, "torch.clamp: At least one of 'min' or 'max' must not be None")
+    if min is None:
+        return e.clamp_max(input, max, **extra)
+    return e.clamp_min(input, min, **extra) if max is None else e.clamp_both(input, min, max, **extra)
+
+
+clip = clamp
+
+
+def where(condition, input=None, other=None, *, out=None):
+    """`input` where `condition` holds, `other` elsewhere; with `condition` alone, `nonzero(as_tuple=True)`."""
+    if input is None and other is None:
+        from .indexing import nonzero
+
+        return nonzero(condition, as_tuple=True)
+    if condition.spec.dtype not in (dt.bool_, dt.uint8):
+        fail(RuntimeError, f"where expected condition to be a boolean tensor, but got a tensor with dtype {dtype_title(condition.spec.dtype)}")
+    return e.where(condition, input, other, **({} if out is None else {"out": out}))
+
+
+def round(input, *, decimals=0, out=None):
+    """The nearest whole number (or so many decimals); halves go to the even one."""
+    extra = {} if out is None else {"out": out}
+    if decimals == 0:
+        return e.round_even(input, **extra)
+    scale = 10.0 ** abs(decimals)
+    return e.round_decimals(input, scale, scale, **extra) if decimals > 0 else e.round_decimals(input, 1 / scale, 1 / scale, **extra)
+
+
+def float_power(input, exponent, *, out=None):
+    """`input ** exponent` in float64 (complex128 for complex operands)."""
+    common = result_type([_kind(input), _kind(exponent)])
+    wide = dt.complex128 if common.is_complex else dt.float64
+    a = cast(input, wide) if isinstance(input, Tensor) else input
+    b = cast(exponent, wide) if isinstance(exponent, Tensor) else exponent
+    return e.pow(a, b, **({} if out is None else {"out": out}))
+
+
+def nan_to_num(input, nan=0.0, posinf=None, neginf=None, *, out=None):
+    """NaN and the infinities replaced, by 0 and the dtype's extremes unless told otherwise."""
+    kind = input.spec.dtype
+    if kind.kind in "bui":
+        return input.clone() if out is None else out.copy_(input)
+    from .limits import finfo
+
+    top = finfo(kind).max
+    return e.nan_to_num_values(
+        input, float(nan if nan is not None else 0), float(top if posinf is None else posinf), float(-top if neginf is None else neginf),
+        **({} if out is None else {"out": out}),
+    )  # fmt: skip
+
+
+@traced(differentiable=False, static=("equal_nan",))
+def close(input, other, *, rtol=1e-05, atol=1e-08, equal_nan=False):
+    """Whether two numbers agree to within `atol + rtol * abs(other)`."""
+    from facula.ir import expr as ir
+
+    same = ir.eq(input, other)
+    if input.dtype.kind in "bui":
+        a, b = ir.cast(input, dt.float64), ir.cast(other, dt.float64)
+    else:
+        a, b = input, other
+    gap = ir.abs(a - b)
+    limit = atol + rtol * ir.abs(b)
+    near = ir.and_(ir.le(gap, limit), ir.eq(gap - gap, 0))
+    both = ir.or_(same, near)
+    return ir.or_(both, ir.and_(ir.isnan(input), ir.isnan(other))) if equal_nan and input.dtype.kind in "fc" else both
+
+
+def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+    """Whether `abs(input - other) <= atol + rtol * abs(other)`, element by element."""
+    if input.spec.dtype is not other.spec.dtype:
+        fail(RuntimeError, f"{dtype_title(input.spec.dtype)} did not match {dtype_title(other.spec.dtype)}")
+    options = {k: v for k, v, d in (("rtol", rtol, 1e-05), ("atol", atol, 1e-08), ("equal_nan", equal_nan, False)) if v != d}
+    return close(input, other, **options)
+
+
+def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> bool:
+    """Whether all elements are close: see `isclose`."""
+    from .reduction import all
+
+    return bool(all(isclose(input, other, rtol, atol, equal_nan)).item())
+
+
+def equal(input, other) -> bool:
+    """Whether two tensors have the same shape and elements."""
+    if input.spec.shape != other.spec.shape:
+        return False
+    from .reduction import all
+
+    return input.spec.numel == 0 or bool(all(e.eq(input, other)).item())
+
+
+def isreal(input):
+    """Whether an element has no imaginary part."""
+    return e.eq(e.imag_part(input), 0) if input.spec.dtype.is_complex else e.eq(input, input) | True
+
+
+def conj(input):
+    """The complex conjugate (a copy; real tensors as they are)."""
+    return e.conj_physical(input) if input.spec.dtype.is_complex else input
+
+
+def real(input):
+    """The real parts; real tensors as they are."""
+    from .view import real_view
+
+    return real_view(input) if input.spec.dtype.is_complex else input
+
+
+def imag(input):
+    """The imaginary parts of a complex tensor."""
+    from .view import imag_view
+
+    if not input.spec.dtype.is_complex:
+        fail(RuntimeError, "imag is not implemented for tensors with non-complex dtypes.")
+    return imag_view(input)

@@ -1,0 +1,374 @@
+"""Random tensors: PyTorch's CPU streams for a seed, number for number; the algorithms are the target's."""
+
+import math
+
+import numpy as np
+
+from facula import launch
+from facula.core import dtype as dt
+from facula.core.generator import Generator, default_generator
+from facula.core.spec import dense
+from facula.core.tensor import Tensor
+from facula.errors import fail
+
+from .copying import copy_values, dense_order
+from .creation import _finish, _like, _place, _resized, from_numpy, numpy_view
+from .declare import OPERATORS, function
+from .promotion import DEFAULT
+from .view import ints
+
+__all__ = [
+    "bernoulli", "get_rng_state", "initial_seed", "manual_seed", "multinomial", "normal", "poisson", "rand", "rand_like", "randint",
+    "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
+]  # fmt: skip
+
+
+def _sampler(where):
+    return launch.random(where)
+
+
+def _generator(given) -> Generator:
+    if given is None:
+        return default_generator
+    if not isinstance(given, Generator):
+        fail(TypeError, f"generator must be a torch.Generator, not {type(given).__name__}")
+    return given
+
+
+def _fill(target: Tensor, name: str, generator, *args, **kwargs) -> Tensor:
+    """Draw into a tensor: dense memory in its own order, other layouts through a temporary in that order."""
+    from .inplace import check_leaf, check_overlap, recording
+
+    s = target.spec
+    if recording(target):
+        check_leaf(target)
+    check_overlap(target)
+    draw = getattr(_sampler(s.device), name)
+    parts = 2 if s.dtype.kind == "c" else 1
+    kind = s.dtype.to_real() if parts == 2 else s.dtype
+    order = dense_order(s)
+    if name == "normal":
+        kwargs["contiguous"] = s.contiguous
+    if order is not None:
+        draw(target.ptr, s.numel * parts, kind.code, _generator(generator), *args, **kwargs)
+    elif s.numel:
+        order = sorted(range(s.ndim), key=lambda d: (-s.strides[d], d))
+        from .view import permute
+
+        shape = tuple(s.shape[d] for d in order)
+        drawn = launch.empty(dense(s.dtype, shape, s.device))
+        draw(drawn.ptr, s.numel * parts, kind.code, _generator(generator), *args, **kwargs)
+        back = tuple(order.index(d) for d in range(s.ndim))
+        copy_values(target, permute(drawn, back))
+        return target
+    target.storage.version += 1
+    return target
+
+
+def _float(target: Tensor, name: str) -> None:
+    if target.spec.dtype.kind not in "fc":
+        from facula.autograd.node import dtype_title
+
+        fail(NotImplementedError, f"\"{name}\" not implemented for '{dtype_title(target.spec.dtype)}'")
+
+
+# --- in place -----------------------------------------------------------------------------------------------------
+
+
+def uniform_(self: Tensor, from_=0.0, to=1.0, *, generator=None, **named) -> Tensor:
+    """Numbers spread evenly over [from, to)."""
+    low = named.pop("from", from_)
+    _float(self, "check_uniform_bounds")
+    if low > to:
+        fail(RuntimeError, f"uniform_ expects to return a [from, to) range, but found from={low:g} > to={to:g}")
+    return _fill(self, "uniform", generator, float(low), float(to))
+
+
+def normal_(self: Tensor, mean=0.0, std=1.0, *, generator=None) -> Tensor:
+    """Numbers of the normal distribution."""
+    _float(self, "normal_kernel_cpu")
+    if std < 0:
+        fail(RuntimeError, f"normal expects std >= 0.0, but found std {std}")
+    if self.spec.dtype.kind == "c":
+        std = std / math.sqrt(2)
+    return _fill(self, "normal", generator, float(mean), float(std))
+
+
+def log_normal_(self: Tensor, mean=1.0, std=2.0, *, generator=None) -> Tensor:
+    """Numbers whose logarithm is normal."""
+    if std <= 0:
+        fail(RuntimeError, f"log_normal_ expects std > 0.0, but found std={std}")
+    return _fill(self, "log_normal", generator, float(mean), float(std))
+
+
+def exponential_(self: Tensor, lambd=1.0, *, generator=None) -> Tensor:
+    """Numbers of the exponential distribution with rate `lambd`."""
+    if lambd <= 0:
+        fail(RuntimeError, f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
+    return _fill(self, "exponential", generator, float(lambd))
+
+
+def cauchy_(self: Tensor, median=0.0, sigma=1.0, *, generator=None) -> Tensor:
+    """Numbers of the Cauchy distribution."""
+    if sigma <= 0:
+        fail(RuntimeError, f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
+    return _fill(self, "cauchy", generator, float(median), float(sigma))
+
+
+def geometric_(self: Tensor, p, *, generator=None) -> Tensor:
+    """How many trials of chance `p` a success takes."""
+    if not 0 < p < 1:
+        fail(RuntimeError, f"geometric_ expects p to be in (0, 1), but got p={p}")
+    return _fill(self, "geometric", generator, float(p))
+
+
+def bernoulli_(self: Tensor, p=0.5, *, generator=None) -> Tensor:
+    """1 with chance `p` (a number or a tensor), else 0."""
+    if not isinstance(p, Tensor):
+        if not 0 <= p <= 1:
+            fail(RuntimeError, f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
+        return _fill(self, "bernoulli", generator, float(p))
+    from .view import expand_to
+
+    chances = copy_values(launch.empty(dense(p.spec.dtype, self.spec.shape)), expand_to(p, self.spec.shape))
+    made = launch.empty(dense(self.spec.dtype, self.spec.shape))
+    _each(made, chances, generator)
+    copy_values(self, made)
+    return self
+
+
+def _each(out: Tensor, chances: Tensor, generator) -> None:
+    bad = _sampler(out.spec.device).bernoulli_each(
+        out.ptr, out.spec.numel, out.spec.dtype.code, _generator(generator), chances.ptr, chances.spec.dtype.code
+    )
+    if bad >= 0:
+        fail(RuntimeError, "Expected p_in >= 0 && p_in <= 1 to be true, but got false.", got=f"a chance of {numpy_view(chances).flat[bad]}")
+
+
+def random_(self: Tensor, from_=None, to=None, *, generator=None, **named) -> Tensor:
+    """Whole numbers over the dtype's range, over [0, to) or over [from, to)."""
+    low = named.pop("from", from_)
+    if low is not None and to is None and "from" not in named and not named:
+        low, to = 0, low
+    if low is None and to is None:
+        return _fill(self, "integers", generator)
+    if to is not None and low >= to:
+        fail(RuntimeError, f"random_ expects 'from' to be less than 'to', but got from={low} >= to={to}")
+    return _fill(self, "integers", generator, low, to)
+
+
+# --- new tensors --------------------------------------------------------------------------------------------------
+
+
+def _drawn(size, dtype, device, requires_grad, out, draw) -> Tensor:
+    s = dense(dtype or DEFAULT.float, ints(size), _place(device))
+    for n in s.shape:
+        if n < 0:
+            fail(RuntimeError, f"Trying to create tensor with negative dimension {n}: {list(s.shape)}")
+    made = launch.empty(s) if out is None else _resized(out, s)
+    return _finish(draw(made), requires_grad)
+
+
+def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """Numbers spread evenly over [0, 1).
+
+    Examples
+    --------
+    >>> import facula as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.rand(2)
+    tensor([0.4963, 0.7682])
+    """
+    return _drawn(size, dtype, device, requires_grad, out, lambda t: uniform_(t, generator=generator))
+
+
+def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """Numbers of the standard normal distribution."""
+    return _drawn(size, dtype, device, requires_grad, out, lambda t: normal_(t, generator=generator))
+
+
+def randint(low, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """Whole numbers over [low, high), int64 unless told otherwise: randint(high, size) or randint(low, high, size)."""
+    if size is None:
+        low, high, size = 0, low, high
+    if low >= high:
+        fail(RuntimeError, f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    return _drawn((size,), dtype or dt.int64, device, requires_grad, out, lambda t: _fill(t, "integers", generator, low, high))
+
+
+def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """The numbers 0 to n - 1 in random order."""
+    if n < 0:
+        fail(RuntimeError, f"n must be non-negative, got {n}")
+    return _drawn((n,), dtype or dt.int64, device, requires_grad, out, lambda t: _fill(t, "permutation", generator))
+
+
+def _as(input, dtype, device, memory_format, requires_grad, draw) -> Tensor:
+    return _finish(draw(launch.empty(_like(input, dtype, device, memory_format))), requires_grad)
+
+
+def rand_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None) -> Tensor:
+    """`rand` in the shape and dtype of another tensor."""
+    return _as(input, dtype, device, memory_format, requires_grad, lambda t: uniform_(t, generator=generator))
+
+
+def randn_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None) -> Tensor:
+    """`randn` in the shape and dtype of another tensor."""
+    return _as(input, dtype, device, memory_format, requires_grad, lambda t: normal_(t, generator=generator))
+
+
+def randint_like(input, low, high=None, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None) -> Tensor:
+    """`randint` in the shape and dtype of another tensor."""
+    if high is None:
+        low, high = 0, low
+    return _as(input, dtype, device, memory_format, requires_grad, lambda t: _fill(t, "integers", None, low, high))
+
+
+def normal(mean=0.0, std=1.0, size=None, *, generator=None, out=None, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False) -> Tensor:
+    """Normal numbers with given means and standard deviations (numbers or tensors)."""
+    from .elementwise import add, mul
+
+    if isinstance(std, Tensor):
+        if bool((std < 0).any()):
+            fail(RuntimeError, "normal expects all elements of std >= 0.0")
+    elif std < 0:
+        fail(RuntimeError, f"normal expects std >= 0.0, but found std {std}")
+    if isinstance(mean, Tensor) or isinstance(std, Tensor):
+        shape = mean.spec.shape if isinstance(mean, Tensor) else std.spec.shape
+        if isinstance(mean, Tensor) and isinstance(std, Tensor):
+            from facula.core.shape import broadcast
+
+            shape = broadcast(mean.spec.shape, std.spec.shape)
+        kind = (mean if isinstance(mean, Tensor) else std).spec.dtype
+        made = launch.empty(dense(kind, shape))
+        if isinstance(std, Tensor):
+            made = add(mul(normal_(made, generator=generator), std), mean)
+        else:
+            made = add(normal_(made, 0.0, std, generator=generator), mean)
+        return made if out is None else out.copy_(made)
+    return _drawn((size,), dtype, device, requires_grad, out, lambda t: normal_(t, mean, std, generator=generator))
+
+
+def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
+    """1 with the chance that the element of `input` gives (or `p`), else 0."""
+    if p is not None:
+        return bernoulli_(launch.empty(dense(input.spec.dtype, input.spec.shape)), p, generator=generator)
+    _float(input, "bernoulli_tensor_cpu_p_")
+    chances = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape)), input)
+    made = launch.empty(dense(input.spec.dtype, input.spec.shape)) if out is None else _resized(out, dense(out.spec.dtype, input.spec.shape))
+    _each(made, chances, generator)
+    return made
+
+
+def poisson(input, generator=None) -> Tensor:
+    """Counts of the Poisson distribution with the rates in `input`."""
+    if bool((input < 0).any()):
+        fail(RuntimeError, "invalid Poisson rate, expected rate to be non-negative")
+    rates = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape)), input)
+    made = launch.empty(dense(input.spec.dtype, input.spec.shape))
+    _sampler(made.spec.device).poisson(made.ptr, made.spec.numel, made.spec.dtype.code, _generator(generator), rates.ptr)
+    return made
+
+
+def multinomial(input, num_samples, replacement=False, *, generator=None, out=None) -> Tensor:
+    """Indices drawn with chances proportional to `input`: (n) or (rows, n) -> (num_samples) or (rows, num_samples)."""
+    from .reduction import argmax
+    from .sorting import topk
+
+    s = input.spec
+    if s.ndim not in (1, 2):
+        fail(RuntimeError, "prob_dist must be 1 or 2 dim")
+    if s.dtype.kind != "f":
+        fail(RuntimeError, f"multinomial only supports floating-point dtypes for input, got: {type(input).__name__}")
+    if num_samples <= 0:
+        fail(RuntimeError, "cannot sample n_sample <= 0 samples")
+    categories = s.shape[-1]
+    if not replacement and num_samples > categories:
+        fail(RuntimeError, "cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+    chances = copy_values(launch.empty(dense(s.dtype, s.shape)), input)
+    if not replacement or num_samples == 1:
+        finite = bool((chances >= 0).all()) and bool(chances.isfinite().all())
+        if not finite:
+            fail(RuntimeError, "probability tensor contains either `inf`, `nan` or element < 0")
+        if bool((chances.sum(-1) == 0).any()):
+            fail(RuntimeError, "invalid multinomial distribution (sum of probabilities <= 0)")
+        q = exponential_(launch.empty(dense(s.dtype, s.shape)), generator=generator)
+        ratio = chances / q
+        made = argmax(ratio, -1, keepdim=True) if num_samples == 1 else topk(ratio, num_samples, -1)[1]
+    else:
+        rows = s.shape[0] if s.ndim == 2 else 1
+        made = launch.empty(dense(dt.int64, (*s.shape[:-1], num_samples)))
+        _sampler(s.device).multinomial(made.ptr, rows, num_samples, _generator(generator), chances.ptr, s.dtype.code, categories)
+    return made if out is None else out.copy_(made)
+
+
+# --- generators ---------------------------------------------------------------------------------------------------
+
+
+def manual_seed(seed) -> Generator:
+    """Start the default stream of random numbers from `seed`."""
+    seed = int(seed)
+    return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Start the default stream from a number that nobody knows; returns it."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The number that the default stream was started from."""
+    return default_generator.initial_seed()
+
+
+def get_state(self: Generator) -> Tensor:
+    """The state of the stream as a uint8 tensor."""
+    return from_numpy(np.array(self.legacy_state()))
+
+
+def set_state(self: Generator, new_state: Tensor) -> None:
+    """Continue from a state that `get_state` gave."""
+    if not isinstance(new_state, Tensor) or new_state.spec.dtype is not dt.uint8:
+        what = type(new_state).__name__ if not isinstance(new_state, Tensor) else str(new_state.spec.dtype)
+        fail(TypeError, f"expected a torch.ByteTensor, but got {what}")
+    self.load_legacy_state(np.ascontiguousarray(numpy_view(new_state)))
+
+
+Generator.get_state, Generator.set_state = get_state, set_state
+
+
+def get_rng_state() -> Tensor:
+    """The state of the default stream as a uint8 tensor."""
+    return get_state(default_generator)
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Continue the default stream from a state that `get_rng_state` gave."""
+    set_state(default_generator, new_state)
+
+
+for _body in (uniform_, normal_, log_normal_, exponential_, cauchy_, geometric_, bernoulli_, random_):
+    setattr(Tensor, _body.__name__, _body)
+Tensor.bernoulli, Tensor.multinomial = bernoulli, multinomial
+
+
+# --- dropout ------------------------------------------------------------------------------------------------------
+
+
+def dropout_noise(input: Tensor, p: float) -> Tensor:
+    """1 / (1 - p) with chance 1 - p, else 0, in the layout of `input`."""
+    from .copying import like_layout
+
+    noise = launch.empty(like_layout(input.spec))
+    return _fill(noise, "bernoulli", None, 1 - p, one=1 / (1 - p))
+
+
+def dropout(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
+    """Each element 0 with chance `p`, else divided by `1 - p`; the input itself when not training."""
+    if not 0 <= p <= 1:
+        fail(ValueError, f"dropout probability has to be between 0 and 1, but got {p}")
+    if not train or p == 0 or input.spec.numel == 0:
+        return input
+    from .elementwise import mul
+
+    return mul(input, 0.0) if p == 1 else mul(input, dropout_noise(input, p))

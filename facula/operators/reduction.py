@@ -1,0 +1,528 @@
+"""Sums, products, extremes, moments, norms and scans over dims."""
+
+import math
+from collections.abc import Sequence
+
+from facula.core import dtype as dt
+from facula.core.shape import normalize_dim
+from facula.core.spec import Spec, dense
+from facula.core.tensor import Tensor
+from facula.errors import fail
+from facula.ir import expr as ir
+
+from .copying import cast
+from .declare import OPERATORS, SUM_TO, traced
+from .promotion import DEFAULT
+from .view import expand_to, reshape, squeeze_dims, unsqueeze, view_shape
+
+__all__ = [
+    "all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "count_nonzero", "cumprod", "cumsum", "logcumsumexp",
+    "logsumexp", "max", "mean", "min", "nanmean", "nansum", "norm", "prod", "row_dims", "std", "std_mean", "sum", "sum_to",
+    "var", "var_mean", "vector_norm",
+]  # fmt: skip
+
+
+def row_dims(s: Spec, dim) -> tuple[int, ...]:
+    """The dims of a reduction, counted from the front, in order; None or () means all."""
+    if dim is None or dim == ():
+        return tuple(range(s.ndim))
+    if isinstance(dim, int):
+        return (normalize_dim(dim, s.ndim),) if s.ndim else _scalar_dim(dim)
+    dims = sorted(normalize_dim(d, s.ndim) for d in dim)
+    for a, b in zip(dims, dims[1:]):
+        if a == b:
+            fail(RuntimeError, f"dim {a} appears multiple times in the list of dims", got=tuple(dim))
+    return tuple(dims) if s.ndim else ()
+
+
+def _scalar_dim(dim: int) -> tuple[()]:
+    normalize_dim(dim, 0)
+    return ()
+
+
+def _expanded(plan, grad: Tensor) -> Tensor:
+    """The gradient of a sum: the row's gradient at each of its elements."""
+    dims, keepdim = plan.key
+    if not keepdim:
+        shape = tuple(1 if d in dims else n for d, n in enumerate(plan.shape))
+        grad = reshape(grad, shape)
+    return expand_to(grad, plan.shape)
+
+
+# --- sums ---------------------------------------------------------------------------------------------------------
+
+
+@traced(rows=True, promote="sum")
+def sum_rows(input):
+    return ir.reduce("sum", input)
+
+
+sum_rows.operator.pull = lambda plan, grad: cast(_expanded(plan, grad), plan.specs[0].dtype)
+sum_rows.operator.node_class.__name__ = "SumBackward0"
+_sum_call = sum_rows.operator.call_rows
+
+
+def sum(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
+    """The sum over dims (all when None); integers and bools give int64.
+
+    Examples
+    --------
+    >>> import facula as torch
+    >>> torch.sum(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=0)
+    tensor([4., 6.])
+    """
+    if dtype is not None:
+        input = cast(input, dtype)
+    if out is not None:
+        return _sum_call(input, dims=row_dims(input.spec, dim), keepdim=keepdim, out=out)
+    return cast_back(_sum_call(input, dims=row_dims(input.spec, dim), keepdim=keepdim), dtype)
+
+
+def cast_back(out: Tensor, dtype) -> Tensor:
+    """`out` in the dtype that was asked for (a sum of integers was made in int64)."""
+    return out if dtype is None else cast(out, dtype)
+
+
+def sum_to(input: Tensor, target: Spec) -> Tensor:
+    """`input` summed over the dims that broadcasting added to `target`, in its shape and dtype."""
+    shape = input.spec.shape
+    if shape != target.shape:
+        lead = len(shape) - len(target.shape)
+        dims = tuple([*range(lead), *(d for d in range(lead, len(shape)) if target.shape[d - lead] == 1 and shape[d] != 1)])
+        if dims:
+            input = _sum_call(input, dims=dims, keepdim=False)
+        if input.spec.shape != target.shape:
+            input = view_shape(input, target.shape)
+    return cast(_real(input, target), target.dtype)
+
+
+def _real(input: Tensor, target: Spec) -> Tensor:
+    if input.spec.dtype.kind == "c" and target.dtype.kind != "c":
+        return OPERATORS["real_part"].call(input)
+    return input
+
+
+SUM_TO.append(sum_to)
+
+
+@traced(rows=True, promote="same", kinds="fc")
+def mean_rows(input):
+    return ir.reduce("sum", input) / ir.cast(ir.count(), input.dtype)
+
+
+def _mean_pull(plan, grad):
+    n = math.prod(plan.shape[d] for d in plan.key[0])
+    return _expanded(plan, OPERATORS["true_divide"].call(grad, n))
+
+
+mean_rows.operator.pull = _mean_pull
+mean_rows.operator.node_class.__name__ = "MeanBackward0"
+
+
+def mean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
+    """The mean over dims (all when None) of floats or complex numbers."""
+    if dtype is not None:
+        input = cast(input, dtype)
+    if input.spec.dtype.kind not in "fc":
+        from facula.autograd.node import dtype_title
+
+        fail(
+            RuntimeError,
+            "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: "
+            + dtype_title(input.spec.dtype),
+            mend="convert first: x.float().mean()",
+        )
+    return mean_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out))
+
+
+def _out(out) -> dict:
+    return {} if out is None else {"out": out}
+
+
+@traced(rows=True, promote="sum")
+def prod_rows(input):
+    return ir.reduce("prod", input)
+
+
+prod_rows.operator.node_class.__name__ = "ProdBackward0"
+
+
+def prod(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
+    """The product over one dim, or over all; integers and bools give int64."""
+    if dtype is not None:
+        input = cast(input, dtype)
+    return cast_back(prod_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out)), dtype)
+
+
+@traced(rows=True, promote="sum")
+def nansum_rows(input):
+    return ir.reduce("sum", ir.select(ir.isnan(input), ir.const(0, input.dtype), input) if input.dtype.kind in "fc" else input)
+
+
+def nansum(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
+    """`sum` with NaN counted as 0."""
+    if dtype is not None:
+        input = cast(input, dtype)
+    return nansum_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out))
+
+
+@traced(rows=True, kinds="fc")
+def nanmean_rows(input):
+    nan = ir.isnan(input)
+    total = ir.reduce("sum", ir.select(nan, ir.const(0, input.dtype), input))
+    return total / ir.cast(ir.reduce("sum", ir.cast(ir.not_(nan), dt.int64)), input.dtype)
+
+
+def nanmean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
+    """`mean` of the elements that are not NaN."""
+    return nanmean_rows(cast(input, dtype or input.spec.dtype), dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out))
+
+
+@traced(rows=True, differentiable=False)
+def count_nonzero_rows(input):
+    hit = input if input.dtype.kind == "b" else ir.ne(input, 0)
+    return ir.reduce("sum", ir.cast(hit, dt.int64))
+
+
+def count_nonzero(input, dim=None) -> Tensor:
+    """How many elements are not 0."""
+    return count_nonzero_rows(input, dims=row_dims(input.spec, dim))
+
+
+# --- truth --------------------------------------------------------------------------------------------------------
+
+
+def _truth(name: str):
+    def body(input):
+        return ir.reduce(name, input if input.dtype.kind == "b" else ir.ne(input, 0))
+
+    body.__name__ = f"{name}_rows"
+    return traced(body, rows=True, differentiable=False)
+
+
+any_rows, all_rows = _truth("any"), _truth("all")
+
+
+def any(input, dim=None, keepdim=False, *, out=None) -> Tensor:
+    """Whether some element is not 0; uint8 stays uint8."""
+    found = any_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out))
+    return cast(found, dt.uint8) if input.spec.dtype is dt.uint8 and out is None else found
+
+
+def all(input, dim=None, keepdim=False, *, out=None) -> Tensor:
+    """Whether every element is not 0; uint8 stays uint8."""
+    found = all_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out))
+    return cast(found, dt.uint8) if input.spec.dtype is dt.uint8 and out is None else found
+
+
+# --- extremes -----------------------------------------------------------------------------------------------------
+
+
+def _nonempty(input: Tensor, dims: Sequence[int], name: str, whole: bool) -> None:
+    if input.spec.numel == 0 and (whole or not dims or 0 in [input.spec.shape[d] for d in dims]):
+        if whole:
+            fail(
+                IndexError if name.startswith("arg") else RuntimeError,
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.",
+            )
+        fail(IndexError, f"{name}(): Expected reduction dim {dims[0]} to have non-zero size.")
+
+
+def _extreme(kind: str):
+    @traced(rows=True, kinds="buif")
+    def values(input):
+        return ir.reduce(kind, input)
+
+    @traced(rows=True, kinds="buif")
+    def both(input):
+        return ir.reduce(kind, input), ir.reduce(f"arg{kind}", input)
+
+    @both.gradient("input")
+    def _(grad0, out1):
+        return ir.select(ir.eq(ir.row_index(), out1), grad0, ir.const(0, grad0.dtype))
+
+    @traced(rows=True, kinds="buif", differentiable=False)
+    def place(input):
+        return ir.reduce(f"arg{kind}", input)
+
+    for op, name in ((values, f"A{kind}Backward0"), (both, f"{kind.capitalize()}Backward0")):
+        op.operator.node_class.__name__ = name
+    return values, both, place
+
+
+_amax, _max, _argmax = _extreme("max")
+_amin, _min, _argmin = _extreme("min")
+
+
+def amax(input, dim=(), keepdim=False, *, out=None) -> Tensor:
+    """The largest element over dims; ties share the gradient."""
+    dims = row_dims(input.spec, dim)
+    _nonempty(input, dims, "amax", dim is None or dim == ())
+    return _amax(input, dims=dims, keepdim=keepdim, **_out(out))
+
+
+def amin(input, dim=(), keepdim=False, *, out=None) -> Tensor:
+    """The smallest element over dims; ties share the gradient."""
+    dims = row_dims(input.spec, dim)
+    _nonempty(input, dims, "amin", dim is None or dim == ())
+    return _amin(input, dims=dims, keepdim=keepdim, **_out(out))
+
+
+def aminmax(input, *, dim=None, keepdim=False, out=None):
+    """The smallest and the largest element."""
+    from .results import named
+
+    return named("aminmax", amin(input, () if dim is None else dim, keepdim), amax(input, () if dim is None else dim, keepdim))
+
+
+def _best(name: str, values, both, pair):
+    def entry(input, dim=None, keepdim=False, *, other=None, out=None):
+        from .results import named
+
+        other = dim if isinstance(dim, Tensor) else other
+        if other is not None:
+            return pair().call(input, other, **_out(out))
+        if dim is None:
+            _nonempty(input, (), name, True)
+            return values(input, dims=row_dims(input.spec, None))
+        dims = row_dims(input.spec, dim)
+        _nonempty(input, dims, name, False)
+        result = both(input, dims=dims, keepdim=keepdim, **_out(out))
+        return named(name, *result)
+
+    entry.__name__ = entry.__qualname__ = name
+    return entry
+
+
+max = _best("max", _amax, _max, lambda: OPERATORS["maximum"])
+max.__doc__ = """The largest element; with `dim` also its index: (values, indices); with a tensor, element by element."""
+min = _best("min", _amin, _min, lambda: OPERATORS["minimum"])
+min.__doc__ = """The smallest element; with `dim` also its index: (values, indices); with a tensor, element by element."""
+
+
+def argmax(input, dim=None, keepdim=False, *, out=None) -> Tensor:
+    """The index of the largest element (the first of several), in the flattened tensor when `dim` is None."""
+    dims = row_dims(input.spec, dim)
+    _nonempty(input, dims, "argmax", dim is None)
+    return _argmax(input, dims=dims, keepdim=keepdim, **_out(out))
+
+
+def argmin(input, dim=None, keepdim=False, *, out=None) -> Tensor:
+    """The index of the smallest element (the first of several), in the flattened tensor when `dim` is None."""
+    dims = row_dims(input.spec, dim)
+    _nonempty(input, dims, "argmin", dim is None)
+    return _argmin(input, dims=dims, keepdim=keepdim, **_out(out))
+
+
+# --- moments and norms --------------------------------------------------------------------------------------------
+
+
+def _center(input):
+    n = ir.cast(ir.count(), input.dtype)
+    mean = ir.reduce("sum", input) / n
+    d = input - mean
+    return mean, (d * d if d.dtype.kind != "c" else ir.real(d) * ir.real(d) + ir.imag(d) * ir.imag(d))
+
+
+def _variance(input, correction):
+    mean, square = _center(input)
+    n = ir.cast(ir.count(), square.dtype) - correction
+    return ir.reduce("sum", square) / ir.maximum(n, ir.const(0, n.dtype)), mean
+
+
+@traced(rows=True, kinds="fc")
+def var_rows(input, *, correction=1):
+    return _variance(input, correction)[0]
+
+
+@traced(rows=True, kinds="fc")
+def std_rows(input, *, correction=1):
+    return ir.sqrt(_variance(input, correction)[0])
+
+
+@traced(rows=True, kinds="fc")
+def var_mean_rows(input, *, correction=1):
+    return _variance(input, correction)
+
+
+@traced(rows=True, kinds="fc")
+def std_mean_rows(input, *, correction=1):
+    variance, mean = _variance(input, correction)
+    return ir.sqrt(variance), mean
+
+
+for _op, _name in ((var_rows, "Var"), (std_rows, "Std"), (var_mean_rows, "VarMean"), (std_mean_rows, "StdMean")):
+    _op.operator.node_class.__name__ = f"{_name}Backward0"
+
+
+def _moment(rows, name: str, text: str):
+    def entry(input, dim=None, unbiased=None, keepdim=False, *, correction=None, out=None):
+        if isinstance(dim, bool):  # var(input, unbiased)
+            dim, unbiased = None, dim
+        if input.spec.dtype.kind not in "fc":
+            fail(RuntimeError, f"{name} only support floating point and complex dtypes")
+        if correction is None:
+            correction = 1 if unbiased is None else int(unbiased)
+        given = {} if correction == 1 else {"correction": correction}
+        return rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, **given, **_out(out))
+
+    entry.__name__ = entry.__qualname__ = name
+    entry.__doc__ = text
+    return entry
+
+
+var = _moment(var_rows, "var", "The variance over dims, divided by `n - correction`.")
+std = _moment(std_rows, "std", "The standard deviation over dims, from the variance divided by `n - correction`.")
+var_mean = _moment(var_mean_rows, "var_mean", "(variance, mean) over dims.")
+std_mean = _moment(std_mean_rows, "std_mean", "(standard deviation, mean) over dims.")
+
+
+@traced(rows=True, kinds="fc", static=("ord",))
+def vector_norm_rows(input, *, ord=2):
+    if ord == 2 and input.dtype.kind == "c":
+        return ir.sqrt(ir.reduce("sum", ir.real(input) * ir.real(input) + ir.imag(input) * ir.imag(input)))
+    if ord == 2:
+        return ir.sqrt(ir.reduce("sum", input * input))
+    size = ir.abs(input)
+    if ord == math.inf:
+        return ir.reduce("max", size)
+    if ord == -math.inf:
+        return ir.reduce("min", size)
+    if ord == 0:
+        return ir.reduce("sum", ir.cast(ir.ne(size, 0), size.dtype))
+    if ord == 1:
+        return ir.reduce("sum", size)
+    power = ir.const(ord, size.dtype)
+    return ir.pow(ir.reduce("sum", ir.pow(size, power)), 1.0 / ord)
+
+
+@vector_norm_rows.gradient("input")
+def _(grad, out, input, ord):
+    real = input.dtype.kind != "c"
+    size = input if real else ir.abs(input)
+    zero = ir.const(0, out.dtype)
+
+    def direction(x):
+        if real:
+            return ir.sign(x)
+        scale = ir.select(ir.eq(size, zero), zero, 1 / size)
+        return ir.complex(ir.real(x) * scale, ir.imag(x) * scale)
+
+    def scaled(x, factor):
+        return x * factor if real else ir.complex(ir.real(x) * factor, ir.imag(x) * factor)
+
+    if ord == 2:
+        return scaled(input, ir.select(ir.eq(out, zero), zero, grad / out))
+    if ord == 0:
+        return scaled(input, zero)
+    if ord == 1:
+        return scaled(direction(input), grad)
+    if abs_(ord) == math.inf:
+        hit = ir.cast(ir.eq(ir.abs(input), out), out.dtype)
+        return scaled(direction(input), grad * hit / ir.reduce("sum", hit))
+    size = ir.abs(input)
+    part = ir.pow(size / out, ord - 1) if ord > 1 else ir.pow(size, ord - 1) * ir.pow(out, 1 - ord)
+    factor = ir.select(ir.or_(ir.eq(out, zero), ir.eq(size, zero)), zero, grad * part)
+    return scaled(direction(input), factor)
+
+
+abs_ = math.fabs
+vector_norm_rows.operator.node_class.__name__ = "LinalgVectorNormBackward0"
+
+
+def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
+    """The p-norm over dims of the elements as one vector: `sum(abs(x)**ord)**(1/ord)`."""
+    if dtype is not None:
+        x = cast(x, dtype)
+    if x.spec.dtype.kind not in "fc":
+        from facula.autograd.node import dtype_title
+
+        fail(RuntimeError, f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {dtype_title(x.spec.dtype)}")
+    dims = row_dims(x.spec, dim)
+    ord = float(ord)
+    if 0 in [x.spec.shape[d] for d in dims] and (ord < 0 or ord == math.inf):
+        fail(RuntimeError, f"linalg.vector_norm cannot compute the {ord:g} norm on an empty tensor because the operation does not have an identity")
+    return vector_norm_rows(x, dims=dims, keepdim=keepdim, **({} if ord == 2 else {"ord": ord}), **_out(out))
+
+
+def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None) -> Tensor:
+    """The p-norm over dims ("fro" is 2, "nuc" the sum of singular values of a matrix)."""
+    if p == "nuc":
+        fail(NotImplementedError, "norm(p='nuc') needs singular values, which facula does not have yet", mend="use p='fro'")
+    return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype, out=out)
+
+
+@traced(rows=True, promote="float", kinds="f")
+def logsumexp_rows(input):
+    high = ir.reduce("max", input)
+    high = ir.select(ir.isinf(high), ir.const(0, input.dtype), high)
+    return ir.log(ir.reduce("sum", ir.exp(input - high))) + high
+
+
+@logsumexp_rows.gradient("input")
+def _(grad, out, input):
+    return grad * ir.exp(input - out)
+
+
+logsumexp_rows.operator.node_class.__name__ = "LogsumexpBackward0"
+
+
+def logsumexp(input, dim, keepdim=False, *, out=None) -> Tensor:
+    """`log(sum(exp(input)))` over dims without overflow."""
+    return logsumexp_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out))
+
+
+# --- scans --------------------------------------------------------------------------------------------------------
+
+
+@traced(rows=True, promote="sum")
+def cumsum_rows(input):
+    return ir.scan("sum", input)
+
+
+def _flipped_cumsum(plan, grad):
+    from .joining import flip
+
+    (dim,) = plan.key[0]
+    return cast(flip(cumsum_rows(flip(grad, (dim,)), dims=(dim,)), (dim,)), plan.specs[0].dtype)
+
+
+cumsum_rows.operator.pull = _flipped_cumsum
+cumsum_rows.operator.node_class.__name__ = "CumsumBackward0"
+
+
+def cumsum(input, dim, *, dtype=None, out=None) -> Tensor:
+    """Running sums along `dim`; integers and bools give int64."""
+    if dtype is not None:
+        input = cast(input, dtype)
+    d = normalize_dim(dim, input.spec.ndim)
+    if not input.spec.ndim:
+        return OPERATORS["clone"].call(input)
+    return cast_back(cumsum_rows(input, dims=(d,), **_out(out)), dtype)
+
+
+@traced(rows=True, promote="sum")
+def cumprod_rows(input):
+    return ir.scan("prod", input)
+
+
+
+def cumprod(input, dim, *, dtype=None, out=None) -> Tensor:
+    """Running products along `dim`; integers and bools give int64."""
+    if dtype is not None:
+        input = cast(input, dtype)
+    if not input.spec.ndim:
+        return OPERATORS["clone"].call(input)
+    d = normalize_dim(dim, input.spec.ndim)
+    if out is not None:
+        return cumprod_rows(input, dims=(d,), out=out)
+    return OPERATORS["cumprod_along"].call(input, d)
+
+
+def logcumsumexp(input, dim, *, out=None) -> Tensor:
+    """`log(cumsum(exp(input)))` along `dim` without overflow."""
+    from .elementwise import exp, log
+
+    d = normalize_dim(dim, input.spec.ndim)
+    high = amax(input, d, keepdim=True).detach()
+    return log(cumsum(exp(input - high), d)) + high

@@ -1,0 +1,464 @@
+"""The contract of optimizers (groups, state, hooks, state dicts) and the one place where their rules are applied.
+
+A rule is a plain function for one element (see `sgd.py`); `RuleOptimizer` collects parameters, gradients and state,
+and `apply_rule` runs the rule on all of them.
+"""
+
+import inspect
+import warnings
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from itertools import chain
+from typing import Any
+
+from facula.autograd import enable_grad, set_grad_enabled
+from facula.core.dtype import float32
+from facula.core.tensor import Tensor
+from facula.errors import fail
+from facula.nn.hooks import RemovableHandle
+from facula.nn.module import typename, zero_grad
+from facula.operators import get_default_dtype, tensor, view_as_real, zeros_like
+
+from .rule import apply_rule
+
+__all__ = ["Optimizer", "RuleOptimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
+
+_GLOBAL_PRE_HOOKS: dict[int, Callable] = OrderedDict()
+_GLOBAL_POST_HOOKS: dict[int, Callable] = OrderedDict()
+CAPTURABLE_DEVICES = ["cuda", "xpu", "hpu", "privateuseone", "xla"]
+FUSED_DEVICES = ["cuda", "cpu"]
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _Required()  # a default that says: each group must give this option
+
+
+def _add(table: dict, hook: Callable, prepend: bool = False) -> RemovableHandle:
+    handle = RemovableHandle(table)
+    table[handle.id] = hook
+    if prepend:
+        table.move_to_end(handle.id, last=False)
+    return handle
+
+
+def register_optimizer_step_pre_hook(hook: Callable) -> RemovableHandle:
+    """Call `hook(optimizer, args, kwargs)` before the step of every optimizer; a pair that it returns replaces them."""
+    return _add(_GLOBAL_PRE_HOOKS, hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable) -> RemovableHandle:
+    """Call `hook(optimizer, args, kwargs)` after the step of every optimizer."""
+    return _add(_GLOBAL_POST_HOOKS, hook)
+
+
+def _with_hooks(step: Callable) -> Callable:
+    """`step` with the hooks around it; also notes for the schedulers that it was called."""
+
+    def wrapper(self, *args, **kwargs):
+        self._opt_called = True
+        if not (
+            _GLOBAL_PRE_HOOKS or _GLOBAL_POST_HOOKS or self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
+        ):
+            return step(self, *args, **kwargs)
+        # hooks see the arguments as PyTorch shows them: with the optimizer in front
+        args = (self, *args)
+        for hook in chain(_GLOBAL_PRE_HOOKS.values(), self._optimizer_step_pre_hooks.values()):
+            new = hook(self, args, kwargs)
+            if new is not None:
+                if not (isinstance(new, tuple) and len(new) == 2):
+                    fail(RuntimeError, f"{step} must return None or a tuple of (new_args, new_kwargs), but got {new}.")
+                args, kwargs = new
+        result = step(*args, **kwargs)
+        for hook in chain(self._optimizer_step_post_hooks.values(), _GLOBAL_POST_HOOKS.values()):
+            hook(self, args, kwargs)
+        return result
+
+    wrapper.__name__, wrapper.__qualname__, wrapper.__doc__ = step.__name__, step.__qualname__, step.__doc__
+    wrapper.__wrapped__ = step
+    wrapper.__signature__ = inspect.signature(step)
+    wrapper.hooked = True
+    return wrapper
+
+
+class Optimizer:
+    """Base class of all optimizers; a subclass defines `step`.
+
+    Parameters
+    ----------
+    params : iterable
+        Tensors, or pairs (name, tensor), or dicts that each describe a group: `params` and options of its own.
+    defaults : dict
+        The options of groups that do not give them.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+    state : dict
+        For each parameter a dict of what the rule remembers.
+    """
+
+    _HOOK_TABLES = (
+        "_optimizer_step_pre_hooks",
+        "_optimizer_step_post_hooks",
+        "_optimizer_state_dict_pre_hooks",
+        "_optimizer_state_dict_post_hooks",
+        "_optimizer_load_state_dict_pre_hooks",
+        "_optimizer_load_state_dict_post_hooks",
+    )
+
+    def __init__(self, params: Iterable, defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        for name in self._HOOK_TABLES:
+            setattr(self, name, OrderedDict())
+        self._patch_step_function()
+        if isinstance(params, Tensor):
+            fail(
+                TypeError,
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+                + typename(params),
+                mend="pass a list: [tensor]",
+            )
+        self.state: defaultdict[Tensor, Any] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        groups = list(params)
+        if not groups:
+            fail(
+                ValueError,
+                "optimizer got an empty parameter list",
+                mend="parameters() can be iterated once: pass it directly",
+            )
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def _patch_step_function(self) -> None:
+        step = type(self).step
+        if not getattr(step, "hooked", False):
+            type(self).step = _with_hooks(step)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for name in self._HOOK_TABLES:
+            self.__dict__.setdefault(name, OrderedDict())
+        self._patch_step_function()
+        self.defaults.setdefault("differentiable", False)
+
+    def __repr__(self) -> str:
+        text = type(self).__name__ + " ("
+        for i, group in enumerate(self.param_groups):
+            text += f"\nParameter Group {i}\n"
+            text += "".join(f"    {key}: {group[key]}\n" for key in sorted(group) if key != "params")
+        return text + ")"
+
+    # --- hooks
+
+    def register_step_pre_hook(self, hook: Callable) -> RemovableHandle:
+        """Call `hook(optimizer, args, kwargs)` before each step; a pair that it returns replaces them."""
+        return _add(self._optimizer_step_pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Callable) -> RemovableHandle:
+        """Call `hook(optimizer, args, kwargs)` after each step."""
+        return _add(self._optimizer_step_post_hooks, hook)
+
+    def register_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Call `hook(optimizer)` before `state_dict`."""
+        return _add(self._optimizer_state_dict_pre_hooks, hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Call `hook(optimizer, state_dict)` after `state_dict`; a result that is not None replaces it."""
+        return _add(self._optimizer_state_dict_post_hooks, hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Call `hook(optimizer, state_dict)` before loading; a result that is not None replaces the dict."""
+        return _add(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Call `hook(optimizer)` after loading."""
+        return _add(self._optimizer_load_state_dict_post_hooks, hook, prepend)
+
+    # --- groups and gradients
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group: a dict with `params` and any options that differ from the defaults."""
+        if not isinstance(param_group, dict):
+            fail(TypeError, f"param_group must be a dict, but got {type(param_group)}")
+        params = param_group["params"]
+        if isinstance(params, set):
+            fail(
+                TypeError,
+                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets will "
+                "change between runs. Please use a list instead.",
+            )
+        entries = [params] if isinstance(params, Tensor) else list(params)
+        names = [entry[0] for entry in entries if isinstance(entry, tuple)]
+        params = [entry[1] if isinstance(entry, tuple) else entry for entry in entries]
+        if names and len(names) != len(params):
+            fail(ValueError, "all optimizer params should be with/without names. Some param names are missing")
+        for param in params:
+            if not isinstance(param, Tensor):
+                fail(TypeError, "optimizer can only optimize Tensors, but one of the params is " + typename(param))
+            if not self.defaults.get("differentiable") and not (param.is_leaf or param.retains_grad):
+                fail(ValueError, "can't optimize a non-leaf Tensor")
+        for name, default in self.defaults.items():
+            if default is required and name not in param_group:
+                fail(ValueError, f"parameter group didn't specify a value of required optimization parameter {name}")
+        if len(params) != len(set(params)):
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters; in future, this will cause an error; see "
+                "github.com/pytorch/pytorch/issues/40967 for more information",
+                stacklevel=3,
+            )
+        for group in self.param_groups:
+            if bool(names) != ("param_names" in group):
+                fail(
+                    ValueError,
+                    "all optimizer param groups should be with/without names. cannot add param group "
+                    f"{'with names' if names else 'without names'} to the optimizer",
+                )
+        if not set(params).isdisjoint(param for group in self.param_groups for param in group["params"]):
+            fail(ValueError, "some parameters appear in more than one parameter group")
+        param_group["params"] = params
+        if names:
+            param_group["param_names"] = names
+        for name, default in self.defaults.items():
+            param_group.setdefault(name, default)
+        self.param_groups.append(param_group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or fill them with zeros."""
+        for group in self.param_groups:
+            for param in group["params"]:
+                zero_grad(param, set_to_none)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update the parameters once; `closure`, if given, evaluates the model and returns the loss."""
+        raise NotImplementedError
+
+    # --- state dicts
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state and the groups, with parameters replaced by their numbers."""
+        for hook in self._optimizer_state_dict_pre_hooks.values():
+            hook(self)
+        numbers: dict[int, int] = {}
+        groups = []
+        start = 0
+        for group in self.param_groups:
+            for i, param in enumerate(group["params"], start):
+                numbers.setdefault(id(param), i)
+            packed = {key: value for key, value in group.items() if key != "params"}
+            packed["params"] = [numbers[id(param)] for param in group["params"]]
+            start += len(packed["params"])
+            groups.append(packed)
+        state = {numbers[id(key)] if isinstance(key, Tensor) else key: value for key, value in self.state.items()}
+        result = {"state": state, "param_groups": groups}
+        for hook in self._optimizer_state_dict_post_hooks.values():
+            new = hook(self, result)
+            if new is not None:
+                result = new
+        return result
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the state and the options of a `state_dict`; parameters are matched by position."""
+        state_dict = state_dict.copy()
+        for hook in self._optimizer_load_state_dict_pre_hooks.values():
+            new = hook(self, state_dict)
+            if new is not None:
+                state_dict = new
+        groups = self.param_groups
+        saved = deepcopy(state_dict["param_groups"])
+        if len(groups) != len(saved):
+            fail(
+                ValueError,
+                "loaded state dict has a different number of parameter groups",
+                expected=len(groups),
+                got=len(saved),
+            )
+        sizes, saved_sizes = ([len(group["params"]) for group in some] for some in (groups, saved))
+        if sizes != saved_sizes:
+            fail(
+                ValueError,
+                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group",
+                expected=sizes,
+                got=saved_sizes,
+            )
+        param_of, group_of = {}, {}
+        for group, saved_group in zip(groups, saved):
+            for number, param in zip(saved_group["params"], group["params"]):
+                param_of[number] = param
+                group_of.setdefault(number, saved_group)
+        state: defaultdict[Any, Any] = defaultdict(dict)
+        for key, value in state_dict["state"].items():
+            if key in param_of:
+                state[param_of[key]] = _cast_state(param_of[key], value, group_of[key])
+            else:
+                state[key] = value
+        for group, saved_group in zip(groups, saved):
+            saved_group["params"] = group["params"]
+            if "param_names" in group:
+                saved_group.setdefault("param_names", group["param_names"])
+        self.__setstate__({"state": state, "param_groups": saved})
+        for hook in self._optimizer_load_state_dict_post_hooks.values():
+            hook(self)
+
+
+def _cast_state(param: Tensor, value: Any, group: dict, key: Any = None) -> Any:
+    """A loaded state with its tensors on the parameter's device and of its dtype (`step` keeps its own)."""
+    if isinstance(value, Tensor):
+        if key == "step":
+            where = group.get("capturable") or group.get("fused")
+            return value.to(dtype=float32, device=param.device) if where else value
+        return value.to(dtype=param.dtype if param.is_floating_point() else None, device=param.device)
+    if isinstance(value, dict):
+        return {name: _cast_state(param, item, group, name) for name, item in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        return type(value)(_cast_state(param, item, group) for item in value)
+    return value
+
+
+def check_range(value: Any, valid: bool, what: str) -> None:
+    """ValueError `Invalid <what>: <value>` unless `valid`."""
+    if not valid:
+        fail(ValueError, f"Invalid {what}: {value}")
+
+
+def check_lr(lr: Any) -> None:
+    """The checks that all optimizers make of their learning rate."""
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        fail(ValueError, "Tensor lr must be 1-element", got=f"shape {tuple(lr.shape)}")
+    check_range(lr, lr >= 0.0, "learning rate")
+
+
+def check_fused(fused: bool | None, foreach: bool | None, differentiable: bool) -> None:
+    """The checks of the implementation flags; facula has one implementation, so they choose nothing."""
+    if fused and differentiable:
+        fail(RuntimeError, "`fused` does not support `differentiable`")
+    if fused and foreach:
+        fail(RuntimeError, "`fused` and `foreach` cannot be `True` together.")
+
+
+def new_step(group: dict, param: Tensor) -> Tensor:
+    """The step counter of a parameter: a 0-d tensor, on the CPU unless the group is fused or capturable."""
+    if group.get("fused") or group.get("capturable"):
+        return tensor(0.0, dtype=float32 if group.get("fused") else get_default_dtype(), device=param.device)
+    return tensor(0.0, dtype=get_default_dtype())
+
+
+class RuleOptimizer(Optimizer):
+    """An optimizer that is a rule: the subclass says what the rule is, what it remembers and what it is given.
+
+    A subclass has `rule` (see `rule.py`), `state_names(group)`, `new_state(group, param)`, `options(group)` (what
+    selects branches of the rule) and `scalars(group, step)` (numbers that the rule gets, for the step's count).
+    """
+
+    rule: Callable
+    counts_steps = True  # whether the state has `step`
+    complex_as_real = True  # whether complex parameters are seen as pairs of real ones
+    old_options: dict[str, Any] = {}  # noqa: RUF012 - options that old state dicts lack
+
+    def state_names(self, group: dict) -> tuple[str, ...]:
+        """The tensors that the rule remembers, in the order of its arguments."""
+        raise NotImplementedError
+
+    def new_state(self, group: dict, param: Tensor) -> dict[str, Tensor]:
+        """The state of a parameter before its first step."""
+        state = {"step": new_step(group, param)}
+        state.update((name, zeros_like(param)) for name in self.state_names(group))
+        return state
+
+    def options(self, group: dict) -> dict[str, Any]:
+        """Keyword arguments of the rule that select its branches."""
+        raise NotImplementedError
+
+    def scalars(self, group: dict, step: Any) -> dict[str, Any]:
+        """Keyword arguments of the rule that are numbers; `step` counts from 1."""
+        raise NotImplementedError
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, value in self.old_options.items():
+                group.setdefault(name, value)
+            for param in group["params"] if self.counts_steps else ():
+                known = self.state.get(param)
+                if known and not isinstance(known["step"], Tensor):  # a number in files of old versions
+                    count = new_step(group, param)
+                    known["step"] = count.fill_(float(known["step"]))
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update the parameters once.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Evaluates the model again and returns the loss.
+
+        Returns
+        -------
+        The result of `closure`, or None.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with set_grad_enabled(bool(self.defaults.get("differentiable"))):
+            for group in self.param_groups:
+                self._step_group(group)
+        return loss
+
+    def _step_group(self, group: dict) -> None:
+        names = self.state_names(group)
+        options = self.options(group)
+        differentiable = bool(group.get("differentiable"))
+        scalars: dict[float, dict] = {}  # by step: parameters that joined at different times have different ones
+        for param in group["params"]:
+            grad = param.grad
+            if grad is None:
+                continue
+            if group.get("fused") or group.get("capturable"):
+                _check_device(group, param)
+            state = self.state[param] if names or self.counts_steps else {}
+            if not state and (names or self.counts_steps):
+                state.update(self.new_state(group, param))
+            step = 0
+            if self.counts_steps:
+                state["step"] += 1
+                step = state["step"] if differentiable else state["step"].item()
+            given = self.scalars(group, step) if differentiable else scalars.get(step)
+            if given is None:
+                given = scalars[step] = {name: _number(value) for name, value in self.scalars(group, step).items()}
+            first = [name for name in names if state.get(name) is None]  # the rule fills it from the gradient
+            for name in first:
+                state[name] = zeros_like(param)
+            tensors = [param, grad, *(state[name] for name in names)]
+            if self.complex_as_real and param.is_complex():
+                tensors = [view_as_real(t) for t in tensors]
+            apply_rule(self.rule, {**options, "first": True} if first else options, given, tensors)
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, Tensor) else value
+
+
+def _check_device(group: dict, param: Tensor) -> None:
+    if group.get("capturable") and param.device.type not in CAPTURABLE_DEVICES:
+        fail(
+            AssertionError,
+            f"If capturable=True, params and state_steps must be on supported devices: {CAPTURABLE_DEVICES}.",
+            got=str(param.device),
+        )
+    if group.get("fused") and not (param.is_floating_point() and param.device.type in FUSED_DEVICES):
+        fail(
+            RuntimeError,
+            f"`fused=True` requires all the params to be floating point Tensors of supported devices: {FUSED_DEVICES} "
+            f"but {param.dtype} and {param.device.type}",
+        )

@@ -1,0 +1,86 @@
+"""The matrix product of CPUs as one builtin a dtype, compiled at first use; its text is `matmul_kernel`'s."""
+
+import platform
+from collections.abc import Callable
+from functools import cache
+
+from facula.core.dtype import dtype
+from facula.errors import fail
+
+from . import builtins, jit, matmul_kernel, threads
+
+__all__ = ["build", "matmul"]
+
+_NEEDS = threads  # the text calls `facula_parallel`, which this module provides
+_NS_A_PRODUCT = 0.02  # of one multiplication and addition, on one thread; decides when the GIL is let go
+
+
+@cache
+def matmul(element: dtype) -> Callable[..., None]:
+    """The product of batches of matrices of one dtype, with any strides.
+
+    The result is a builtin ::
+
+        product(c, a, b, batch, m, n, k,
+                c_batch, c_row, c_col, a_batch, a_row, a_k, b_batch, b_k, b_col,
+                alpha, beta, bias, bias_row, bias_col)
+
+    which computes ``C[i] = alpha * A[i] @ B[i] + beta * C[i] + bias`` for i in range(batch), where C[i] is m x n, A[i]
+    m x k, B[i] k x n.
+
+    Parameters
+    ----------
+    c, a, b : int
+        Addresses of the first elements. C overlaps neither A nor B nor itself.
+    batch, m, n, k : int
+        Sizes, which may be zero; k = 0 gives ``beta * C + bias``.
+    c_batch ... b_col : int
+        Strides in elements: `a_k` is the step in A from column to column, `b_k` in B from row to row. Those of A and B
+        may be zero or negative.
+    alpha, beta : float
+        C is not read where beta is zero. Integers for integer dtypes; for complex ones two numbers each, real and
+        imaginary part (so that the call has 23 arguments).
+    bias : int
+        The address of what is added to each C[i], with strides `bias_row` and `bias_col`; 0 for none.
+
+    Notes
+    -----
+    float16 and bfloat16 are summed in float32 and rounded once; integers wrap around. The bits of the result depend on
+    the shapes and strides, not on the number of threads. Long products let go of the GIL.
+
+    Raises
+    ------
+    RuntimeError
+        There is no product of this dtype (bool).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from facula.core.dtype import float32
+    >>> a, b = np.ones((2, 3), "f"), np.full((3, 4), 2.0, "f")
+    >>> c = np.empty((2, 4), "f")
+    >>> matmul(float32)(c.ctypes.data, a.ctypes.data, b.ctypes.data, 1, 2, 4, 3,
+    ...                 0, 4, 1, 0, 3, 1, 0, 4, 1, 1.0, 0.0, 0, 0, 0)
+    >>> c[0]
+    array([6., 6., 6., 6.], dtype=float32)
+    """
+    host = jit.machine.ready()
+    return build(element, matmul_kernel.shape_for(host.features, platform.machine().lower()))
+
+
+def build(element: dtype, shape: matmul_kernel.Shape) -> Callable[..., None]:
+    """The builtin for a given register tile, which the host must be able to run."""
+    if element.code not in matmul_kernel.ELEMENTS:
+        name = element.name.capitalize()
+        fail(RuntimeError, f"\"addmm_impl_cpu_\" not implemented for '{name}'", mend="convert the operands first")
+    listed = matmul_kernel.parameters(element.code)
+    names = [name for name, _ in listed]
+    return builtins.build(
+        matmul_kernel.module_text(element.code, shape),
+        "matmul",
+        [kind for _, kind in listed],
+        name=f"matmul_{element.name}",
+        work=[names.index(size) for size in ("batch", "m", "n", "k")],
+        cost=_NS_A_PRODUCT,
+        optimize="clean",
+    )

@@ -1,0 +1,290 @@
+"""Machine code against the reference target: every operation on every dtype, layouts, reductions, gathers, scatters, checks."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from facula.core import dtype as dt
+from facula.ir import expr as ir
+from facula.ir.kernel import Check, Input, Kernel, Param, Result
+from facula.targets.cpu.emit import compile
+from tests.targets.kernels import check_kernel, edges, layouts, loaded, map_kernel, opmath, samples
+
+REAL = [t for t in dt.ALL if t.kind != "c"]
+COMPUTED = [t for t in REAL if opmath(t) is t]
+FLOATS = [dt.float32, dt.float64]
+SHAPES = [(1,), (5,), (16,), (67,), (1000,), (3, 5), (2, 3, 17), (0,), (4, 0)]
+
+# Units in the last place by which an operation may differ from the correctly rounded result; the rest are exact.
+ULPS = {name: 4.0 for name in (
+    "cbrt exp exp2 expm1 log log2 log10 log1p pow sigmoid sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh "
+    "hypot erf erfc erfinv lgamma digamma").split()}  # fmt: skip
+ULPS["rsqrt"] = 1.0
+
+
+def cross(t, arity):
+    """Operands in which every pair of edges meets."""
+    special = edges(t)
+    if arity == 1:
+        return [np.concatenate([special, samples(t, 200, 5)])]
+    pairs = list(itertools.product(range(len(special)), repeat=2))
+    left, right = (special[[p[k] for p in pairs]] for k in (0, 1))
+    return [left, right, np.resize(special[::-1], left.shape)][:arity]
+
+
+def op_cases():
+    from facula.codegen.expand import expansions
+
+    for op in ir.OPS.values():
+        if op.name in ("select", "bitcast", "complex", "real", "imag", "conj", "angle"):
+            continue
+        for t in COMPUTED:
+            if t.kind in op.takes:
+                yield pytest.param(op, t, id=f"{op.name}-{t.code}")
+
+
+@pytest.mark.parametrize("op, t", list(op_cases()))
+def test_operation(op, t):
+    operands = cross(t, op.arity)
+    if op.name == "fma" and t is dt.float64:
+        operands = [np.where(np.abs(x) < 1e6, x, 1.0) for x in operands]
+    kernel = map_kernel(op.name, lambda *a: ir.apply(op.name, *a), [t] * op.arity)
+    values = dict(zip("xyz", operands))
+    tolerance = ULPS.get(op.name, 0.0) if t.kind == "f" else 0.0
+    if op.name in ("maximum", "minimum", "fmax", "fmin"):
+        tolerance = 1e-9  # of 0.0 and -0.0 either may win
+    check_kernel(compile, kernel, (operands[0].size,), values=values, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("source", REAL, ids=lambda t: t.code)
+@pytest.mark.parametrize("target", REAL, ids=lambda t: t.code)
+def test_cast(source, target):
+    kernel = Kernel("cast", (Input("x", source),), (Result("out", target, ir.load("x", source)),))
+    x = np.concatenate([edges(source), samples(source, 300, 3)])
+    check_kernel(compile, kernel, (x.size,), values={"x": x})
+    strided = [(3,), (2,)]
+    check_kernel(compile, kernel, (x.size,), values={"x": x}, strides=strided, reach={"x": x.size})
+
+
+@pytest.mark.parametrize("t", dt.ALL, ids=lambda t: t.code)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_layouts(t, shape):
+    if t.kind == "b":
+        kernel = map_kernel("xor", lambda x, y: x ^ y, [t, t])
+    else:
+        kernel = map_kernel("plus", lambda x, y: x + y, [t, t])
+    found = layouts(shape)
+    for out in ("dense", "step", "turned", "padded", "backward"):
+        for x, y in (("dense", "dense"), ("last still", "turned"), ("first still", "step"), ("backward", "padded")):
+            names = [out, x, y]
+            if all(n in found for n in names):
+                check_kernel(compile, kernel, shape, strides=[found[n] for n in names])
+
+
+ROWS = [((3,), (5,)), ((4,), (16,)), ((1,), (1,)), ((2,), (1000,)), ((3,), (5000,)), ((2, 3), (7,)), ((2,), (3, 5)), ((70,), (9,)),
+        ((3,), (2, 4, 33)), ((5,), (0,)), ((0,), (5,)), ((1,), (40000,))]  # fmt: skip
+
+
+def row_strides(outer, row):
+    """Input layouts: rows contiguous, columns contiguous, neither, backwards."""
+    shape = outer + row
+    found = layouts(shape)
+    cut = len(outer)
+    yield found["dense"]
+    yield found["step"]
+    columns = layouts(row + outer)["dense"]
+    yield columns[len(row) :] + columns[: len(row)]
+    yield found["backward"]
+    if cut:
+        yield (0,) * cut + layouts(row)["dense"]
+
+
+def reduce_cases():
+    for kind in ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin"):
+        for t in (x for x in dt.ALL if opmath(x) is x):
+            if t.kind == "c" and kind not in ("sum", "prod", "any", "all"):
+                continue
+            if t.kind == "b" and kind in ("sum", "prod"):
+                continue
+            yield pytest.param(kind, t, id=f"{kind}-{t.code}")
+
+
+@pytest.mark.parametrize("kind, t", list(reduce_cases()))
+@pytest.mark.parametrize("outer, row", ROWS, ids=str)
+def test_reduction(kind, t, outer, row):
+    value = ir.reduce(kind, ir.load("x", t))
+    kernel = Kernel(kind, (Input("x", t),), (Result("out", value.dtype, value, per_row=True),))
+    for own in row_strides(outer, row):
+        plain = kind in ("sum", "prod")
+        values = None
+        if plain and t.kind in "fc":
+            count = 4 * int(np.prod(outer + row)) + 8
+            values = {"x": np.exp(samples(dt.float64, count, 2, plain=True) * 0.01).astype(t.numpy)}
+        tolerance = 0.0 if t.kind in "bui" or kind not in ("sum", "prod") else 40.0 + np.prod(row)
+        if kind in ("max", "min"):
+            tolerance = 1e-9
+        check_kernel(compile, kernel, outer, row, strides=[None, own], values=values, tolerance=tolerance, plain=plain,
+                     reach={"x": 5 * int(np.prod(outer + row))})  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["sum", "prod", "max", "min"])
+@pytest.mark.parametrize("t", [dt.int8, dt.int64, dt.float32, dt.float64, dt.complex64], ids=lambda t: t.code)
+@pytest.mark.parametrize("outer, row", ROWS, ids=str)
+def test_scan(kind, t, outer, row):
+    if t.kind == "c" and kind in ("max", "min"):
+        return
+    kernel = Kernel("scan", (Input("x", t),), (Result("out", t, ir.scan(kind, ir.load("x", t))),))
+    for own in row_strides(outer, row):
+        values = None
+        if kind in ("sum", "prod") and t.kind in "fc":
+            count = 4 * int(np.prod(outer + row)) + 8
+            values = {"x": np.exp(samples(dt.float64, count, 2, plain=True) * 0.01).astype(t.numpy)}
+        check_kernel(compile, kernel, outer, row, strides=[None, own], values=values, tolerance=16.0 + np.prod(row), plain=True,
+                     reach={"x": 5 * int(np.prod(outer + row))})  # fmt: skip
+
+
+def softmax(t):
+    x = loaded("x", t)
+    e = ir.exp(x - ir.reduce("max", x))
+    return Kernel("softmax", (Input("x", t),), (Result("out", t, e / ir.reduce("sum", e)),))
+
+
+def layer_norm(t):
+    x = loaded("x", t)
+    n = ir.cast(ir.count(), x.dtype)
+    mean = ir.reduce("sum", x) / n
+    centred = x - mean
+    scale = ir.rsqrt(ir.reduce("sum", centred * centred) / n + 1e-5)
+    out = centred * scale * loaded("w", t) + loaded("b", t)
+    inputs = (Input("x", t), Input("w", t), Input("b", t))
+    return Kernel("layer_norm", inputs, (Result("out", t, out), Result("mean", x.dtype, mean, per_row=True),
+                                         Result("rstd", x.dtype, scale, per_row=True)))  # fmt: skip
+
+
+@pytest.mark.parametrize("t", [dt.float16, dt.bfloat16, *FLOATS], ids=lambda t: t.code)
+@pytest.mark.parametrize("outer, row", ROWS, ids=str)
+def test_row_kernels(t, outer, row):
+    for own in row_strides(outer, row):
+        check_kernel(compile, softmax(t), outer, row, strides=[None, own], tolerance=64.0, plain=True, reach={"x": 200000})
+        still = (0,) * len(outer) + layouts(row)["dense"]
+        check_kernel(compile, layer_norm(t), outer, row, strides=[None, None, None, own, still, still], tolerance=3000.0 if t.itemsize > 2 else 64.0,
+                     plain=True, reach={"x": 200000})  # fmt: skip
+
+
+def test_in_place():
+    kernel = softmax(dt.float32)
+    x = samples(dt.float32, 300, plain=True).reshape(3, 100)
+    from tests.targets.kernels import access, argument_values
+
+    want, got = np.empty_like(x), x.copy()
+    strides = [(100, 1), (100, 1)]
+    how = access(kernel, (3,), (100,), strides)
+    function = compile(kernel, how)
+    for out, source in ((want, x), (got, got)):
+        pointers = [out.ctypes.data, source.ctypes.data]
+        function(*argument_values(kernel, how, (3,), (100,), pointers, strides, ()))
+    np.testing.assert_array_equal(got, want)
+
+
+def test_params():
+    kernel = map_kernel("scaled", lambda x: x * ir.param("a", dt.float32) + ir.cast(ir.param("n", dt.int64), dt.float32), [dt.float32],
+                        params=(Param("a", dt.float32), Param("n", dt.int64)))  # fmt: skip
+    check_kernel(compile, kernel, (100,), params=(2.5, -3))
+    kernel = map_kernel("turned", lambda z: z * ir.param("a", dt.complex64), [dt.complex64], params=(Param("a", dt.complex64),))
+    check_kernel(compile, kernel, (100,), params=(2.5 - 1j,), plain=True, tolerance=2.0)
+    kernel = map_kernel("either", lambda x: ir.select(ir.param("c", dt.bool_), x, -x), [dt.float64], params=(Param("c", dt.bool_),))
+    check_kernel(compile, kernel, (100,), params=(True,))
+    check_kernel(compile, kernel, (100,), params=(False,))
+
+
+def test_index_and_extent():
+    for shape in [(7,), (3, 40), (2, 3, 5)]:
+        total = ir.const(0, dt.int64)
+        for d in range(len(shape)):
+            total = total * ir.extent(d) + ir.index(d)
+        check_kernel(compile, Kernel("count", (), (Result("out", dt.int64, total),)), shape)
+        check_kernel(compile, Kernel("count", (), (Result("out", dt.float32, ir.cast(total, dt.float32)),)), shape)
+    kernel = Kernel("place", (Input("x", dt.float32),), (Result("out", dt.int64, ir.row_index() + ir.count() * ir.index(0)),))
+    for row in [(20,), (3, 20)]:
+        check_kernel(compile, kernel, (4,), row)
+
+
+@pytest.mark.parametrize("t", dt.ALL, ids=lambda t: t.code)
+def test_gather(t):
+    at = ir.load("i", dt.int64)
+    inside = ir.and_(ir.ge(at, 0), ir.lt(at, 50))
+    kernel = Kernel("gather", (Input("i", dt.int64), Input("x", t)), (Result("out", t, ir.load("x", t, at, inside)),))
+    i = np.random.default_rng(0).integers(-20, 70, 200)
+    check_kernel(compile, kernel, (200,), strides=[None, None, (0,)], values={"i": i}, reach={"x": 60})
+    # rows of a table: the offset is the same along the inner dim
+    rows = Kernel("rows", (Input("i", dt.int64), Input("x", t)), (Result("out", t, ir.load("x", t, at * 20, inside)),))
+    check_kernel(compile, rows, (200, 20), strides=[None, (1, 0), (0, 1)], values={"i": i}, reach={"x": 60 * 20})
+
+
+@pytest.mark.parametrize("t", [x for x in dt.ALL if x.kind != "b"], ids=lambda t: t.code)
+@pytest.mark.parametrize("combine", ["set", "add"])
+def test_scatter(t, combine):
+    at = ir.load("i", dt.int64)
+    value = loaded("x", t)
+    i = np.random.default_rng(0).integers(0, 50, 200)
+    kernel = Kernel("scatter", (Input("i", dt.int64), Input("x", t)), (Result("out", t, value, offset=at, combine=combine),))
+    check_kernel(compile, kernel, (200,), strides=[(0,), None, None], values={"i": i}, reach={"out": 60}, plain=True)
+    kernel = Kernel("rows", (Input("i", dt.int64), Input("x", t)), (Result("out", t, value, offset=at * 20, combine=combine),))
+    check_kernel(compile, kernel, (200, 20), strides=[(0, 1), (1, 0), None], values={"i": i}, reach={"out": 60 * 20}, plain=True)
+    where = Kernel("some", (Input("i", dt.int64), Input("x", t)),
+                   (Result("out", t, value, where=ir.lt(at, 20), combine=combine),))  # fmt: skip
+    check_kernel(compile, where, (200,), values={"i": i}, plain=True)
+    check_kernel(compile, where, (200,), strides=[(2,), None, None], values={"i": i}, plain=True)
+
+
+def test_checks():
+    at = ir.load("i", dt.int64)
+    inside = Check(ir.and_(ir.ge(at, -50), ir.lt(at, 50)), at, "index {value} is out of bounds")
+    place = ir.select(ir.lt(at, 0), at + 50, at)
+    kernel = Kernel("take", (Input("i", dt.int64), Input("x", dt.float32)),
+                    (Result("out", dt.float32, ir.load("x", dt.float32, place)),), checks=(inside,))  # fmt: skip
+    i = np.random.default_rng(0).integers(-50, 50, 100_000)
+    strides = [None, None, (0,)]
+    assert check_kernel(compile, kernel, (i.size,), strides=strides, values={"i": i}, reach={"x": 60}) is None
+    for bad, value in ((99_999, 50), (50_001, -51), (70, 10**12), (3, -(2**63))):
+        i[bad] = value
+        found = check_kernel(compile, kernel, (i.size,), strides=strides, values={"i": i}, reach={"x": 60})
+        assert found == value
+    zero = Check(ir.ne(at, 0), ir.index(0), "division by zero")
+    both = Kernel("both", kernel.inputs, kernel.results, checks=(inside, zero))
+    found = check_kernel(compile, both, (i.size,), strides=strides, values={"i": i}, reach={"x": 60})
+    assert found == (0, -(2**63))
+    i = np.arange(-50, 50)
+    assert check_kernel(compile, both, (100,), strides=strides, values={"i": i}, reach={"x": 60}) == (1, 50)
+
+
+COMPLEX_OPS = [op for op in ir.OPS.values() if "c" in op.takes and op.name not in ("select", "fma", "pow")]
+
+
+@pytest.mark.parametrize("t", [dt.complex64, dt.complex128], ids=lambda t: t.code)
+@pytest.mark.parametrize("op", COMPLEX_OPS, ids=lambda op: op.name)
+def test_complex(op, t):
+    kernel = map_kernel(op.name, lambda *a: ir.apply(op.name, *a), [t] * op.arity)
+    if op.name in ("eq", "ne", "isnan", "conj", "neg", "real", "imag"):
+        operands = cross(t, op.arity)
+    else:
+        operands = [samples(t, 300, k, plain=True) for k in range(op.arity)]
+    for strides in (None, [(2,)] * (op.arity + 1)):
+        check_kernel(compile, kernel, operands[0].shape, values=dict(zip("xy", operands)), tolerance=32.0, strides=strides, plain=True,
+                     reach={"x": 700, "y": 700})  # fmt: skip
+
+
+def test_complex_casts_and_parts():
+    for source in (dt.complex64, dt.complex128):
+        for target in dt.ALL:
+            kernel = Kernel("cast", (Input("x", source),), (Result("out", target, ir.load("x", source)),))
+            check_kernel(compile, kernel, (100,), plain=True, seed=4)
+            back = Kernel("cast", (Input("x", target),), (Result("out", source, ir.load("x", target)),))
+            check_kernel(compile, back, (100,), plain=True)
+    for t in FLOATS:
+        kernel = map_kernel("pair", lambda a, b: ir.complex(a, b), [t, t], result=t.to_complex())
+        check_kernel(compile, kernel, (77,))
+        check_kernel(compile, map_kernel("angle", lambda a: ir.angle(a), [t]), (100,))
+    choose = map_kernel("choose", lambda c, a, b: ir.select(c, a, b), [dt.bool_, dt.complex64, dt.complex64], result=dt.complex64)
+    check_kernel(compile, choose, (100,))
