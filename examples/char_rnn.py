@@ -1,4 +1,4 @@
-"""Writing one character after another: an LSTM over lines of different lengths, so that each step has a graph of its own."""
+"""Writing one character after another: an LSTM over lines of all lengths, so that each step has a graph of its own."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Handwritten digits: a whole training run, with early stopping, the best model saved and loaded, the loss curve drawn."""
+"""Handwritten digits, a whole training run: early stopping, the best model saved and loaded, the loss curve drawn."""
 
 import argparse
 from pathlib import Path

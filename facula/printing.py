@@ -11,6 +11,7 @@ import numpy as np
 
 from facula.core import dtype as dtypes
 from facula.core.tensor import Tensor
+from facula.operators.methods import SHOW
 
 __all__ = ["format_tensor", "get_printoptions", "host_values", "printoptions", "set_printoptions", "tensor_repr"]
 
@@ -317,3 +318,12 @@ def tensor_repr(
         type_name="tensor" if type(tensor) in plain else type(tensor).__name__,
         contents=contents,
     )
+
+
+def _show(tensor: Tensor) -> str:
+    from facula.operators.promotion import DEFAULT
+
+    return tensor_repr(tensor, default_dtype=DEFAULT.float)
+
+
+SHOW[0] = _show

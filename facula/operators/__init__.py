@@ -1,3 +1,18 @@
-"""What operators mean: forward, gradient, checks and documentation side by side; nothing here knows a device."""
+"""What operators mean: forward, gradient, checks and documentation side by side; nothing here knows a device.
 
-from . import methods  # noqa: F401  puts the operators on Tensor
+The names here are those of `torch.*`; families keep their building blocks to themselves.
+"""
+
+from . import methods as _methods  # first: families are modules there, some of their names are functions below
+from .copying import clone
+from .creation import *
+from .elementwise import *
+from .indexing import *
+from .inplace import copy_, detach_, fill_, resize_, zero_
+from .joining import *
+from .limits import finfo, iinfo
+from .matmul import *
+from .public import *
+from .random import *
+from .reduction import *
+from .view import *

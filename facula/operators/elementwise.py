@@ -7,6 +7,18 @@ from facula.ir import expr as ir
 
 from .declare import traced
 
+__all__ = [
+    "abs", "acos", "acosh", "add", "addcdiv", "addcmul", "angle", "asin", "asinh", "atan", "atan2", "atanh",
+    "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil",
+    "clamp_max", "clamp_min", "complex", "conj_physical", "copysign", "cos", "cosh", "deg2rad", "digamma", "eq",
+    "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "ge",
+    "gt", "hypot", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "le", "lerp", "lgamma", "log", "log10",
+    "log1p", "log2", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "lt",
+    "masked_fill", "maximum", "minimum", "mul", "ne", "neg", "nextafter", "polar", "positive", "pow", "rad2deg",
+    "reciprocal", "remainder", "rsqrt", "rsub", "sgn", "sigmoid", "sign", "signbit", "sin", "sinh", "sqrt",
+    "square", "tan", "tanh", "true_divide", "trunc", "xlogy",
+]  # fmt: skip
+
 # --- arithmetic ---------------------------------------------------------------------------------------------------
 
 

@@ -6,8 +6,8 @@ from math import prod
 import numpy as np
 
 from facula import launch
-from facula.autograd import backward as backward_module
 from facula.autograd import engine, function
+from facula.autograd.backward import backward as run_backward
 from facula.autograd.node import HookHandle, Output, alias, dtype_title, edge_of, grad_fn_of, type_name
 from facula.core import dtype as dt
 from facula.core.device import CPU
@@ -256,7 +256,7 @@ def method(body):
 @method
 def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None) -> None:
     """Add the gradient of this tensor to the leaves it was computed from."""
-    backward_module.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+    run_backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
 
 @method

@@ -12,7 +12,11 @@ from facula.errors import fail
 
 from .declare import EMBED, OPERATORS, function, record, view, view_of
 
-__all__ = ["infer_size", "ints"]
+__all__ = [
+    "as_strided", "broadcast_to", "chunk", "diagonal", "expand", "flatten", "movedim", "narrow", "permute",
+    "reshape", "select", "split", "split_with_sizes", "squeeze", "t", "tensor_split", "transpose", "unbind",
+    "unflatten", "unsqueeze",
+]  # fmt: skip
 
 
 def ints(args: tuple) -> tuple[int, ...]:

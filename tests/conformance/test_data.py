@@ -1,12 +1,13 @@
-"""Datasets, samplers and loaders side by side with PyTorch's: values, errors, warnings, and the random state left behind."""
+"""Datasets, samplers, loaders beside PyTorch's: values, errors, warnings, the random state left behind."""
 
 import collections
 import warnings
 
-import facula
 import numpy as np
 import pytest
 import torch
+
+import facula
 
 Point = collections.namedtuple("Point", "x y")
 VALUES = np.random.default_rng(0).standard_normal((23, 4)).astype(np.float32)
@@ -73,7 +74,7 @@ def outcome(scenario, t):
 
 
 SCENARIOS = {
-    "shuffle2": lambda m: [list(l) for l in [m.DataLoader(m.data(), 4, shuffle=True)] for _ in range(2)],
+    "shuffle2": lambda m: [list(loader) for loader in [m.DataLoader(m.data(), 4, shuffle=True)] for _ in range(2)],
     "drop": lambda m: list(m.DataLoader(m.data(), 4, shuffle=True, drop_last=True)),
     "gen": lambda m: list(m.DataLoader(m.data(), 4, shuffle=True, generator=m.generator())),
     "seq": lambda m: list(m.DataLoader(m.data(), 5)),
@@ -120,8 +121,8 @@ SCENARIOS = {
     ),
     "concat neg2": lambda m: m.ConcatDataset([[1, 2], [3]])[-4],
     "concat e": lambda m: m.ConcatDataset([]),
-    "concat it": lambda m: m.ConcatDataset([iterm.data()]),
-    "chain": lambda m: list(iterm.data() + m.stream(3)),
+    "concat it": lambda m: m.ConcatDataset([m.stream()]),
+    "chain": lambda m: list(m.stream() + m.stream(3)),
     "chain len": lambda m: len(m.ChainDataset([m.stream(5, 5), m.stream(3, 3)])),
     "chain bad": lambda m: list(m.ChainDataset([[1]])),
     "stack": lambda m: [
@@ -134,21 +135,21 @@ SCENARIOS = {
     "stack bad1": lambda m: m.StackDataset([1], a=[1]),
     "stack bad2": lambda m: m.StackDataset([1], [1, 2]),
     "it": lambda m: [
-        list(m.DataLoader(iterm.data(), 3)),
-        list(m.DataLoader(iterm.data(), 3, drop_last=True)),
-        list(m.DataLoader(iterm.data(), 5)),
-        list(m.DataLoader(iterm.data(), None)),
+        list(m.DataLoader(m.stream(), 3)),
+        list(m.DataLoader(m.stream(), 3, drop_last=True)),
+        list(m.DataLoader(m.stream(), 5)),
+        list(m.DataLoader(m.stream(), None)),
     ],
     "it len": lambda m: [
         len(m.DataLoader(m.stream(10, 7), 3)),
         len(m.DataLoader(m.stream(10, 7), 3, drop_last=True)),
         len(m.DataLoader(m.stream(10, 7), None)),
     ],
-    "it nolen": lambda m: len(m.DataLoader(iterm.data(), 3)),
-    "it sh": lambda m: m.DataLoader(iterm.data(), shuffle=True),
-    "it sa": lambda m: m.DataLoader(iterm.data(), sampler=[1]),
-    "it bs": lambda m: m.DataLoader(iterm.data(), batch_sampler=[[1]]),
-    "it shF": lambda m: list(m.DataLoader(iterm.data(), shuffle=False)),
+    "it nolen": lambda m: len(m.DataLoader(m.stream(), 3)),
+    "it sh": lambda m: m.DataLoader(m.stream(), shuffle=True),
+    "it sa": lambda m: m.DataLoader(m.stream(), sampler=[1]),
+    "it bs": lambda m: m.DataLoader(m.stream(), batch_sampler=[[1]]),
+    "it shF": lambda m: list(m.DataLoader(m.stream(), shuffle=False)),
     "ex1": lambda m: m.DataLoader(m.data(), sampler=[1], shuffle=True),
     "ex2": lambda m: m.DataLoader(m.data(), batch_sampler=[[1]], batch_size=2),
     "ex3": lambda m: m.DataLoader(m.data(), batch_size=None, drop_last=True),
@@ -174,47 +175,52 @@ SCENARIOS = {
     "subset override": lambda m: type("S", (m.Subset,), {"__getitem__": lambda s, i: 1})(range(3), [1]),
     "subset list": lambda m: m.Subset(np.arange(9), [3, 4, 5])[[0, 2]],
 }
-SAMPLES = lambda t: [
-    [1, 2],
-    [1.5, 2],
-    [2, 1.5],
-    [True, False],
-    ["a", "b"],
-    [b"a", b"b"],
-    [(1, 2.0), (3, 4.0)],
-    [[1, 2], [3, 4]],
-    [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}],
-    [Point(1, 2), Point(3, 4)],
-    [np.arange(3), np.arange(3)],
-    [np.float32(1), np.float32(2)],
-    [np.int8(1), np.int8(2)],
-    [np.bool_(1), np.bool_(0)],
-    [np.array(["a"])],
-    [t.ones(2), t.zeros(2)],
-    [t.ones(2), t.zeros(3)],
-    [(1, 2), (1,)],
-    [None],
-    [{1, 2}],
-    [range(3), range(3)],
-    [collections.OrderedDict(a=1)],
-    [collections.defaultdict(int, a=1)],
-    [Marked(1, 2)],
-    [],
-    [np.array([object()])],
-    [2**40, 1],
-    [2**70],
-    [collections.deque([1, 2])],
-    [bytearray(b"ab")],
-    [(t.ones(1), {"a": [np.ones(2)]})] * 2,
-    [1, "a"],
-    [np.str_("x")],
-    [collections.Counter("aa")],
-    [np.datetime64(3, "s")],
-]
 
-for i in range(len(SAMPLES(torch))):
-    SCENARIOS[f"collate {i}"] = lambda m, i=i: m.default_collate(SAMPLES(m.t)[i])
-    SCENARIOS[f"convert {i}"] = lambda m, i=i: m.default_convert(SAMPLES(m.t)[i])
+
+def samples(t) -> list:
+    """Batches to collate."""
+    return [
+        [1, 2],
+        [1.5, 2],
+        [2, 1.5],
+        [True, False],
+        ["a", "b"],
+        [b"a", b"b"],
+        [(1, 2.0), (3, 4.0)],
+        [[1, 2], [3, 4]],
+        [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}],
+        [Point(1, 2), Point(3, 4)],
+        [np.arange(3), np.arange(3)],
+        [np.float32(1), np.float32(2)],
+        [np.int8(1), np.int8(2)],
+        [np.bool_(1), np.bool_(0)],
+        [np.array(["a"])],
+        [t.ones(2), t.zeros(2)],
+        [t.ones(2), t.zeros(3)],
+        [(1, 2), (1,)],
+        [None],
+        [{1, 2}],
+        [range(3), range(3)],
+        [collections.OrderedDict(a=1)],
+        [collections.defaultdict(int, a=1)],
+        [Marked(1, 2)],
+        [],
+        [np.array([object()])],
+        [2**40, 1],
+        [2**70],
+        [collections.deque([1, 2])],
+        [bytearray(b"ab")],
+        [(t.ones(1), {"a": [np.ones(2)]})] * 2,
+        [1, "a"],
+        [np.str_("x")],
+        [collections.Counter("aa")],
+        [np.datetime64(3, "s")],
+    ]
+
+
+for i in range(len(samples(torch))):
+    SCENARIOS[f"collate {i}"] = lambda m, i=i: m.default_collate(samples(m.t)[i])
+    SCENARIOS[f"convert {i}"] = lambda m, i=i: m.default_convert(samples(m.t)[i])
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

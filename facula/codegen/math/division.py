@@ -110,6 +110,11 @@ def sign(x: Expr) -> Expr:
     return ir.select(ir.gt(x, 0.0), one, ir.select(ir.lt(x, 0.0), -one, zero))
 
 
+def rsqrt(x: Expr) -> Expr:
+    """1 / sqrt(x), rounded twice as PyTorch's."""
+    return 1.0 / ir.sqrt(x)
+
+
 def nextafter(x: Expr, y: Expr) -> Expr:
     """The float after x towards y."""
     integer = FORMATS[x.dtype].integer

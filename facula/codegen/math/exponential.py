@@ -19,8 +19,8 @@ LOG2E = 1.4426950408889634
 RANGE = {dt.float32: (-104.0, 89.0), dt.float64: (-746.0, 710.0)}
 
 
-def _power(t: Expr, bias: float) -> Expr:
-    """2**n, for t = n + magic + bias whose low bits therefore are an exponent."""
+def _power(t: Expr) -> Expr:
+    """2**n, for t = n + magic + bias, whose low bits therefore are an exponent."""
     return from_bits(bits(t) << FORMATS[t.dtype].mantissa)
 
 
@@ -49,7 +49,7 @@ def scale(p: Expr, t: Expr, n: Expr) -> Expr:
     form = FORMATS[p.dtype]
     half = ir.fma(n, 0.5, form.magic + form.bias)
     rest = bits(t) - bits(half)
-    return p * _power(half, form.bias) * from_bits(rest << form.mantissa)
+    return p * _power(half) * from_bits(rest << form.mantissa)
 
 
 def exp(x: Expr) -> Expr:
@@ -71,7 +71,7 @@ def exp2(x: Expr) -> Expr:
 def mantissa_exponential(x: Expr, offset: int) -> tuple[Expr, Expr]:
     """s, p with e**x = 2 ** (bias - offset) * s * (1 + p) and s a power of 2."""
     t, _, r = _reduce(x, offset)
-    return _power(t, offset), _expm1_small(r)
+    return _power(t), _expm1_small(r)
 
 
 def _expm1_small(r: Expr) -> Expr:
@@ -90,7 +90,7 @@ def expm1(x: Expr) -> Expr:
     y = clamp(x, -form.mantissa * 1.0, RANGE[x.dtype][1])
     t, r, rest = reduce_exactly(y, form.bias - 1)
     p = expm1_rest(r, rest)
-    s = _power(t, form.bias - 1)  # 2**n / 2, which does not overflow
+    s = _power(t)  # 2**n / 2, which does not overflow
     whole = s - 0.5
     scaled = s * r
     total, error = fast_two_sum(whole, scaled)
@@ -188,24 +188,19 @@ def log1p(x: Expr) -> Expr:
 
 
 def sigmoid(x: Expr) -> Expr:
-    """1 / (1 + e**-x): the quotient of 1 or e**-|x| and 1 + e**-|x|, corrected by its remainder."""
+    """1 / (1 + e**-x); both scaled by a power of 2, so that nothing overflows and denormal results are rounded once."""
     form = FORMATS[x.dtype]
-    t, n, r = _reduce(clamp(-abs(x), RANGE[x.dtype][0], None), 2 * form.bias)
-    half = ir.fma(n, 0.5, form.magic + form.bias)
-    first, second = _power(half, form.bias), from_bits((bits(t) - bits(half)) << form.mantissa)
-    p = r + expm1_rest(r, 0.0)  # e**-|x| = first * second * (1 + p)
-    s = first * second
-    e = ir.fma(s, p, s)
-    below, below_rest = fast_two_sum(number(1.0, x), e)
-    negative, one = ir.lt(x, 0.0), number(1.0, x)
-    whole = p + 1.0
-    above = ir.select(negative, whole, one)
-    above_rest = ir.select(negative, p - (whole - 1.0), number(0.0, x))
-    inverse = 1.0 / below
-    quotient = above * inverse
-    rest = ir.fma(-quotient, below, above) + ir.fma(-quotient, below_rest, above_rest)
-    quotient = ir.fma(rest, inverse, quotient)
-    return quotient * ir.select(negative, first, one) * ir.select(negative, second, one)
+    down = form.mantissa + 2
+    high, low = split(LN2, x.dtype, 2)
+    x = clamp(x, RANGE[x.dtype][0], 64.0)
+    magic = form.magic + form.bias - down
+    t = ir.fma(x, -LOG2E, magic)
+    n = t - magic
+    r = ir.fma(n, low, ir.fma(n, high, x))  # -x = n ln2 - r
+    flipped = tuple(c if k % 2 else -c for k, c in enumerate((1.0, *COEFFICIENTS["exp", x.dtype])))
+    s = _power(t)
+    one = 2.0**-down
+    return one / ir.fma(s, r * polynomial(r, flipped), s + one)
 
 
 def tanh(x: Expr) -> Expr:
@@ -226,7 +221,7 @@ def _quarter_exponential(a: Expr) -> tuple[Expr, Expr, Expr]:
     top = 89.5 if a.dtype is dt.float32 else 710.6  # here the results overflow, but s does not
     a = ir.select(ir.lt(a, top), a, top)
     t, r, rest = reduce_exactly(a, form.bias - 2)
-    s = _power(t, form.bias - 2)
+    s = _power(t)
     whole = ir.fma(s, r, s)
     below = ir.fma(s, expm1_rest(r, rest), ir.fma(s, r, s - whole))
     return whole, below, 0.0625 / (whole + below)
@@ -326,7 +321,7 @@ def _single_power(x: Expr, y: Expr) -> Expr:
     v = clamp(ir.cast(y, dt.float64) * logarithm, -300.0, 300.0)
     magic = FORMATS[dt.float64].magic + 1023
     t = v + magic
-    power = _power(t, 1023) * polynomial(v - (t - magic), COEFFICIENTS["exp2_30", dt.float64])
+    power = _power(t) * polynomial(v - (t - magic), COEFFICIENTS["exp2_30", dt.float64])
     return _powers_specials(x, y, ir.cast(power, dt.float32))
 
 
@@ -370,11 +365,6 @@ def _double_power(x: Expr, y: Expr) -> Expr:
 def power(x: Expr, y: Expr) -> Expr:
     """x**y, as C99's pow."""
     return (_single_power if x.dtype is dt.float32 else _double_power)(x, y)
-
-
-def rsqrt(x: Expr) -> Expr:
-    """1 / sqrt(x), rounded twice as PyTorch's."""
-    return 1.0 / ir.sqrt(x)
 
 
 def cbrt(x: Expr) -> Expr:

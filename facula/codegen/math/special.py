@@ -148,6 +148,7 @@ def _digamma(x: Expr) -> Expr:
     # digamma(x) = digamma(1 - x) - pi cot(pi x)
     r = x - ir.round(x)
     value = ir.select(negative, ir.fma(cotangent_of_pi(r), -3.141592653589793, value), value)
+    value = ir.select(ir.lt(abs(x), 2.0**-120), -1.0 / x, value)
     pole = negative & ir.eq(ir.floor(x), x)
     value = ir.select(pole, number(NAN, x), value)
     value = ir.select(is_(x, 0.0), ir.copysign(number(INF, x), -x), value)

@@ -183,8 +183,10 @@ class Nest:
         """Lanes of the successive loops over a dim, and whether the last ones may be missing (masked)."""
         if self.lanes == 1:
             return [(1, False)]
-        count = sum(1 for n in nodes if self.bits[n] >> self.vector_dim & 1 and n.op != "const")
         rest = (self.lanes, True) if self.masks else (1, False)
+        if self.mode == "column" and self.phase != "task":  # rarely run: small code matters more
+            return [rest] if self.masks else [(self.lanes, False), rest]
+        count = sum(1 for n in nodes if self.bits[n] >> self.vector_dim & 1 and n.op != "const")
         if count > 24:
             return [rest] if self.masks else [(self.lanes, False), rest]
         times = max(1, min(4 if count <= 8 else 2, MOST_LANES // self.lanes))

@@ -588,7 +588,6 @@ class Writer:
             twice = f.a_step * 2
         else:
             pointers = [f.a]
-        self.prefetch(f, f.c, f.c_row, rows, vectors)
         with f.loop(0, f.k, carry=[zero] * (rows * vectors) + [f.b, *pointers]) as loop:
             sums, b, points = (
                 loop.carried[: rows * vectors],
@@ -618,14 +617,10 @@ class Writer:
             source = f.select(plain, Value(f, "@zeros", "ptr"), f.bias)
             bias = [self.load(f, f.at(source, v * lanes * e.memory_size), masks[v]) for v in range(vectors)]
             fresh = self.is_zero(f, f.beta)
-            if self.s.masked:  # a beta of zero reads nothing
-                reading = [f.select(fresh, f.constant(mask.type, 0), mask) for mask in masks if mask is not None]
-                self.write(f, sums, alpha, beta, bias, masks, reading)
-            else:
-                with f.either(fresh) as inner:
-                    self.write(f, sums, alpha, beta, bias, masks, None)
-                    inner.otherwise()
-                    self.write(f, sums, alpha, beta, bias, masks, masks)
+            with f.either(fresh) as inner:  # a beta of zero reads nothing
+                self.write(f, sums, alpha, beta, bias, masks, reads=False)
+                inner.otherwise()
+                self.write(f, sums, alpha, beta, bias, masks, reads=True)
             seam.otherwise()
             buffer = f.alloca(self.vector, rows * vectors)
             for i, x in enumerate(sums):
@@ -647,9 +642,9 @@ class Writer:
 
     def write(
         self, f: Function, sums: list[Value], alpha: Value, beta: Value, bias: list[Value],
-        masks: Sequence[Value | None], reading: Sequence[Value | None] | None,
+        masks: Sequence[Value | None], reads: bool,
     ) -> None:  # fmt: skip
-        """A tile of contiguous rows: C = alpha * sums + bias + beta * C (without the last if `reading` is None)."""
+        """A tile of contiguous rows: C = alpha * sums + bias, plus beta * C if it `reads`."""
         line = f.c
         for i in range(0, len(sums), len(masks)):
             if i:
@@ -657,18 +652,9 @@ class Writer:
             for v, mask in enumerate(masks):
                 place = f.at(line, v * self.lanes * self.e.memory_size)
                 total = self.fused(f, alpha, sums[i + v], bias[v])
-                if reading is not None:
-                    total = self.fused(f, beta, self.load(f, place, reading[v]), total)
+                if reads:
+                    total = self.fused(f, beta, self.load(f, place, mask), total)
                 self.store(f, total, place, mask)
-
-    def prefetch(self, f: Function, c: Value, c_row: Value, rows: int, vectors: int) -> None:
-        """Asks for the tile of C while its sum is computed."""
-        self.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        for i in range(rows):
-            for offset in range(0, vectors * self.lanes * self.e.memory_size, 64):
-                f.emit(f"call void @llvm.prefetch.p0(ptr {f.at(c, offset).name}, i32 1, i32 2, i32 1)")
-            if i + 1 < rows:
-                c = f.at(c, c_row)
 
     def dot(self, rows: int, cols: int) -> None:
         """`rows` rows of A times up to DOT_STRIP rows of B's transpose, `cols` at a time: sums along a contiguous k."""
@@ -787,17 +773,14 @@ class Writer:
             registers = -(-self.s.rows // lanes)
             f.call("void", f"@turned_{registers}", f.target, f.source, f.depth, f.a_row, f.rows, f.rows)
             seam.otherwise()
-            registers = -(-self.s.rows // lanes)
-            if self.s.masked:
-                with f.either(f.a_row.eq(size)) as straight:
-                    masks = [self.mask(f, f.rows, v * lanes) for v in range(registers)]
-                    with f.loop(0, f.depth) as p:
-                        for v in range(registers):
-                            x = self.load(f, f.at(f.source, p.index * f.a_k + v * lanes * size), masks[v])
-                            f.store(x, f.at(f.target, (p.index * f.rows + v * lanes) * e.sum_size), align=e.sum_size)
-                    straight.otherwise()
-                    self.pack_elements(f, f.target, f.source, zero, f.depth, f.a_row, f.a_k, f.rows, f.rows)
-            else:
+            straight = f.a_row.eq(size) if self.s.masked else f.constant("i1", 0)
+            with f.either(straight) as columns:
+                masks = [self.mask(f, f.rows, v * lanes) for v in range(registers)]
+                with f.loop(0, f.depth) as p:
+                    for v in range(registers if self.s.masked else 0):
+                        x = self.load(f, f.at(f.source, p.index * f.a_k + v * lanes * size), masks[v])
+                        f.store(x, f.at(f.target, (p.index * f.rows + v * lanes) * e.sum_size), align=e.sum_size)
+                columns.otherwise()
                 self.pack_elements(f, f.target, f.source, zero, f.depth, f.a_row, f.a_k, f.rows, f.rows)
         self.finish(f)
 
@@ -976,7 +959,6 @@ class Writer:
 
     def sweep(self) -> None:
         """A few rows of C, SWEEP_VECTORS vectors of columns: B in place is read along its rows, several at a time."""
-        e, lanes, size = self.e, self.lanes, self.e.memory_size
         f = self.function("sweep", "ptr record, i64 block")
         r = {name: self.get(f, f.record, name) for name in FIELDS}
         pitch = SWEEP_VECTORS * lanes * size

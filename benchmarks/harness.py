@@ -1,0 +1,218 @@
+"""Times the same function on two frameworks in alternation; what is timed stands in the files of rows."""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["ROWS", "Result", "Row", "fill", "measure", "row", "table"]
+
+SAMPLE = 0.02  # seconds that one sample should last: long beside the clock's grain, short beside the machine's moods
+BUDGET = 3.0  # seconds of samples for a row
+PAIRS = (7, 41)  # of samples: at least, at most
+SETTLE = 0.005  # seconds for the other framework's threads to stop spinning
+AGREE = 2e-3  # relative to the largest element: both must have done the same work
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: `make(torch)` sets up and returns the function to time, the same for both frameworks."""
+
+    group: str
+    name: str
+    make: Callable[[Any], Callable[[], Any]]
+    least: float | None  # the ratio to reach, and
+    aim: float | None  # the one to aim at, of DESIGN.md section 7
+    compare: bool  # whether both must give the same numbers
+
+
+@dataclass
+class Result:
+    """What came of a row; times in seconds a call, ratios baseline / candidate."""
+
+    group: str
+    name: str
+    least: float | None = None
+    aim: float | None = None
+    unit: str = "s"
+    baseline: float | None = None
+    candidate: float | None = None
+    ratio: float | None = None
+    quartiles: tuple[float, float] | None = None
+    pairs: int = 0
+    problem: str | None = None  # why there is no ratio, or why it counts for nothing
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+ROWS: list[Row] = []
+
+
+def row(group: str, name: str, least: float | None = None, aim: float | None = None, compare: bool = True):
+    """Register the decorated `make(torch)` as a row."""
+
+    def register(make):
+        ROWS.append(Row(group, name, make, least, aim, compare))
+        return make
+
+    return register
+
+
+def measure(one: Row, baseline: Any, candidate: Any, budget: float = BUDGET) -> Result:
+    """Time `one` on both frameworks, sample against sample."""
+    result = Result(one.group, one.name, one.least, one.aim)
+    baseline.manual_seed(0)
+    run_baseline = one.make(baseline)
+    expected = run_baseline()  # an error here is one of the benchmark: let it out
+    try:
+        candidate.manual_seed(0)
+        run_candidate = one.make(candidate)
+        got = run_candidate()
+    except Exception as error:  # whatever is lacking: the row says so and the table goes on
+        kind = "missing" if isinstance(error, AttributeError | NotImplementedError | ImportError) else "fails"
+        result.problem = f"{kind}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        run_candidate = None
+        got = None
+    if run_candidate is None:
+        sampler = Sampler(run_baseline)
+        result.baseline = statistics.median(sampler.sample() for _ in range(PAIRS[0]))
+        return result
+    if one.compare:
+        result.problem = difference(expected, got)
+    del expected, got
+    fill(result, Sampler(run_baseline).sample, Sampler(run_candidate).sample, budget)
+    return result
+
+
+def fill(
+    result: Result, baseline: Callable[[], float], candidate: Callable[[], float], budget: float, pairs=PAIRS
+) -> None:
+    """Put the medians of alternating samples into `result`."""
+    times, ratios = alternate(baseline, candidate, budget, pairs)
+    result.baseline, result.candidate = (statistics.median(column) for column in zip(*times))
+    result.ratio = statistics.median(ratios)
+    low, _, high = statistics.quantiles(ratios, n=4)
+    result.quartiles, result.pairs = (low, high), len(ratios)
+
+
+def alternate(
+    baseline, candidate, budget: float, pairs: tuple[int, int] = PAIRS
+) -> tuple[list[tuple[float, float]], list[float]]:
+    """Samples A B, B A, A B, ... so that neither always follows the other; and the ratio of each pair."""
+    times: list[tuple[float, float]] = []
+    end = time.perf_counter() + budget
+    while len(times) < pairs[0] or (len(times) < pairs[1] and time.perf_counter() < end):
+        if len(times) % 2:
+            second = candidate()
+            times.append((baseline(), second))
+        else:
+            times.append((baseline(), candidate()))
+    return times, [a / b for a, b in times]
+
+
+class Sampler:
+    """Repeats a function so often that a sample lasts long enough for the clock."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+        self.count = 1
+        for _ in range(3):  # compile, allocate, warm caches
+            function()
+        while (spent := self.timed()) < SAMPLE and self.count < 1 << 20:
+            self.count = max(self.count * 2, min(self.count * 100, int(self.count * SAMPLE / max(spent, 1e-9))))
+
+    def timed(self) -> float:
+        function, turns = self.function, range(self.count)
+        start = time.perf_counter()
+        for _ in turns:
+            function()
+        return time.perf_counter() - start
+
+    def sample(self) -> float:
+        """Seconds a call. The collector stays on, as in real programs; garbage of others is cleared before."""
+        gc.collect(0)
+        time.sleep(SETTLE)
+        for _ in range(max(1, self.count // 20)):
+            self.function()
+        return self.timed() / self.count
+
+
+def difference(expected: Any, got: Any) -> str | None:
+    """None where both frameworks gave the same numbers (or nothing); else in what they differ."""
+    a, b = numbers(expected), numbers(got)
+    if len(a) != len(b):
+        return f"differs: {len(a)} results and {len(b)}"
+    for x, y in zip(a, b):
+        if x.shape != y.shape:
+            return f"differs: shapes {x.shape} and {y.shape}"
+        if x.size:
+            apart = float(np.max(np.abs(x - y)))
+            scale = max(float(np.max(np.abs(x))), 1e-30)
+            if not apart <= AGREE * scale and not (np.array_equal(x, y, equal_nan=True)):
+                return f"differs: by {apart:.3g} where the largest is {scale:.3g}"
+    return None
+
+
+def numbers(value: Any) -> list[np.ndarray]:
+    """The arrays in what a row returns: tensors, Python numbers, tuples of them; other things do not count."""
+    if isinstance(value, list | tuple):
+        return [array for part in value for array in numbers(part)]
+    if isinstance(value, bool | int | float):
+        return [np.asarray(value, dtype=np.float64)]
+    if hasattr(value, "detach"):
+        plain = value.detach().cpu()
+        plain = plain.float() if str(plain.dtype) in ("torch.bfloat16", "torch.float16") else plain
+        return [np.asarray(plain.numpy(), dtype=np.float64)]
+    return []
+
+
+def seconds(value: float | None, unit: str = "s") -> str:
+    """A time (or a size in bytes) as people write it.
+
+    >>> seconds(0.00000123), seconds(0.5), seconds(2.5), seconds(3e8, "B")
+    ('1.23 us', '500 ms', '2.5 s', '300 MB')
+    """
+    if value is None:
+        return "-"
+    steps = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")) if unit == "B" else ()
+    steps = steps or ((1, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+    size, name = next(((size, name) for size, name in steps if value >= size), steps[-1])
+    return f"{value / size:.3g} {name}"
+
+
+def verdict(result: Result) -> str:
+    if result.problem:
+        return result.problem
+    if result.ratio is None or result.least is None:
+        return ""
+    return "below" if result.ratio < result.least else "aim" if result.aim and result.ratio >= result.aim else "ok"
+
+
+def table(results: list[Result], names: tuple[str, str], markdown: bool = False) -> str:
+    """All results, one a line, under the heading of their group."""
+    head = ("", *names, "ratio", "quartiles", "least", "aim", "")
+    lines: list[tuple[str, ...]] = []
+    group = None
+    for r in results:
+        if r.group != group:
+            group = r.group
+            lines.append((f"**{group}**" if markdown else group.upper(),) + ("",) * (len(head) - 1))
+        spread = f"{r.quartiles[0]:.2f}-{r.quartiles[1]:.2f}" if r.quartiles else ""
+        ratio = "-" if r.ratio is None else f"{r.ratio:.2f}"
+        goals = ("" if goal is None else f"{goal:g}" for goal in (r.least, r.aim))
+        times = seconds(r.baseline, r.unit), seconds(r.candidate, r.unit)
+        lines.append((r.name, *times, ratio, spread, *goals, verdict(r)))
+    if markdown:
+        rule = ("---", *("---:",) * 6, "---")
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
+    widths = [max(len(line[i]) for line in (head, *lines)) for i in range(len(head) - 1)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:])), line[-1]]).rstrip()
+        for line in (head, *lines)
+    )

@@ -1,0 +1,153 @@
+"""Rows for whole training steps: zero_grad, forward, loss, backward, update, as programs write them."""
+
+from .harness import row
+
+
+def stepper(model, optimizer, criterion, x, y):
+    """The step, which returns its loss."""
+
+    def run():
+        optimizer.zero_grad()
+        loss = criterion(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return run
+
+
+def tiny(name, least=2.0, aim=4.0):
+    return row("training steps, small models", name, least, aim)
+
+
+def large(name, least=1.2, aim=2.0):
+    return row("training steps, large models", name, least, aim)
+
+
+@tiny("linear regression by hand, 80 points")
+def by_hand(torch):
+    x = torch.rand(80, 1)
+    y = 1 + 2 * x
+    a, b = torch.randn(1, requires_grad=True), torch.randn(1, requires_grad=True)
+
+    def run():
+        loss = ((y - (a + b * x)) ** 2).mean()
+        loss.backward()
+        with torch.no_grad():
+            a.sub_(0.01 * a.grad)
+            b.sub_(0.01 * b.grad)
+        a.grad.zero_()
+        b.grad.zero_()
+        return loss.detach()
+
+    return run
+
+
+@tiny("linear regression, Linear(1, 1) and SGD, 80 points")
+def linear_regression(torch):
+    x = torch.rand(80, 1)
+    model = torch.nn.Linear(1, 1)
+    return stepper(model, torch.optim.SGD(model.parameters(), lr=0.01), torch.nn.MSELoss(), x, 1 + 2 * x)
+
+
+@tiny("MLP 64-128-10, Adam, batch 32", 2.5)
+def mlp(torch):
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+    x, y = torch.randn(32, 64), torch.randint(10, (32,))
+    return stepper(model, torch.optim.Adam(model.parameters(), lr=1e-4), nn.CrossEntropyLoss(), x, y)
+
+
+@tiny("digits 64-256-128-10 with dropout, Adam, batch 32")
+def digits(torch):
+    nn = torch.nn
+    hidden = nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.2), nn.Linear(256, 128), nn.ReLU(), nn.Dropout(0.2)
+    model = nn.Sequential(*hidden, nn.Linear(128, 10))
+    x, y = torch.rand(32, 64), torch.randint(10, (32,))
+    return stepper(model, torch.optim.Adam(model.parameters(), lr=1e-4), nn.CrossEntropyLoss(), x, y)
+
+
+@large("newsgroups, 29572 words, 100-100-3, Adam, batch 150")
+def newsgroups(torch):
+    nn = torch.nn
+    words = 29572
+    model = nn.Sequential(nn.Linear(words, 100), nn.ReLU(), nn.Linear(100, 100), nn.ReLU(), nn.Linear(100, 3))
+    x = (torch.rand(150, words) < 0.005).float()
+    y = torch.randint(3, (150,))
+    return stepper(model, torch.optim.Adam(model.parameters(), lr=1e-4), nn.CrossEntropyLoss(), x, y)
+
+
+@large("LeNet-like CNN, 28x28, Adam, batch 64")
+def cnn(torch):
+    nn = torch.nn
+    features = nn.Conv2d(1, 16, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3), nn.ReLU(), nn.MaxPool2d(2)
+    model = nn.Sequential(*features, nn.Flatten(), nn.Linear(800, 128), nn.ReLU(), nn.Linear(128, 10))
+    x, y = torch.randn(64, 1, 28, 28), torch.randint(10, (64,))
+    return stepper(model, torch.optim.Adam(model.parameters(), lr=1e-4), nn.CrossEntropyLoss(), x, y)
+
+
+@large("LSTM 32-128, 64 steps, Adam, batch 16")
+def lstm(torch):
+    nn = torch.nn
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(65, 32)
+            self.lstm = nn.LSTM(32, 128)
+            self.scores = nn.Linear(128, 65)
+
+        def forward(self, x):
+            states, _ = self.lstm(self.embedding(x))
+            return self.scores(states).flatten(0, 1)
+
+    model = Model()
+    x, y = torch.randint(65, (64, 16)), torch.randint(65, (64 * 16,))
+    return stepper(model, torch.optim.Adam(model.parameters(), lr=1e-4), nn.CrossEntropyLoss(), x, y)
+
+
+@large("GPT, 4 layers of 128, 4 heads, 64 tokens, AdamW, batch 16")
+def gpt(torch):
+    nn = torch.nn
+    width, heads, tokens, alphabet = 128, 4, 64, 65
+
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inward = nn.Linear(width, 3 * width)
+            self.outward = nn.Linear(width, width)
+            self.register_buffer("later", torch.triu(torch.ones(tokens, tokens), 1).bool())
+
+        def forward(self, x):  # (batch, tokens, width)
+            batch = x.shape[0]
+            parts = self.inward(x).view(batch, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+            query, key, value = parts.unbind(0)  # each (batch, heads, tokens, width / heads)
+            scores = (query @ key.transpose(-2, -1)) * (width // heads) ** -0.5
+            weights = scores.masked_fill(self.later, float("-inf")).softmax(-1)
+            return self.outward((weights @ value).transpose(1, 2).reshape(batch, tokens, width))
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm1, self.attention = nn.LayerNorm(width), Attention()
+            self.norm2 = nn.LayerNorm(width)
+            self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+        def forward(self, x):
+            x = x + self.attention(self.norm1(x))
+            return x + self.mlp(self.norm2(x))
+
+    class GPT(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.token, self.place = nn.Embedding(alphabet, width), nn.Embedding(tokens, width)
+            self.blocks = nn.Sequential(*(Block() for _ in range(4)))
+            self.norm, self.scores = nn.LayerNorm(width), nn.Linear(width, alphabet, bias=False)
+
+        def forward(self, x):  # (batch, tokens)
+            x = self.token(x) + self.place(torch.arange(tokens))
+            return self.scores(self.norm(self.blocks(x))).flatten(0, 1)
+
+    model = GPT()
+    x, y = torch.randint(alphabet, (16, tokens)), torch.randint(alphabet, (16 * tokens,))
+    return stepper(model, torch.optim.AdamW(model.parameters(), lr=1e-4), nn.CrossEntropyLoss(), x, y)
