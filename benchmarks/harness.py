@@ -15,6 +15,7 @@ SAMPLE = 0.02  # seconds that one sample should last: long beside the clock's gr
 BUDGET = 3.0  # seconds of samples for a row
 PAIRS = (7, 41)  # of samples: at least, at most
 SETTLE = 0.005  # seconds for the other framework's threads to stop spinning
+NOISY = 1.5  # quartiles further apart than this: the machine was busy, measure again
 AGREE = 2e-3  # relative to the largest element: both must have done the same work
 
 
@@ -191,7 +192,9 @@ def verdict(result: Result) -> str:
         return result.problem
     if result.ratio is None or result.least is None:
         return ""
-    return "below" if result.ratio < result.least else "aim" if result.aim and result.ratio >= result.aim else "ok"
+    word = "below" if result.ratio < result.least else "aim" if result.aim and result.ratio >= result.aim else "ok"
+    low, high = result.quartiles or (1.0, 1.0)
+    return f"{word}, but noisy" if high > NOISY * low else word
 
 
 def table(results: list[Result], names: tuple[str, str], markdown: bool = False) -> str:

@@ -4,6 +4,7 @@ The file imports nothing of facula until somebody asks for `torch`, so that chil
 they load it by its path, through `aliased/sitecustomize.py`.
 """
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
@@ -25,13 +26,7 @@ INTERNAL = {
 }  # fmt: skip
 
 # PyTorch's modules whose contents facula shows in one place: {module: where it is}.
-MOVED = {
-    "torch.nn.modules": "facula.nn",
-    "torch.utils.data.dataloader": "facula.utils.data",
-    "torch.utils.data.dataset": "facula.utils.data",
-    "torch.utils.data.sampler": "facula.utils.data",
-    "torch.utils.data._utils.collate": "facula.utils.data",
-}
+MOVED = {"torch.nn.modules": "facula.nn", "torch.utils.data._utils": "facula.utils.data"}
 
 
 def _exists(name: str) -> bool:
@@ -56,10 +51,10 @@ def place_of(name: str) -> str | None:
     direct = "facula" + name[len("torch") :]
     if _exists(direct):
         return direct
-    for end in range(len(parts), 1, -1):  # torch.nn.modules.linear: what is in facula.nn
+    for end in (len(parts), len(parts) - 1):  # torch.nn.modules.linear: facula.nn.linear, or what is in facula.nn
         moved = MOVED.get(".".join(parts[:end]))
-        if moved and _exists(moved) and len(parts) - end <= 1:
-            return moved
+        if moved:
+            return next(filter(_exists, (".".join([moved, *parts[end:]]), moved)), None)
     return None
 
 
@@ -182,6 +177,8 @@ def uninstall() -> None:
 class MissingError(AttributeError):
     """An attribute that facula lacks; what is near it is only looked for when somebody reads the message."""
 
+    __module__, __qualname__ = "builtins", "AttributeError"  # tracebacks show it as what it is
+
     def __init__(self, module_name: str, name: str):
         super().__init__(module_name, name)
         self.module_name, self.missing = module_name, name
@@ -194,11 +191,22 @@ class MissingError(AttributeError):
             lines.append(f"  nearest: {', '.join(near)}")
         return "\n".join(lines)
 
+    def __reduce__(self):
+        return AttributeError, (str(self),)
+
+
+# Where else a name may be; imported when somebody reads that it is not where he looked.
+ELSEWHERE = ("facula.nn", "facula.nn.functional", "facula.nn.init", "facula.optim", "facula.linalg", "facula.fft",
+             "facula.special", "facula.autograd", "facula.utils.data")  # fmt: skip
+
 
 def nearest(module_name: str, name: str) -> list[str]:
     """The names most like `name`: first where it is exactly so in another public module, then in this one."""
     shown = "torch" + module_name[len("facula") :]
     found = []
+    for place in ELSEWHERE:
+        with contextlib.suppress(ImportError, AttributeError):
+            importlib.import_module(place)
     for place, module in sorted(sys.modules.items()):
         parts = place.split(".")
         if (
@@ -228,7 +236,7 @@ def missing(module_name: str, name: str) -> NoReturn:
     >>> missing("facula.no_such_module", "anything")
     Traceback (most recent call last):
     ...
-    facula.alias.MissingError: module 'torch.no_such_module' has no attribute 'anything'
+    AttributeError: module 'torch.no_such_module' has no attribute 'anything'
       got: facula has no torch.no_such_module.anything
     """
     if name.startswith("__"):  # asked by Python's own machinery, which expects the plain thing

@@ -178,3 +178,17 @@ def product(dtype: dtype, where: device = CPU) -> Callable[..., None]:
 def random(where: device = CPU) -> Any:
     """The device's samplers: see `targets/cpu/random.py`."""
     return _target(where).random
+
+
+def constructor(cls: type, arguments: Sequence[str], defaults: dict[str, Any]) -> Callable:
+    """A fast function that makes instances of a class with slots from values in the order of `arguments`."""
+    from facula.targets.cpu import records  # records live in the host's memory, whatever the device
+
+    return records.constructor(cls, arguments, defaults)
+
+
+def view_record() -> Callable[..., Tensor]:
+    """A fast function (spec, storage, ptr, base, seen) -> Tensor."""
+    from facula.targets.cpu import records
+
+    return records.view

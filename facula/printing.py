@@ -1,4 +1,4 @@
-"""What `repr` of a tensor says, character for character as PyTorch; needs only the core."""
+"""What `repr` of a tensor says, character for character as PyTorch; importing this file makes tensors print so."""
 
 import ctypes
 import math
@@ -11,6 +11,8 @@ import numpy as np
 
 from facula.core import dtype as dtypes
 from facula.core.tensor import Tensor
+from facula.operators.methods import SHOW
+from facula.operators.promotion import DEFAULT
 from facula.operators.methods import SHOW
 
 __all__ = ["format_tensor", "get_printoptions", "host_values", "printoptions", "set_printoptions", "tensor_repr"]
@@ -291,9 +293,7 @@ def host_values(tensor: Tensor) -> np.ndarray:
     return values
 
 
-def tensor_repr(
-    tensor: Any, *, contents: str | None = None, default_dtype=dtypes.float32, default_device: str = "cpu"
-) -> str:
+def tensor_repr(tensor: Any, *, contents: str | None = None) -> str:
     """`repr(tensor)`; what lies on another machine is copied here first."""
     plain = (Tensor, getattr(sys.modules.get("facula.nn.parameter"), "Parameter", Tensor))
     device = tensor.device
@@ -311,10 +311,10 @@ def tensor_repr(
         values,
         tensor.dtype,
         shape=tuple(tensor.shape),
-        device=str(device) if device.type != default_device else None,
+        device=str(device) if device.type != "cpu" else None,
         requires_grad=tensor.requires_grad,
         grad_fn_name=name,
-        default_dtype=default_dtype,
+        default_dtype=DEFAULT.float,
         type_name="tensor" if type(tensor) in plain else type(tensor).__name__,
         contents=contents,
     )
@@ -327,3 +327,14 @@ def _show(tensor: Tensor) -> str:
 
 
 SHOW[0] = _show
+
+
+def tensor_format(tensor: Any, form: str) -> str:
+    """`format(tensor, form)`: a single number follows the format, everything else is its repr."""
+    if tensor.ndim == 0 and tensor.device.type != "meta" and type(tensor) is Tensor:
+        return format(tensor.item(), form)
+    return object.__format__(tensor, form)
+
+
+SHOW[0] = tensor_repr
+Tensor.__format__ = tensor_format

@@ -2,7 +2,9 @@
 
 import importlib
 import importlib.util
+import pickle
 import sys
+import traceback
 import types
 
 import pytest
@@ -40,9 +42,11 @@ def test_same_objects(torch_is_facula):
 
 
 def test_moved_modules(torch_is_facula):
-    import torch.utils.data.dataloader
+    from torch.utils.data._utils.collate import default_collate
+    from torch.utils.data.dataloader import DataLoader
 
-    assert torch.utils.data.dataloader.DataLoader is importlib.import_module("facula.utils.data").DataLoader
+    here = importlib.import_module("facula.utils.data")
+    assert DataLoader is here.DataLoader and default_collate is here.default_collate
 
 
 @pytest.mark.parametrize("name", ["torch.no_such", "torch.core", "torch.targets", "torch.utils.data.nothing"])
@@ -104,6 +108,9 @@ def test_missing_attribute(modules):
     with pytest.raises(AttributeError) as caught:
         _ = modules.qqqqqqq
     assert "nearest" not in str(caught.value)
+    assert "nearest" not in "".join(traceback.format_exception_only(caught.value))
+    assert traceback.format_exception_only(caught.value)[0].startswith("AttributeError: module 'torch.made' has no")
+    assert type(pickle.loads(pickle.dumps(caught.value))) is AttributeError
     assert not hasattr(modules, "anything") and getattr(modules, "anything", 5) == 5
     with pytest.raises(AttributeError) as caught:
         _ = modules.__path__

@@ -159,10 +159,10 @@ def acosh(a: Pair) -> Pair:
 
 
 def atanh(a: Pair) -> Pair:
-    x, y = a
+    x, y = abs(a[0]), a[1]  # the real part is odd in x, and exact digits are lost for x < 0
     rest = 1.0 - x
     re = ir.log1p(x * 4.0 / (rest * rest + y * y)) * 0.25
-    return re, ir.atan2(y * 2.0, rest * (1.0 + x) - y * y) * 0.5
+    return ir.copysign(re, a[0]), ir.atan2(y * 2.0, rest * (1.0 + x) - y * y) * 0.5
 
 
 def asinh(a: Pair) -> Pair:

@@ -69,7 +69,7 @@ _OF_NUMPY = {t.numpy: t for t in ALL if t.numpy is not None}
 
 def of_numpy(numpy_dtype) -> dtype:
     """The dtype of a NumPy dtype; TypeError in PyTorch's words where there is none."""
-    found = _OF_NUMPY.get(np.dtype(numpy_dtype).newbyteorder("="))
+    found = _OF_NUMPY.get(numpy_dtype) or _OF_NUMPY.get(np.dtype(numpy_dtype).newbyteorder("="))
     if found is None:
         raise TypeError(
             f"can't convert np.ndarray of type {numpy_dtype}. The only supported types are: float64, float32, "

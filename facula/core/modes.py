@@ -15,20 +15,23 @@ class Modes(threading.local):
 
 
 class Guard:
-    """`active` counts the open blocks, in any thread, in which some mode is not its default.
+    """`active` has an entry for each open block, in any thread, in which some mode is not its default.
 
-    While it is 0, an operator need not look at its thread's modes: one test on the hot path for all features.
+    While it is empty, an operator need not look at its thread's modes: one test on the hot path for all features. It is
+    a list because appending and popping are atomic, and so need no lock.
     """
 
-    __slots__ = ("active", "lock")
+    __slots__ = ("active",)
 
     def __init__(self):
-        self.active = 0
-        self.lock = threading.Lock()
+        self.active: list[None] = []
 
     def change(self, step: int) -> None:
-        with self.lock:
-            self.active += step
+        """Enter (1) or leave (-1) such a block."""
+        if step > 0:
+            self.active.append(None)
+        else:
+            self.active.pop()
 
 
 GUARD = Guard()

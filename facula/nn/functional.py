@@ -9,6 +9,7 @@ from typing import Any
 
 from facula import operators as ops
 from facula.autograd import no_grad
+from facula.core.dtype import int64
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
@@ -434,7 +435,7 @@ def embedding_bag(
                 f"However, found offsets of type {type(offsets)}",
             )
         bags, length = input.shape
-        bag_of = ops.arange(bags, device=input.device).repeat_interleave(length)
+        bag_of = ops.arange(bags, device=input.device).unsqueeze(1).expand(bags, length).reshape(-1)
         input = input.reshape(-1)
         per_sample_weights = None if per_sample_weights is None else per_sample_weights.reshape(-1)
     elif input.dim() == 1:
@@ -450,8 +451,8 @@ def embedding_bag(
                 + str(int(starts[0])),
             )
         bags = starts.numel()
-        marks = ops.zeros(input.numel() + 1, dtype=ops.int64, device=input.device)
-        marks.scatter_add_(0, starts.to(ops.int64), ops.ones(bags, dtype=ops.int64, device=input.device))
+        marks = ops.zeros(input.numel() + 1, dtype=int64, device=input.device)
+        marks.scatter_add_(0, starts.to(int64), ops.ones(bags, dtype=int64, device=input.device))
         bag_of = marks[:-1].cumsum(0) - 1
     else:
         fail(ValueError, f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
@@ -1133,7 +1134,7 @@ def multilabel_margin_loss(
     Each row of `target` lists classes, up to the first -1.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
-    listed = (target >= 0).to(ops.int64).cumprod(-1)
+    listed = ((target < 0).cumsum(-1) == 0).to(int64)
     index = target * listed
     is_target = ops.zeros_like(listed).scatter_add(-1, index, listed) > 0
     gaps = (1 - input.gather(-1, index).unsqueeze(-1) + input.unsqueeze(-2)).clamp_min(0)  # (..., target, class)

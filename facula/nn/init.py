@@ -7,7 +7,9 @@ from collections.abc import Callable
 from facula.autograd import no_grad
 from facula.core.tensor import Tensor
 from facula.errors import fail
-from facula.operators import diag, empty_like, eye as make_eye, linalg, randperm, tensor as make_tensor, where
+from facula.operators import diag, empty_like, linalg, randperm, where
+from facula.operators import eye as make_eye
+from facula.operators import tensor as make_tensor
 
 __all__ = [
     "calculate_gain",

@@ -4,7 +4,7 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.operators import empty
 
-__all__ = ["Buffer", "Parameter", "rebuild_parameter"]
+__all__ = ["Buffer", "Parameter"]
 
 
 class _ParameterMeta(type(Tensor)):
@@ -64,16 +64,6 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
 
     def __repr__(self):
         return "Parameter containing:\n" + super().__repr__()
-
-    def __reduce_ex__(self, protocol):
-        return rebuild_parameter, (type(self), self.data, self.requires_grad, dict(self.__dict__))
-
-
-def rebuild_parameter(cls: type, data: Tensor, requires_grad: bool, state: dict) -> Tensor:
-    """What pickle calls to make a parameter again."""
-    new = cls(data, requires_grad)
-    new.__dict__.update(state)
-    return new
 
 
 class _BufferMeta(type(Tensor)):

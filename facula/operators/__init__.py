@@ -4,6 +4,7 @@ The names here are those of `torch.*`; families keep their building blocks to th
 """
 
 from . import methods as _methods  # first: families are modules there, some of their names are functions below
+from .activation import *
 from .copying import clone
 from .creation import *
 from .elementwise import *

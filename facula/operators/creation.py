@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +44,26 @@ def record_of(s: Spec, storage: Storage, ptr: int) -> Tensor:
 
 def _place(where) -> Device:
     return DEVICE[0] if where is None else Device(where)
+
+
+_SPECS: dict[tuple, Spec] = {}
+
+
+def _spec_of(size: tuple, dtype, device, name: str) -> Spec:
+    """The dense spec that creation functions ask for; `size` as the user wrote it."""
+    kind = dtype or DEFAULT.float
+    key = (size, kind, device, DEVICE[0])
+    try:
+        return _SPECS[key]
+    except (KeyError, TypeError):
+        found = dense(kind, _sizes(size, name), _place(device))
+    try:
+        if len(_SPECS) > 4096:
+            _SPECS.clear()
+        _SPECS[key] = found
+    except TypeError:
+        pass  # a list of sizes
+    return found
 
 
 def _finish(out: Tensor, requires_grad: bool) -> Tensor:
@@ -151,7 +172,7 @@ ZEROS.append(zeros_of)
 
 def empty(*size, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None, out=None) -> Tensor:
     """A tensor whose elements are whatever was in memory."""
-    s = dense(dtype or DEFAULT.float, _sizes(size, "empty"), _place(device))
+    s = _spec_of(size, dtype, device, "empty")
     if memory_format is not None:
         s = like_layout(s, None, memory_format)
     if out is not None:
@@ -170,8 +191,8 @@ def _resized(out: Tensor, s: Spec) -> Tensor:
 def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A tensor of zeros."""
     if out is None:
-        kind = dtype or DEFAULT.float
-        made = fill_values(launch.empty(dense(kind, _sizes(size, "zeros"), _place(device))), _ZERO[kind.kind])
+        s = _spec_of(size, dtype, device, "zeros")
+        made = fill_values(launch.empty(s), _ZERO[s.dtype.kind])
         return _finish(made, requires_grad) if requires_grad else made
     return fill_values(_resized(out, dense(out.spec.dtype, _sizes(size, "zeros"))), _ZERO[out.spec.dtype.kind])
 
@@ -180,8 +201,8 @@ def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=Fa
     """A tensor of ones."""
     if out is not None:
         return fill_values(_resized(out, dense(out.spec.dtype, _sizes(size, "ones"))), _ONE[out.spec.dtype.kind])
-    kind = dtype or DEFAULT.float
-    return _finish(fill_values(launch.empty(dense(kind, _sizes(size, "ones"), _place(device))), _ONE[kind.kind]), requires_grad)
+    s = _spec_of(size, dtype, device, "ones")
+    return _finish(fill_values(launch.empty(s), _ONE[s.dtype.kind]), requires_grad)
 
 
 def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
@@ -350,6 +371,39 @@ def _of_array(array: np.ndarray, kind: DType | None = None) -> Tensor:
     return copy_values(launch.empty(dense(kind, array.shape)), out)
 
 
+_PACKERS: dict[tuple[int, str], struct.Struct] = {}
+
+
+def _of_numbers(data, dtype) -> Tensor | None:
+    """A short flat list of Python floats, or of ints, without NumPy; None where it is something else."""
+    first = data[0].__class__
+    if first is float:
+        kind, letter = dtype or DEFAULT.float, "f"
+    elif first is int:
+        kind, letter = dtype or dt.int64, "q"
+    else:
+        return None
+    letter = _LETTERS.get(kind)
+    if letter is None or (first is float and letter in "qi") or len(data) > 64:
+        return None
+    for x in data:
+        if x.__class__ is not first:
+            return None
+    packer = _PACKERS.get((len(data), letter))
+    if packer is None:
+        packer = _PACKERS[len(data), letter] = struct.Struct(f"={len(data)}{letter}")
+    try:
+        packed = packer.pack(*data)
+    except (struct.error, OverflowError):
+        return None  # too large for the dtype: the general way says so
+    out = launch.empty(_spec_of((len(data),), kind, None, "tensor"))
+    ctypes.memmove(out.ptr, packed, len(packed))
+    return out
+
+
+_LETTERS = {dt.float32: "f", dt.float64: "d", dt.int64: "q", dt.int32: "i"}
+
+
 def _plain(data):
     """Nested lists with tensors replaced by their values; ValueError where lengths differ."""
     if isinstance(data, Tensor):
@@ -417,6 +471,10 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
         return _finish(_of_array(np.asarray(data), dtype), requires_grad)
     if hasattr(data, "__array_interface__") or hasattr(data, "__array__"):
         return _finish(_of_array(np.asarray(data), dtype), requires_grad)
+    if data.__class__ is list and data and device is None:
+        made = _of_numbers(data, dtype)
+        if made is not None:
+            return _finish(made, requires_grad)
     if isinstance(data, str) or data is None:
         fail(TypeError, f"new(): data must be a sequence (got {type(data).__name__})")
     array = _array_of(data)

@@ -11,6 +11,7 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from facula import launch
@@ -34,7 +35,7 @@ __all__ = ["OPERATORS", "Operator", "function", "record", "traced", "view"]
 
 OPERATORS: dict[str, "Operator"] = {}  # every declared operator by name: documentation, tests and tools read it
 _SEQUENCE = itertools.count().__next__
-_NO_EDGE = None
+VIEW = launch.view_record()
 
 
 class Operator:
@@ -83,11 +84,11 @@ def _node_class(operator: Operator) -> type[Node]:
     return type(title + "Backward0", (kind,), {"__slots__": (), "operator": operator, "__module__": "torch.autograd"})
 
 
-def _user_line() -> tuple[Any, int] | None:
-    """Code and instruction of the innermost frame outside this package."""
-    frame = sys._getframe(2)
+def _user_line(depth: int) -> tuple[Any, int] | None:
+    """Code and instruction of the innermost frame outside this package; `depth` frames are known to be inside."""
+    frame = sys._getframe(depth)
     while frame is not None:
-        if not frame.f_globals.get("__name__", "").startswith("facula."):
+        if frame.f_globals.get("__name__", "")[:7] != "facula.":
             return frame.f_code, frame.f_lasti
         frame = frame.f_back
     return None
@@ -98,7 +99,7 @@ def record(node_class: type[Node], edges: tuple, outs: Sequence[Tensor]) -> Node
     node = object.__new__(node_class)
     node.edges = edges
     node.sequence = _SEQUENCE()
-    node.line = _user_line()
+    node.line = _user_line(3)
     node.pre_hooks = node.post_hooks = None
     node.saved = ()
     if len(outs) == 1:
@@ -184,7 +185,7 @@ class Plan:
     """All that a traced operator knows about operands of given specs: result specs, machine code, backward."""
 
     __slots__ = (
-        "back", "common", "compute", "empty", "function", "key", "kernel_names", "numbers", "out", "outs", "shape", "specs",
+        "back", "backs", "common", "compute", "empty", "function", "key", "kernel_names", "numbers", "out", "outs", "pulled", "shape", "smooth", "specs",
         "static", "tail", "targets",
     )  # fmt: skip
 
@@ -192,7 +193,7 @@ class Plan:
 class Back:
     """How to differentiate a plan for one choice of inputs that need it."""
 
-    __slots__ = ("entry", "grads", "numbers", "saves", "shape_arg", "slots")
+    __slots__ = ("collect", "entry", "grads", "numbers", "saves", "shape_arg", "slots")
 
 
 class TracedNode(Node):
@@ -246,7 +247,7 @@ class Traced(Operator):
         keep: Sequence[str] = (),
         static: Sequence[str] = (),
         compute: dtype | None = None,
-        results: Sequence[dtype] | None = None,
+        results: Sequence[dtype | str | None] | None = None,
         names: Sequence[str] | None = None,
         kinds: str = "buifc",
         differentiable: bool = True,
@@ -268,11 +269,19 @@ class Traced(Operator):
         self.keep = frozenset(keep)  # operands that take no part in promotion
         self.static = frozenset(static)
         self.compute = compute
-        self.results = results
+        self.title = self.name  # what errors call the kernel: PyTorch's name for it
+        self.results = results  # dtype of each result; None: the common one; "compute": the one of the arithmetic
         self.kinds = kinds
         self.differentiable = differentiable
+        self.entry: Callable | None = None
         self.plans: dict[Any, Plan] = {}
         self.derived: dict[Any, Traced] = {}
+
+    def fast(self) -> Callable:
+        """The function of operands that applies the operator with the least overhead; the same one each time."""
+        if self.entry is None:
+            self.entry = {1: _unary, 2: _binary}.get(len(self.operands), _nary)(self)
+        return self.entry
 
     # What a body computes, for given dtypes
 
@@ -286,7 +295,7 @@ class Traced(Operator):
         elif self.promote == "sum" and common.kind in "bui":
             common = dt.int64
         if common.kind not in self.kinds:
-            fail(RuntimeError if common.kind != "b" else NotImplementedError, f'"{self.name}" not implemented for \'{dtype_title(common)}\'')
+            fail(NotImplementedError, f'"{self.title}" not implemented for \'{dtype_title(common)}\'')
         return common, opmath(common)
 
     def symbols(self, kinds: Sequence[Spec | type], compute: dtype) -> dict[str, Expr | None]:
@@ -351,7 +360,8 @@ class Traced(Operator):
         own_strides = None if self.rows else _result_strides(shape, [k for _, k in tensors])
         for i, value in enumerate(values):
             row = self.rows and (level[value] if self.row_results is None else self.row_results[i])
-            memory = self.results[i] if self.results else (common if value.dtype is compute else value.dtype)
+            kind = self.results[i] if self.results else None
+            memory = compute if kind == "compute" else kind or (common if value.dtype is compute else value.dtype)
             name = "_" * self.depth + ("out" if len(values) == 1 else f"out{i}")
             if row:
                 size = tuple(1 if d in row_dims else n for d, n in enumerate(shape))
@@ -394,6 +404,9 @@ class Traced(Operator):
         plan.out = plan.outs[0]
         plan.empty = launch.allocator(where)
         plan.key = (dims, keepdim)
+        plan.backs = {}
+        plan.pulled = self.pull is not None
+        plan.smooth = plan.out.dtype.kind in "fc"
         return plan
 
     def back(self, plan: Plan, mask: tuple[bool, ...]) -> Back:
@@ -450,6 +463,7 @@ class Traced(Operator):
         in_names = [n for n in self.operands if n in used]
         back.grads = tuple(g_names.index(n) for n in grad_names)
         back.saves = tuple([(False, self.operands.index(n)) for n in in_names] + [(True, o_names.index(n)) for n in out_names])
+        back.collect = _collector(back.saves)
         order = [*self.operands, *self.scalars]
         back.numbers = tuple(order.index(n) for n in numbers)
         names = (*grad_names, *in_names, *out_names, *numbers)
@@ -470,7 +484,7 @@ class Traced(Operator):
                 results=tuple(memory), rows=self.rows, per_row=row_names & set(names), keep=names,
                 depth=self.depth + 1, row_results=tuple(n in self.per_row for n in wanted) if self.rows else None,
             )  # fmt: skip
-        back.entry = (operator.call if not self.rows else operator.call_rows) if wanted else None
+        back.entry = (operator.call_rows if self.rows else operator.fast()) if wanted else None
         return back
 
     # Application
@@ -613,7 +627,10 @@ class Traced(Operator):
 
     def in_place(self, *operands, **kwargs):
         """Write the result over the first operand."""
-        operands, scalars = self._bind(operands, kwargs)
+        if kwargs or len(operands) != len(self.operands):
+            operands, scalars = self._bind(operands, kwargs)
+        else:
+            scalars = {}
         target = operands[0]
         if GUARD.active and LOCAL.special:
             return INTERCEPT[0](self, operands, scalars, target)
@@ -625,8 +642,15 @@ class Traced(Operator):
             free = self.plan(kinds, scalars=scalars)
             _check_in_place(self.name, target.spec, free.outs[0])
             plan = self.remember(key, self.plan(kinds, scalars=scalars, out=(target.spec,)))
-        needs = any(isinstance(x, Tensor) and x.requires_grad_ for x in operands) and (not GUARD.active or LOCAL.grad)
-        OVERLAP[0](target, operands[1:])
+        needs = False
+        for x in operands:
+            if isinstance(x, Tensor):
+                needs = needs or x.requires_grad_
+                if x is not target and x.storage is target.storage:
+                    OVERLAP[0](target, operands[1:])
+        needs = needs and (not GUARD.active or LOCAL.grad)
+        if not target.spec.contiguous:
+            OVERLAP[0](target)
         if not needs or not self.differentiable:
             self._execute(plan, operands, scalars, (target,))
             target.storage.version += 1
@@ -634,6 +658,8 @@ class Traced(Operator):
         CHECK_LEAF[0](target)
         edges = tuple([edge_of(x) if isinstance(x, Tensor) else None for x in operands])
         back = self.back(plan, tuple([e is not None for e in edges]))
+        if (False, 0) in back.saves:  # the formula needs what is about to be overwritten
+            operands = (copy_of(target), *operands[1:])
         before = {i: operands[i].storage.version for is_output, i in back.saves if not is_output}
         self._execute(plan, operands, scalars, (target,))
         target.storage.version += 1
@@ -759,6 +785,13 @@ def _result_strides(shape: Size, specs: Sequence[Spec]) -> tuple[int, ...] | Non
     return tuple(strides)
 
 
+def copy_of(x: Tensor) -> Tensor:
+    """The elements of `x` in new memory, without history."""
+    from .copying import copy_values, like_layout
+
+    return copy_values(launch.empty(like_layout(x.spec)), x)
+
+
 def _check_in_place(name: str, target: Spec, result: Spec) -> None:
     if target.shape != result.shape:
         fail(
@@ -787,8 +820,7 @@ def traced(body: Callable | None = None, **options):
     operator = Traced(body, **options)
     if operator.rows:
         return operator.export(_plain(operator.call_rows))
-    entry = {1: _unary, 2: _binary}.get(len(operator.operands), _nary)(operator)
-    return operator.export(entry)
+    return operator.export(operator.fast())
 
 
 def _plain(method: Callable) -> Callable:
@@ -799,21 +831,127 @@ def _plain(method: Callable) -> Callable:
 
 
 def _nary(operator: Traced) -> Callable:
-    return _plain(operator.call)
+    """The fast path of any number of operands and results."""
+    plans: dict[tuple, Plan] = {}
+    call, run = operator.call, operator._run
+    count = len(operator.operands)
+
+    def entry(*args, **kwargs):
+        if kwargs or len(args) != count or (GUARD.active and LOCAL.special):
+            return call(*args, **kwargs)
+        key = tuple([x.spec if isinstance(x, Tensor) else x.__class__ for x in args])
+        plan = plans.get(key)
+        if plan is None:
+            args, kinds = operator._checked(args, key)
+            if len(plans) > 4096:
+                plans.clear()
+            plan = operator.plan(kinds, scalars={})
+            if kinds == key and not any(isinstance(k, Spec) and k.kind is not None for k in key):
+                plans[key] = plan
+        return run(plan, args, {})
+
+    return entry
+
+
+def fast_rows(entry: Callable) -> Callable:
+    """The fast path of a reduction of one operand: (input, dim as the user gave it, keepdim)."""
+    from .reduction import row_dims
+
+    operator = entry.operator
+    plans: dict[tuple, Plan] = {}
+    remember = _recorder(operator)
+    differentiable, call_rows = operator.differentiable, operator.call_rows
+
+    def fast(input, dim, keepdim):
+        if dim.__class__ is list:
+            dim = tuple(dim)
+        try:
+            plan = plans[input.spec, dim, keepdim]
+        except KeyError:
+            dims = row_dims(input.spec, dim)
+            if input.spec.kind is not None or (GUARD.active and LOCAL.special):
+                return call_rows(input, dims=dims, keepdim=keepdim)
+            if len(plans) > 4096:
+                plans.clear()
+            plan = plans[input.spec, dim, keepdim] = operator.plan((input.spec,), scalars={}, dims=dims, keepdim=keepdim)
+        if GUARD.active and LOCAL.special:
+            return call_rows(input, dims=plan.key[0], keepdim=keepdim)
+        out = plan.empty(plan.out)
+        if plan.function is not None:
+            plan.function(out.ptr, input.ptr, *plan.tail)
+        if input.requires_grad_ and differentiable and (not GUARD.active or LOCAL.grad):
+            edge = input.edge if input.base is None else edge_of(input)
+            remember(plan, (input,), (input if edge is None else edge,), 1, out)
+        return out
+
+    return fast
+
+
+@cache
+def _collector(saves: tuple[tuple[bool, int], ...]) -> Callable:
+    """A function (operands, out) -> (values to keep, their versions) for one pattern of what a gradient mentions."""
+    names = [f"alias(out)" if is_output else f"operands[{i}]" for is_output, i in saves]
+    versions = [f"{'out' if is_output else f'operands[{i}]'}.storage.version" for is_output, i in saves]
+    text = f"lambda operands, out: (({', '.join(names)}{',' if names else ''}), ({', '.join(versions)}{',' if names else ''}))"
+    return eval(text, {"alias": alias})
+
+
+def _recorder(operator: Traced) -> Callable:
+    """The fast form of `Traced.record` for one result: (plan, operands, their edges, out)."""
+    node_class = operator.node_class
+    make: Callable | None = None
+    slow = operator.record
+    line = _user_line
+
+    def remember(plan: Plan, operands: tuple, edges: tuple, mask: int, out: Tensor) -> None:
+        nonlocal make
+        if not plan.smooth:
+            return
+        if GUARD.active and LOCAL.saved_hooks:
+            slow(plan, operands, {}, (out,))
+            return
+        if plan.pulled:
+            back, saved, versions, numbers = None, (), (), ()
+        else:
+            back = plan.backs.get(mask)
+            if back is None:
+                back = plan.backs[mask] = operator.back(plan, tuple([e is not None for e in edges]))
+            saved, versions = back.collect(operands, out)
+            numbers = operands if back.numbers else ()
+        if make is None:
+            make = launch.constructor(
+                node_class, ("edges", "outputs", "sequence", "line", "saved", "versions", "plan", "back", "numbers"),
+                {"pre_hooks": None, "post_hooks": None},
+            )  # fmt: skip
+        out.edge = make(edges, plan.outs, _SEQUENCE(), line(3), saved, versions, plan, back, numbers)
+        out.requires_grad_ = True
+
+    return remember
+
+
+class _Missing:
+    """Stands for an operand that was not given by position."""
+
+    spec = None
+
+
+_MISSING = _Missing()
 
 
 def _unary(operator: Traced) -> Callable:
     """The fast path of one operand; whatever is unusual goes to `call`."""
     plans: dict[Spec, Plan] = {}
-    call, plan_for, make, differentiable = operator.call, operator.plan, operator.record, operator.differentiable
+    call, plan_for, differentiable = operator.call, operator.plan, operator.differentiable
+    remember = _recorder(operator)
 
-    def entry(input, **kwargs):
-        if kwargs or (GUARD.active and LOCAL.special) or not isinstance(input, Tensor):
-            return call(input, **kwargs)
-        plan = plans.get(input.spec)
-        if plan is None:
-            if input.spec.kind is not None:
-                return call(input)
+    def entry(input=_MISSING, **kwargs):
+        if kwargs or (GUARD.active and LOCAL.special):
+            return call(input, **kwargs) if input is not _MISSING else call(**kwargs)
+        try:
+            plan = plans[input.spec]
+        except (KeyError, AttributeError):
+            if not isinstance(input, Tensor) or input.spec.kind is not None:
+                return call(input) if input is not _MISSING else call()
             if len(plans) > 4096:
                 plans.clear()
             plan = plans[input.spec] = plan_for((input.spec,), scalars={})
@@ -821,40 +959,71 @@ def _unary(operator: Traced) -> Callable:
         if plan.function is not None:
             plan.function(out.ptr, input.ptr, *plan.tail)
         if input.requires_grad_ and differentiable and (not GUARD.active or LOCAL.grad):
-            make(plan, (input,), {}, (out,))
+            edge = input.edge if input.base is None else edge_of(input)
+            remember(plan, (input,), (input if edge is None else edge,), 1, out)
         return out
 
     return entry
 
 
 def _binary(operator: Traced) -> Callable:
-    """The fast path of two tensors; numbers, keywords and whatever is unusual go to `call`."""
-    plans: dict[tuple[Spec, Spec], Plan] = {}
-    call, plan_for, make, differentiable = operator.call, operator.plan, operator.record, operator.differentiable
+    """The fast path of two tensors, or a tensor and a number; keywords and whatever is unusual go to `call`."""
+    plans: dict[tuple, Plan] = {}
+    call, plan_for, differentiable = operator.call, operator.plan, operator.differentiable
+    remember = _recorder(operator)
+    both, first_only = operator.operands, operator.operands[:1]
 
-    def entry(*args, **kwargs):
+    def new_plan(input, other) -> Plan | None:
+        """The plan of an ordinary call; None where it is none."""
+        number = other.__class__ is float or other.__class__ is int
+        if not isinstance(input, Tensor) or not (number or isinstance(other, Tensor)):
+            return None
+        if input.spec.kind is not None or not (number or other.spec.kind is None):
+            return None
+        kinds = (input.spec, other.__class__ if number else other.spec)
+        plan = plan_for(kinds, scalars={})
+        if plan.kernel_names != (first_only if number else both) or plan.numbers != (((both[1], None),) if number else ()):
+            return None  # the kernel does not read all operands in order
+        if len(plans) > 4096:
+            plans.clear()
+        plans[kinds] = plan
+        return plan
+
+    def entry(input=_MISSING, other=_MISSING, **kwargs):
         if kwargs or (GUARD.active and LOCAL.special):
-            return call(*args, **kwargs)
+            return call(*[x for x in (input, other) if x is not _MISSING], **kwargs)
         try:
-            input, other = args
+            if other.__class__ is float or other.__class__ is int:
+                plan = plans[input.spec, other.__class__]
+                out = plan.empty(plan.out)
+                if plan.function is not None:
+                    plan.function(out.ptr, input.ptr, other, *plan.tail)
+                if input.requires_grad_ and differentiable and (not GUARD.active or LOCAL.grad):
+                    edge = input.edge if input.base is None else edge_of(input)
+                    remember(plan, (input, other), (input if edge is None else edge, None), 1, out)
+                return out
             plan = plans[input.spec, other.spec]
-        except (KeyError, ValueError, AttributeError):
-            if len(args) != 2 or not (isinstance(args[0], Tensor) and isinstance(args[1], Tensor)):
-                return call(*args)
-            input, other = args
-            if input.spec.kind is not None or other.spec.kind is not None:
-                return call(*args)
-            if len(plans) > 4096:
-                plans.clear()
-            plan = plans[input.spec, other.spec] = plan_for((input.spec, other.spec), scalars={})
-            if plan.kernel_names != operator.operands:
-                plans.pop((input.spec, other.spec))
-                return call(*args)
+        except (KeyError, AttributeError):
+            if new_plan(input, other) is None:
+                return call(*[x for x in (input, other) if x is not _MISSING])
+            return entry(input, other)
         out = plan.empty(plan.out)
         if plan.function is not None:
             plan.function(out.ptr, input.ptr, other.ptr, *plan.tail)
-        if (input.requires_grad_ or other.requires_grad_) and differentiable and (not GUARD.active or LOCAL.grad):
-            make(plan, (input, other), {}, (out,))
+        if differentiable and (input.requires_grad_ or other.requires_grad_) and (not GUARD.active or LOCAL.grad):
+            first = second = None
+            mask = 0
+            if input.requires_grad_:
+                first = input.edge if input.base is None else edge_of(input)
+                if first is None:
+                    first = input
+                mask = 1
+            if other.requires_grad_:
+                second = other.edge if other.base is None else edge_of(other)
+                if second is None:
+                    second = other
+                mask += 2
+            remember(plan, (input, other), (first, second), mask, out)
         return out
 
     return entry
@@ -863,31 +1032,43 @@ def _binary(operator: Traced) -> Callable:
 # --- functions with gradients -------------------------------------------------------------------------------------
 
 
-class FunctionNode(Node):
-    """A recorded function: its arguments by name, those that are tensors kept with their versions."""
+class Recipe:
+    """How a function is recorded for one choice of inputs that need a gradient: its formulas and what they mention."""
 
-    __slots__ = ("arguments", "formulas", "names", "needs", "versions")
+    __slots__ = ("arguments", "formulas", "inputs", "needs", "outputs", "specs")
+
+
+class FunctionNode(Node):
+    """A recorded function: the arguments that its formulas mention, those that are tensors with their versions."""
+
+    __slots__ = ("arguments", "recipe", "versions")
 
     def apply(self, *grads):
-        if self.saved is None:
+        saved = self.saved
+        if saved is None:
             freed(self)
-        operator = self.operator
+        operator, recipe = self.operator, self.recipe
         known = dict(self.arguments)
-        for (name, is_output, number), held, version in zip(self.names, self.saved, self.versions):
-            known[name] = unkeep(self, held, version, is_output, number)
-        known["needs"] = self.needs
+        at = 0
+        for name in recipe.inputs:
+            known[name] = unkeep(self, saved[at], self.versions[at], False)
+            at += 1
+        for name, number in recipe.outputs:
+            known[name] = unkeep(self, saved[at], self.versions[at], True, number)
+            at += 1
+        known["needs"] = recipe.needs
         known["grad"] = grads[0]
-        for i, (n, g) in enumerate(zip(operator.outputs, grads)):
-            known[f"grad_{n}"] = _materialised(g, self.outputs[i]) if operator.fill and g is None else g
-        if len(grads) > 1:
+        if len(grads) > 1 or not operator.outputs:
             known["grads"] = grads
+            for i, (n, g) in enumerate(zip(operator.outputs, grads)):
+                known[f"grad_{n}"] = _materialised(g, self.outputs[i]) if operator.fill else g
         out: list = [None] * len(self.edges)
-        for slots, formula, wanted in self.formulas:
+        for slots, formula, wanted in recipe.formulas:
             results = formula(*[known[n] for n in wanted])
-            if len(slots) == 1 and not isinstance(results, tuple):
+            if not isinstance(results, tuple):
                 results = (results,)
             for slot, result in zip(slots, results):
-                if slot is not None and self.edges[slot] is not None:
+                if self.edges[slot] is not None:
                     out[slot] = result
         return out
 
@@ -906,7 +1087,10 @@ class Function(Operator):
         self.outputs = tuple(outputs)
         self.fill = fill  # missing gradients of some outputs are zeros
         self.defaults = {n: p.default for n, p in self.signature.parameters.items() if p.default is not p.empty}
-        self.wanted: dict[Callable, tuple[str, ...]] = {}
+        self.positions = {n: i for i, n in enumerate(self.names)}
+        self.recipes: dict[tuple, Recipe] = {}
+        leads = self.names[: len(self.tensors)] == self.tensors and "tensors" not in self.tensors
+        self.plain = len(self.tensors) if leads else 0  # the tensors come first and are no lists
 
     def call(self, *args, **kwargs):
         """Run the body; record it when an argument needs a gradient."""
@@ -915,20 +1099,26 @@ class Function(Operator):
                 return INTERCEPT[0](self, args, kwargs, None)
             if not LOCAL.grad:
                 return self.body(*args, **kwargs)
-        bound = dict(zip(self.names, args))
-        if kwargs:
-            bound.update(kwargs)
+        if not kwargs and self.plain:
+            for x in args[: self.plain]:
+                if isinstance(x, Tensor) and x.requires_grad_:
+                    break
+            else:
+                return self.body(*args)
         inputs: list = []
+        needs = False
+        count = len(args)
         for n in self.tensors:
-            x = bound.get(n)
-            if type(x) in (list, tuple):
-                inputs.extend(x)
+            at = self.positions[n]
+            x = args[at] if at < count else kwargs.get(n)
+            if x.__class__ is list or x.__class__ is tuple:
+                inputs.append(x)
+                for y in x:
+                    needs = needs or (isinstance(y, Tensor) and y.requires_grad_)
             else:
                 inputs.append(x)
-        for x in inputs:
-            if isinstance(x, Tensor) and x.requires_grad_:
-                break
-        else:
+                needs = needs or (isinstance(x, Tensor) and x.requires_grad_)
+        if not needs:
             return self.body(*args, **kwargs)
         GUARD.change(1)
         LOCAL.grad = False
@@ -937,55 +1127,84 @@ class Function(Operator):
         finally:
             LOCAL.grad = True
             GUARD.change(-1)
-        return self.record(bound, inputs, result)
+        return self.record(args, kwargs, inputs, result)
 
-    def record(self, bound: dict[str, Any], inputs: list, result):
-        """Give the result a node."""
-        outs = (result,) if isinstance(result, Tensor) else tuple(result)
-        edges = tuple([edge_of(x) if isinstance(x, Tensor) else None for x in inputs])
-        if not any(o.spec.dtype.kind in "fc" for o in outs):
-            return result
+    def _recipe(self, key: tuple) -> Recipe:
+        """The recipe for one pattern of arguments: for each of `tensors`, whether it needs a gradient and how many it is."""
+        recipe = Recipe()
         slots: dict[str, list[int]] = {}
         at = 0
-        for n in self.tensors:
-            x = bound.get(n)
-            width = len(x) if type(x) in (list, tuple) else 1
+        for n, (_, width) in zip(self.tensors, key):
             slots[n] = list(range(at, at + width))
             at += width
-        formulas, mentioned = [], set()
-        need = {n: any(edges[i] is not None for i in slots[n]) for n in self.tensors}
+        recipe.needs = {n: need for n, (need, _) in zip(self.tensors, key)}
+        recipe.formulas, mentioned = [], {}
         for names, formula in [((n,), f) for n, f in self.gradients.items()] + self.joint:
-            if any(need.get(n) for n in names):
-                wanted = self.wanted.get(formula)
-                if wanted is None:
-                    wanted = self.wanted[formula] = tuple(inspect.signature(formula).parameters)
-                positions = [i for n in names for i in slots[n]]
-                formulas.append((positions, formula, wanted))
-                mentioned.update(wanted)
-        node = record(self.node_class, edges, outs)
-        node.formulas = formulas
-        node.needs = need
-        arguments, names, tensors = {}, [], []
-        for name in mentioned:
-            if name in self.outputs:
-                i = self.outputs.index(name)
-                names.append((name, True, i))
-                tensors.append(alias(outs[i]))
-                continue
-            if name.endswith("_spec"):
-                x = bound.get(name[:-5])
-                arguments[name] = [t.spec for t in x] if type(x) in (list, tuple) else (x.spec if x is not None else None)
-            elif name in self.names:
-                x = bound[name] if name in bound else self.defaults[name]
-                if isinstance(x, Tensor):
-                    names.append((name, False, 0))
-                    tensors.append(x)
-                else:
-                    arguments[name] = x
+            if any(recipe.needs.get(n) for n in names):
+                wanted = tuple(inspect.signature(formula).parameters)
+                recipe.formulas.append(([i for n in names for i in slots[n]], formula, wanted))
+                mentioned.update(dict.fromkeys(wanted))
+        recipe.outputs = tuple((n, self.outputs.index(n)) for n in mentioned if n in self.outputs)
+        recipe.specs = tuple((n, n[:-5]) for n in mentioned if n.endswith("_spec"))
+        recipe.inputs = tuple(n for n in mentioned if n in self.names and n not in self.outputs)
+        return recipe
+
+    def record(self, args: tuple, kwargs: dict, inputs: list, result):
+        """Give the result a node."""
+        outs = (result,) if isinstance(result, Tensor) else tuple(result)
+        edges: list = []
+        key = []
+        for x in inputs:
+            if x.__class__ is list or x.__class__ is tuple:
+                own = [edge_of(y) if isinstance(y, Tensor) else None for y in x]
+                edges += own
+                key.append((any([e is not None for e in own]), len(own)))
+            else:
+                edge = edge_of(x) if isinstance(x, Tensor) else None
+                edges.append(edge)
+                key.append((edge is not None, 1))
+        if not any([o.spec.dtype.kind in "fc" for o in outs]):
+            return result
+        key = tuple(key)
+        recipe = self.recipes.get(key)
+        if recipe is None:
+            recipe = self.recipes[key] = self._recipe(key)
+        bound = dict(zip(self.names, args))
+        if kwargs:
+            bound.update(kwargs)
+        arguments: dict[str, Any] = {}
+        for name, source in recipe.specs:
+            x = bound.get(source)
+            arguments[name] = [t.spec for t in x] if x.__class__ in (list, tuple) else None if x is None else x.spec
+        tensors = []
+        lost = False
+        for name in recipe.inputs:
+            x = bound[name] if name in bound else self.defaults[name]
+            if isinstance(x, Tensor):
+                tensors.append(x)
+            else:
+                arguments[name] = x
+                lost = True
+        if lost:  # this call's arguments are no tensors where others' are: a recipe of its own
+            recipe = self._without(recipe, arguments)
+        for _, number in recipe.outputs:
+            tensors.append(alias(outs[number]))
+        node = record(self.node_class, tuple(edges), outs)
+        node.recipe = recipe
         node.arguments = arguments
-        node.names = tuple(names)
         node.saved, node.versions = keep(tensors)
         return result
+
+    def _without(self, recipe: Recipe, arguments: dict) -> Recipe:
+        names = tuple(n for n in recipe.inputs if n not in arguments)
+        key = (id(recipe), names)
+        found = self.recipes.get(key)
+        if found is None:
+            found = self.recipes[key] = Recipe()
+            found.needs, found.formulas, found.outputs, found.specs = recipe.needs, recipe.formulas, recipe.outputs, recipe.specs
+            found.inputs = names
+            found.arguments = recipe  # keeps the id from being used again
+        return found
 
 
 def function(body: Callable | None = None, **options):
@@ -1031,7 +1250,8 @@ class View(Operator):
             found = self._plan(input, args, kwargs)
         except AttributeError:
             fail(TypeError, f"{self.name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
-        out = view_of(input, found[0], found[1])
+        base, storage = input.base, input.storage
+        out = VIEW(found[0], storage, input.ptr + found[1], input if base is None else base, storage.version)
         if input.requires_grad_ and (not GUARD.active or LOCAL.grad):
             node = record(self.node_class, (edge_of(input),), (out,))
             node.spec, node.args, node.kwargs = input.spec, args, kwargs
@@ -1052,17 +1272,8 @@ class View(Operator):
 
 def view_of(base: Tensor, spec: Spec, offset_bytes: int) -> Tensor:
     """Another record on the memory of `base`."""
-    out = object.__new__(Tensor)
-    out.spec = spec
-    out.storage = base.storage
-    out.ptr = base.ptr + offset_bytes
-    out.requires_grad_ = False
-    out.edge = None
-    out.base = base if base.base is None else base.base
-    out.seen = base.storage.version
-    out.extra = None
-    out._grad = None
-    return out
+    storage = base.storage
+    return VIEW(spec, storage, base.ptr + offset_bytes, base if base.base is None else base.base, storage.version)
 
 
 def view(body: Callable) -> Callable:

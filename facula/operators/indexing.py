@@ -17,8 +17,8 @@ from facula.ir.kernel import Check, Input, Kernel, Param, Result
 
 from .copying import cast, contiguous, copy_values
 from .creation import from_numpy, numpy_view, tensor, zeros_of
-from .declare import OPERATORS, _broadcast_strides, function
-from .view import expand_to, permute, reshape, select, slice_dim, squeeze_dims, unsqueeze
+from .declare import OPERATORS, _broadcast_strides, function, view
+from .view import alias_view, expand_to, permute, reshape, select, slice_dim, squeeze_dims, unsqueeze
 
 __all__ = [
     "argwhere", "gather", "getitem", "index_add", "index_copy", "index_fill", "index_put", "index_select", "masked_scatter",
@@ -629,18 +629,67 @@ def _resolve(input: Tensor, advanced: list) -> tuple:
     return tuple(indices)
 
 
+@view
+def basic_index(spec, item):
+    """Ints, slices (as triples), None and Ellipsis: a view."""
+    taken = len([i for i in item if i is not None and i is not Ellipsis])
+    if taken > spec.ndim:
+        fail(IndexError, f"too many indices for tensor of dimension {spec.ndim}")
+    shape, strides, offset, d = [], [], 0, 0
+    for i in item:
+        if i is None:
+            shape.append(1)
+            strides.append(1 if d == spec.ndim else spec.shape[d] * spec.strides[d])
+        elif i is Ellipsis:
+            skip = spec.ndim - taken
+            shape += spec.shape[d : d + skip]
+            strides += spec.strides[d : d + skip]
+            d += skip
+        elif i.__class__ is int:
+            size = spec.shape[d]
+            if not -size <= i < size:
+                fail(IndexError, f"index {i} is out of bounds for dimension {d} with size {size}", expected=f"an index from {-size} to {size - 1}")
+            offset += (i % size) * spec.strides[d]
+            d += 1
+        else:
+            start, stop, step = i
+            if step is not None and step <= 0:
+                fail(ValueError, "step must be greater than zero", mend="use flip() for a reversed order")
+            first, last, step = slice(start, stop, step).indices(spec.shape[d])
+            n = max(0, -(-(last - first) // step))
+            shape.append(n)
+            strides.append(spec.strides[d] * step)
+            offset += first * spec.strides[d] if n or first < spec.shape[d] else 0
+            d += 1
+    return [*shape, *spec.shape[d:]], [*strides, *spec.strides[d:]], offset
+
+
+basic_index.operator.node_class.__name__ = "SliceBackward0"
+_select, _basic = select.operator.call, basic_index.operator.call
+
+
 def getitem(input: Tensor, item) -> Tensor:
     """`input[item]`: a view for ints and slices, a copy for index tensors and masks."""
-    if type(item) is int:
+    kind = item.__class__
+    if kind is int:
         if not input.spec.ndim:
             fail(IndexError, "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor to a number")
-        size = input.spec.shape[0]
-        if not -size <= item < size:
-            fail(IndexError, f"index {item} is out of bounds for dimension 0 with size {size}", expected=f"an index from {-size} to {size - 1}")
-        return select(input, 0, item)
+        return _select(input, 0, item)
+    if kind is slice:
+        return _basic(input, ((item.start, item.stop, item.step),))
+    if kind is tuple:
+        encoded = []
+        for i in item:
+            if i.__class__ is slice:
+                i = (i.start, i.stop, i.step)
+            elif not (i.__class__ is int or i is None or i is Ellipsis):
+                break
+            encoded.append(i)
+        else:
+            return _basic(input, tuple(encoded))
     found, advanced = _views(input, _key(item))
     if not advanced:
-        return found if found is not input else OPERATORS["alias_view"].call(input)
+        return found if found is not input else alias_view(input)
     return index(found, _resolve(found, advanced))
 
 

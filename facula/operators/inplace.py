@@ -252,10 +252,12 @@ def write(target: Tensor, make, *inputs: Tensor) -> Tensor:
     # Through a view: the part is overwritten by `made`.
     shell = alias(target)
     node = record(copied.operator.node_class, (None, edge_of(made)), (shell,))
-    node.formulas, node.needs = [([1], copied.operator.gradients["source"], ("grad", "source_spec"))], {}
-    node.arguments, node.names, node.versions = {"source_spec": made.spec}, (), ()
+    node.recipe, node.arguments, node.versions = copied.operator._recipe(_SOURCE), {"source_spec": made.spec}, ()
     rebase(target, node)
     return target
+
+
+_SOURCE = ((False, 1), (True, 1))  # of `copied`: only the source needs a gradient
 
 
 # --- the plain writes ---------------------------------------------------------------------------------------------
@@ -277,8 +279,7 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     source_edge = edge_of(src) if src.spec.dtype.kind in "fc" else None
     copy_values(input, src)
     node = record(copied.operator.node_class, (None, source_edge), (shell,))
-    node.formulas = [([1], copied.operator.gradients["source"], ("grad", "source_spec"))]
-    node.needs, node.arguments, node.names, node.versions = {}, {"source_spec": src.spec}, (), ()
+    node.recipe, node.arguments, node.versions = copied.operator._recipe(_SOURCE), {"source_spec": src.spec}, ()
     rebase(input, node)
     return input
 

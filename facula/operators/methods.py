@@ -41,7 +41,7 @@ def _add_in_place(target: Tensor, more: Tensor) -> None:
 
 A = engine.ARITHMETIC
 A.add, A.add_in_place, A.copy = elementwise.add, _add_in_place, _grad_copy
-A.ones = lambda s: creation.fill_values(launch.empty(dense(s.dtype, s.shape, s.device)), 1)
+A.ones = lambda s: creation.fill_values(launch.empty(s if s.contiguous else dense(s.dtype, s.shape, s.device)), 1)
 A.zeros = lambda s: creation.zeros_of(dense(s.dtype, s.shape, s.device))
 A.sum_to, A.check_leaf, A.rebase = reduction.sum_to, inplace.check_leaf, inplace.rebase
 A.keep, A.unkeep, A.freed = declare.keep, declare.unkeep, declare.freed
@@ -751,14 +751,19 @@ def new(self, *args) -> Tensor:
 # --- operators of Python ------------------------------------------------------------------------------------------
 
 
+_NUMBERS = (bool, int, float, complex)
+
+
 def _python(name: str, apply, reflected: bool = False):
+    """Tensor's method for a Python operator; what is no tensor and no number may know itself what to do."""
+
     def forward(self, other):
-        if isinstance(other, (Tensor, bool, int, float, complex)) or hasattr(other, "item"):
+        if isinstance(other, Tensor) or isinstance(other, _NUMBERS) or hasattr(other, "item"):
             return apply(self, other)
         return NotImplemented
 
     def backward(self, other):
-        if isinstance(other, (Tensor, bool, int, float, complex)) or hasattr(other, "item"):
+        if isinstance(other, _NUMBERS) or isinstance(other, Tensor) or hasattr(other, "item"):
             return apply(other, self)
         return NotImplemented
 
@@ -767,12 +772,6 @@ def _python(name: str, apply, reflected: bool = False):
     if reflected:
         backward.__name__ = f"__r{name}__"
         setattr(Tensor, f"__r{name}__", backward)
-
-
-def _power(a, b):
-    if isinstance(b, Tensor):
-        return elementwise.pow(a, b)
-    return elementwise.square(a) if b == 2 and a.spec.dtype.kind in "fc" else elementwise.pow(a, b)
 
 
 def _matmul(a, b):
@@ -815,9 +814,7 @@ def __invert__(self) -> Tensor:
     return elementwise.bitwise_not(self)
 
 
-@method
-def __getitem__(self, item):
-    return indexing.getitem(self, item)
+Tensor.__getitem__ = indexing.getitem
 
 
 @method

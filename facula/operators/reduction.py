@@ -11,9 +11,9 @@ from facula.errors import fail
 from facula.ir import expr as ir
 
 from .copying import cast
-from .declare import OPERATORS, SUM_TO, traced
+from .declare import OPERATORS, SUM_TO, fast_rows, traced, view
 from .promotion import DEFAULT
-from .view import expand_to, reshape, squeeze_dims, unsqueeze, view_shape
+from .view import view_shape
 
 __all__ = [
     "all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "count_nonzero", "cumprod", "cumsum", "logcumsumexp",
@@ -42,11 +42,25 @@ def _scalar_dim(dim: int) -> tuple[()]:
 
 def _expanded(plan, grad: Tensor) -> Tensor:
     """The gradient of a sum: the row's gradient at each of its elements."""
-    dims, keepdim = plan.key
+    return spread(grad, plan.shape, *plan.key)
+
+
+@view
+def spread(spec, shape, dims, keepdim):
+    """One number a row seen at each element of the row: size 1 or missing dims `dims` expanded to `shape`."""
+    strides = list(spec.strides)
     if not keepdim:
-        shape = tuple(1 if d in dims else n for d, n in enumerate(plan.shape))
-        grad = reshape(grad, shape)
-    return expand_to(grad, plan.shape)
+        for d in dims:
+            strides.insert(d, 0)
+    return shape, [0 if d in dims else st for d, st in enumerate(strides)], 0
+
+
+@spread.gradient("input")
+def _(grad, spec, shape, dims, keepdim):
+    return _sum_call(grad, dims=dims, keepdim=keepdim)
+
+
+spread.operator.node_class.__name__ = "ExpandBackward0"
 
 
 # --- sums ---------------------------------------------------------------------------------------------------------
@@ -60,6 +74,7 @@ def sum_rows(input):
 sum_rows.operator.pull = lambda plan, grad: cast(_expanded(plan, grad), plan.specs[0].dtype)
 sum_rows.operator.node_class.__name__ = "SumBackward0"
 _sum_call = sum_rows.operator.call_rows
+_sum_fast = fast_rows(sum_rows)
 
 
 def sum(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
@@ -71,6 +86,8 @@ def sum(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     >>> torch.sum(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=0)
     tensor([4., 6.])
     """
+    if dtype is None and out is None:
+        return _sum_fast(input, dim, keepdim)
     if dtype is not None:
         input = cast(input, dtype)
     if out is not None:
@@ -117,6 +134,7 @@ def _mean_pull(plan, grad):
 
 mean_rows.operator.pull = _mean_pull
 mean_rows.operator.node_class.__name__ = "MeanBackward0"
+_mean_fast = fast_rows(mean_rows)
 
 
 def mean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
@@ -132,6 +150,8 @@ def mean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
             + dtype_title(input.spec.dtype),
             mend="convert first: x.float().mean()",
         )
+    if out is None:
+        return _mean_fast(input, dim, keepdim)
     return mean_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out))
 
 

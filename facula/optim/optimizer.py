@@ -18,7 +18,8 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.nn.hooks import RemovableHandle
 from facula.nn.module import typename, zero_grad
-from facula.operators import get_default_dtype, tensor, view_as_real, zeros_like
+from facula.operators import tensor, view_as_real, zeros_like
+from facula.operators.promotion import DEFAULT
 
 from .rule import apply_rule
 
@@ -349,8 +350,8 @@ def check_fused(fused: bool | None, foreach: bool | None, differentiable: bool) 
 def new_step(group: dict, param: Tensor) -> Tensor:
     """The step counter of a parameter: a 0-d tensor, on the CPU unless the group is fused or capturable."""
     if group.get("fused") or group.get("capturable"):
-        return tensor(0.0, dtype=float32 if group.get("fused") else get_default_dtype(), device=param.device)
-    return tensor(0.0, dtype=get_default_dtype())
+        return tensor(0.0, dtype=float32 if group.get("fused") else DEFAULT.float, device=param.device)
+    return tensor(0.0, dtype=DEFAULT.float)
 
 
 class RuleOptimizer(Optimizer):

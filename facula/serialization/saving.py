@@ -12,6 +12,7 @@ from facula.core.device import device
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.operators.creation import record_of
 
 from .archive import ALIGNMENT, ArchiveWriter, write_atomically
 from .tensors import (
@@ -50,7 +51,7 @@ def _reduce(obj):
     return NotImplemented
 
 
-def reduce_tensor(tensor: Tensor) -> tuple:
+def reduce_tensor(tensor: Any) -> tuple:
     """The function and arguments that make the tensor again, as `Tensor.__reduce_ex__` gives them.
 
     Hooks and history are left out; views of one storage keep sharing it.
@@ -58,24 +59,28 @@ def reduce_tensor(tensor: Tensor) -> tuple:
     kind, state = type(tensor), tensor.__dict__
     arguments: tuple
     if kind is loaded_parameter():
-        data = object.__new__(Tensor)
-        for slot in ("spec", "storage", "ptr"):
-            setattr(data, slot, getattr(tensor, slot))
-        data.requires_grad_, data.edge, data.base, data.seen, data.extra, data._grad = False, None, None, 0, None, None
-        arguments = data, tensor.requires_grad_, OrderedDict()
+        data = record_of(tensor.spec, tensor.storage, tensor.ptr)
+        arguments = data, tensor.requires_grad, OrderedDict()
         return (_rebuild_parameter_with_state, (*arguments, dict(state))) if state else (_rebuild_parameter, arguments)
     form = tensor.spec
     if form.device.type == "meta":
         function = _rebuild_meta_tensor_no_storage
-        arguments = form.dtype, tuple(form.shape), form.strides, tensor.requires_grad_
+        arguments = form.dtype, tuple(form.shape), form.strides, tensor.requires_grad
     else:
         function = _rebuild_tensor_v2
         offset = (tensor.ptr - tensor.storage.ptr) // form.dtype.itemsize
         typed = TypedStorage(tensor.storage, form.dtype)
-        arguments = typed, offset, tuple(form.shape), form.strides, tensor.requires_grad_, OrderedDict()
+        arguments = typed, offset, tuple(form.shape), form.strides, tensor.requires_grad, OrderedDict()
     if kind is Tensor and not state:
         return function, arguments
     return _rebuild_from_type_v2, (function, kind, arguments, dict(state))
+
+
+def _reduce_ex(self, protocol) -> tuple:
+    return reduce_tensor(self)
+
+
+Tensor.__reduce_ex__ = _reduce_ex
 
 
 class StorageTable:

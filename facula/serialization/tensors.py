@@ -17,6 +17,7 @@ from facula.core.spec import spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.operators.creation import record_of
 
 from .archive import ALIGNMENT
 
@@ -129,27 +130,16 @@ def view_of(storage: Storage, dtype: dtypes.dtype, offset: int, size, stride, re
     """A leaf tensor that shows this part of the storage."""
     size, stride = integers(size, "size"), integers(stride, "stride")
     _check_layout(storage.nbytes, dtype.itemsize, offset, size, stride)
-    if requires_grad and dtype.kind not in "fc":
-        fail(RuntimeError, "only Tensors of floating point dtype can require gradients", got=str(dtype))
-    new = object.__new__(Tensor)
-    new.spec = spec(dtype, storage.device, Size(size), stride)
-    new.storage = storage
-    new.ptr = storage.ptr + offset * dtype.itemsize
-    new.requires_grad_, new.edge, new.base, new.seen, new.extra, new._grad = (
-        bool(requires_grad),
-        None,
-        None,
-        0,
-        None,
-        None,
-    )
+    new = record_of(spec(dtype, storage.device, Size(size), stride), storage, storage.ptr + offset * dtype.itemsize)
+    if requires_grad:
+        new.requires_grad = True
     return new
 
 
 _CONJUGATES: WeakKeyDictionary = WeakKeyDictionary()  # of a storage: {(dtype, conjugated, negated): the changed copy}
 
 
-def _conjugated(tensor: Tensor, metadata: dict) -> Tensor:
+def _conjugated(tensor: Any, metadata: dict) -> Tensor:
     """A lazily conjugated or negated tensor of PyTorch: the same view of a storage with those values."""
     if type(metadata) is not dict or set(metadata) - {"conj", "neg"}:
         fail(RuntimeError, "unknown tensor metadata", expected="a dict of conj and neg", got=str(metadata)[:80])
@@ -168,7 +158,7 @@ def _conjugated(tensor: Tensor, metadata: dict) -> Tensor:
         memory[:] = values.data.cast("B") if whole else b""
         copies[dtype, conj, negate] = copy
     offset = (tensor.ptr - storage.ptr) // dtype.itemsize
-    return view_of(copy, dtype, offset, tuple(tensor.shape), tensor.spec.strides, tensor.requires_grad_)
+    return view_of(copy, dtype, offset, tuple(tensor.shape), tensor.spec.strides, tensor.requires_grad)
 
 
 def _no_hooks(hooks) -> None:

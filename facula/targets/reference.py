@@ -87,6 +87,19 @@ def _is_int(x: np.ndarray) -> bool:
     return x.dtype.kind in "ui"
 
 
+def _fma(a, b, c):
+    """Exact for float32: the sum of doubles is rounded to odd, then rounded once more; float64 in the widest type."""
+    if a.dtype != "f4":
+        return a.astype("g") * b + c
+    product, c = a.astype("f8") * b, c.astype("f8")
+    total = product + c
+    part = total - product
+    lost = (product - (total - part)) + (c - part)
+    even = np.ascontiguousarray(total).view("i8") & 1 == 0
+    odd = np.nextafter(total, np.where(lost > 0, np.inf, -np.inf))
+    return np.where((lost != 0) & even & np.isfinite(total), odd, total)
+
+
 def _divisor(b: np.ndarray) -> np.ndarray:
     return np.where(b == 0, b.dtype.type(1), b)
 
@@ -182,15 +195,18 @@ def _digamma(x: float) -> float:
 def _erfinv(x: float) -> float:
     if not abs(x) < 1:
         return math.copysign(math.inf, x) if abs(x) == 1 else math.nan
-    y = NormalDist().inv_cdf((x + 1) / 2) / math.sqrt(2) if abs(x) > 1e-3 and (x + 1) / 2 < 1 else x * math.sqrt(math.pi) / 2
-    for _ in range(3):
-        y -= (math.erf(y) - x if abs(y) < 1 else math.copysign(1 - abs(x) - math.erfc(abs(y)), y)) * math.sqrt(math.pi) / 2 * math.exp(y * y)
+    y = x * math.sqrt(math.pi) / 2
+    if 1e-3 < abs(x) < 1 - 1e-16:
+        y = NormalDist().inv_cdf((x + 1) / 2) / math.sqrt(2)
+    for _ in range(3):  # Newton's steps; far out with erfc, which keeps its digits there
+        error = math.erf(y) - x if abs(y) < 1 else math.copysign(1 - abs(x) - math.erfc(abs(y)), y)
+        y -= error * math.sqrt(math.pi) / 2 * math.exp(y * y)
     return y
 
 
 FUNCTIONS: dict[str, Callable] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
-    "fma": lambda a, b, c: (a.astype("g") * b + c), "floordiv": _floordiv, "remainder": _remainder,
+    "fma": _fma, "floordiv": _floordiv, "remainder": _remainder,
     "truncdiv": _truncdiv, "fmod": _fmod, "abs": np.abs, "sign": lambda x: np.where(np.isnan(x), 0, np.sign(x)),
     "maximum": np.maximum, "minimum": np.minimum, "fmax": np.fmax, "fmin": np.fmin,
     "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "round": np.rint,
@@ -225,12 +241,12 @@ def _complex(re: np.ndarray, im: np.ndarray) -> np.ndarray:
 FUNCTIONS["complex"] = _complex
 
 TRANSCENDENTAL = frozenset(
-    "cbrt exp exp2 expm1 log log2 log10 log1p pow sigmoid sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh "
-    "hypot erf erfc erfinv lgamma digamma rsqrt".split()
+    "cbrt exp exp2 expm1 log log2 log10 log1p pow sigmoid sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh "
+    "atanh hypot erf erfc erfinv lgamma digamma rsqrt".split()
 )
 
 
-# Reductions and scans, along axis -1 of the flattened row -----------------------------------------------------------------
+# Reductions and scans, along axis -1 of the flattened row ------------------------------------------------------------
 
 
 def _lowest(t: np.dtype):

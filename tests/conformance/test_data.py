@@ -205,7 +205,7 @@ def samples(t) -> list:
         [collections.defaultdict(int, a=1)],
         [Marked(1, 2)],
         [],
-        [np.array([object()])],
+        [np.array([None], object)],
         [2**40, 1],
         [2**70],
         [collections.deque([1, 2])],

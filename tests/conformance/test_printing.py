@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import facula
 from facula import printing
 from facula.core import dtype as dtypes
 
@@ -109,3 +110,40 @@ def test_meta_and_subclass():
 
 def test_options_as_dict():
     assert printing.get_printoptions() == torch._tensor_str.get_printoptions()
+
+
+EXPRESSIONS = [
+    "torch.arange(6).reshape(2, 3)",
+    "torch.arange(24.0).reshape(2, 3, 4).transpose(0, 2)",
+    "torch.arange(1200).reshape(30, 40)[::2, 1:]",
+    "torch.ones(3, requires_grad=True)",
+    "torch.ones(3, requires_grad=True) * 2",
+    "torch.ones(3, requires_grad=True) + 1",
+    "torch.ones(3, 2, requires_grad=True).sum(0)",
+    "torch.ones(3, 2, requires_grad=True).t()",
+    "torch.ones(3, 2, requires_grad=True)[1]",
+    "torch.ones(3, 2, requires_grad=True).sum()",
+    "torch.ones(3, 2, requires_grad=True).exp().view(6)",
+    "torch.ones(2, 3, requires_grad=True) @ torch.ones(3, 2)",
+    "torch.ones(3, requires_grad=True).detach()",
+    "torch.zeros(0, 3)",
+    "torch.zeros(0, dtype=torch.int64)",
+    "torch.tensor(1.5)",
+    "torch.tensor([True, False])",
+    "torch.tensor([1.5, float('nan')], dtype=torch.bfloat16)",
+    "torch.tensor([1 + 2j])",
+    "torch.tensor(3.0).expand(2, 2)",
+    "[torch.ones(2), {'a': torch.zeros(1)}]",
+]
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_tensors_of_operators(expression):
+    ours, theirs = (eval(expression, {"torch": framework}) for framework in (facula, torch))
+    assert repr(ours) == repr(theirs) and str(ours) == str(theirs)
+
+
+def test_formats():
+    ours, theirs = facula.tensor(1.25), torch.tensor(1.25)
+    assert f"{ours}" == f"{theirs}" and f"{ours:.3f}" == f"{theirs:.3f}"
+    assert f"{facula.ones(2)}" == f"{torch.ones(2)}"

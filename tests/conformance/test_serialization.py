@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import facula
 from facula import serialization
 from facula.core import dtype as dtypes
 from facula.core.device import device
@@ -41,7 +42,7 @@ def assert_same(mine, theirs, path="") -> None:
     if isinstance(theirs, torch.Tensor):
         assert isinstance(mine, Tensor), path
         assert mine.dtype.name == str(theirs.dtype).removeprefix("torch."), path
-        assert tuple(mine.shape) == tuple(theirs.shape) and mine.requires_grad_ == theirs.requires_grad, path
+        assert tuple(mine.shape) == tuple(theirs.shape) and mine.requires_grad == theirs.requires_grad, path
         assert mine.spec.strides == theirs.stride() or theirs.is_conj() or theirs.is_neg(), path
         if theirs.device.type == "meta":
             assert mine.device.type == "meta"
@@ -268,3 +269,79 @@ def test_unsafe_globals():
     buffer.seek(0)
     theirs = torch.serialization.get_unsafe_globals_in_checkpoint(buffer)
     assert set(serialization.get_unsafe_globals_in_checkpoint(buffer)) == set(theirs)
+
+
+def through(save, load, obj, **options):
+    buffer = io.BytesIO()
+    save(obj, buffer)
+    buffer.seek(0)
+    return load(buffer, **options)
+
+
+def networks(framework):
+    nn = framework.nn
+    return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.Sequential(nn.Linear(4, 2, bias=False)))
+
+
+def test_state_dicts_of_models():
+    """A model's state goes to the other framework and back, and the models then agree."""
+    x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    mine, theirs = networks(facula), networks(torch)
+    mine.load_state_dict(through(torch.save, serialization.load, theirs.state_dict()))
+    expected = theirs.eval()(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(mine.eval()(facula.from_numpy(x)).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
+    fresh = networks(torch)
+    fresh.load_state_dict(through(serialization.save, torch.load, mine.state_dict(), weights_only=True))
+    np.testing.assert_array_equal(fresh.eval()(torch.from_numpy(x)).detach().numpy(), expected)
+
+
+def test_parameters():
+    theirs = torch.nn.Parameter(torch.arange(6.0).view(2, 3).t())
+    frozen = torch.nn.Parameter(torch.ones(2), requires_grad=False)
+    marked = torch.nn.Parameter(torch.ones(2))
+    marked.note = "kept"
+    for weights_only in (True, False):
+        loaded = through(torch.save, serialization.load, [theirs, frozen, marked], weights_only=weights_only)
+        assert [type(p) is facula.nn.Parameter for p in loaded] == [True] * 3 and loaded[2].note == "kept"
+        for mine, other in zip(loaded, (theirs, frozen, marked)):
+            assert_same(mine, other)
+        back = through(serialization.save, torch.load, loaded, weights_only=weights_only)
+        assert repr(back) == repr([theirs, frozen, marked]) and back[2].note == "kept"
+        assert [type(p) is torch.nn.Parameter for p in back] == [True] * 3
+
+
+def step(framework, state=None):
+    """An optimizer after two steps, on a model whose gradients are all ones."""
+    model = framework.nn.Linear(2, 2)
+    optimizer = framework.optim.Adam(model.parameters(), lr=0.1)
+    for _ in range(2):
+        for parameter in model.parameters():
+            parameter.grad = framework.ones_like(parameter)
+        optimizer.step()
+    return optimizer
+
+
+def test_optimizer_states():
+    mine, theirs = step(facula), step(torch)
+    state = through(torch.save, serialization.load, theirs.state_dict())
+    assert_same(state, theirs.state_dict())
+    mine.load_state_dict(state)
+    back = through(serialization.save, torch.load, mine.state_dict(), weights_only=True)
+    step(torch).load_state_dict(back)
+    np.testing.assert_allclose(back["state"][0]["exp_avg"].numpy(), theirs.state_dict()["state"][0]["exp_avg"].numpy())
+
+
+def test_whole_modules():
+    x = np.ones((2, 3), np.float32)
+    mine = networks(facula).eval()
+    loaded = through(serialization.save, serialization.load, mine, weights_only=False)
+    np.testing.assert_array_equal(
+        loaded(facula.from_numpy(x)).detach().numpy(), mine(facula.from_numpy(x)).detach().numpy()
+    )
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        through(serialization.save, serialization.load, mine)
+    theirs = networks(torch).eval()
+    loaded = through(torch.save, serialization.load, theirs, weights_only=False)
+    assert type(loaded[0]) is facula.nn.Linear
+    expected = theirs(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(loaded(facula.from_numpy(x)).detach().numpy(), expected, rtol=1e-5)

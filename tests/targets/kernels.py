@@ -133,7 +133,7 @@ class Place:
         count = high - low + 1 + 2 * MARGIN
         self.data = samples(t, count, seed, plain)
         if values is not None:
-            self.data[self.first : self.first + values.size] = values.ravel()
+            self.data[MARGIN : MARGIN + values.size] = values.ravel()[: count - 2 * MARGIN]
 
     def copy(self) -> "Place":
         other = object.__new__(Place)
@@ -149,12 +149,15 @@ def ulps(t: dtype) -> float:
     return {"f16": 2.0**-10, "bf16": 2.0**-7, "f32": 2.0**-23, "f64": 2.0**-52, "c64": 2.0**-23, "c128": 2.0**-52}.get(t.code, 0)
 
 
-def assert_equal(got: np.ndarray, want: np.ndarray, t: dtype, tolerance: float, what: str) -> None:
-    """Elements equal within `tolerance` units in the last place; NaN equals NaN, 0.0 and -0.0 differ where it is 0."""
+def assert_equal(got: np.ndarray, want: np.ndarray, t: dtype, tolerance: float, what: str, least: float = 0.0) -> None:
+    """Elements equal within `tolerance` units in the last place (of numbers not smaller than `least`).
+
+    NaN equals NaN; 0.0 and -0.0 differ where `tolerance` is 0.
+    """
     got, want = from_memory(got, t), from_memory(want, t)
     if t.kind == "c" and tolerance:
         with np.errstate(all="ignore"):
-            scale = np.maximum(np.abs(want), float(np.finfo(want.real.dtype).tiny))
+            scale = np.maximum(np.abs(want), max(least, float(np.finfo(want.real.dtype).tiny)))
             near = np.abs(got - want) <= tolerance * ulps(t) * scale
             near |= (np.isnan(got.real) == np.isnan(want.real)) & (np.isnan(got.imag) == np.isnan(want.imag)) & ~np.isfinite(want)
         bad = ~near
@@ -167,7 +170,7 @@ def assert_equal(got: np.ndarray, want: np.ndarray, t: dtype, tolerance: float, 
                 same |= np.isnan(g) & np.isnan(w)
                 if tolerance:
                     floor = float(np.finfo(w.dtype).tiny) if t.numpy is not None else 1e-38
-                    same |= np.abs(g - w) <= tolerance * ulps(t) * np.maximum(np.abs(w), floor)
+                    same |= np.abs(g - w) <= tolerance * ulps(t) * np.maximum(np.abs(w), max(floor, least))
                 bad |= ~same
     else:
         bad = got.view("u1") != want.view("u1") if t.kind == "b" else got != want
@@ -177,7 +180,7 @@ def assert_equal(got: np.ndarray, want: np.ndarray, t: dtype, tolerance: float, 
 
 
 def check_kernel(
-    compile, kernel: Kernel, outer, row=(), strides=None, params=(), *, values=None, tolerance=0.0, plain=False, seed=1, reach=None
+    compile, kernel: Kernel, outer, row=(), strides=None, params=(), *, values=None, tolerance=0.0, plain=False, seed=1, reach=None, least=0.0
 ):
     """Runs `kernel` on `compile`'s code and on the reference from equal memory; raises where any byte differs.
 
@@ -202,7 +205,7 @@ def check_kernel(
     for operand, mine, theirs in zip(kernel.operands, places, expected):
         label = f"{kernel.name} {operand.name} {outer}x{row} {how.inner}"
         exact = isinstance(operand, Input)
-        assert_equal(mine.data, theirs.data, operand.dtype, 0.0 if exact else tolerance, label)
+        assert_equal(mine.data, theirs.data, operand.dtype, 0.0 if exact else tolerance, label, least)
     return got
 
 

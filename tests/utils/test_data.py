@@ -216,7 +216,7 @@ Point = collections.namedtuple("Point", "x y")
 
 
 def test_collate():
-    assert data.default_collate([{"a": (1, 2.0), "b": ["x"]}] * 2)["b"] == [["x", "x"]]
+    assert data.default_collate([{"a": (1, 2.0), "b": ["x"]}] * 2)["b"] == [("x", "x")]
     point = data.default_collate([Point(1, 2.5), Point(3, 4.5)])
     assert type(point) is Point and point.x.tolist() == [1, 3] and point.y.dtype is torch.float64
     assert data.default_collate([np.float32(1), np.float32(2)]).dtype is torch.float32

@@ -1,4 +1,4 @@
-"""The parts from which the expansions are made: number formats, polynomials, exact sums and products; no function of its own."""
+"""The parts of which the expansions are made: number formats, polynomials, exact sums and products."""
 
 from dataclasses import dataclass
 

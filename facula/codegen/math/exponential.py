@@ -6,7 +6,21 @@ from facula.core import dtype as dt
 from facula.ir import expr as ir
 from facula.ir.expr import Expr
 
-from .basics import FORMATS, INF, NAN, bits, clamp, fast_two_sum, from_bits, is_, number, polynomial, split, two_product, two_sum
+from .basics import (
+    FORMATS,
+    INF,
+    NAN,
+    bits,
+    clamp,
+    fast_two_sum,
+    from_bits,
+    is_,
+    number,
+    polynomial,
+    split,
+    two_product,
+    two_sum,
+)
 from .coefficients import COEFFICIENTS
 
 LN2 = Fraction(0xB17217F7D1CF79ABC9E3B39803F2F6AF, 1 << 128)
@@ -209,7 +223,9 @@ def tanh(x: Expr) -> Expr:
     a = abs(x)
     z = x * x
     small = ir.fma(a * z, polynomial(z, COEFFICIENTS["tanh", x.dtype]), a)
-    y = ir.select(ir.lt(a, 9.1 if x.dtype is dt.float32 else 19.1), a, number(9.1 if x.dtype is dt.float32 else 19.1, x))
+    y = ir.select(
+        ir.lt(a, 9.1 if x.dtype is dt.float32 else 19.1), a, number(9.1 if x.dtype is dt.float32 else 19.1, x)
+    )
     s, p = mantissa_exponential(y + y, form.bias - 1)
     large = 1.0 - 1.0 / ir.fma(s, p, s + 0.5)
     return ir.copysign(ir.select(ir.gt(a, 1.0), large, small), x)
@@ -292,10 +308,10 @@ def atanh(x: Expr) -> Expr:
     return ir.copysign(ir.select(ir.lt(a, 2.0 ** (-FORMATS[x.dtype].mantissa // 2 - 2)), a, result), x)
 
 
-# --- powers and roots ---------------------------------------------------------------------------------------------------
+# --- powers and roots -------------------------------------------------------------------------------------------------
 
 
-def _powers_specials(x: Expr, y: Expr, magnitude: Expr) -> Expr:
+def _power_specials(x: Expr, y: Expr, magnitude: Expr) -> Expr:
     """|x|**y with the signs and exceptions of C99's pow."""
     whole = ir.eq(ir.trunc(y), y)
     half = y * 0.5
@@ -322,7 +338,7 @@ def _single_power(x: Expr, y: Expr) -> Expr:
     magic = FORMATS[dt.float64].magic + 1023
     t = v + magic
     power = _power(t) * polynomial(v - (t - magic), COEFFICIENTS["exp2_30", dt.float64])
-    return _powers_specials(x, y, ir.cast(power, dt.float32))
+    return _power_specials(x, y, ir.cast(power, dt.float32))
 
 
 def _double_power(x: Expr, y: Expr) -> Expr:
@@ -359,7 +375,7 @@ def _double_power(x: Expr, y: Expr) -> Expr:
     n = t - (FORMATS[dt.float64].magic + 2046)
     r, rest = fast_two_sum(r, rest + product_rest)
     whole, error = fast_two_sum(number(1.0, x), r)
-    return _powers_specials(x, y, scale(whole + (error + expm1_rest(r, rest)), t, n))
+    return _power_specials(x, y, scale(whole + (error + expm1_rest(r, rest)), t, n))
 
 
 def power(x: Expr, y: Expr) -> Expr:
@@ -393,7 +409,9 @@ def hypot(x: Expr, y: Expr) -> Expr:
     x, y = abs(x), abs(y)
     swap = ir.lt(x, y)
     a, b = ir.select(swap, y, x), ir.select(swap, x, y)
-    low, high, down, up = (2.0**-50, 2.0**62, 2.0**-66, 2.0**100) if x.dtype is dt.float32 else (2.0**-450, 2.0**510, 2.0**-520, 2.0**600)
+    low, high, down, up = (
+        (2.0**-50, 2.0**62, 2.0**-66, 2.0**100) if x.dtype is dt.float32 else (2.0**-450, 2.0**510, 2.0**-520, 2.0**600)
+    )
     big, tiny = ir.gt(a, high), ir.lt(a, low)
 
     def choose(one, other):

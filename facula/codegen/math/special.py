@@ -4,7 +4,20 @@ from facula.core import dtype as dt
 from facula.ir import expr as ir
 from facula.ir.expr import Expr
 
-from .basics import FORMATS, INF, NAN, bits, clamp, fast_two_sum, from_bits, is_, number, polynomial, two_product, two_sum
+from .basics import (
+    FORMATS,
+    INF,
+    NAN,
+    bits,
+    clamp,
+    fast_two_sum,
+    from_bits,
+    is_,
+    number,
+    polynomial,
+    two_product,
+    two_sum,
+)
 from .coefficients import COEFFICIENTS
 from .exponential import expm1_rest, log, mantissa_exponential, reduce_exactly, scale
 from .trigonometric import cotangent_of_pi

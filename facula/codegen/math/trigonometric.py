@@ -6,7 +6,21 @@ from facula.core import dtype as dt
 from facula.ir import expr as ir
 from facula.ir.expr import Expr
 
-from .basics import FORMATS, INF, bits, clamp, fast_two_sum, from_bits, is_, number, polynomial, split, two_product, two_sum, usually
+from .basics import (
+    FORMATS,
+    INF,
+    bits,
+    clamp,
+    fast_two_sum,
+    from_bits,
+    is_,
+    number,
+    polynomial,
+    split,
+    two_product,
+    two_sum,
+    usually,
+)
 from .coefficients import COEFFICIENTS
 
 # The first 1280 bits of 1 / pi (and, one place on, of 2 / pi), and pi itself to 256 bits.

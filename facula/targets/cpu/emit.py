@@ -68,5 +68,5 @@ def compile(kernel: Kernel, access: Access) -> Callable:
     work = [i for i, (_, name) in enumerate(names) if name[0] == "n" and name[1:].isdigit()]
     return builtins.build(
         source, "run", [kinds[ty] for ty, _ in names], "verdict" if kernel.checks else "none",
-        name=kernel.name, work=work, cost=max(nest.cost, 0.05), optimize="clean",
+        name=kernel.name, work=work, cost=nest.cost, optimize="clean",
     )  # fmt: skip

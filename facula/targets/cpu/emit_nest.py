@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
 from facula.ir.expr import Expr, walk
-from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, Access, Input, Kernel, Result, arguments
+from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, Access, Check, Input, Kernel, Result, arguments
 
 from . import emit_reduce as red
 from .emit_code import Code, mangle, numbers, register, vector
@@ -30,9 +30,10 @@ COSTS = {
 PLAIN = 0.04
 PARALLEL_NS = 20_000.0  # work below this stays on the calling thread
 BLOCK_NS = 8_000.0  # about how long one unit of work is
-PIECE = 1 << 15  # elements of a long row that are reduced by themselves
+PIECE_ELEMENTS = 1 << 15  # elements of a long row that are reduced by themselves
 FEW = 16  # shares of whole rows below which long rows are cut in pieces
 MOST_LANES = 64
+WORTH = 8  # operations that are rather stored than done again
 LANES_PER_SUM = 64  # additions into one lane before its sum is put away in a more exact total
 
 
@@ -160,7 +161,16 @@ class Nest:
             scalar |= result.combine == "add" and bool(moved)
             size = max(size, result.dtype.itemsize if not stays else 1)
         self.lanes = 1 if scalar else max(2, self.bits_wide // 8 // size)
-        self.cost = sum(self._cost(x) for x in self.order)
+        self.cost = max(0.05, sum(self._cost(x) for x in self.order))
+        self.serial = self._serial()
+        self.single = self.mode == "map" and self.outer == 1
+        reductions = [x for x in self.order if x.op == "reduce"]
+        self.splits = (
+            bool(reductions)
+            and all(self.rank[r] == 1 for r in reductions)
+            and all(r.per_row and r.offset is None for r in kernel.results)
+            and not (scans or self.serial or kernel.checks)
+        )
 
     def _cost(self, node: Expr) -> float:
         """Nanoseconds an element."""
@@ -184,8 +194,6 @@ class Nest:
         if self.lanes == 1:
             return [(1, False)]
         rest = (self.lanes, True) if self.masks else (1, False)
-        if self.mode == "column" and self.phase != "task":  # rarely run: small code matters more
-            return [rest] if self.masks else [(self.lanes, False), rest]
         count = sum(1 for n in nodes if self.bits[n] >> self.vector_dim & 1 and n.op != "const")
         if count > 24:
             return [rest] if self.masks else [(self.lanes, False), rest]
@@ -196,8 +204,8 @@ class Nest:
 
     # Values ----------------------------------------------------------------------------------------------------------
 
-    def needed(self, roots: Iterable[Expr]) -> list[Expr]:
-        """All nodes below `roots` down to reductions, operands first."""
+    def needed(self, roots: Iterable[Expr], stop: Iterable[Expr] = ()) -> list[Expr]:
+        """All nodes below `roots` down to reductions (and `stop`), operands first."""
         order: list[Expr] = []
         done: set[Expr] = set()
         stack = [(r, False) for r in roots]
@@ -208,7 +216,7 @@ class Nest:
             elif node not in done:
                 done.add(node)
                 stack.append((node, True))
-                if node.op != "reduce":
+                if node.op != "reduce" and node not in stop:
                     stack.extend((a, False) for a in node.args)
         return order
 
@@ -494,9 +502,7 @@ class Nest:
 
     def span(self, dim: int) -> tuple[str, str]:
         """Where a loop over a row dim starts and ends; a piece of a row is a part of its first dim."""
-        if self.phase == "partial" and dim == self.outer:
-            return self.piece
-        return "0", f"%n{dim}"
+        return self.piece if self.splits and dim == self.outer else ("0", f"%n{dim}")
 
     @contextmanager
     def row_loops(self, scope: Scope, dims: list[int]):
@@ -544,20 +550,24 @@ class Nest:
         kernel = self.kernel
         reductions = [n for n in self.order if n.op == "reduce"]
         self.prepare(scope, self.order)
-        for rank in range(1, max((self.rank[r] for r in reductions), default=0) + 1):
-            self.reduce_pass(scope, [r for r in reductions if self.rank[r] == rank])
-            self.prepare(scope, self.order)
-        if self.phase == "partial":
+        if self.splits:
+            self.split_pass(scope, reductions)
             return
         elements = [r for r in kernel.results if not r.per_row]
-        checks = list(kernel.checks)
+        last = max((self.rank[r] for r in reductions), default=0)
+        kept = self.worth_keeping(elements, [r for r in reductions if self.rank[r] == last])
+        for rank in range(1, last + 1):
+            self.reduce_pass(scope, [r for r in reductions if self.rank[r] == rank], kept if rank == last else None)
+            self.prepare(scope, self.order)
+        checks = kernel.checks
         if elements or checks:
-            roots = [e for r in elements for e in (r.value, r.offset, r.where) if e is not None]
-            roots += [e for check in checks for e in (check.holds,)]
-            nodes = self.needed(roots)
+            nodes = self.needed(_wanted(elements, checks), stop=() if kept is None else (kept.value,))
             self.start_scans(scope, nodes)
 
             def body(inner: Scope, number: int) -> None:
+                if kept is not None:
+                    lanes = self.lanes_of(inner, kept.value)
+                    inner.values[kept.value] = self.read(inner, self.number[kept.name], None, None, lanes), lanes
                 self.checks(inner, checks)
                 for result in elements:
                     self.evaluate_result(inner, result)
@@ -565,21 +575,43 @@ class Nest:
                     self.store(inner, result)
 
             self.elements(scope, nodes, body)
-        per_row = [r for r in kernel.results if r.per_row]
+        self.row_results(scope)
+
+    def row_results(self, scope: Scope) -> None:
+        """Writes what is one element a row."""
+        per_row = [r for r in self.kernel.results if r.per_row]
         for result in per_row:
             self.evaluate_result(scope, result)
         for result in per_row:
             self.store(scope, result)
 
-    def reduce_pass(self, scope: Scope, reductions: list[Expr]) -> None:
-        """One pass over the row that finishes `reductions` of one rank."""
-        c = self.code
-        roots = [a for r in reductions for a in r.args]
-        nodes = self.needed(roots)
+    def worth_keeping(self, elements: list[Result], reductions: list[Expr]) -> Result | None:
+        """What the last reducing pass leaves in a result's memory, so that the final pass need not compute it again.
+
+        Softmax keeps exp(x - max). The final pass must read no input then: an input may be the result's memory.
+        """
+        if not reductions or self.kernel.checks:
+            return None
+        roots = _wanted(elements, ())
+        earlier = set(self.needed([a for r in reductions for a in r.args]))
+        best, most = None, WORTH
+        for node in self.needed(roots):
+            if node in earlier and self.depth(node) == ELEMENT and node.op not in ("complex", "part", "scan"):
+                size = sum(self.depth(n) == ELEMENT for n in self.needed([node]))
+                rest = self.needed(roots, stop=(node,))
+                if size >= most and not any(n.op in ("load", "scan") and self.depth(n) == ELEMENT for n in rest):
+                    for i, r in enumerate(self.kernel.results):
+                        moves = all(self.letter(i, d) != BROADCAST for d in range(self.dims))
+                        if r in elements and r.dtype is node.dtype and r.offset is r.where is None and r.combine == "set" and moves:
+                            best, most = Result(r.name, r.dtype, node), size
+                            break
+        return best
+
+    def accumulate(self, scope: Scope, reductions: list[Expr], kept: Result | None = None) -> "Blocks":
+        """Runs over the row at `scope` and leaves the states of `reductions`."""
+        nodes = self.needed([a for r in reductions for a in r.args])
         self.start_scans(scope, nodes)
         widths = [w for w, _ in self.widths(nodes)] if self.mode == "row" else [scope.lanes]
-        if self.phase == "combine":
-            widths = [1] if self.mode == "row" else widths
         blocks = Blocks(self, reductions, widths)
         blocks.start()
 
@@ -592,17 +624,41 @@ class Nest:
                     if self.mode != "row":
                         position = self.splat(inner, position, "i64", inner.lanes)
                 blocks.update(reduction, number, inner, values, position)
+            if kept is not None:
+                self.store(inner, kept)
 
-        if self.phase == "combine":
-            with c.loop("0", "%pieces") as piece:
-                blocks.recall(scope, piece)
+        if self.splits:
+            blocks.start_final()
+            with self.code.when(self.code.let(f"icmp ne i64 %mode, {COMBINE}")):
+                self.elements(scope, nodes, body, blocks if blocks.totals else None)
+                blocks.fold()
         else:
             self.elements(scope, nodes, body, blocks if blocks.totals else None)
-        if self.phase == "partial":
-            blocks.keep(scope)
-            return
+        return blocks
+
+    def reduce_pass(self, scope: Scope, reductions: list[Expr], kept: Result | None) -> None:
+        """One pass over the row that finishes `reductions` of one rank."""
+        blocks = self.accumulate(scope, reductions, kept)
         for reduction in reductions:
             scope.values[reduction] = (blocks.finish(reduction), scope.lanes)
+
+    def split_pass(self, scope: Scope, reductions: list[Expr]) -> None:
+        """The only pass of a kernel whose rows may be cut in pieces.
+
+        WHOLE: rows from their elements. PIECE: the states of one piece go to scratch memory. COMBINE: rows from these.
+        """
+        c = self.code
+        blocks = self.accumulate(scope, reductions)
+        with c.when(c.let(f"icmp eq i64 %mode, {COMBINE}")), c.loop("0", "%pieces") as piece:
+            blocks.recall(scope, piece)
+        leaves = c.let(f"icmp eq i64 %mode, {PIECE}")
+        with c.when(leaves, rare=True):
+            blocks.keep(scope)
+        with c.when(c.let(f"xor i1 {leaves}, true")):
+            for reduction in reductions:
+                scope.values[reduction] = (blocks.finish(reduction), scope.lanes)
+            self.prepare(scope, self.order)
+            self.row_results(scope)
 
     def start_scans(self, scope: Scope, nodes: list[Expr]) -> None:
         """Sets the running values of the scans of one pass."""
@@ -681,10 +737,14 @@ class Nest:
         self.imaginary: dict[str, str] = {}  # name of a real part -> name of its imaginary part
         self.stride, self.steps = {}, {}
         types = {p.name: p.dtype for p in self.kernel.params}
-        fields = [*self.names(), *(("i64", f"{x}") for x in HIDDEN)]
-        for k, (ty, name) in enumerate(fields):
-            c.do(f"%at.{name} = getelementptr i64, ptr %record, i64 {k}")
-            c.do(f"%{name} = load {'i8' if ty == 'i1' else ty}, ptr %at.{name}, align 8")
+        wanted = ["fail"] if self.kernel.checks else []
+        wanted += ["chunk"] if self.single else ["units", "grain"] + ["chunk", "chunks"] * (self.mode != "row")
+        wanted += ["mode", "pieces", "piece", "scratch", "rows"] if self.splits else []
+        names = self.names()
+        for k, (ty, name) in enumerate([*names, *(("i64", name) for name in HIDDEN)]):
+            if k < len(names) or name in wanted:
+                c.do(f"%at.{name} = getelementptr i64, ptr %record, i64 {k}")
+                c.do(f"%{name} = load {'i8' if ty == 'i1' else ty}, ptr %at.{name}, align 8")
         for p in self.kernel.params:
             t, value = types[p.name], f"%{p.name}"
             if t.kind == "b":
@@ -694,7 +754,8 @@ class Nest:
             elif t.code in ("f16", "bf16"):
                 value = cast(c, value, dt.float64, t, 1)
             self.params[p.name] = value
-        c.do("%failures = inttoptr i64 %fail to ptr")
+        if self.kernel.checks:
+            c.do("%failures = inttoptr i64 %fail to ptr")
         for number, operand in enumerate(self.operands):
             for dim in range(self._own_dims(operand)):
                 if self.letter(number, dim) == STRIDED:
@@ -707,63 +768,68 @@ class Nest:
         scope = Scope(0)
         return scope
 
-    def task(self, phase: str = "task") -> str:
-        """`task(record, number)`: one share of the units. Phase `partial` does one piece of the row of one unit and keeps
-        its states, `combine` makes the results of these."""
+    def task(self) -> str:
+        """`task(record, number)`: one share of the units, or one piece of a row."""
         c = Code()
-        self.phase = phase
         root = self.begin(c)
         self.prepare(root, self.order)
-        if phase == "partial":
-            c.do("%first = udiv i64 %number, %pieces")
-            c.do("%last = add i64 %first, 1")
+        last_outer = self.outer - 1
+        widths = self.widths(self.order)
+        if self.single:  # a map over one dim: a share is a stretch of it
+            for number in range(len(self.operands)):
+                self.address(root, number)
+            start = c.i64("mul", "%number", "%chunk")
+            end = c.i64("smin", c.i64("add", start, "%chunk"), "%n0")
+            self.vector_loops(root, COLUMN, start, end, widths, lambda inner, number: self.column_work(inner))
+            c.do("ret void")
+            return c.function("internal void @task(ptr %record, i64 %number)", "#0")
+        share = "%number"
+        if self.splits:
+            share = c.i64("udiv", "%number", "%pieces")
             self.piece_number = c.i64("urem", "%number", "%pieces")
             start = c.i64("mul", self.piece_number, "%piece")
             self.piece = start, c.i64("smin", c.i64("add", start, "%piece"), f"%n{self.outer}")
-        elif phase == "combine":
-            c.do("%first = add i64 0, 0")
-            c.do("%last = add i64 %units, 0")
-        else:
-            c.do("%first = mul i64 %number, %grain")
-            c.do(f"%last = add i64 {c.i64('smin', c.let('add i64 %first, %grain'), '%units')}, 0")
+        first = c.i64("mul", share, "%grain")
+        last = c.i64("smin", c.i64("add", first, "%grain"), "%units")
         chunked = self.mode != "row"
-        dims = list(range(self.outer - 1 if chunked else self.outer))
-        # Coordinates of the first unit, then counted up like an odometer.
-        left = "%first"
-        places: dict[int, str] = {}
-        chunk = None
-        if chunked:
-            chunk = c.variable("i64")
-            if dims:
-                c.do(f"store i64 {c.let(f'urem i64 {left}, %chunks')}, ptr {chunk}")
-                left = c.let(f"udiv i64 {left}, %chunks")
-            else:
-                c.do(f"store i64 {left}, ptr {chunk}")
-        for d in reversed(dims):
-            places[d] = c.variable("i64")
-            if d:
-                c.do(f"store i64 {c.let(f'urem i64 {left}, %n{d}')}, ptr {places[d]}")
-                left = c.let(f"udiv i64 {left}, %n{d}")
-            else:
-                c.do(f"store i64 {left}, ptr {places[d]}")
-        with c.loop("%first", "%last"):
-            scope = Scope(PREFIX, root, coordinates={d: c.let(f"load i64, ptr {places[d]}") for d in dims})
+        dims = list(range(last_outer if chunked else self.outer))
+        counters = ([("%chunks", c.variable("i64"))] if chunked else []) + [(f"%n{d}", c.variable("i64")) for d in reversed(dims)]
+        self._set_odometer(counters, first)
+        with c.loop(first, last):
+            places = [c.let(f"load i64, ptr {place}") for _, place in counters]
+            scope = Scope(PREFIX, root, coordinates=dict(zip(reversed(dims), places[chunked:])))
             for number in range(len(self.operands)):
                 self.address(scope, number)
             if chunked:
-                now = c.let(f"load i64, ptr {chunk}")
-                start = c.let(f"mul i64 {now}, %chunk")
-                end = c.i64("smin", c.i64("add", start, "%chunk"), f"%n{self.outer - 1}")
+                start = c.i64("mul", places[0], "%chunk")
+                end = c.i64("smin", c.i64("add", start, "%chunk"), f"%n{last_outer}")
                 self.prepare(scope, self.order)
-                widths = self.widths(self.order)
                 self.vector_loops(scope, COLUMN, start, end, widths, lambda inner, number: self.column_work(inner))
             else:
                 self.row_work(scope)
-            self._advance(chunk, places, dims)
+            self._advance(counters)
         c.do("ret void")
-        self.mentioned.update(c.declared)
-        self.helpers.update(c.helpers)
-        return c.function(f"internal void @{phase}(ptr %record, i64 %number)", "#0")
+        return c.function("internal void @task(ptr %record, i64 %number)", "#0")
+
+    def _set_odometer(self, counters: list[tuple[str, str]], number: str) -> None:
+        """Coordinates of a unit: counters are (size, place), the fastest first."""
+        c = self.code
+        for size, place in counters[:-1]:
+            c.do(f"store i64 {c.i64('urem', number, size)}, ptr {place}")
+            number = c.i64("udiv", number, size)
+        if counters:
+            c.do(f"store i64 {number}, ptr {counters[-1][1]}")
+
+    def _advance(self, counters: list[tuple[str, str]]) -> None:
+        """Coordinates of the next unit."""
+        c, carry = self.code, "1"
+        for k, (size, place) in enumerate(counters):
+            after = c.i64("add", c.let(f"load i64, ptr {place}"), carry)
+            if k < len(counters) - 1:
+                over = c.let(f"icmp eq i64 {after}, {size}")
+                carry = c.let(f"zext i1 {over} to i64")
+                after = c.let(f"select i1 {over}, i64 0, i64 {after}")
+            c.do(f"store i64 {after}, ptr {place}")
 
     def column_work(self, scope: Scope) -> None:
         if self.row:
@@ -777,123 +843,111 @@ class Nest:
         for result in self.kernel.results:
             self.store(scope, result)
 
-    def _advance(self, chunk: str | None, places: dict[int, str], dims: list[int]) -> None:
-        c = self.code
-        carry = "1"
-        counters = [(chunk, "%chunks")] if chunk is not None else []
-        counters += [(places[d], f"%n{d}") for d in reversed(dims)]
-        for k, (place, size) in enumerate(counters):
-            after = c.let(f"add i64 {c.let(f'load i64, ptr {place}')}, {carry}")
-            if k < len(counters) - 1:
-                over = c.let(f"icmp eq i64 {after}, {size}")
-                carry = c.let(f"zext i1 {over} to i64")
-                after = c.let(f"select i1 {over}, i64 0, i64 {after}")
-            c.do(f"store i64 {after}, ptr {place}")
-
     def run(self) -> str:
-        """`run(arguments...)`: cuts the work in units and spreads them."""
-        c = Code()
+        """`run(arguments...)`: does small work at once, cuts large work in shares that do not depend on the number of threads."""
+        self.code = c = Code()
         fields = self.names()
-        size = len(fields) + len(HIDDEN)
-        c.head.append(f"  %record = alloca [{size} x i64]")
         checks = len(self.kernel.checks)
-        fail = "0"
+        self.fields = [name for _, name in fields] + list(HIDDEN)
+        c.head.append(f"  %record = alloca [{len(self.fields)} x i64]")
+        for ty, name in fields:
+            self._put_field(name, f"%{name}", ty)
         if checks:
             c.head.append(f"  %marks = alloca [{1 + 2 * checks} x i64]")
             c.do("store i64 0, ptr %marks")
             for k in range(checks):
-                at = c.let(f"getelementptr i64, ptr %marks, i64 {1 + 2 * k}")
-                c.do(f"store i64 {2**63 - 1}, ptr {at}")
-            fail = c.let("ptrtoint ptr %marks to i64")
-
-        def put(k: int, ty: str, value: str) -> None:
-            at = c.let(f"getelementptr i64, ptr %record, i64 {k}")
-            if ty == "i1":
-                ty, value = "i8", c.let(f"zext i1 {value} to i8")
-            c.do(f"store {ty} {value}, ptr {at}, align 8")
-
-        for k, (ty, name) in enumerate(fields):
-            put(k, ty, f"%{name}")
-        total = "%n0"
-        for d in range(1, self.dims):
-            total = c.let(f"mul i64 {total}, %n{d}")
-        rows = "%n0"
-        for d in range(1, self.outer):
-            rows = c.i64("mul", rows, f"%n{d}")
+                c.do(f"store i64 {2**63 - 1}, ptr {c.let(f'getelementptr i64, ptr %marks, i64 {1 + 2 * k}')}")
+            self._put_field("fail", c.let("ptrtoint ptr %marks to i64"))
+        rows, row = self._product(range(self.outer)), self._product(range(self.outer, self.dims))
         c.do(f"br i1 {c.let(f'icmp eq i64 {rows}, 0')}, label %leave, label %work")
         c.begin("work")
-        before = "1"
-        chunked = self.mode != "row"
-        for d in range(self.outer - 1 if chunked else self.outer):
-            before = f"%n{d}" if before == "1" else c.let(f"mul i64 {before}, %n{d}")
-        row = "1"
-        for d in range(self.outer, self.dims):
-            row = f"%n{d}" if row == "1" else c.let(f"mul i64 {row}, %n{d}")
-        block = max(256, int(BLOCK_NS / max(self.cost, 0.05)) // 64 * 64)  # elements a unit, about
-        chunk, chunks, units = "0", "1", before
-        if chunked:
-            last = f"%n{self.outer - 1}"
-            if self.mode == "map":
-                chunk = str(block)
-            else:
-                wide = c.i64("udiv", block, c.i64("smax", row, 1))
-                wide = c.i64("and", c.i64("add", wide, 63), -64)
-                chunk = c.i64("smax", wide, 64)
-            chunks = c.i64("udiv", c.i64("add", last, c.i64("sub", chunk, 1)), chunk)
-            units = chunks if before == "1" else c.let(f"mul i64 {before}, {chunks}")
-        average = c.i64("udiv", total, c.i64("smax", units, 1))
-        grain = c.i64("udiv", block, c.i64("smax", average, 1))
-        grain = c.i64("smax", grain, 1)
-        large = None
-        if not self._serial():
-            large = c.let(f"icmp sgt i64 {total}, {int(PARALLEL_NS / max(self.cost, 0.05))}")
-        share = units if large is None else c.let(f"select i1 {large}, i64 {grain}, i64 {units}")
-        for k, value in enumerate((units, share, chunk, chunks, fail), len(fields)):
-            put(k, "i64", value)
-        if self.splits and large is not None:
-            self._run_split(c, put, len(fields) + 5, rows, row, units, grain, large)
-        if large is None:
-            c.do("call void @task(ptr %record, i64 0)")
-        else:
-            spread, alone, done = c.fresh("spread", "alone", "done")
-            c.do(f"br i1 {large}, label %{spread}, label %{alone}")
-            c.begin(spread)
-            shares = c.i64("udiv", c.i64("add", units, c.i64("sub", grain, 1)), grain)
-            c.do(f"call void @facula_parallel(ptr @task, ptr %record, i64 {shares})")
-            c.do(f"br label %{done}")
-            c.begin(alone)
-            c.do("call void @task(ptr %record, i64 0)")
-            c.do(f"br label %{done}")
-            c.begin(done)
+        units = rows if self.mode == "row" else self._product(range(self.outer - 1))
+        last = f"%n{self.outer - 1}"
+        small = {"units": units, "grain": units, "chunk": last, "chunks": "1"}
+        if self.splits:
+            small |= {"mode": str(WHOLE), "pieces": "1", "piece": f"%n{self.outer}"}
+        for name, value in ({"chunk": last} if self.single else small).items():
+            self._put_field(name, value)
+        if not self.serial:
+            total = rows if row == "1" else c.i64("mul", rows, row)
+            with c.when(c.let(f"icmp sgt i64 {total}, {int(PARALLEL_NS / self.cost)}")):
+                self._spread(rows, row, units, last)
+                c.do("br label %leave")
+                c.begin(c.fresh("never")[0])
+        c.do("call void @task(ptr %record, i64 0)")
         c.do("br label %leave")
         c.begin("leave")
         signature = ", ".join(f"{ty} %{name}" for ty, name in fields)
         if not checks:
             c.do("ret void")
-            return self._finish(c, f"void @run({signature})")
+            return c.function(f"void @run({signature})", "#0")
         result = c.call("i64", "failed", ("ptr", "%marks"))
         c.do(f"ret i64 {result}")
-        return self._finish(c, f"i64 @run({signature})")
+        return c.function(f"i64 @run({signature})", "#0")
 
-    def _run_split(self, c: Code, put, slot: int, rows: str, row: str, units: str, grain: str, large: str) -> None:
-        """The way for few long rows: pieces of rows side by side, each leaves its states, then one thread combines them."""
-        first = f"%n{self.outer}"
-        inner = c.i64("udiv", row, c.i64("smax", first, 1))
-        if self.mode == "column":
-            inner = c.i64("mul", inner, c.i64("smax", c.i64("udiv", rows, c.i64("smax", units, 1)), 1))
-        piece = c.i64("smax", c.i64("udiv", PIECE, c.i64("smax", inner, 1)), 1)
+    def _put_field(self, name: str, value: str, ty: str = "i64") -> None:
+        c = self.code
+        if ty == "i1":
+            ty, value = "i8", c.let(f"zext i1 {value} to i8")
+        c.do(f"store {ty} {value}, ptr {c.let(f'getelementptr i64, ptr %record, i64 {self.fields.index(name)}')}, align 8")
+
+    def _product(self, dims: Iterable[int]) -> str:
+        """How many elements some dims have together."""
+        found = "1"
+        for d in dims:
+            found = f"%n{d}" if found == "1" else self.code.i64("mul", found, f"%n{d}")
+        return found
+
+    def _spread(self, rows: str, row: str, units: str, last: str) -> None:
+        """Calls `task` for shares of about BLOCK_NS, on several threads."""
+        c = self.code
+        block = max(256, int(BLOCK_NS / self.cost) // 64 * 64)  # elements
+        if self.single:
+            self._put_field("chunk", str(block))
+            shares = c.i64("udiv", c.i64("add", last, block - 1), block)
+            c.do(f"call void @facula_parallel(ptr @task, ptr %record, i64 {shares})")
+            return
+        width = "1"  # columns a unit
+        if self.mode != "row":
+            width = str(block)
+            if self.row:
+                wide = c.i64("udiv", block, c.i64("smax", row, 1))
+                width = c.i64("smax", c.i64("and", c.i64("add", wide, 63), -64), 64)
+            chunks = c.i64("udiv", c.i64("add", last, c.i64("sub", width, 1)), width)
+            units = chunks if units == "1" else c.i64("mul", units, chunks)
+            width = c.i64("smin", width, last)
+            self._put_field("chunks", chunks)
+            self._put_field("chunk", width)
+        size = c.i64("smax", width if row == "1" else c.i64("mul", width, row), 1)
+        grain = c.i64("smax", c.i64("udiv", block, size), 1)
+        self._put_field("units", units)
+        self._put_field("grain", grain)
+        shares = c.i64("udiv", c.i64("add", units, c.i64("sub", grain, 1)), grain)
+        if self.splits:
+            self._split(rows, row, units, shares, width)
+        c.do(f"call void @facula_parallel(ptr @task, ptr %record, i64 {shares})")
+
+    def _split(self, rows: str, row: str, units: str, shares: str, width: str) -> None:
+        """The way for few long rows: pieces side by side leave their states, then one thread combines them."""
+        c, first = self.code, f"%n{self.outer}"
+        inner = row if self.row == 1 else c.i64("udiv", row, c.i64("smax", first, 1))
+        inner = width if self.row == 1 else c.i64("mul", width, inner)
+        piece = c.i64("smax", c.i64("udiv", PIECE_ELEMENTS, c.i64("smax", inner, 1)), 1)
         pieces = c.i64("udiv", c.i64("add", first, c.i64("sub", piece, 1)), piece)
-        few = c.let(f"icmp slt i64 {c.i64('udiv', units, grain)}, {FEW}")
+        few = c.let(f"icmp slt i64 {shares}, {FEW}")
         many = c.let(f"icmp sgt i64 {pieces}, 1")
-        wanted = c.let(f"and i1 {large}, {c.let(f'and i1 {few}, {many}')}")
-        with c.when(wanted):
+        with c.when(c.let(f"and i1 {few}, {many}")):
             size = c.i64("mul", c.i64("mul", rows, pieces), 8 * self.kept)
             scratch = c.call("ptr", "malloc", ("i64", size))
             with c.when(c.let(f"icmp ne ptr {scratch}, null")):
-                for k, value in enumerate((pieces, piece, c.let(f"ptrtoint ptr {scratch} to i64"), rows), slot):
-                    put(k, "i64", value)
-                c.do(f"call void @facula_parallel(ptr @partial, ptr %record, i64 {c.i64('mul', units, pieces)})")
-                c.do("call void @combine(ptr %record, i64 0)")
+                address = c.let(f"ptrtoint ptr {scratch} to i64")
+                fields = {"mode": str(PIECE), "pieces": pieces, "piece": piece, "scratch": address, "rows": rows, "grain": "1"}
+                for name, value in fields.items():
+                    self._put_field(name, value)
+                c.do(f"call void @facula_parallel(ptr @task, ptr %record, i64 {c.i64('mul', units, pieces)})")
+                self._put_field("mode", str(COMBINE))
+                self._put_field("grain", units)
+                c.do("call void @task(ptr %record, i64 0)")
                 c.call("void", "free", ("ptr", scratch))
                 c.do("br label %leave")
                 c.begin(c.fresh("never")[0])
@@ -906,35 +960,20 @@ class Nest:
                 return True
         return self.ordered
 
-    def _finish(self, c: Code, signature: str) -> str:
-        c.declared.pop("failed", None)
-        self.run_code = c
-        return c.function(signature, "#0")
-
     def text(self) -> str:
         """The module."""
-        self.mentioned: dict[str, str] = {"facula_parallel": "declare void @facula_parallel(ptr, ptr, i64)"}
-        self.helpers: dict[str, str] = {}
-        reductions = [n for n in self.order if n.op == "reduce"]
-        self.splits = (
-            bool(reductions)
-            and all(self.rank[r] == 1 for r in reductions)
-            and all(r.per_row and r.offset is None for r in self.kernel.results)
-            and not any(n.op == "scan" for n in self.order)
-            and not self.kernel.checks
-            and not self._serial()
-        )
-        phases = ["task", "partial", "combine"] if self.splits else ["task"]
-        parts = [self.task(phase) for phase in phases]
-        parts.append(self.run())
-        self.mentioned.update(self.run_code.declared)
-        self.helpers.update(self.run_code.helpers)
+        task = self.task()
+        declared, helpers = dict(self.code.declared), dict(self.code.helpers)
+        run = self.run()
+        declared |= self.code.declared
+        helpers |= self.code.helpers
         if self.kernel.checks:
-            self.helpers["failed"] = failed(len(self.kernel.checks))
-            self.mentioned.update(CHECK_DECLARATIONS)
-            self.helpers.setdefault("note", NOTE)
+            declared |= CHECK_DECLARATIONS
+            declared.pop("failed", None)
+            helpers |= {"failed": failed(len(self.kernel.checks)), "note": NOTE}
+        declared["facula_parallel"] = "declare void @facula_parallel(ptr, ptr, i64)"
         zeros = "@zeros = private constant [16 x i8] zeroinitializer"
-        return "\n\n".join([zeros, "\n".join(self.mentioned.values()), *self.helpers.values(), *parts])
+        return "\n\n".join([zeros, "\n".join(declared.values()), *helpers.values(), task, run])
 
 
 def _parts(value: Expr) -> tuple[Expr, ...]:
@@ -942,7 +981,15 @@ def _parts(value: Expr) -> tuple[Expr, ...]:
     return value.args if value.op == "complex" else (value,)
 
 
-HIDDEN = ("units", "grain", "chunk", "chunks", "fail", "pieces", "piece", "scratch", "rows")
+def _wanted(results: Iterable[Result], checks: Iterable[Check]) -> list[Expr]:
+    """What the pass over the elements computes."""
+    found = [e for r in results for e in (r.value, r.offset, r.where) if e is not None]
+    return found + [e for check in checks for e in (check.holds, check.value)]
+
+
+# Fields of the record after the arguments.
+HIDDEN = ("units", "grain", "chunk", "chunks", "fail", "mode", "pieces", "piece", "scratch", "rows")
+WHOLE, PIECE, COMBINE = range(3)  # what `task` does with rows
 
 # Keeps the failure at the lowest position: marks are a lock, then (position, value) for each check.
 NOTE = """define internal void @note(ptr %marks, i64 %number, i64 %position, i64 %value) nounwind cold {
@@ -1099,6 +1146,26 @@ class Blocks:
         base = c.let("inttoptr i64 %scratch to ptr")
         return c.let(f"getelementptr i64, ptr {base}, i64 {at}")
 
+    def start_final(self) -> None:
+        """Places for states in as many lanes as totals have, which pieces and whole rows share."""
+        self.final: dict[Expr, list[tuple[str, str]]] = {}
+        for r in self.reductions:
+            if r not in self.totals:
+                t = r.args[0].dtype
+                types = [vector(register(part), self.lanes) for part, _ in red.components(r.value, t)]
+                self.final[r] = [(ty, self.c.variable(ty)) for ty in types]
+                for (ty, place), first in zip(self.final[r], red.starts(r.value, t, self.lanes)):
+                    self.c.do(f"store {ty} {first}, ptr {place}")
+
+    def fold(self) -> None:
+        """The states that the elements left go to these places."""
+        for r, places in self.final.items():
+            for (ty, place), value in zip(places, self._folded(r)):
+                self.c.do(f"store {ty} {value}, ptr {place}")
+
+    def _final(self, r: Expr) -> list[str]:
+        return [self.c.let(f"load {ty}, ptr {place}") for ty, place in self.final[r]]
+
     def keep(self, scope: Scope) -> None:
         """Writes the states of one piece."""
         c, lanes, states = self.c, self.lanes, {}
@@ -1108,7 +1175,7 @@ class Blocks:
                 value = c.let(f"load {ty}, ptr {place}")
             else:
                 if r not in states:
-                    states[r] = self._folded(r)
+                    states[r] = self._final(r)
                 value = states[r][k]
             self._each(scope, self._slot(scope, number, self.nest.piece_number), scalar, value)
 
@@ -1150,16 +1217,15 @@ class Blocks:
                     before = c.let(f"load {ty}, ptr {place}")
                     c.do(f"store {ty} {c.let(f'fadd {ty} {before}, {lost}')}, ptr {place}")
             else:
-                first = [(ty, place) for ty, place in self.state[r, 0]]
-                after = red.combine(c, r.value, r.args[0].dtype, lanes, self._get(r, 0), values)
-                for (ty, place), value in zip(first, after):
+                after = red.combine(c, r.value, r.args[0].dtype, lanes, self._final(r), values)
+                for (ty, place), value in zip(self.final[r], after):
                     c.do(f"store {ty} {value}, ptr {place}")
 
     def finish(self, r: Expr) -> str:
         """The result, after the row."""
         c, t = self.c, r.args[0].dtype
         if r not in self.totals:
-            state = self._folded(r)
+            state = self._final(r) if self.nest.splits else self._folded(r)
             if r.value == "cprod":
                 self.nest.imaginary[state[0]] = state[1]
                 return state[0]

@@ -328,7 +328,7 @@ class Shape:
 
 # rows * vectors accumulators, `vectors` for B and one for A's element fit the registers: 32 (AVX-512, NEON) or 16.
 SHAPES = {
-    "avx512": Shape(512, 14, 2, True),
+    "avx512": Shape(512, 14, 2, True, depth=1024),
     "avx2": Shape(256, 6, 2, False),
     "neon": Shape(128, 8, 3, False),
     "any": Shape(128, 4, 2, False),
@@ -959,6 +959,7 @@ class Writer:
 
     def sweep(self) -> None:
         """A few rows of C, SWEEP_VECTORS vectors of columns: B in place is read along its rows, several at a time."""
+        lanes, size = self.lanes, self.e.memory_size
         f = self.function("sweep", "ptr record, i64 block")
         r = {name: self.get(f, f.record, name) for name in FIELDS}
         pitch = SWEEP_VECTORS * lanes * size

@@ -96,7 +96,7 @@ class RandomSampler(Sampler[int]):
             generator.manual_seed(seed)
         if self.replacement:  # 32 at a time: the state that is left behind is part of the contract
             for size in [32] * (count // 32) + [count % 32]:
-                yield from ops.randint(high=n, size=(size,), dtype=int64, generator=generator).tolist()
+                yield from ops.randint(n, (size,), dtype=int64, generator=generator).tolist()
         else:
             for _ in range(count // n):
                 yield from ops.randperm(n, generator=generator).tolist()

@@ -21,6 +21,8 @@ ULPS = {name: 4.0 for name in (
     "cbrt exp exp2 expm1 log log2 log10 log1p pow sigmoid sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh "
     "hypot erf erfc erfinv lgamma digamma").split()}  # fmt: skip
 ULPS["rsqrt"] = 1.0
+# Where SciPy itself, which the reference uses, is not exact (or the function crosses zero).
+LOOSE = {"lgamma": 64.0, "digamma": 64.0, "erfc": 2048.0, "erfinv": 64.0}
 
 
 def cross(t, arity):
@@ -34,8 +36,6 @@ def cross(t, arity):
 
 
 def op_cases():
-    from facula.codegen.expand import expansions
-
     for op in ir.OPS.values():
         if op.name in ("select", "bitcast", "complex", "real", "imag", "conj", "angle"):
             continue
@@ -52,6 +52,8 @@ def test_operation(op, t):
     kernel = map_kernel(op.name, lambda *a: ir.apply(op.name, *a), [t] * op.arity)
     values = dict(zip("xyz", operands))
     tolerance = ULPS.get(op.name, 0.0) if t.kind == "f" else 0.0
+    if t is dt.float64:
+        tolerance = LOOSE.get(op.name, tolerance)
     if op.name in ("maximum", "minimum", "fmax", "fmin"):
         tolerance = 1e-9  # of 0.0 and -0.0 either may win
     check_kernel(compile, kernel, (operands[0].size,), values=values, tolerance=tolerance)
@@ -67,7 +69,7 @@ def test_cast(source, target):
     check_kernel(compile, kernel, (x.size,), values={"x": x}, strides=strided, reach={"x": x.size})
 
 
-@pytest.mark.parametrize("t", dt.ALL, ids=lambda t: t.code)
+@pytest.mark.parametrize("t", [dt.bool_, dt.int8, dt.int64, dt.bfloat16, dt.float32, dt.complex64], ids=lambda t: t.code)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_layouts(t, shape):
     if t.kind == "b":
@@ -168,8 +170,7 @@ def test_row_kernels(t, outer, row):
     for own in row_strides(outer, row):
         check_kernel(compile, softmax(t), outer, row, strides=[None, own], tolerance=64.0, plain=True, reach={"x": 200000})
         still = (0,) * len(outer) + layouts(row)["dense"]
-        check_kernel(compile, layer_norm(t), outer, row, strides=[None, None, None, own, still, still], tolerance=3000.0 if t.itemsize > 2 else 64.0,
-                     plain=True, reach={"x": 200000})  # fmt: skip
+        check_kernel(compile, layer_norm(t), outer, row, strides=[None, None, None, own, still, still], tolerance=64.0, least=1.0, plain=True, reach={"x": 200000})  # fmt: skip
 
 
 def test_in_place():

@@ -1,0 +1,88 @@
+"""The harness of the benchmarks, on frameworks made of NumPy: what is lacking or wrong must show in the table."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks.harness import Result, Row, alternate, measure, table
+
+
+class FakeTensor(SimpleNamespace):
+    dtype = "fake.float32"
+
+    def detach(self):
+        return self
+
+    cpu = detach
+
+    def numpy(self):
+        return self.values
+
+
+def framework(value=1.0, **names):
+    return SimpleNamespace(manual_seed=lambda seed: None, thing=lambda: FakeTensor(values=np.full(3, value)), **names)
+
+
+def make(torch):
+    return torch.thing
+
+
+ROW = Row("group", "a row", make, 1.5, 4.0, True)
+
+
+def test_a_row_has_both_times_and_a_ratio():
+    result = measure(ROW, framework(), framework(), budget=0.0)
+    assert result.problem is None
+    assert result.pairs >= 7
+    assert result.baseline > 0 and result.candidate > 0 and result.ratio > 0
+
+
+def test_what_the_candidate_lacks_is_printed_as_missing():
+    lacking = SimpleNamespace(manual_seed=lambda seed: None)
+    result = measure(ROW, framework(), lacking, budget=0.0)
+    assert result.problem.startswith("missing: AttributeError")
+    assert result.ratio is None and result.baseline > 0
+    assert "missing" in table([result], ("a", "b"))
+
+
+def test_another_error_is_printed_as_a_failure():
+    broken = framework()
+    broken.thing = lambda: 1 / 0
+    assert measure(ROW, framework(), broken, budget=0.0).problem == "fails: ZeroDivisionError: division by zero"
+
+
+def test_an_error_of_the_baseline_is_an_error_of_the_benchmark():
+    with pytest.raises(AttributeError):
+        measure(ROW, SimpleNamespace(manual_seed=lambda seed: None), framework(), budget=0.0)
+
+
+def test_other_numbers_are_not_a_measurement_of_the_same_thing():
+    assert measure(ROW, framework(), framework(1.1), budget=0.0).problem == "differs: by 0.1 where the largest is 1"
+    assert measure(ROW, framework(), framework(float("nan")), budget=0.0).problem.startswith("differs")
+    assert measure(ROW, framework(), framework(1.0001), budget=0.0).problem is None
+
+
+def test_the_order_within_pairs_alternates():
+    calls = []
+    times, ratios = alternate(lambda: calls.append("A") or 3.0, lambda: calls.append("B") or 2.0, 0.0, (4, 4))
+    assert calls == list("ABBAABBA")
+    assert times == [(3.0, 2.0)] * 4
+    assert ratios == [1.5] * 4
+
+
+@pytest.mark.parametrize(
+    ("ratio", "quartiles", "word"),
+    [
+        (1.4, (1.4, 1.4), "below"),
+        (1.6, (1.5, 1.7), "ok"),
+        (4.5, (4.4, 4.6), "aim"),
+        (4.5, (2.0, 6.0), "aim, but noisy"),
+    ],
+)
+@pytest.mark.parametrize("markdown", [False, True])
+def test_the_table_judges(ratio, quartiles, word, markdown):
+    result = Result("group", "a row", 1.5, 4.0, "s", 3e-6, 2e-6, ratio, quartiles, 7)
+    line = table([result], ("a", "b"), markdown).splitlines()[-1].rstrip("| ")
+    assert "3 us" in line and "2 us" in line
+    assert line.endswith(word)
