@@ -4,7 +4,9 @@ Chooses the iteration space (drops, orders and merges dimensions), asks the devi
 (kernel, access) and binds sizes and strides. The result, a `Plan`, is kept by the operator that asked.
 """
 
+import importlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from facula.config import settings
@@ -20,15 +22,11 @@ __all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "new_storage", 
 ORDERED = ("index", "extent", "row_index", "scan")  # nodes whose meaning depends on the order of dims
 
 
+@cache
 def _target(where: device):
+    """The module of `targets` that runs kernels on a device."""
     if where.type == "cpu":
-        if settings.target == "reference":
-            from facula.targets import reference
-
-            return reference
-        from facula.targets import cpu
-
-        return cpu
+        return importlib.import_module("facula.targets.reference" if settings.target == "reference" else "facula.targets.cpu")
     from facula.targets import unavailable
 
     unavailable(where)
@@ -160,14 +158,22 @@ def empty_dense(shape, dtype, where: device = CPU) -> Tensor:
     return empty(dense(dtype, shape, where))
 
 
+@cache
 def allocator(where: device) -> Callable[[Spec], Tensor]:
     """The device's function that makes an uninitialised tensor of a spec: what operators call on their hot path."""
     return _target(where).empty
 
 
+_EMPTY: dict[device, Callable[[Spec], Tensor]] = {}
+
+
 def empty(spec: Spec) -> Tensor:
     """An uninitialised tensor of a dense spec."""
-    return _target(spec.device).empty(spec)
+    try:
+        return _EMPTY[spec.device](spec)
+    except KeyError:
+        _EMPTY[spec.device] = allocator(spec.device)
+        return _EMPTY[spec.device](spec)
 
 
 def product(dtype: dtype, where: device = CPU) -> Callable[..., None]:

@@ -13,7 +13,6 @@ from facula.core import dtype as dtypes
 from facula.core.tensor import Tensor
 from facula.operators.methods import SHOW
 from facula.operators.promotion import DEFAULT
-from facula.operators.methods import SHOW
 
 __all__ = ["format_tensor", "get_printoptions", "host_values", "printoptions", "set_printoptions", "tensor_repr"]
 
@@ -320,19 +319,10 @@ def tensor_repr(tensor: Any, *, contents: str | None = None) -> str:
     )
 
 
-def _show(tensor: Tensor) -> str:
-    from facula.operators.promotion import DEFAULT
-
-    return tensor_repr(tensor, default_dtype=DEFAULT.float)
-
-
-SHOW[0] = _show
-
-
 def tensor_format(tensor: Any, form: str) -> str:
     """`format(tensor, form)`: a single number follows the format, everything else is its repr."""
     if tensor.ndim == 0 and tensor.device.type != "meta" and type(tensor) is Tensor:
-        return format(tensor.item(), form)
+        return format(host_values(tensor).item(), form)
     return object.__format__(tensor, form)
 
 

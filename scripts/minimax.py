@@ -229,10 +229,10 @@ TABLE = [
     ),
     (
         "erfinv",
-        "erfinv(a)/a in w - 2.5, w = -log(1-a**2) <= 5",
-        *relative(lambda t: erfinv(t + 2.5)),
-        -2.5,
-        2.5,
+        "erfinv(a)/a in w = -log(1-a**2) <= 5",
+        *relative(erfinv),
+        0,
+        5,
         {32: 10},
     ),
     (
@@ -297,12 +297,10 @@ TABLE = [
 
 
 def main():
-    print(
-        '"""Minimax polynomials for the functions of this package, lowest power first; written by scripts/minimax.py."""'
-    )
+    print('"""Minimax polynomials for this package, lowest power first; written by scripts/minimax.py."""')
     print("\nfrom facula.core import dtype as dt\n")
     print(
-        "# The comments have the function, its argument, and log2 of the relative error where it is used.\nCOEFFICIENTS = {"
+        "# The comments have the function, its argument, log2 of the relative error where it is used.\nCOEFFICIENTS = {"
     )
     for name, text, f, weight, low, high, degrees in TABLE:
         for size, degree in degrees.items():

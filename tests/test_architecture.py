@@ -20,7 +20,7 @@ LAYERS = (
     ("autograd",),
     ("operators",),
     ("the library",),  # nn, optim, func, utils, linalg, ...: users of operators
-    ("facula", "alias"),  # the public namespace, `facula/__init__.py`, and its other name
+    ("facula",),  # the public namespace, `facula/__init__.py`
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -53,35 +53,41 @@ def run(
     """
     start = [edge_of(t) for t in roots]
     users = _count_users(start)
-    targets = None if inputs is None else _targets(inputs)
+    targets = None if inputs is None else {_key(t): t for t in inputs}
     needed = None if targets is None else _needed(start, targets)
     captured: dict[tuple, Tensor] = {}
     pending: dict[Any, list] = {}
     ready: list[tuple[int, int, Node]] = []
-
-    def arrive(edge, grad: Tensor | None) -> None:
-        vertex, number = (edge.node, edge.number) if type(edge) is Output else (edge, 0)
-        slots = pending.get(vertex)
-        if slots is None:
-            slots = pending[vertex] = [None] * (len(vertex.outputs) if isinstance(vertex, Node) else 1)
-        if grad is not None:
-            slots[number] = grad if slots[number] is None else ARITHMETIC.add(slots[number], grad)
-        grad = None  # the leaf may keep the memory of a gradient that nobody else holds
-        users[vertex] -= 1
-        if users[vertex] == 0:
-            if isinstance(vertex, Node):
-                heappush(ready, (-vertex.sequence, id(vertex), vertex))
-            elif targets is None or (vertex, 0) in targets:
-                _leaf(vertex, pending.pop(vertex), captured if not accumulate else None, create)
-
+    edges: Sequence = start
+    results = list(reversed(grads))
     grad_mode = LOCAL.grad
     LOCAL.grad = create
     GUARD.change(1)
     try:
-        for i, edge in enumerate(start):
-            arrive(edge, grads[i])
-        while ready:
+        while True:
+            # Hand the results to the vertices that the edges lead to.
+            for edge in edges:
+                grad = results.pop()
+                if edge is None:
+                    continue
+                vertex, number = (edge.node, edge.number) if edge.__class__ is Output else (edge, 0)
+                slots = pending.get(vertex)
+                if slots is None:
+                    slots = pending[vertex] = [None] * (len(vertex.outputs) if isinstance(vertex, Node) else 1)
+                if grad is not None:
+                    slots[number] = grad if slots[number] is None else ARITHMETIC.add(slots[number], grad)
+                grad = None  # a leaf may keep memory that nobody else holds: see `_leaf`
+                users[vertex] -= 1
+                if users[vertex] == 0:
+                    if isinstance(vertex, Node):
+                        heappush(ready, (-vertex.sequence, id(vertex), vertex))
+                    elif targets is None or (vertex, 0) in targets:
+                        _leaf(vertex, pending.pop(vertex), None if accumulate else captured, create)
+            if not ready:
+                break
+            # Run the latest node whose users have all run.
             node = heappop(ready)[2]
+            slots = edges = ()
             if needed is not None and node not in needed:
                 continue
             outs = pending.pop(node)
@@ -89,25 +95,22 @@ def run(
                 _pre_hooks(node, outs)
             if targets is not None:
                 _capture(node, outs, targets, captured, accumulate)
-            if all(g is None for g in outs):
-                results: Sequence[Tensor | None] = (None,) * len(node.edges)
+            if outs[0] is None and all([g is None for g in outs]):
+                found: Sequence[Tensor | None] = (None,) * len(node.edges)
             else:
                 try:
-                    results = node.apply(*outs)
+                    found = node.apply(*outs)
                 except Exception as error:
                     _explain(error, node)
                     raise
             if node.post_hooks:
-                results = _post_hooks(node, results, outs)
-            del outs
+                found = _post_hooks(node, found, outs)
+            edges = node.edges
+            results = list(found)
+            results.reverse()
+            outs = found = None
             if not keep:
                 node.release()
-            results = list(reversed(results))
-            for edge in node.edges:
-                if edge is None:
-                    results.pop()
-                else:
-                    arrive(edge, results.pop())  # popped, so that no name here holds it: see `_leaf`
     finally:
         LOCAL.grad = grad_mode
         GUARD.change(-1)
@@ -146,10 +149,6 @@ def _count_users(start: Sequence) -> dict[Any, int]:
                         users[vertex] = 1
                         stack.append(vertex)
     return users
-
-
-def _targets(inputs: Sequence[Tensor]) -> dict[tuple, Tensor]:
-    return {_key(t): t for t in inputs}
 
 
 def _needed(start: Sequence, targets: dict[tuple, Tensor]) -> set:

@@ -5,6 +5,7 @@ Arithmetic is on bool, integers, float32, float64, complex64, complex128; float1
 (`load`, the dtype of a kernel's result) and are `cast` before any arithmetic, as PyTorch's "opmath" does.
 """
 
+import builtins
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,7 +194,7 @@ def _node(op: str, args: tuple[Expr, ...], dtype: dtype, value: Any = None) -> E
 def const(value: bool | int | float | complex, dtype: dtype) -> Expr:
     """A number known when the kernel is made."""
     kind = dtype.kind
-    value = bool(value) if kind == "b" else int(value) if kind in "ui" else float(value) if kind == "f" else complex(value)
+    value = bool(value) if kind == "b" else int(value) if kind in "ui" else float(value) if kind == "f" else builtins.complex(value)
     return _node("const", (), dtype, value)
 
 

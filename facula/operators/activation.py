@@ -7,14 +7,20 @@ import inspect
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 from facula import launch
+from facula.autograd.node import dtype_title
+from facula.core import dtype as dt
+from facula.core.modes import LOCAL
 from facula.core.shape import normalize_dim
 from facula.core.spec import dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
 
-from .declare import LOCAL, function, traced
+from .creation import from_numpy, numpy_view
+from .declare import function, traced
 from .view import narrow, reshape
 
 __all__ = [
@@ -130,7 +136,7 @@ def hardtanh(input, *, min_val=-1.0, max_val=1.0):
 
 @hardtanh.gradient("input")
 def _(grad, input, min_val, max_val):
-    return ir.select(ir.or_(ir.le(input, min_val), ir.ge(input, max_val)), _zero(grad), grad)
+    return ir.select(ir.and_(ir.gt(input, min_val), ir.lt(input, max_val)), grad, _zero(grad))
 
 
 hardtanh_ = hardtanh.in_place
@@ -190,8 +196,6 @@ def prelu(input, weight):
     """x where x > 0, else weight * x; `weight` has one number, or one for each channel (dim 1)."""
     kind, rank, count = input.spec.dtype, input.spec.ndim, weight.spec.numel
     if weight.spec.dtype is not kind:
-        from facula.autograd.node import dtype_title
-
         fail(RuntimeError, f"prelu: Type promoting not supported. Got {dtype_title(kind)} and {dtype_title(weight.spec.dtype)}")
     if weight.spec.ndim > 1:
         fail(RuntimeError, f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.spec.ndim}")
@@ -416,9 +420,14 @@ logsigmoid = log_sigmoid
 # --- shrinking ----------------------------------------------------------------------------------------------------
 
 
+_MOST = {"f32": "3.40282e+38", "f64": "1.79769e+308", "f16": "65504", "bf16": "3.38953e+38"}  # of each dtype, as C++ shows it
+
+
 def _check_softshrink(input, lambd=0.5):
-    if lambd < 0:
-        fail(RuntimeError, f"lambda must be greater or equal to 0, but found to be {lambd:g}.")
+    most = _MOST.get(input.spec.dtype.code) if isinstance(input, Tensor) else None
+    if most is not None and not 0 <= lambd <= float(most):
+        title = dtype_title(input.spec.dtype)
+        fail(RuntimeError, f"lambda must be in range [0, {most}] for input dtype {title}, but found {lambd:g}")
 
 
 @activation("softshrink_check", check=_check_softshrink)
@@ -430,8 +439,8 @@ def softshrink(input, *, lambd=0.5):
 
 @softshrink.gradient("input")
 def _(grad, input, lambd):
-    inside = ir.and_(ir.ge(input, -lambd), ir.le(input, lambd))
-    return ir.select(inside, _zero(grad), grad)
+    outside = ir.or_(ir.gt(input, lambd), ir.lt(input, -lambd))
+    return ir.select(outside, grad, _zero(grad))
 
 
 @activation("hardshrink_cpu")
@@ -443,8 +452,8 @@ def hardshrink(input, *, lambd=0.5):
 
 @hardshrink.gradient("input")
 def _(grad, input, lambd):
-    inside = ir.and_(ir.ge(input, -lambd), ir.le(input, lambd))
-    return ir.select(inside, _zero(grad), grad)
+    outside = ir.or_(ir.gt(input, lambd), ir.lt(input, -lambd))
+    return ir.select(outside, grad, _zero(grad))
 
 
 # --- gates --------------------------------------------------------------------------------------------------------
@@ -534,22 +543,16 @@ def _(grad, input, slope):
 
 def _slopes(input: Tensor, lower: float, upper: float, generator) -> Tensor:
     """A slope for each element that is not positive, drawn one after the other as PyTorch does, 1 elsewhere."""
-    from facula.core import dtype as dt
-
-    from .creation import from_numpy, numpy_view
     from .random import uniform_
 
     if input.spec.dtype not in (dt.float32, dt.float64):
-        from facula.autograd.node import dtype_title
-
         fail(NotImplementedError, f"\"rrelu_with_noise_out_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
-    import numpy as np
-
     values = numpy_view(input)
     low = values <= 0
-    drawn = uniform_(launch.empty(dense(dt.float64, (int(low.sum()),))), lower, upper, generator=generator)
+    lower, upper = float(values.dtype.type(lower)), float(values.dtype.type(upper))
+    drawn = numpy_view(uniform_(launch.empty(dense(dt.float64, (int(low.sum()),))), generator=generator))
     noise = np.ones(values.shape, values.dtype)
-    noise[low] = numpy_view(drawn)
+    noise[low] = drawn * (upper - lower) + lower
     return from_numpy(noise)
 
 
@@ -558,7 +561,7 @@ def _check_rrelu(lower: float, upper: float) -> None:
         if not math.isfinite(value):
             fail(RuntimeError, f"rrelu: {name} bound must be finite, got {value}")
     if lower > upper:
-        fail(RuntimeError, f"Lower bound should be less than or equal to the upper bound, got lower={lower} upper={upper}")
+        fail(RuntimeError, "Lower bound should be less than or equal to the upper bound", got=f"lower={lower} and upper={upper}")
 
 
 def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, generator=None):

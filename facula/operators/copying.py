@@ -29,26 +29,29 @@ def _kernel(source: dtype, target: dtype) -> Kernel:
     return found
 
 
-def copy_values(target: Tensor, source: Tensor) -> Tensor:
-    """Write the elements of `source`, broadcast and converted, over those of `target`; nothing is recorded."""
-    key = (target.spec, source.spec)
-    bound = _PLANS.get(key)
+def bound_copy(target: Spec, source: Spec) -> launch.Bound:
+    """The code that copies from one layout to another, with broadcasting and conversion."""
+    bound = _PLANS.get((target, source))
     if bound is None:
-        shape = target.spec.shape
-        if len(source.spec.shape) > len(shape) or any(
-            n != 1 and n != m for n, m in zip(reversed(source.spec.shape), reversed(shape))
-        ):
+        shape = target.shape
+        if len(source.shape) > len(shape) or any(n != 1 and n != m for n, m in zip(reversed(source.shape), reversed(shape))):
             fail(
                 RuntimeError,
-                f"The expanded size of the tensor ({list(shape)}) must match the existing size ({list(source.spec.shape)})",
+                f"The expanded size of the tensor ({list(shape)}) must match the existing size ({list(source.shape)})",
                 expected=f"a source that broadcasts to {tuple(shape)}",
-                got=tuple(source.spec.shape),
+                got=tuple(source.shape),
             )
-        strides = [target.spec.strides, _broadcast_strides(source.spec, shape)]
-        bound = launch.bind(_kernel(source.spec.dtype, target.spec.dtype), shape, None, strides, target.spec.device)
+        strides = [target.strides, _broadcast_strides(source, shape)]
+        bound = launch.bind(_kernel(source.dtype, target.dtype), shape, None, strides, target.device)
         if len(_PLANS) > 4096:
             _PLANS.clear()
-        _PLANS[key] = bound
+        _PLANS[target, source] = bound
+    return bound
+
+
+def copy_values(target: Tensor, source: Tensor) -> Tensor:
+    """Write the elements of `source`, broadcast and converted, over those of `target`; nothing is recorded."""
+    bound = _PLANS.get((target.spec, source.spec)) or bound_copy(target.spec, source.spec)
     if bound.function is not None:
         bound.function(target.ptr, source.ptr, *bound.tail)
     target.storage.version += 1

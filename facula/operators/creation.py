@@ -188,11 +188,37 @@ def _resized(out: Tensor, s: Spec) -> Tensor:
     return out
 
 
+_ZEROS: dict[tuple, tuple] = {}
+
+
+def _remember_zeros(key: tuple, s: Spec) -> None:
+    """Have `zeros` answer this call at once next time."""
+    bound = _FILLS[s]
+    if bound.function is None or s.dtype.kind == "c" or key[-1] or key[2] is not None or DEVICE[0] is not CPU:
+        return
+    if len(_ZEROS) > 4096:
+        _ZEROS.clear()
+    try:
+        _ZEROS[key] = (launch.allocator(s.device), s, bound.function, _ZERO[s.dtype.kind], bound.tail)
+    except TypeError:
+        pass  # a list of sizes
+
+
 def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A tensor of zeros."""
+    try:
+        made, s, fill, zero, tail = _ZEROS[size, dtype, device, out, requires_grad]
+    except (KeyError, TypeError):
+        pass
+    else:
+        new = made(s)
+        fill(new.ptr, zero, *tail)
+        return new
     if out is None:
         s = _spec_of(size, dtype, device, "zeros")
         made = fill_values(launch.empty(s), _ZERO[s.dtype.kind])
+        if dtype is not None or DEFAULT.float is dt.float32:
+            _remember_zeros((size, dtype, device, out, requires_grad), s)
         return _finish(made, requires_grad) if requires_grad else made
     return fill_values(_resized(out, dense(out.spec.dtype, _sizes(size, "zeros"))), _ZERO[out.spec.dtype.kind])
 

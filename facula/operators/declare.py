@@ -208,16 +208,28 @@ class TracedNode(Node):
         saved = self.saved
         if saved is None:
             freed(self)
-        operands: list = [_materialised(grads[i], self.outputs[i]) for i in back.grads]
-        for held, version, (is_output, number) in zip(saved, self.versions, back.saves):
-            operands.append(unkeep(self, held, version, is_output, number))
-        operands.extend([self.numbers[i] for i in back.numbers])
-        results = back.entry(*operands, **back.shape_arg) if back.entry is not None else ()
-        if type(results) is Tensor:
-            results = (results,)
+        operands: list = [_materialised(grads[i], self.outputs[i]) if grads[i] is None else grads[i] for i in back.grads]
+        plain = not LOCAL.grad
+        i = 0
+        for held in saved:
+            if plain and held.__class__ is not Packed and held.storage.version == self.versions[i]:
+                operands.append(held)
+            else:
+                operands.append(unkeep(self, held, self.versions[i], *back.saves[i]))
+            i += 1
+        if back.numbers:
+            operands += [self.numbers[i] for i in back.numbers]
+        if back.entry is None:
+            return [None] * len(self.edges)
+        results = back.entry(*operands, **back.shape_arg)
         out: list = [None] * len(self.edges)
-        for result, (slot, target) in zip(results, back.slots):
+        if results.__class__ is not tuple:
+            results = (results,)
+        i = 0
+        for slot, target in back.slots:
+            result = results[i]
             out[slot] = result if target is None or result.spec is target else SUM_TO[0](result, target)
+            i += 1
         return out
 
     def release(self) -> None:
@@ -252,10 +264,12 @@ class Traced(Operator):
         kinds: str = "buifc",
         differentiable: bool = True,
         row_results: Sequence[bool] | None = None,
+        check: Callable | None = None,
         depth: int = 0,
     ):
         super().__init__(body, name)
         self.row_results = row_results  # which results are one number a row; None: those that are made of such alone
+        self.check = check  # called with the operands' specs (or number types) when a plan is made
         self.pull: Callable | None = None  # (plan, grad) -> gradient of the first operand, where no kernel is needed
         self.depth = depth  # 0: declared; 1: a derived gradient; 2: the gradient of that
         parameters = self.signature.parameters.values()
@@ -331,6 +345,8 @@ class Traced(Operator):
 
     def plan(self, kinds: Sequence[Spec | type], *, scalars: dict[str, Any], dims=None, keepdim=False, shape=None, out=None) -> Plan:
         """Build the plan for operands of these specs (or Python number types)."""
+        if self.check is not None:
+            self.check(*kinds)
         common, compute = self._dtypes(kinds)
         symbols = self.symbols(kinds, compute)
         free = self.scalar_symbols(scalars, compute)
@@ -658,13 +674,18 @@ class Traced(Operator):
         CHECK_LEAF[0](target)
         edges = tuple([edge_of(x) if isinstance(x, Tensor) else None for x in operands])
         back = self.back(plan, tuple([e is not None for e in edges]))
+        original = None
         if (False, 0) in back.saves:  # the formula needs what is about to be overwritten
-            operands = (copy_of(target), *operands[1:])
+            original = copy_of(target)
+            if edges[0] is not None:
+                original.edge, original.requires_grad_ = edges[0], True
         before = {i: operands[i].storage.version for is_output, i in back.saves if not is_output}
         self._execute(plan, operands, scalars, (target,))
         target.storage.version += 1
         shell = alias(target)
-        kept = [alias(target) if is_output else operands[i] if operands[i] is not target else alias(target) for is_output, i in back.saves]
+        kept = [alias(target) if is_output else operands[i] if i else original for is_output, i in back.saves]
+        if original is not None:
+            before[0] = original.storage.version
         node = record(self.node_class, edges, (shell,))
         node.plan, node.back = plan, back
         node.saved, versions = keep(kept)
@@ -672,6 +693,64 @@ class Traced(Operator):
         node.numbers = (*operands, *[scalars.get(n, d) for n, d in self.scalars.items()]) if back.numbers else ()
         REBASE[0](target, node)
         return target
+
+
+def fast_in_place(operator: Traced) -> Callable:
+    """The method that writes over its own elements; what needs recording or checking goes to `Traced.in_place`."""
+    plans: dict[tuple, Plan] = {}
+    slow = operator.in_place
+    unary = len(operator.operands) == 1
+
+    def plain(self, other) -> Plan | None:
+        """The plan for dense operands that share no memory and need no gradient."""
+        number = other.__class__ is float or other.__class__ is int
+        kinds = (self.spec,) if unary else (self.spec, other.__class__ if number else other.spec)
+        if any(isinstance(k, Spec) and (k.kind is not None or not k.contiguous) for k in kinds):
+            return None
+        free = operator.plan(kinds, scalars={})
+        _check_in_place(operator.name, self.spec, free.outs[0])
+        plan = operator.plan(kinds, scalars={}, out=(self.spec,))
+        names = operator.operands[:1] if unary or number else operator.operands
+        if plan.kernel_names != names or plan.numbers != (((operator.operands[1], None),) if number else ()):
+            return None
+        if len(plans) > 4096:
+            plans.clear()
+        plans[kinds if not unary else self.spec] = plan
+        return plan
+
+    def one(self, *args, **kwargs):
+        if args or kwargs or self.requires_grad_ or self.base is not None or (GUARD.active and LOCAL.special):
+            return slow(self, *args, **kwargs)
+        plan = plans.get(self.spec) or plain(self, None)
+        if plan is None:
+            return slow(self)
+        if plan.function is not None:
+            plan.function(self.ptr, self.ptr, *plan.tail)
+        self.storage.version += 1
+        return self
+
+    def two(self, *args, **kwargs):
+        if len(args) != 1 or kwargs or self.requires_grad_ or self.base is not None or (GUARD.active and LOCAL.special):
+            return slow(self, *args, **kwargs)
+        (other,) = args
+        if other.__class__ is float or other.__class__ is int:
+            plan = plans.get((self.spec, other.__class__)) or plain(self, other)
+            if plan is None:
+                return slow(self, other)
+            if plan.function is not None:
+                plan.function(self.ptr, self.ptr, other, *plan.tail)
+        elif isinstance(other, Tensor) and not other.requires_grad_ and other.storage is not self.storage:
+            plan = plans.get((self.spec, other.spec)) or plain(self, other)
+            if plan is None:
+                return slow(self, other)
+            if plan.function is not None:
+                plan.function(self.ptr, self.ptr, other.ptr, *plan.tail)
+        else:
+            return slow(self, other)
+        self.storage.version += 1
+        return self
+
+    return one if unary else two if len(operator.operands) == 2 else lambda self, *args, **kwargs: slow(self, *args, **kwargs)
 
 
 INTERCEPT: list[Callable] = []  # operators/intercept.py: autocast, subclasses, capture, vmap
@@ -1033,9 +1112,9 @@ def _binary(operator: Traced) -> Callable:
 
 
 class Recipe:
-    """How a function is recorded for one choice of inputs that need a gradient: its formulas and what they mention."""
+    """How a function is recorded for one pattern of arguments: its formulas, what they mention, and how that is kept."""
 
-    __slots__ = ("arguments", "formulas", "inputs", "needs", "outputs", "specs")
+    __slots__ = ("collect", "formulas", "inputs", "needs", "outputs")
 
 
 class FunctionNode(Node):
@@ -1078,133 +1157,151 @@ class FunctionNode(Node):
             self.arguments = None
 
 
+def _specs(x):
+    """The specs of an argument: of a tensor, of a list of tensors, None of anything else."""
+    return [t.spec for t in x] if x.__class__ in (list, tuple) else x.spec if isinstance(x, Tensor) else None
+
+
 class Function(Operator):
     """An operator that is a Python function on tensors; gradients are formulas with operators."""
 
     def __init__(self, body: Callable, name: str | None = None, *, tensors: Sequence[str], outputs: Sequence[str] = ("out",), fill: bool = True):
         super().__init__(body, name)
-        self.tensors = tuple(tensors)  # the arguments that may be differentiated (a list of tensors counts as several)
+        # The arguments that may be differentiated, in the order of the signature (a list of tensors counts as several).
+        self.tensors = tuple(sorted(tensors, key=self.names.index))
         self.outputs = tuple(outputs)
         self.fill = fill  # missing gradients of some outputs are zeros
-        self.defaults = {n: p.default for n, p in self.signature.parameters.items() if p.default is not p.empty}
+        parameters = self.signature.parameters.values()
+        self.defaults = tuple(p.default for p in parameters)
         self.positions = {n: i for i, n in enumerate(self.names)}
         self.recipes: dict[tuple, Recipe] = {}
-        leads = self.names[: len(self.tensors)] == self.tensors and "tensors" not in self.tensors
-        self.plain = len(self.tensors) if leads else 0  # the tensors come first and are no lists
-
-    def call(self, *args, **kwargs):
-        """Run the body; record it when an argument needs a gradient."""
-        if GUARD.active:
-            if LOCAL.special:
-                return INTERCEPT[0](self, args, kwargs, None)
-            if not LOCAL.grad:
-                return self.body(*args, **kwargs)
-        if not kwargs and self.plain:
-            for x in args[: self.plain]:
-                if isinstance(x, Tensor) and x.requires_grad_:
-                    break
-            else:
-                return self.body(*args)
-        inputs: list = []
-        needs = False
-        count = len(args)
-        for n in self.tensors:
-            at = self.positions[n]
-            x = args[at] if at < count else kwargs.get(n)
-            if x.__class__ is list or x.__class__ is tuple:
-                inputs.append(x)
-                for y in x:
-                    needs = needs or (isinstance(y, Tensor) and y.requires_grad_)
-            else:
-                inputs.append(x)
-                needs = needs or (isinstance(x, Tensor) and x.requires_grad_)
-        if not needs:
-            return self.body(*args, **kwargs)
-        GUARD.change(1)
-        LOCAL.grad = False
-        try:
-            result = self.body(*args, **kwargs)
-        finally:
-            LOCAL.grad = True
-            GUARD.change(-1)
-        return self.record(args, kwargs, inputs, result)
+        self.make: Callable | None = None
+        # Lists of tensors are looked into for those arguments alone that are called so.
+        self.lists = frozenset(i for i, n in enumerate(self.names) if n in self.tensors and n == "tensors")
+        self.call = _calling(self)
 
     def _recipe(self, key: tuple) -> Recipe:
-        """The recipe for one pattern of arguments: for each of `tensors`, whether it needs a gradient and how many it is."""
+        """The recipe for one pattern of arguments: for each, 0 no tensor, 1 a tensor, 2 one that needs a gradient (a tuple for lists)."""
         recipe = Recipe()
         slots: dict[str, list[int]] = {}
         at = 0
-        for n, (_, width) in zip(self.tensors, key):
+        recipe.needs = {}
+        for n in self.tensors:
+            k = key[self.positions[n]]
+            width = len(k) if k.__class__ is tuple else 1
             slots[n] = list(range(at, at + width))
             at += width
-        recipe.needs = {n: need for n, (need, _) in zip(self.tensors, key)}
+            recipe.needs[n] = 2 in k if k.__class__ is tuple else k == 2
         recipe.formulas, mentioned = [], {}
         for names, formula in [((n,), f) for n, f in self.gradients.items()] + self.joint:
-            if any(recipe.needs.get(n) for n in names):
+            if any(recipe.needs[n] for n in names):
                 wanted = tuple(inspect.signature(formula).parameters)
                 recipe.formulas.append(([i for n in names for i in slots[n]], formula, wanted))
                 mentioned.update(dict.fromkeys(wanted))
         recipe.outputs = tuple((n, self.outputs.index(n)) for n in mentioned if n in self.outputs)
-        recipe.specs = tuple((n, n[:-5]) for n in mentioned if n.endswith("_spec"))
-        recipe.inputs = tuple(n for n in mentioned if n in self.names and n not in self.outputs)
+        own = [n for n in mentioned if n in self.positions and n not in self.outputs]
+        recipe.inputs = tuple(n for n in own if key[self.positions[n]] in (1, 2))
+        kept = [f"args[{self.positions[n]}]" for n in recipe.inputs] + [f"alias(outs[{i}])" for _, i in recipe.outputs]
+        owners = [f"args[{self.positions[n]}]" for n in recipe.inputs] + [f"outs[{i}]" for _, i in recipe.outputs]
+        versions = [f"{owner}.storage.version" for owner in owners]
+        plain = [f"{n!r}: args[{self.positions[n]}]" for n in own if n not in recipe.inputs]
+        plain += [f"{n!r}: specs(args[{self.positions[n[:-5]]}])" for n in mentioned if n.endswith("_spec")]
+        comma = "," if kept else ""
+        recipe.collect = eval(
+            f"lambda args, outs: (({', '.join(kept)}{comma}), ({', '.join(versions)}{comma}), {{{', '.join(plain)}}})",
+            {"alias": alias, "specs": _specs},
+        )
         return recipe
 
-    def record(self, args: tuple, kwargs: dict, inputs: list, result):
-        """Give the result a node."""
+    def record(self, args: tuple, result):
+        """Give the result a node; `args` are all arguments in the order of the signature."""
         outs = (result,) if isinstance(result, Tensor) else tuple(result)
         edges: list = []
-        key = []
-        for x in inputs:
-            if x.__class__ is list or x.__class__ is tuple:
+        pattern: list = []
+        tensors = self.tensors
+        for i, x in enumerate(args):
+            if isinstance(x, Tensor):
+                if self.names[i] in tensors:
+                    edge = edge_of(x) if x.requires_grad_ or x.base is not None else None
+                    edges.append(edge)
+                    pattern.append(1 if edge is None else 2)
+                else:
+                    pattern.append(1)
+            elif i in self.lists:
                 own = [edge_of(y) if isinstance(y, Tensor) else None for y in x]
                 edges += own
-                key.append((any([e is not None for e in own]), len(own)))
+                pattern.append(tuple([1 if e is None else 2 for e in own]))
             else:
-                edge = edge_of(x) if isinstance(x, Tensor) else None
-                edges.append(edge)
-                key.append((edge is not None, 1))
-        if not any([o.spec.dtype.kind in "fc" for o in outs]):
+                if self.names[i] in tensors:
+                    edges.append(None)
+                pattern.append(0)
+        for o in outs:
+            if o.spec.dtype.kind in "fc":
+                break
+        else:
             return result
-        key = tuple(key)
+        key = tuple(pattern)
         recipe = self.recipes.get(key)
         if recipe is None:
             recipe = self.recipes[key] = self._recipe(key)
-        bound = dict(zip(self.names, args))
-        if kwargs:
-            bound.update(kwargs)
-        arguments: dict[str, Any] = {}
-        for name, source in recipe.specs:
-            x = bound.get(source)
-            arguments[name] = [t.spec for t in x] if x.__class__ in (list, tuple) else None if x is None else x.spec
-        tensors = []
-        lost = False
-        for name in recipe.inputs:
-            x = bound[name] if name in bound else self.defaults[name]
-            if isinstance(x, Tensor):
-                tensors.append(x)
-            else:
-                arguments[name] = x
-                lost = True
-        if lost:  # this call's arguments are no tensors where others' are: a recipe of its own
-            recipe = self._without(recipe, arguments)
-        for _, number in recipe.outputs:
-            tensors.append(alias(outs[number]))
-        node = record(self.node_class, tuple(edges), outs)
-        node.recipe = recipe
-        node.arguments = arguments
-        node.saved, node.versions = keep(tensors)
+        saved, versions, arguments = recipe.collect(args, outs)
+        if GUARD.active and LOCAL.saved_hooks:
+            saved, versions = keep(saved)
+        if self.make is None:
+            self.make = launch.constructor(
+                self.node_class, ("edges", "outputs", "sequence", "line", "saved", "versions", "arguments", "recipe"),
+                {"pre_hooks": None, "post_hooks": None},
+            )  # fmt: skip
+        node = self.make(
+            tuple(edges), tuple([o.spec for o in outs]), _SEQUENCE(), _user_line(2), saved, versions, arguments, recipe
+        )
+        if len(outs) == 1 and result is outs[0]:
+            result.edge = node
+            result.requires_grad_ = True
+        else:
+            for number, out in enumerate(outs):
+                if out.spec.dtype.kind in "fc":
+                    out.edge = Output(node, number) if len(outs) > 1 else node
+                    out.requires_grad_ = True
         return result
 
-    def _without(self, recipe: Recipe, arguments: dict) -> Recipe:
-        names = tuple(n for n in recipe.inputs if n not in arguments)
-        key = (id(recipe), names)
-        found = self.recipes.get(key)
-        if found is None:
-            found = self.recipes[key] = Recipe()
-            found.needs, found.formulas, found.outputs, found.specs = recipe.needs, recipe.formulas, recipe.outputs, recipe.specs
-            found.inputs = names
-            found.arguments = recipe  # keeps the id from being used again
-        return found
+
+def _calling(operator: Function) -> Callable:
+    """The function that runs the operator's body and records it when an argument needs a gradient."""
+    body, record, lists, names = operator.body, operator.record, operator.lists, operator.names
+    count, defaults, positions = len(names), operator.defaults, operator.positions
+
+    def call(*args, **kwargs):
+        if GUARD.active:
+            if LOCAL.special:
+                return INTERCEPT[0](operator, args, kwargs, None)
+            if not LOCAL.grad:
+                return body(*args, **kwargs)
+        for x in args:
+            if isinstance(x, Tensor):
+                if x.requires_grad_:
+                    break
+            elif lists and (x.__class__ is tuple or x.__class__ is list):
+                if any([isinstance(y, Tensor) and y.requires_grad_ for y in x]):
+                    break
+        else:
+            if not kwargs or not any([isinstance(x, Tensor) and x.requires_grad_ for x in kwargs.values()]):
+                return body(*args, **kwargs)
+        GUARD.active.append(None)
+        LOCAL.grad = False
+        try:
+            result = body(*args, **kwargs)
+        finally:
+            LOCAL.grad = True
+            GUARD.active.pop()
+        if kwargs or len(args) != count:
+            values = list(args) + list(defaults[len(args) :])
+            for name, value in kwargs.items():
+                values[positions[name]] = value
+            args = tuple(values)
+        return record(args, result)
+
+    return call
 
 
 def function(body: Callable | None = None, **options):
@@ -1212,7 +1309,7 @@ def function(body: Callable | None = None, **options):
     if body is None:
         return lambda body: function(body, **options)
     operator = Function(body, **options)
-    return operator.export(_plain(operator.call))
+    return operator.export(operator.call)
 
 
 # --- views --------------------------------------------------------------------------------------------------------
@@ -1240,22 +1337,7 @@ class View(Operator):
         super().__init__(body, name)
         self.names = ("input", *self.names[1:])
         self.plans: dict[tuple, tuple[Spec, int]] = {}
-
-    def call(self, input, *args, **kwargs):
-        if GUARD.active and LOCAL.special:
-            return INTERCEPT[0](self, (input, *args), kwargs, None)
-        try:
-            found = self.plans[(input.spec, *args, *kwargs.items()) if kwargs else (input.spec, *args)]
-        except (KeyError, TypeError):
-            found = self._plan(input, args, kwargs)
-        except AttributeError:
-            fail(TypeError, f"{self.name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
-        base, storage = input.base, input.storage
-        out = VIEW(found[0], storage, input.ptr + found[1], input if base is None else base, storage.version)
-        if input.requires_grad_ and (not GUARD.active or LOCAL.grad):
-            node = record(self.node_class, (edge_of(input),), (out,))
-            node.spec, node.args, node.kwargs = input.spec, args, kwargs
-        return out
+        self.call = _viewing(self)
 
     def _plan(self, input: Tensor, args: tuple, kwargs: dict) -> tuple[Spec, int]:
         source = input.spec
@@ -1270,6 +1352,29 @@ class View(Operator):
         return found
 
 
+def _viewing(operator: View) -> Callable:
+    """The function (input, arguments) -> view; the spec of the result is planned once for each spec and arguments."""
+    plans, plan, node_class = operator.plans, operator._plan, operator.node_class
+
+    def call(input, *args, **kwargs):
+        if GUARD.active and LOCAL.special:
+            return INTERCEPT[0](operator, (input, *args), kwargs, None)
+        try:
+            found, offset = plans[(input.spec, *args, *kwargs.items()) if kwargs else (input.spec, *args)]
+        except (KeyError, TypeError):
+            found, offset = plan(input, args, kwargs)
+        except AttributeError:
+            fail(TypeError, f"{operator.name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        base, storage = input.base, input.storage
+        out = VIEW(found, storage, input.ptr + offset, input if base is None else base, storage.version)
+        if input.requires_grad_ and (not GUARD.active or LOCAL.grad):
+            node = record(node_class, (edge_of(input),), (out,))
+            node.spec, node.args, node.kwargs = input.spec, args, kwargs
+        return out
+
+    return call
+
+
 def view_of(base: Tensor, spec: Spec, offset_bytes: int) -> Tensor:
     """Another record on the memory of `base`."""
     storage = base.storage
@@ -1279,4 +1384,4 @@ def view_of(base: Tensor, spec: Spec, offset_bytes: int) -> Tensor:
 def view(body: Callable) -> Callable:
     """Declare a view by a function (spec, arguments) -> (shape, strides, offset in elements)."""
     operator = View(body)
-    return operator.export(_plain(operator.call))
+    return operator.export(operator.call)

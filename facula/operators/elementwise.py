@@ -3,6 +3,7 @@
 import math
 
 from facula.core import dtype as dt
+from facula.errors import fail
 from facula.ir import expr as ir
 
 from .declare import traced
@@ -30,13 +31,29 @@ def add(input, other, *, alpha=1):
     return ir.or_(input, other) if input.dtype.kind == "b" else input + other
 
 
-@traced
+def _no_bools(input, other) -> None:
+    """RuntimeError where a bool is to be subtracted, or subtracted from."""
+    bools = [k is bool or getattr(k, "dtype", None) is dt.bool_ for k in (input, other)]
+    if all(bools) and not isinstance(input, type) and not isinstance(other, type):
+        fail(
+            RuntimeError,
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` operator instead.",
+        )
+    if any(bools):
+        fail(
+            RuntimeError,
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
+            "`logical_not()` operator instead.",
+        )
+
+
+@traced(check=_no_bools)
 def sub(input, other, *, alpha=1):
-    """`input - alpha * other`, element by element."""
+    """`input - alpha * other`, element by element; bools cannot be subtracted."""
     return input - (other if alpha == 1 else other * alpha)
 
 
-@traced
+@traced(check=_no_bools)
 def rsub(input, other, *, alpha=1):
     """`other - alpha * input`, element by element."""
     return other - (input if alpha == 1 else input * alpha)

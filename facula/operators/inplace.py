@@ -257,7 +257,7 @@ def write(target: Tensor, make, *inputs: Tensor) -> Tensor:
     return target
 
 
-_SOURCE = ((False, 1), (True, 1))  # of `copied`: only the source needs a gradient
+_SOURCE = (1, 2)  # the pattern of `copied`: only the source needs a gradient
 
 
 # --- the plain writes ---------------------------------------------------------------------------------------------

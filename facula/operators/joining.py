@@ -13,8 +13,8 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
 
-from .copying import cast, contiguous, copy_values
-from .declare import function, view_of
+from .copying import bound_copy, cast, copy_values
+from .declare import function
 from .promotion import result_type
 from .view import expand_to, ints, narrow, reshape, slice_dim, unsqueeze
 
@@ -25,7 +25,7 @@ _CAT_PLANS: dict[tuple, tuple] = {}
 
 
 def _cat_plan(tensors: Sequence[Tensor], dim: int):
-    """The result's spec and, for each non-empty input, the spec and byte offset of its place there."""
+    """The result's spec and, for each non-empty input, its number, the offset in bytes of its place, and the code that copies it."""
     parts = [t for t in tensors if t.spec.shape != (0,)] or list(tensors[:1])
     first = parts[0].spec
     d = normalize_dim(dim, first.ndim)
@@ -50,11 +50,13 @@ def _cat_plan(tensors: Sequence[Tensor], dim: int):
     shape = (*first.shape[:d], total, *first.shape[d + 1 :])
     out = dense(kind, shape, first.device)
     places, at = [], 0
-    for t in tensors:
+    for i, t in enumerate(tensors):
         if t.spec.shape == (0,) and first.shape != (0,):
-            places.append(None)
             continue
-        places.append((spec(kind, first.device, t.spec.shape, out.strides), at * out.strides[d] * kind.itemsize if out.numel else 0))
+        part = spec(kind, first.device, t.spec.shape, out.strides)
+        bound = bound_copy(part, t.spec)
+        if bound.function is not None:
+            places.append((i, at * out.strides[d] * kind.itemsize, bound.function, bound.tail))
         at += t.spec.shape[d]
     return out, places
 
@@ -83,9 +85,9 @@ def cat(tensors, dim=0):
         found = _CAT_PLANS[key] = _cat_plan(tensors, dim)
     s, places = found
     out = launch.empty(s)
-    for t, place in zip(tensors, places):
-        if place is not None:
-            copy_values(view_of(out, *place), t)
+    ptr = out.ptr
+    for i, offset, run, tail in places:
+        run(ptr + offset, tensors[i].ptr, *tail)
     return out
 
 

@@ -27,7 +27,7 @@ __all__ = [
 class _Plan:
     """Sizes and strides of a product: calls of the target's builtin, one for each step of the batch dims that do not merge."""
 
-    __slots__ = ("calls", "out", "run")
+    __slots__ = ("calls", "out", "run", "single")
 
 
 _PLANS: dict[tuple, _Plan] = {}
@@ -93,6 +93,7 @@ def _plan(a: Spec, b: Spec, out: Spec | None) -> _Plan:
     plan.out = found
     plan.calls = [(o, tail) for o in offsets] if 0 not in batch and m and n else []
     plan.run = launch.product(a.dtype, a.device) if plan.calls else None
+    plan.single = (*tail, 1.0, 0.0, 0, 0, 0) if len(plan.calls) == 1 and a.dtype.kind == "f" else None
     return plan
 
 
@@ -129,7 +130,9 @@ def _product(
         plan = _PLANS[key] = _plan(a.spec, b.spec, None if out is None else out.spec)
     if out is None:
         out = launch.empty(plan.out)
-    if plan.run is not None:
+    if plan.single is not None and bias is None and alpha == 1 and beta == 0:
+        plan.run(out.ptr, a.ptr, b.ptr, *plan.single)
+    elif plan.run is not None:
         scale: tuple = (alpha, beta)
         kind = a.spec.dtype.kind
         if kind == "c":

@@ -35,8 +35,20 @@ def _grad_copy(grad: Tensor, leaf: Tensor) -> Tensor:
     return copying.copy_values(out, grad)
 
 
+_ADDITIONS: dict[tuple, declare.Plan] = {}
+
+
 def _add_in_place(target: Tensor, more: Tensor) -> None:
-    elementwise.add.operator.in_place(target, more)
+    """Add to a gradient: nothing is recorded, nothing overlaps."""
+    plan = _ADDITIONS.get((target.spec, more.spec))
+    if plan is None:
+        plan = elementwise.add.operator.plan((target.spec, more.spec), scalars={}, out=(target.spec,))
+        if len(_ADDITIONS) > 4096:
+            _ADDITIONS.clear()
+        _ADDITIONS[target.spec, more.spec] = plan
+    if plan.function is not None:
+        plan.function(target.ptr, target.ptr, more.ptr, *plan.tail)
+    target.storage.version += 1
 
 
 A = engine.ARITHMETIC
@@ -789,6 +801,7 @@ for _name, _apply in (
     ("rshift", elementwise.bitwise_right_shift), ("add", elementwise.add), ("mul", elementwise.mul),
 ):  # fmt: skip
     _python(_name, _apply, reflected=True)
+_python("rsub", elementwise.rsub)
 for _name in ("lt", "le", "gt", "ge"):
     _python(_name, getattr(elementwise, _name))
 
@@ -1009,11 +1022,7 @@ for _name, _target in ALIASES.items():
 
 
 def _in_place(name: str, operator: declare.Traced):
-    run = operator.in_place
-
-    def entry(self, *args, **kwargs):
-        return run(self, *args, **kwargs)
-
+    entry = declare.fast_in_place(operator)
     entry.__name__ = entry.__qualname__ = name + "_"
     entry.__doc__ = f"`{name}` over the tensor's own elements."
     return entry
@@ -1032,19 +1041,9 @@ Tensor.multiply_ = Tensor.mul_
 Tensor.true_divide_ = _in_place("true_divide", elementwise.true_divide.operator)
 
 
-@method
-def add_(self, other, *, alpha=1) -> Tensor:
-    """`add` over the tensor's own elements."""
-    return elementwise.add.operator.in_place(self, other) if alpha == 1 else elementwise.add.operator.in_place(self, other, alpha=alpha)
-
-
-@method
-def sub_(self, other, *, alpha=1) -> Tensor:
-    """`sub` over the tensor's own elements."""
-    return elementwise.sub.operator.in_place(self, other) if alpha == 1 else elementwise.sub.operator.in_place(self, other, alpha=alpha)
-
-
-Tensor.subtract_ = sub_
+Tensor.add_ = _in_place("add", elementwise.add.operator)
+Tensor.sub_ = _in_place("sub", elementwise.sub.operator)
+Tensor.subtract_ = Tensor.sub_
 
 
 @method

@@ -33,20 +33,7 @@ def add(input, other, *, alpha=1, out=None):
     return e.add(input, other) if alpha == 1 and out is None else e.add(input, other, alpha=alpha, out=out)
 
 
-def sub(input, other, *, alpha=1, out=None):
-    """`input - alpha * other`; bools cannot be subtracted."""
-    for x in (input, other):
-        if isinstance(x, bool) or (isinstance(x, Tensor) and x.spec.dtype is dt.bool_):
-            fail(
-                RuntimeError,
-                "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` operator instead."
-                if isinstance(input, Tensor) and isinstance(other, Tensor) and input.spec.dtype is other.spec.dtype
-                else "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the "
-                "`~` or `logical_not()` operator instead.",
-            )
-    return e.sub(input, other) if alpha == 1 and out is None else e.sub(input, other, alpha=alpha, out=out)
-
-
+sub = e.sub
 subtract = sub
 
 

@@ -108,7 +108,7 @@ class Checkpoint:
             raise pickle.UnpicklingError(
                 f"not the name, place and size of a storage: {key!r}, {location!r}, {type(numel)}"
             )
-        dtype = kind.dtype if type(kind) is StorageType else dtypes.uint8
+        dtype = kind.dtype if isinstance(kind, StorageType) else dtypes.uint8
         storage = self.loaded.get(key)
         if storage is None:
             storage = self.loaded[key] = self.restore(self._read(key, dtype, numel), location)

@@ -130,7 +130,9 @@ def view_of(storage: Storage, dtype: dtypes.dtype, offset: int, size, stride, re
     """A leaf tensor that shows this part of the storage."""
     size, stride = integers(size, "size"), integers(stride, "stride")
     _check_layout(storage.nbytes, dtype.itemsize, offset, size, stride)
-    new = record_of(spec(dtype, storage.device, Size(size), stride), storage, storage.ptr + offset * dtype.itemsize)
+    new: Any = record_of(
+        spec(dtype, storage.device, Size(size), stride), storage, storage.ptr + offset * dtype.itemsize
+    )
     if requires_grad:
         new.requires_grad = True
     return new

@@ -153,7 +153,9 @@ def test_special(name, code):
         x = x[~(np.abs(x) < 1e-300)]  # SciPy's is inexact on denormals
     if dtype is dt.float64 and name == "erfc":
         x = x[~((x > 5) & (x < 27.3))]  # SciPy loses digits in the tail
-    check_ulps(evaluator(name, dtype)(x), reference(x.astype(np.float64)), limits[dtype is dt.float64], (x,))
+    with np.errstate(all="ignore"):
+        want = reference(x.astype(np.float64))
+    check_ulps(evaluator(name, dtype)(x), want, limits[dtype is dt.float64], (x,))
 
 
 # x and the function's value, from mpmath; ulps allowed (the record is itself rounded)
@@ -223,7 +225,7 @@ def test_gamma_family(name, code):
     want = {"lgamma": special.gammaln, "digamma": special.digamma}[name](wide)
     got = evaluator(name, dtype)(x)
     nearest = np.abs(wide - np.round(wide)) if name == "digamma" else 1
-    scale = np.maximum(np.abs(want), 1) + np.where(wide < 0, np.abs(wide) / nearest**2, 0)
+    scale = np.maximum(np.abs(want), 1) + np.where(wide < 0, np.abs(wide) / np.maximum(nearest, 1e-9) ** 2, 0)
     np.testing.assert_array_less(np.abs(got - want) / scale, 1e-7 if dtype is dt.float32 else 4e-15)
     if name == "lgamma":  # mpmath's values beside the zeros
         near = np.array([1, 2, 1 + 2**-20, 2 + 2**-20, 1 - 2**-20, 2 - 2**-20], dtype.numpy)

@@ -133,6 +133,8 @@ EXPRESSIONS = [
     "torch.tensor([1.5, float('nan')], dtype=torch.bfloat16)",
     "torch.tensor([1 + 2j])",
     "torch.tensor(3.0).expand(2, 2)",
+    "torch.nn.Parameter(torch.ones(2))",
+    "torch.nn.Parameter(torch.tensor(1.0))",
     "[torch.ones(2), {'a': torch.zeros(1)}]",
 ]
 

@@ -20,16 +20,16 @@ GROUPS = {
 }
 
 
-def run(program: str | Path, *arguments: object, framework: str = "facula", **environment: str) -> str:
+def run(program: str | Path, *arguments: object, framework: str = "facula", timeout: float = 600) -> str:
     """What `program` (an example's name, or a file) prints; an error, with its stderr, where it fails."""
     file = ROOT / "examples" / program if isinstance(program, str) else program
     done = subprocess.run(
         [sys.executable, *COMMANDS[framework], str(file), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=600,
+        timeout=timeout,
     )
     if done.returncode or "Traceback" in done.stderr:
         raise AssertionError(f"{file.name} under {framework} ended with {done.returncode}:\n{done.stderr[-4000:]}")
@@ -64,7 +64,7 @@ def newsgroups_archive(file: Path, train: int = 60, test: int = 20) -> Path:
     return file
 
 
-def idx_folder(folder: Path, count: int = 500) -> Path:
+def idx_folder(folder: Path, count: int = 1500) -> Path:
     """A folder like MNIST's: ten patterns of 28x28 under noise, as zipped idx files."""
     random = np.random.RandomState(0)
     patterns = random.randint(0, 2, (10, 7, 7)).repeat(4, axis=1).repeat(4, axis=2) * 160

@@ -5,10 +5,10 @@ import pytest
 from tests.examples.running import run
 
 
-def program(tmp_path, text, *arguments, **environment):
+def program(tmp_path, text, *arguments):
     file = tmp_path / "program.py"
     file.write_text(text)
-    return run(file, *arguments, **environment)
+    return run(file, *arguments, timeout=120)
 
 
 CHAIN = """
@@ -81,7 +81,8 @@ def note(*tensors):
 
 x = torch.randn(1000, 1003)
 note(x, x.sum(), x.sum(0), x.mean(1), x.var(), x.std(0), x.softmax(1), x.cumsum(1), x.exp(), x.norm(), x.prod(1))
-note(x @ x[:, :1000], x[:3] @ x.t(), x.t() @ x, torch.bmm(x[:, :1000].reshape(10, 100, 1000), x[:, :1000].reshape(10, 1000, 100)))
+square = x[:, :1000]
+note(square @ x, x[:3] @ x.t(), x.t() @ x, torch.bmm(square.reshape(10, 100, 1000), square.reshape(10, 1000, 100)))
 model = nn.Sequential(nn.Linear(1003, 256), nn.ReLU(), nn.LayerNorm(256), nn.Dropout(0.3), nn.Linear(256, 10))
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 y = torch.randint(10, (1000,))

@@ -133,7 +133,8 @@ class Place:
         count = high - low + 1 + 2 * MARGIN
         self.data = samples(t, count, seed, plain)
         if values is not None:
-            self.data[MARGIN : MARGIN + values.size] = values.ravel()[: count - 2 * MARGIN]
+            inside = self.data[MARGIN : count - MARGIN]
+            inside[: values.size] = values.ravel()[: inside.size]
 
     def copy(self) -> "Place":
         other = object.__new__(Place)

@@ -1,8 +1,8 @@
-"""Minimax polynomials for the functions of this package, lowest power first; written by scripts/minimax.py."""
+"""Minimax polynomials for this package, lowest power first; written by scripts/minimax.py."""
 
 from facula.core import dtype as dt
 
-# The comments have the function, its argument, and log2 of the relative error where it is used.
+# The comments have the function, its argument, log2 of the relative error where it is used.
 COEFFICIENTS = {
     # (expm1(r) - r) / r**2, |r| <= ln2/2: -28.2
     ("exp", dt.float32): (
@@ -172,10 +172,10 @@ COEFFICIENTS = {
         6.274080336810868e-08, 1.1498764253533808e-07, -7.822037094337041e-09, -1.3573061463761462e-08,
         -1.7762410562437327e-09,
     ),
-    # erfinv(a)/a in w - 2.5, w = -log(1-a**2) <= 5: -28.7
+    # erfinv(a)/a in w = -log(1-a**2) <= 5: -28.7
     ("erfinv", dt.float32): (
-        1.50140935, 0.246640288, -0.00417733941, -0.00125274468, 0.000218282633, -4.96190338e-06, -3.43461135e-06,
-        4.65890482e-07, 1.80369548e-08, -8.77271635e-09, 3.35564635e-10,
+        0.886226927, 0.232013556, 0.0115503356, -0.00233854059, -0.000122002672, 4.04868078e-05, 5.83564118e-06,
+        -2.49789349e-06, 3.09800626e-07, -1.71618322e-08, 3.35564635e-10,
     ),
     # erfinv(a)/a in w - 3.125, w = -log(1-a**2) <= 6.25: -58.2
     ("erfinv", dt.float64): (

@@ -91,8 +91,8 @@ def erfinv(x: Expr) -> Expr:
     a = abs(x)
     w = -log(ir.fma(-a, a, 1.0))
     root = ir.sqrt(w)
-    border, middle = (5.0, 3.0) if x.dtype is dt.float32 else (6.25, 3.25)
-    p = polynomial(w - border / 2, COEFFICIENTS["erfinv", x.dtype])
+    border, middle, start = (5.0, 3.0, 0.0) if x.dtype is dt.float32 else (6.25, 3.25, 3.125)
+    p = polynomial(w - start, COEFFICIENTS["erfinv", x.dtype])
     p = ir.select(ir.lt(w, border), p, polynomial(root - middle, COEFFICIENTS["erfinv_tail", x.dtype]))
     if x.dtype is dt.float64:
         p = ir.select(ir.lt(w, 16.0), p, polynomial(root - 5.0, COEFFICIENTS["erfinv_end", x.dtype]))

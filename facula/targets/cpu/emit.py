@@ -19,11 +19,15 @@ def host() -> tuple[int, bool]:
     return (256, False) if "+avx2" in features else (128, False)
 
 
-def text(kernel: Kernel, access: Access, bits: int | None = None) -> str:
-    """The LLVM text of a kernel: a function `run` whose arguments are `ir.kernel.arguments(kernel, access)`."""
+def _module(kernel: Kernel, access: Access, bits: int | None) -> tuple[Nest, str]:
     found, masks = host() if bits is None else (bits, bits == 512)
     nest = Nest(prepare(kernel), access, found, masks)
-    return f"{nest.text()}\n\nattributes #0 = {{ {jit.attributes(found)} }}\n"
+    return nest, f"{nest.text()}\n\nattributes #0 = {{ {jit.attributes(found)} }}\n"
+
+
+def text(kernel: Kernel, access: Access, bits: int | None = None) -> str:
+    """The LLVM text of a kernel: a function `run` whose arguments are `ir.kernel.arguments(kernel, access)`."""
+    return _module(kernel, access, bits)[1]
 
 
 RESULT = """
@@ -49,24 +53,23 @@ SEVERAL = """%n = call ptr @PyLong_FromLongLong(i64 %number)
   call void @Py_DecRef(ptr %n)
   call void @Py_DecRef(ptr %v)
   ret ptr %pair"""
+KINDS = {"ptr": "ptr", "i64": "i64", "double": "f64", "float": "f32", "i1": "b1"}
 builtins.RESULTS.setdefault("verdict", ("i64", "verdict"))
 
 
-def compile(kernel: Kernel, access: Access) -> Callable:
+def compile(kernel: Kernel, access: Access, bits: int | None = None) -> Callable:
     """A builtin whose positional arguments are `ir.kernel.arguments(kernel, access)`.
 
     It returns None, or the value of the first failing check: (number, value) where the kernel has several checks.
+    `bits` is the size of a vector register, by default the host's.
     """
-    found, masks = host()
-    prepared = prepare(kernel)
-    nest = Nest(prepared, access, found, masks)
-    source = f"{nest.text()}\n\nattributes #0 = {{ {jit.attributes(found)} }}\n"
+    nest, source = _module(kernel, access, bits)
     if kernel.checks:
-        source += RESULT.replace("SEVERAL", SEVERAL if len(kernel.checks) > 1 else "ret ptr %v").replace("NONE", builtins.NONE)
-    kinds = {"ptr": "ptr", "i64": "i64", "double": "f64", "float": "f32", "i1": "b1"}
+        several = SEVERAL if len(kernel.checks) > 1 else "ret ptr %v"
+        source += RESULT.replace("SEVERAL", several).replace("NONE", builtins.NONE)
     names = nest.names()
     work = [i for i, (_, name) in enumerate(names) if name[0] == "n" and name[1:].isdigit()]
     return builtins.build(
-        source, "run", [kinds[ty] for ty, _ in names], "verdict" if kernel.checks else "none",
-        name=kernel.name, work=work, cost=nest.cost, optimize="clean",
+        source, "run", [KINDS[ty] for ty, _ in names], "verdict" if kernel.checks else "none",
+        name=kernel.name, work=work, cost=nest.cost, optimize="registers",
     )  # fmt: skip

@@ -31,6 +31,7 @@ PLAIN = 0.04
 PARALLEL_NS = 20_000.0  # work below this stays on the calling thread
 BLOCK_NS = 8_000.0  # about how long one unit of work is
 PIECE_ELEMENTS = 1 << 15  # elements of a long row that are reduced by themselves
+STREAM_BYTES = 8 << 20
 FEW = 16  # shares of whole rows below which long rows are cut in pieces
 MOST_LANES = 64
 WORTH = 8  # operations that are rather stored than done again
@@ -45,6 +46,7 @@ class Scope:
     parent: "Scope | None" = None
     lanes: int = 1
     mask: str | None = None  # lanes that exist; None: all
+    end: str = ""  # where the vectorised loop ends
     coordinates: dict[int, str] = field(default_factory=dict)
     addresses: dict[int, str] = field(default_factory=dict)  # operand number -> address of lane 0
     values: dict[Expr, tuple[str, int]] = field(default_factory=dict)  # -> (name, lanes)
@@ -164,6 +166,12 @@ class Nest:
         self.cost = max(0.05, sum(self._cost(x) for x in self.order))
         self.serial = self._serial()
         self.single = self.mode == "map" and self.outer == 1
+        self.streams: list[Result] = []
+        if self.single and not self.serial:
+            self.streams = [
+                r for i, r in enumerate(kernel.results)
+                if along_outer[i] == CONTIGUOUS and r.offset is r.where is None and r.combine == "set" and r.dtype.kind != "c"
+            ]  # fmt: skip
         reductions = [x for x in self.order if x.op == "reduce"]
         self.splits = (
             bool(reductions)
@@ -464,7 +472,28 @@ class Nest:
         value = cast(c, values[0], own, t, lanes)
         if t.kind == "b":
             value = c.let(f"zext {vector('i1', lanes)} {value} to {vector('i8', lanes)}")
-        self._put("i8" if t.kind == "b" else register(t), value, at, many, lanes, mask, t.itemsize)
+        scalar = "i8" if t.kind == "b" else register(t)
+        if result not in self.streams or lanes == 1:
+            self._put(scalar, value, at, many, lanes, mask, t.itemsize)
+            return
+        # Large results go past the caches: their lines need not be read before they are written.
+        aligned = min(64, lanes * t.itemsize)
+        whole = "%streaming"
+        if mask is not None:
+            whole = c.let(f"and i1 %streaming, {self.full(scope)}")
+        past, plain, done = c.fresh("past", "plain", "stored")
+        c.do(f"br i1 {whole}, label %{past}, label %{plain}")
+        c.begin(past)
+        c.do(f"store {vector(scalar, lanes)} {value}, ptr {at}, align {aligned}, !nontemporal !0")
+        c.do(f"br label %{done}")
+        c.begin(plain)
+        self._put(scalar, value, at, many, lanes, mask, t.itemsize)
+        c.do(f"br label %{done}")
+        c.begin(done)
+
+    def full(self, scope: Scope) -> str:
+        """Whether all lanes exist."""
+        return self.code.let(f"icmp sle i64 {self.code.i64('add', scope.coordinate(self.vector_dim), scope.lanes)}, {scope.end}")
 
     # Loops -----------------------------------------------------------------------------------------------------------
 
@@ -491,7 +520,7 @@ class Nest:
             if after is not None:
                 c.do(f"store i64 {at}, ptr {after}")
             with c.loop(at, end, lanes, round=not masked and lanes > 1) as i:
-                inner = Scope(depth, scope, lanes, coordinates={self.vector_dim: i})
+                inner = Scope(depth, scope, lanes, end=end, coordinates={self.vector_dim: i})
                 if masked:
                     inner.mask = self.mask_of(i, end, lanes)
                 body(inner, number)
@@ -738,6 +767,7 @@ class Nest:
         self.stride, self.steps = {}, {}
         types = {p.name: p.dtype for p in self.kernel.params}
         wanted = ["fail"] if self.kernel.checks else []
+        wanted += ["stream"] if self.streams else []
         wanted += ["chunk"] if self.single else ["units", "grain"] + ["chunk", "chunks"] * (self.mode != "row")
         wanted += ["mode", "pieces", "piece", "scratch", "rows"] if self.splits else []
         names = self.names()
@@ -754,6 +784,8 @@ class Nest:
             elif t.code in ("f16", "bf16"):
                 value = cast(c, value, dt.float64, t, 1)
             self.params[p.name] = value
+        if self.streams:
+            c.do("%streaming = trunc i64 %stream to i1")
         if self.kernel.checks:
             c.do("%failures = inttoptr i64 %fail to ptr")
         for number, operand in enumerate(self.operands):
@@ -781,6 +813,9 @@ class Nest:
             start = c.i64("mul", "%number", "%chunk")
             end = c.i64("smin", c.i64("add", start, "%chunk"), "%n0")
             self.vector_loops(root, COLUMN, start, end, widths, lambda inner, number: self.column_work(inner))
+            if self.streams:  # other threads see what went past the caches only after a fence
+                with c.when("%streaming", rare=True):
+                    c.do("fence seq_cst")
             c.do("ret void")
             return c.function("internal void @task(ptr %record, i64 %number)", "#0")
         share = "%number"
@@ -866,7 +901,9 @@ class Nest:
         small = {"units": units, "grain": units, "chunk": last, "chunks": "1"}
         if self.splits:
             small |= {"mode": str(WHOLE), "pieces": "1", "piece": f"%n{self.outer}"}
-        for name, value in ({"chunk": last} if self.single else small).items():
+        if self.single:
+            small = {"chunk": last} | ({"stream": "0"} if self.streams else {})
+        for name, value in small.items():
             self._put_field(name, value)
         if not self.serial:
             total = rows if row == "1" else c.i64("mul", rows, row)
@@ -904,6 +941,8 @@ class Nest:
         block = max(256, int(BLOCK_NS / self.cost) // 64 * 64)  # elements
         if self.single:
             self._put_field("chunk", str(block))
+            if self.streams:
+                self._put_field("stream", self._streaming(last))
             shares = c.i64("udiv", c.i64("add", last, block - 1), block)
             c.do(f"call void @facula_parallel(ptr @task, ptr %record, i64 {shares})")
             return
@@ -926,6 +965,20 @@ class Nest:
         if self.splits:
             self._split(rows, row, units, shares, width)
         c.do(f"call void @facula_parallel(ptr @task, ptr %record, i64 {shares})")
+
+    def _streaming(self, size: str) -> str:
+        """Whether results are so large that they would leave the caches anyway, and none is an input."""
+        c = self.code
+        widest = max(r.dtype.itemsize for r in self.streams)
+        good = c.let(f"icmp sge i64 {size}, {STREAM_BYTES // widest}")
+        for r in self.streams:
+            address = c.let(f"ptrtoint ptr %{r.name}.ptr to i64")
+            aligned = c.let(f"icmp eq i64 {c.i64('and', address, 63)}, 0")
+            good = c.let(f"and i1 {good}, {aligned}")
+            for i in self.kernel.inputs:
+                other = c.let(f"icmp ne ptr %{r.name}.ptr, %{i.name}.ptr")
+                good = c.let(f"and i1 {good}, {other}")
+        return c.let(f"zext i1 {good} to i64")
 
     def _split(self, rows: str, row: str, units: str, shares: str, width: str) -> None:
         """The way for few long rows: pieces side by side leave their states, then one thread combines them."""
@@ -973,6 +1026,7 @@ class Nest:
             helpers |= {"failed": failed(len(self.kernel.checks)), "note": NOTE}
         declared["facula_parallel"] = "declare void @facula_parallel(ptr, ptr, i64)"
         zeros = "@zeros = private constant [16 x i8] zeroinitializer"
+        zeros += "\n!0 = !{i32 1}"
         return "\n\n".join([zeros, "\n".join(declared.values()), *helpers.values(), task, run])
 
 
@@ -988,7 +1042,7 @@ def _wanted(results: Iterable[Result], checks: Iterable[Check]) -> list[Expr]:
 
 
 # Fields of the record after the arguments.
-HIDDEN = ("units", "grain", "chunk", "chunks", "fail", "mode", "pieces", "piece", "scratch", "rows")
+HIDDEN = ("stream", "units", "grain", "chunk", "chunks", "fail", "mode", "pieces", "piece", "scratch", "rows")
 WHOLE, PIECE, COMBINE = range(3)  # what `task` does with rows
 
 # Keeps the failure at the lowest position: marks are a lock, then (position, value) for each check.

@@ -18,10 +18,11 @@ from . import cache
 __all__ = ["PIPELINES", "assembly", "attributes", "define", "load", "machine", "provide", "statistics"]
 
 # What is done to the text before instructions are selected. The emitter writes explicit vectors and unrolls by itself,
-# so no pipeline vectorises or unrolls. Milliseconds of a trivial kernel: 0.0, 0.2, 0.5, 0.8; selecting instructions
+# so no pipeline vectorises or unrolls. Milliseconds of a trivial kernel: 0.0, 0.1, 0.2, 0.5, 0.8; selecting instructions
 # takes 1.4 whatever is chosen here (0.4 for the module, 0.8-1.0 for each function).
 PIPELINES = {
     "none": "leave the text as it is (thin wrappers)",
+    "registers": "SROA alone: variables on the stack become registers",
     "clean": "inline what is marked so, SROA, InstCombine, GVN, SimplifyCFG",
     "loops": "the above, then LLVM's function simplification: loop-invariant code motion, EarlyCSE, ...",
     "full": "LLVM's O2 for the module, inlining by cost included",
@@ -205,9 +206,11 @@ def _optimized(text: str, symbols: Sequence[str] | None, optimize: str, suffix: 
             passes.run(module, builder)
         else:
             passes = llvm.create_new_module_pass_manager()
-            passes.add_always_inliner_pass()
-            if optimize == "clean":
+            if optimize != "registers":
+                passes.add_always_inliner_pass()
+            if optimize in ("registers", "clean"):
                 passes.add_sroa_pass()
+            if optimize == "clean":
                 passes.add_instruction_combine_pass()
                 passes.add_new_gvn_pass()
                 passes.add_simplify_cfg_pass()

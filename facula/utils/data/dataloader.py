@@ -189,7 +189,8 @@ class DataLoader(Generic[_T_co]):
             if self._dataset_kind == _DatasetKind.Iterable:
                 sampler = _InfiniteConstantSampler()
             else:
-                sampler = RandomSampler(self.dataset, generator=generator) if shuffle else SequentialSampler(self.dataset)
+                data = self.dataset
+                sampler = RandomSampler(data, generator=generator) if shuffle else SequentialSampler(data)
         if batch_size is not None and batch_sampler is None:
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)
         if num_workers > 0:

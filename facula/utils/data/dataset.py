@@ -292,5 +292,6 @@ def random_split(dataset: Any, lengths: Sequence[int | float], generator=default
                 )
     if sum(lengths) != len(dataset):
         raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
-    indices = ops.randperm(sum(lengths), generator=generator).tolist()
+    permutation: Any = ops.randperm(sum(lengths), generator=generator)
+    indices = permutation.tolist()
     return [Subset(dataset, indices[end - length : end]) for end, length in zip(itertools.accumulate(lengths), lengths)]

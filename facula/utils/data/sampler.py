@@ -4,9 +4,11 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, Generic, TypeVar
 
-from facula import operators as ops
+from facula import operators
 from facula.core.dtype import float64, int64
 from facula.core.generator import Generator
+
+ops: Any = operators  # whose results have the methods that `operators.methods` attaches
 
 __all__ = [
     "BatchSampler",

@@ -14,7 +14,7 @@ from tests.targets.kernels import check_kernel, edges, layouts, loaded, map_kern
 REAL = [t for t in dt.ALL if t.kind != "c"]
 COMPUTED = [t for t in REAL if opmath(t) is t]
 FLOATS = [dt.float32, dt.float64]
-SHAPES = [(1,), (5,), (16,), (67,), (1000,), (3, 5), (2, 3, 17), (0,), (4, 0)]
+SHAPES = [(1,), (67,), (1000,), (3, 5), (2, 3, 17), (0,), (4, 0)]
 
 # Units in the last place by which an operation may differ from the correctly rounded result; the rest are exact.
 ULPS = {name: 4.0 for name in (
@@ -22,7 +22,7 @@ ULPS = {name: 4.0 for name in (
     "hypot erf erfc erfinv lgamma digamma").split()}  # fmt: skip
 ULPS["rsqrt"] = 1.0
 # Where SciPy itself, which the reference uses, is not exact (or the function crosses zero).
-LOOSE = {"lgamma": 64.0, "digamma": 64.0, "erfc": 2048.0, "erfinv": 64.0}
+LOOSE = {"lgamma": 512.0, "digamma": 64.0, "erfc": 2048.0, "erfinv": 64.0}
 
 
 def cross(t, arity):
@@ -102,6 +102,9 @@ def row_strides(outer, row):
         yield (0,) * cut + layouts(row)["dense"]
 
 
+FEW_ROWS = [ROWS[k] for k in (0, 3, 6, 9)]
+
+
 def reduce_cases():
     for kind in ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin"):
         for t in (x for x in dt.ALL if opmath(x) is x):
@@ -109,11 +112,11 @@ def reduce_cases():
                 continue
             if t.kind == "b" and kind in ("sum", "prod"):
                 continue
-            yield pytest.param(kind, t, id=f"{kind}-{t.code}")
+            for outer, row in ROWS if t in (dt.int8, dt.float32) else FEW_ROWS:
+                yield pytest.param(kind, t, outer, row, id=f"{kind}-{t.code}-{outer}x{row}")
 
 
-@pytest.mark.parametrize("kind, t", list(reduce_cases()))
-@pytest.mark.parametrize("outer, row", ROWS, ids=str)
+@pytest.mark.parametrize("kind, t, outer, row", list(reduce_cases()))
 def test_reduction(kind, t, outer, row):
     value = ir.reduce(kind, ir.load("x", t))
     kernel = Kernel(kind, (Input("x", t),), (Result("out", value.dtype, value, per_row=True),))
@@ -131,7 +134,7 @@ def test_reduction(kind, t, outer, row):
 
 
 @pytest.mark.parametrize("kind", ["sum", "prod", "max", "min"])
-@pytest.mark.parametrize("t", [dt.int8, dt.int64, dt.float32, dt.float64, dt.complex64], ids=lambda t: t.code)
+@pytest.mark.parametrize("t", [dt.int8, dt.float32, dt.complex64], ids=lambda t: t.code)
 @pytest.mark.parametrize("outer, row", ROWS, ids=str)
 def test_scan(kind, t, outer, row):
     if t.kind == "c" and kind in ("max", "min"):
@@ -164,8 +167,10 @@ def layer_norm(t):
                                          Result("rstd", x.dtype, scale, per_row=True)))  # fmt: skip
 
 
-@pytest.mark.parametrize("t", [dt.float16, dt.bfloat16, *FLOATS], ids=lambda t: t.code)
-@pytest.mark.parametrize("outer, row", ROWS, ids=str)
+ROW_CASES = [(t, *r) for t in (dt.float16, dt.bfloat16, *FLOATS) for r in (ROWS if t is dt.float32 else FEW_ROWS)]
+
+
+@pytest.mark.parametrize("t, outer, row", ROW_CASES, ids=str)
 def test_row_kernels(t, outer, row):
     for own in row_strides(outer, row):
         check_kernel(compile, softmax(t), outer, row, strides=[None, own], tolerance=64.0, plain=True, reach={"x": 200000})
@@ -289,3 +294,100 @@ def test_complex_casts_and_parts():
         check_kernel(compile, map_kernel("angle", lambda a: ir.angle(a), [t]), (100,))
     choose = map_kernel("choose", lambda c, a, b: ir.select(c, a, b), [dt.bool_, dt.complex64, dt.complex64], result=dt.complex64)
     check_kernel(compile, choose, (100,))
+
+
+@pytest.mark.parametrize("bits", [128, 256, 512])
+def test_vector_widths(bits):
+    """Registers that the host may not prefer, with and without masks."""
+
+    def narrow(kernel, how):
+        return compile(kernel, how, bits)
+
+    for t in (dt.float32, dt.int8, dt.complex64, dt.bool_):
+        body = (lambda x, y: x ^ y) if t.kind == "b" else (lambda x, y: x + y)
+        for shape in [(1,), (77,), (3, 41)]:
+            for strides in (None, [layouts(shape)["step"]] * 3):
+                check_kernel(narrow, map_kernel("plus", body, [t, t]), shape, strides=strides)
+    x = loaded("x", dt.float32)
+    sums = Kernel("sums", (Input("x", dt.float32),), (
+        Result("s", dt.float32, ir.reduce("sum", x), per_row=True), Result("a", dt.int64, ir.reduce("argmax", x), per_row=True)))  # fmt: skip
+    for outer, row in [((3,), (5,)), ((2,), (1000,)), ((40,), (70,)), ((1,), (200_000,))]:
+        across = tuple(1 if d == 0 else outer[0] for d in range(2))
+        for own in (None, across):
+            check_kernel(narrow, softmax(dt.float32), outer, row, strides=[None, own], tolerance=64.0, plain=True)
+            check_kernel(narrow, sums, outer, row, strides=[None, None, own], tolerance=64.0, least=100.0, plain=True)
+
+
+SPLIT = [((1,), (200_000,)), ((3,), (150_000,)), ((2, 2), (300, 300)), ((3,), (50, 100, 31)), ((10,), (40_000,))]
+
+
+@pytest.mark.parametrize("kind", ["sum", "prod", "max", "any", "argmin"])
+@pytest.mark.parametrize("t", [dt.float32, dt.float64, dt.int16, dt.complex64], ids=lambda t: t.code)
+def test_long_rows(kind, t):
+    """Rows that are cut in pieces."""
+    if t.kind == "c" and kind in ("max", "argmin"):
+        return
+    value = ir.reduce(kind, ir.load("x", t))
+    kernel = Kernel(kind, (Input("x", t),), (Result("out", value.dtype, value, per_row=True),))
+    for outer, row in SPLIT:
+        values = None
+        if kind in ("sum", "prod") and t.kind in "fc":
+            near_one = np.exp(samples(dt.float64, int(np.prod(outer + row)), 2, plain=True) * 1e-3)
+            values = {"x": near_one.astype(t.numpy)}
+        columns = layouts(row + outer)["dense"]
+        for own in (None, columns[len(row) :] + columns[: len(row)]):
+            check_kernel(compile, kernel, outer, row, strides=[None, own], values=values, tolerance=1e3 if kind == "prod" else 4.0)
+
+
+def test_sums_are_exact_enough():
+    """The sum of many float32 is as good as one rounding of the exact sum."""
+    x = np.random.default_rng(3).random(10_000_000, dtype="f4")
+    kernel = Kernel("sum", (Input("x", dt.float32),), (Result("out", dt.float32, ir.reduce("sum", ir.load("x", dt.float32)), per_row=True),))
+    check_kernel(compile, kernel, (1,), (x.size,), values={"x": x}, tolerance=1.0)
+    check_kernel(compile, kernel, (10,), (x.size // 10,), strides=[None, (1, 10)], values={"x": x}, tolerance=1.0)
+
+
+def test_same_bits_for_any_number_of_threads():
+    from facula.targets.cpu import threads
+    from tests.targets.kernels import access, argument_values
+
+    before = threads.get_num_threads()
+    random = np.random.default_rng(0)
+    try:
+        for kernel, outer, row in ((softmax(dt.float32), (300,), (1000,)), (layer_norm(dt.float32), (1,), (300_000,))):
+            x = random.standard_normal((3, *outer, *row)).astype("f4")
+            results = []
+            for count in (1, 2, 4):
+                threads.set_num_threads(count)
+                shapes = [outer if r.per_row else outer + row for r in kernel.results]
+                outs = [np.empty(s, "f4") for s in shapes]
+                arrays = [*outs, *x[: len(kernel.inputs)]]
+                strides = [tuple(s // a.itemsize for s in a.strides) for a in arrays]
+                how = access(kernel, outer, row, strides)
+                function = compile(kernel, how)
+                function(*argument_values(kernel, how, outer, row, [a.ctypes.data for a in arrays], strides, ()))
+                results.append([o.tobytes() for o in outs])
+            assert results[0] == results[1] == results[2]
+    finally:
+        threads.set_num_threads(before)
+
+
+def test_integer_division_never_traps():
+    for t in (x for x in COMPUTED if x.kind in "ui"):
+        low = np.iinfo(t.numpy).min
+        a = np.array([low, low, 5, 0, -1 if t.kind == "i" else 1] * 7).astype(t.numpy)
+        b = np.array([-1 if t.kind == "i" else 1, 0, 0, 0, low] * 7).astype(t.numpy)
+        for name in ("floordiv", "remainder", "truncdiv", "fmod"):
+            for size in (1, a.size):
+                kernel = map_kernel(name, lambda x, y: ir.apply(name, x, y), [t, t])
+                check_kernel(compile, kernel, (size,), values={"x": a, "y": b})
+
+
+def test_arguments_are_checked():
+    from facula.ir.kernel import Access
+
+    function = compile(map_kernel("plus", lambda x, y: x + y, [dt.float32, dt.float32]), Access(1, 0, ("1", "1", "1")))
+    with pytest.raises(TypeError, match="plus"):
+        function(1, 2)
+    with pytest.raises(TypeError):
+        function("a", 0, 0, 1)

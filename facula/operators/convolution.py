@@ -1,0 +1,905 @@
+"""Convolutions of one to three dims and their transposes: windows unfolded piece by piece, then matrix products.
+
+The gradients are convolutions again: of the input a transposed one, of the weights `convolution_weight`; so there are
+gradients of gradients. `Geometry` and the kernels that read windows serve pooling and unfold, too.
+"""
+
+import itertools
+import math
+import warnings
+from collections.abc import Sequence
+from math import prod
+from typing import NamedTuple
+
+from facula import launch
+from facula.autograd.node import dtype_title
+from facula.core import dtype as dt
+from facula.core.dtype import dtype
+from facula.core.shape import contiguous_strides
+from facula.core.spec import Spec, dense
+from facula.core.tensor import Tensor
+from facula.errors import fail
+from facula.ir import expr as ir
+from facula.ir.kernel import Input, Kernel, Param, Result
+
+from .copying import contiguous
+from .creation import fill_values, zeros_of
+from .declare import function
+from .promotion import opmath
+from .reduction import sum as sum_over
+from .view import reshape, slice_dim, squeeze_dims, unsqueeze
+
+__all__ = [
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution", "fold", "unfold_windows",
+]  # fmt: skip
+
+PIECE = 1 << 20  # bytes of unfolded windows at a time: they stay in the cache until the product has read them
+PARTS = 1 << 23  # bytes of partial weight gradients, one for each sample of a piece
+NARROW = 256  # positions of a sample below which several samples are put side by side as one matrix
+
+
+class Geometry(NamedTuple):
+    """Windows along one dim: window o has the elements o * stride + k * dilation - before, k < kernel, inside the dim."""
+
+    size: int
+    out: int
+    kernel: int
+    stride: int
+    before: int
+    dilation: int
+
+    @property
+    def inside(self) -> bool:
+        """Whether no window reaches outside."""
+        last = (self.out - 1) * self.stride + (self.kernel - 1) * self.dilation - self.before
+        return self.before <= 0 and last < self.size
+
+
+# --- windows in kernels -------------------------------------------------------------------------------------------
+
+
+def bounds(geometry: Sequence[Geometry], windows: int, taps: int):
+    """Condition and params for what lies inside: windows count up in iteration dims from `windows`, taps from `taps`."""
+    where, params = None, []
+    for i, g in enumerate(geometry):
+        if g.inside:
+            continue
+        names = [f"{word}{i}" for word in ("size", "stride", "before", "dilation")]
+        size, stride, before, dilation = (ir.param(n, dt.int64) for n in names)
+        params += [Param(n, dt.int64) for n in names]
+        at = ir.index(windows + i) * stride + ir.index(taps + i) * dilation - before
+        holds = ir.and_(at >= 0, at < size)
+        where = holds if where is None else ir.and_(where, holds)
+    return where, tuple(params)
+
+
+def bound_values(geometry: Sequence[Geometry], first: int = 0) -> tuple[int, ...]:
+    """Values of the params of `bounds`; windows of the first dim count from `first`."""
+    values: list[int] = []
+    for i, g in enumerate(geometry):
+        if not g.inside:
+            values += [g.size, g.stride, g.before - (first * g.stride if i == 0 else 0), g.dilation]
+    return tuple(values)
+
+
+def steps(geometry: Sequence[Geometry], strides: Sequence[int]) -> tuple[list[int], list[int], int]:
+    """How an input moves with windows and with taps, and where window 0 starts, in elements."""
+    windows = [g.stride * s for g, s in zip(geometry, strides)]
+    taps = [g.dilation * s for g, s in zip(geometry, strides)]
+    return windows, taps, -sum(g.before * s for g, s in zip(geometry, strides))
+
+
+_KERNELS: dict[tuple, Kernel] = {}
+
+
+def _unfold_kernel(kind: dtype, geometry: Sequence[Geometry]) -> Kernel:
+    """out[sample, channel, taps..., windows...] = input, 0 outside."""
+    key = ("unfold", kind, tuple(g.inside for g in geometry))
+    found = _KERNELS.get(key)
+    if found is None:
+        d = len(geometry)
+        where, params = bounds(geometry, 2 + d, 2)
+        value = ir.load("input", kind, None, where)
+        found = _KERNELS[key] = Kernel("unfold", (Input("input", kind),), (Result("out", kind, value),), params)
+    return found
+
+
+def _copy_kernel(kind: dtype) -> Kernel:
+    return Kernel("copy", (Input("input", kind),), (Result("out", kind, ir.load("input", kind)),))
+
+
+def _strided_copy(kind: dtype, shape, out_strides, in_strides, where) -> launch.Bound:
+    return launch.bind(_copy_kernel(kind), shape, None, [list(out_strides), list(in_strides)], where)
+
+
+# --- what a convolution does, planned once for operands of given specs ------------------------------------------------
+
+
+class _Piece(NamedTuple):
+    """Some samples, or some rows of windows of one, which are unfolded together."""
+
+    sample: int
+    samples: int
+    row: int  # windows of the first dim
+    rows: int
+
+
+class _Cut:
+    """How the windows of an input are unfolded: pieces, their layout, machine code for each."""
+
+    __slots__ = ("columns", "direct", "geometry", "item", "kind", "pieces", "positions", "shape", "source", "where", "wide")
+
+    def __init__(self, x: Spec, channels: int, geometry: tuple[Geometry, ...], largest: int | None = None):
+        batch = x.shape[0]
+        self.geometry, self.kind, self.item, self.where, self.source = geometry, x.dtype, x.dtype.itemsize, x.device, x
+        taps = prod(g.kernel for g in geometry)
+        out = [g.out for g in geometry]
+        self.columns = channels * taps  # rows of the matrix of windows
+        self.positions = prod(out)
+        self.shape = out
+        plain = taps == 1 and all(g.stride == 1 and g.inside and g.size == g.out for g in geometry)
+        flat = tuple(x.strides[2:]) == contiguous_strides(x.shape[2:])
+        size = max(self.columns * self.positions * self.item, 1)
+        many = max(1, min(batch, PIECE // size, largest or batch))
+        self.wide = batch > 1 and self.positions < NARROW and many > 1
+        self.direct = plain and flat and not self.wide  # the input is the matrix already
+        if self.direct:
+            many = min(batch, largest or batch)
+        rows = out[0]
+        if size > PIECE and not self.direct:
+            rows = max(1, min(rows, PIECE // max(1, self.columns * self.positions // max(out[0], 1) * self.item)))
+        self.pieces = [
+            _Piece(b, min(many, batch - b), r, min(rows, out[0] - r)) for b in range(0, batch, many) for r in range(0, out[0], rows)
+        ]
+
+    def matrix(self, piece: _Piece) -> tuple[int, int, int, int]:
+        """Strides of the unfolded piece: from sample to sample, from column to column, positions, and their step."""
+        if self.direct:
+            return self.source.strides[0], self.source.strides[1], self.positions, 1
+        width = self.positions // max(self.shape[0], 1) * piece.rows
+        if self.wide:
+            return width, width * piece.samples, width, 1
+        return width * self.columns, width, width, 1
+
+    def space(self) -> int:
+        """Elements of the largest piece."""
+        return max((self.columns * self.positions // max(self.shape[0], 1) * p.rows * p.samples for p in self.pieces), default=0)
+
+    def unfolding(self, piece: _Piece) -> tuple[launch.Bound, int, tuple[int, ...]]:
+        """Code that unfolds a piece, the offset in bytes where it reads, its params."""
+        x, d = self.source, len(self.geometry)
+        windows, taps, origin = steps(self.geometry, x.strides[2:])
+        shape = [piece.samples, x.shape[1], *(g.kernel for g in self.geometry), piece.rows, *self.shape[1:]]
+        sample, column, width, _ = self.matrix(piece)
+        tap_steps = [column * n for n in contiguous_strides([g.kernel for g in self.geometry])]
+        channel = column * prod(g.kernel for g in self.geometry)
+        out = [sample, channel, *tap_steps, *contiguous_strides([piece.rows, *self.shape[1:]])]
+        bound = launch.bind(
+            _unfold_kernel(self.kind, self.geometry), shape, None, [out, [x.strides[0], x.strides[1], *taps, *windows]], self.where
+        )
+        at = piece.sample * x.strides[0] + origin + piece.row * windows[0]
+        return bound, at * self.item, bound_values(self.geometry, piece.row)
+
+
+def _scale(kind: dtype, alpha: float, beta: float) -> tuple:
+    if kind.kind == "c":
+        return alpha, 0.0, beta, 0.0
+    return (int(alpha), int(beta)) if kind.kind in "ui" else (alpha, beta)
+
+
+_PLANS: dict[tuple, "_Plan"] = {}
+
+
+class _Plan:
+    """out[b, o, windows] = weight[o, columns] @ unfolded input[b] + bias[o], for each group of channels."""
+
+    __slots__ = ("buffer", "product", "runs", "scale", "side")
+
+    def __init__(self, x: Spec, outputs: int, geometry: tuple[Geometry, ...], groups: int, biased: bool):
+        cut = _Cut(x, x.shape[1], geometry)
+        item, kind = cut.item, x.dtype
+        self.product = launch.product(kind, x.device)
+        self.scale = _scale(kind, 1.0, 0.0)
+        own, k = outputs // groups, cut.columns // groups
+        total = cut.positions
+        self.buffer = None if cut.direct else dense(kind, (cut.space(),), x.device)
+        side = max((p.samples for p in cut.pieces), default=0) * total * outputs if cut.wide else 0
+        self.side = dense(kind, (side,), x.device) if side else None
+        self.runs = []
+        for piece in cut.pieces:
+            sample, column, width, _ = cut.matrix(piece)
+            code = None
+            if not cut.direct:
+                bound, at, values = cut.unfolding(piece)
+                code = bound.function, at, (*values, *bound.tail)
+            products, after = [], None
+            if cut.wide:  # one product for all samples, then its columns go to their samples
+                width *= piece.samples
+                for g in range(groups):
+                    tail = (1, own, width, k, 0, width, 1, 0, k, 1, 0, column, 1)
+                    products.append((g * own * width * item, g * own * k * item, g * k * column * item, tail, g * own * item))
+                bound = _strided_copy(
+                    kind, (piece.samples, outputs, total), (outputs * total, total, 1), (total, width, 1), x.device
+                )
+                after = bound.function, piece.sample * outputs * total * item, bound.tail
+            else:
+                start = piece.sample * outputs * total + piece.row * (total // max(cut.shape[0], 1))
+                base = piece.sample * sample * item if cut.direct else 0
+                for g in range(groups):
+                    tail = (piece.samples, own, width, k, outputs * total, total, 1, 0, k, 1, sample, column, 1)
+                    products.append(((start + g * own * total) * item, g * own * k * item, base + g * k * column * item, tail, g * own * item))
+            self.runs.append((code, products, after))
+
+    def __call__(self, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+        source = x.ptr
+        buffer = None
+        if self.buffer is not None:
+            buffer = launch.empty(self.buffer)
+            source = buffer.ptr
+        side = launch.empty(self.side) if self.side is not None else None
+        target = out.ptr if side is None else side.ptr
+        product, scale, w, b, x_ptr = self.product, self.scale, weight.ptr, 0 if bias is None else bias.ptr, x.ptr
+        step = 1 if b else 0
+        for code, products, after in self.runs:
+            if code is not None:
+                code[0](source, x_ptr + code[1], *code[2])
+            for c_at, w_at, x_at, tail, b_at in products:
+                product(target + c_at, w + w_at, source + x_at, *tail, *scale, b + b_at if b else 0, step, 0)
+            if after is not None:
+                after[0](out.ptr + after[1], target, *after[2])
+
+
+def _few(groups: int, outputs: int) -> bool:
+    """Whether the matrices of the groups are too small for products."""
+    return groups > 1 and outputs // groups <= 4
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple[Geometry, ...], groups: int, out: Tensor | None = None) -> Tensor:
+    """(B, C, *size), dense (O, C / groups, *kernel), dense (O) -> (B, O, *out), written to a dense `out`."""
+    outputs = weight.spec.shape[0]
+    if out is None:
+        out = launch.empty(dense(x.spec.dtype, (x.spec.shape[0], outputs, *(g.out for g in geometry)), x.spec.device))
+    if out.spec.numel == 0:
+        return out
+    if weight.spec.numel == 0:  # no channels: the bias alone
+        fill_values(out, 0)
+        if bias is not None:
+            _convolve_few(x, weight, bias, geometry, groups, out)
+        return out
+    if _few(groups, outputs):
+        return _convolve_few(x, weight, bias, geometry, groups, out)
+    key = (x.spec, outputs, geometry, groups, bias is not None)
+    plan = _PLANS.get(key)
+    if plan is None:
+        if len(_PLANS) > 1024:
+            _PLANS.clear()
+        plan = _PLANS[key] = _Plan(x.spec, outputs, geometry, groups, bias is not None)
+    plan(out, x, weight, bias)
+    return out
+
+
+# --- few channels a group: windows summed where they lie --------------------------------------------------------------
+
+
+def _window_load(kind: dtype, geometry: Sequence[Geometry], last: bool, windows: int, taps: int):
+    """A load of input "x" in windows, 0 outside; `last`: it jumps from window to window of the last dim, by "jump"."""
+    where, params = bounds(geometry, windows, taps)
+    offset = None
+    if last:  # such steps are a gather; as an offset it leaves the dim free for vectors
+        offset = ir.index(windows + len(geometry) - 1) * ir.param("jump", dt.int64)
+        params = (*params, Param("jump", dt.int64))
+    return ir.load("x", kind, offset, where), params
+
+
+def _convolve_few(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple[Geometry, ...], groups: int, out: Tensor) -> Tensor:
+    s, d = x.spec, len(geometry)
+    windows, taps, origin = steps(geometry, s.strides[2:])
+    jump = windows[-1] if windows[-1] != 1 and geometry[-1].out > 1 else 0
+    key = ("few", s.dtype, tuple(g.inside for g in geometry), bool(jump), bias is not None)
+    kernel = _KERNELS.get(key)
+    if kernel is None:
+        compute = opmath(s.dtype)
+        value, params = _window_load(s.dtype, geometry, bool(jump), 3, 4 + d)
+        total = ir.reduce("sum", ir.cast(value, compute) * ir.cast(ir.load("w", s.dtype), compute))
+        inputs = [Input("x", s.dtype), Input("w", s.dtype)]
+        if bias is not None:
+            total = total + ir.cast(ir.load("b", s.dtype), compute)
+            inputs.append(Input("b", s.dtype))
+        kernel = _KERNELS[key] = Kernel("convolve_few", tuple(inputs), (Result("out", s.dtype, total, per_row=True),), params)
+    own, channels = weight.spec.shape[0] // groups, weight.spec.shape[1]
+    kernels = [g.kernel for g in geometry]
+    sizes = [g.out for g in geometry]
+    flat = contiguous_strides((s.shape[0], groups, own, *sizes))
+    if jump:
+        windows = [*windows[:-1], 0]
+    w = contiguous_strides((groups, own, channels, *kernels))
+    strides = [
+        list(flat),
+        [s.strides[0], channels * s.strides[1], 0, *windows, s.strides[1], *taps],
+        [0, w[0], w[1], *[0] * d, w[2], *w[3:]],
+    ]
+    pointers = [out.ptr, x.ptr + origin * s.dtype.itemsize, weight.ptr]
+    if bias is not None:
+        strides.append([0, own, 1, *[0] * d, 0, *[0] * d])
+        pointers.append(bias.ptr)
+    bound = launch.bind(kernel, [s.shape[0], groups, own, *sizes], [channels, *kernels], strides, s.device)
+    launch.run(bound, pointers, [*bound_values(geometry), *([jump] if jump else [])])
+    return out
+
+
+def _weight_few(grad: Tensor, x: Tensor, geometry: tuple[Geometry, ...], groups: int, out: Tensor) -> Tensor:
+    """The gradient of the weights by sums over samples and windows: rows are (samples, windows), columns nothing."""
+    s, d = x.spec, len(geometry)
+    key = ("few weights", s.dtype, tuple(g.inside for g in geometry))
+    kernel = _KERNELS.get(key)
+    if kernel is None:
+        compute = opmath(s.dtype)
+        value, params = _window_load(s.dtype, geometry, False, 4 + d, 3)
+        total = ir.reduce("sum", ir.cast(value, compute) * ir.cast(ir.load("g", s.dtype), compute))
+        inputs = (Input("x", s.dtype), Input("g", s.dtype))
+        kernel = _KERNELS[key] = Kernel("convolve_few_weights", inputs, (Result("out", s.dtype, total, per_row=True),), params)
+    own, channels = out.spec.shape[0] // groups, out.spec.shape[1]
+    windows, taps, origin = steps(geometry, s.strides[2:])
+    g = grad.spec.strides
+    strides = [
+        list(contiguous_strides((groups, own, channels, *(q.kernel for q in geometry)))),
+        [channels * s.strides[1], 0, s.strides[1], *taps, s.strides[0], *windows],
+        [own * g[1], g[1], 0, *[0] * d, g[0], *g[2:]],
+    ]
+    outer = [groups, own, channels, *(q.kernel for q in geometry)]
+    bound = launch.bind(kernel, outer, [s.shape[0], *(q.out for q in geometry)], strides, s.device)
+    launch.run(bound, [out.ptr, x.ptr + origin * s.dtype.itemsize, grad.ptr], bound_values(geometry))
+    return out
+
+
+# --- transposed ---------------------------------------------------------------------------------------------------
+
+
+def _turned(weight: Tensor, groups: int, slices: Sequence[range]) -> Tensor:
+    """(C, O / groups, *kernel) as dense (O, C / groups, *taps), with the taps of `slices` in their order."""
+    s = weight.spec
+    channels, own = s.shape[0] // groups, s.shape[1]
+    shape = (groups, own, channels, *(len(r) for r in slices))
+    out = launch.empty(dense(s.dtype, (groups * own, channels, *(len(r) for r in slices)), s.device))
+    strides = [channels * s.strides[0], s.strides[1], s.strides[0], *(r.step * st for r, st in zip(slices, s.strides[2:]))]
+    at = sum(r.start * st for r, st in zip(slices, s.strides[2:]))
+    bound = _strided_copy(s.dtype, shape, contiguous_strides(shape), strides, s.device)
+    launch.run(bound, [out.ptr, weight.ptr + at * s.dtype.itemsize])
+    return out
+
+
+def _convolve_transposed(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride, padding, dilation, sizes: Sequence[int], groups: int
+) -> Tensor:
+    """Each phase of the output (its positions modulo the stride) is a convolution of stride 1 with some of the taps."""
+    s = x.spec
+    own = weight.spec.shape[1]
+    shape = (s.shape[0], groups * own, *sizes)
+    out = launch.empty(dense(s.dtype, shape, s.device))
+    if out.spec.numel == 0:
+        return out
+    phases = []
+    for size, n, kernel, st, pad, dil in zip(sizes, s.shape[2:], weight.spec.shape[2:], stride, padding, dilation):
+        found = []
+        for phase in range(min(st, size)):
+            taps = [k for k in range(kernel) if (k * dil - phase - pad) % st == 0]
+            step = st // math.gcd(st, dil)
+            count = -(-(size - phase) // st)
+            if taps:
+                before = -((phase + pad - taps[-1] * dil) // st)
+                found.append((phase, range(taps[-1], taps[0] - 1, -step), Geometry(n, count, len(taps), 1, before, dil * step // st)))
+            else:
+                found.append((phase, range(0, 0), None))
+        phases.append(found)
+    whole = all(len(found) == 1 for found in phases) and all(st == 1 for st in stride)
+    lacking = any(g is None for found in phases for _, _, g in found) or s.shape[1] == 0 or 0 in s.shape
+    if lacking:
+        fill_values(out, 0)
+        if bias is not None:
+            bound = _strided_copy(s.dtype, shape, out.spec.strides, [0, 1, *[0] * len(sizes)], s.device)
+            launch.run(bound, [out.ptr, bias.ptr])
+    for chosen in itertools.product(*phases):
+        if any(g is None for _, _, g in chosen) or 0 in s.shape:
+            continue
+        geometry = tuple(g for _, _, g in chosen)
+        turned = _turned(weight, groups, [r for _, r, _ in chosen])
+        if whole:
+            return _convolve(x, turned, bias, geometry, groups, out)
+        part = _convolve(x, turned, bias, geometry, groups)
+        strides = [out.spec.strides[0], out.spec.strides[1], *(st * o for st, o in zip(stride, out.spec.strides[2:]))]
+        at = sum(phase * o for (phase, _, _), o in zip(chosen, out.spec.strides[2:]))
+        bound = _strided_copy(s.dtype, part.spec.shape, strides, part.spec.strides, s.device)
+        launch.run(bound, [out.ptr + at * s.dtype.itemsize, part.ptr])
+    return out
+
+
+# --- the gradient of the weights ------------------------------------------------------------------------------------
+
+
+class _WeightPlan:
+    """grad_weight[o, columns] = sum over samples of grad[b, o, windows] @ unfolded input[b].T, for each group."""
+
+    __slots__ = ("buffer", "parts", "product", "runs", "side")
+
+    def __init__(self, grad: Spec, x: Spec, geometry: tuple[Geometry, ...], groups: int):
+        outputs = grad.shape[1]
+        item, kind = x.dtype.itemsize, x.dtype
+        weights = outputs * (x.shape[1] // groups) * prod(g.kernel for g in geometry)
+        cut = _Cut(x, x.shape[1], geometry, max(1, PARTS // max(1, weights * item)))
+        self.product = launch.product(kind, x.device)
+        own, k = outputs // groups, cut.columns // groups
+        total = cut.positions
+        self.buffer = None if cut.direct else dense(kind, (cut.space(),), x.device)
+        most = max(p.samples for p in cut.pieces)
+        self.side = dense(kind, (most * outputs * total,), x.device) if cut.wide else None
+        self.parts = 1 if cut.wide else most
+        self.runs = []
+        started = 0  # parts that hold a sum already
+        for piece in cut.pieces:
+            sample, column, width, _ = cut.matrix(piece)
+            code = before = None
+            if not cut.direct:
+                bound, at, values = cut.unfolding(piece)
+                code = bound.function, at, (*values, *bound.tail)
+            base = piece.sample * sample * item if cut.direct else 0
+            products = []
+            if cut.wide:
+                width *= piece.samples
+                bound = _strided_copy(
+                    kind, (outputs, piece.samples, total), (width, total, 1), (grad.strides[1], grad.strides[0], 1), x.device
+                )
+                before = bound.function, piece.sample * grad.strides[0] * item, bound.tail
+                scale = _scale(kind, 1.0, 1.0 if started else 0.0)
+                for g in range(groups):
+                    tail = (1, own, k, width, 0, k, 1, 0, width, 1, 0, 1, column)
+                    products.append((g * own * k * item, g * own * width * item, g * k * column * item, (*tail, *scale)))
+                started = 1
+            else:
+                scale = _scale(kind, 1.0, 1.0 if started else 0.0)
+                start = (piece.sample * grad.strides[0] + piece.row * (total // max(cut.shape[0], 1))) * item
+                for g in range(groups):
+                    tail = (piece.samples, own, k, width, weights, k, 1, grad.strides[0], grad.strides[1], 1, sample, 1, column)
+                    products.append(
+                        (g * own * k * item, start + g * own * grad.strides[1] * item, base + g * k * column * item, (*tail, *scale))
+                    )
+                started = max(started, piece.samples)
+            self.runs.append((code, before, products))
+
+    def __call__(self, out: Tensor, grad: Tensor, x: Tensor) -> None:
+        source, given = x.ptr, grad.ptr
+        if self.buffer is not None:
+            buffer = launch.empty(self.buffer)
+            source = buffer.ptr
+        if self.side is not None:
+            side = launch.empty(self.side)
+            given = side.ptr
+        x_ptr, g_ptr, product, target = x.ptr, grad.ptr, self.product, out.ptr
+        for code, before, products in self.runs:
+            if code is not None:
+                code[0](source, x_ptr + code[1], *code[2])
+            if before is not None:
+                before[0](given, g_ptr + before[1], *before[2])
+            for c_at, g_at, x_at, tail in products:
+                product(target + c_at, given + g_at, source + x_at, *tail, 0, 0, 0)
+
+
+_WEIGHT_PLANS: dict[tuple, _WeightPlan] = {}
+
+
+@function(tensors=("given", "input"))
+def convolution_weight(given, input, size, stride, padding, dilation, groups):
+    """The gradient of the weights (of shape `size`) of a convolution of `input` whose result has the gradient `given`."""
+    x = input
+    grad = contiguous(given)
+    shape = dense(x.spec.dtype, size, x.spec.device)
+    if shape.numel == 0 or grad.spec.numel == 0 or x.spec.numel == 0:
+        return zeros_of(shape)
+    geometry = tuple(
+        Geometry(n, o, k, st, p, dl) for n, o, k, st, p, dl in zip(x.spec.shape[2:], grad.spec.shape[2:], size[2:], stride, padding, dilation)
+    )
+    if _few(groups, size[0]):
+        return _weight_few(grad, x, geometry, groups, launch.empty(shape))
+    key = (grad.spec, x.spec, geometry, groups)
+    plan = _WEIGHT_PLANS.get(key)
+    if plan is None:
+        if len(_WEIGHT_PLANS) > 1024:
+            _WEIGHT_PLANS.clear()
+        plan = _WEIGHT_PLANS[key] = _WeightPlan(grad.spec, x.spec, geometry, groups)
+    out = launch.empty(dense(shape.dtype, (plan.parts, *size), shape.device))
+    plan(out, grad, x)
+    return reshape(out, size) if plan.parts == 1 else sum_over(out, 0)
+
+
+@convolution_weight.gradient("given")
+def _(grad, input, given_spec, stride, padding, dilation, groups):
+    found = convolution(_conj(input), grad, None, stride, padding, dilation, False, (0,) * len(stride), groups)
+    return _cropped(found, given_spec)
+
+
+@convolution_weight.gradient("input")
+def _(grad, given, input_spec, stride, padding, dilation, groups):
+    return _back_to(input_spec, given, _conj(grad), stride, padding, dilation, groups)
+
+
+def _conj(x: Tensor) -> Tensor:
+    if x.spec.dtype.kind == "c":
+        from .elementwise import conj_physical
+
+        return conj_physical(x)
+    return x
+
+
+def _cropped(x: Tensor, s: Spec) -> Tensor:
+    """`x` without the windows that `s` lacks at the end of its dims."""
+    for d, n in enumerate(s.shape):
+        if x.spec.shape[d] != n:
+            x = slice_dim(x, d, 0, n)
+    return x
+
+
+def _back_to(s: Spec, given: Tensor, weight: Tensor, stride, padding, dilation, groups) -> Tensor:
+    """The gradient of a convolution with respect to its input, of spec `s`."""
+    least = transposed_sizes(given.spec.shape[2:], weight.spec.shape[2:], stride, padding, dilation, (0,) * len(stride))
+    more = tuple(n - m for n, m in zip(s.shape[2:], least))
+    return convolution(given, weight, None, stride, padding, dilation, True, more, groups)
+
+
+# --- the operator ---------------------------------------------------------------------------------------------------
+
+
+@function(tensors=("input", "weight", "bias"))
+def convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
+    """A convolution (`transposed`: the gradient of one with respect to its input) of checked operands."""
+    x, w = input, contiguous(weight)
+    bias = None if bias is None else contiguous(bias)
+    kernel = w.spec.shape[2:]
+    if transposed:
+        sizes = transposed_sizes(x.spec.shape[2:], kernel, stride, padding, dilation, output_padding)
+        return _convolve_transposed(x, w, bias, stride, padding, dilation, sizes, groups)
+    geometry = tuple(
+        Geometry(n, (n + 2 * p - dl * (k - 1) - 1) // st + 1, k, st, p, dl)
+        for n, k, st, p, dl in zip(x.spec.shape[2:], kernel, stride, padding, dilation)
+    )
+    return _convolve(x, w, bias, geometry, groups)
+
+
+def transposed_sizes(sizes, kernel, stride, padding, dilation, output_padding) -> list[int]:
+    """The sizes of the result of a transposed convolution."""
+    return [(n - 1) * st - 2 * p + dl * (k - 1) + o + 1 for n, k, st, p, dl, o in zip(sizes, kernel, stride, padding, dilation, output_padding)]
+
+
+@convolution.gradient("input")
+def _(grad, weight, input_spec, stride, padding, dilation, transposed, groups):
+    if transposed:
+        found = convolution(grad, _conj(weight), None, stride, padding, dilation, False, (0,) * len(stride), groups)
+        return _cropped(found, input_spec)
+    return _back_to(input_spec, grad, _conj(weight), stride, padding, dilation, groups)
+
+
+@convolution.gradient("weight")
+def _(grad, input, weight_spec, stride, padding, dilation, transposed, groups):
+    pair = (_conj(input), grad) if transposed else (grad, _conj(input))
+    return convolution_weight(*pair, tuple(weight_spec.shape), stride, padding, dilation, groups)
+
+
+@convolution.gradient("bias")
+def _(grad, bias_spec):
+    return None if bias_spec is None else sum_over(grad, (0, *range(2, grad.spec.ndim)))
+
+
+# --- PyTorch's functions ----------------------------------------------------------------------------------------------
+
+
+def _numbers(value, d: int, name: str) -> tuple[int, ...]:
+    """A setting as one number for each dim."""
+    if isinstance(value, int):
+        return (value,) * d
+    found = tuple(int(n) for n in value)
+    if len(found) == 1:
+        return found * d
+    if len(found) != d:
+        fail(
+            RuntimeError,
+            f"expected {name} to be a single integer value or a list of {d} values to match the convolution dimensions, but got "
+            f"{name}={list(found)}",
+        )
+    return found
+
+
+def _checked(name: str, d: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride, padding, dilation, transposed, more, groups):
+    """The settings as tuples, for operands that fit together; errors in PyTorch's words."""
+    for i, (x, word) in enumerate(((input, "input"), (weight, "weight"), (bias, "bias"))):
+        if not isinstance(x, Tensor) and not (word == "bias" and x is None):
+            fail(TypeError, f"{name}(): argument '{word}' (position {i + 1}) must be Tensor, not {type(x).__name__}")
+    s, w = input.spec, weight.spec
+    if s.ndim not in (d + 1, d + 2):
+        fail(RuntimeError, f"Expected {d + 1}D (unbatched) or {d + 2}D (batched) input to {name}, but got input of size: {list(s.shape)}")
+    if w.ndim != d + 2:
+        fail(
+            RuntimeError,
+            f"Expected {w.ndim}-dimensional input for {w.ndim}-dimensional weight {list(w.shape)}, but got {d + 2}-dimensional input of "
+            f"size {[*((1,) * (d + 2 - s.ndim)), *s.shape]} instead",
+        )
+    stride, dilation = _numbers(stride, d, "stride"), _numbers(dilation, d, "dilation")
+    padding, more = _numbers(padding, d, "padding"), _numbers(more, d, "output_padding")
+    shape = s.shape if s.ndim == d + 2 else (1, *s.shape)
+    size, kernel = list(w.shape), w.shape[2:]
+    for wrong, text in (
+        (any(n < 0 for n in padding), "negative padding is not supported"),
+        (any(n < 0 for n in more), "negative output_padding is not supported"),
+        (any(n <= 0 for n in stride), "non-positive stride is not supported"),
+        (any(n <= 0 for n in dilation), "non-positive dilation is not supported"),
+        (groups <= 0, "non-positive groups is not supported"),
+    ):
+        if wrong:
+            fail(RuntimeError, text)
+    if size[0] < groups:
+        fail(RuntimeError, f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of size {size} instead")
+    if size[0] % groups:
+        fail(RuntimeError, f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of size [{size}] instead")
+    channels, outputs = (size[0], size[1] * groups) if transposed else (size[1] * groups, size[0])
+    given = "transposed=1" if transposed else f"groups={groups}"
+    if shape[1] != channels:
+        fail(
+            RuntimeError,
+            f"Given {given}, weight of size {size}, expected input{list(shape)} to have {channels} channels, but got {shape[1]} channels instead",
+            mend="the channels are dim 1 of a batch, dim 0 of a single sample",
+        )
+    if bias is not None and (bias.spec.ndim != 1 or bias.spec.shape[0] != outputs):
+        fail(
+            RuntimeError,
+            f"Given {'transposed=1, ' if transposed else ''}weight of size {size}, expected bias to be 1-dimensional with {outputs} elements, "
+            f"but got bias of size {list(bias.spec.shape)} instead",
+        )
+    if s.dtype is not w.dtype:
+        fail(
+            RuntimeError,
+            f"expected scalar type {dtype_title(s.dtype)} but found {dtype_title(w.dtype)}",
+            mend="convert the input, e.g. x.float(), or the layer, e.g. layer.double()",
+        )
+    if bias is not None and bias.spec.dtype is not s.dtype:
+        fail(RuntimeError, f"Input type ({_c_name(s.dtype)}) and bias type ({_c_name(bias.spec.dtype)}) should be the same")
+    if s.dtype is dt.bool_:
+        fail(NotImplementedError, "\"slow_conv2d_cpu\" not implemented for 'Bool'")
+    if transposed:
+        if any(o >= st and o >= dl for o, st, dl in zip(more, stride, dilation)):
+            sides = ("depth", "height", "width")[3 - d :]
+            words = [f"{word}_{side}: {n}" for word, ns in (("output_padding", more), ("stride", stride), ("dilation", dilation)) for side, n in zip(sides, ns)]
+            fail(RuntimeError, f"output padding must be smaller than either stride or dilation, but got {' '.join(words)}")
+        sizes = transposed_sizes(shape[2:], kernel, stride, padding, dilation, more)
+        if any(n < 1 for n in sizes):
+            fail(
+                RuntimeError,
+                f"Given input size per channel: ({' x '.join(map(str, shape[2:]))}). Calculated output size per channel: "
+                f"({' x '.join(map(str, sizes))}). Output size is too small",
+            )
+    else:
+        padded = [n + 2 * p for n, p in zip(shape[2:], padding)]
+        reach = [dl * (k - 1) + 1 for k, dl in zip(kernel, dilation)]
+        if any(r > n for r, n in zip(reach, padded)):
+            fail(
+                RuntimeError,
+                f"Calculated padded input size per channel: ({' x '.join(map(str, padded))}). Kernel size: ({' x '.join(map(str, reach))}). "
+                "Kernel size can't be greater than actual input size",
+            )
+    return stride, padding, dilation, more
+
+
+def _c_name(kind: dtype) -> str:
+    return {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16"}.get(kind.name, dtype_title(kind))
+
+
+_SETTINGS: dict[tuple, tuple] = {}  # checked settings by specs and arguments: checks cost more than a small convolution
+
+
+def _apply(name: str, d: int, input, weight, bias, stride, padding, dilation, transposed, more, groups) -> Tensor:
+    try:
+        key = (name, input.spec, weight.spec, bias is not None and bias.spec, stride, padding, dilation, more, groups)
+        settings = _SETTINGS.get(key)
+    except (AttributeError, TypeError):
+        settings = key = None
+    if settings is None:
+        if isinstance(padding, str):
+            return _named_padding(name, d, input, weight, bias, stride, padding, dilation, groups)
+        settings = _checked(name, d, input, weight, bias, stride, padding, dilation, transposed, more, groups)
+        if key is not None:
+            if len(_SETTINGS) > 4096:
+                _SETTINGS.clear()
+            _SETTINGS[key] = settings
+    stride, padding, dilation, more = settings
+    if input.spec.ndim == d + 2:
+        return convolution(input, weight, bias, stride, padding, dilation, transposed, more, groups)
+    return squeeze_dims(convolution(unsqueeze(input, 0), weight, bias, stride, padding, dilation, transposed, more, groups), (0,))
+
+
+def _named_padding(name: str, d: int, input, weight, bias, stride, padding: str, dilation, groups) -> Tensor:
+    """padding="valid" is none, "same" keeps the size; where that is uneven, the end gets one more."""
+    if padding not in ("same", "valid"):
+        fail(RuntimeError, f"Invalid padding string: '{padding}'", expected="'same' or 'valid'")
+    if padding == "valid":
+        return _apply(name, d, input, weight, bias, stride, (0,) * d, dilation, False, 0, groups)
+    if any(n != 1 for n in _numbers(stride, d, "stride")):
+        fail(RuntimeError, "padding='same' is not supported for strided convolutions")
+    totals = [dl * (k - 1) for dl, k in zip(_numbers(dilation, d, "dilation"), weight.spec.shape[2:])]
+    if any(n % 2 for n in totals):
+        from .padding import pad
+
+        warnings.warn(
+            "Using padding='same' with even kernel lengths and odd dilation may require a zero-padded copy of the input be created",
+            UserWarning,
+            stacklevel=4,
+        )
+        input = pad(input, [n for total in reversed(totals) for n in (0, total % 2)])
+    return _apply(name, d, input, weight, bias, stride, tuple(n // 2 for n in totals), dilation, False, 0, groups)
+
+
+def _make(d: int):
+    def forward(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        return _apply(f"conv{d}d", d, input, weight, bias, stride, padding, dilation, False, 0, groups)
+
+    def transposed(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+        return _apply(f"conv_transpose{d}d", d, input, weight, bias, stride, padding, dilation, True, output_padding, groups)
+
+    sizes = ", ".join(("D", "H", "W")[3 - d :])
+    forward.__name__ = forward.__qualname__ = f"conv{d}d"
+    forward.__doc__ = f"""Cross-correlation of (N, C, {sizes}) or (C, {sizes}) with weights (O, C / groups, *kernel), plus `bias` (O).
+
+    Parameters
+    ----------
+    input, weight, bias : Tensor
+    stride, dilation : int or tuple
+    padding : int, tuple, "same" or "valid"
+        Zeros on both sides; "same" keeps the size (stride 1 only).
+    groups : int
+        Channels are convolved in so many groups.
+
+    Examples
+    --------
+    >>> import facula as torch
+    >>> x, w = torch.ones(1, 2, {", ".join(["5"] * d)}), torch.ones(3, 2, {", ".join(["3"] * d)})
+    >>> torch.conv{d}d(x, w).shape
+    torch.Size([1, 3, {", ".join(["3"] * d)}])
+    """
+    transposed.__name__ = transposed.__qualname__ = f"conv_transpose{d}d"
+    transposed.__doc__ = f"""The gradient of `conv{d}d` with respect to its input, as a layer: weights are (C, O / groups, *kernel).
+
+    `output_padding` makes the result larger on one side, where several input sizes give the same result of `conv{d}d`.
+    """
+    return forward, transposed
+
+
+conv1d, conv_transpose1d = _make(1)
+conv2d, conv_transpose2d = _make(2)
+conv3d, conv_transpose3d = _make(3)
+
+
+# --- unfold and fold ------------------------------------------------------------------------------------------------
+
+
+def _two(value, name: str, function: str) -> tuple[int, int]:
+    found = (value, value) if isinstance(value, int) else tuple(value)
+    if len(found) == 1:
+        found *= 2
+    if len(found) != 2:
+        fail(RuntimeError, f"It is expected {name} equals to 2, but got size {len(found)}")
+    return found
+
+
+@function(tensors=("input",))
+def im2col(input, kernel, dilation, padding, stride):
+    """(N, C, H, W) -> (N, C * taps, windows)."""
+    s = input.spec
+    geometry = _plane(s.shape[2:], kernel, dilation, padding, stride)
+    counts = [g.out for g in geometry]
+    out = launch.empty(dense(s.dtype, (s.shape[0], s.shape[1] * prod(kernel), prod(counts)), s.device))
+    windows, taps, origin = steps(geometry, s.strides[2:])
+    shape = (s.shape[0], s.shape[1], *kernel, *counts)
+    strides = [list(contiguous_strides(shape)), [*s.strides[:2], *taps, *windows]]
+    bound = launch.bind(_unfold_kernel(s.dtype, geometry), shape, None, strides, s.device)
+    launch.run(bound, [out.ptr, input.ptr + origin * s.dtype.itemsize], bound_values(geometry))
+    return out
+
+
+@im2col.gradient("input")
+def _(grad, input_spec, kernel, dilation, padding, stride):
+    return col2im(grad, tuple(input_spec.shape[2:]), kernel, dilation, padding, stride)
+
+
+im2col.operator.node_class.__name__ = "Im2ColBackward0"
+
+
+@function(tensors=("input",))
+def col2im(input, size, kernel, dilation, padding, stride):
+    """(N, C * taps, windows) -> (N, C, *size): each element is the sum of all windows' elements that lie there."""
+    x = contiguous(input)
+    s, taps = x.spec, prod(kernel)
+    geometry = _plane(size, kernel, dilation, padding, stride)
+    channels = s.shape[1] // taps
+    out = zeros_of(dense(s.dtype, (s.shape[0], channels, *size), s.device))
+    key = ("fold", s.dtype)
+    kernel_ = _KERNELS.get(key)
+    if kernel_ is None:
+        compute = opmath(s.dtype)
+        sum_ = ir.cast(ir.load("out_", s.dtype), compute) + ir.cast(ir.load("input", s.dtype), compute)
+        inputs = (Input("out_", s.dtype), Input("input", s.dtype))
+        kernel_ = _KERNELS[key] = Kernel("fold", inputs, (Result("out", s.dtype, sum_),))
+    item = s.dtype.itemsize
+    counts = [g.out for g in geometry]
+    for tap, at in enumerate(itertools.product(*(range(k) for k in kernel))):  # within one tap no two windows meet
+        first = [max(0, -(-(g.before - k * g.dilation) // g.stride)) for g, k in zip(geometry, at)]
+        last = [min(g.out, (g.size - 1 + g.before - k * g.dilation) // g.stride + 1) for g, k in zip(geometry, at)]
+        count = [b - a for a, b in zip(first, last)]
+        if min(count) <= 0:
+            continue
+        place = sum((f * g.stride + k * g.dilation - g.before) * st for f, k, g, st in zip(first, at, geometry, out.spec.strides[2:]))
+        target = [*out.spec.strides[:2], *(g.stride * st for g, st in zip(geometry, out.spec.strides[2:]))]
+        start = tap * s.strides[1] + first[0] * counts[1] + first[1]
+        source = [s.strides[0], taps * s.strides[1], counts[1], 1]
+        bound = launch.bind(kernel_, (s.shape[0], channels, *count), None, [target, target, source], s.device)
+        launch.run(bound, [out.ptr + place * item, out.ptr + place * item, x.ptr + start * item])
+    return out
+
+
+@col2im.gradient("input")
+def _(grad, kernel, dilation, padding, stride):
+    return im2col(grad, kernel, dilation, padding, stride)
+
+
+col2im.operator.node_class.__name__ = "Col2ImBackward0"
+
+
+def _plane(size, kernel, dilation, padding, stride) -> tuple[Geometry, ...]:
+    return tuple(
+        Geometry(n, (n + 2 * p - dl * (k - 1) - 1) // st + 1, k, st, p, dl) for n, k, dl, p, st in zip(size, kernel, dilation, padding, stride)
+    )
+
+
+def unfold_windows(input: Tensor, kernel_size, dilation=1, padding=0, stride=1) -> Tensor:
+    """Windows as columns: (N, C, H, W) -> (N, C * kernel elements, windows); `torch.nn.functional.unfold`."""
+    kernel, dilation = _two(kernel_size, "kernel_size", "unfold"), _two(dilation, "dilation", "unfold")
+    padding, stride = _two(padding, "padding", "unfold"), _two(stride, "stride", "unfold")
+    x = unsqueeze(input, 0) if input.spec.ndim == 3 else input
+    if x.spec.ndim != 4 or 0 in x.spec.shape[1:]:
+        fail(
+            RuntimeError,
+            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, but got: "
+            f"{list(input.spec.shape)}",
+        )
+    counts = [g.out for g in _plane(x.spec.shape[2:], kernel, dilation, padding, stride)]
+    if min(counts) < 1:
+        fail(
+            RuntimeError,
+            f"Given input with spatial size {tuple(x.spec.shape[2:])}, kernel_size={kernel}, dilation={dilation}, padding={padding}, "
+            f"calculated shape of the array of sliding blocks as {tuple(counts)}, but its components must be at least one.",
+        )
+    out = im2col(x, kernel, dilation, padding, stride)
+    return out if x is input else squeeze_dims(out, (0,))
+
+
+def fold(input: Tensor, output_size, kernel_size, dilation=1, padding=0, stride=1) -> Tensor:
+    """The sum of windows where they overlap: (N, C * kernel elements, windows) -> (N, C, *output_size)."""
+    size, kernel = _two(output_size, "output_size", "fold"), _two(kernel_size, "kernel_size", "fold")
+    dilation, padding, stride = _two(dilation, "dilation", "fold"), _two(padding, "padding", "fold"), _two(stride, "stride", "fold")
+    x = unsqueeze(input, 0) if input.spec.ndim == 2 else input
+    if x.spec.ndim != 3 or 0 in x.spec.shape[1:]:
+        fail(
+            RuntimeError,
+            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions for input, but got: "
+            f"{list(input.spec.shape)}",
+        )
+    if x.spec.shape[1] % prod(kernel):
+        fail(
+            RuntimeError,
+            "Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got "
+            f"input.size(1)={x.spec.shape[1]} and kernel_size={kernel}.",
+        )
+    counts = [g.out for g in _plane(size, kernel, dilation, padding, stride)]
+    if prod(counts) != x.spec.shape[2] or min(counts) < 1:
+        fail(
+            RuntimeError,
+            f"Given output_size={size}, kernel_size={kernel}, dilation={dilation}, padding={padding}, stride={stride}, expected size of "
+            f"input's dimension 2 to match the calculated number of sliding blocks {counts[0]} * {counts[1]} = {prod(counts)}, but got "
+            f"input.size(2)={x.spec.shape[2]}.",
+        )
+    out = col2im(x, size, kernel, dilation, padding, stride)
+    return out if x is input else squeeze_dims(out, (0,))
