@@ -198,3 +198,10 @@ def view_record() -> Callable[..., Tensor]:
     from facula.targets.cpu import records
 
     return records.view
+
+
+def threads() -> Any:
+    """The thread pool of the host."""
+    from facula.targets.cpu import threads as pool
+
+    return pool

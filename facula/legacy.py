@@ -57,6 +57,16 @@ FloatTensor = _type("FloatTensor", dt.float32)
 DoubleTensor = _type("DoubleTensor", dt.float64)
 
 
+def on_cuda(name: str):
+    """The constructor `torch.cuda.<name>`."""
+    from facula.alias import missing
+
+    own = globals().get(name)
+    if own is None:
+        missing("facula.cuda", name)
+    return _type(name, own.dtype, "cuda")
+
+
 def _new(cls, *args, device=None, **kwargs):
     out = make(DEFAULT.float, args, device)
     if cls is not Tensor:

@@ -20,7 +20,7 @@ def _roots(outputs: Sequence[Tensor], grads: Sequence[Tensor | None]) -> list[Te
         fail(RuntimeError, f"got {len(outputs)} tensors and {len(grads)} gradients")
     found: list[Tensor | None] = []
     for number, (out, g) in enumerate(zip(outputs, grads)):
-        if not out.requires_grad_:
+        if not out.needs_grad:
             fail(
                 RuntimeError,
                 f"element {number} of tensors does not require grad and does not have a grad_fn",
@@ -64,7 +64,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
         if not inputs:
             fail(RuntimeError, "`inputs` argument to `backward()` cannot be empty.")
         for number, x in enumerate(inputs):
-            if not x.requires_grad_:
+            if not x.needs_grad:
                 fail(RuntimeError, f"One of the differentiated Tensors does not require grad: inputs[{number}]")
     keep = create_graph if retain_graph is None else retain_graph
     engine.run(outputs, _roots(outputs, grads), inputs=inputs, keep=keep, create=create_graph)
@@ -91,7 +91,7 @@ def grad(
     elif not allow_unused and materialize_grads:
         fail(ValueError, "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
     for x in wanted:
-        if not isinstance(x, Tensor) or not x.requires_grad_:
+        if not isinstance(x, Tensor) or not x.needs_grad:
             fail(RuntimeError, "One of the differentiated Tensors does not require grad")
     grads = (None,) * len(outs) if grad_outputs is None else _many(grad_outputs)
     keep = create_graph if retain_graph is None else retain_graph

@@ -195,7 +195,7 @@ def _leaf(leaf: Tensor, slots: list, captured: dict | None, create: bool) -> Non
             own = getrefcount(grad) == 2 and getrefcount(grad.storage) == 2 and grad.spec is leaf.spec and grad.edge is None
             leaf._grad = grad if create or own else ARITHMETIC.copy(grad, leaf)
             if own and not create:
-                grad.requires_grad_ = False
+                grad.needs_grad = False
         elif create:
             leaf._grad = ARITHMETIC.add(old, grad)
         else:

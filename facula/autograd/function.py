@@ -178,7 +178,7 @@ class Function(metaclass=_Meta):
         """Run forward and record it."""
         ctx = FunctionCtx()
         tensors = [a for a in args if isinstance(a, Tensor)]
-        ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad_ for a in args)
+        ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.needs_grad for a in args)
         recording = (not GUARD.active or LOCAL.grad) and any(ctx.needs_input_grad)
         own_context = cls.setup_context is not Function.setup_context
         edges = tuple(edge_of(t) for t in tensors) if recording else ()

@@ -162,7 +162,7 @@ def edge_of(tensor: Tensor):
     edge = tensor.edge
     if edge is not None:
         return edge
-    return tensor if tensor.requires_grad_ else None
+    return tensor if tensor.needs_grad else None
 
 
 def fresh_edge(view: Tensor):
@@ -180,7 +180,7 @@ def alias(tensor: Tensor) -> Tensor:
     """Another record for the same elements, without history."""
     out = object.__new__(Tensor)
     out.spec, out.storage, out.ptr = tensor.spec, tensor.storage, tensor.ptr
-    out.requires_grad_, out.edge, out.base, out.seen, out.extra, out._grad = False, None, None, 0, None, None
+    out.needs_grad, out.edge, out.base, out.seen, out.extra, out._grad = False, None, None, 0, None, None
     return out
 
 

@@ -38,7 +38,7 @@ def record_of(s: Spec, storage: Storage, ptr: int) -> Tensor:
     """A tensor record on given memory."""
     out = object.__new__(Tensor)
     out.spec, out.storage, out.ptr = s, storage, ptr
-    out.requires_grad_, out.edge, out.base, out.seen, out.extra, out._grad = False, None, None, 0, None, None
+    out.needs_grad, out.edge, out.base, out.seen, out.extra, out._grad = False, None, None, 0, None, None
     return out
 
 
@@ -70,7 +70,7 @@ def _finish(out: Tensor, requires_grad: bool) -> Tensor:
     if requires_grad:
         if out.spec.dtype.kind not in "fc":
             fail(RuntimeError, "Only Tensors of floating point and complex dtype can require gradients", got=str(out.spec.dtype))
-        out.requires_grad_ = True
+        out.needs_grad = True
     return out
 
 

@@ -106,13 +106,13 @@ def record(node_class: type[Node], edges: tuple, outs: Sequence[Tensor]) -> Node
         out = outs[0]
         node.outputs = (out.spec,)
         out.edge = node
-        out.requires_grad_ = True
+        out.needs_grad = True
     else:
         node.outputs = tuple(o.spec for o in outs)
         for number, out in enumerate(outs):
             if out.spec.dtype.kind in "fc":
                 out.edge = Output(node, number)
-                out.requires_grad_ = True
+                out.needs_grad = True
     return node
 
 
@@ -145,7 +145,7 @@ def unkeep(node: Node, held, version: int, is_output: bool, number: int = 0) -> 
         value = held
     if is_output and LOCAL.grad:
         value = alias(value)
-        value.requires_grad_ = True
+        value.needs_grad = True
         value.edge = node if len(node.outputs) == 1 else Output(node, number)
     return value
 
@@ -294,7 +294,8 @@ class Traced(Operator):
     def fast(self) -> Callable:
         """The function of operands that applies the operator with the least overhead; the same one each time."""
         if self.entry is None:
-            self.entry = {1: _unary, 2: _binary}.get(len(self.operands), _nary)(self)
+            several = self.results is not None and len(self.results) > 1
+            self.entry = (_nary if several else {1: _unary, 2: _binary}.get(len(self.operands), _nary))(self)
         return self.entry
 
     # What a body computes, for given dtypes
@@ -601,7 +602,7 @@ class Traced(Operator):
         self._execute(plan, operands, scalars, outs)
         if self.differentiable:
             for x in operands:
-                if isinstance(x, Tensor) and x.requires_grad_:
+                if isinstance(x, Tensor) and x.needs_grad:
                     if not GUARD.active or LOCAL.grad:
                         self.record(plan, operands, scalars, outs)
                     break
@@ -661,7 +662,7 @@ class Traced(Operator):
         needs = False
         for x in operands:
             if isinstance(x, Tensor):
-                needs = needs or x.requires_grad_
+                needs = needs or x.needs_grad
                 if x is not target and x.storage is target.storage:
                     OVERLAP[0](target, operands[1:])
         needs = needs and (not GUARD.active or LOCAL.grad)
@@ -678,7 +679,7 @@ class Traced(Operator):
         if (False, 0) in back.saves:  # the formula needs what is about to be overwritten
             original = copy_of(target)
             if edges[0] is not None:
-                original.edge, original.requires_grad_ = edges[0], True
+                original.edge, original.needs_grad = edges[0], True
         before = {i: operands[i].storage.version for is_output, i in back.saves if not is_output}
         self._execute(plan, operands, scalars, (target,))
         target.storage.version += 1
@@ -719,7 +720,7 @@ def fast_in_place(operator: Traced) -> Callable:
         return plan
 
     def one(self, *args, **kwargs):
-        if args or kwargs or self.requires_grad_ or self.base is not None or (GUARD.active and LOCAL.special):
+        if args or kwargs or self.needs_grad or self.base is not None or (GUARD.active and LOCAL.special):
             return slow(self, *args, **kwargs)
         plan = plans.get(self.spec) or plain(self, None)
         if plan is None:
@@ -730,7 +731,7 @@ def fast_in_place(operator: Traced) -> Callable:
         return self
 
     def two(self, *args, **kwargs):
-        if len(args) != 1 or kwargs or self.requires_grad_ or self.base is not None or (GUARD.active and LOCAL.special):
+        if len(args) != 1 or kwargs or self.needs_grad or self.base is not None or (GUARD.active and LOCAL.special):
             return slow(self, *args, **kwargs)
         (other,) = args
         if other.__class__ is float or other.__class__ is int:
@@ -739,7 +740,7 @@ def fast_in_place(operator: Traced) -> Callable:
                 return slow(self, other)
             if plan.function is not None:
                 plan.function(self.ptr, self.ptr, other, *plan.tail)
-        elif isinstance(other, Tensor) and not other.requires_grad_ and other.storage is not self.storage:
+        elif isinstance(other, Tensor) and not other.needs_grad and other.storage is not self.storage:
             plan = plans.get((self.spec, other.spec)) or plain(self, other)
             if plan is None:
                 return slow(self, other)
@@ -958,7 +959,7 @@ def fast_rows(entry: Callable) -> Callable:
         out = plan.empty(plan.out)
         if plan.function is not None:
             plan.function(out.ptr, input.ptr, *plan.tail)
-        if input.requires_grad_ and differentiable and (not GUARD.active or LOCAL.grad):
+        if input.needs_grad and differentiable and (not GUARD.active or LOCAL.grad):
             edge = input.edge if input.base is None else edge_of(input)
             remember(plan, (input,), (input if edge is None else edge,), 1, out)
         return out
@@ -1003,7 +1004,7 @@ def _recorder(operator: Traced) -> Callable:
                 {"pre_hooks": None, "post_hooks": None},
             )  # fmt: skip
         out.edge = make(edges, plan.outs, _SEQUENCE(), line(3), saved, versions, plan, back, numbers)
-        out.requires_grad_ = True
+        out.needs_grad = True
 
     return remember
 
@@ -1033,11 +1034,14 @@ def _unary(operator: Traced) -> Callable:
                 return call(input) if input is not _MISSING else call()
             if len(plans) > 4096:
                 plans.clear()
-            plan = plans[input.spec] = plan_for((input.spec,), scalars={})
+            plan = plan_for((input.spec,), scalars={})
+            if plan.kernel_names != operator.operands:
+                return call(input)  # the kernel does not read it
+            plans[input.spec] = plan
         out = plan.empty(plan.out)
         if plan.function is not None:
             plan.function(out.ptr, input.ptr, *plan.tail)
-        if input.requires_grad_ and differentiable and (not GUARD.active or LOCAL.grad):
+        if input.needs_grad and differentiable and (not GUARD.active or LOCAL.grad):
             edge = input.edge if input.base is None else edge_of(input)
             remember(plan, (input,), (input if edge is None else edge,), 1, out)
         return out
@@ -1061,7 +1065,7 @@ def _binary(operator: Traced) -> Callable:
             return None
         kinds = (input.spec, other.__class__ if number else other.spec)
         plan = plan_for(kinds, scalars={})
-        if plan.kernel_names != (first_only if number else both) or plan.numbers != (((both[1], None),) if number else ()):
+        if plan.kernel_names != (first_only if number else both) or plan.numbers != (((both[1], None),) if number else ()) or len(plan.outs) > 1:
             return None  # the kernel does not read all operands in order
         if len(plans) > 4096:
             plans.clear()
@@ -1077,7 +1081,7 @@ def _binary(operator: Traced) -> Callable:
                 out = plan.empty(plan.out)
                 if plan.function is not None:
                     plan.function(out.ptr, input.ptr, other, *plan.tail)
-                if input.requires_grad_ and differentiable and (not GUARD.active or LOCAL.grad):
+                if input.needs_grad and differentiable and (not GUARD.active or LOCAL.grad):
                     edge = input.edge if input.base is None else edge_of(input)
                     remember(plan, (input, other), (input if edge is None else edge, None), 1, out)
                 return out
@@ -1089,15 +1093,15 @@ def _binary(operator: Traced) -> Callable:
         out = plan.empty(plan.out)
         if plan.function is not None:
             plan.function(out.ptr, input.ptr, other.ptr, *plan.tail)
-        if differentiable and (input.requires_grad_ or other.requires_grad_) and (not GUARD.active or LOCAL.grad):
+        if differentiable and (input.needs_grad or other.needs_grad) and (not GUARD.active or LOCAL.grad):
             first = second = None
             mask = 0
-            if input.requires_grad_:
+            if input.needs_grad:
                 first = input.edge if input.base is None else edge_of(input)
                 if first is None:
                     first = input
                 mask = 1
-            if other.requires_grad_:
+            if other.needs_grad:
                 second = other.edge if other.base is None else edge_of(other)
                 if second is None:
                     second = other
@@ -1222,7 +1226,7 @@ class Function(Operator):
         for i, x in enumerate(args):
             if isinstance(x, Tensor):
                 if self.names[i] in tensors:
-                    edge = edge_of(x) if x.requires_grad_ or x.base is not None else None
+                    edge = edge_of(x) if x.needs_grad or x.base is not None else None
                     edges.append(edge)
                     pattern.append(1 if edge is None else 2)
                 else:
@@ -1257,12 +1261,12 @@ class Function(Operator):
         )
         if len(outs) == 1 and result is outs[0]:
             result.edge = node
-            result.requires_grad_ = True
+            result.needs_grad = True
         else:
             for number, out in enumerate(outs):
                 if out.spec.dtype.kind in "fc":
                     out.edge = Output(node, number) if len(outs) > 1 else node
-                    out.requires_grad_ = True
+                    out.needs_grad = True
         return result
 
 
@@ -1279,13 +1283,13 @@ def _calling(operator: Function) -> Callable:
                 return body(*args, **kwargs)
         for x in args:
             if isinstance(x, Tensor):
-                if x.requires_grad_:
+                if x.needs_grad:
                     break
             elif lists and (x.__class__ is tuple or x.__class__ is list):
-                if any([isinstance(y, Tensor) and y.requires_grad_ for y in x]):
+                if any([isinstance(y, Tensor) and y.needs_grad for y in x]):
                     break
         else:
-            if not kwargs or not any([isinstance(x, Tensor) and x.requires_grad_ for x in kwargs.values()]):
+            if not kwargs or not any([isinstance(x, Tensor) and x.needs_grad for x in kwargs.values()]):
                 return body(*args, **kwargs)
         GUARD.active.append(None)
         LOCAL.grad = False
@@ -1367,7 +1371,7 @@ def _viewing(operator: View) -> Callable:
             fail(TypeError, f"{operator.name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
         base, storage = input.base, input.storage
         out = VIEW(found, storage, input.ptr + offset, input if base is None else base, storage.version)
-        if input.requires_grad_ and (not GUARD.active or LOCAL.grad):
+        if input.needs_grad and (not GUARD.active or LOCAL.grad):
             node = record(node_class, (edge_of(input),), (out,))
             node.spec, node.args, node.kwargs = input.spec, args, kwargs
         return out

@@ -23,19 +23,19 @@ def recording(*tensors) -> bool:
     """Whether an operation on these tensors is to be recorded."""
     if GUARD.active and not LOCAL.grad:
         return False
-    return any(isinstance(t, Tensor) and t.requires_grad_ for t in tensors)
+    return any(isinstance(t, Tensor) and t.needs_grad for t in tensors)
 
 
 def check_leaf(target: Tensor) -> None:
     """RuntimeError for a leaf that requires a gradient, or for a view of one."""
-    if target.requires_grad_ and target.edge is None:
+    if target.needs_grad and target.edge is None:
         fail(
             RuntimeError,
             "a leaf Variable that requires grad is being used in an in-place operation.",
             mend="change it under torch.no_grad(), or work on x.clone()",
         )
     base = target.base
-    if base is not None and base.requires_grad_ and base.edge is None:
+    if base is not None and base.needs_grad and base.edge is None:
         fail(
             RuntimeError,
             "a view of a leaf Variable that requires grad is being used in an in-place operation.",
@@ -175,7 +175,7 @@ def rebase(target: Tensor, node: Node) -> None:
     base = target.base
     if base is None:
         target.edge = node
-        target.requires_grad_ = True
+        target.needs_grad = True
         return
     inner = node
     outer = object.__new__(CopySlices)
@@ -189,8 +189,8 @@ def rebase(target: Tensor, node: Node) -> None:
     outer.saved = ()
     outer.outputs = (base.spec,)
     base.edge = outer
-    base.requires_grad_ = True
-    target.requires_grad_ = True
+    base.needs_grad = True
+    target.needs_grad = True
     target.seen = target.storage.version - 1
     regenerate(target)
 
@@ -216,13 +216,13 @@ def _place_in_dense(view: Tensor, base: Tensor, offset: int) -> tuple:
 def regenerate(view: Tensor) -> None:
     """A view's node after its base was written: the view of the base as it is now."""
     base = view.base
-    if base.requires_grad_:
+    if base.needs_grad:
         size, stride, offset = _place_in_dense(view, base, (view.ptr - base.ptr) // base.spec.dtype.itemsize)
         operator = as_strided_part.operator
         shell = alias(view)
         node = record(operator.node_class, (edge_of(base),), (shell,))
         node.spec, node.args, node.kwargs = dense(base.spec.dtype, base.spec.shape, base.spec.device), (size, stride, offset), {}
-        view.edge, view.requires_grad_ = node, True
+        view.edge, view.needs_grad = node, True
     view.seen = view.storage.version
 
 
@@ -247,7 +247,7 @@ def write(target: Tensor, make, *inputs: Tensor) -> Tensor:
     copy_values(target, made)
     if target.base is None:
         target.edge = edge
-        target.requires_grad_ = made.requires_grad_ or edge is not None
+        target.needs_grad = made.needs_grad or edge is not None
         return target
     # Through a view: the part is overwritten by `made`.
     shell = alias(target)
@@ -318,5 +318,5 @@ def detach_(input: Tensor) -> Tensor:
     if input.base is not None:
         fail(RuntimeError, "Can't detach views in-place; use detach() instead. If you are using DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be called on these gradients.")
     input.edge = None
-    input.requires_grad_ = False
+    input.needs_grad = False
     return input

@@ -182,9 +182,9 @@ Tensor.names = property(lambda self: (None,) * self.spec.ndim)
 
 
 def _get_requires_grad(self) -> bool:
-    if self.base is not None and not self.requires_grad_:
+    if self.base is not None and not self.needs_grad:
         edge_of(self)
-    return self.requires_grad_
+    return self.needs_grad
 
 
 def _set_requires_grad(self, value: bool) -> None:
@@ -197,7 +197,7 @@ def _set_requires_grad(self, value: bool) -> None:
             "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that "
             "doesn't require differentiation use var_no_grad = var.detach().",
         )
-    self.requires_grad_ = value
+    self.needs_grad = value
 
 
 Tensor.requires_grad = property(_get_requires_grad, _set_requires_grad, doc="Whether operations on it are recorded.")
@@ -278,19 +278,16 @@ def detach(self) -> Tensor:
 
 
 @method
-def requires_grad_method(self, requires_grad: bool = True) -> Tensor:
+def requires_grad_(self, requires_grad: bool = True) -> Tensor:
     """Set `requires_grad`; returns the tensor."""
     _set_requires_grad(self, requires_grad)
     return self
 
 
-del Tensor.requires_grad_method
-
-
 @method
 def retain_grad(self) -> None:
     """Have backward fill in `.grad` of this tensor though it is no leaf."""
-    if not self.requires_grad_:
+    if not self.needs_grad:
         fail(RuntimeError, "can't retain_grad on Tensor that has requires_grad=False")
     if self.edge is None or (self.extra and "retain" in self.extra):
         return
@@ -543,7 +540,7 @@ def numpy(self, *, force=False) -> np.ndarray:
     """A NumPy array on the same memory."""
     if force:
         return _array(self)
-    if self.requires_grad_:
+    if self.needs_grad:
         fail(RuntimeError, "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
     if self.spec.dtype is dt.bfloat16:
         fail(TypeError, "Got unsupported ScalarType BFloat16", mend="convert it first: x.float().numpy()")
@@ -566,7 +563,7 @@ Tensor.__array_priority__ = 1000
 
 @method
 def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
-    if self.requires_grad_:
+    if self.needs_grad:
         fail(BufferError, "Can't export tensors that require gradient, use tensor.detach()")
     if self.spec.dtype is dt.bfloat16:
         fail(BufferError, "bfloat16 does not pass through DLPack here", mend="convert it first: x.float()")
@@ -626,11 +623,6 @@ def __iter__(self):
 @method
 def __contains__(self, element) -> bool:
     return bool(reduction.any(elementwise.eq(self, element)).item())
-
-
-@method
-def __format__(self, spec: str) -> str:
-    return format(item(self), spec) if self.spec.ndim == 0 and spec else object.__format__(self, spec)
 
 
 Tensor.__hash__ = object.__hash__
@@ -859,7 +851,7 @@ def __deepcopy__(self, memo):
     out.storage = memo[key]
     out.ptr = out.storage.ptr + (self.ptr - self.storage.ptr)
     out.__class__ = self.__class__
-    out.requires_grad_ = self.requires_grad_
+    out.needs_grad = self.needs_grad
     memo[id(self)] = out
     if self._grad is not None:
         out._grad = copy.deepcopy(self._grad, memo)
@@ -871,7 +863,7 @@ def __deepcopy__(self, memo):
 @method
 def __copy__(self):
     out = alias(self)
-    out.requires_grad_, out.edge, out._grad, out.__class__ = self.requires_grad_, self.edge, self._grad, self.__class__
+    out.needs_grad, out.edge, out._grad, out.__class__ = self.needs_grad, self.edge, self._grad, self.__class__
     return out
 
 
@@ -1118,7 +1110,7 @@ def _reshaping(name: str, make):
 
     def entry(self, *args):
         out = make(alias(self), *args)
-        if self.requires_grad_ and (not GUARD.active or LOCAL.grad):
+        if self.needs_grad and (not GUARD.active or LOCAL.grad):
             made = make(self, *args)
             self.spec, self.ptr, self.edge = made.spec, made.ptr, made.edge
             return self
@@ -1142,5 +1134,4 @@ def __repr__(self, *, tensor_contents=None) -> str:
     return SHOW[0](self)
 
 
-Tensor.__str__ = __repr__
 SHOW: list = [object.__repr__]  # facula/printing.py

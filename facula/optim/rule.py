@@ -45,9 +45,8 @@ def apply_rule(
     if plan.function is not None:
         addresses = [t.ptr for t in tensors]
         plan.function(addresses[0], *addresses[2:], *addresses, *scalars.values(), *plan.tail)
-        for t in tensors:
+        for t in tensors[:1] + tensors[2:]:
             t.storage.version += 1
-        tensors[1].storage.version -= 1
 
 
 def with_operators(

@@ -471,5 +471,5 @@ def empty(spec: Spec) -> Tensor:
     out = object.__new__(Tensor)
     out.spec, out.storage = spec, new_storage(spec.nbytes)
     out.ptr = out.storage.ptr
-    out.requires_grad_, out.edge, out.base, out.seen, out.extra, out._grad = False, None, None, 0, None, None
+    out.needs_grad, out.edge, out.base, out.seen, out.extra, out._grad = False, None, None, 0, None, None
     return out

@@ -13,7 +13,7 @@ from . import builtins, jit, layout, pool
 __all__ = ["constructor", "empty", "view"]
 
 # What a Tensor holds that its maker says nothing of.
-TENSOR_DEFAULTS = {"requires_grad_": False, "edge": None, "base": None, "seen": 0, "extra": None, "_grad": None}
+TENSOR_DEFAULTS = {"needs_grad": False, "edge": None, "base": None, "seen": 0, "extra": None, "_grad": None}
 
 
 def _item(name: str, position: int) -> str:

@@ -107,7 +107,7 @@ def test_empty():
     tensor = records.empty(spec)
     assert type(tensor) is Tensor and tensor.spec is spec
     assert tensor.storage.nbytes == 60 and tensor.ptr == tensor.storage.ptr and tensor.storage.device is spec.device
-    assert (tensor.requires_grad_, tensor.edge, tensor.base, tensor.seen, tensor.extra, tensor._grad) == (
+    assert (tensor.needs_grad, tensor.edge, tensor.base, tensor.seen, tensor.extra, tensor._grad) == (
         False,
         None,
         None,
@@ -135,7 +135,7 @@ def test_view():
         tensor,
         7,
     )
-    assert view.requires_grad_ is False and view.edge is None and view._grad is None
+    assert view.needs_grad is False and view.edge is None and view._grad is None
 
 
 def test_empty_counts_references():
