@@ -205,3 +205,14 @@ def threads() -> Any:
     from facula.targets.cpu import threads as pool
 
     return pool
+
+
+_MANY: dict[tuple[Kernel, str], Callable[..., None]] = {}
+
+
+def many(kernel: Kernel, where: device = CPU) -> Callable[..., None]:
+    """Machine code that runs a map kernel on many sets of dense operands in one call: (table, rows, elements, *params)."""
+    found = _MANY.get((kernel, where.type))
+    if found is None:
+        found = _MANY[kernel, where.type] = _target(where).compile_many(kernel)
+    return found

@@ -107,7 +107,9 @@ def power(a: Pair, b: Pair) -> Pair:
     none = ir.and_(ir.eq(b[0], 0.0), ir.eq(b[1], 0.0))
     one = const(1.0, a[0].dtype)
     at_zero = ir.select(none, one, ir.select(ir.gt(b[0], 0.0), _zero(one), general[0]))
-    return choose(zero, (at_zero, ir.select(ir.gt(b[0], 0.0), _zero(one), ir.select(none, _zero(one), general[1]))), general)
+    return choose(
+        zero, (at_zero, ir.select(ir.gt(b[0], 0.0), _zero(one), ir.select(none, _zero(one), general[1]))), general
+    )
 
 
 def sin(a: Pair) -> Pair:

@@ -18,7 +18,11 @@ Rule = Callable[..., Expr | None]  # (node, *operands) -> the simpler expression
 
 def _is(x: Expr, value: float) -> bool:
     """Whether `x` is the constant `value`, sign of zero included."""
-    return x.op == "const" and x.value == value and (x.value != 0 or math.copysign(1, x.value.real) == math.copysign(1, value))
+    return (
+        x.op == "const"
+        and x.value == value
+        and (x.value != 0 or math.copysign(1, x.value.real) == math.copysign(1, value))
+    )
 
 
 def _add(n: Expr, a: Expr, b: Expr) -> Expr | None:

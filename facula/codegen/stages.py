@@ -1,16 +1,16 @@
 """The stages between an operator's kernel and a target's text, in order: kernel in, kernel out.
 
-    >>> from facula.core import dtype as dt
-    >>> from facula.ir import expr as ir
-    >>> from facula.ir.kernel import Input, Kernel, Result
-    >>> x = ir.load("x", dt.float32)
-    >>> kernel = Kernel("twice", (Input("x", dt.float32),), (Result("out", dt.float32, x * 2.0 * 1.0),))
-    >>> print(after(kernel)["simplify"])
-    kernel twice
-      in x: f32
-      %0 = load(x):f32
-      %1 = mul(%0, 2.0:f32):f32
-      out out: f32 set %1
+>>> from facula.core import dtype as dt
+>>> from facula.ir import expr as ir
+>>> from facula.ir.kernel import Input, Kernel, Result
+>>> x = ir.load("x", dt.float32)
+>>> kernel = Kernel("twice", (Input("x", dt.float32),), (Result("out", dt.float32, x * 2.0 * 1.0),))
+>>> print(after(kernel)["simplify"])
+kernel twice
+  in x: f32
+  %0 = load(x):f32
+  %1 = mul(%0, 2.0:f32):f32
+  out out: f32 set %1
 """
 
 from collections.abc import Callable

@@ -13,6 +13,7 @@ from .inplace import copy_, detach_, fill_, resize_, zero_
 from .joining import *
 from .limits import finfo, iinfo
 from .matmul import *
+from .normalization import *
 from .public import *
 from .random import *
 from .reduction import *

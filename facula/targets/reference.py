@@ -163,7 +163,9 @@ def _sigmoid(x):
 
 
 def _angle(x):
-    return np.angle(x) if x.dtype.kind == "c" else np.where(np.isnan(x), x, np.where(np.signbit(x) & (x != 0), np.pi, 0.0))
+    return (
+        np.angle(x) if x.dtype.kind == "c" else np.where(np.isnan(x), x, np.where(np.signbit(x) & (x != 0), np.pi, 0.0))
+    )
 
 
 def _map(function: Callable[[float], float]) -> Callable:

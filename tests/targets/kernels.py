@@ -147,7 +147,9 @@ class Place:
 
 
 def ulps(t: dtype) -> float:
-    return {"f16": 2.0**-10, "bf16": 2.0**-7, "f32": 2.0**-23, "f64": 2.0**-52, "c64": 2.0**-23, "c128": 2.0**-52}.get(t.code, 0)
+    return {"f16": 2.0**-10, "bf16": 2.0**-7, "f32": 2.0**-23, "f64": 2.0**-52, "c64": 2.0**-23, "c128": 2.0**-52}.get(
+        t.code, 0
+    )
 
 
 def assert_equal(got: np.ndarray, want: np.ndarray, t: dtype, tolerance: float, what: str, least: float = 0.0) -> None:
@@ -160,7 +162,11 @@ def assert_equal(got: np.ndarray, want: np.ndarray, t: dtype, tolerance: float, 
         with np.errstate(all="ignore"):
             scale = np.maximum(np.abs(want), max(least, float(np.finfo(want.real.dtype).tiny)))
             near = np.abs(got - want) <= tolerance * ulps(t) * scale
-            near |= (np.isnan(got.real) == np.isnan(want.real)) & (np.isnan(got.imag) == np.isnan(want.imag)) & ~np.isfinite(want)
+            near |= (
+                (np.isnan(got.real) == np.isnan(want.real))
+                & (np.isnan(got.imag) == np.isnan(want.imag))
+                & ~np.isfinite(want)
+            )
         bad = ~near
     elif t.kind in "fc":
         parts = [(got, want)] if t.kind == "f" else [(got.real, want.real), (got.imag, want.imag)]
@@ -177,11 +183,25 @@ def assert_equal(got: np.ndarray, want: np.ndarray, t: dtype, tolerance: float, 
         bad = got.view("u1") != want.view("u1") if t.kind == "b" else got != want
     if bad.any():
         at = int(np.argmax(bad))
-        raise AssertionError(f"{what}: {int(bad.sum())} of {bad.size} differ, first at {at}: got {got[at]!r}, want {want[at]!r}")
+        raise AssertionError(
+            f"{what}: {int(bad.sum())} of {bad.size} differ, first at {at}: got {got[at]!r}, want {want[at]!r}"
+        )
 
 
 def check_kernel(
-    compile, kernel: Kernel, outer, row=(), strides=None, params=(), *, values=None, tolerance=0.0, plain=False, seed=1, reach=None, least=0.0
+    compile,
+    kernel: Kernel,
+    outer,
+    row=(),
+    strides=None,
+    params=(),
+    *,
+    values=None,
+    tolerance=0.0,
+    plain=False,
+    seed=1,
+    reach=None,
+    least=0.0,
 ):
     """Runs `kernel` on `compile`'s code and on the reference from equal memory; raises where any byte differs.
 
@@ -195,7 +215,9 @@ def check_kernel(
         shape = outer if isinstance(operand, Result) and operand.per_row else outer + row
         strides[i] = tuple(strides[i]) if strides[i] is not None else dense(shape)
         content = (values or {}).get(operand.name)
-        places.append(Place(operand.dtype, shape, strides[i], seed + i, plain, content, (reach or {}).get(operand.name, 0)))
+        places.append(
+            Place(operand.dtype, shape, strides[i], seed + i, plain, content, (reach or {}).get(operand.name, 0))
+        )
     expected = [p.copy() for p in places]
     how = access(kernel, outer, row, strides)
     want = reference.run(kernel, (outer, row), [p.ptr for p in expected], strides, params)
@@ -219,7 +241,9 @@ def loaded(name: str, t: dtype) -> Expr:
     return ir.cast(ir.load(name, t), opmath(t))
 
 
-def map_kernel(name: str, body, inputs: list[dtype], result: dtype | None = None, params: tuple[Param, ...] = ()) -> Kernel:
+def map_kernel(
+    name: str, body, inputs: list[dtype], result: dtype | None = None, params: tuple[Param, ...] = ()
+) -> Kernel:
     """The kernel of `body(*loaded inputs)`."""
     names = "xyzw"[: len(inputs)]
     value = body(*(loaded(n, t) for n, t in zip(names, inputs)))

@@ -2,8 +2,9 @@
 
 from . import random
 from .emit import compile
+from .emit_many import compile_many
 from .matmul import matmul as product
 from .pool import new_storage
 from .records import empty, view
 
-__all__ = ["compile", "empty", "new_storage", "product", "random", "view"]
+__all__ = ["compile", "compile_many", "empty", "new_storage", "product", "random", "view"]

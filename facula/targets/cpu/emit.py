@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from facula.codegen import prepare
-from facula.ir.kernel import Access, Kernel, arguments
+from facula.ir.kernel import Access, Kernel
 
 from . import builtins, jit, threads  # noqa: F401  (threads provides facula_parallel)
 from .emit_nest import Nest
+from .emit_run import module
 
 __all__ = ["compile", "text"]
 
@@ -22,7 +23,7 @@ def host() -> tuple[int, bool]:
 def _module(kernel: Kernel, access: Access, bits: int | None) -> tuple[Nest, str]:
     found, masks = host() if bits is None else (bits, bits == 512)
     nest = Nest(prepare(kernel), access, found, masks)
-    return nest, f"{nest.text()}\n\nattributes #0 = {{ {jit.attributes(found)} }}\n"
+    return nest, f"{module(nest)}\n\nattributes #0 = {{ {jit.attributes(found)} }}\n"
 
 
 def text(kernel: Kernel, access: Access, bits: int | None = None) -> str:

@@ -91,7 +91,9 @@ class Code:
         if value[0] not in "%@":
             return f"splat ({type} {value})"
         one = self.let(f"insertelement <{lanes} x {type}> poison, {type} {value}, i64 0")
-        return self.let(f"shufflevector <{lanes} x {type}> {one}, <{lanes} x {type}> poison, <{lanes} x i32> zeroinitializer")
+        return self.let(
+            f"shufflevector <{lanes} x {type}> {one}, <{lanes} x {type}> poison, <{lanes} x i32> zeroinitializer"
+        )
 
     def pick(self, value: str, type: str, lanes: int, which: Sequence[int]) -> str:
         """Some lanes of a vector, in the order given; one lane is a scalar."""
@@ -161,7 +163,7 @@ class Code:
     def when(self, condition: str, *, rare: bool = False) -> Iterator[None]:
         """Runs the body where an i1 holds."""
         then, done = self.fresh("then", "done")
-        note = ", !prof !{!\"branch_weights\", i32 1, i32 1000}" if rare else ""
+        note = ', !prof !{!"branch_weights", i32 1, i32 1000}' if rare else ""
         self.do(f"br i1 {condition}, label %{then}, label %{done}{note}")
         self.begin(then)
         yield

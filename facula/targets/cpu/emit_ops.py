@@ -144,7 +144,9 @@ def _nextafter(c, t, ty, lanes, a):
     away = c.let(f"icmp eq {vector('i1', lanes)} {up}, {positive}")
     step = select(c, away, ity, lanes, constant(1, bits, lanes), constant(-1, bits, lanes))
     moved = c.let(f"bitcast {ity} {c.let(f'add {ity} {number}, {step}')} to {ty}")
-    tiny = c.let(f"bitcast {ity} {constant(1, bits, lanes)} to {ty}") if lanes > 1 else c.let(f"bitcast {ity} 1 to {ty}")
+    tiny = (
+        c.let(f"bitcast {ity} {constant(1, bits, lanes)} to {ty}") if lanes > 1 else c.let(f"bitcast {ity} 1 to {ty}")
+    )
     from_zero = c.intrinsic("copysign", ty, tiny, y)
     result = select(c, c.let(f"fcmp oeq {ty} {x}, {zero}"), ty, lanes, from_zero, moved)
     result = select(c, c.let(f"fcmp oeq {ty} {x}, {y}"), ty, lanes, y, result)
@@ -378,7 +380,9 @@ def _float_to_int(c: Code, value: str, source: dtype, target: dtype, lanes: int)
 def _from_bfloat(c: Code, value: str, lanes: int) -> str:
     i32 = vector("i32", lanes)
     wide = c.let(f"zext {vector('i16', lanes)} {value} to {i32}")
-    return c.let(f"bitcast {i32} {c.let(f'shl {i32} {wide}, {constant(16, dt.int32, lanes)}')} to {vector('float', lanes)}")
+    return c.let(
+        f"bitcast {i32} {c.let(f'shl {i32} {wide}, {constant(16, dt.int32, lanes)}')} to {vector('float', lanes)}"
+    )
 
 
 def _to_bfloat(c: Code, value: str, lanes: int) -> str:

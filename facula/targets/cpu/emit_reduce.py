@@ -14,7 +14,9 @@ _OPERATION = {"sum": "add", "prod": "mul", "max": "maximum", "min": "minimum", "
 
 
 def _lowest(t: dtype) -> bool | int | float:
-    return False if t.kind == "b" else -math.inf if t.kind == "f" else 0 if t.kind == "u" else -(1 << t.itemsize * 8 - 1)
+    return (
+        False if t.kind == "b" else -math.inf if t.kind == "f" else 0 if t.kind == "u" else -(1 << t.itemsize * 8 - 1)
+    )
 
 
 def _highest(t: dtype) -> bool | int | float:
@@ -48,7 +50,14 @@ def components(kind: str, t: dtype) -> list[tuple[dtype, bool | int | float]]:
 
 
 def update(
-    c: Code, kind: str, t: dtype, lanes: int, state: list[str], values: list[str], position: str | None, mask: str | None
+    c: Code,
+    kind: str,
+    t: dtype,
+    lanes: int,
+    state: list[str],
+    values: list[str],
+    position: str | None,
+    mask: str | None,
 ) -> list[str]:
     """The state after `values` (at `position`) have joined in the lanes of `mask`."""
     if kind == "cprod":
@@ -123,5 +132,6 @@ def shrink(c: Code, kind: str, t: dtype, lanes: int, to: int, state: list[str]) 
 def starts(kind: str, t: dtype, lanes: int) -> list[str]:
     """The first state, in all lanes."""
     return [
-        literal(v, part) if lanes == 1 else f"splat ({register(part)} {literal(v, part)})" for part, v in components(kind, t)
+        literal(v, part) if lanes == 1 else f"splat ({register(part)} {literal(v, part)})"
+        for part, v in components(kind, t)
     ]

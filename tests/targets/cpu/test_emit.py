@@ -17,9 +17,7 @@ FLOATS = [dt.float32, dt.float64]
 SHAPES = [(1,), (67,), (1000,), (3, 5), (2, 3, 17), (0,), (4, 0)]
 
 # Units in the last place by which an operation may differ from the correctly rounded result; the rest are exact.
-ULPS = {name: 4.0 for name in (
-    "cbrt exp exp2 expm1 log log2 log10 log1p pow sigmoid sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh "
-    "hypot erf erfc erfinv lgamma digamma").split()}  # fmt: skip
+ULPS = dict.fromkeys("cbrt exp exp2 expm1 log log2 log10 log1p pow sigmoid sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh " "hypot erf erfc erfinv lgamma digamma".split(), 4.0)  # fmt: skip
 ULPS["rsqrt"] = 1.0
 # Where SciPy itself, which the reference uses, is not exact (or the function crosses zero).
 LOOSE = {"lgamma": 512.0, "digamma": 64.0, "erfc": 2048.0, "erfinv": 64.0}
@@ -69,7 +67,9 @@ def test_cast(source, target):
     check_kernel(compile, kernel, (x.size,), values={"x": x}, strides=strided, reach={"x": x.size})
 
 
-@pytest.mark.parametrize("t", [dt.bool_, dt.int8, dt.int64, dt.bfloat16, dt.float32, dt.complex64], ids=lambda t: t.code)
+@pytest.mark.parametrize(
+    "t", [dt.bool_, dt.int8, dt.int64, dt.bfloat16, dt.float32, dt.complex64], ids=lambda t: t.code
+)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_layouts(t, shape):
     if t.kind == "b":
@@ -173,7 +173,9 @@ ROW_CASES = [(t, *r) for t in (dt.float16, dt.bfloat16, *FLOATS) for r in (ROWS 
 @pytest.mark.parametrize("t, outer, row", ROW_CASES, ids=str)
 def test_row_kernels(t, outer, row):
     for own in row_strides(outer, row):
-        check_kernel(compile, softmax(t), outer, row, strides=[None, own], tolerance=64.0, plain=True, reach={"x": 200000})
+        check_kernel(
+            compile, softmax(t), outer, row, strides=[None, own], tolerance=64.0, plain=True, reach={"x": 200000}
+        )
         still = (0,) * len(outer) + layouts(row)["dense"]
         check_kernel(compile, layer_norm(t), outer, row, strides=[None, None, None, own, still, still], tolerance=64.0, least=1.0, plain=True, reach={"x": 200000})  # fmt: skip
 
@@ -197,9 +199,13 @@ def test_params():
     kernel = map_kernel("scaled", lambda x: x * ir.param("a", dt.float32) + ir.cast(ir.param("n", dt.int64), dt.float32), [dt.float32],
                         params=(Param("a", dt.float32), Param("n", dt.int64)))  # fmt: skip
     check_kernel(compile, kernel, (100,), params=(2.5, -3))
-    kernel = map_kernel("turned", lambda z: z * ir.param("a", dt.complex64), [dt.complex64], params=(Param("a", dt.complex64),))
+    kernel = map_kernel(
+        "turned", lambda z: z * ir.param("a", dt.complex64), [dt.complex64], params=(Param("a", dt.complex64),)
+    )
     check_kernel(compile, kernel, (100,), params=(2.5 - 1j,), plain=True, tolerance=2.0)
-    kernel = map_kernel("either", lambda x: ir.select(ir.param("c", dt.bool_), x, -x), [dt.float64], params=(Param("c", dt.bool_),))
+    kernel = map_kernel(
+        "either", lambda x: ir.select(ir.param("c", dt.bool_), x, -x), [dt.float64], params=(Param("c", dt.bool_),)
+    )
     check_kernel(compile, kernel, (100,), params=(True,))
     check_kernel(compile, kernel, (100,), params=(False,))
 
@@ -211,7 +217,9 @@ def test_index_and_extent():
             total = total * ir.extent(d) + ir.index(d)
         check_kernel(compile, Kernel("count", (), (Result("out", dt.int64, total),)), shape)
         check_kernel(compile, Kernel("count", (), (Result("out", dt.float32, ir.cast(total, dt.float32)),)), shape)
-    kernel = Kernel("place", (Input("x", dt.float32),), (Result("out", dt.int64, ir.row_index() + ir.count() * ir.index(0)),))
+    kernel = Kernel(
+        "place", (Input("x", dt.float32),), (Result("out", dt.int64, ir.row_index() + ir.count() * ir.index(0)),)
+    )
     for row in [(20,), (3, 20)]:
         check_kernel(compile, kernel, (4,), row)
 
@@ -234,10 +242,16 @@ def test_scatter(t, combine):
     at = ir.load("i", dt.int64)
     value = loaded("x", t)
     i = np.random.default_rng(0).integers(0, 50, 200)
-    kernel = Kernel("scatter", (Input("i", dt.int64), Input("x", t)), (Result("out", t, value, offset=at, combine=combine),))
+    kernel = Kernel(
+        "scatter", (Input("i", dt.int64), Input("x", t)), (Result("out", t, value, offset=at, combine=combine),)
+    )
     check_kernel(compile, kernel, (200,), strides=[(0,), None, None], values={"i": i}, reach={"out": 60}, plain=True)
-    kernel = Kernel("rows", (Input("i", dt.int64), Input("x", t)), (Result("out", t, value, offset=at * 20, combine=combine),))
-    check_kernel(compile, kernel, (200, 20), strides=[(0, 1), (1, 0), None], values={"i": i}, reach={"out": 60 * 20}, plain=True)
+    kernel = Kernel(
+        "rows", (Input("i", dt.int64), Input("x", t)), (Result("out", t, value, offset=at * 20, combine=combine),)
+    )
+    check_kernel(
+        compile, kernel, (200, 20), strides=[(0, 1), (1, 0), None], values={"i": i}, reach={"out": 60 * 20}, plain=True
+    )
     where = Kernel("some", (Input("i", dt.int64), Input("x", t)),
                    (Result("out", t, value, where=ir.lt(at, 20), combine=combine),))  # fmt: skip
     check_kernel(compile, where, (200,), values={"i": i}, plain=True)
@@ -292,7 +306,9 @@ def test_complex_casts_and_parts():
         kernel = map_kernel("pair", lambda a, b: ir.complex(a, b), [t, t], result=t.to_complex())
         check_kernel(compile, kernel, (77,))
         check_kernel(compile, map_kernel("angle", lambda a: ir.angle(a), [t]), (100,))
-    choose = map_kernel("choose", lambda c, a, b: ir.select(c, a, b), [dt.bool_, dt.complex64, dt.complex64], result=dt.complex64)
+    choose = map_kernel(
+        "choose", lambda c, a, b: ir.select(c, a, b), [dt.bool_, dt.complex64, dt.complex64], result=dt.complex64
+    )
     check_kernel(compile, choose, (100,))
 
 
@@ -336,13 +352,25 @@ def test_long_rows(kind, t):
             values = {"x": near_one.astype(t.numpy)}
         columns = layouts(row + outer)["dense"]
         for own in (None, columns[len(row) :] + columns[: len(row)]):
-            check_kernel(compile, kernel, outer, row, strides=[None, own], values=values, tolerance=1e3 if kind == "prod" else 4.0)
+            check_kernel(
+                compile,
+                kernel,
+                outer,
+                row,
+                strides=[None, own],
+                values=values,
+                tolerance=1e3 if kind == "prod" else 4.0,
+            )
 
 
 def test_sums_are_exact_enough():
     """The sum of many float32 is as good as one rounding of the exact sum."""
     x = np.random.default_rng(3).random(10_000_000, dtype="f4")
-    kernel = Kernel("sum", (Input("x", dt.float32),), (Result("out", dt.float32, ir.reduce("sum", ir.load("x", dt.float32)), per_row=True),))
+    kernel = Kernel(
+        "sum",
+        (Input("x", dt.float32),),
+        (Result("out", dt.float32, ir.reduce("sum", ir.load("x", dt.float32)), per_row=True),),
+    )
     check_kernel(compile, kernel, (1,), (x.size,), values={"x": x}, tolerance=1.0)
     check_kernel(compile, kernel, (10,), (x.size // 10,), strides=[None, (1, 10)], values={"x": x}, tolerance=1.0)
 

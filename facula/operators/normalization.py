@@ -1,0 +1,484 @@
+"""Softmax and the layers that normalise with means and variances: rows kernels forward and backward.
+
+Every normalization is one of two: over the dims that also the weights have (layer, group and RMS norm: `over`), or over all
+dims but the channel's, the weights being one number a row (batch norm: `per_channel`).
+"""
+
+import math
+
+from facula.autograd.node import dtype_title
+from facula.core import dtype as dt
+from facula.core.modes import LOCAL
+from facula.core.shape import normalize_dim
+from facula.core.tensor import Tensor
+from facula.errors import fail
+from facula.ir import expr as ir
+
+from .copying import cast, clone
+from .declare import function, traced
+from .limits import finfo
+from .view import expand_to, reshape
+
+__all__ = [
+    "batch_norm", "group_norm", "instance_norm", "layer_norm", "log_softmax", "native_batch_norm", "native_group_norm",
+    "native_layer_norm", "rms_norm", "softmax", "softmin",
+]  # fmt: skip
+
+
+# --- softmax ------------------------------------------------------------------------------------------------------
+
+
+@traced(rows=True, kinds="f")
+def softmax_rows(input):
+    e = ir.exp(input - ir.reduce("max", input))
+    return e / ir.reduce("sum", e)
+
+
+@softmax_rows.gradient("input")
+def _(grad, out):
+    return out * (grad - ir.reduce("sum", grad * out))
+
+
+@traced(rows=True, kinds="f")
+def log_softmax_rows(input):
+    shifted = input - ir.reduce("max", input)
+    return shifted - ir.log(ir.reduce("sum", ir.exp(shifted)))
+
+
+@log_softmax_rows.gradient("input")
+def _(grad, out):
+    return grad - ir.exp(out) * ir.reduce("sum", grad)
+
+
+softmax_rows.operator.node_class.__name__ = "SoftmaxBackward0"
+log_softmax_rows.operator.node_class.__name__ = "LogSoftmaxBackward0"
+
+
+def _softmax(rows, name: str):
+    core = rows.operator.call_rows
+
+    def entry(input, dim, dtype=None, *, out=None):
+        if dtype is not None:
+            input = cast(input, dtype)
+        s = input.spec
+        d = normalize_dim(dim, s.ndim)
+        if s.dtype.kind != "f":
+            last = "_lastdim" if d == max(s.ndim - 1, 0) else ""
+            fail(NotImplementedError, f"\"{name}{last}_kernel_impl\" not implemented for '{dtype_title(s.dtype)}'")
+        dims = (d,) if s.ndim else ()
+        return core(input, dims=dims) if out is None else core(input, dims=dims, out=out)
+
+    entry.__name__ = entry.__qualname__ = name
+    return entry
+
+
+softmax = _softmax(softmax_rows, "softmax")
+softmax.__doc__ = """exp(x) / sum(exp(x)) along `dim`, without overflow.
+
+Examples
+--------
+>>> import facula as torch
+>>> torch.softmax(torch.tensor([0.0, 0.0]), dim=0)
+tensor([0.5000, 0.5000])
+"""
+log_softmax = _softmax(log_softmax_rows, "log_softmax")
+log_softmax.__doc__ = """log(softmax(x)) along `dim`, without overflow."""
+
+
+def softmin(input, dim, dtype=None) -> Tensor:
+    """softmax(-x) along `dim`."""
+    return softmax(-input, dim, dtype)
+
+
+# --- the two forms of normalization -------------------------------------------------------------------------------
+# `into` is the gradient that comes from the result. Means and 1 / standard deviation are kept in the dtype of the arithmetic: float32 for half and bfloat16.
+
+
+def _like(value, x):
+    return None if value is None else ir.cast(value, x.dtype)
+
+
+def _statistics(x, eps):
+    n = ir.cast(ir.count(), x.dtype)
+    mean = ir.reduce("sum", x) / n
+    d = x - mean
+    return mean, ir.reduce("sum", d * d) / n
+
+
+def _scaled(normal, weight, bias):
+    if weight is not None:
+        normal = normal * _like(weight, normal)
+    return normal if bias is None else normal + _like(bias, normal)
+
+
+def _normalized(input, weight, bias, *, eps):
+    mean, variance = _statistics(input, eps)
+    rstd = 1 / ir.sqrt(variance + eps)
+    return _scaled((input - mean) * rstd, weight, bias), mean, rstd
+
+
+def _input_gradient(g, normal, rstd, n):
+    """Of the normalised numbers' gradient `g`: what changes mean or variance is taken out."""
+    return rstd * (g - ir.reduce("sum", g) / n - normal * (ir.reduce("sum", g * normal) / n))
+
+
+def _rows(body, **options):
+    return traced(body, rows=True, kinds="f", **options).operator.call_rows
+
+
+def _over(input, weight, bias, *, eps):
+    return _normalized(input, weight, bias, eps=eps)
+
+
+def _over_gradient(into, input, weight, mean, rstd):
+    n = ir.cast(ir.count(), input.dtype)
+    g = into if weight is None else into * _like(weight, into)
+    return _input_gradient(g, (input - mean) * rstd, rstd, n)
+
+
+def _over_weights(into, input, mean, rstd):
+    return ir.reduce("sum", into * ((input - mean) * rstd)), ir.reduce("sum", into)
+
+
+def _row_statistics(input, *, eps):
+    mean, variance = _statistics(input, eps)
+    return mean, 1 / ir.sqrt(variance + eps)
+
+
+WEIGHTS, ROW, STATISTICS = ("weight", "bias"), ("mean", "rstd"), (None, "compute", "compute")
+_over = _rows(_over, keep=WEIGHTS, results=STATISTICS)
+_over_gradient = _rows(_over_gradient, keep=("weight", *ROW), per_row=ROW)
+_over_weights = _rows(_over_weights, keep=ROW)
+_row_statistics = _rows(_row_statistics, results=("compute", "compute"))
+
+
+@function(tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
+def native_layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+    """(result, mean, 1 / standard deviation) of `layer_norm`."""
+    rank = input.spec.ndim
+    return _over(input, weight, bias, dims=tuple(range(rank - len(normalized_shape), rank)), keepdim=True, eps=float(eps))
+
+
+@native_layer_norm.gradient("input", "weight", "bias")
+def _(grad_out, input, normalized_shape, weight, bias_spec, eps, mean, rstd, needs):
+    rank, width = input.spec.ndim, len(normalized_shape)
+    dims = tuple(range(rank - width, rank))
+    return _over_backward(grad_out, input, weight, bias_spec, mean, rstd, eps, dims, tuple(range(rank - width)), needs)
+
+
+def _over_backward(grad, input, weight, bias_spec, mean, rstd, eps, dims, outer, needs):
+    """Gradients of input, weight and bias; `dims` are normalised together, `outer` those that the weights lack."""
+    if grad is None:
+        return None, None, None
+    if LOCAL.grad:  # second derivatives go through the statistics too
+        mean, rstd = _row_statistics(input, dims=dims, keepdim=True, eps=float(eps))
+    for_input = _over_gradient(grad, input, weight, mean, rstd, dims=dims, keepdim=True) if needs["input"] else None
+    for_weight = for_bias = None
+    if needs["weight"] or needs["bias"]:
+        for_weight, for_bias = _over_weights(grad, input, mean, rstd, dims=outer)
+        for_weight = _fitted(for_weight, weight.spec) if needs["weight"] else None
+        for_bias = _fitted(for_bias, bias_spec) if needs["bias"] else None
+    return for_input, for_weight, for_bias
+
+
+def _fitted(x: Tensor, s) -> Tensor:
+    x = x if x.spec.shape == s.shape else reshape(x, s.shape)
+    return x if x.spec.dtype is s.dtype else cast(x, s.dtype)
+
+
+def _need_float(x: Tensor, name: str) -> None:
+    if x.spec.dtype.kind != "f":
+        fail(NotImplementedError, f"\"{name}\" not implemented for '{dtype_title(x.spec.dtype)}'")
+
+
+def _normalized_dims(name: str, input: Tensor, shape, **weights) -> tuple[int, ...]:
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if not shape:
+        fail(
+            RuntimeError,
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = []",
+        )
+    for key, x in weights.items():
+        if x is not None and tuple(x.spec.shape) != shape:
+            fail(
+                RuntimeError,
+                f"Expected {key} to be of same shape as normalized_shape, but got {key} of shape {list(x.spec.shape)} and normalized_shape = {list(shape)}",
+            )
+    if tuple(input.spec.shape[-len(shape) :]) != shape:
+        fail(
+            RuntimeError,
+            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got input of size{list(input.spec.shape)}",
+        )
+    return shape
+
+
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True) -> Tensor:
+    """The last dims, of shape `normalized_shape`, with their mean taken off, divided by their standard deviation.
+
+    Parameters
+    ----------
+    input : Tensor
+        (*, *normalized_shape)
+    weight, bias : Tensor, optional
+        A factor and an addend for each element of `normalized_shape`.
+    eps : float
+        Added to the variance.
+
+    Examples
+    --------
+    >>> import facula as torch
+    >>> torch.layer_norm(torch.tensor([[1.0, 3.0]]), (2,))
+    tensor([[-1.0000,  1.0000]])
+    """
+    shape = _normalized_dims("layer_norm", input, normalized_shape, weight=weight, bias=bias)
+    _need_float(input, "LayerNormKernelImpl")
+    return native_layer_norm(input, shape, weight, bias, eps)[0]
+
+
+# --- root mean square ---------------------------------------------------------------------------------------------
+
+
+def _rms(input, weight, *, eps):
+    rstd = 1 / ir.sqrt(ir.reduce("sum", input * input) / ir.cast(ir.count(), input.dtype) + eps)
+    return _scaled(input * rstd, weight, None), rstd
+
+
+def _rms_statistics(input, *, eps):
+    return 1 / ir.sqrt(ir.reduce("sum", input * input) / ir.cast(ir.count(), input.dtype) + eps)
+
+
+def _rms_gradient(into, input, weight, rstd):
+    g = into if weight is None else into * _like(weight, into)
+    normal = input * rstd
+    return rstd * (g - normal * (ir.reduce("sum", g * normal) / ir.cast(ir.count(), input.dtype)))
+
+
+def _rms_weight(into, input, rstd):
+    return ir.reduce("sum", into * (input * rstd))
+
+
+_rms = _rows(_rms, keep=("weight",), results=(None, "compute"))
+_rms_statistics = _rows(_rms_statistics, results=("compute",))
+_rms_gradient = _rows(_rms_gradient, keep=("weight", "rstd"), per_row=("rstd",))
+_rms_weight = _rows(_rms_weight, keep=("rstd",))
+
+
+@function(tensors=("input", "weight"), outputs=("out", "rstd"), fill=False)
+def fused_rms_norm(input, normalized_shape, weight, eps):
+    rank = input.spec.ndim
+    return _rms(input, weight, dims=tuple(range(rank - len(normalized_shape), rank)), keepdim=True, eps=eps)
+
+
+@fused_rms_norm.gradient("input", "weight")
+def _(grad_out, input, normalized_shape, weight, eps, rstd, needs):
+    if grad_out is None:
+        return None, None
+    rank, width = input.spec.ndim, len(normalized_shape)
+    dims = tuple(range(rank - width, rank))
+    if LOCAL.grad:
+        rstd = _rms_statistics(input, dims=dims, keepdim=True, eps=eps)
+    for_input = _rms_gradient(grad_out, input, weight, rstd, dims=dims, keepdim=True) if needs["input"] else None
+    for_weight = None
+    if needs["weight"]:
+        for_weight = _fitted(_rms_weight(grad_out, input, rstd, dims=tuple(range(rank - width))), weight.spec)
+    return for_input, for_weight
+
+
+fused_rms_norm.operator.node_class.__name__ = "FusedRmsNormBackward0"
+
+
+def rms_norm(input, normalized_shape, weight=None, eps=None) -> Tensor:
+    """The last dims, of shape `normalized_shape`, divided by their root mean square; `eps` is that of the dtype by default."""
+    shape = _normalized_dims("rms_norm", input, normalized_shape, weight=weight)
+    _need_float(input, "rms_norm")
+    if eps is None:
+        eps = finfo(dt.float64 if input.spec.dtype is dt.float64 else dt.float32).eps
+    return fused_rms_norm(input, shape, weight, float(eps))[0]
+
+
+# --- groups of channels -------------------------------------------------------------------------------------------
+
+
+@function(tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
+def native_group_norm(input, weight, bias, N, C, HxW, group, eps):
+    """(result, mean, 1 / standard deviation) of `group_norm`."""
+    x, weight, bias = _grouped(input, group), _channels(weight, group), _channels(bias, group)
+    out, mean, rstd = _over(x, weight, bias, dims=(2, 3), eps=float(eps))
+    return reshape(out, input.spec.shape), mean, rstd
+
+
+@native_group_norm.gradient("input", "weight", "bias")
+def _(grad_out, input, weight, bias_spec, group, eps, mean, rstd, needs):
+    if grad_out is None:
+        return None, None, None
+    x, grad = _grouped(input, group), _grouped(grad_out, group)
+    mean, rstd = (reshape(t, (*t.spec.shape, 1, 1)) for t in (mean, rstd))
+    for_input, for_weight, for_bias = _over_backward(
+        grad, x, _channels(weight, group), bias_spec, mean, rstd, eps, (2, 3), (0, 3), {**needs, "weight": False, "bias": False}
+    )
+    if needs["weight"] or needs["bias"]:
+        if LOCAL.grad:
+            mean, rstd = _row_statistics(x, dims=(2, 3), keepdim=True, eps=float(eps))
+        for_weight, for_bias = _over_weights(grad, x, mean, rstd, dims=(0, 3))
+        for_weight = _fitted(for_weight, weight.spec) if needs["weight"] else None
+        for_bias = _fitted(for_bias, bias_spec) if needs["bias"] else None
+    return None if for_input is None else reshape(for_input, input.spec.shape), for_weight, for_bias
+
+
+def _grouped(x: Tensor, groups: int) -> Tensor:
+    """(N, C, ...) as (N, groups, C / groups, ...)."""
+    n, c, *rest = x.spec.shape
+    return reshape(x, (n, groups, c // groups, math.prod(rest)))
+
+
+def _channels(weight: Tensor | None, groups: int) -> Tensor | None:
+    return None if weight is None else reshape(weight, (1, groups, weight.spec.numel // groups, 1))
+
+
+def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=True) -> Tensor:
+    """Each of `num_groups` groups of channels (dim 1) of each sample with its mean taken off, divided by its standard deviation."""
+    s = input.spec
+    if s.ndim < 2:
+        fail(RuntimeError, f"Expected at least 2 dimensions for input tensor but received {s.ndim}")
+    n, c, *rest = s.shape
+    if num_groups <= 0:
+        fail(RuntimeError, f"Expected num groups to be greater than 0, got {num_groups}")
+    if c % num_groups:
+        fail(
+            RuntimeError,
+            f"Expected number of channels in input to be divisible by num_groups, but got input of shape {list(s.shape)} and num_groups={num_groups}",
+        )
+    for key, x in (("weight", weight), ("bias", bias)):
+        if x is not None and (x.spec.ndim != 1 or x.spec.numel != c):
+            fail(
+                RuntimeError,
+                f"Expected {key} to be a vector of size equal to the number of channels in input, but got {key} of shape {list(x.spec.shape)} and input of shape {list(s.shape)}",
+            )
+    _need_float(input, "GroupNormKernelImpl")
+    return native_group_norm(input, weight, bias, n, c, math.prod(rest), num_groups, eps)[0]
+
+
+# --- channels over batch and space --------------------------------------------------------------------------------
+
+
+def _train(input, weight, bias, *, eps):
+    mean, variance = _statistics(input, eps)
+    rstd = 1 / ir.sqrt(variance + eps)
+    return _scaled((input - mean) * rstd, weight, bias), mean, rstd, variance
+
+
+def _train_gradient(into, input, weight, mean, rstd):
+    n = ir.cast(ir.count(), input.dtype)
+    normal = (input - mean) * rstd
+    total, along = ir.reduce("sum", into), ir.reduce("sum", into * normal)
+    scale = rstd if weight is None else rstd * _like(weight, rstd)
+    return scale * (into - total / n - normal * (along / n)), along, total
+
+
+def _apply(input, weight, bias, mean, variance, *, eps):
+    mean, variance = _like(mean, input), _like(variance, input)
+    return _scaled((input - mean) * (1 / ir.sqrt(variance + eps)), weight, bias)
+
+
+def _apply_gradient(into, input, weight, mean, variance, *, eps):
+    mean, rstd = _like(mean, input), 1 / ir.sqrt(_like(variance, input) + eps)
+    scale = rstd if weight is None else rstd * _like(weight, rstd)
+    return into * scale, ir.reduce("sum", into * ((input - mean) * rstd)), ir.reduce("sum", into)
+
+
+CHANNEL = ("weight", "bias", "mean", "rstd", "variance")
+_train = _rows(_train, keep=CHANNEL[:2], per_row=CHANNEL[:2], results=(None, "compute", "compute", "compute"))
+_train_gradient = _rows(_train_gradient, keep=CHANNEL, per_row=CHANNEL)
+_apply = _rows(_apply, keep=CHANNEL, per_row=CHANNEL)
+_apply_gradient = _rows(_apply_gradient, keep=CHANNEL, per_row=CHANNEL)
+
+
+@traced(kinds="f", keep=("batch",))
+def moved(running, batch, *, momentum, factor=1.0):
+    """A running statistic, moved towards that of the batch."""
+    return running * (1 - momentum) + ir.cast(batch, running.dtype) * (factor * momentum)
+
+
+def _all_but_channel(rank: int) -> tuple[int, ...]:
+    return (0, *range(2, rank))
+
+
+@function(tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
+def native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
+    """(result, mean, 1 / standard deviation) of `batch_norm`; the latter two are empty where the running ones are used."""
+    s = input.spec
+    dims = _all_but_channel(s.ndim)
+    if not training:
+        out = _apply(input, weight, bias, running_mean, running_var, dims=dims, eps=float(eps))
+        return out, running_mean, running_var
+    out, mean, rstd, variance = _train(input, weight, bias, dims=dims, eps=float(eps))
+    count = math.prod(s.shape[d] for d in dims)
+    if running_mean is not None:
+        moved.operator.in_place(running_mean, mean, momentum=float(momentum))
+    if running_var is not None:
+        factor = count / (count - 1) if count > 1 else math.nan
+        moved.operator.in_place(running_var, variance, momentum=float(momentum), factor=factor)
+    return out, mean, rstd
+
+
+@native_batch_norm.gradient("input", "weight", "bias")
+def _(grad_out, input, weight, bias_spec, running_mean, running_var, training, eps, mean, rstd, needs):
+    if grad_out is None:
+        return None, None, None
+    dims = _all_but_channel(input.spec.ndim)
+    if training:
+        if LOCAL.grad:
+            mean, rstd = _row_statistics(input, dims=dims, eps=float(eps))
+        for_input, for_weight, for_bias = _train_gradient(grad_out, input, weight, mean, rstd, dims=dims)
+    else:
+        for_input, for_weight, for_bias = _apply_gradient(grad_out, input, weight, running_mean, running_var, dims=dims, eps=float(eps))
+    return (
+        for_input if needs["input"] else None,
+        _fitted(for_weight, weight.spec) if needs["weight"] else None,
+        _fitted(for_bias, bias_spec) if needs["bias"] else None,
+    )
+
+
+def batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=True) -> Tensor:
+    """Each channel (dim 1) with its mean taken off, divided by its standard deviation.
+
+    Parameters
+    ----------
+    input : Tensor
+        (N, C, ...)
+    weight, bias : Tensor or None
+        A factor and an addend for each channel.
+    running_mean, running_var : Tensor or None
+        In training moved in place by `momentum` towards mean and (unbiased) variance of the batch; used instead of them otherwise.
+    """
+    s = input.spec
+    if s.ndim < 2:
+        normalize_dim(1, s.ndim)
+    channels = s.shape[1]
+    if not training and (running_mean is None or running_var is None):
+        fail(RuntimeError, f"Expected {'running_mean' if running_mean is None else 'running_var'} to be defined when training=False")
+    for key, x in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+        if x is not None and x.spec.numel != channels:
+            fail(RuntimeError, f"{key} should contain {channels} elements not {x.spec.numel}")
+    _need_float(input, "batch_norm")
+    return native_batch_norm(input, weight, bias, running_mean, running_var, bool(training), momentum, eps)[0]
+
+
+def instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled=True) -> Tensor:
+    """Each channel of each sample with its mean taken off, divided by its standard deviation: `batch_norm` of N * C channels."""
+    from .joining import repeat
+    from .reduction import mean
+
+    if not use_input_stats and (running_mean is None or running_var is None):
+        fail(RuntimeError, "Expected running_mean and running_var to be defined when use_input_stats is false")
+    shape = input.spec.shape
+    n, c = shape[0], shape[1]
+    weight, bias, own_mean, own_var = (
+        None if x is None else repeat(x, n) for x in (weight, bias, running_mean, running_var)
+    )
+    out = batch_norm(reshape(input, (1, n * c, *shape[2:])), weight, bias, own_mean, own_var, use_input_stats, momentum, eps)
+    if use_input_stats:
+        for target, values in ((running_mean, own_mean), (running_var, own_var)):
+            if target is not None:
+                target.copy_(mean(reshape(values, (n, c)), 0))
+    return reshape(out, shape)
