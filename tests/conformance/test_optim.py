@@ -263,12 +263,16 @@ def test_hooks_and_closure():
         optimizer = framework.optim.SGD(params, lr=0.1)
         seen = []
         handles = [
-            optimizer.register_step_pre_hook(lambda o, args, kwargs: seen.append(("pre", len(args), sorted(kwargs)))),
-            optimizer.register_step_post_hook(lambda o, args, kwargs: seen.append(("post", len(args), sorted(kwargs)))),
-            optimizer.register_state_dict_pre_hook(lambda o: seen.append("state pre")),
-            optimizer.register_state_dict_post_hook(lambda o, d: seen.append(("state post", sorted(d)))),
-            optimizer.register_load_state_dict_pre_hook(lambda o, d: seen.append(("load pre", sorted(d)))),
-            optimizer.register_load_state_dict_post_hook(lambda o: seen.append("load post")),
+            optimizer.register_step_pre_hook(
+                lambda o, args, kwargs, seen=seen: seen.append(("pre", len(args), sorted(kwargs)))
+            ),
+            optimizer.register_step_post_hook(
+                lambda o, args, kwargs, seen=seen: seen.append(("post", len(args), sorted(kwargs)))
+            ),
+            optimizer.register_state_dict_pre_hook(lambda o, seen=seen: seen.append("state pre")),
+            optimizer.register_state_dict_post_hook(lambda o, d, seen=seen: seen.append(("state post", sorted(d)))),
+            optimizer.register_load_state_dict_pre_hook(lambda o, d, seen=seen: seen.append(("load pre", sorted(d)))),
+            optimizer.register_load_state_dict_post_hook(lambda o, seen=seen: seen.append("load post")),
         ]
 
         def closure(params=params, optimizer=optimizer):

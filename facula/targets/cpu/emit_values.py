@@ -1,5 +1,6 @@
-"""Expressions and memory of one kernel as LLVM instructions: what varies along which dim, which dim is vectorised, how an
-element is computed, read and written at one place in the loops. The loops themselves are in `emit_nest`.
+"""Expressions and memory of one kernel as LLVM instructions; the loops around them are in `emit_nest`.
+
+What varies along which dim, which dim is vectorised, how an element is computed, read and written at one place.
 """
 
 from collections.abc import Iterable
@@ -439,8 +440,8 @@ class Values:
 
     def _write(self, scope: Scope, result: Result, where: Expr | None, mask: str | None) -> None:
         c, t, lanes, number = self.code, result.dtype, scope.lanes, self.number[result.name]
-        parts = parts(result.value)
-        values, own = [self.value(scope, e, lanes) for e in parts], parts[0].dtype
+        values = [self.value(scope, e, lanes) for e in parts(result.value)]
+        own = parts(result.value)[0].dtype
         if result.combine == "add":
             before = self.read(scope, number, result.offset, where, lanes)
             old = [before, self.imaginary[before]] if t.kind == "c" else [cast(c, before, t, own, lanes)]

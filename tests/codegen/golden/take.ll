@@ -67,8 +67,8 @@ entry:
   %i.ptr = load ptr, ptr %at.i.ptr, align 8
   %at.x.ptr = getelementptr i64, ptr %record, i64 2
   %x.ptr = load ptr, ptr %at.x.ptr, align 8
-  %at.size = getelementptr i64, ptr %record, i64 3
-  %size = load i64, ptr %at.size, align 8
+  %at.param.size = getelementptr i64, ptr %record, i64 3
+  %param.size = load i64, ptr %at.param.size, align 8
   %at.n0 = getelementptr i64, ptr %record, i64 4
   %n0 = load i64, ptr %at.n0, align 8
   %at.stream = getelementptr i64, ptr %record, i64 5
@@ -93,7 +93,7 @@ loop.5:
   %.11 = getelementptr i8, ptr %i.ptr, i64 %.10
   %.12 = load <32 x i64>, ptr %.11, align 8
   %.13 = icmp sge <32 x i64> %.12, splat (i64 0)
-  %.14 = insertelement <32 x i64> poison, i64 %size, i64 0
+  %.14 = insertelement <32 x i64> poison, i64 %param.size, i64 0
   %.15 = shufflevector <32 x i64> %.14, <32 x i64> poison, <32 x i32> zeroinitializer
   %.16 = icmp slt <32 x i64> %.12, %.15
   %.17 = and <32 x i1> %.13, %.16
@@ -145,7 +145,7 @@ loop.38:
   %.48 = getelementptr i8, ptr %i.ptr, i64 %.47
   %.49 = call <8 x i64> @llvm.masked.load.v8i64.p0(ptr align 8 %.48, <8 x i1> %.46, <8 x i64> zeroinitializer)
   %.50 = icmp sge <8 x i64> %.49, splat (i64 0)
-  %.51 = insertelement <8 x i64> poison, i64 %size, i64 0
+  %.51 = insertelement <8 x i64> poison, i64 %param.size, i64 0
   %.52 = shufflevector <8 x i64> %.51, <8 x i64> poison, <8 x i32> zeroinitializer
   %.53 = icmp slt <8 x i64> %.49, %.52
   %.54 = and <8 x i1> %.50, %.53
@@ -193,7 +193,7 @@ done.78:
   ret void
 }
 
-define i64 @run(ptr %out.ptr, ptr %i.ptr, ptr %x.ptr, i64 %size, i64 %n0) #0 {
+define i64 @run(ptr %out.ptr, ptr %i.ptr, ptr %x.ptr, i64 %param.size, i64 %n0) #0 {
 entry:
   %record = alloca [16 x i64]
   %marks = alloca [3 x i64]
@@ -204,7 +204,7 @@ entry:
   %.3 = getelementptr i64, ptr %record, i64 2
   store ptr %x.ptr, ptr %.3, align 8
   %.4 = getelementptr i64, ptr %record, i64 3
-  store i64 %size, ptr %.4, align 8
+  store i64 %param.size, ptr %.4, align 8
   %.5 = getelementptr i64, ptr %record, i64 4
   store i64 %n0, ptr %.5, align 8
   store i64 0, ptr %marks
