@@ -1,4 +1,4 @@
-"""The stage that turns complex numbers into pairs of real expressions; a target only loads, stores and multiplies up pairs.
+"""The stage that turns complex numbers into pairs of real expressions; targets only load, store and multiply up pairs.
 
 After it, a complex number is left in three places: `load` (of which `part(0, ...)` and `part(1, ...)` take the halves),
 the value of a complex result (always a `complex(re, im)`), and the reduction or scan `cprod`, a product of pairs.

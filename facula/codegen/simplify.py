@@ -131,7 +131,8 @@ def _twice(op: str) -> Rule:
 
 
 RULES: dict[str, Rule] = {
-    "add": _add, "sub": _sub, "mul": _mul, "div": _div, "pow": _pow, "select": _select, "cast": _cast, "and": _and, "or": _or,
+    "add": _add, "sub": _sub, "mul": _mul, "div": _div, "pow": _pow, "select": _select, "cast": _cast,
+    "and": _and, "or": _or,
     "maximum": _same("max"), "minimum": _same("min"), "fmax": _same("max"), "fmin": _same("min"),
     "neg": _twice("neg"), "not": _twice("not"), "conj": _twice("conj"),
 }  # fmt: skip

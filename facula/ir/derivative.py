@@ -185,6 +185,7 @@ def adjoints(
         if node in wanted or any(a in reaches for a in node.args):
             reaches.add(node)
     total: dict[Expr, Expr] = {}
+    spread: dict[Expr, Expr] = {}
 
     def is_row(e: Expr) -> bool:
         if e not in level:
@@ -198,16 +199,18 @@ def adjoints(
             g = ir.real(g)
         elif node.dtype.kind == "c" and g.dtype.kind != "c":
             g = ir.complex(g, _zero(g))
-        total[node] = g if node not in total else total[node] + g
+        where = spread if is_row(node) and not is_row(g) else total
+        where[node] = g if node not in where else where[node] + g
 
     for out, g in outputs:
         give(out, g)
     for node in reversed(order):
+        if node in spread:  # what comes from elements to a number of the row
+            g = reduce("sum", spread[node])
+            total[node] = g if node not in total else total[node] + g
         g = total.get(node)
         if g is None:
             continue
-        if is_row(node) and not is_row(g):
-            g = total[node] = reduce("sum", g)
         if node.op == "reduce":
             give(node.args[0], _reduce_rule(g, node, node.value, node.args[0]))
         elif node.args and node.op not in ("load", "scan", "bitcast"):

@@ -518,7 +518,7 @@ def _(grad, input, given_spec, stride, padding, dilation, groups):
 
 @convolution_weight.gradient("input")
 def _(grad, given, input_spec, stride, padding, dilation, groups):
-    return _back_to(input_spec, given, _conj(grad), stride, padding, dilation, groups)
+    return _back_to(input_spec, _conj(given), grad, stride, padding, dilation, groups)
 
 
 def _conj(x: Tensor) -> Tensor:

@@ -207,7 +207,7 @@ def _normalized_dims(name: str, input: Tensor, shape, **weights) -> tuple[int, .
     if tuple(input.spec.shape[-len(shape) :]) != shape:
         fail(
             RuntimeError,
-            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got input of size{list(input.spec.shape)}",
+            f"Given normalized_shape={list(shape)}, expected input with shape [*{', ' if name == 'layer_norm' else ''}{', '.join(map(str, shape))}], but got input of size{list(input.spec.shape)}",
         )
     return shape
 
@@ -339,7 +339,7 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enable
     """Each of `num_groups` groups of channels (dim 1) of each sample with its mean taken off, divided by its standard deviation."""
     s = input.spec
     if s.ndim < 2:
-        fail(RuntimeError, f"Expected at least 2 dimensions for input tensor but received {s.ndim}")
+        normalize_dim(1, s.ndim)
     n, c, *rest = s.shape
     if num_groups <= 0:
         fail(RuntimeError, f"Expected num groups to be greater than 0, got {num_groups}")
@@ -456,7 +456,7 @@ def batch_norm(input, weight, bias, running_mean, running_var, training, momentu
         normalize_dim(1, s.ndim)
     channels = s.shape[1]
     if not training and (running_mean is None or running_var is None):
-        fail(RuntimeError, f"Expected {'running_mean' if running_mean is None else 'running_var'} to be defined when training=False")
+        fail(RuntimeError, f"{'running_mean' if running_mean is None else 'running_var'} must be defined in evaluation mode")
     for key, x in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
         if x is not None and x.spec.numel != channels:
             fail(RuntimeError, f"{key} should contain {channels} elements not {x.spec.numel}")

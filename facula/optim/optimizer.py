@@ -1,7 +1,7 @@
 """The contract of optimizers (groups, state, hooks, state dicts) and the one place where their rules are applied.
 
 A rule is a plain function for one element (see `sgd.py`); `RuleOptimizer` collects parameters, gradients and state,
-and `apply_rule` runs the rule on all of them.
+and `apply_rules` runs the rule on all of them.
 """
 
 import inspect
@@ -21,7 +21,7 @@ from facula.nn.module import typename, zero_grad
 from facula.operators import tensor, zeros_like
 from facula.operators.promotion import DEFAULT
 
-from .rule import apply_rule
+from .rule import apply_rules
 
 __all__ = ["Optimizer", "RuleOptimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
 
@@ -426,6 +426,7 @@ class RuleOptimizer(Optimizer):
         remembers = bool(names) or self.counts_steps
         checked = group.get("fused") or group.get("capturable")
         differentiable = bool(group.get("differentiable"))
+        jobs = []
         scalars: dict[float, dict] = {}  # by step: parameters that joined at different times have different ones
         step = 0
         for param in group["params"]:
@@ -452,7 +453,8 @@ class RuleOptimizer(Optimizer):
                     value = state[name] = zeros_like(param)
                     chosen = {**options, "first": True}
                 tensors.append(value)
-            apply_rule(self.rule, chosen, given, tensors, differentiable, self.complex_as_real)
+            jobs.append((chosen, given, tensors))
+        apply_rules(self.rule, jobs, differentiable, self.complex_as_real)
 
     def _count(self, param: Tensor, step: Tensor, differentiable: bool) -> Any:
         """Add 1 to the counter of a parameter; the tensor itself where autograd goes through the step."""

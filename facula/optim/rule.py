@@ -5,6 +5,7 @@ A rule says what happens to one element: `rule(f, param, grad, *state, **options
 numbers. The same function runs on tensors where autograd goes through the step, and for complex numbers.
 """
 
+import ctypes
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -12,17 +13,70 @@ from typing import Any
 from facula import launch
 from facula.autograd import set_grad_enabled
 from facula.core.tensor import Tensor
+from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
 from facula.operators import maximum, sqrt, view_as_real
 from facula.operators.promotion import opmath
 
-__all__ = ["apply_rule"]
+__all__ = ["apply_rule", "apply_rules"]
 
 ON_TENSORS = SimpleNamespace(sqrt=sqrt, maximum=maximum)
 ON_SYMBOLS = SimpleNamespace(sqrt=ir.sqrt, maximum=ir.maximum)
 
 _PLANS: dict[tuple, launch.Bound] = {}
+
+
+_KERNELS: dict[tuple, Kernel] = {}
+
+
+def apply_rules(
+    rule: Callable,
+    jobs: list[tuple[dict[str, Any], dict[str, Any], list[Tensor]]],
+    differentiable: bool = False,
+    complex_as_real: bool = True,
+) -> None:
+    """Update many parameters: `jobs` are (options, scalars, tensors). Dense ones of the same kind share one call."""
+    batches: dict[tuple, tuple[Kernel, tuple, list[list[Tensor]]]] = {}
+    for options, scalars, tensors in jobs:
+        first = tensors[0].spec
+        dense = not differentiable and first.dtype.kind == "f"
+        for t in tensors:
+            s = t.spec
+            dense = dense and s.contiguous and s.kind is None and s.shape == first.shape and s.device is first.device
+        if not dense:
+            apply_rule(rule, options, scalars, tensors, differentiable, complex_as_real)
+            continue
+        key = (id(scalars), *options.values(), *[t.spec.dtype for t in tensors])
+        batch = batches.get(key)
+        if batch is None:
+            name = (rule, *options.values(), *[t.spec.dtype for t in tensors])
+            kernel = _KERNELS.get(name)
+            if kernel is None:
+                specs = tuple([t.spec for t in tensors])
+                kernel = _KERNELS[name] = _kernel(rule, options, tuple(scalars), specs)
+            batch = batches[key] = (kernel, tuple(scalars.values()), [])
+        batch[2].append(tensors)
+    for kernel, numbers, rows in batches.values():
+        _run(kernel, numbers, rows)
+
+
+def _run(kernel: Kernel, numbers: tuple, rows: list[list[Tensor]]) -> None:
+    """One call for all rows: each is a parameter, its gradient and its state."""
+    table: list[int] = []
+    elements = 0
+    for tensors in rows:
+        addresses = [t.ptr for t in tensors]
+        size = tensors[0].spec.numel
+        table.append(addresses[0])
+        table += addresses[2:]  # results: all but the gradient
+        table += addresses
+        table.append(size)
+        elements += size
+        for t in tensors[:1] + tensors[2:]:
+            t.storage.version += 1
+    memory = (ctypes.c_int64 * len(table))(*table)
+    launch.many(kernel, rows[0][0].spec.device)(ctypes.addressof(memory), len(rows), elements, *numbers)
 
 
 def apply_rule(
@@ -69,25 +123,30 @@ def with_operators(
 
 def _bind(rule: Callable, options: dict[str, Any], scalars: tuple[str, ...], specs: tuple) -> launch.Bound:
     """Machine code for a rule on tensors of these dtypes and layouts."""
-    names = ["param", "grad", *(f"state{i}" for i in range(len(specs) - 2))]
-    shape = specs[0].shape
-    for name, spec in zip(names, specs):
-        if spec.shape != shape or spec.device is not specs[0].device:
-            raise RuntimeError(
-                f"optimizer: the {name} of a parameter of shape {tuple(shape)} on {specs[0].device} has shape "
-                f"{tuple(spec.shape)} and is on {spec.device}"
+    shape, where = specs[0].shape, specs[0].device
+    for spec in specs:
+        if spec.shape != shape or spec.device is not where:
+            fail(
+                RuntimeError,
+                "a parameter, its gradient and its state must have the same shape and device",
+                expected=f"shape {tuple(shape)} on {where}",
+                got=f"shape {tuple(spec.shape)} on {spec.device}",
             )
+    strides = [spec.strides for spec in specs]
+    return launch.bind(_kernel(rule, options, scalars, specs), shape, None, [strides[0], *strides[2:], *strides], where)
+
+
+def _kernel(rule: Callable, options: dict[str, Any], scalars: tuple[str, ...], specs: tuple) -> Kernel:
+    """The kernel of a rule for operands of these dtypes: results are the new parameter and state."""
+    names = ["param", "grad", *(f"state{i}" for i in range(len(specs) - 2))]
     kind = opmath(specs[0].dtype)
     inputs = tuple(Input(name, spec.dtype) for name, spec in zip(names, specs))
     symbols = [ir.cast(ir.load(i.name, i.dtype), kind) for i in inputs]
-    given = {name: ir.param(name, kind) for name in scalars}
-    new = rule(ON_SYMBOLS, *symbols, **options, **given)
+    new = rule(ON_SYMBOLS, *symbols, **options, **{name: ir.param(name, kind) for name in scalars})
     targets = [operand for operand in inputs if operand.name != "grad"]
-    kernel = Kernel(
+    return Kernel(
         rule.__name__,
         inputs,
         tuple(Result("new_" + t.name, t.dtype, value) for t, value in zip(targets, new)),
         tuple(Param(name, kind) for name in scalars),
     )
-    strides = [spec.strides for spec in specs]
-    return launch.bind(kernel, shape, None, [strides[0], *strides[2:], *strides], specs[0].device)

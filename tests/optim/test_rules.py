@@ -90,14 +90,12 @@ def test_kernel_and_operators_agree(kind, monkeypatch):
     results = []
     for path in ("kernel", "operators"):
         if path == "operators":
-            monkeypatch.setattr(rules, "apply_rule", None)
-            monkeypatch.setattr(
-                optim.optimizer,
-                "apply_rule",
-                lambda rule, options, scalars, tensors, *rest: rules.with_operators(
-                    rule, options, scalars, tensors, False, True
-                ),
-            )
+
+            def with_operators(rule, jobs, *rest):
+                for options, scalars, tensors in jobs:
+                    rules.with_operators(rule, options, scalars, tensors, False, True)
+
+            monkeypatch.setattr(optim.optimizer, "apply_rules", with_operators)
         w = torch.nn.Parameter(torch.linspace(-1, 1, 6))
         optimizer = kind([w], lr=0.1, **({"momentum": 0.9} if kind is optim.SGD else {}))
         for _ in range(3):

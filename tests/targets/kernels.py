@@ -15,8 +15,9 @@ from facula.targets import reference
 MARGIN = 64  # elements before and after each operand that nobody may write
 
 FLOAT_EDGES = [
-    0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, -2.5, 2.0, 3.0, -3.0, 7.0, 1e-3, 1e-40, -1e-40, 1e-30, 1e30, -1e30, 100.0, -100.0,
-    65504.0, 65520.0, 255.0, 256.0, -129.0, 2.0**31, -(2.0**31), 2.0**63, -(2.0**63), 3e9, math.inf, -math.inf, math.nan,
+    0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, -2.5, 2.0, 3.0, -3.0, 7.0, 1e-3, 1e-40, -1e-40, 1e-30, 1e30, -1e30, 100.0,
+    -100.0, 65504.0, 65520.0, 255.0, 256.0, -129.0, 2.0**31, -(2.0**31), 2.0**63, -(2.0**63), 3e9, math.inf, -math.inf,
+    math.nan,
 ]  # fmt: skip
 
 
@@ -205,8 +206,8 @@ def check_kernel(
 ):
     """Runs `kernel` on `compile`'s code and on the reference from equal memory; raises where any byte differs.
 
-    `strides` default to dense ones; `values` gives the contents of operands by name; `reach` how many elements beyond its
-    layout an operand's offsets touch. Returns what both returned.
+    `strides` default to dense ones; `values` gives the contents of operands by name; `reach` how many elements beyond
+    its layout an operand's offsets touch. Returns what both returned.
     """
     outer, row = tuple(outer), tuple(row)
     places = []

@@ -80,8 +80,12 @@ def test_checks_guard_accesses():
 
 def test_compiled_arguments():
     scale = ir.param("scale", dt.complex64)
-    kernel = Kernel("scaled", (Input("x", dt.complex64),), (Result("out", dt.complex64, ir.load("x", dt.complex64) * scale),),
-                    (Param("scale", dt.complex64),))  # fmt: skip
+    kernel = Kernel(
+        "scaled",
+        (Input("x", dt.complex64),),
+        (Result("out", dt.complex64, ir.load("x", dt.complex64) * scale),),
+        (Param("scale", dt.complex64),),
+    )
     x = np.array([[1, 2j], [3, 4]], "c8")
     out = np.zeros((2, 2), "c8")
     function = reference.compile(kernel, Access(2, 0, ("1", "s")))
@@ -91,8 +95,14 @@ def test_compiled_arguments():
 
 def test_empty_rows():
     x = ir.load("x", dt.float32)
-    kernel = Kernel("sums", (Input("x", dt.float32),), (
-        Result("s", dt.float32, ir.reduce("sum", x), per_row=True), Result("m", dt.float32, ir.reduce("max", x), per_row=True)))  # fmt: skip
+    kernel = Kernel(
+        "sums",
+        (Input("x", dt.float32),),
+        (
+            Result("s", dt.float32, ir.reduce("sum", x), per_row=True),
+            Result("m", dt.float32, ir.reduce("max", x), per_row=True),
+        ),
+    )
     s, m, x = np.ones(2, "f4"), np.ones(2, "f4"), np.empty((2, 0), "f4")
     run(kernel, ((2,), (0,)), [s.ctypes.data, m.ctypes.data, x.ctypes.data], [(1,), (1,), (0, 1)])
     assert s.tolist() == [0, 0] and m.tolist() == [-np.inf] * 2

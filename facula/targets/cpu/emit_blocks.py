@@ -1,4 +1,4 @@
-"""The states of the reductions of one pass over a row: for each loop width, in totals that lose no digits, in scratch memory."""
+"""The states of the reductions of one pass over a row: one for each loop width, exact totals, scratch memory."""
 
 from typing import TYPE_CHECKING
 

@@ -18,6 +18,7 @@ from .emit_values import COLUMN, ELEMENT, PREFIX, Scope, Values
 
 __all__ = ["COMBINE", "HIDDEN", "NOTE", "PIECE", "WHOLE", "Nest"]
 
+Body = Callable[[Scope, int], None]  # writes what is done at one place; the number is that of the loop width
 LANES_PER_SUM = 64  # additions into one lane before its sum is put away in a more exact total
 WORTH = 8  # operations that are rather stored than done again
 # Fields of the record after the arguments.
@@ -37,7 +38,7 @@ class Nest(Values):
         start: str,
         end: str,
         widths: list[tuple[int, bool]],
-        body: Callable[[Scope, int], None],
+        body: Body,
     ) -> None:
         """Runs `body(scope, number of the loop)` over the vectorised dim from start to end."""
         c = self.code
@@ -75,10 +76,8 @@ class Nest(Values):
             with self.row_loops(inner, dims[1:]) as innermost:
                 yield innermost
 
-    def elements(
-        self, scope: Scope, nodes: list[Expr], body: Callable[[Scope, int], None], block: Blocks | None = None
-    ):
-        """Runs `body` for the elements of the row at `scope`; `block` is told where blocks of the last dim begin and end."""
+    def elements(self, scope: Scope, nodes: list[Expr], body: Body, block: Blocks | None = None):
+        """Runs `body` for the elements of the row at `scope`; `block` hears where blocks of the last dim begin and end."""
         c = self.code
         dims = list(range(self.outer, self.dims))
         with self.row_loops(scope, dims[:-1]) as around:
@@ -285,17 +284,8 @@ class Nest(Values):
 
     def names(self) -> list[tuple[str, str]]:
         """(LLVM type, name) of the arguments of `run`."""
-        params: dict[str, str] = {}
-        for p in self.kernel.params:
-            params[p.name] = (
-                "float"
-                if p.dtype.code == "f32"
-                else "double"
-                if p.dtype.kind in "fc"
-                else "i1"
-                if p.dtype.kind == "b"
-                else "i64"
-            )
+        kinds = {"b": "i1", "u": "i64", "i": "i64", "f": "double"}
+        params = {p.name: "float" if p.dtype.code == "f32" else kinds[p.dtype.kind] for p in self.kernel.params}
         found = []
         for name in arguments(self.kernel, self.access):
             kind = "ptr" if name.endswith(".ptr") else params.get(name, "i64")

@@ -1,4 +1,4 @@
-"""States of reductions and scans: what they start from, how a value joins, how two states and the lanes of one are combined."""
+"""States of reductions and scans: what they start from, how a value joins, how states and lanes are combined."""
 
 import math
 
@@ -21,7 +21,7 @@ def _lowest(t: dtype) -> bool | int | float:
 
 def _highest(t: dtype) -> bool | int | float:
     bits = t.itemsize * 8
-    return True if t.kind == "b" else math.inf if t.kind == "f" else (1 << bits - (t.kind == "i")) - 1
+    return {"b": True, "f": math.inf, "u": (1 << bits) - 1, "i": (1 << bits - 1) - 1}[t.kind]
 
 
 def identity(kind: str, t: dtype) -> bool | int | float:
@@ -39,8 +39,8 @@ def identity(kind: str, t: dtype) -> bool | int | float:
 def components(kind: str, t: dtype) -> list[tuple[dtype, bool | int | float]]:
     """The parts of a state: dtype, and what it starts from.
 
-    The position in argmax and argmin starts as 0: a lane that nothing has beaten holds the worst value, and when that is
-    the answer, all elements are equal and the first one is meant.
+    The position in argmax and argmin starts as 0: a lane that nothing has beaten holds the worst value, and when that
+    is the answer, all elements are equal and the first one is meant.
     """
     if kind == "cprod":  # of complex numbers, as pairs
         return [(t, 1.0), (t, 0.0)]

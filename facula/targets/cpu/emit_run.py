@@ -40,7 +40,7 @@ class Entry:
         self.nest = nest
 
     def run(self) -> str:
-        """`run(arguments...)`: does small work at once, cuts large work in shares that do not depend on the number of threads."""
+        """`run(arguments...)`."""
         self.code = c = Code()
         fields = self.nest.names()
         checks = len(self.nest.kernel.checks)
@@ -87,7 +87,8 @@ class Entry:
         c = self.code
         if ty == "i1":
             ty, value = "i8", c.let(f"zext i1 {value} to i8")
-        c.do(f"store {ty} {value}, ptr {c.let(f'getelementptr i64, ptr %record, i64 {self.fields.index(name)}')}, align 8")
+        at = c.let(f"getelementptr i64, ptr %record, i64 {self.fields.index(name)}")
+        c.do(f"store {ty} {value}, ptr {at}, align 8")
 
     def _product(self, dims: Iterable[int]) -> str:
         """How many elements some dims have together."""
@@ -155,7 +156,8 @@ class Entry:
             scratch = c.call("ptr", "malloc", ("i64", size))
             with c.when(c.let(f"icmp ne ptr {scratch}, null")):
                 address = c.let(f"ptrtoint ptr {scratch} to i64")
-                fields = {"mode": str(PIECE), "pieces": pieces, "piece": piece, "scratch": address, "rows": rows, "grain": "1"}
+                fields = {"mode": str(PIECE), "grain": "1", "pieces": pieces, "piece": piece}
+                fields |= {"scratch": address, "rows": rows}
                 for name, value in fields.items():
                     self._put_field(name, value)
                 c.do(f"call void @facula_parallel(ptr @task, ptr %record, i64 {c.i64('mul', units, pieces)})")

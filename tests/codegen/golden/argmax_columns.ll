@@ -435,16 +435,16 @@ then.51:
   %.52 = ptrtoint ptr %.49 to i64
   %.53 = getelementptr i64, ptr %record, i64 11
   store i64 1, ptr %.53, align 8
-  %.54 = getelementptr i64, ptr %record, i64 12
-  store i64 %.42, ptr %.54, align 8
-  %.55 = getelementptr i64, ptr %record, i64 13
-  store i64 %.39, ptr %.55, align 8
-  %.56 = getelementptr i64, ptr %record, i64 14
-  store i64 %.52, ptr %.56, align 8
-  %.57 = getelementptr i64, ptr %record, i64 15
-  store i64 %n0, ptr %.57, align 8
-  %.58 = getelementptr i64, ptr %record, i64 7
-  store i64 1, ptr %.58, align 8
+  %.54 = getelementptr i64, ptr %record, i64 7
+  store i64 1, ptr %.54, align 8
+  %.55 = getelementptr i64, ptr %record, i64 12
+  store i64 %.42, ptr %.55, align 8
+  %.56 = getelementptr i64, ptr %record, i64 13
+  store i64 %.39, ptr %.56, align 8
+  %.57 = getelementptr i64, ptr %record, i64 14
+  store i64 %.52, ptr %.57, align 8
+  %.58 = getelementptr i64, ptr %record, i64 15
+  store i64 %n0, ptr %.58, align 8
   %.59 = mul i64 %.24, %.42
   call void @facula_parallel(ptr @task, ptr %record, i64 %.59)
   %.60 = getelementptr i64, ptr %record, i64 11
