@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from typing import Any
 
 from facula.core.modes import GUARD, LOCAL, grad_enabled
 
@@ -80,7 +81,7 @@ class no_grad(_Mode):
     __slots__ = ()
     grad = False
 
-    def __new__(cls, function=None):
+    def __new__(cls, function=None) -> Any:
         self = object.__new__(cls)
         return self if function is None else self(function)
 
@@ -90,7 +91,7 @@ class enable_grad(_Mode):
 
     __slots__ = ()
 
-    def __new__(cls, function=None):
+    def __new__(cls, function=None) -> Any:
         self = object.__new__(cls)
         return self if function is None else self(function)
 
@@ -135,7 +136,7 @@ class inference_mode(_Mode):
 
     __slots__ = ("inference", "mode", "was")
 
-    def __new__(cls, mode=True):
+    def __new__(cls, mode=True) -> Any:
         self = object.__new__(cls)
         if callable(mode):
             self.mode = True

@@ -1,6 +1,7 @@
 """Arithmetic on shapes and strides: contiguity, broadcasting, reshaping without a copy; touches no memory."""
 
 from math import prod
+from typing import Any
 
 from facula.errors import fail
 
@@ -22,7 +23,7 @@ class Size(tuple):
     def __repr__(self) -> str:
         return f"torch.Size([{', '.join(map(str, self))}])"
 
-    def __getitem__(self, key):
+    def __getitem__(self, key) -> Any:
         found = tuple.__getitem__(self, key)
         return Size(found) if isinstance(key, slice) else found
 

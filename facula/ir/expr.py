@@ -6,8 +6,9 @@ Arithmetic is on bool, integers, float32, float64, complex64, complex128; float1
 """
 
 import builtins
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
@@ -325,4 +326,8 @@ def _named(name: str):
 # The operations as functions: ir.exp(x), ir.select(c, a, b); those that are Python keywords get a trailing underscore.
 FUNCTIONS = {(name + "_" if name in ("and", "or", "not") else name): _named(name) for name in OPS if name != "bitcast"}
 globals().update(FUNCTIONS)
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Callable[..., Expr]: ...
+
 __all__ += [*FUNCTIONS, "apply", "bitcast", "rebuild", "substitute", "walk"]

@@ -33,7 +33,7 @@ from .promotion import DEFAULT, number_dtype, opmath, result_type
 
 __all__ = ["OPERATORS", "Operator", "function", "record", "traced", "view"]
 
-OPERATORS: dict[str, "Operator"] = {}  # every declared operator by name: documentation, tests and tools read it
+OPERATORS: dict[str, Any] = {}  # every declared operator by name: documentation, tests and tools read it
 _SEQUENCE = itertools.count().__next__
 VIEW = launch.view_record()
 
@@ -41,9 +41,11 @@ VIEW = launch.view_record()
 class Operator:
     """What all declared operators share: a name, a documented signature, gradients by input."""
 
+    call: Callable  # applies the operator
+
     def __init__(self, body: Callable, name: str | None = None):
         self.name = name or body.__name__
-        self.body = body
+        self.body: Any = body
         self.signature = inspect.signature(body)
         self.names = tuple(self.signature.parameters)
         self.gradients: dict[str, Callable] = {}
@@ -67,7 +69,7 @@ class Operator:
 
         return decorate
 
-    def export(self, entry: Callable) -> Callable:
+    def export(self, entry: Any) -> Any:
         """The public function: `entry` with this operator's name, documentation and declaration."""
         entry.__name__ = entry.__qualname__ = self.name
         entry.__doc__ = self.body.__doc__
@@ -893,7 +895,7 @@ def check_cast(source: dtype, target: dtype) -> None:
         )
 
 
-def traced(body: Callable | None = None, **options):
+def traced(body: Callable | None = None, **options) -> Any:
     """Declare an operator by a function on symbols. Options: see `Traced`; `rows=True` for bodies with reductions."""
     if body is None:
         return lambda body: traced(body, **options)
@@ -1308,7 +1310,7 @@ def _calling(operator: Function) -> Callable:
     return call
 
 
-def function(body: Callable | None = None, **options):
+def function(body: Callable | None = None, **options) -> Any:
     """Declare an operator by a function on tensors; `tensors` names the arguments that can have gradients."""
     if body is None:
         return lambda body: function(body, **options)
@@ -1385,7 +1387,7 @@ def view_of(base: Tensor, spec: Spec, offset_bytes: int) -> Tensor:
     return VIEW(spec, storage, base.ptr + offset_bytes, base if base.base is None else base.base, storage.version)
 
 
-def view(body: Callable) -> Callable:
+def view(body: Callable) -> Any:
     """Declare a view by a function (spec, arguments) -> (shape, strides, offset in elements)."""
     operator = View(body)
     return operator.export(operator.call)

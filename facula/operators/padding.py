@@ -64,8 +64,9 @@ def _source(mode: str, size: int, before: int, after: int) -> np.ndarray:
         at = np.where(at >= size, 2 * (size - 1) - at, at)
     elif mode == "replicate":
         at = np.clip(at, 0, size - 1)
-    else:
-        at = at % size
+    else:  # what is cropped is no part of the circle
+        start, stop = max(-before, 0), size - max(-after, 0)
+        at = np.arange(-max(before, 0), stop - start + max(after, 0)) % max(stop - start, 1) + start
     return np.ascontiguousarray(at, np.int64)
 
 

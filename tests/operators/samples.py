@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from .table import FLOATS, D, T, bad, index, mask, row, s, t
+from .table import D, T, bad, index, mask, row, s, t
 
 INF, NAN = math.inf, math.nan
 SPECIAL = t(values=[0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1e30, -1e30, 1e-30, INF, -INF, NAN], grad=False)
@@ -387,5 +387,3 @@ row("normal", [s(0.0, 1.0, (2, 3)), s(t(3), t(3, low=0.1)), s(t(3), 2.0), s(1.0,
 row("bernoulli", [s(t(3, 4, low=0, high=1)), s(t(3, 4), 0.3)], "f", grad=False)
 row("poisson", [s(t(3, 4, low=0.1, high=20))], "f", grad=False, out=False, method=False)
 row("multinomial", [s(t(5, low=0.1), 3), s(t(2, 5, low=0.1), 4, True), s(t(5, low=0.1), 1)], "f", grad=False)
-row("dropout", [s(t(3, 4), 0.5, True), s(t(3, 4), 0.5, False), s(t(3, 4), 0.0, True)], "f", out=False, grad=False, method=False)
-DTYPES_OF_RANDOM = FLOATS

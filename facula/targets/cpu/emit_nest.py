@@ -77,7 +77,7 @@ class Nest(Values):
                 yield innermost
 
     def elements(self, scope: Scope, nodes: list[Expr], body: Body, block: Blocks | None = None):
-        """Runs `body` for the elements of the row at `scope`; `block` hears where blocks of the last dim begin and end."""
+        """Runs `body` for the elements of the row at `scope`; `block` hears where blocks of its last dim begin, end."""
         c = self.code
         dims = list(range(self.outer, self.dims))
         with self.row_loops(scope, dims[:-1]) as around:

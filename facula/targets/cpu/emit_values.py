@@ -81,7 +81,14 @@ class Values:
         if self.mode == "column":  # states have a lane for each column
             for node in self.order:
                 self.bits[node] = self._bits(node)
+        # While a function is written:
         self.code = Code()
+        self.params: dict[str, str] = {}
+        self.imaginary: dict[str, str] = {}  # name of a real part -> name of its imaginary part
+        self.count = self.nonempty = ""  # of the row
+        self.piece = ("", "")  # where the piece of a row that is worked on starts and ends
+        self.piece_number = ""
+        self.kept = 0  # states that a piece of a row leaves, of 8 bytes each
         self.stride: dict[tuple[int, int], str] = {}  # (operand, dim) -> bytes
         self.steps: dict[tuple[int, int], str] = {}  # (operand, lanes) -> byte offsets of lanes
 
@@ -156,10 +163,10 @@ class Values:
         self.single = self.mode == "map" and self.outer == 1
         self.streams: list[Result] = []
         if self.single and not self.serial:
-            self.streams = [
-                r for i, r in enumerate(kernel.results)
-                if along_outer[i] == CONTIGUOUS and r.offset is r.where is None and r.combine == "set" and r.dtype.kind != "c"
-            ]  # fmt: skip
+            for letter, r in zip(along_outer, kernel.results):
+                plain = r.offset is r.where is None and r.combine == "set"
+                if letter == CONTIGUOUS and plain and r.dtype.kind != "c":
+                    self.streams.append(r)
         reductions = [x for x in self.order if x.op == "reduce"]
         self.splits = (
             bool(reductions)
@@ -397,17 +404,14 @@ class Values:
 
     def _put(self, scalar: str, value: str, at: str, many: bool, lanes: int, mask: str | None, align: int) -> None:
         """Stores `lanes` scalars from one address on, or to many, the last lane last."""
-        c, ty = self.code, vector(scalar, lanes)
+        c, ty, masks = self.code, vector(scalar, lanes), f"<{lanes} x i1>"
         if many:
-            c.call(
-                "void", f"llvm.masked.scatter.{mangle(ty)}.v{lanes}p0", (ty, value), (f"<{lanes} x ptr> align {align}", at),
-                (f"<{lanes} x i1>", mask or "splat (i1 true)"), declare=f"{ty}, <{lanes} x ptr>, <{lanes} x i1>",
-            )  # fmt: skip
+            name, places = f"llvm.masked.scatter.{mangle(ty)}.v{lanes}p0", f"<{lanes} x ptr>"
+            to, allowed = (f"{places} align {align}", at), (masks, mask or "splat (i1 true)")
+            c.call("void", name, (ty, value), to, allowed, declare=f"{ty}, {places}, {masks}")
         elif mask is not None:
-            c.call(
-                "void", f"llvm.masked.store.{mangle(ty)}.p0", (ty, value), (f"ptr align {align}", at),
-                (f"<{lanes} x i1>", mask), declare=f"{ty}, ptr, <{lanes} x i1>",
-            )  # fmt: skip
+            name = f"llvm.masked.store.{mangle(ty)}.p0"
+            c.call("void", name, (ty, value), (f"ptr align {align}", at), (masks, mask), declare=f"{ty}, ptr, {masks}")
         else:
             c.do(f"store {ty} {value}, ptr {at}, align {align}")
 
