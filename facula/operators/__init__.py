@@ -5,6 +5,7 @@ The names here are those of `torch.*`; families keep their building blocks to th
 
 from . import methods as _methods  # first: families are modules there, some of their names are functions below
 from .activation import *
+from .convolution import *
 from .copying import clone
 from .creation import *
 from .elementwise import *
@@ -12,8 +13,11 @@ from .indexing import *
 from .inplace import copy_, detach_, fill_, resize_, zero_
 from .joining import *
 from .limits import finfo, iinfo
+from .loss import *
 from .matmul import *
 from .normalization import *
+from .padding import *
+from .pooling import *
 from .public import *
 from .random import *
 from .reduction import *

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
+import numpy as np
+
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
@@ -27,15 +29,16 @@ from .creation import fill_values, zeros_of
 from .declare import function
 from .promotion import opmath
 from .reduction import sum as sum_over
-from .view import reshape, slice_dim, squeeze_dims, unsqueeze
+from .view import slice_dim, squeeze_dims, unsqueeze
 
 __all__ = [
-    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution", "fold", "unfold_windows",
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fold", "unfold_windows",
 ]  # fmt: skip
 
 PIECE = 1 << 20  # bytes of unfolded windows at a time: they stay in the cache until the product has read them
-PARTS = 1 << 23  # bytes of partial weight gradients, one for each sample of a piece
+LEAST = 384  # columns of a product below which packing its other operand costs too much
 NARROW = 256  # positions of a sample below which several samples are put side by side as one matrix
+UNROLLED = 49  # taps of a window up to which they are written out
 
 
 class Geometry(NamedTuple):
@@ -112,7 +115,18 @@ def _strided_copy(kind: dtype, shape, out_strides, in_strides, where) -> launch.
     return launch.bind(_copy_kernel(kind), shape, None, [list(out_strides), list(in_strides)], where)
 
 
+def _spread_kernel(kind: dtype) -> Kernel:
+    """out[sample, channel, tap, position] = input[sample, channel, at[tap] + position]."""
+    value = ir.load("input", kind, ir.load("at", dt.int64))
+    return Kernel("spread", (Input("input", kind), Input("at", dt.int64)), (Result("out", kind, value),))
+
+
 # --- what a convolution does, planned once for operands of given specs ------------------------------------------------
+# 1. The input is put inside its border, split by its positions modulo the stride (no copy where there is neither).
+# 2. Now window o of tap k is element at[k] + o . strides of a plane: each tap's windows are one run of the plane, which is
+#    copied to a row of a matrix (for one tap: the plane is the row). At the ends of lines a run has some positions that
+#    are no windows.
+# 3. weight @ matrix; 4. where there are positions that are no windows, the others are copied to the result.
 
 
 class _Piece(NamedTuple):
@@ -125,60 +139,93 @@ class _Piece(NamedTuple):
 
 
 class _Cut:
-    """How the windows of an input are unfolded: pieces, their layout, machine code for each."""
+    """The steps 1 and 2 for one input: layouts, pieces, machine code."""
 
-    __slots__ = ("columns", "direct", "geometry", "item", "kind", "pieces", "positions", "shape", "source", "where", "wide")
+    __slots__ = (
+        "channels", "columns", "exact", "geometry", "item", "kind", "lines", "out", "phases", "pieces", "planes", "positions", "run",
+        "source", "spread", "split", "table", "taps", "where", "wide",
+    )  # fmt: skip
 
-    def __init__(self, x: Spec, channels: int, geometry: tuple[Geometry, ...], largest: int | None = None):
-        batch = x.shape[0]
+    def __init__(self, x: Spec, outputs: int, geometry: tuple[Geometry, ...]):
+        batch, self.channels = x.shape[:2]
         self.geometry, self.kind, self.item, self.where, self.source = geometry, x.dtype, x.dtype.itemsize, x.device, x
-        taps = prod(g.kernel for g in geometry)
-        out = [g.out for g in geometry]
-        self.columns = channels * taps  # rows of the matrix of windows
-        self.positions = prod(out)
-        self.shape = out
-        plain = taps == 1 and all(g.stride == 1 and g.inside and g.size == g.out for g in geometry)
-        flat = tuple(x.strides[2:]) == contiguous_strides(x.shape[2:])
-        size = max(self.columns * self.positions * self.item, 1)
-        many = max(1, min(batch, PIECE // size, largest or batch))
-        self.wide = batch > 1 and self.positions < NARROW and many > 1
-        self.direct = plain and flat and not self.wide  # the input is the matrix already
-        if self.direct:
-            many = min(batch, largest or batch)
-        rows = out[0]
-        if size > PIECE and not self.direct:
-            rows = max(1, min(rows, PIECE // max(1, self.columns * self.positions // max(out[0], 1) * self.item)))
+        self.out = [g.out for g in geometry]
+        self.positions = prod(self.out)
+        self.taps = prod(g.kernel for g in geometry)
+        self.columns = self.channels * self.taps
+        self.phases = [min(g.stride, (g.kernel - 1) * g.dilation + 1) for g in geometry]
+        self.planes = [g.out + (g.kernel - 1) * g.dilation // g.stride for g in geometry]  # sizes of a phase
+        self.lines = contiguous_strides(self.planes)
+        self.split = not (
+            all(g.stride == 1 and g.inside and g.before == 0 and g.size == n for g, n in zip(geometry, self.planes))
+            and tuple(x.strides[2:]) == tuple(self.lines)
+        )
+        self.run = self.length(self.out[0])
+        self.exact = self.run == self.positions
+        self.wide = not self.exact or self.run < NARROW
+        self.spread = self.taps > 1 or (self.wide and batch > 1)
+        at = []
+        steps_ = contiguous_strides([*self.phases, *self.planes])
+        d = len(geometry)
+        for taps in itertools.product(*(range(g.kernel) for g in geometry)):
+            moved = [k * g.dilation for k, g in zip(taps, geometry)]
+            at.append(sum(m % g.stride * a + m // g.stride * b for m, g, a, b in zip(moved, geometry, steps_[:d], steps_[d:])))
+        self.table = np.array(at, np.int64)
+        width = max(LEAST, PIECE // (max(self.columns, outputs, 1) * self.item))
+        many = max(1, min(batch, width // max(self.run, 1)))
+        rows = self.out[0]
+        if self.run > width and self.spread:
+            rows = max(1, min(rows, width // max(self.lines[0], 1)))
         self.pieces = [
-            _Piece(b, min(many, batch - b), r, min(rows, out[0] - r)) for b in range(0, batch, many) for r in range(0, out[0], rows)
+            _Piece(b, min(many, batch - b), r, min(rows, self.out[0] - r)) for b in range(0, batch, many) for r in range(0, self.out[0], rows)
         ]
 
-    def matrix(self, piece: _Piece) -> tuple[int, int, int, int]:
-        """Strides of the unfolded piece: from sample to sample, from column to column, positions, and their step."""
-        if self.direct:
-            return self.source.strides[0], self.source.strides[1], self.positions, 1
-        width = self.positions // max(self.shape[0], 1) * piece.rows
-        if self.wide:
-            return width, width * piece.samples, width, 1
-        return width * self.columns, width, width, 1
+    def length(self, rows: int) -> int:
+        """Positions from the first window to the last one of so many rows of windows."""
+        return sum((n - 1) * line for n, line in zip([rows, *self.out[1:]], self.lines)) + 1
 
-    def space(self) -> int:
-        """Elements of the largest piece."""
-        return max((self.columns * self.positions // max(self.shape[0], 1) * p.rows * p.samples for p in self.pieces), default=0)
+    @property
+    def plane(self) -> int:
+        return prod(self.phases) * prod(self.planes)
 
-    def unfolding(self, piece: _Piece) -> tuple[launch.Bound, int, tuple[int, ...]]:
-        """Code that unfolds a piece, the offset in bytes where it reads, its params."""
-        x, d = self.source, len(self.geometry)
-        windows, taps, origin = steps(self.geometry, x.strides[2:])
-        shape = [piece.samples, x.shape[1], *(g.kernel for g in self.geometry), piece.rows, *self.shape[1:]]
-        sample, column, width, _ = self.matrix(piece)
-        tap_steps = [column * n for n in contiguous_strides([g.kernel for g in self.geometry])]
-        channel = column * prod(g.kernel for g in self.geometry)
-        out = [sample, channel, *tap_steps, *contiguous_strides([piece.rows, *self.shape[1:]])]
-        bound = launch.bind(
-            _unfold_kernel(self.kind, self.geometry), shape, None, [out, [x.strides[0], x.strides[1], *taps, *windows]], self.where
+    def buffers(self) -> tuple[int, int]:
+        """Elements of the split input and of the matrix of the largest piece."""
+        most = max(p.samples for p in self.pieces)
+        split = most * self.channels * self.plane if self.split else 0
+        return split, max(p.samples * self.length(p.rows) for p in self.pieces) * self.columns if self.spread else 0
+
+    def splitting(self, piece: _Piece) -> tuple:
+        """Step 1: (code, where it reads in bytes, further arguments), once for all rows of the piece's samples."""
+        x = self.source
+        phased = tuple(
+            Geometry(g.size, n, phases, g.stride, g.before, 1) for g, n, phases in zip(self.geometry, self.planes, self.phases)
         )
-        at = piece.sample * x.strides[0] + origin + piece.row * windows[0]
-        return bound, at * self.item, bound_values(self.geometry, piece.row)
+        windows, taps, origin = steps(phased, x.strides[2:])
+        shape = [piece.samples, self.channels, *self.phases, *self.planes]
+        strides = [list(contiguous_strides(shape)), [*x.strides[:2], *taps, *windows]]
+        bound = launch.bind(_unfold_kernel(self.kind, phased), shape, None, strides, self.where)
+        return bound.function, (piece.sample * x.strides[0] + origin) * self.item, (*bound_values(phased), *bound.tail)
+
+    def origin(self, piece: _Piece) -> tuple[int, int, int]:
+        """Where the planes of a piece start (in bytes), their strides from sample to sample and from channel to channel."""
+        start = piece.row * self.lines[0]
+        if self.split:
+            return start * self.item, self.channels * self.plane, self.plane
+        return (start + piece.sample * self.source.strides[0]) * self.item, *self.source.strides[:2]
+
+    def matrix(self, piece: _Piece) -> tuple[int, int]:
+        """Strides of the matrix of a piece: from sample to sample, from row to row."""
+        n = self.length(piece.rows)
+        return (n, n * piece.samples) if self.wide else (n * self.columns, n)
+
+    def spreading(self, piece: _Piece) -> tuple:
+        """Step 2: (code, where it reads in bytes, further arguments)."""
+        at, sample, channel = self.origin(piece)
+        own, row = self.matrix(piece)
+        shape = [piece.samples, self.channels, self.taps, self.length(piece.rows)]
+        strides = [[own, self.taps * row, row, 1], [sample, channel, 0, 1], [0, 0, 1, 0]]
+        bound = launch.bind(_spread_kernel(self.kind), shape, None, strides, self.where)
+        return bound.function, at, (self.table.ctypes.data, *bound.tail)
 
 
 def _scale(kind: dtype, alpha: float, beta: float) -> tuple:
@@ -193,58 +240,62 @@ _PLANS: dict[tuple, "_Plan"] = {}
 class _Plan:
     """out[b, o, windows] = weight[o, columns] @ unfolded input[b] + bias[o], for each group of channels."""
 
-    __slots__ = ("buffer", "product", "runs", "scale", "side")
+    __slots__ = ("buffers", "cut", "product", "runs", "scale")
 
-    def __init__(self, x: Spec, outputs: int, geometry: tuple[Geometry, ...], groups: int, biased: bool):
-        cut = _Cut(x, x.shape[1], geometry)
+    def __init__(self, x: Spec, outputs: int, geometry: tuple[Geometry, ...], groups: int):
+        cut = self.cut = _Cut(x, outputs, geometry)
         item, kind = cut.item, x.dtype
         self.product = launch.product(kind, x.device)
         self.scale = _scale(kind, 1.0, 0.0)
-        own, k = outputs // groups, cut.columns // groups
-        total = cut.positions
-        self.buffer = None if cut.direct else dense(kind, (cut.space(),), x.device)
-        side = max((p.samples for p in cut.pieces), default=0) * total * outputs if cut.wide else 0
-        self.side = dense(kind, (side,), x.device) if side else None
+        own, k, total = outputs // groups, cut.columns // groups, cut.positions
+        aside = cut.wide and not (cut.exact and all(p.samples == 1 for p in cut.pieces))  # step 4 is needed
+        result = max(p.samples * cut.length(p.rows) for p in cut.pieces) * outputs if aside else 0
+        self.buffers = tuple(dense(kind, (n,), x.device) if n else None for n in (*cut.buffers(), result))
         self.runs = []
+        split_before = None
         for piece in cut.pieces:
-            sample, column, width, _ = cut.matrix(piece)
-            code = None
-            if not cut.direct:
-                bound, at, values = cut.unfolding(piece)
-                code = bound.function, at, (*values, *bound.tail)
-            products, after = [], None
-            if cut.wide:  # one product for all samples, then its columns go to their samples
-                width *= piece.samples
-                for g in range(groups):
-                    tail = (1, own, width, k, 0, width, 1, 0, k, 1, 0, column, 1)
-                    products.append((g * own * width * item, g * own * k * item, g * k * column * item, tail, g * own * item))
-                bound = _strided_copy(
-                    kind, (piece.samples, outputs, total), (outputs * total, total, 1), (total, width, 1), x.device
-                )
-                after = bound.function, piece.sample * outputs * total * item, bound.tail
+            n = cut.length(piece.rows)
+            split = None
+            if cut.split and (piece.sample, piece.samples) != split_before:
+                split, split_before = cut.splitting(piece), (piece.sample, piece.samples)
+            spread = cut.spreading(piece) if cut.spread else None
+            if cut.spread:
+                base, (sample, row) = 0, cut.matrix(piece)
             else:
-                start = piece.sample * outputs * total + piece.row * (total // max(cut.shape[0], 1))
-                base = piece.sample * sample * item if cut.direct else 0
-                for g in range(groups):
-                    tail = (piece.samples, own, width, k, outputs * total, total, 1, 0, k, 1, sample, column, 1)
-                    products.append(((start + g * own * total) * item, g * own * k * item, base + g * k * column * item, tail, g * own * item))
-            self.runs.append((code, products, after))
+                base, sample, row = cut.origin(piece)
+            start = 0 if aside else (piece.sample * outputs * total + piece.row * cut.lines[0]) * item
+            c_batch, c_row = (n, n * piece.samples) if aside else (outputs * total, total)
+            batch = piece.samples
+            if cut.spread and cut.wide:  # all samples are one matrix
+                n, batch = n * batch, 1
+            products = []
+            for g in range(groups):
+                tail = (batch, own, n, k, c_batch, c_row, 1, 0, k, 1, sample, row, 1)
+                products.append((start + g * own * c_row * item, g * own * k * item, base + g * k * row * item, tail, g * own * item))
+            after = None
+            if aside:
+                n = cut.length(piece.rows)
+                shape = (piece.samples, outputs, piece.rows, *cut.out[1:])
+                full = contiguous_strides((x.shape[0], outputs, *cut.out))
+                bound = _strided_copy(kind, shape, full, (n, n * piece.samples, *cut.lines), x.device)
+                after = bound.function, (piece.sample * full[0] + piece.row * full[2]) * item, bound.tail
+            self.runs.append((split, spread, products, after))
 
     def __call__(self, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-        source = x.ptr
-        buffer = None
-        if self.buffer is not None:
-            buffer = launch.empty(self.buffer)
-            source = buffer.ptr
-        side = launch.empty(self.side) if self.side is not None else None
-        target = out.ptr if side is None else side.ptr
-        product, scale, w, b, x_ptr = self.product, self.scale, weight.ptr, 0 if bias is None else bias.ptr, x.ptr
+        held = [None if s is None else launch.empty(s) for s in self.buffers]
+        x_ptr = x.ptr
+        planes = x_ptr if held[0] is None else held[0].ptr
+        matrix = planes if held[1] is None else held[1].ptr
+        target = out.ptr if held[2] is None else held[2].ptr
+        product, scale, w, b = self.product, self.scale, weight.ptr, 0 if bias is None else bias.ptr
         step = 1 if b else 0
-        for code, products, after in self.runs:
-            if code is not None:
-                code[0](source, x_ptr + code[1], *code[2])
+        for split, spread, products, after in self.runs:
+            if split is not None:
+                split[0](planes, x_ptr + split[1], *split[2])
+            if spread is not None:
+                spread[0](matrix, planes + spread[1], *spread[2])
             for c_at, w_at, x_at, tail, b_at in products:
-                product(target + c_at, w + w_at, source + x_at, *tail, *scale, b + b_at if b else 0, step, 0)
+                product(target + c_at, w + w_at, matrix + x_at, *tail, *scale, b + b_at if b else 0, step, 0)
             if after is not None:
                 after[0](out.ptr + after[1], target, *after[2])
 
@@ -268,12 +319,12 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple[Ge
         return out
     if _few(groups, outputs):
         return _convolve_few(x, weight, bias, geometry, groups, out)
-    key = (x.spec, outputs, geometry, groups, bias is not None)
+    key = (x.spec, outputs, geometry, groups)
     plan = _PLANS.get(key)
     if plan is None:
         if len(_PLANS) > 1024:
             _PLANS.clear()
-        plan = _PLANS[key] = _Plan(x.spec, outputs, geometry, groups, bias is not None)
+        plan = _PLANS[key] = _Plan(x.spec, outputs, geometry, groups)
     plan(out, x, weight, bias)
     return out
 
@@ -419,68 +470,70 @@ def _convolve_transposed(
 class _WeightPlan:
     """grad_weight[o, columns] = sum over samples of grad[b, o, windows] @ unfolded input[b].T, for each group."""
 
-    __slots__ = ("buffer", "parts", "product", "runs", "side")
+    __slots__ = ("buffers", "cut", "product", "runs")
 
     def __init__(self, grad: Spec, x: Spec, geometry: tuple[Geometry, ...], groups: int):
         outputs = grad.shape[1]
-        item, kind = x.dtype.itemsize, x.dtype
-        weights = outputs * (x.shape[1] // groups) * prod(g.kernel for g in geometry)
-        cut = _Cut(x, x.shape[1], geometry, max(1, PARTS // max(1, weights * item)))
+        cut = self.cut = _Cut(x, outputs, geometry)
+        item, kind = cut.item, x.dtype
         self.product = launch.product(kind, x.device)
         own, k = outputs // groups, cut.columns // groups
-        total = cut.positions
-        self.buffer = None if cut.direct else dense(kind, (cut.space(),), x.device)
-        most = max(p.samples for p in cut.pieces)
-        self.side = dense(kind, (most * outputs * total,), x.device) if cut.wide else None
-        self.parts = 1 if cut.wide else most
+        aside = cut.spread and cut.wide  # the gradient in the matrix' layout, 0 at positions that are no windows
+        beside = max(p.samples * cut.length(p.rows) for p in cut.pieces) * outputs if aside else 0
+        self.buffers = tuple(dense(kind, (n,), x.device) if n else None for n in (*cut.buffers(), beside))
         self.runs = []
-        started = 0  # parts that hold a sum already
+        split_before = shape_before = None
+        beta = 0.0
         for piece in cut.pieces:
-            sample, column, width, _ = cut.matrix(piece)
-            code = before = None
-            if not cut.direct:
-                bound, at, values = cut.unfolding(piece)
-                code = bound.function, at, (*values, *bound.tail)
-            base = piece.sample * sample * item if cut.direct else 0
-            products = []
-            if cut.wide:
-                width *= piece.samples
-                bound = _strided_copy(
-                    kind, (outputs, piece.samples, total), (width, total, 1), (grad.strides[1], grad.strides[0], 1), x.device
-                )
-                before = bound.function, piece.sample * grad.strides[0] * item, bound.tail
-                scale = _scale(kind, 1.0, 1.0 if started else 0.0)
-                for g in range(groups):
-                    tail = (1, own, k, width, 0, k, 1, 0, width, 1, 0, 1, column)
-                    products.append((g * own * k * item, g * own * width * item, g * k * column * item, (*tail, *scale)))
-                started = 1
+            n = cut.length(piece.rows)
+            split = before = None
+            if cut.split and (piece.sample, piece.samples) != split_before:
+                split, split_before = cut.splitting(piece), (piece.sample, piece.samples)
+            spread = cut.spreading(piece) if cut.spread else None
+            if cut.spread:
+                base, (sample, row) = 0, cut.matrix(piece)
             else:
-                scale = _scale(kind, 1.0, 1.0 if started else 0.0)
-                start = (piece.sample * grad.strides[0] + piece.row * (total // max(cut.shape[0], 1))) * item
+                base, sample, row = cut.origin(piece)
+            at = piece.sample * grad.strides[0] + piece.row * grad.strides[2]
+            products = []
+            if aside:
+                shape = (outputs, piece.samples, piece.rows, *cut.out[1:])
+                strides = (n * piece.samples, n, *cut.lines)
+                moved = (grad.strides[1], grad.strides[0], *grad.strides[2:])
+                bound = _strided_copy(kind, shape, strides, moved, x.device)
+                before = bound.function, at * item, bound.tail, not cut.exact and shape != shape_before
+                shape_before = shape
+                n *= piece.samples
                 for g in range(groups):
-                    tail = (piece.samples, own, k, width, weights, k, 1, grad.strides[0], grad.strides[1], 1, sample, 1, column)
-                    products.append(
-                        (g * own * k * item, start + g * own * grad.strides[1] * item, base + g * k * column * item, (*tail, *scale))
-                    )
-                started = max(started, piece.samples)
-            self.runs.append((code, before, products))
+                    tail = (1, own, k, n, 0, k, 1, 0, n, 1, 0, 1, row, *_scale(kind, 1.0, beta))
+                    products.append((g * own * k * item, g * own * n * item, base + g * k * row * item, tail))
+                beta = 1.0
+            else:
+                for b in range(piece.samples):
+                    for g in range(groups):
+                        tail = (1, own, k, n, 0, k, 1, 0, grad.strides[1], 1, 0, 1, row, *_scale(kind, 1.0, beta))
+                        g_at = (at + b * grad.strides[0] + g * own * grad.strides[1]) * item
+                        products.append((g * own * k * item, g_at, base + (b * sample + g * k * row) * item, tail))
+                    beta = 1.0
+            self.runs.append((split, spread, before, products))
 
     def __call__(self, out: Tensor, grad: Tensor, x: Tensor) -> None:
-        source, given = x.ptr, grad.ptr
-        if self.buffer is not None:
-            buffer = launch.empty(self.buffer)
-            source = buffer.ptr
-        if self.side is not None:
-            side = launch.empty(self.side)
-            given = side.ptr
-        x_ptr, g_ptr, product, target = x.ptr, grad.ptr, self.product, out.ptr
-        for code, before, products in self.runs:
-            if code is not None:
-                code[0](source, x_ptr + code[1], *code[2])
+        held = [None if s is None else launch.empty(s) for s in self.buffers]
+        x_ptr, g_ptr, target, product = x.ptr, grad.ptr, out.ptr, self.product
+        planes = x_ptr if held[0] is None else held[0].ptr
+        matrix = planes if held[1] is None else held[1].ptr
+        given = g_ptr if held[2] is None else held[2].ptr
+        for split, spread, before, products in self.runs:
+            if split is not None:
+                split[0](planes, x_ptr + split[1], *split[2])
+            if spread is not None:
+                spread[0](matrix, planes + spread[1], *spread[2])
             if before is not None:
+                if before[3]:
+                    fill_values(held[2], 0)
                 before[0](given, g_ptr + before[1], *before[2])
             for c_at, g_at, x_at, tail in products:
-                product(target + c_at, given + g_at, source + x_at, *tail, 0, 0, 0)
+                product(target + c_at, given + g_at, matrix + x_at, *tail, 0, 0, 0)
 
 
 _WEIGHT_PLANS: dict[tuple, _WeightPlan] = {}
@@ -505,9 +558,9 @@ def convolution_weight(given, input, size, stride, padding, dilation, groups):
         if len(_WEIGHT_PLANS) > 1024:
             _WEIGHT_PLANS.clear()
         plan = _WEIGHT_PLANS[key] = _WeightPlan(grad.spec, x.spec, geometry, groups)
-    out = launch.empty(dense(shape.dtype, (plan.parts, *size), shape.device))
+    out = launch.empty(shape)
     plan(out, grad, x)
-    return reshape(out, size) if plan.parts == 1 else sum_over(out, 0)
+    return out
 
 
 @convolution_weight.gradient("given")

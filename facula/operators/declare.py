@@ -260,6 +260,7 @@ class Traced(Operator):
         per_row: Sequence[str] = (),
         keep: Sequence[str] = (),
         static: Sequence[str] = (),
+        whole: Sequence[str] = (),
         compute: dtype | None = None,
         results: Sequence[dtype | str | None] | None = None,
         names: Sequence[str] | None = None,
@@ -284,6 +285,7 @@ class Traced(Operator):
         self.per_row = frozenset(per_row)
         self.keep = frozenset(keep)  # operands that take no part in promotion
         self.static = frozenset(static)
+        self.whole = frozenset(whole)  # scalars that are int64 (sizes, strides), whatever the operands are
         self.compute = compute
         self.title = self.name  # what errors call the kernel: PyTorch's name for it
         self.results = results  # dtype of each result; None: the common one; "compute": the one of the arithmetic
@@ -341,7 +343,8 @@ class Traced(Operator):
         for name, default in self.scalars.items():
             value = given.get(name, default)
             free = type(value) in (int, float, complex) and name not in self.static and name in given
-            out[name] = _number_symbol(name, _scalar_compute(compute, value)) if free else value
+            kind = dt.int64 if name in self.whole else _scalar_compute(compute, value)
+            out[name] = _number_symbol(name, kind) if free else value
         return out
 
     # Plans

@@ -136,7 +136,8 @@ def reduce_cases():
 def test_reduction(kind, t, outer, row):
     value = ir.reduce(kind, ir.load("x", t))
     kernel = Kernel(kind, (Input("x", t),), (Result("out", value.dtype, value, per_row=True),))
-    for own in row_strides(outer, row):
+    chosen = list(row_strides(outer, row))
+    for own in chosen if t in (dt.int8, dt.float32) else chosen[0:3:2]:
         plain = kind in ("sum", "prod")
         values = None
         if plain and t.kind in "fc":
