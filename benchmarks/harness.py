@@ -14,6 +14,7 @@ __all__ = ["ROWS", "Result", "Row", "fill", "measure", "row", "table"]
 SAMPLE = 0.02  # seconds that one sample should last: long beside the clock's grain, short beside the machine's moods
 BUDGET = 3.0  # seconds of samples for a row
 PAIRS = (7, 41)  # of samples: at least, at most
+WARM = 0.05  # seconds of calls before each sample: a thread pool that slept is first moved back to its own core
 SETTLE = 0.005  # seconds for the other framework's threads to stop spinning
 NOISY = 1.5  # quartiles further apart than this: the machine was busy, measure again
 AGREE = 2e-3  # relative to the largest element: both must have done the same work
@@ -139,8 +140,11 @@ class Sampler:
         """Seconds a call. The collector stays on, as in real programs; garbage of others is cleared before."""
         gc.collect(0)
         time.sleep(SETTLE)
-        for _ in range(max(1, self.count // 20)):
+        end = time.perf_counter() + WARM
+        while True:
             self.function()
+            if time.perf_counter() > end:
+                break
         return self.timed() / self.count
 
 

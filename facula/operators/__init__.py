@@ -8,7 +8,9 @@ from .activation import *
 from .convolution import *
 from .copying import clone
 from .creation import *
+from .dropout import *
 from .elementwise import *
+from .embedding import *
 from .indexing import *
 from .inplace import copy_, detach_, fill_, resize_, zero_
 from .joining import *

@@ -35,7 +35,7 @@ __all__ = [
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fold", "unfold_windows",
 ]  # fmt: skip
 
-PIECE = 1 << 20  # bytes of unfolded windows at a time: they stay in the cache until the product has read them
+PIECE = 1 << 21  # bytes of unfolded windows at a time: they stay in the cache until the product has read them
 LEAST = 384  # columns of a product below which packing its other operand costs too much
 NARROW = 256  # positions of a sample below which several samples are put side by side as one matrix
 UNROLLED = 49  # taps of a window up to which they are written out
@@ -61,16 +61,20 @@ class Geometry(NamedTuple):
 # --- windows in kernels -------------------------------------------------------------------------------------------
 
 
-def bounds(geometry: Sequence[Geometry], windows: int, taps: int):
-    """Condition and params for what lies inside: windows count up in iteration dims from `windows`, taps from `taps`."""
+def bounds(inside: Sequence[bool], windows: int, taps: int | Sequence[int]):
+    """Condition and params for what lies inside: windows count up in iteration dims from `windows`, taps from `taps`.
+
+    `taps` may be the numbers of one tap. Dims that are `inside` as a whole need no condition.
+    """
     where, params = None, []
-    for i, g in enumerate(geometry):
-        if g.inside:
+    for i, free in enumerate(inside):
+        if free:
             continue
         names = [f"{word}{i}" for word in ("size", "stride", "before", "dilation")]
         size, stride, before, dilation = (ir.param(n, dt.int64) for n in names)
         params += [Param(n, dt.int64) for n in names]
-        at = ir.index(windows + i) * stride + ir.index(taps + i) * dilation - before
+        tap = ir.index(taps + i) if isinstance(taps, int) else ir.const(taps[i], dt.int64)
+        at = ir.index(windows + i) * stride + (tap * dilation - before)
         holds = ir.and_(at >= 0, at < size)
         where = holds if where is None else ir.and_(where, holds)
     return where, tuple(params)
@@ -100,8 +104,7 @@ def _unfold_kernel(kind: dtype, geometry: Sequence[Geometry]) -> Kernel:
     key = ("unfold", kind, tuple(g.inside for g in geometry))
     found = _KERNELS.get(key)
     if found is None:
-        d = len(geometry)
-        where, params = bounds(geometry, 2 + d, 2)
+        where, params = bounds(key[2], 2 + len(geometry), 2)
         value = ir.load("input", kind, None, where)
         found = _KERNELS[key] = Kernel("unfold", (Input("input", kind),), (Result("out", kind, value),), params)
     return found
@@ -332,49 +335,74 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple[Ge
 # --- few channels a group: windows summed where they lie --------------------------------------------------------------
 
 
-def _window_load(kind: dtype, geometry: Sequence[Geometry], last: bool, windows: int, taps: int):
-    """A load of input "x" in windows, 0 outside; `last`: it jumps from window to window of the last dim, by "jump"."""
-    where, params = bounds(geometry, windows, taps)
-    offset = None
-    if last:  # such steps are a gather; as an offset it leaves the dim free for vectors
-        offset = ir.index(windows + len(geometry) - 1) * ir.param("jump", dt.int64)
-        params = (*params, Param("jump", dt.int64))
-    return ir.load("x", kind, offset, where), params
+def _few_kernel(kind: dtype, inside: tuple[bool, ...], jumps: bool, biased: bool, channels: int, taps: tuple[int, ...]) -> Kernel:
+    """out[sample, group, own, windows...]: the taps written out, or (`channels` 0) as rows (channels, taps...)."""
+    key = ("few", kind, inside, jumps, biased, channels, taps)
+    found = _KERNELS.get(key)
+    if found is not None:
+        return found
+    d, compute = len(inside), opmath(kind)
+    params: dict[str, Param] = {}
+
+    def number(name: str):
+        params[name] = Param(name, dt.int64)
+        return ir.param(name, dt.int64)
+
+    # Steps other than 1 from window to window are a gather; as an offset they leave the dim free for vectors.
+    jump = ir.index(2 + d) * number("jump") if jumps else None
+    if not channels:
+        where, more = bounds(inside, 3, 4 + d)
+        x, w = ir.load("x", kind, jump, where), ir.load("w", kind)
+        total = ir.reduce("sum", ir.cast(x, compute) * ir.cast(w, compute))
+        params.update((p.name, p) for p in more)
+    else:
+        total = None
+        for number_, (c, *tap) in enumerate(itertools.product(range(channels), *(range(n) for n in taps))):
+            where, more = bounds(inside, 3, tap)
+            params.update((p.name, p) for p in more)
+            offset = c * number("channel")
+            for i, k in enumerate(tap):
+                offset = offset + k * number(f"tap{i}")
+            x = ir.load("x", kind, offset if jump is None else offset + jump, where)
+            w = ir.load("w", kind, ir.const(number_, dt.int64))
+            part = ir.cast(x, compute) * ir.cast(w, compute)
+            total = part if total is None else total + part
+    inputs = [Input("x", kind), Input("w", kind)]
+    if biased:
+        total = total + ir.cast(ir.load("b", kind), compute)
+        inputs.append(Input("b", kind))
+    result = Result("out", kind, total, per_row=not channels)
+    found = _KERNELS[key] = Kernel("convolve_few", tuple(inputs), (result,), tuple(params.values()))
+    return found
 
 
 def _convolve_few(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple[Geometry, ...], groups: int, out: Tensor) -> Tensor:
     s, d = x.spec, len(geometry)
     windows, taps, origin = steps(geometry, s.strides[2:])
     jump = windows[-1] if windows[-1] != 1 and geometry[-1].out > 1 else 0
-    key = ("few", s.dtype, tuple(g.inside for g in geometry), bool(jump), bias is not None)
-    kernel = _KERNELS.get(key)
-    if kernel is None:
-        compute = opmath(s.dtype)
-        value, params = _window_load(s.dtype, geometry, bool(jump), 3, 4 + d)
-        total = ir.reduce("sum", ir.cast(value, compute) * ir.cast(ir.load("w", s.dtype), compute))
-        inputs = [Input("x", s.dtype), Input("w", s.dtype)]
-        if bias is not None:
-            total = total + ir.cast(ir.load("b", s.dtype), compute)
-            inputs.append(Input("b", s.dtype))
-        kernel = _KERNELS[key] = Kernel("convolve_few", tuple(inputs), (Result("out", s.dtype, total, per_row=True),), params)
     own, channels = weight.spec.shape[0] // groups, weight.spec.shape[1]
-    kernels = [g.kernel for g in geometry]
-    sizes = [g.out for g in geometry]
-    flat = contiguous_strides((s.shape[0], groups, own, *sizes))
+    kernels = tuple(g.kernel for g in geometry)
+    written = 0 < channels * prod(kernels) <= UNROLLED
+    kernel = _few_kernel(
+        s.dtype, tuple(g.inside for g in geometry), bool(jump), bias is not None, channels if written else 0, kernels if written else (),
+    )  # fmt: skip
+    outer = [s.shape[0], groups, own, *(g.out for g in geometry)]
     if jump:
         windows = [*windows[:-1], 0]
     w = contiguous_strides((groups, own, channels, *kernels))
-    strides = [
-        list(flat),
-        [s.strides[0], channels * s.strides[1], 0, *windows, s.strides[1], *taps],
-        [0, w[0], w[1], *[0] * d, w[2], *w[3:]],
-    ]
+    strides = [list(contiguous_strides(outer)), [s.strides[0], channels * s.strides[1], 0, *windows], [0, w[0], w[1], *[0] * d]]
     pointers = [out.ptr, x.ptr + origin * s.dtype.itemsize, weight.ptr]
     if bias is not None:
-        strides.append([0, own, 1, *[0] * d, 0, *[0] * d])
+        strides.append([0, own, 1, *[0] * d])
         pointers.append(bias.ptr)
-    bound = launch.bind(kernel, [s.shape[0], groups, own, *sizes], [channels, *kernels], strides, s.device)
-    launch.run(bound, pointers, [*bound_values(geometry), *([jump] if jump else [])])
+    if not written:
+        for own_strides, more in zip(strides[1:], ([s.strides[1], *taps], w[2:], [0] * (1 + d))):
+            own_strides.extend(more)
+    bound = launch.bind(kernel, outer, None if written else [channels, *kernels], strides, s.device)
+    values = {"jump": jump, "channel": s.strides[1], **{f"tap{i}": t for i, t in enumerate(taps)}}
+    for i, g in enumerate(geometry):
+        values.update({f"size{i}": g.size, f"stride{i}": g.stride, f"before{i}": g.before, f"dilation{i}": g.dilation})
+    launch.run(bound, pointers, [values[p.name] for p in kernel.params])
     return out
 
 
@@ -385,8 +413,8 @@ def _weight_few(grad: Tensor, x: Tensor, geometry: tuple[Geometry, ...], groups:
     kernel = _KERNELS.get(key)
     if kernel is None:
         compute = opmath(s.dtype)
-        value, params = _window_load(s.dtype, geometry, False, 4 + d, 3)
-        total = ir.reduce("sum", ir.cast(value, compute) * ir.cast(ir.load("g", s.dtype), compute))
+        where, params = bounds(key[2], 4 + d, 3)
+        total = ir.reduce("sum", ir.cast(ir.load("x", s.dtype, None, where), compute) * ir.cast(ir.load("g", s.dtype), compute))
         inputs = (Input("x", s.dtype), Input("g", s.dtype))
         kernel = _KERNELS[key] = Kernel("convolve_few_weights", inputs, (Result("out", s.dtype, total, per_row=True),), params)
     own, channels = out.spec.shape[0] // groups, out.spec.shape[1]

@@ -29,7 +29,7 @@ from facula.ir.derivative import _is_row_level, adjoints
 from facula.ir.expr import Expr
 from facula.ir.kernel import Input, Kernel, Param, Result
 
-from .promotion import DEFAULT, number_dtype, opmath, result_type
+from .promotion import DEFAULT, number_dtype, of_defaults, opmath, result_type
 
 __all__ = ["OPERATORS", "Operator", "function", "record", "traced", "view"]
 
@@ -259,6 +259,7 @@ class Traced(Operator):
         rows: bool = False,
         per_row: Sequence[str] = (),
         keep: Sequence[str] = (),
+        follow: Sequence[str] = (),
         static: Sequence[str] = (),
         whole: Sequence[str] = (),
         compute: dtype | None = None,
@@ -284,6 +285,7 @@ class Traced(Operator):
         self.rows = rows
         self.per_row = frozenset(per_row)
         self.keep = frozenset(keep)  # operands that take no part in promotion
+        self.follow = frozenset(follow)  # operands that take no part in it either, but are cast to its result
         self.static = frozenset(static)
         self.whole = frozenset(whole)  # scalars that are int64 (sizes, strides), whatever the operands are
         self.compute = compute
@@ -292,7 +294,7 @@ class Traced(Operator):
         self.kinds = kinds
         self.differentiable = differentiable
         self.entry: Callable | None = None
-        self.plans: dict[Any, Plan] = {}
+        self.plans: dict[Any, Plan] = of_defaults({})
         self.derived: dict[Any, Traced] = {}
 
     def fast(self) -> Callable:
@@ -308,7 +310,9 @@ class Traced(Operator):
         """The common dtype of the operands and the one that arithmetic is done in."""
         if self.compute is not None:
             return self.compute, self.compute
-        common = result_type(k for n, k in zip(self.operands, kinds) if n not in self.keep and k is not type(None))
+        common = result_type(
+            k for n, k in zip(self.operands, kinds) if n not in self.keep and n not in self.follow and k is not type(None)
+        )
         if self.promote == "float" and common.kind in "bui":
             common = DEFAULT.float
         elif self.promote == "sum" and common.kind in "bui":
@@ -480,7 +484,7 @@ class Traced(Operator):
         roots = [_as(gradients[n], plan.compute if symbols[n].dtype.kind != "c" else symbols[n].dtype) for n in wanted]
         used = {e.value[0] for e in ir.walk(*roots) if e.op == "load"}
         numbers = sorted({_split_part(e.value)[0] for e in ir.walk(*roots) if e.op == "param"})
-        grad_names = [n for n in g_names if n in used]
+        grad_names = [n for n in g_names if n in used] or [n for n, g in zip(g_names, grads) if g is not None and not used]
         out_names = [n for n in o_names if n in used]
         in_names = [n for n in self.operands if n in used]
         back.grads = tuple(g_names.index(n) for n in grad_names)
@@ -491,12 +495,18 @@ class Traced(Operator):
         names = (*grad_names, *in_names, *out_names, *numbers)
         specs = [plan.specs[self.operands.index(n)] for n in wanted]
         targets, memory = [], []
-        for s, root in zip(specs, roots):
-            same = tuple(s.shape) == tuple(plan.shape) or (self.rows and wanted[specs.index(s)] in self.per_row)
+        dims, keepdim = plan.key
+        if self.rows and any(n in self.per_row and s.ndim == len(plan.shape) for n, s in zip(wanted, specs)):
+            keepdim = True  # the gradients of such operands have their dims of size 1
+        for n, s, root in zip(wanted, specs, roots):
+            if self.rows and n in self.per_row:
+                whole = tuple(m if d not in dims else 1 for d, m in enumerate(plan.shape) if keepdim or d not in dims)
+            else:
+                whole = tuple(plan.shape)
+            same = tuple(s.shape) == whole
             targets.append(None if same else s)
             memory.append(s.dtype if same else plan.common if root.dtype is plan.compute else root.dtype)
         back.slots = tuple((self.operands.index(n), t) for n, t in zip(wanted, targets))
-        dims, keepdim = plan.key
         back.shape_arg = {"dims": dims, "keepdim": keepdim, "shape": plan.shape} if self.rows else {}
         key = (tuple(roots), names, tuple(memory), mask)
         operator = self.derived.get(key)
@@ -703,7 +713,7 @@ class Traced(Operator):
 
 def fast_in_place(operator: Traced) -> Callable:
     """The method that writes over its own elements; what needs recording or checking goes to `Traced.in_place`."""
-    plans: dict[tuple, Plan] = {}
+    plans: dict[tuple, Plan] = of_defaults({})
     slow = operator.in_place
     unary = len(operator.operands) == 1
 
@@ -837,10 +847,13 @@ def _broadcast_strides(s: Spec, shape: Size, row_dims=None) -> list[int]:
 
 def _result_strides(shape: Size, specs: Sequence[Spec]) -> tuple[int, ...] | None:
     """Strides of a new result: those of the operands' common layout; None for row-major."""
-    if all(s.contiguous or s.shape != shape for s in specs) or len(shape) < 2:
+    if len(shape) < 2 or all(s.contiguous for s in specs):
         return None
     # As PyTorch's TensorIterator: dims sorted by the operands' strides, the first operand that tells deciding.
-    full = [_broadcast_strides(s, shape) for s in specs]
+    full = [
+        [0] * (len(shape) - s.ndim) + [0 if n == 1 != m else st for n, m, st in zip(s.shape, shape[len(shape) - s.ndim :], s.strides)]
+        for s in specs
+    ]
     order = list(range(len(shape) - 1, -1, -1))  # innermost first
 
     def compare(a: int, b: int) -> int:
@@ -917,7 +930,7 @@ def _plain(method: Callable) -> Callable:
 
 def _nary(operator: Traced) -> Callable:
     """The fast path of any number of operands and results."""
-    plans: dict[tuple, Plan] = {}
+    plans: dict[tuple, Plan] = of_defaults({})
     call, run = operator.call, operator._run
     count = len(operator.operands)
 
@@ -943,7 +956,7 @@ def fast_rows(entry: Callable) -> Callable:
     from .reduction import row_dims
 
     operator = entry.operator
-    plans: dict[tuple, Plan] = {}
+    plans: dict[tuple, Plan] = of_defaults({})
     remember = _recorder(operator)
     differentiable, call_rows = operator.differentiable, operator.call_rows
 
@@ -1025,7 +1038,7 @@ _MISSING = _Missing()
 
 def _unary(operator: Traced) -> Callable:
     """The fast path of one operand; whatever is unusual goes to `call`."""
-    plans: dict[Spec, Plan] = {}
+    plans: dict[Spec, Plan] = of_defaults({})
     call, plan_for, differentiable = operator.call, operator.plan, operator.differentiable
     remember = _recorder(operator)
 
@@ -1056,7 +1069,7 @@ def _unary(operator: Traced) -> Callable:
 
 def _binary(operator: Traced) -> Callable:
     """The fast path of two tensors, or a tensor and a number; keywords and whatever is unusual go to `call`."""
-    plans: dict[tuple, Plan] = {}
+    plans: dict[tuple, Plan] = of_defaults({})
     call, plan_for, differentiable = operator.call, operator.plan, operator.differentiable
     remember = _recorder(operator)
     both, first_only = operator.operands, operator.operands[:1]
@@ -1350,8 +1363,9 @@ class View(Operator):
 
     def _plan(self, input: Tensor, args: tuple, kwargs: dict) -> tuple[Spec, int]:
         source = input.spec
-        shape, strides, offset = self.body(source, *args, **kwargs)
-        found = (spec(source.dtype, source.device, Size(shape), tuple(strides), source.kind), offset * source.dtype.itemsize)
+        shape, strides, offset, *other = self.body(source, *args, **kwargs)
+        kind = other[0] if other else source.dtype  # a view as another dtype counts in its elements
+        found = (spec(kind, source.device, Size(shape), tuple(strides), source.kind), offset * kind.itemsize)
         if len(self.plans) > 4096:  # ever-changing shapes
             self.plans.clear()
         try:

@@ -2,21 +2,24 @@
 
 import math
 
+from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
+from facula.core.spec import Spec
 from facula.errors import fail
 from facula.ir import expr as ir
 
 from .declare import traced
+from .promotion import number_dtype
 
 __all__ = [
     "abs", "acos", "acosh", "add", "addcdiv", "addcmul", "angle", "asin", "asinh", "atan", "atan2", "atanh",
     "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil",
     "clamp_max", "clamp_min", "complex", "conj_physical", "copysign", "cos", "cosh", "deg2rad", "digamma", "eq",
     "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "ge",
-    "gt", "hypot", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "le", "lerp", "lgamma", "log", "log10",
-    "log1p", "log2", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "lt",
+    "gt", "heaviside", "hypot", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "ldexp", "le", "lerp", "lgamma", "log", "log10",
+    "log1p", "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "lt",
     "masked_fill", "maximum", "minimum", "mul", "ne", "neg", "nextafter", "polar", "positive", "pow", "rad2deg",
-    "reciprocal", "remainder", "rsqrt", "rsub", "sgn", "sigmoid", "sign", "signbit", "sin", "sinh", "sqrt",
+    "reciprocal", "remainder", "rsqrt", "rsub", "sgn", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "sqrt",
     "square", "tan", "tanh", "true_divide", "trunc", "xlogy",
 ]  # fmt: skip
 
@@ -107,13 +110,23 @@ def positive(input):
     return input
 
 
-@traced
+@traced(kinds="uifc")
 def abs(input):
     """The absolute value."""
-    return input if input.dtype.kind in "bu" else ir.abs(input)
+    return input if input.dtype.kind == "u" else ir.abs(input)
 
 
-@traced
+def _no_complex(message: str):
+    """A check that refuses complex operands in PyTorch's words."""
+
+    def check(*kinds) -> None:
+        if any(getattr(k, "dtype", None) is not None and k.dtype.is_complex for k in kinds):
+            fail(*message)
+
+    return check
+
+
+@traced(check=_no_complex((NotImplementedError, "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use torch.sgn instead.")))
 def sign(input):
     """-1, 0 or 1."""
     return input if input.dtype.kind == "b" else ir.sign(input)
@@ -132,9 +145,11 @@ def sgn(input):
     return ir.complex(ir.real(input) * scale, ir.imag(input) * scale)
 
 
-@traced(kinds="uifc")
+@traced
 def square(input):
-    """`input * input`."""
+    """`input * input`; bools give int64."""
+    if input.dtype.kind == "b":
+        input = ir.cast(input, dt.int64)
     return input * input
 
 
@@ -150,10 +165,18 @@ def pow(input, exponent):
     return ir.pow(input, exponent)
 
 
-@traced(kinds="fc")
+def _one_dtype(input, end, weight) -> None:
+    """RuntimeError unless the tensors of `lerp` have one dtype."""
+    for name, k in (("end", end), ("weight", weight)):
+        if isinstance(input, Spec) and isinstance(k, Spec) and k.dtype is not input.dtype:
+            if not (name == "weight" and not k.shape and input.dtype.kind in "fc"):
+                fail(RuntimeError, f"expected dtype {input.dtype.name} for `{name}`, but got dtype {k.dtype.name}")
+
+
+@traced(kinds="fc", follow=("weight",), check=_one_dtype)
 def lerp(input, end, weight):
     """`input + weight * (end - input)`, from whichever end is nearer."""
-    near = ir.lt(ir.abs(weight), 0.5) if weight.dtype.kind != "b" else weight
+    near = ir.lt(ir.abs(weight), 0.5)
     return ir.select(near, input + weight * (end - input), end - (end - input) * (1 - weight))
 
 
@@ -251,19 +274,98 @@ def hypot(input, other):
     return ir.hypot(input, other)
 
 
-@traced(promote="float", kinds="f")
+@traced(kinds="fc")
 def logaddexp(input, other):
     """`log(exp(input) + exp(other))` without overflow."""
+    if input.dtype.kind == "c":
+        first = ir.ge(ir.real(input), ir.real(other))
+        high, low = ir.select(first, input, other), ir.select(first, other, input)
+        return high + ir.log(ir.exp(low - high) + 1)
     high, low = ir.maximum(input, other), ir.minimum(input, other)
     same = ir.and_(ir.eq(high, low), ir.isinf(high))
     return ir.select(same, high, high + ir.log1p(ir.exp(low - high)))
 
 
-@traced(promote="float", kinds="fc")
+@logaddexp.gradient("input", "other")
+def _(grad, input, other, out):
+    conj = ir.conj if input.dtype.kind == "c" else lambda x: x
+    return grad * conj(ir.exp(input - out)), grad * conj(ir.exp(other - out))
+
+
+@traced(kinds="f")
+def logaddexp2(input, other):
+    """`log2(2**input + 2**other)` without overflow."""
+    high, low = ir.maximum(input, other), ir.minimum(input, other)
+    same = ir.and_(ir.eq(high, low), ir.isinf(high))
+    return ir.select(same, high, high + ir.log1p(ir.exp2(low - high)) * (1 / math.log(2)))
+
+
+@logaddexp2.gradient("input", "other")
+def _(grad, input, other, out):
+    return grad * ir.exp2(input - out), grad * ir.exp2(other - out)
+
+
+logaddexp.operator.title, logaddexp2.operator.title = "logaddexp_cpu", "logaddexp2_cpu"
+
+
+@traced(promote="float", kinds="f")
 def xlogy(input, other):
     """`input * log(other)`, 0 where `input` is 0."""
     zero = ir.and_(ir.eq(input, 0), ir.not_(ir.isnan(other)))
     return ir.select(zero, ir.const(0, input.dtype), input * ir.log(other))
+
+
+@xlogy.gradient("input", "other")
+def _(grad, input, other):
+    nothing = ir.and_(ir.eq(input, 0), ir.le(other, 0))
+    return ir.select(nothing, ir.const(0, grad.dtype), grad * ir.log(other)), grad * input / other
+
+
+xlogy.operator.title = "xlogy_cpu"
+
+
+@traced(kinds="buif", differentiable=False)
+def heaviside(input, values):
+    """0 for negative, 1 for positive elements, `values` at 0."""
+    if input.dtype.kind == "b":
+        return ir.or_(input, values)
+    one, zero = ir.const(1, input.dtype), ir.const(0, input.dtype)
+    found = ir.select(ir.eq(input, 0), values, ir.select(ir.gt(input, 0), one, zero))
+    return ir.select(ir.isnan(input), zero, found) if input.dtype.kind == "f" else found
+
+
+def _same_dtype(input, values) -> None:
+    if isinstance(input, Spec) and isinstance(values, Spec) and input.dtype is not values.dtype:
+        fail(RuntimeError, "heaviside is not yet implemented for tensors with different dtypes.")
+
+
+heaviside.operator.check = _same_dtype
+
+
+@traced(promote="float")
+def sinc(input):
+    """`sin(pi x) / (pi x)`, 1 at 0."""
+    x = input * math.pi
+    zero = ir.eq(x, ir.const(0, x.dtype))
+    return ir.select(zero, ir.const(1, x.dtype), ir.apply("sin", x) / ir.select(zero, ir.const(1, x.dtype), x))
+
+
+@sinc.gradient("input")
+def _(grad, input):
+    x = input * math.pi
+    zero = ir.eq(x, ir.const(0, x.dtype))
+    safe = ir.select(zero, ir.const(1, x.dtype), x)
+    slope = (safe * ir.apply("cos", safe) - ir.apply("sin", safe)) / (safe * safe) * math.pi
+    if slope.dtype.kind == "c":
+        slope = ir.conj(slope)
+    return ir.select(zero, ir.const(0, grad.dtype), grad * slope)
+
+
+@traced(promote="float")
+def ldexp(input, other):
+    """`input * 2**other`."""
+    two = ir.exp2(other) if other.dtype.kind == "f" else ir.exp(other * math.log(2))
+    return input * two
 
 
 # --- comparison and logic: no gradient ---------------------------------------------------------------------------
@@ -274,7 +376,9 @@ def _comparison(name: str, text: str):
         return ir.apply(name, input, other)
 
     body.__name__, body.__doc__ = name, text
-    return traced(body, differentiable=False)
+    made = traced(body, differentiable=False, kinds="buifc" if name in ("eq", "ne") else "buif")
+    made.operator.title = f"{name}_cpu"
+    return made
 
 
 eq = _comparison("eq", "Whether `input == other`, element by element.")
@@ -373,13 +477,13 @@ def isfinite(input):
     return ir.eq(input, input)
 
 
-@traced(differentiable=False)
+@traced(differentiable=False, check=_no_complex((RuntimeError, "isposinf does not support complex inputs.")))
 def isposinf(input):
     """Whether an element is plus infinity."""
     return ir.eq(input, math.inf) if input.dtype.kind == "f" else ir.ne(input, input)
 
 
-@traced(differentiable=False)
+@traced(differentiable=False, check=_no_complex((RuntimeError, "isneginf does not support complex inputs.")))
 def isneginf(input):
     """Whether an element is minus infinity."""
     return ir.eq(input, -math.inf) if input.dtype.kind == "f" else ir.ne(input, input)
@@ -397,7 +501,21 @@ def where(condition, input, other):
     return ir.select(condition if condition.dtype.kind == "b" else ir.ne(condition, 0), input, other)
 
 
-@traced(keep=("mask",))
+def _number_to_fill(input, mask, value) -> None:
+    """RuntimeError unless `value` is a number or 0-d, and `mask` is of bools."""
+    if isinstance(value, Spec) and value.shape:
+        fail(RuntimeError, f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {len(value.shape)} dimension(s).")
+    if not isinstance(mask, Spec):
+        fail(TypeError, f"masked_fill(): argument 'mask' must be Tensor, not {mask.__name__}")
+    if mask.dtype is not dt.bool_:
+        fail(RuntimeError, f"masked_fill_ only supports boolean masks, but got mask with dtype {dtype_title(mask.dtype)}")
+    kind = value.dtype if isinstance(value, Spec) else number_dtype(value)
+    order = "buifc"
+    if order.index(kind.kind) > max(order.index(input.dtype.kind), 2):
+        fail(RuntimeError, f"value cannot be converted to type {input.dtype.name} without overflow")
+
+
+@traced(keep=("mask",), follow=("value",), check=_number_to_fill)
 def masked_fill(input, mask, value):
     """`input` with `value` where `mask` holds."""
     return ir.select(mask, value, input)
@@ -406,8 +524,27 @@ def masked_fill(input, mask, value):
 # --- functions of one number that integers are promoted for -------------------------------------------------------
 
 
-def _floating(name: str, text: str, kinds: str = "fc"):
+def _expm1(x):
+    """`exp(x) - 1` of a complex number, exact near 0."""
+    re, im = ir.real(x), ir.imag(x)
+    half = ir.sin(im * 0.5)
+    grown = ir.expm1(re)
+    return ir.complex(grown * ir.cos(im) - half * half * 2, (grown + 1) * ir.sin(im))
+
+
+def _log1p(x):
+    """`log(1 + x)` of a complex number, exact near 0."""
+    re, im = ir.real(x), ir.imag(x)
+    small = ir.lt(ir.hypot(re, im), 0.5)
+    near = ir.log1p(re * (re + 2) + im * im) * 0.5
+    far = ir.log(ir.hypot(re + 1, im))
+    return ir.complex(ir.select(small, near, far), ir.atan2(im, re + 1))
+
+
+def _floating(name: str, text: str, kinds: str = "fc", complex_form=None):
     def body(input):
+        if complex_form is not None and input.dtype.kind == "c":
+            return complex_form(input)
         return ir.apply(name, input)
 
     body.__name__, body.__doc__ = name, text
@@ -417,12 +554,12 @@ def _floating(name: str, text: str, kinds: str = "fc"):
 sqrt = _floating("sqrt", "The square root.")
 rsqrt = _floating("rsqrt", "`1 / sqrt(input)`.")
 exp = _floating("exp", "e to the power `input`.")
-exp2 = _floating("exp2", "2 to the power `input`.", "f")
-expm1 = _floating("expm1", "`exp(input) - 1`, exact near 0.", "f")
+exp2 = _floating("exp2", "2 to the power `input`.", complex_form=lambda x: ir.exp(x * math.log(2)))
+expm1 = _floating("expm1", "`exp(input) - 1`, exact near 0.", complex_form=lambda x: _expm1(x))
 log = _floating("log", "The natural logarithm.")
-log2 = _floating("log2", "The logarithm to base 2.", "f")
-log10 = _floating("log10", "The logarithm to base 10.", "f")
-log1p = _floating("log1p", "`log(1 + input)`, exact near 0.", "f")
+log2 = _floating("log2", "The logarithm to base 2.", complex_form=lambda x: ir.log(x) * (1 / math.log(2)))
+log10 = _floating("log10", "The logarithm to base 10.", complex_form=lambda x: ir.log(x) * (1 / math.log(10)))
+log1p = _floating("log1p", "`log(1 + input)`, exact near 0.", complex_form=lambda x: _log1p(x))
 sin = _floating("sin", "The sine of an angle in radians.")
 cos = _floating("cos", "The cosine of an angle in radians.")
 tan = _floating("tan", "The tangent of an angle in radians.")
@@ -519,13 +656,26 @@ def conj_physical(input):
     return ir.conj(input) if input.dtype.kind == "c" else input
 
 
-@traced(kinds="f")
+def _parts(real, imag) -> None:
+    """RuntimeError unless both are float32, or both float64."""
+    for k in (real, imag):
+        if isinstance(k, Spec) and k.dtype not in (dt.float32, dt.float64):
+            fail(
+                RuntimeError,
+                f"Expected both inputs to be Half, Float or Double tensors but got {dtype_title(real.dtype)} and {dtype_title(imag.dtype)}",
+                got=f"{k.dtype!r} (facula has no complex32)" if k.dtype is dt.float16 else None,
+            )
+    if isinstance(real, Spec) and isinstance(imag, Spec) and real.dtype is not imag.dtype:
+        fail(RuntimeError, f"Expected object of scalar type {dtype_title(real.dtype)} but got scalar type {dtype_title(imag.dtype)} for second argument")
+
+
+@traced(kinds="f", check=_parts)
 def complex(real, imag):
     """Complex numbers of two real tensors."""
     return ir.complex(real, imag)
 
 
-@traced(kinds="f")
+@traced(kinds="f", check=_parts)
 def polar(abs, angle):
     """Complex numbers of their lengths and angles."""
     return ir.complex(abs * ir.cos(angle), abs * ir.sin(angle))

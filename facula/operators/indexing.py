@@ -15,13 +15,14 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Check, Input, Kernel, Param, Result
 
-from .copying import cast, contiguous, copy_values
+from .copying import cast, contiguous, copy_values, like_layout
+from . import creation
 from .creation import from_numpy, numpy_view, tensor, zeros_of
 from .declare import OPERATORS, _broadcast_strides, function, view
 from .view import alias_view, expand_to, permute, reshape, select, slice_dim, squeeze_dims, unsqueeze
 
 __all__ = [
-    "argwhere", "gather", "getitem", "index_add", "index_copy", "index_fill", "index_put", "index_select", "masked_scatter",
+    "argwhere", "gather", "getitem", "index_reduce", "isin", "put", "scatter_reduce", "unravel_index", "index_add", "index_copy", "index_fill", "index_put", "index_select", "masked_scatter",
     "masked_select", "nonzero", "scatter", "scatter_add", "setitem", "take", "take_along_dim", "where_nonzero",
 ]  # fmt: skip
 
@@ -255,6 +256,183 @@ def scatter(input: Tensor, dim: int, index: Tensor, src=None, *, value=None, red
     fail(NotImplementedError, f"scatter(reduce={reduce!r}) is not there yet", mend='use scatter_reduce, or reduce="add"')
 
 
+# --- combining what meets at one place ------------------------------------------------------------------------------
+
+_HOW = {"sum": "sum", "prod": "prod", "mean": "mean", "amax": "amax", "amin": "amin"}
+
+
+def _reduced(input: Tensor, at: tuple, src: Tensor, how: str, include_self: bool) -> Tensor:
+    """`src` combined into a copy of `input` at the places `at` (NumPy index arrays), by NumPy's unbuffered ufuncs."""
+    kind = input.spec.dtype
+    work = dt.float32 if kind.itemsize == 2 and kind.kind == "f" else kind
+    out = np.array(numpy_view(cast(input.detach(), work)))
+    values = numpy_view(cast(src.detach(), work))
+    ufunc = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}[how]
+    if not include_self:
+        if how in ("sum", "mean"):
+            first = 0
+        elif how == "prod":
+            first = 1
+        else:
+            limit = np.finfo(out.dtype) if work.kind == "f" else None
+            low, high = (-np.inf, np.inf) if limit is not None else (np.iinfo(out.dtype).min, np.iinfo(out.dtype).max) if work.kind != "b" else (False, True)
+            first = low if how == "amax" else high
+        out[at] = first
+    ufunc.at(out, at, values)
+    if how == "mean":
+        count = np.full(out.shape, 1 if include_self else 0, np.int64)
+        np.add.at(count, at, 1)
+        count[count == 0] = 1
+        out = (out / count).astype(out.dtype) if work.kind in "fc" else np.floor_divide(out, count.astype(out.dtype))
+    return cast(from_numpy(out), kind)
+
+
+def _along(index: Tensor, dim: int) -> tuple:
+    """The places that `index` names along `dim`, as NumPy index arrays."""
+    grid = list(np.indices(index.spec.shape, sparse=True))
+    grid[dim] = numpy_view(index)
+    return tuple(grid)
+
+
+def _combining_gradients(grad, input, out, dim, index, src, how, include_self, get, add):
+    """The gradients of a combining scatter for (input, src): `get` reads along the index, `add` adds at it."""
+    from .elementwise import eq, mul, where
+
+    ones, zero = creation.ones_like, creation.zeros_like
+    if how == "sum":
+        mine = grad if include_self else _without(grad, dim, index, add)
+        return mine, get(grad, dim, index)
+    if how == "mean":
+        count = add(ones(grad) if include_self else zero(grad), dim, index, ones(src))
+        count = where(eq(count, 0), ones(count), count)
+        mine = grad / count
+        return (mine if include_self else _without(mine, dim, index, add)), get(grad / count, dim, index)
+    if how == "prod":
+        base = input if include_self else _masked_one(input, dim, index, add)
+        hit = eq(src, 0)
+        nonzero_src = where(hit, ones(src), src)
+        zeros_at = add(zero(base), dim, index, cast(hit, base.spec.dtype))
+        product = _product_of(base, dim, index, nonzero_src, add)
+        whole = where(eq(zeros_at, 0), grad * product, zero(grad))
+        mine = where(eq(base, 0), grad * _product_of(ones(base), dim, index, src, add), whole / where(eq(base, 0), ones(base), base))
+        single = mul(get(where(eq(zeros_at, 1), grad * product, zero(grad)), dim, index), cast(hit, grad.spec.dtype))
+        theirs = where(hit, single, get(grad * out, dim, index) / nonzero_src)
+        return (mine if include_self else _without(mine, dim, index, add)), theirs
+    same = cast(eq(input, out), grad.spec.dtype) if include_self else zero(grad)
+    chosen = cast(eq(src, get(out, dim, index)), grad.spec.dtype)
+    count = add(same, dim, index, chosen)
+    if not include_self:
+        touched = _without(ones(grad), dim, index, add)
+        shared = grad / where(eq(count, 0), ones(count), count)
+        return grad * touched, get(shared, dim, index) * chosen
+    shared = grad / where(eq(count, 0), ones(count), count)
+    return shared * same, get(shared, dim, index) * chosen
+
+
+def _without(grad: Tensor, dim: int, index: Tensor, add) -> Tensor:
+    """`grad` with zeros at the places that `index` names."""
+    from .elementwise import eq, mul
+
+    hits = add(creation.zeros_like(grad), dim, index, _ones_for(grad, dim, index, add))
+    return mul(grad, cast(eq(hits, 0), grad.spec.dtype))
+
+
+def _ones_for(like: Tensor, dim: int, index: Tensor, add) -> Tensor:
+    if add is scatter_add:
+        return creation.ones(tuple(index.spec.shape), dtype=like.spec.dtype)
+    shape = list(like.spec.shape)
+    shape[dim] = index.spec.numel
+    return creation.ones(tuple(shape), dtype=like.spec.dtype)
+
+
+def _masked_one(input: Tensor, dim: int, index: Tensor, add) -> Tensor:
+    """`input` with ones at the places that `index` names."""
+    from .elementwise import gt, where
+
+    hits = add(creation.zeros_like(input), dim, index, _ones_for(input, dim, index, add))
+    return where(gt(hits, 0), creation.ones_like(input), input)
+
+
+def _product_of(base: Tensor, dim: int, index: Tensor, src: Tensor, add) -> Tensor:
+    if add is scatter_add:
+        return scatter_reduce(base, dim, index, src, "prod")
+    return index_reduce(base, dim, index, src, "prod")
+
+
+@function(tensors=("input", "src"))
+def scatter_combined(input, dim, index, src, how, include_self):
+    """`scatter_reduce` of checked operands."""
+    at = _along(index, dim)
+    part = src
+    for e, n in enumerate(index.spec.shape):
+        part = slice_dim(part, e, 0, n)
+    return _reduced(input, at, part, how, include_self)
+
+
+@scatter_combined.gradient("input", "src")
+def _(grad, input, out, dim, index, src, how, include_self):
+    return _combining_gradients(grad, input, out, dim, index, src, how, include_self, gather, scatter_add)
+
+
+scatter_combined.operator.node_class.__name__ = "ScatterReduceBackward0"
+
+
+def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True, out=None) -> Tensor:
+    """`src` combined with `input` ("sum", "prod", "mean", "amax", "amin") at the places that `index` names along `dim`."""
+    if reduce not in _HOW:
+        fail(RuntimeError, f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}.")
+    d = normalize_dim(dim, input.spec.ndim)
+    _index_dtype(index, "scatter_reduce")
+    _same_rank("scatter_reduce", input.spec, index.spec, d, "self")
+    if src.spec.dtype is not input.spec.dtype:
+        fail(RuntimeError, "scatter(): Expected self.dtype to be equal to src.dtype", got=f"{input.spec.dtype!r} and {src.spec.dtype!r}")
+    if input.spec.dtype.kind in "bc" and reduce not in ("sum", "prod"):
+        fail(NotImplementedError, f"scatter_reduce(reduce={reduce!r}) is not implemented for '{_title(input)}'")
+    n = input.spec.shape[d] if input.spec.ndim else 1
+    _bounds_of(index, n, d)
+    if not input.spec.ndim:
+        made = scatter_reduce(reshape(input, (1,)), 0, reshape(index, (-1,)), reshape(src, (-1,)), reduce, include_self=include_self)
+        return reshape(made, ())
+    made = scatter_combined(input, d, index, src, reduce, include_self)
+    return made if out is None else _to_out("scatter_reduce", out, made, (input, src))
+
+
+def _bounds_of(index: Tensor, size: int, dim: int) -> None:
+    values = numpy_view(index)
+    bad = (values < 0) | (values >= size)
+    if bad.any():
+        _out_of_range(dim, size)(0, int(values[bad].flat[0]))
+
+
+@function(tensors=("input", "source"))
+def index_combined(input, dim, index, source, how, include_self):
+    """`index_reduce` of checked operands."""
+    return _reduced(input, (*[slice(None)] * dim, numpy_view(index)), source, how, include_self)
+
+
+@index_combined.gradient("input", "source")
+def _(grad, input, out, dim, index, source, how, include_self):
+    return _combining_gradients(grad, input, out, dim, index, source, how, include_self, index_select, index_add)
+
+
+index_combined.operator.node_class.__name__ = "IndexReduceBackward0"
+
+
+def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True, out=None) -> Tensor:
+    """The parts of `source` combined ("prod", "mean", "amax", "amin") with those that `index` names along `dim`."""
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        fail(RuntimeError, f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+    d = normalize_dim(dim, input.spec.ndim)
+    _index_dtype(index, "index_reduce")
+    if source.spec.dtype is not input.spec.dtype:
+        fail(RuntimeError, f"index_reduce(): self and source expected to have the same dtype, but got (self) {_title(input)} and (source) {_title(source)}")
+    if input.spec.dtype.kind in "bc":
+        fail(NotImplementedError, f"\"index_reduce_func_{reduce}\" not implemented for '{_title(input)}'")
+    _bounds_of(index, input.spec.shape[d] if input.spec.ndim else 1, d)
+    made = index_combined(input, d, index, source, reduce, include_self)
+    return made if out is None else _to_out("index_reduce", out, made, (input, source))
+
+
 @function(tensors=("input",))
 def index_select(input, dim, index):
     """The parts of `input` along `dim` that the vector `index` names, in that order, copied."""
@@ -288,6 +466,9 @@ def index_add_core(input, dim, index, source, alpha):
     """A copy of `input` with the parts of `source` added to those that `index` names along `dim`."""
     _index_dtype(index, "index_add")
     d = normalize_dim(dim, input.spec.ndim)
+    if not input.spec.ndim:
+        body = index_add_core.operator.body
+        return reshape(body(reshape(input, (1,)), 0, reshape(index, (-1,)), reshape(source, (-1,)), alpha), ())
     out = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape, input.spec.device)), input)
     if alpha != 1:
         source = OPERATORS["mul"].call(source, alpha)
@@ -314,35 +495,100 @@ def _(grad, dim, index, alpha):
 index_add_core.operator.node_class.__name__ = "IndexAddBackward0"
 
 
-def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha=1) -> Tensor:
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha=1, out=None) -> Tensor:
     """A copy of `input` with `alpha * source` added to the parts that `index` names along `dim`."""
-    return index_add_core(input, dim, index, source, alpha)
+    if source.spec.dtype is not input.spec.dtype:
+        fail(RuntimeError, f"index_add_(): self ({_title(input)}) and source ({_title(source)}) must have the same scalar type")
+    made = index_add_core(input, dim, index, source, alpha)
+    return made if out is None else _to_out("index_add", out, made, (input, source))
 
 
-def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor, *, out=None) -> Tensor:
+    """A copy of `input` with the parts of `source` in the places that `index` names along `dim`."""
+    made = _index_copy(input, dim, index, source)
+    return made if out is None else _to_out("index_copy", out, made, (input, source))
+
+
+def _index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A copy of `input` with the parts of `source` in the places that `index` names along `dim`."""
     d = normalize_dim(dim, input.spec.ndim)
-    place = [slice(None)] * d + [index]
-    out = input.clone()
-    setitem(out, tuple(place), source)
+    out = input.clone(memory_format="contiguous")
+    if source.spec.dtype is not input.spec.dtype:
+        fail(RuntimeError, f"index_copy_(): self and source expected to have the same dtype, but got (self) {_title(input)} and (source) {_title(source)}")
+    if source.spec.ndim and source.spec.shape[d] != index.spec.numel:
+        fail(IndexError, f"index_copy_(): Number of indices ({index.spec.numel}) should be equal to source.size(dim) ({source.spec.shape[d]})")
+    setitem(out, (*[slice(None)] * d, index), source)
     return out
 
 
 def index_fill(input: Tensor, dim: int, index: Tensor, value) -> Tensor:
     """A copy of `input` with a number in the places that `index` names along `dim`."""
     d = normalize_dim(dim, input.spec.ndim)
+    if isinstance(value, Tensor):
+        if value.spec.ndim:
+            fail(RuntimeError, f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.spec.ndim} dimension(s).")
+        value = cast(value, input.spec.dtype)
     out = input.clone()
     setitem(out, (*[slice(None)] * d, index), value)
     return out
 
 
-def take(input: Tensor, index: Tensor) -> Tensor:
+def _flat_index(input: Tensor, index: Tensor, name: str) -> Tensor:
+    """Indices into the flattened input as a vector; IndexError in PyTorch's words for those out of range."""
+    if index.spec.dtype is not dt.int64:
+        fail(RuntimeError, f"{name}(): Expected a long tensor for index, but got {_title(index)}")
+    n = input.spec.numel
+    if not n and index.spec.numel:
+        fail(IndexError, f"{name}(): tried to {name} from an empty tensor" if name == "take" else f"{name}(): tried to put elements into an empty tensor")
+    values = numpy_view(index)
+    bad = (values < -n) | (values >= n)
+    if bad.any():
+        fail(IndexError, f"out of range: tried to access index {int(values[bad].flat[0])} on a tensor of {n} elements.")
+    return reshape(index, (-1,))
+
+
+def take(input: Tensor, index: Tensor, *, out=None) -> Tensor:
     """The elements of the flattened input that `index` names, in the shape of `index`."""
-    return reshape(getitem(reshape(input, (-1,)), reshape(index, (-1,))), index.spec.shape)
+    made = reshape(getitem(reshape(input, (-1,)), _flat_index(input, index, "take")), index.spec.shape)
+    return made if out is None else _to_out("take", out, made, (input,))
 
 
-def take_along_dim(input: Tensor, indices: Tensor, dim=None) -> Tensor:
+def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """A copy of `input` with the elements of `source` at the places of the flattened input that `index` names."""
+    if source.spec.dtype is not input.spec.dtype:
+        fail(RuntimeError, f"put_(): self and source expected to have the same dtype, but got self.dtype = {_title(input)} and source.dtype = {_title(source)}")
+    if index.spec.numel != source.spec.numel:
+        fail(RuntimeError, f"put_(): Expected source and index to have the same number of elements, but got source.numel() = {source.spec.numel}, index.numel() = {index.spec.numel}")
+    at = _flat_index(input, index, "put_")
+    return reshape(index_put(reshape(input, (-1,)), (at,), reshape(source, (-1,)), accumulate), input.spec.shape)
+
+
+def unravel_index(indices: Tensor, shape) -> tuple[Tensor, ...]:
+    """The coordinates in `shape` of indices into the flattened tensor, one tensor a dim."""
+    sizes = tuple(shape) if not isinstance(shape, int) else (shape,)
+    if indices.spec.dtype.kind not in "ui":
+        fail(ValueError, f"expected 'indices' to be integer dtype, but got {indices.spec.dtype!r}")
+    found, rest = [], indices
+    for n in reversed(sizes):
+        found.append(OPERATORS["remainder"].call(rest, n))
+        rest = OPERATORS["floor_divide"].call(rest, n)
+    return tuple(reversed(found))
+
+
+def isin(elements, test_elements, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+    """Whether each element is one of `test_elements`."""
+    if not isinstance(elements, Tensor):
+        elements = tensor(elements)
+    if not isinstance(test_elements, Tensor):
+        test_elements = tensor(test_elements)
+    a, b = numpy_view(elements), numpy_view(test_elements)
+    return from_numpy(np.ascontiguousarray(np.isin(a, b, invert=invert)))
+
+
+def take_along_dim(input: Tensor, indices: Tensor, dim=None, *, out=None) -> Tensor:
     """`gather` with the sizes of both broadcast."""
+    if out is not None:
+        return _to_out("take_along_dim", out, take_along_dim(input, indices, dim), (input,))
     if dim is None:
         return gather(reshape(input, (-1,)), 0, reshape(indices, (-1,)))
     d = normalize_dim(dim, input.spec.ndim)
@@ -370,11 +616,9 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out=None):
             found = (np.flatnonzero(array),)
         return tuple(from_numpy(np.ascontiguousarray(c)) for c in found)
     count = len(found[0]) if found else int(bool(array))
-    made = from_numpy(np.stack(found, 1) if found else np.empty((count, 0), np.int64))
+    made = from_numpy(np.stack(found, 0).T if found else np.empty((count, 0), np.int64))
     if out is None:
         return made
-    from .matmul import _to_out
-
     return _to_out("nonzero", out, made, ())
 
 
@@ -396,8 +640,6 @@ def masked_select(input: Tensor, mask: Tensor, *, out=None) -> Tensor:
     made = getitem(expand_to(input, shape), expand_to(mask, shape)) if shape else getitem(reshape(input, (1,)), reshape(mask, (1,)))
     if out is None:
         return made
-    from .matmul import _to_out
-
     return _to_out("masked_select", out, made, (input,))
 
 
@@ -472,7 +714,7 @@ def reshape_view(t: Tensor, shape) -> Tensor:
 @function(tensors=("input", "values"))
 def index_put_core(input, indices, values, accumulate):
     """A copy of `input` with `values` at the elements that index tensors name (added to them with `accumulate`)."""
-    out = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape, input.spec.device)), input)
+    out = copy_values(launch.empty(like_layout(input.spec)), input)
     return _put(out, indices, values, accumulate)
 
 
@@ -534,6 +776,12 @@ def _check_mask(mask: Tensor, s: Spec, start: int) -> None:
                 IndexError,
                 f"The shape of the mask {list(mask.spec.shape)} at index {j} does not match the shape of the indexed tensor {list(s.shape)} at index {start + j}",
             )
+
+
+def _to_out(name: str, out: Tensor, made: Tensor, inputs) -> Tensor:
+    from .matmul import _to_out as into
+
+    return into(name, out, made, inputs)
 
 
 def _key(item) -> tuple:
@@ -642,8 +890,8 @@ def basic_index(spec, item):
             strides.append(1 if d == spec.ndim else spec.shape[d] * spec.strides[d])
         elif i is Ellipsis:
             skip = spec.ndim - taken
-            shape += spec.shape[d : d + skip]
-            strides += spec.strides[d : d + skip]
+            shape.extend(spec.shape[d : d + skip])
+            strides.extend(spec.strides[d : d + skip])
             d += skip
         elif i.__class__ is int:
             size = spec.shape[d]

@@ -13,13 +13,16 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
 
-from .copying import bound_copy, cast, copy_values
+from .copying import bound_copy, cast, clone, copy_values, like_layout
 from .declare import function
 from .promotion import result_type
 from .view import expand_to, ints, narrow, reshape, slice_dim, unsqueeze
 
-__all__ = ["block_diag", "cat", "column_stack", "concat", "concatenate", "dstack", "flip", "fliplr", "flipud", "hstack", "repeat",
-           "roll", "rot90", "stack", "tile", "vstack"]  # fmt: skip
+__all__ = [
+    "block_diag", "cartesian_prod", "cat", "column_stack", "combinations", "concat", "concatenate", "diag", "diag_embed", "diagflat",
+    "dstack", "flip", "fliplr", "flipud", "hstack", "kron", "meshgrid", "repeat", "repeat_interleave", "roll", "rot90", "row_stack",
+    "stack", "tile", "tril", "triu", "vander", "vstack",
+]  # fmt: skip
 
 _CAT_PLANS: dict[tuple, tuple] = {}
 
@@ -168,6 +171,9 @@ def dstack(tensors, *, out=None) -> Tensor:
     return cat(_at_least(tensors, 3), 2, out=out)
 
 
+row_stack = vstack
+
+
 def column_stack(tensors, *, out=None) -> Tensor:
     """Vectors as the columns of a matrix, matrices side by side."""
     return hstack([reshape(t, (t.spec.numel, 1)) if t.spec.ndim <= 1 else t for t in tensors], out=out)
@@ -213,7 +219,7 @@ def _shuffled(input: Tensor, key: tuple, place, params: Sequence[int]) -> Tensor
             tuple(Param(n, dt.int64) for n in names if n in used),
         )  # fmt: skip
         _SHUFFLES[full] = kernel
-    out = launch.empty(dense(s.dtype, s.shape, s.device))
+    out = launch.empty(like_layout(s))
     values = {f"shift{i}": v for i, v in enumerate(params)} | {f"stride{d}": st for d, st in enumerate(s.strides)}
     bound = launch.bind(kernel, s.shape, None, [out.spec.strides, [0] * s.ndim], s.device)
     launch.run(bound, [out.ptr, input.ptr], [values[p.name] for p in kernel.params])
@@ -312,13 +318,19 @@ def rot90(input: Tensor, k: int = 1, dims=(0, 1)) -> Tensor:
     """The plane of two dims turned by `k` quarter turns."""
     from .view import transpose
 
+    if len(dims) != 2:
+        fail(RuntimeError, f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if input.spec.ndim < 2:
+        fail(RuntimeError, f"expected total dims >= 2, but got total dims = {input.spec.ndim}")
     a, b = dims
+    if a == b or abs(a - b) == input.spec.ndim:
+        fail(RuntimeError, f"expected rotation dims to be different, but got dim0 = {a} and dim1 = {b}")
     k %= 4
     if k == 0:
-        return input.clone()
+        return clone(input, memory_format="contiguous")
     if k == 2:
         return flip(input, a, b)
-    return transpose(flip(input, b), a, b) if k == 1 else flip(transpose(input, a, b), b)
+    return transpose(flip(input, b if k == 1 else a), a, b)
 
 
 def repeat(input: Tensor, *repeats) -> Tensor:
@@ -332,7 +344,7 @@ def repeat(input: Tensor, *repeats) -> Tensor:
     shape = (*[1] * lead, *input.spec.shape)
     twice = [n for pair in zip([1] * len(shape), shape) for n in pair]  # (1, n0, 1, n1, ...)
     wide = [n for pair in zip(counts, shape) for n in pair]
-    whole = expand_to(reshape(input, tuple(twice)), tuple(wide))
+    whole = clone(expand_to(reshape(input, tuple(twice)), tuple(wide)), memory_format="contiguous")
     return reshape(whole, tuple(c * n for c, n in zip(counts, shape)))
 
 
@@ -340,3 +352,246 @@ def tile(input: Tensor, *dims) -> Tensor:
     """`repeat` with missing counts taken as 1."""
     counts = ints(dims)
     return repeat(input, (*[1] * (input.spec.ndim - len(counts)), *counts))
+
+
+# --- triangles and diagonals --------------------------------------------------------------------------------------
+
+
+@function(tensors=("input",))
+def triangle(input, diagonal, upper):
+    """The elements on and above (or below) a diagonal of the last two dims, zeros elsewhere."""
+    from facula.core import dtype as dt
+    from facula.ir.kernel import Param
+
+    s = input.spec
+    key = ("triangle", upper, s.dtype, s.ndim)
+    kernel = _SHUFFLES.get(key)
+    if kernel is None:
+        gap = ir.index(s.ndim - 1) - ir.index(s.ndim - 2)
+        edge = ir.param("diagonal", dt.int64)
+        inside = ir.ge(gap, edge) if upper else ir.le(gap, edge)
+        value = ir.load("input", s.dtype)
+        wide = ir.cast(value, dt.float32) if s.dtype.kind == "f" and s.dtype.itemsize == 2 else value
+        kernel = _SHUFFLES[key] = Kernel(
+            "triangle", (Input("input", s.dtype),), (Result("out", s.dtype, ir.select(inside, wide, ir.const(0, wide.dtype))),),
+            (Param("diagonal", dt.int64),),
+        )  # fmt: skip
+    out = launch.empty(dense(s.dtype, s.shape, s.device))
+    bound = launch.bind(kernel, s.shape, None, [out.spec.strides, s.strides], s.device)
+    launch.run(bound, [out.ptr, input.ptr], [diagonal])
+    return out
+
+
+@triangle.gradient("input")
+def _(grad, diagonal, upper):
+    return triangle(grad, diagonal, upper)
+
+
+def _triangle(name: str, upper: bool):
+    def entry(input: Tensor, diagonal: int = 0, *, out=None) -> Tensor:
+        if input.spec.ndim < 2:
+            fail(RuntimeError, f"{name}: input tensor must have at least 2 dimensions")
+        made = triangle(input, diagonal, upper)
+        if made.edge is not None:
+            made.edge.__class__ = _TRIANGLES[upper]
+        if out is None:
+            return made
+        from .matmul import _to_out
+
+        return _to_out(name, out, made, (input,))
+
+    entry.__name__ = entry.__qualname__ = name
+    where = "above" if upper else "below"
+    entry.__doc__ = f"The elements on and {where} a diagonal of the last two dims, zeros elsewhere."
+    return entry
+
+
+_TRIANGLES = [
+    type(f"{n}Backward0", (triangle.operator.node_class,), {"__slots__": (), "__module__": "torch.autograd"}) for n in ("Tril", "Triu")
+]
+tril, triu = _triangle("tril", False), _triangle("triu", True)
+
+
+@function(tensors=("input",))
+def diag_embed_core(input, offset, dim1, dim2):
+    """A batch of vectors as the diagonals of matrices of zeros."""
+    from .creation import zeros_of
+    from .view import diagonal
+
+    s = input.spec
+    n = s.shape[-1] + abs(offset)
+    shape = list(s.shape[:-1])
+    for d in sorted((dim1, dim2)):
+        shape.insert(d, n)
+    out = zeros_of(dense(s.dtype, tuple(shape), s.device))
+    copy_values(diagonal(out, offset, dim1, dim2), input)
+    return out
+
+
+@diag_embed_core.gradient("input")
+def _(grad, offset, dim1, dim2):
+    from .view import diagonal
+
+    return diagonal(grad, offset, dim1, dim2)
+
+
+diag_embed_core.operator.node_class.__name__ = "DiagEmbedBackward0"
+
+
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Vectors along the last dim as the diagonals of matrices of zeros."""
+    if not input.spec.ndim:
+        fail(IndexError, "Dimension specified as -1 but tensor has no dimensions")
+    rank = input.spec.ndim + 1
+    a, b = normalize_dim(dim1, rank), normalize_dim(dim2, rank)
+    if a == b:
+        fail(RuntimeError, f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    return diag_embed_core(input, offset, a, b)
+
+
+def diag(input: Tensor, diagonal: int = 0, *, out=None) -> Tensor:
+    """A vector as the diagonal of a matrix of zeros, or the diagonal of a matrix, copied."""
+    from .view import diagonal as view_of
+
+    if input.spec.ndim not in (1, 2):
+        fail(RuntimeError, f"diag(): Supports 1D or 2D tensors. Got {input.spec.ndim}D")
+    made = diag_embed(input, diagonal) if input.spec.ndim == 1 else clone(view_of(input, diagonal), memory_format="contiguous")
+    if out is None:
+        return made
+    from .matmul import _to_out
+
+    return _to_out("diag", out, made, (input,))
+
+
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """All elements as the diagonal of a matrix of zeros."""
+    return diag_embed(reshape(input, (input.spec.numel,)), offset)
+
+
+# --- repeating and combining --------------------------------------------------------------------------------------
+
+
+def repeat_interleave(input: Tensor, repeats=None, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
+    """Each part along `dim` (each element when None) so many times in a row."""
+    import numpy as np
+
+    from .creation import from_numpy, numpy_view
+    from .indexing import index_select
+
+    if repeats is None:  # repeat_interleave(counts): the number i, counts[i] times
+        return from_numpy(np.repeat(np.arange(input.spec.numel), numpy_view(input)))
+    if dim is None:
+        input, dim = reshape(input, (input.spec.numel,)), 0
+    d = normalize_dim(dim, input.spec.ndim)
+    n = input.spec.shape[d] if input.spec.ndim else 1
+    if isinstance(repeats, int):
+        counts = np.full(n, repeats)
+    else:
+        counts = numpy_view(repeats) if isinstance(repeats, Tensor) else np.asarray(repeats)
+        if isinstance(repeats, Tensor) and repeats.spec.dtype.kind not in "i":
+            fail(RuntimeError, "repeats has to be Long or Int tensor")
+        counts = np.broadcast_to(counts.reshape(-1) if counts.size == 1 else counts, (n,)) if counts.size == 1 else counts
+        if counts.ndim > 1:
+            fail(RuntimeError, "repeat_interleave only accept 1D vector as repeat")
+        if counts.size != n:
+            fail(RuntimeError, f"repeats must have the same size as input along dim, but got repeats.size(0) = {counts.size} and input.size({d}) = {n}")
+    if (counts < 0).any():
+        fail(RuntimeError, "repeats can not be negative")
+    return index_select(input, d, from_numpy(np.repeat(np.arange(n), counts)))
+
+
+def kron(input: Tensor, other: Tensor, *, out=None) -> Tensor:
+    """The Kronecker product: each element of the first times the whole second."""
+    from .elementwise import mul
+
+    rank = max(input.spec.ndim, other.spec.ndim)
+    a = (*[1] * (rank - input.spec.ndim), *input.spec.shape)
+    b = (*[1] * (rank - other.spec.ndim), *other.spec.shape)
+    x = reshape(input, tuple(n for m in a for n in (m, 1)))
+    y = reshape(other, tuple(n for m in b for n in (1, m)))
+    made = reshape(mul(x, y), tuple(n * m for n, m in zip(a, b)))
+    if out is None:
+        return made
+    from .matmul import _to_out
+
+    return _to_out("kron", out, made, (input, other))
+
+
+def meshgrid(*tensors, indexing: str | None = None) -> tuple[Tensor, ...]:
+    """Grids of coordinates from vectors; `indexing` "ij" (matrix order) or "xy" (the first two exchanged)."""
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tuple(tensors[0])
+    if not tensors:
+        fail(RuntimeError, "meshgrid expects a non-empty TensorList")
+    if indexing is None:
+        import warnings
+
+        warnings.warn(
+            "torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.", UserWarning, stacklevel=2
+        )
+        indexing = "ij"
+    if indexing not in ("ij", "xy"):
+        fail(RuntimeError, f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    for t in tensors:
+        if t.spec.ndim > 1:
+            fail(RuntimeError, f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {list(t.spec.shape)}")
+    swap = indexing == "xy" and len(tensors) > 1
+    order = [1, 0, *range(2, len(tensors))] if swap else list(range(len(tensors)))
+    given = [tensors[i] for i in order]
+    shape = tuple(t.spec.numel for t in given)
+    grids = [
+        expand_to(reshape(t, tuple(n if e == d else 1 for e in range(len(shape)))), shape) for d, (t, n) in enumerate(zip(given, shape))
+    ]
+    if swap:
+        from .view import transpose
+
+        grids = [transpose(grids[i], 0, 1) for i in order]
+    return tuple(grids)
+
+
+def cartesian_prod(*tensors: Tensor) -> Tensor:
+    """All tuples of one element of each vector, as rows."""
+    for t in tensors:
+        if t.spec.ndim != 1:
+            fail(RuntimeError, f"Expect a 1D vector, but got shape {list(t.spec.shape)}")
+    if len(tensors) == 1:
+        return tensors[0]
+    return stack([reshape(g, (-1,)) for g in meshgrid(*tensors, indexing="ij")], 1)
+
+
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """All choices of `r` elements of a vector in order, as rows."""
+    import itertools
+
+    import numpy as np
+
+    from .creation import from_numpy
+    from .indexing import getitem
+
+    if input.spec.ndim != 1:
+        fail(RuntimeError, f"Expect a 1D vector, but got shape {list(input.spec.shape)}")
+    if r < 0:
+        fail(RuntimeError, f"Expect a non-negative number, but got {r}")
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = np.array(list(choose(range(input.spec.numel), r)), np.int64).reshape(-1, r)
+    return getitem(input, from_numpy(rows)) if r else reshape(input, (-1,))[:0]
+
+
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """The powers of a vector's elements as columns, highest first unless `increasing`."""
+    from .elementwise import pow as power
+
+    if x.spec.ndim != 1:
+        fail(RuntimeError, f"x must be a one-dimensional tensor, but got {x.spec.ndim}D" if x.spec.ndim else "x must be a one-dimensional tensor.")
+    n = x.spec.numel if N is None else N
+    if n < 0:
+        fail(RuntimeError, "N must be non-negative.")
+    from .creation import arange
+
+    powers = arange(n) if increasing else arange(n - 1, -1, -1)
+    kind = x.spec.dtype
+    if kind.kind in "bui":
+        from facula.core import dtype as dt
+
+        return power(cast(x, dt.int64).unsqueeze(1), powers)
+    return power(x.unsqueeze(1), cast(powers, kind))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
+from facula.core.dtype import promote_types
 from facula.core.modes import LOCAL
 from facula.core.tensor import Tensor
 from facula.errors import fail
@@ -31,10 +32,10 @@ __all__ = [
 class Pointwise:
     """A loss of each element in its three forms: none (all of them), mean and sum, each a traced operator."""
 
-    def __init__(self, body: Callable, title: str, nodes: tuple[str, str, str], formulas: dict[str, Callable] | None = None, **options):
+    def __init__(self, body: Callable, title: str, nodes: tuple[str, str, str], formulas: dict[str, Callable] | None = None, kinds="f"):
         self.forms = {}
         for how, node in zip(("none", "mean", "sum"), nodes):
-            shaped = traced(_reducing(body, how), kinds=options.pop("kinds", "f"), rows=how != "none", **options)
+            shaped = traced(_reducing(body, how), kinds=kinds, rows=how != "none")
             shaped.operator.title = title
             shaped.operator.node_class.__name__ = node
             for name, formula in (formulas or {}).items():
@@ -52,17 +53,17 @@ class Pointwise:
 
 
 def _reducing(body: Callable, how: str) -> Callable:
-    """The body with its mean or sum; a second result of the body is a condition that is asked for in any element."""
+    """The body with its mean or sum; further results of the body are conditions that are asked for in any element."""
 
     def reducing(*operands, **scalars):
         value = body(*operands, **scalars)
         if how == "none":
             return value
-        value, wrong = value if isinstance(value, tuple) else (value, None)
+        value, *wrong = value if isinstance(value, tuple) else (value,)
         total = ir.reduce("sum", value)
         if how == "mean":
             total = total / ir.cast(ir.count(), value.dtype)
-        return total if wrong is None else (total, ir.reduce("any", wrong))
+        return (total, *[ir.reduce("any", w) for w in wrong]) if wrong else total
 
     reducing.__name__ = f"{body.__name__}_{how}"
     reducing.__doc__ = body.__doc__
@@ -105,7 +106,7 @@ def _huber(input, target, *, delta=1.0):
 
 
 _mse = Pointwise(_squared, "mse_cpu", _three("MseLoss"))
-_l1 = Pointwise(_absolute, "abs_cpu", ("AbsBackward0", "MeanBackward0", "SumBackward0"), kinds="fc")
+_l1 = Pointwise(_absolute, "abs_cpu", ("AbsBackward0", "MeanBackward0", "SumBackward0"), kinds="uifc")
 _smooth_l1 = Pointwise(_smooth, "smooth_l1_cpu", _three("SmoothL1Loss"))
 _huber_loss = Pointwise(_huber, "huber_cpu", _three("HuberLoss"))
 
@@ -124,6 +125,13 @@ def mse_loss(input, target, reduction="mean") -> Tensor:
 
 def l1_loss(input, target, reduction="mean") -> Tensor:
     """The absolute values of the differences."""
+    kinds = {x.spec.dtype.kind for x in (input, target)}
+    if reduction == "mean" and not kinds & {"f", "c"}:
+        fail(
+            RuntimeError,
+            "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: "
+            + dtype_title(promote_types(input.spec.dtype, target.spec.dtype)),
+        )
     return _l1((input, target), reduction)
 
 
@@ -157,7 +165,7 @@ def _binary(input, target, weight):
 
 
 def _binary_checked(input, target, weight):
-    return _binary(input, target, weight), _outside(input)
+    return _binary(input, target, weight), _outside(input), _outside(target)
 
 
 def _binary_gradient(grad, input, target, weight):
@@ -178,8 +186,8 @@ for _how in ("mean", "sum"):  # two results: the formula's gradient is that of t
 
 
 @traced(rows=True, kinds="f", differentiable=False)
-def outside_rows(input):
-    return ir.reduce("any", _outside(input))
+def outside_rows(input, target):
+    return ir.reduce("any", _outside(input)), ir.reduce("any", _outside(target))
 
 
 def _flag(x: Tensor) -> bool:
@@ -196,11 +204,13 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean") -> Tensor
             fail(RuntimeError, f"Found dtype {dtype_title(x.spec.dtype)} but expected {dtype_title(kind)}", mend=f"convert it: .to({kind!r})")
     if reduction == "none":
         out = _bce((input, target, weight), reduction)
-        wrong = outside_rows(input, dims=tuple(range(input.spec.ndim)))
+        wrong = outside_rows(input, target, dims=_all(out))
     else:
-        out, wrong = _bce_checked((input, target, weight), reduction)
-    if _flag(wrong):
+        out, *wrong = _bce_checked((input, target, weight), reduction)
+    if _flag(wrong[0]):
         fail(RuntimeError, "all elements of input should be between 0 and 1", mend="apply sigmoid first, or use binary_cross_entropy_with_logits")
+    if _flag(wrong[1]):
+        fail(RuntimeError, "all elements of target should be between 0 and 1")
     return out
 
 
@@ -344,7 +354,7 @@ def cross_entropy_gradient(into, input, target, weight, weights, lse, total, *, 
     return p * (factor + share * ir.reduce("sum", weights)) - ir.select(hit, factor, zero) - share * weights
 
 
-@traced(rows=True, kinds="f", keep=("target",), static=("ignore_index", "average"), whole=WHOLE, results=(None, "compute", dt.bool_), differentiable=False)
+@traced(rows=True, kinds="f", keep=("factor", "target"), static=("ignore_index", "average"), whole=WHOLE, results=(None, "compute", dt.bool_), differentiable=False)
 def collected(loss, factor, target, *, classes, ignore_index=-100, average=True):
     """Of all rows: the mean or sum of losses, the total of weights, whether a target is no class."""
     wrong = ir.reduce("any", _placed(target, ignore_index, _number(classes))[2])
@@ -523,11 +533,9 @@ def cross_entropy_loss(input, target, weight=None, reduction="mean", ignore_inde
     _need_float(input, "log_softmax_lastdim_kernel_impl" if s.ndim < 3 else "log_softmax_kernel_impl")
     _check_classes(input, target)
     _check_weight(input, weight, s.shape[d])
-    whole = target
     if s.ndim == 1 and target.spec.ndim == 1:
         target = reshape(target, ())
-    out = cross_entropy_classes(input, target, weight, reduction, ignore_index, smoothing)[0]
-    return reshape(out, whole.spec.shape) if reduction == "none" and whole is not target else out
+    return cross_entropy_classes(input, target, weight, reduction, ignore_index, smoothing)[0]
 
 
 # --- negative log-likelihood --------------------------------------------------------------------------------------
@@ -604,8 +612,6 @@ def nll_loss(input, target, weight=None, reduction="mean", ignore_index=-100) ->
     _need_float(input, "nll_loss_out_frame" if s.ndim < 3 else "nll_loss2d_forward_out_frame")
     _check_classes(input, target)
     _check_weight(input, weight, s.shape[min(1, s.ndim - 1)], whole=s.ndim < 3)
-    whole = target
     if s.ndim == 1 and target.spec.ndim == 1:
         target = reshape(target, ())
-    out = nll_classes(input, target, weight, reduction, ignore_index)[0]
-    return reshape(out, whole.spec.shape) if reduction == "none" and whole is not target else out
+    return nll_classes(input, target, weight, reduction, ignore_index)[0]

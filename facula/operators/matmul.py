@@ -19,7 +19,7 @@ from .reduction import sum_to
 from .view import expand_to, permute, reshape, squeeze_dims, transpose, unsqueeze
 
 __all__ = [
-    "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "chain_matmul", "dot", "einsum", "inner", "linear", "matmul", "mm", "mv",
+    "addbmm", "addmm", "addmv", "addr", "baddbmm", "bilinear", "bmm", "cdist", "chain_matmul", "cross", "dot", "einsum", "inner", "linear", "matmul", "mm", "mv",
     "outer", "tensordot", "vdot",
 ]  # fmt: skip
 
@@ -53,6 +53,8 @@ def _merge_batch(shape, *strides) -> tuple[list[int], list[list[int]]]:
 
 def _plan(a: Spec, b: Spec, out: Spec | None) -> _Plan:
     """The plan of `a @ b` for operands of at least two dims whose batch dims broadcast."""
+    if a.dtype.kind == "b":
+        fail(NotImplementedError, "\"addmm_impl_cpu_\" not implemented for 'Bool'", mend="convert the operands first")
     if a.dtype is not b.dtype:
         fail(
             RuntimeError,
@@ -447,7 +449,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta=1, alpha=1, o
 
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta=1, alpha=1, out=None) -> Tensor:
     """`beta * input + alpha * sum(batch1 @ batch2)`, summed over the batch."""
-    made = _plus(input, sum_over(bmm(batch1, batch2), 0), beta, alpha)
+    made = _plus(input, sum_over(bmm(batch1, batch2), 0, dtype=batch1.spec.dtype), beta, alpha)
     return made if out is None else _to_out("addbmm", out, made, (input, batch1, batch2))
 
 
@@ -710,3 +712,45 @@ def _pair(na: list[str], a: Tensor, nb: list[str], b: Tensor, later: set[str]) -
     y = reshape(b, (*lead_b, k, n))
     made = matmul(x, y) if batch else mm(x, y)
     return batch + only_a + only_b, reshape(made, tuple(size[c] for c in batch + only_a + only_b))
+
+
+# --- distances and cross products ---------------------------------------------------------------------------------
+
+
+def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out=None) -> Tensor:
+    """The cross products of vectors of three along `dim` (the first dim of size 3 when None)."""
+    from .elementwise import mul, sub
+    from .joining import roll
+
+    rank = max(input.spec.ndim, other.spec.ndim)
+    shape = broadcast(input.spec.shape, other.spec.shape)
+    if dim is None:
+        dim = next((d for d, n in enumerate(shape) if n == 3), None)
+        if dim is None:
+            fail(RuntimeError, "no dimension of size 3 in input")
+    d = dim % rank if -rank <= dim < rank else dim
+    if not 0 <= d < rank or shape[d] != 3 or input.spec.shape[d - rank] != 3 or other.spec.shape[d - rank] != 3:
+        fail(RuntimeError, f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.spec.shape[d - rank]} and {other.spec.shape[d - rank]}")
+    if input.spec.dtype.kind == "b" and other.spec.dtype.kind == "b":
+        fail(NotImplementedError, "\"cross\" not implemented for 'Bool'")
+    a, b = expand_to(input, shape), expand_to(other, shape)
+    made = sub(mul(roll(a, -1, d), roll(b, -2, d)), mul(roll(a, -2, d), roll(b, -1, d)))
+    return made if out is None else _to_out("cross", out, made, (input, other))
+
+
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
+    """The p-norm distances between all rows of two (batches of) matrices: (..., n, k), (..., m, k) -> (..., n, m)."""
+    from .elementwise import sub
+    from .reduction import vector_norm
+
+    for x, which in ((x1, "X1"), (x2, "X2")):
+        if x.spec.ndim < 2:
+            fail(RuntimeError, f"cdist only supports at least 2D tensors, {which} got: {x.spec.ndim}D")
+    if x1.spec.shape[-1] != x2.spec.shape[-1]:
+        fail(RuntimeError, f"X1 and X2 must have the same number of columns. X1: {x1.spec.shape[-1]} X2: {x2.spec.shape[-1]}")
+    for x, which in ((x1, "X1"), (x2, "X2")):
+        if x.spec.dtype not in (dt.float32, dt.float64):
+            fail(RuntimeError if x.spec.dtype.kind != "f" else NotImplementedError, f"cdist only supports floating-point dtypes, {which} got: {dtype_title(x.spec.dtype)}" if x.spec.dtype.kind != "f" else f"\"cdist\" not implemented for '{dtype_title(x.spec.dtype)}'")
+    if p < 0:
+        fail(RuntimeError, "cdist only supports non-negative p values")
+    return vector_norm(sub(unsqueeze(x1, -2), unsqueeze(x2, -3)), p, -1)

@@ -923,8 +923,13 @@ def where(self, condition, other) -> Tensor:
 @method
 def sum_to_size(self, *size) -> Tensor:
     """The sum over the dims that broadcasting from `size` would add."""
-    shape = ints(size)
-    return reduction.sum_to(self, dense(self.spec.dtype, shape, self.spec.device))
+    shape, own = ints(size), self.spec.shape
+    lead = len(own) - len(shape)
+    if lead < 0 or any(n not in (1, m) for n, m in zip(shape, own[lead:])):
+        fail(RuntimeError, f"size {{{list(shape)}}} is not expandable to size {{{list(own)}}}.")
+    dims = [*range(lead), *(d + lead for d, n in enumerate(shape) if n == 1 != own[d + lead])]
+    out = reduction.sum(self, dims, True) if dims else self
+    return view.view_shape(out, shape) if lead else out
 
 
 @method

@@ -4,6 +4,8 @@ A window begins where a table says and has as many elements as a table says; tab
 strides. The windows that an element belongs to are such a table again: that is how gradients are made.
 """
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 from functools import cache
 from math import prod
@@ -25,7 +27,7 @@ from facula.ir.kernel import Input, Kernel, Param, Result
 
 from .creation import from_numpy, zeros_of
 from .declare import Function, function
-from .indexing import gather, scatter_add
+from .indexing import gather
 from .limits import iinfo
 from .promotion import opmath
 from .reduction import mean
@@ -50,12 +52,16 @@ class Side(NamedTuple):
 
 
 class Table:
-    """Where the windows of one dim begin, how many elements they have, and by how much their sum is divided."""
+    """Where the windows of one dim begin; their elements are those from number `skip` to before number `count`.
 
-    __slots__ = ("begin", "count", "dilation", "keep", "most", "ptrs", "share", "stride", "uniform")
+    `share` is by how much their sum is divided. Beginnings before the dim keep the table an arithmetic progression.
+    """
 
-    def __init__(self, begin: np.ndarray, count: np.ndarray, dilation: int = 1, share: np.ndarray | None = None):
+    __slots__ = ("begin", "count", "dilation", "keep", "most", "ptrs", "share", "skip", "stride", "uniform")
+
+    def __init__(self, begin, count, dilation: int = 1, share=None, skip=None):
         self.begin, self.count = np.ascontiguousarray(begin, np.int64), np.ascontiguousarray(count, np.int64)
+        self.skip = np.zeros_like(self.begin) if skip is None else np.ascontiguousarray(skip, np.int64)
         self.dilation = dilation
         self.most = int(self.count.max(initial=0))
         self.uniform = bool((self.count == self.most).all())
@@ -63,7 +69,7 @@ class Table:
         even = len(gaps) == 0 or bool((gaps == gaps[0]).all())
         self.stride = (int(gaps[0]) if len(gaps) else 1) if even else None
         self.share = self.count if share is None else np.ascontiguousarray(share, np.int64)
-        self.keep = (self.begin, self.count, self.share)
+        self.keep = (self.begin, self.count, self.share, self.skip)
         self.ptrs = tuple(a.ctypes.data for a in self.keep)
 
 
@@ -78,19 +84,22 @@ def _table(side: Side, include: bool = False) -> Table:
     reach = begin + (side.kernel - 1) * side.dilation + 1
     share = np.minimum(reach, side.size + side.padding) - begin
     end = np.minimum(reach, side.size)
-    begin = begin + np.maximum(0, -(begin // side.dilation)) * side.dilation
-    count = np.maximum(0, -(-(end - begin) // side.dilation))
-    begin = np.where(count > 0, begin, 0)
-    return Table(begin, count, side.dilation, share if include else np.maximum(count, 1))
+    skip = np.maximum(0, -(begin // side.dilation))
+    count = np.maximum(skip, -(-(end - begin) // side.dilation))
+    return Table(begin, count, side.dilation, share if include else np.maximum(count - skip, 1), skip)
 
 
 @cache
 def _reverse(side: Side) -> Table:
     """For each element the windows that contain it (which are neighbours where dilation is 1)."""
-    table = _table(side)
     at = np.arange(side.size)
-    live = table.count > 0
-    begins, ends = table.begin[live], (table.begin + table.count)[live]
+    if side.kernel and side.stride == 1:
+        begin = at + side.padding - side.kernel + 1
+        skip = np.maximum(0, -begin)
+        return Table(begin, np.maximum(skip, np.minimum(side.kernel, side.out - begin)), skip=skip)
+    table = _table(side)
+    live = table.count > table.skip
+    begins, ends = (table.begin + table.skip)[live], (table.begin + table.count)[live]
     first = np.searchsorted(ends, at, "right")
     last = np.searchsorted(begins, at, "right")
     count = np.maximum(0, last - first)
@@ -101,92 +110,125 @@ def _reverse(side: Side) -> Table:
 # The iteration space: samples, channels, windows of each dim; then the elements of a window of each dim.
 
 _KERNELS: dict[tuple, Kernel] = {}
+UNROLLED = 25  # elements of a window up to which they are written out, not counted in a loop
 AFFINE, JUMP, LISTED = "ajl"  # begins are a stride of the operand; a stride added as an offset; in a table
 
 
-def _modes(tables: Sequence[Table], strides: Sequence[int]) -> tuple[tuple[str, bool], ...]:
-    """How each dim's begins are found, and whether its windows differ in size."""
+class _Mode(NamedTuple):
+    """What a kernel knows of the windows of a dim."""
+
+    begins: str
+    uneven: bool  # windows end at different numbers
+    skips: int  # most elements that a window lacks at its beginning
+    most: int  # elements of a window; 0 where they are counted in a loop
+    least: int
+
+
+def _modes(tables: Sequence[Table], strides: Sequence[int]) -> tuple[_Mode, ...]:
+    """How each dim's begins are found, and what is known of the sizes."""
+    written = 0 < prod(t.most for t in tables) <= UNROLLED
     found = []
     for i, (t, s) in enumerate(zip(tables, strides)):
-        mode = LISTED
+        begins = LISTED
         if t.stride is not None:
             # Vectors go along the windows of the last dim: steps other than 1 are offsets there (a gather).
-            mode = AFFINE if i < len(tables) - 1 or t.stride * s == 1 or len(t.begin) == 1 else JUMP
-        found.append((mode, not t.uniform))
+            begins = AFFINE if i < len(tables) - 1 or t.stride * s == 1 or len(t.begin) == 1 else JUMP
+        found.append(_Mode(begins, not t.uniform, int(t.skip.max(initial=0)), t.most if written else 0, int(t.count.min(initial=t.most)) if written else 0))
     return tuple(found)
 
 
 class _Reader:
     """Loads at the windows' elements, as expressions of a kernel, with the tables and params that they take."""
 
-    def __init__(self, modes: Sequence[tuple[str, bool]]):
+    def __init__(self, modes: Sequence[_Mode]):
         self.modes, d = modes, len(modes)
+        self.written = all(m.most for m in modes)
         self.inputs: list[Input] = []
-        self.params: list[Param] = []
-        self.where = None
+        self.params: dict[str, Param] = {}
         self.begins: list = []
-        for i, (mode, uneven) in enumerate(modes):
-            if mode == LISTED:
+        for i, mode in enumerate(modes):
+            if mode.begins == LISTED:
                 self.begins.append(ir.load(f"begin{i}", dt.int64))
                 self.inputs.append(Input(f"begin{i}", dt.int64))
-            elif mode == JUMP:
-                self.begins.append(ir.index(2 + i))
             else:
-                self.begins.append(None)
-            if uneven:
+                self.begins.append(ir.index(2 + i) if mode.begins == JUMP else None)
+            if mode.uneven:
                 self.inputs.append(Input(f"count{i}", dt.int64))
-                holds = ir.index(2 + d + i) < ir.load(f"count{i}", dt.int64)
-                self.where = holds if self.where is None else ir.and_(self.where, holds)
+            if mode.skips:
+                self.inputs.append(Input(f"skip{i}", dt.int64))
+        # The elements of a window, as numbers or as places in the row.
+        if self.written:
+            self.taps = [tuple(ir.const(k, dt.int64) for k in tap) for tap in itertools.product(*(range(m.most) for m in modes))]
+        else:
+            self.taps = [tuple(ir.index(2 + d + i) for i in range(d))]
 
-    def load(self, name: str, kind: dtype):
+    def param(self, name: str, kind: dtype = dt.int64):
+        self.params[name] = Param(name, kind)
+        return ir.param(name, kind)
+
+    def where(self, tap):
+        """Whether a window has this element; None: all have."""
+        conditions = []
+        for i, (mode, k) in enumerate(zip(self.modes, tap)):
+            if mode.uneven and not (self.written and k.value < mode.least):
+                conditions.append(k < ir.load(f"count{i}", dt.int64))
+            if mode.skips and not (self.written and k.value >= mode.skips):
+                conditions.append(k >= ir.load(f"skip{i}", dt.int64))
+        return functools.reduce(ir.and_, conditions) if conditions else None
+
+    def load(self, name: str, kind: dtype, tap):
         offset = None
         for i, begin in enumerate(self.begins):
             if begin is not None:
-                step = ir.param(f"{name}.step{i}".replace(".", "_"), dt.int64)
-                self.params.append(Param(step.value, dt.int64))
-                offset = begin * step if offset is None else offset + begin * step
-        return ir.load(name, kind, offset, self.where)
+                by = begin * self.param(f"{name}_step{i}")
+                offset = by if offset is None else offset + by
+        if self.written:
+            for i, k in enumerate(tap):
+                if k.value:
+                    by = k * self.param(f"{name}_tap{i}")
+                    offset = by if offset is None else offset + by
+        return ir.load(name, kind, offset, self.where(tap))
 
-    @staticmethod
-    def strides(modes, tables: Sequence[Table], strides: Sequence[int]) -> tuple[list[int], int, list[int]]:
-        """Strides of an operand read at windows, the offset of its first window, values of the params that `load` made."""
-        moving, at, values = list(strides[:2]), 0, []
-        own = strides[2:]
-        for (mode, _), t, s in zip(modes, tables, own):
-            first = int(t.begin[0]) if len(t.begin) else 0
-            if mode == AFFINE:
-                moving.append(t.stride * s)
-                at += first * s
-            else:
-                moving.append(0)
-                values.append(s if mode == LISTED else t.stride * s)
-                at += 0 if mode == LISTED else first * s
-        return [*moving, *(t.dilation * s for t, s in zip(tables, own))], at, values
 
-    @staticmethod
-    def extra(modes, tables: Sequence[Table]) -> tuple[list[list[int]], list[int]]:
-        """Strides and addresses of the tables."""
-        d = len(tables)
-        strides, pointers = [], []
-        for i, ((mode, uneven), t) in enumerate(zip(modes, tables)):
-            along = [0] * (2 + 2 * d)
-            along[2 + i] = 1
-            if mode == LISTED:
+def _addressed(kernel: Kernel, modes: Sequence[_Mode], tables: Sequence[Table], shape, read: dict[str, Sequence[int]], where, more=()):
+    """(bound, offset of each operand in `read`, addresses of the tables, params): `read` has operands by name and strides.
+
+    `more` has strides of further inputs.
+    """
+    d = len(tables)
+    rows = None if all(m.most for m in modes) else [t.most for t in tables]
+    values: dict[str, int] = {}
+    strides = [list(contiguous_strides(shape)) for _ in kernel.results]
+    offsets = []
+    for name, own in read.items():
+        moving, at = list(own[:2]), 0
+        for i, (mode, t, s) in enumerate(zip(modes, tables, own[2:])):
+            first = int(t.begin[0]) if len(t.begin) and mode.begins != LISTED else 0
+            at += first * s
+            moving.append(t.stride * s if mode.begins == AFFINE else 0)
+            values[f"{name}_step{i}"] = s if mode.begins == LISTED else t.stride * s
+            values[f"{name}_tap{i}"] = t.dilation * s
+        if rows is not None:
+            moving += [t.dilation * s for t, s in zip(tables, own[2:])]
+        strides.append(moving)
+        offsets.append(at)
+    pointers = []
+    for i, (mode, t) in enumerate(zip(modes, tables)):
+        along = [0] * (2 + d + (0 if rows is None else d))
+        along[2 + i] = 1
+        for wanted, pointer in ((mode.begins == LISTED, t.ptrs[0]), (mode.uneven, t.ptrs[1]), (mode.skips, t.ptrs[3])):
+            if wanted:
                 strides.append(along)
-                pointers.append(t.ptrs[0])
-            if uneven:
-                strides.append(along)
-                pointers.append(t.ptrs[1])
-        return strides, pointers
+                pointers.append(pointer)
+    strides += [[*own, *[0] * (0 if rows is None else d)] for own in more]
+    return launch.bind(kernel, shape, rows, strides, where), offsets, pointers, values
 
 
-def _row(tables: Sequence[Table]) -> list[int]:
-    return [t.most for t in tables]
-
-
-def _bind(kernel: Kernel, x: Tensor, tables: Sequence[Table], strides) -> launch.Bound:
-    shape = [*x.spec.shape[:2], *(len(t.begin) for t in tables)]
-    return launch.bind(kernel, shape, _row(tables), strides, x.spec.device)
+def _kept(key: tuple, plan: tuple) -> tuple:
+    if len(_PLANS) > 2048:
+        _PLANS.clear()
+    _PLANS[key] = plan
+    return plan
 
 
 # --- maxima -------------------------------------------------------------------------------------------------------
@@ -196,68 +238,83 @@ def _lowest(kind: dtype):
     return ir.const(-float("inf") if kind.kind == "f" else iinfo(kind).min, kind)
 
 
-def _max_kernel(kind: dtype, modes, indices: bool) -> Kernel:
+def _max_kernel(kind: dtype, modes: tuple[_Mode, ...], indices: bool) -> Kernel:
     key = ("max", kind, modes, indices)
     found = _KERNELS.get(key)
-    if found is None:
-        reader, d = _Reader(modes), len(modes)
-        compute = opmath(kind)
-        value = ir.cast(reader.load("x", kind), compute)
-        if reader.where is not None:
-            value = ir.select(reader.where, value, _lowest(compute))
-        results = [Result("out", kind, ir.reduce("max", value), per_row=True)]
-        inputs, params = [Input("x", kind), *reader.inputs], list(reader.params)
+    if found is not None:
+        return found
+    reader, d = _Reader(modes), len(modes)
+    compute = opmath(kind)
+    planes = [reader.param(f"plane{i}") for i in range(d)] if indices else []
+
+    def place(coordinates):
+        return functools.reduce(lambda a, b: a + b, [c * p for c, p in zip(coordinates, planes)])
+
+    at = None
+    if reader.written:
+        best = _lowest(compute)
+        if indices:  # of the first element
+            firsts = [ir.load(f"skip{i}", dt.int64) if m.skips else ir.const(0, dt.int64) for i, m in enumerate(modes)]
+            at = place([k * reader.param(f"dilation{i}") for i, k in enumerate(firsts)])
+        for tap in reader.taps:
+            value, where = ir.cast(reader.load("x", kind, tap), compute), reader.where(tap)
+            if indices:  # a NaN wins, the last one
+                better = ir.gt(value, best)
+                better = better if kind.kind != "f" else ir.or_(better, ir.isnan(value))
+                better = better if where is None else ir.and_(where, better)
+                moved = place([k * reader.param(f"dilation{i}") for i, k in enumerate(tap)])
+                best, at = ir.select(better, value, best), ir.select(better, moved, at)
+            else:
+                best = ir.maximum(best, value if where is None else ir.select(where, value, best))
+    else:
+        (tap,) = reader.taps
+        value, where = ir.cast(reader.load("x", kind, tap), compute), reader.where(tap)
+        value = value if where is None else ir.select(where, value, _lowest(compute))
+        best = ir.reduce("max", value)
         if indices:
-            # The number in the window becomes coordinates (a quotient of small numbers is exact in float32), these an index.
-            left, at = ir.reduce("argmax", value), None
+            # The number in the window becomes coordinates: a quotient of small numbers is exact in float32.
+            left, moved = ir.reduce("argmax", value), []
             for i in range(d):
+                tap_ = left
                 if i < d - 1:
-                    rest, share = ir.param(f"rest{i}", dt.int64), ir.param(f"share{i}", dt.float32)
-                    params += [Param(f"rest{i}", dt.int64), Param(f"share{i}", dt.float32)]
-                    tap = ir.cast(ir.floor((ir.cast(left, dt.float32) + 0.5) * share), dt.int64)
-                    left = left - tap * rest
-                else:
-                    tap = left
-                plane, first, by, dilation = (ir.param(f"{word}{i}", dt.int64) for word in ("plane", "first", "by", "dilation"))
-                params += [Param(p.value, dt.int64) for p in ((plane, dilation) if modes[i][0] == LISTED else (plane, first, by, dilation))]
-                begin = ir.load(f"begin{i}", dt.int64) if modes[i][0] == LISTED else first + ir.index(2 + i) * by
-                place = (begin + tap * dilation) * plane
-                at = place if at is None else at + place
-            results.append(Result("index", dt.int64, at, per_row=True))
-        found = _KERNELS[key] = Kernel("max_pool", tuple(inputs), tuple(results), tuple(params))
+                    tap_ = ir.cast(ir.floor((ir.cast(left, dt.float32) + 0.5) * reader.param(f"share{i}", dt.float32)), dt.int64)
+                    left = left - tap_ * reader.param(f"rest{i}")
+                tap_ = ir.maximum(tap_, ir.load(f"skip{i}", dt.int64)) if modes[i].skips else tap_
+                moved.append(tap_ * reader.param(f"dilation{i}"))
+            at = place(moved)
+    results = [Result("out", kind, best, per_row=not reader.written)]
+    if indices:
+        begins = [
+            ir.load(f"begin{i}", dt.int64) if m.begins == LISTED else reader.param(f"first{i}") + ir.index(2 + i) * reader.param(f"by{i}")
+            for i, m in enumerate(modes)
+        ]
+        results.append(Result("index", dt.int64, place(begins) + at, per_row=not reader.written))
+    found = _KERNELS[key] = Kernel("max_pool", (Input("x", kind), *reader.inputs), tuple(results), tuple(reader.params.values()))
     return found
 
 
 _PLANS: dict[tuple, tuple] = {}
 
 
-def _max_plan(s, sides, indices: bool):
+def _max_plan(s, sides, indices: bool) -> tuple:
     tables = [_table(side) for side in sides]
     modes = _modes(tables, s.strides[2:])
     kernel = _max_kernel(s.dtype, modes, indices)
     shape = (*s.shape[:2], *(len(t.begin) for t in tables))
-    moving, at, values = _Reader.strides(modes, tables, s.strides)
-    more, pointers = _Reader.extra(modes, tables)
-    strides = [list(contiguous_strides(shape))] * (2 if indices else 1) + [moving, *more]
-    if indices:
-        rests = contiguous_strides([t.most for t in tables])
-        planes = contiguous_strides([side.size for side in sides])
-        for i, (t, (mode, _)) in enumerate(zip(tables, modes)):
-            if i < len(tables) - 1:
-                values += [rests[i], 1.0 / max(rests[i], 1)]
-            values += [planes[i], t.dilation] if mode == LISTED else [planes[i], int(t.begin[0]), t.stride, t.dilation]
-    bound = launch.bind(kernel, shape, _row(tables), strides, s.device)
+    bound, (at,), pointers, values = _addressed(kernel, modes, tables, shape, {"x": s.strides}, s.device)
+    rests = contiguous_strides([t.most for t in tables])
+    for i, (t, plane) in enumerate(zip(tables, contiguous_strides([side.size for side in sides]))):
+        values |= {f"rest{i}": rests[i], f"share{i}": 1.0 / max(rests[i], 1), f"plane{i}": plane, f"dilation{i}": t.dilation}
+        values |= {f"first{i}": int(t.begin[0]) if len(t.begin) else 0, f"by{i}": t.stride or 0}
     outs = [dense(s.dtype, shape, s.device)] + ([dense(dt.int64, shape, s.device)] if indices else [])
-    return bound.function, outs, at * s.dtype.itemsize, (*pointers, *values, *bound.tail)
+    return bound.function, outs, at * s.dtype.itemsize, (*pointers, *(values[p.name] for p in kernel.params), *bound.tail)
 
 
 def _max(input: Tensor, sides: tuple[Side, ...], indices: bool) -> list[Tensor]:
     key = ("max", input.spec, sides, indices)
     plan = _PLANS.get(key)
     if plan is None:
-        if len(_PLANS) > 2048:
-            _PLANS.clear()
-        plan = _PLANS[key] = _max_plan(input.spec, sides, indices)
+        plan = _kept(key, _max_plan(input.spec, sides, indices))
     function_, specs, at, tail = plan
     outs = [launch.empty(s) for s in specs]
     if function_ is not None:
@@ -276,26 +333,43 @@ def _(grad_values, indices, sides):
     return max_windows_back(grad_values, indices, sides)
 
 
-def _back_kernel(kind: dtype, modes) -> Kernel:
+def _back_kernel(kind: dtype, modes: tuple[_Mode, ...]) -> Kernel:
     """The sum of the gradients of the windows whose maximum is here."""
     key = ("max back", kind, modes)
     found = _KERNELS.get(key)
     if found is None:
-        reader, d = _Reader(modes), len(modes)
+        reader = _Reader(modes)
         compute = opmath(kind)
-        value, place = ir.cast(reader.load("grad", kind), compute), reader.load("index", dt.int64)
-        here, params = None, list(reader.params)
-        for i in range(d):
-            plane = ir.param(f"plane{i}", dt.int64)
-            params.append(Param(f"plane{i}", dt.int64))
-            at = ir.index(2 + i) * plane
-            here = at if here is None else here + at
-        hit = ir.eq(place, here)
-        hit = hit if reader.where is None else ir.and_(reader.where, hit)
-        total = ir.reduce("sum", ir.select(hit, value, ir.const(0, compute)))
+        parts = [ir.index(2 + i) * reader.param(f"plane{i}") for i in range(len(modes))]
+        here = functools.reduce(lambda a, b: a + b, parts)
+        total = None
+        for tap in reader.taps:
+            where = reader.where(tap)
+            hit = ir.eq(reader.load("index", dt.int64, tap), here)
+            hit = hit if where is None else ir.and_(where, hit)
+            part = ir.select(hit, ir.cast(reader.load("grad", kind, tap), compute), ir.const(0, compute))
+            total = part if total is None else total + part
+        total = total if reader.written else ir.reduce("sum", total)
         inputs = (Input("grad", kind), Input("index", dt.int64), *reader.inputs)
-        found = _KERNELS[key] = Kernel("max_pool_back", inputs, (Result("out", kind, total, per_row=True),), tuple(params))
+        result = Result("out", kind, total, per_row=not reader.written)
+        found = _KERNELS[key] = Kernel("max_pool_back", inputs, (result,), tuple(reader.params.values()))
     return found
+
+
+def _put(out: Tensor, given: Tensor, indices: Tensor, sides) -> Tensor:
+    """Adds `given` to the planes of `out` at `indices`; windows that do not overlap have different ones."""
+    s = given.spec
+    apart = all(side.kernel and side.stride >= (side.kernel - 1) * side.dilation + 1 for side in sides)
+    key = ("put", s.dtype, apart)
+    kernel = _KERNELS.get(key)
+    if kernel is None:
+        value = ir.cast(ir.load("grad", s.dtype), opmath(s.dtype))
+        result = Result("out", s.dtype, value, offset=ir.load("index", dt.int64), combine="set" if apart else "add")
+        kernel = _KERNELS[key] = Kernel("max_pool_put", (Input("grad", s.dtype), Input("index", dt.int64)), (result,), disjoint=apart)
+    strides = [[*out.spec.strides[:2], *[0] * len(sides)], list(s.strides), list(indices.spec.strides)]
+    bound = launch.bind(kernel, s.shape, None, strides, s.device)
+    launch.run(bound, [out.ptr, given.ptr, indices.ptr])
+    return out
 
 
 @function(tensors=("given",))
@@ -304,27 +378,21 @@ def max_windows_back(given, indices, sides):
     s = given.spec
     shape = (*s.shape[:2], *(side.size for side in sides))
     out = dense(s.dtype, shape, s.device)
-    if any(side.dilation != 1 for side in sides):
-        flat = (*s.shape[:2], -1) if s.numel else (*s.shape[:2], 0)
-        made = scatter_add(zeros_of(dense(s.dtype, (*s.shape[:2], prod(shape[2:])), s.device)), 2, reshape(indices, flat), reshape(given, flat))
-        return reshape(made, shape)
+    if not all(side.kernel and side.stride == 1 and side.dilation == 1 for side in sides):
+        return _put(zeros_of(out), given, indices, sides)
     key = ("max back", s, indices.spec, sides)
     plan = _PLANS.get(key)
     if plan is None:
         tables = [_reverse(side) for side in sides]
         modes = _modes(tables, s.strides[2:])
         if indices.spec.strides != s.strides:  # both must be read in one way
-            modes = tuple((LISTED, uneven) for _, uneven in modes)
+            modes = tuple(m._replace(begins=LISTED) for m in modes)
         kernel = _back_kernel(s.dtype, modes)
-        moving, at, values = _Reader.strides(modes, tables, s.strides)
-        index_moving, index_at, more_values = _Reader.strides(modes, tables, indices.spec.strides)
-        more, pointers = _Reader.extra(modes, tables)
-        bound = launch.bind(kernel, shape, _row(tables), [list(contiguous_strides(shape)), moving, index_moving, *more], s.device)
-        planes = contiguous_strides(shape[2:])
-        plan = bound.function, at * s.dtype.itemsize, index_at * 8, (*pointers, *values, *more_values, *planes, *bound.tail)
-        if len(_PLANS) > 2048:
-            _PLANS.clear()
-        _PLANS[key] = plan
+        read = {"grad": s.strides, "index": indices.spec.strides}
+        bound, (at, index_at), pointers, values = _addressed(kernel, modes, tables, shape, read, s.device)
+        values |= {f"plane{i}": n for i, n in enumerate(contiguous_strides(shape[2:]))}
+        tail = (*pointers, *(values[p.name] for p in kernel.params), *bound.tail)
+        plan = _kept(key, (bound.function, at * s.dtype.itemsize, index_at * 8, tail))
     function_, at, index_at, tail = plan
     made = launch.empty(out)
     if function_ is not None:
@@ -342,27 +410,28 @@ def _(grad, indices, given_spec):
 # --- means --------------------------------------------------------------------------------------------------------
 
 
-def _sum_kernel(kind: dtype, modes, shared: bool) -> Kernel:
-    """The sum of each window divided by a number, or by the product of a table's entries (`shared`)."""
+def _sum_kernel(kind: dtype, modes: tuple[_Mode, ...], shared: bool) -> Kernel:
+    """The sum of each window divided by a number, or by the product of tables' entries (`shared`)."""
     key = ("sum", kind, modes, shared)
     found = _KERNELS.get(key)
     if found is None:
         reader = _Reader(modes)
         compute = opmath(kind)
-        total = ir.reduce("sum", ir.cast(reader.load("x", kind), compute))
-        inputs, params = [Input("x", kind), *reader.inputs], list(reader.params)
+        total = None
+        for tap in reader.taps:
+            part = ir.cast(reader.load("x", kind, tap), compute)
+            total = part if total is None else total + part
+        total = total if reader.written else ir.reduce("sum", total)
+        inputs = [Input("x", kind), *reader.inputs]
         if shared:
-            by = None
-            for i in range(len(modes)):
-                inputs.append(Input(f"share{i}", dt.int64))
-                part = ir.load(f"share{i}", dt.int64)
-                by = part if by is None else by * part
+            inputs += [Input(f"share{i}", dt.int64) for i in range(len(modes))]
+            by = functools.reduce(lambda a, b: a * b, [ir.load(f"share{i}", dt.int64) for i in range(len(modes))])
         else:
-            by = ir.param("divisor", dt.int64)
-            params.append(Param("divisor", dt.int64))
+            by = reader.param("divisor")
         by = ir.cast(by, compute)
         value = total / by if kind.kind in "fc" else ir.truncdiv(total, by)
-        found = _KERNELS[key] = Kernel("avg_pool", tuple(inputs), (Result("out", kind, value, per_row=True),), tuple(params))
+        result = Result("out", kind, value, per_row=not reader.written)
+        found = _KERNELS[key] = Kernel("avg_pool", tuple(inputs), (result,), tuple(reader.params.values()))
     return found
 
 
@@ -374,21 +443,14 @@ def _sums(input: Tensor, tables: Sequence[Table], divisor: int | None, key: tupl
         modes = _modes(tables, s.strides[2:])
         kernel = _sum_kernel(s.dtype, modes, divisor is None)
         shape = (*s.shape[:2], *(len(t.begin) for t in tables))
-        moving, at, values = _Reader.strides(modes, tables, s.strides)
-        more, pointers = _Reader.extra(modes, tables)
+        more = []
         if divisor is None:
-            for i, t in enumerate(tables):
-                along = [0] * (2 + 2 * len(tables))
-                along[2 + i] = 1
-                more.append(along)
-                pointers.append(t.ptrs[2])
-        else:
-            values.append(divisor)
-        bound = launch.bind(kernel, shape, _row(tables), [list(contiguous_strides(shape)), moving, *more], s.device)
-        plan = bound.function, dense(s.dtype, shape, s.device), at * s.dtype.itemsize, (*pointers, *values, *bound.tail)
-        if len(_PLANS) > 2048:
-            _PLANS.clear()
-        _PLANS[key] = plan
+            more = [[1 if e == 2 + i else 0 for e in range(2 + len(tables))] for i in range(len(tables))]
+        bound, (at,), pointers, values = _addressed(kernel, modes, tables, shape, {"x": s.strides}, s.device, more)
+        pointers += [t.ptrs[2] for t in tables] if divisor is None else []
+        values["divisor"] = divisor
+        tail = (*pointers, *(values[p.name] for p in kernel.params), *bound.tail)
+        plan = _kept(key, (bound.function, dense(s.dtype, shape, s.device), at * s.dtype.itemsize, tail))
     function_, out, at, tail = plan
     made = launch.empty(out)
     if function_ is not None:

@@ -6,7 +6,7 @@ from facula.core import dtype as dt
 from facula.core.dtype import dtype, promote_types
 from facula.core.spec import Spec
 
-__all__ = ["DEFAULT", "NUMBERS", "number_dtype", "opmath", "result_type"]
+__all__ = ["DEFAULT", "NUMBERS", "number_dtype", "of_defaults", "opmath", "result_type", "set_default"]
 
 
 class Default:
@@ -19,6 +19,21 @@ class Default:
 
 
 DEFAULT = Default()
+_MADE_FOR: list[dict] = []  # what operators remember, and would have to forget when the default changes
+
+
+def of_defaults(memory: dict) -> dict:
+    """A dictionary that is emptied when the default dtype changes."""
+    _MADE_FOR.append(memory)
+    return memory
+
+
+def set_default(kind: dtype) -> None:
+    """Change the dtype of floats that come from Python numbers."""
+    if kind is not DEFAULT.float:
+        DEFAULT.float = kind
+        for memory in _MADE_FOR:
+            memory.clear()
 NUMBERS = (bool, int, float, complex)
 
 

@@ -13,7 +13,7 @@ from .promotion import NUMBERS, result_type
 
 __all__ = [
     "clamp", "clip", "div", "divide", "float_power", "floor_divide", "isclose", "isreal", "multiply", "nan_to_num", "negative",
-    "round", "subtract", "sub", "true_divide", "where", "add", "mul", "conj", "real", "imag", "allclose", "equal",
+    "round", "subtract", "sub", "true_divide", "where", "add", "mul", "conj", "conj_physical", "positive", "logit", "masked_fill", "real", "imag", "allclose", "equal",
 ]  # fmt: skip
 
 
@@ -119,6 +119,9 @@ def nan_to_num(input, nan=0.0, posinf=None, neginf=None, *, out=None):
     kind = input.spec.dtype
     if kind.kind in "bui":
         return input.clone() if out is None else out.copy_(input)
+    if kind.is_complex:
+        parts = [nan_to_num(part, nan, posinf, neginf) for part in (real(input), imag(input))]
+        return e.complex(*parts, **({} if out is None else {"out": out}))
     from .limits import finfo
 
     top = finfo(kind).max
@@ -177,6 +180,32 @@ def isreal(input):
 def conj(input):
     """The complex conjugate (a copy; real tensors as they are)."""
     return e.conj_physical(input) if input.spec.dtype.is_complex else input
+
+
+def conj_physical(input, *, out=None):
+    """The complex conjugate, copied; real tensors as they are."""
+    if out is not None:
+        return e.conj_physical(input, out=out)
+    return e.conj_physical(input) if input.spec.dtype.is_complex else input
+
+
+def positive(input):
+    """`input` itself; bools have no sign."""
+    if input.spec.dtype is dt.bool_:
+        fail(RuntimeError, "The `+` operator, on a bool tensor is not supported.")
+    return input
+
+
+def logit(input, eps=None, *, out=None):
+    """`log(x / (1 - x))`; `eps` clamps the input to [eps, 1 - eps]."""
+    return e.logit(input, **({} if eps is None else {"eps": eps}), **({} if out is None else {"out": out}))
+
+
+def masked_fill(input, mask, value):
+    """`input` with `value` (a number, or a 0-d tensor) where `mask` holds; both broadcast."""
+    from .copying import contiguous
+
+    return e.masked_fill(contiguous(input), mask, value)
 
 
 def real(input):

@@ -137,6 +137,11 @@ def bernoulli_(self: Tensor, p=0.5, *, generator=None) -> Tensor:
     return self
 
 
+def filled_bernoulli(target: Tensor, p: float, one: float) -> Tensor:
+    """`one` with chance `p`, else 0: the draws of `bernoulli_`, already scaled."""
+    return _fill(target, "bernoulli", None, p, one=one)
+
+
 def _each(out: Tensor, chances: Tensor, generator) -> None:
     bad = _sampler(out.spec.device).bernoulli_each(
         out.ptr, out.spec.numel, out.spec.dtype.code, _generator(generator), chances.ptr, chances.spec.dtype.code
@@ -221,6 +226,11 @@ def randint_like(input, low, high=None, *, dtype=None, layout=None, device=None,
     """`randint` in the shape and dtype of another tensor."""
     if high is None:
         low, high = 0, low
+    kind = dtype or input.spec.dtype
+    if kind.is_complex:
+        fail(RuntimeError, "check_random_bounds handles only integral, floating-point and boolean types")
+    if kind.kind == "b" and high > 2:
+        fail(RuntimeError, "to - 1 is out of bounds for bool")
     return _as(input, dtype, device, memory_format, requires_grad, lambda t: _fill(t, "integers", None, low, high))
 
 
@@ -262,6 +272,10 @@ def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
 
 def poisson(input, generator=None) -> Tensor:
     """Counts of the Poisson distribution with the rates in `input`."""
+    if input.spec.dtype.kind != "f":
+        from facula.autograd.node import dtype_title
+
+        fail(NotImplementedError, f"\"poisson_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
     if bool((input < 0).any()):
         fail(RuntimeError, "invalid Poisson rate, expected rate to be non-negative")
     rates = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape)), input)
@@ -350,25 +364,3 @@ def set_rng_state(new_state: Tensor) -> None:
 for _body in (uniform_, normal_, log_normal_, exponential_, cauchy_, geometric_, bernoulli_, random_):
     setattr(Tensor, _body.__name__, _body)
 Tensor.bernoulli, Tensor.multinomial = bernoulli, multinomial
-
-
-# --- dropout ------------------------------------------------------------------------------------------------------
-
-
-def dropout_noise(input: Tensor, p: float) -> Tensor:
-    """1 / (1 - p) with chance 1 - p, else 0, in the layout of `input`."""
-    from .copying import like_layout
-
-    noise = launch.empty(like_layout(input.spec))
-    return _fill(noise, "bernoulli", None, 1 - p, one=1 / (1 - p))
-
-
-def dropout(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
-    """Each element 0 with chance `p`, else divided by `1 - p`; the input itself when not training."""
-    if not 0 <= p <= 1:
-        fail(ValueError, f"dropout probability has to be between 0 and 1, but got {p}")
-    if not train or p == 0 or input.spec.numel == 0:
-        return input
-    from .elementwise import mul
-
-    return mul(input, 0.0) if p == 1 else mul(input, dropout_noise(input, p))

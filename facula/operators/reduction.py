@@ -3,7 +3,11 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
+from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
+from facula.core.modes import LOCAL
 from facula.core.shape import normalize_dim
 from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
@@ -11,9 +15,10 @@ from facula.errors import fail
 from facula.ir import expr as ir
 
 from .copying import cast
-from .declare import OPERATORS, SUM_TO, fast_rows, traced, view
+from .creation import from_numpy, full, numpy_view
+from .declare import OPERATORS, SUM_TO, fast_rows, function, traced, view
 from .promotion import DEFAULT
-from .view import view_shape
+from .view import narrow, view_shape
 
 __all__ = [
     "all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "count_nonzero", "cumprod", "cumsum", "logcumsumexp",
@@ -142,8 +147,6 @@ def mean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     if dtype is not None:
         input = cast(input, dtype)
     if input.spec.dtype.kind not in "fc":
-        from facula.autograd.node import dtype_title
-
         fail(
             RuntimeError,
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: "
@@ -181,6 +184,8 @@ def nansum_rows(input):
 
 def nansum(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """`sum` with NaN counted as 0."""
+    if input.spec.dtype.is_complex:
+        fail(RuntimeError, "nansum on CPU does not support complex inputs")
     if dtype is not None:
         input = cast(input, dtype)
     return nansum_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out))
@@ -195,6 +200,10 @@ def nanmean_rows(input):
 
 def nanmean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """`mean` of the elements that are not NaN."""
+    if input.spec.dtype.kind not in "fc":
+        fail(RuntimeError, f"nanmean(): expected input to have floating point or complex dtype but got {dtype_title(input.spec.dtype)}")
+    if input.spec.dtype.is_complex:
+        fail(RuntimeError, "nansum on CPU does not support complex inputs")
     return nanmean_rows(cast(input, dtype or input.spec.dtype), dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out))
 
 
@@ -239,6 +248,8 @@ def all(input, dim=None, keepdim=False, *, out=None) -> Tensor:
 
 
 def _nonempty(input: Tensor, dims: Sequence[int], name: str, whole: bool) -> None:
+    if name.startswith("arg") and input.spec.dtype.kind == "b":
+        fail(RuntimeError, f"{name}(): does not support bool input", mend="convert it: x.int()")
     if input.spec.numel == 0 and (whole or not dims or 0 in [input.spec.shape[d] for d in dims]):
         if whole:
             fail(
@@ -346,6 +357,8 @@ def _center(input):
 
 def _variance(input, correction):
     mean, square = _center(input)
+    if isinstance(correction, ir.Expr) and correction.dtype.kind == "c":
+        correction = ir.real(correction)
     n = ir.cast(ir.count(), square.dtype) - correction
     return ir.reduce("sum", square) / ir.maximum(n, ir.const(0, n.dtype)), mean
 
@@ -380,7 +393,8 @@ def _moment(rows, name: str, text: str):
         if isinstance(dim, bool):  # var(input, unbiased)
             dim, unbiased = None, dim
         if input.spec.dtype.kind not in "fc":
-            fail(RuntimeError, f"{name} only support floating point and complex dtypes")
+            what = name if name.endswith("_mean") else "std and var"
+            fail(RuntimeError, f"{what} only support floating point and complex dtypes", got=str(input.spec.dtype))
         if correction is None:
             correction = 1 if unbiased is None else int(unbiased)
         given = {} if correction == 1 else {"correction": correction}
@@ -455,8 +469,6 @@ def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None, out=None) -> T
     if dtype is not None:
         x = cast(x, dtype)
     if x.spec.dtype.kind not in "fc":
-        from facula.autograd.node import dtype_title
-
         fail(RuntimeError, f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {dtype_title(x.spec.dtype)}")
     dims = row_dims(x.spec, dim)
     ord = float(ord)
@@ -472,16 +484,18 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None) -> Tenso
     return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype, out=out)
 
 
-@traced(rows=True, promote="float", kinds="f")
+@traced(rows=True, promote="float", kinds="fc")
 def logsumexp_rows(input):
-    high = ir.reduce("max", input)
-    high = ir.select(ir.isinf(high), ir.const(0, input.dtype), high)
+    high = ir.reduce("max", ir.real(input) if input.dtype.kind == "c" else input)
+    high = ir.select(ir.isinf(high), ir.const(0, high.dtype), high)
+    high = ir.cast(high, input.dtype)
     return ir.log(ir.reduce("sum", ir.exp(input - high))) + high
 
 
 @logsumexp_rows.gradient("input")
 def _(grad, out, input):
-    return grad * ir.exp(input - out)
+    share = ir.exp(input - out)
+    return grad * (ir.conj(share) if share.dtype.kind == "c" else share)
 
 
 logsumexp_rows.operator.node_class.__name__ = "LogsumexpBackward0"
@@ -539,10 +553,82 @@ def cumprod(input, dim, *, dtype=None, out=None) -> Tensor:
     return OPERATORS["cumprod_along"].call(input, d)
 
 
+@function(tensors=("input",))
+def cumprod_along(input, dim):
+    """Running products along a dim."""
+    return cumprod_rows(input, dims=(dim,))
+
+
+@cumprod_along.gradient("input")
+def _(grad, input, out, dim):
+    from .elementwise import conj_physical, eq, mul, true_divide
+
+    def conj(x: Tensor) -> Tensor:
+        return conj_physical(x) if x.spec.dtype.is_complex else x
+
+    n = input.spec.shape[dim]
+    if not input.spec.numel:
+        return grad
+    if not LOCAL.grad and not any(eq(input, 0)).item():
+        return true_divide(_backwards(cumsum, mul(grad, conj(out)), dim), conj(input))
+    # Exact with zeros, and differentiable: for each element the products that leave it out.
+    parts = []
+    for k in range(n):
+        before = narrow(out, dim, k - 1, 1) if k else None
+        after = cumprod(narrow(input, dim, k + 1, n - k - 1), dim) if k + 1 < n else None
+        here = narrow(grad, dim, k, n - k)
+        if after is not None:
+            first = narrow(here, dim, 0, 1)
+            total = sum(mul(narrow(here, dim, 1, n - k - 1), conj(after)), dim, keepdim=True) + first
+        else:
+            total = here
+        parts.append(total if before is None else mul(total, conj(before)))
+    return OPERATORS["cat"].call(tuple(parts), dim)
+
+
+cumprod_along.operator.node_class.__name__ = "CumprodBackward0"
+
+
+def _backwards(scan, input: Tensor, dim: int) -> Tensor:
+    """A scan from the end of `dim` to its start."""
+    from .joining import flip
+
+    return flip(scan(flip(input, (dim,)), dim), (dim,))
+
+
+@function(tensors=("input",))
+def logcumsumexp_along(input, dim):
+    """`log(cumsum(exp(input)))` along a dim, by NumPy."""
+    wide = cast(input, dt.float32) if input.spec.dtype.itemsize == 2 else input
+    return cast(from_numpy(np.logaddexp.accumulate(numpy_view(wide), axis=dim)), input.spec.dtype)
+
+
+@logcumsumexp_along.gradient("input")
+def _(grad, input, out, dim):
+    from .elementwise import exp, gt, log, neg, where
+
+    least = full((), -math.inf, dtype=grad.spec.dtype)
+    zero = full((), 0.0, dtype=grad.spec.dtype)
+
+    def share(part: Tensor) -> Tensor:
+        logs = where(gt(part, 0), log(where(gt(part, 0), part, full((), 1.0, dtype=part.spec.dtype))), least)
+        return exp(_backwards(logcumsumexp_along, logs - out, dim) + input)
+
+    positive = share(where(gt(grad, 0), grad, zero))
+    return positive - share(where(gt(grad, 0), zero, neg(grad)))
+
+
+logcumsumexp_along.operator.node_class.__name__ = "LogcumsumexpBackward0"
+
+
 def logcumsumexp(input, dim, *, out=None) -> Tensor:
     """`log(cumsum(exp(input)))` along `dim` without overflow."""
-    from .elementwise import exp, log
-
+    if input.spec.dtype.kind != "f":
+        fail(NotImplementedError, f"\"logcumsumexp_out_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
     d = normalize_dim(dim, input.spec.ndim)
-    high = amax(input, d, keepdim=True).detach()
-    return log(cumsum(exp(input - high), d)) + high
+    made = logcumsumexp_along(input, d) if input.spec.ndim else OPERATORS["clone"].call(input)
+    if out is None:
+        return made
+    from .matmul import _to_out
+
+    return _to_out("logcumsumexp", out, made, (input,))

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from math import prod
 
-from facula.autograd.node import Node, edge_of
+from facula.autograd.node import Node, dtype_title, edge_of
+from facula.core import dtype as dt
 from facula.core.modes import LOCAL
 from facula.core.shape import Size, contiguous_strides, normalize_dim, view_strides
 from facula.core.spec import Spec, spec
@@ -13,9 +14,11 @@ from facula.errors import fail
 from .declare import EMBED, OPERATORS, function, record, view, view_of
 
 __all__ = [
-    "as_strided", "broadcast_to", "chunk", "diagonal", "expand", "flatten", "movedim", "narrow", "permute",
-    "reshape", "select", "split", "split_with_sizes", "squeeze", "t", "tensor_split", "transpose", "unbind",
-    "unflatten", "unsqueeze",
+    "adjoint", "as_strided", "as_strided_scatter", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes",
+    "broadcast_tensors", "broadcast_to", "chunk", "diagonal", "diagonal_scatter", "dsplit", "expand", "flatten", "hsplit",
+    "movedim", "narrow", "narrow_copy", "permute", "ravel", "reshape", "select", "select_scatter", "slice_scatter", "split",
+    "split_with_sizes", "squeeze", "t", "tensor_split", "transpose", "unbind", "vsplit",
+    "unflatten", "unsqueeze", "view_as_complex", "view_as_real",
 ]  # fmt: skip
 
 
@@ -372,7 +375,7 @@ def unfold(spec, dimension, size, step):
 
 @unfold.gradient("input")
 def _(grad, spec, dimension, size, step):
-    return OPERATORS["overlap_add"].call(grad, spec.shape, normalize_dim(dimension, spec.ndim), step)
+    return overlap_add(grad, spec.shape, normalize_dim(dimension, spec.ndim), step)
 
 
 @view
@@ -383,7 +386,7 @@ def as_strided_part(spec, size, stride, offset):
 
 @as_strided_part.gradient("input")
 def _(grad, spec, size, stride, offset):
-    return OPERATORS["as_strided_scatter_add"].call(grad, spec, size, stride, offset)
+    return as_strided_scatter_add(grad, spec, size, stride, offset)
 
 
 as_strided_part.operator.node_class.__name__ = "AsStridedBackward0"
@@ -425,7 +428,105 @@ def _(grad, spec):
 @view
 def real_view(spec):
     """The real parts of a complex tensor."""
-    return spec.shape, tuple(2 * s for s in spec.strides), 0
+    return spec.shape, tuple(2 * s for s in spec.strides), 0, spec.dtype.to_real()
+
+
+@view
+def imag_view(spec):
+    """The imaginary parts of a complex tensor."""
+    return spec.shape, tuple(2 * s for s in spec.strides), 1, spec.dtype.to_real()
+
+
+def _part_gradient(real: bool):
+    def formula(grad, spec):
+        other = OPERATORS["mul"].call(grad, 0.0)
+        return OPERATORS["complex"].call(grad, other) if real else OPERATORS["complex"].call(other, grad)
+
+    return formula
+
+
+real_view.gradient("input")(_part_gradient(True))
+imag_view.gradient("input")(_part_gradient(False))
+for _op in (real_view, imag_view):
+    _op.operator.node_class.__name__ = "SelectBackward0"
+
+
+@view
+def view_as_real(spec):
+    """A complex tensor as one of reals with a last dim of 2: real and imaginary part."""
+    if not spec.dtype.is_complex:
+        fail(RuntimeError, f"view_as_real is only supported for complex tensors, but got a tensor of scalar type: {dtype_title(spec.dtype)}")
+    return (*spec.shape, 2), (*(2 * s for s in spec.strides), 1), 0, spec.dtype.to_real()
+
+
+@view_as_real.gradient("input")
+def _(grad, spec):
+    from .copying import contiguous
+
+    return view_as_complex(contiguous(grad))
+
+
+@view
+def view_as_complex(spec):
+    """Reals with a last dim of 2 as complex numbers."""
+    if spec.dtype not in (dt.float32, dt.float64):
+        fail(RuntimeError, f"view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar type: {dtype_title(spec.dtype)}")
+    if not spec.ndim:
+        fail(RuntimeError, "Input tensor must have one or more dimensions")
+    if spec.shape[-1] != 2:
+        fail(RuntimeError, "Tensor must have a last dimension of size 2")
+    if spec.strides[-1] != 1:
+        fail(RuntimeError, "Tensor must have a last dimension with stride 1")
+    if any(s % 2 for s in spec.strides[:-1]):
+        fail(RuntimeError, "Tensor must have a stride divisible by 2 for all but last dimension")
+    return spec.shape[:-1], tuple(s // 2 for s in spec.strides[:-1]), 0, spec.dtype.to_complex()
+
+
+@view_as_complex.gradient("input")
+def _(grad, spec):
+    from .copying import contiguous
+
+    return view_as_real(contiguous(grad))
+
+
+@view
+def reinterpret(spec, dtype):
+    """The same bytes as another dtype."""
+    old, new = spec.dtype.itemsize, dtype.itemsize
+    if old == new:
+        return spec.shape, spec.strides, 0, dtype
+    if not spec.ndim:
+        fail(RuntimeError, f"self.dim() cannot be 0 to view {dtype_title(spec.dtype)} as {dtype_title(dtype)} (different element sizes)")
+    if spec.strides[-1] != 1:
+        fail(RuntimeError, f"self.stride(-1) must be 1 to view {dtype_title(spec.dtype)} as {dtype_title(dtype)} (different element sizes), but got {spec.strides[-1]}")
+    if old > new:
+        ratio = old // new
+        return (*spec.shape[:-1], spec.shape[-1] * ratio), (*(s * ratio for s in spec.strides[:-1]), 1), 0, dtype
+    ratio = new // old
+    if spec.shape[-1] % ratio:
+        fail(RuntimeError, f"self.size(-1) must be divisible by {ratio} to view {dtype_title(spec.dtype)} as {dtype_title(dtype)} (different element sizes), but got {spec.shape[-1]}")
+    for s in spec.strides[:-1]:
+        if s % ratio:
+            fail(RuntimeError, f"self.stride({spec.strides.index(s)}) must be divisible by {ratio} to view {dtype_title(spec.dtype)} as {dtype_title(dtype)} (different element sizes), but got {s}")
+    return (*spec.shape[:-1], spec.shape[-1] // ratio), (*(s // ratio for s in spec.strides[:-1]), 1), 0, dtype
+
+
+@reinterpret.gradient("input")
+def _(grad, spec, dtype):
+    return reinterpret(grad, spec.dtype)
+
+
+def view_dtype(input: Tensor, dtype) -> Tensor:
+    """The same bytes as another dtype; gradients pass where both have the same parts."""
+    if dtype is input.spec.dtype:
+        return alias_view(input)
+    if (input.storage.nbytes and (input.ptr - input.storage.ptr) % dtype.itemsize):
+        fail(RuntimeError, f"self.storage_offset() must be divisible by {dtype.itemsize // input.spec.dtype.itemsize} to view {dtype_title(input.spec.dtype)} as {dtype_title(dtype)} (different element sizes)")
+    if input.needs_grad and dtype.kind not in "fc":
+        from facula.autograd.node import alias
+
+        return reinterpret(alias(input), dtype)
+    return reinterpret(input, dtype)
 
 
 # --- several views at once: one node, so that their gradients are joined once -------------------------------------
@@ -527,6 +628,183 @@ def tensor_split(input: Tensor, indices_or_sections, dim: int = 0) -> tuple[Tens
     cuts = [0, *[int(i) for i in indices_or_sections]]
     ends = [*cuts[1:], None]
     return tuple(slice_dim(input, dim, a, b) for a, b in zip(cuts, ends))
+
+
+# --- compositions -------------------------------------------------------------------------------------------------
+
+
+def ravel(input: Tensor) -> Tensor:
+    """All elements as a vector: a view where possible."""
+    return reshape(input, (-1,)) if input.spec.numel else reshape(input, (0,))
+
+
+def adjoint(input: Tensor) -> Tensor:
+    """The conjugate transpose of the last two dims."""
+    if input.spec.ndim < 2:
+        fail(RuntimeError, f"tensor.adjoint() is only supported on matrices or batches of matrices. Got {input.spec.ndim}-D tensor.")
+    made = transpose(input, -2, -1)
+    return OPERATORS["conj_physical"].call(made) if made.spec.dtype.is_complex else made
+
+
+def _split_along(name: str, least: int, dim_of):
+    def entry(input: Tensor, indices_or_sections) -> tuple[Tensor, ...]:
+        rank = input.spec.ndim
+        if rank < least:
+            fail(RuntimeError, f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a tensor with {rank} dimensions!")
+        dim = dim_of(rank)
+        if isinstance(indices_or_sections, int) and (indices_or_sections <= 0 or input.spec.shape[dim] % indices_or_sections):
+            fail(
+                RuntimeError,
+                f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {input.spec.shape[dim]} is not "
+                f"divisible by the split_size {indices_or_sections}!",
+            )
+        return tensor_split(input, indices_or_sections, dim)
+
+    entry.__name__ = entry.__qualname__ = name
+    entry.__doc__ = f"Parts along dim {('1 (0 for vectors)', '0', '2')[('hsplit', 'vsplit', 'dsplit').index(name)]}: so many equal ones, or cut at indices."
+    return entry
+
+
+hsplit = _split_along("hsplit", 1, lambda rank: 0 if rank == 1 else 1)
+vsplit = _split_along("vsplit", 2, lambda rank: 0)
+dsplit = _split_along("dsplit", 3, lambda rank: 2)
+
+
+def _at_least(rank: int):
+    def entry(*tensors):
+        if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+            return tuple(entry(x) for x in tensors[0])
+        if len(tensors) != 1:
+            return tuple(entry(x) for x in tensors)
+        (x,) = tensors
+        own = x.spec.ndim
+        if own >= rank:
+            return x
+        if rank == 3 and own == 2:
+            return unsqueeze(x, -1)
+        if rank == 3 and own == 1:
+            return unsqueeze(unsqueeze(x, 0), -1)
+        if rank == 2 and own == 1:
+            return unsqueeze(x, 0)
+        return reshape(x, (1,) * rank)
+
+    entry.__name__ = entry.__qualname__ = f"atleast_{rank}d"
+    entry.__doc__ = f"Each tensor with at least {rank} dim{'s' if rank > 1 else ''}."
+    return entry
+
+
+atleast_1d, atleast_2d, atleast_3d = (_at_least(n) for n in (1, 2, 3))
+
+
+def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """All tensors expanded to their common shape."""
+    from facula.core.shape import broadcast
+
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tuple(tensors[0])
+    shape = broadcast(*(x.spec.shape for x in tensors))
+    return tuple(expand_to(x, shape) for x in tensors)
+
+
+def broadcast_shapes(*shapes) -> Size:
+    """The common shape of tensors of these shapes."""
+    from facula.core.shape import broadcast
+
+    return broadcast(*((n,) if isinstance(n, int) else tuple(n) for n in shapes))
+
+
+def narrow_copy(input: Tensor, dim: int, start: int, length: int, *, out=None) -> Tensor:
+    """`narrow`, copied."""
+    made = OPERATORS["clone"].call(narrow(input, dim, start, length), memory_format="contiguous")
+    if out is None:
+        return made
+    from .matmul import _to_out
+
+    return _to_out("narrow_copy", out, made, (input,))
+
+
+def _written(input: Tensor, part_of, src: Tensor, name: str) -> Tensor:
+    """A copy of `input` whose part `part_of(copy)` is `src`."""
+    from .inplace import copy_
+
+    out = OPERATORS["clone"].call(input, memory_format="contiguous")
+    part = part_of(out)
+    if part.spec.shape != src.spec.shape:
+        fail(RuntimeError, f"expected src to have a size equal to the {name} of self. src size = {list(src.spec.shape)}, {name} size = {list(part.spec.shape)}")
+    copy_(part, src)
+    return out
+
+
+def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start=None, end=None, step: int = 1) -> Tensor:
+    """A copy of `input` with `src` in the place of `input[..., start:end:step, ...]`."""
+    return _written(input, lambda x: slice_dim(x, dim, start, end, step), src, "slice")
+
+
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """A copy of `input` with `src` in the place of `select(dim, index)`."""
+    return _written(input, lambda x: select(x, dim, index), src, "slice")
+
+
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """A copy of `input` with `src` on a diagonal."""
+    return _written(input, lambda x: diagonal(x, offset, dim1, dim2), src, "slice")
+
+
+def as_strided_scatter(input: Tensor, src: Tensor, size, stride, storage_offset: int | None = None) -> Tensor:
+    """A copy of `input` with `src` in the place of `as_strided(size, stride, storage_offset)`."""
+    return _written(input, lambda x: as_strided(x, size, stride, storage_offset or 0), src, "slice")
+
+
+# --- gradients of overlapping views ---------------------------------------------------------------------------------
+
+
+def overlap_add(grad: Tensor, shape, dim: int, step: int) -> Tensor:
+    """The windows of `unfold` added up where they overlap, zeros elsewhere."""
+    import numpy as np
+
+    from facula.core.spec import dense
+
+    from .creation import from_numpy, zeros_of
+    from .indexing import index_add
+
+    zeros = zeros_of(dense(grad.spec.dtype, shape, grad.spec.device))
+    if not shape:
+        return reshape(grad, ())
+    n, size = grad.spec.shape[dim], grad.spec.shape[-1]
+    rank = grad.spec.ndim
+    order = (*range(dim + 1), rank - 1, *range(dim + 1, rank - 1))
+    rows = reshape(permute(grad, order), (*shape[:dim], n * size, *shape[dim + 1 :]))
+    places = (np.arange(n)[:, None] * step + np.arange(size)).reshape(-1)
+    return index_add(zeros, dim, from_numpy(places), rows)
+
+
+def as_strided_scatter_add(grad: Tensor, spec: Spec, size, stride, offset: int) -> Tensor:
+    """The gradient of `as_strided`: added up where it looked at an element more than once."""
+    import numpy as np
+
+    from facula.core.spec import dense
+
+    from .creation import from_numpy, zeros_of
+    from .indexing import index_add, index_select
+
+    def places(shape, strides, start: int) -> np.ndarray:
+        at = np.full(tuple(shape), start, np.int64)
+        for d, (n, st) in enumerate(zip(shape, strides)):
+            at += (np.arange(n) * st).reshape([-1 if e == d else 1 for e in range(len(shape))])
+        return at.reshape(-1)
+
+    mine, theirs = places(spec.shape, spec.strides, 0), places(size, stride, offset)
+    low = min([int(x.min()) for x in (mine, theirs) if x.size], default=0)
+    high = max([int(x.max()) for x in (mine, theirs) if x.size], default=-1)
+    flat = zeros_of(dense(grad.spec.dtype, (high - low + 1,), grad.spec.device))
+    if theirs.size:
+        flat = index_add(flat, 0, from_numpy(theirs - low), reshape(grad, (-1,)))
+    found = index_select(flat, 0, from_numpy(mine - low))
+    counts = np.bincount(mine - low, minlength=1) if mine.size else np.ones(1, np.int64)
+    if counts.max() > 1:  # the input itself showed some elements more than once: they share
+        share = from_numpy(1.0 / counts[mine - low])
+        found = OPERATORS["mul"].call(found, share.to(found.spec.dtype))
+    return reshape(found, spec.shape)
 
 
 # --- gradients of views -------------------------------------------------------------------------------------------

@@ -126,6 +126,11 @@ def array_of(what: T, dtype: str, seed: int) -> np.ndarray:
     """The numbers of a tensor; bfloat16 as float32."""
     name = what.dtype or dtype
     kind = KIND_OF[name]
+    if what.values is not None and kind == "c" and not np.isfinite(np.array(what.values)).all():
+        # Infinities and NaN as parts of complex numbers are the C library's business: ordinary numbers there.
+        rng = np.random.default_rng(seed)
+        shape = np.shape(what.values)
+        return (rng.uniform(-2, 2, shape) + 1j * rng.uniform(-2, 2, shape)).astype(name)
     if what.values is not None:
         return np.array(what.values).astype(NUMPY[name]).reshape(what.shape or np.shape(what.values))
     rng = np.random.default_rng(seed)

@@ -1,0 +1,90 @@
+"""Dropout and its kin: PyTorch's random draws for a seed, bit for bit, then one multiplication."""
+
+import math
+
+import numpy as np
+
+from facula import launch
+from facula.autograd.node import dtype_title
+from facula.core import dtype as dt
+from facula.core.spec import dense
+from facula.core.tensor import Tensor
+from facula.errors import fail
+
+from .copying import like_layout
+from .elementwise import add, mul
+from .random import bernoulli_, filled_bernoulli
+
+__all__ = [
+    "alpha_dropout", "alpha_dropout_", "dropout", "dropout_", "feature_alpha_dropout", "feature_alpha_dropout_", "feature_dropout",
+    "feature_dropout_",
+]  # fmt: skip
+
+SELU_LIMIT = 1.7580993408473766  # -SELU(-inf): what alpha dropout drops to
+
+
+def _noise(input: Tensor, feature: bool) -> Tensor:
+    """Memory for the noise: in the layout of the input, or one number for each channel of each sample."""
+    if not feature:
+        return launch.empty(like_layout(input.spec))
+    s = input.spec
+    if s.ndim < 2:
+        fail(RuntimeError, "Feature dropout requires at least 2 dimensions in the input")
+    return launch.empty(dense(s.dtype, (*s.shape[:2], *[1] * (s.ndim - 2)), s.device))
+
+
+def _scale(kept: float, kind) -> float:
+    """1 / kept as PyTorch computes it for a dtype."""
+    return 1 / kept if kind is dt.float64 else float(np.float32(1) / np.float32(kept))
+
+
+def _form(name: str, feature: bool, alpha: bool, text: str):
+    """The function and its in-place form."""
+
+    def run(input: Tensor, p: float, train: bool, in_place: bool) -> Tensor:
+        if not 0 <= p <= 1:
+            fail(RuntimeError, f"dropout probability has to be between 0 and 1, but got {p:g}")
+        if p == 0 or not train or input.spec.numel == 0:
+            return input
+        times = mul.operator.in_place if in_place else mul
+        kind = input.spec.dtype
+        if p == 1:
+            return times(input, launch_zero(kind))
+        if kind.kind == "c":
+            fail(NotImplementedError, f"\"bernoulli_scalar_cpu_\" not implemented for '{dtype_title(kind)}'")
+        if kind.kind != "f":
+            fail(RuntimeError, f"result type Float can't be cast to the desired output type {dtype_title(kind)}", mend="input.float()")
+        noise = _noise(input, feature)
+        if not alpha:
+            return times(input, filled_bernoulli(noise, 1 - p, _scale(1 - p, kind)))
+        bernoulli_(noise, 1 - p)
+        a = 1 / math.sqrt((SELU_LIMIT * SELU_LIMIT * p + 1) * (1 - p))
+        shift = noise.add(-1).mul_(SELU_LIMIT * a).add_(SELU_LIMIT * a * p)
+        return add.operator.in_place(times(input, noise.mul_(a)), shift)
+
+    def entry(input, p=0.5, train=True):
+        return run(input, p, train, False)
+
+    def over(input, p=0.5, train=True):
+        return run(input, p, train, True)
+
+    entry.__name__ = entry.__qualname__ = name
+    over.__name__ = over.__qualname__ = name + "_"
+    entry.__doc__, over.__doc__ = text, f"`{name}` over the tensor's own elements."
+    return entry, over
+
+
+def launch_zero(kind) -> Tensor:
+    from .creation import zeros_of
+
+    return zeros_of(dense(kind, ()))
+
+
+dropout, dropout_ = _form(
+    "dropout", False, False, """Each element 0 with chance `p`, else divided by `1 - p`; the input itself when not training."""
+)
+feature_dropout, feature_dropout_ = _form("feature_dropout", True, False, """`dropout` of whole channels of (N, C, ...).""")
+alpha_dropout, alpha_dropout_ = _form("alpha_dropout", False, True, """Dropout that keeps mean and variance of SELU activations.""")
+feature_alpha_dropout, feature_alpha_dropout_ = _form(
+    "feature_alpha_dropout", True, True, """`alpha_dropout` of whole channels of (N, C, ...)."""
+)

@@ -1,0 +1,422 @@
+"""Rows of a table by index, one by one or summed in bags; gradients are scattered into the table."""
+
+import math
+
+import numpy as np
+
+from facula import launch
+from facula.core import dtype as dt
+from facula.core.modes import LOCAL
+from facula.core.spec import dense
+from facula.core.tensor import Tensor
+from facula.errors import fail
+from facula.ir import expr as ir
+from facula.ir.kernel import Input, Kernel, Param, Result
+
+from .creation import from_numpy, numpy_view, zeros_of
+from .declare import function
+from .indexing import index_select
+from .promotion import opmath
+from .view import narrow, reshape
+
+__all__ = ["embedding", "embedding_bag", "embedding_dense_backward", "embedding_renorm_"]
+
+_BOUND: dict[tuple, launch.Bound] = {}
+_KERNELS: dict[tuple, Kernel] = {}
+
+
+def _run(kernel: Kernel, outer, row, operands, strides, params=()) -> None:
+    """Run a kernel on tensors whose strides along the dims of the iteration are given."""
+    where = operands[0].spec.device
+    key = (kernel, tuple(outer), None if row is None else tuple(row), tuple(map(tuple, strides)), where)
+    bound = _BOUND.get(key)
+    if bound is None:
+        if len(_BOUND) > 4096:
+            _BOUND.clear()
+        bound = _BOUND[key] = launch.bind(kernel, list(outer), None if row is None else list(row), [list(s) for s in strides], where)
+    launch.run(bound, [t.ptr for t in operands], params)
+
+
+def _kernel(make):
+    """`make(*key)` once for each key."""
+
+    def known(*key) -> Kernel:
+        found = _KERNELS.get((make, key))
+        if found is None:
+            found = _KERNELS[make, key] = make(*key)
+        return found
+
+    return known
+
+
+def _need_indices(indices: Tensor, name: str) -> None:
+    if indices.spec.dtype not in (dt.int64, dt.int32):
+        fail(
+            RuntimeError,
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
+            f"{indices.type()} instead (while checking arguments for {name})",
+            mend="indices.long()",
+        )
+
+
+# --- one row for each index ---------------------------------------------------------------------------------------
+
+
+@function(tensors=("weight",))
+def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq):
+    flat = indices if indices.spec.ndim == 1 else reshape(indices, (indices.spec.numel,))
+    rows = index_select.operator.body(weight, 0, flat)
+    return rows if indices.spec.ndim == 1 else reshape(rows, (*indices.spec.shape, weight.spec.shape[1]))
+
+
+@embedding_rows.gradient("weight")
+def _(grad, weight_spec, indices, padding_idx, scale_grad_by_freq):
+    return embedding_dense_backward(grad, indices, weight_spec.shape[0], padding_idx, scale_grad_by_freq)
+
+
+embedding_rows.operator.node_class.__name__ = "EmbeddingBackward0"
+
+
+def embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False) -> Tensor:
+    """The rows of `weight` that `indices` names.
+
+    Parameters
+    ----------
+    weight : Tensor
+        The table, (rows, features).
+    indices : Tensor
+        Of any shape: the result has one dim more.
+    padding_idx : int
+        A row that gets no gradient; negative: none.
+    scale_grad_by_freq : bool
+        Divide the gradient of each row by how often it is used.
+
+    Examples
+    --------
+    >>> import facula as torch
+    >>> torch.embedding(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([1, 0]))
+    tensor([[3., 4.],
+            [1., 2.]])
+    """
+    if sparse:
+        fail(NotImplementedError, "embedding: sparse gradients are not supported", mend="leave out sparse=True")
+    if weight.spec.ndim != 2:
+        fail(RuntimeError, "'weight' must be 2-D", got=f"shape {tuple(weight.spec.shape)}")
+    _need_indices(indices, "embedding")
+    return embedding_rows(weight, indices, padding_idx, scale_grad_by_freq)
+
+
+@_kernel
+def _scatter_rows(kind, index_kind, bag: bool, factor) -> Kernel:
+    """(n, features): adds row i of the gradient, or that of its bag, times a factor, to the row that index i names."""
+    index = ir.cast(ir.load("index", index_kind), dt.int64)
+    inputs = [Input("grad", kind), Input("index", index_kind)]
+    params = [Param("step", dt.int64), Param("padding", dt.int64)]
+    offset = None
+    if bag:
+        inputs.append(Input("bag", dt.int64))
+        params.append(Param("apart", dt.int64))
+        offset = ir.load("bag", dt.int64) * ir.param("apart", dt.int64)
+    value = ir.cast(ir.load("grad", kind, offset), opmath(kind))
+    if factor is not None:
+        inputs.append(Input("factor", factor))
+        value = value * ir.cast(ir.load("factor", factor), value.dtype)
+    used = ir.ne(index, ir.param("padding", dt.int64))
+    result = Result("out", kind, value, offset=index * ir.param("step", dt.int64), where=used, combine="add")
+    return Kernel("embedding_scatter", tuple(inputs), (result,), tuple(params))
+
+
+def _scatter(grad: Tensor, indices: Tensor, rows: int, padding: int, bag: Tensor | None = None, factor: Tensor | None = None) -> Tensor:
+    """The gradient of a table: `grad` (n, features) or, with `bag`, (bags, features)."""
+    width = grad.spec.shape[1]
+    out = zeros_of(dense(grad.spec.dtype, (rows, width), grad.spec.device))
+    kernel = _scatter_rows(grad.spec.dtype, indices.spec.dtype, bag is not None, None if factor is None else factor.spec.dtype)
+    own = grad.spec.strides
+    operands, strides = [out, grad, indices], [[0, 1], [0 if bag is not None else own[0], own[1]], [indices.spec.strides[0], 0]]
+    params = [width, padding]
+    if bag is not None:
+        operands.append(bag)
+        strides.append([1, 0])
+        params.append(own[0])
+    if factor is not None:
+        operands.append(factor)
+        strides.append([factor.spec.strides[0], 0])
+    _run(kernel, ((indices if bag is None else bag).spec.numel, width), None, operands, strides, params)
+    return out
+
+
+def _frequency(indices: Tensor, rows: int) -> np.ndarray:
+    """How often the row of each index is used."""
+    values = numpy_view(indices).reshape(-1)
+    return np.bincount(values, minlength=rows)[values]
+
+
+@function(tensors=("grad_output",))
+def embedding_dense_backward(grad_output, indices, num_weights, padding_idx, scale_grad_by_freq):
+    """The gradient of the table of `embedding`."""
+    width = grad_output.spec.shape[-1]
+    flat = reshape(indices, (indices.spec.numel,))
+    factor = None
+    if scale_grad_by_freq:
+        factor = from_numpy((1 / _frequency(flat, num_weights)).astype(np.float64 if grad_output.spec.dtype is dt.float64 else np.float32))
+    grad = reshape(grad_output, (flat.spec.numel, width))
+    return _scatter(grad, flat, num_weights, padding_idx, None, factor)
+
+
+@embedding_dense_backward.gradient("grad_output")
+def _(grad, indices, num_weights, padding_idx, scale_grad_by_freq):
+    from .elementwise import masked_fill, true_divide
+
+    rows = embedding_rows(grad, indices, padding_idx, False)
+    if scale_grad_by_freq:
+        rows = true_divide(rows, from_numpy(_frequency(indices, num_weights).reshape(*indices.spec.shape, 1)))
+    if padding_idx < 0:
+        return rows
+    return masked_fill(rows, reshape(indices == padding_idx, (*indices.spec.shape, 1)), 0)
+
+
+def embedding_renorm_(weight, indices, max_norm, norm_type=2.0) -> Tensor:
+    """Shorten the rows that `indices` names, in place, to a norm of at most `max_norm`."""
+    from .reduction import vector_norm
+
+    used = np.unique(numpy_view(indices))
+    for index in used:
+        if not 0 <= index < weight.spec.shape[0]:
+            fail(IndexError, f"select(): index {index} out of range for tensor of size {list(weight.spec.shape)} at dimension 0")
+    chosen = from_numpy(used)
+    rows = index_select(weight.detach(), 0, chosen)
+    norms = numpy_view(vector_norm(rows, float(norm_type), 1).double())
+    scale = np.where(norms > max_norm, max_norm / (norms + 1e-7), 1.0)
+    long = norms > max_norm
+    if long.any():
+        place = from_numpy(used[long])
+        factors = from_numpy(scale[long][:, None]).to(weight.spec.dtype)
+        weight.detach()[place] = index_select(weight.detach(), 0, place) * factors
+    return weight
+
+
+# --- bags ---------------------------------------------------------------------------------------------------------
+# A bag is the indices from `first` to `last`; kernels run over (bags, features) x (position in the bag).
+
+
+def _member(index_kind):
+    """(index, whether the position is in the bag and no padding) at a position of a row."""
+    at = ir.load("first", dt.int64) + ir.row_index()
+    inside = ir.lt(at, ir.load("last", dt.int64))
+    index = ir.cast(ir.load("index", index_kind, at * ir.param("index_step", dt.int64), inside), dt.int64)
+    return at, index, ir.and_(inside, ir.ne(index, ir.param("padding", dt.int64)))
+
+
+_BAG_PARAMS = tuple(Param(n, dt.int64) for n in ("index_step", "step", "padding"))
+
+
+@_kernel
+def _bag_kernel(mode: str, kind, index_kind, factor) -> Kernel:
+    at, index, counted = _member(index_kind)
+    compute = opmath(kind)
+    value = ir.cast(ir.load("weight", kind, index * ir.param("step", dt.int64), counted), compute)
+    inputs = [Input("weight", kind), Input("index", index_kind), Input("first", dt.int64), Input("last", dt.int64)]
+    params = list(_BAG_PARAMS)
+    if factor is not None:
+        inputs.append(Input("factor", factor))
+        params.append(Param("factor_step", dt.int64))
+        value = value * ir.cast(ir.load("factor", factor, at * ir.param("factor_step", dt.int64), counted), compute)
+    zero = ir.const(0, compute)
+    count = ir.reduce("sum", ir.cast(counted, compute))
+    if mode == "max":
+        shown = ir.select(counted, value, ir.const(-math.inf, compute))
+        best = ir.select(ir.gt(count, zero), ir.reduce("max", shown), zero)
+        results = (Result("out", kind, best, per_row=True), Result("place", dt.int64, ir.reduce("argmax", shown), per_row=True))
+    else:
+        total = ir.reduce("sum", ir.select(counted, value, zero))
+        if mode == "mean":
+            total = total / ir.maximum(count, ir.const(1, compute))
+        results = (Result("out", kind, total, per_row=True),)
+    return Kernel(f"embedding_bag_{mode}", tuple(inputs), results, tuple(params))
+
+
+@_kernel
+def _bag_max_gradient(kind, index_kind) -> Kernel:
+    """(bags, features): the gradient goes to the row that gave the maximum."""
+    at = ir.load("first", dt.int64) + ir.load("place", dt.int64)
+    inside = ir.lt(at, ir.load("last", dt.int64))
+    index = ir.cast(ir.load("index", index_kind, at * ir.param("index_step", dt.int64), inside), dt.int64)
+    used = ir.and_(inside, ir.ne(index, ir.param("padding", dt.int64)))
+    value = ir.cast(ir.load("grad", kind), opmath(kind))
+    inputs = (Input("grad", kind), Input("place", dt.int64), Input("index", index_kind), Input("first", dt.int64), Input("last", dt.int64))
+    result = Result("out", kind, value, offset=index * ir.param("step", dt.int64), where=used, combine="add")
+    return Kernel("embedding_bag_max_gradient", inputs, (result,), _BAG_PARAMS)
+
+
+@_kernel
+def _factor_gradient(kind, index_kind, factor) -> Kernel:
+    """n x features: of each index, the product of its row with the gradient of its bag."""
+    index = ir.cast(ir.load("index", index_kind), dt.int64)
+    used = ir.ne(index, ir.param("padding", dt.int64))
+    compute = opmath(kind)
+    row = ir.cast(ir.load("weight", kind, index * ir.param("step", dt.int64)), compute)
+    grad = ir.cast(ir.load("grad", kind, ir.load("bag", dt.int64) * ir.param("apart", dt.int64)), compute)
+    total = ir.select(used, ir.reduce("sum", row * grad), ir.const(0, compute))
+    inputs = (Input("weight", kind), Input("grad", kind), Input("index", index_kind), Input("bag", dt.int64))
+    params = tuple(Param(n, dt.int64) for n in ("step", "apart", "padding"))
+    return Kernel("embedding_bag_factors", inputs, (Result("out", factor, total, per_row=True),), params)
+
+
+def _edges(indices: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The first position of each bag and the one after its last."""
+    if offsets is None:
+        bags, length = indices.spec.shape
+        first = np.arange(bags, dtype=np.int64) * length
+        return first, first + length
+    n = indices.spec.numel
+    marks = numpy_view(offsets).astype(np.int64)
+    if include_last:
+        if not len(marks):
+            fail(RuntimeError, "include_last_offset: number of offset should be at least 1")
+        first, last = marks[:-1], marks[1:]
+    else:
+        first, last = marks, np.append(marks[1:], n)
+    if len(marks) and marks[0] != 0:
+        fail(
+            RuntimeError,
+            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got "
+            f"{marks[0]}",
+        )
+    if len(marks) and marks[-1] > n:
+        fail(RuntimeError, f"offsets[-1] can not be greater than input's length {n} but got offsets[-1] of {marks[-1]}")
+    if (last < first).any():
+        fail(RuntimeError, "embedding_bag: offsets must not decrease", got=marks.tolist())
+    return first, last
+
+
+@function(tensors=("weight", "per_sample_weights"), outputs=("out", "place"), fill=False)
+def embedding_bags(weight, indices, first, last, mode, per_sample_weights, padding_idx, scale_grad_by_freq):
+    """(result, position in its bag of each maximum) for bags from `first` to `last`."""
+    bags, width = first.spec.numel, weight.spec.shape[1]
+    longest = int((numpy_view(last) - numpy_view(first)).max()) if bags else 0
+    factor = per_sample_weights
+    kernel = _bag_kernel(mode, weight.spec.dtype, indices.spec.dtype, None if factor is None else factor.spec.dtype)
+    out = launch.empty(dense(weight.spec.dtype, (bags, width), weight.spec.device))
+    place = launch.empty(dense(dt.int64, (bags, width) if mode == "max" else (0,), weight.spec.device))
+    operands = [out, place, weight] if mode == "max" else [out, weight]
+    strides = [[width, 1]] * (len(operands) - 1) + [[0, weight.spec.strides[1], 0]]
+    operands += [indices, first, last]
+    strides += [[0, 0, 0], [1, 0, 0], [1, 0, 0]]
+    params = [indices.spec.strides[0], weight.spec.strides[0], padding_idx]
+    if factor is not None:
+        operands.append(factor)
+        strides.append([0, 0, 0])
+        params.append(factor.spec.strides[0])
+    _run(kernel, (bags, width), (longest,), operands, strides, params)
+    return out, place
+
+
+@embedding_bags.gradient("weight", "per_sample_weights")
+def _(grad_out, weight, indices, first, last, mode, per_sample_weights, padding_idx, scale_grad_by_freq, place, needs):
+    if grad_out is None:
+        return None, None
+    rows, width = weight.spec.shape
+    starts, stops = numpy_view(first), numpy_view(last)
+    if mode == "max":
+        out = zeros_of(dense(weight.spec.dtype, (rows, width), weight.spec.device))
+        own = grad_out.spec.strides
+        _run(
+            _bag_max_gradient(weight.spec.dtype, indices.spec.dtype), (len(starts), width), None,
+            [out, grad_out, place, indices, first, last], [[0, 1], own, [width, 1], [0, 0], [1, 0], [1, 0]],
+            [indices.spec.strides[0], width, padding_idx],
+        )  # fmt: skip
+        return out, None
+    lengths = stops - starts
+    n = int(lengths.sum())  # indices after the last bag belong to none
+    bag = from_numpy(np.repeat(np.arange(len(starts)), lengths))
+    kind = np.float64 if weight.spec.dtype is dt.float64 else np.float32
+    factor = None
+    if mode == "mean":
+        used = (numpy_view(indices)[:n] != padding_idx).astype(kind)
+        counts = np.maximum(np.bincount(numpy_view(bag), used, len(starts)), 1)
+        factor = np.repeat((1 / counts).astype(kind), lengths)
+    if scale_grad_by_freq:
+        often = (1 / _frequency(indices, rows)[:n]).astype(kind)
+        factor = often if factor is None else factor * often
+    factor = per_sample_weights if factor is None else from_numpy(factor)
+    if LOCAL.grad:
+        return _composed_gradient(grad_out, weight, narrow(indices, 0, 0, n), bag, factor, indices.spec.numel, padding_idx, needs)
+    for_weight = _scatter(grad_out, indices, rows, padding_idx, bag, factor) if needs["weight"] else None
+    for_factor = None
+    if needs["per_sample_weights"]:
+        kernel = _factor_gradient(weight.spec.dtype, indices.spec.dtype, per_sample_weights.spec.dtype)
+        for_factor = zeros_of(dense(per_sample_weights.spec.dtype, (indices.spec.numel,), weight.spec.device))
+        _run(
+            kernel, (n,), (width,), [for_factor, weight, grad_out, indices, bag],
+            [[1], [0, weight.spec.strides[1]], [0, grad_out.spec.strides[1]], [indices.spec.strides[0], 0], [1, 0]],
+            [weight.spec.strides[0], grad_out.spec.strides[0], padding_idx],
+        )  # fmt: skip
+    return for_weight, for_factor
+
+
+def _composed_gradient(grad, weight, indices, bag, factor, whole, padding_idx, needs):
+    """The gradients from operators that can be differentiated again; `whole` counts the indices of no bag too."""
+    from .creation import zeros
+    from .elementwise import masked_fill, mul
+    from .joining import cat
+    from .reduction import sum_rows
+
+    of_bag = index_select(grad, 0, bag)
+    for_weight = for_factor = None
+    if needs["weight"]:
+        n = indices.spec.numel
+        scaled = of_bag if factor is None else mul(of_bag, reshape(narrow(factor, 0, 0, n), (n, 1)).to(of_bag.spec.dtype))
+        for_weight = embedding_dense_backward(scaled, indices, weight.spec.shape[0], padding_idx, False)
+    if needs["per_sample_weights"]:
+        for_factor = sum_rows(mul(embedding_rows(weight, indices, padding_idx, False), of_bag), dims=(1,))
+        if padding_idx >= 0:
+            for_factor = masked_fill(for_factor, indices == padding_idx, 0)
+        if whole != indices.spec.numel:
+            for_factor = cat([for_factor, zeros(whole - indices.spec.numel, dtype=for_factor.spec.dtype)])
+    return for_weight, for_factor
+
+
+embedding_bags.operator.node_class.__name__ = "EmbeddingBagBackward0"
+
+
+def embedding_bag(
+    weight, indices, offsets=None, mode="mean", per_sample_weights=None, include_last_offset=False, padding_idx=-1, scale_grad_by_freq=False
+) -> Tensor:  # fmt: skip
+    """The sum, mean or maximum of the rows of `weight` in each bag of indices.
+
+    Parameters
+    ----------
+    weight : Tensor
+        The table, (rows, features).
+    indices : Tensor
+        (bags, length), or one-dimensional with `offsets`, the position where each bag begins.
+    mode : {"sum", "mean", "max"}
+    per_sample_weights : Tensor, optional
+        A factor for each index; for "sum" alone.
+    include_last_offset : bool
+        Whether the last offset is the end of the last bag.
+    padding_idx : int
+        An index that counts as absent; negative: none.
+    """
+    _need_indices(indices, "embedding_bag")
+    if weight.spec.dtype.kind != "f":
+        fail(
+            RuntimeError,
+            "Expected tensor for argument #1 'weight' to have one of the following scalar types: Half, BFloat16, Float, Double; but got "
+            f"{weight.type()} instead (while checking arguments for embedding_bag)",
+        )
+    if mode not in ("sum", "mean", "max"):
+        fail(ValueError, "mode has to be one of sum, mean or max", got=repr(mode))
+    first, last = _edges(indices, offsets, include_last_offset)
+    flat = indices if indices.spec.ndim == 1 else reshape(indices, (indices.spec.numel,))
+    if per_sample_weights is not None:
+        per_sample_weights = reshape(per_sample_weights, (flat.spec.numel,))
+    _need_rows(flat, weight.spec.shape[0])
+    return embedding_bags(weight, flat, from_numpy(first), from_numpy(last), mode, per_sample_weights, padding_idx, scale_grad_by_freq)[0]
+
+
+def _need_rows(flat: Tensor, rows: int) -> None:
+    values = numpy_view(flat)
+    if len(values) and (values.min() < 0 or values.max() >= rows):
+        at = int(np.flatnonzero((values < 0) | (values >= rows))[0])
+        fail(RuntimeError, f"Index {at} of input takes value {values[at]} which is not in the valid range [0, {rows})")

@@ -1,0 +1,247 @@
+"""Differences, integrals, counts and covariances: compositions of other operators, counts by NumPy."""
+
+import math
+
+import numpy as np
+
+from facula.autograd.node import dtype_title
+from facula.core import dtype as dt
+from facula.core.shape import normalize_dim
+from facula.core.tensor import Tensor
+from facula.errors import fail
+
+from .copying import cast
+from .creation import from_numpy, full, numpy_view
+from .elementwise import conj_physical, mul, sub, true_divide
+from .joining import cat
+from .matmul import _to_out, matmul
+from .reduction import cumsum, mean, vector_norm
+from .reduction import sum as sum_over
+from .view import diagonal, narrow, reshape, transpose, unsqueeze
+
+__all__ = [
+    "bincount", "corrcoef", "cov", "cumulative_trapezoid", "diff", "dist", "gradient", "histc", "renorm", "trace", "trapezoid", "trapz",
+]  # fmt: skip
+
+
+def trace(input: Tensor) -> Tensor:
+    """The sum of a matrix's diagonal."""
+    if input.spec.ndim != 2:
+        fail(RuntimeError, f"trace: expected a matrix, but got tensor with dim {input.spec.ndim}")
+    if input.spec.dtype.kind == "b" or (input.spec.dtype.kind == "f" and input.spec.dtype.itemsize == 2):
+        fail(NotImplementedError, f"\"trace\" not implemented for '{dtype_title(input.spec.dtype)}'")
+    return sum_over(diagonal(input))
+
+
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """The p-norm of `input - other`."""
+    return vector_norm(sub(input, other), p)
+
+
+def diff(input: Tensor, n: int = 1, dim: int = -1, prepend=None, append=None, *, out=None) -> Tensor:
+    """Differences of neighbours along `dim`, `n` times."""
+    if n < 0:
+        fail(RuntimeError, f"order must be non-negative but got {n}")
+    if not input.spec.ndim:
+        fail(RuntimeError, "diff expects input to be at least one-dimensional")
+    d = normalize_dim(dim, input.spec.ndim)
+    parts = [x for x in (prepend, input, append) if x is not None]
+    made = cat(parts, d) if len(parts) > 1 else input
+    if not n:
+        made = made.clone() if made is input else made
+    for _ in range(min(n, made.spec.shape[d])):
+        size = made.spec.shape[d]
+        high, low = narrow(made, d, 1, max(size - 1, 0)) if size else made, narrow(made, d, 0, max(size - 1, 0))
+        made = high.logical_xor(low) if made.spec.dtype.kind == "b" else sub(high, low)
+    return made if out is None else _to_out("diff", out, made, (input,))
+
+
+def _steps(y: Tensor, x, dx, dim: int, name: str):
+    """(low half, high half, distances) of neighbours along a dim."""
+    if not y.spec.ndim:
+        fail(IndexError, "Dimension specified as -1 but tensor has no dimensions")
+    d = normalize_dim(dim, y.spec.ndim)
+    n = y.spec.shape[d]
+    low, high = narrow(y, d, 0, max(n - 1, 0)), narrow(y, d, min(1, n), max(n - 1, 0))
+    if x is None:
+        return low, high, dx, d
+    if x.spec.ndim == 1 and y.spec.ndim != 1:
+        if x.spec.shape[0] != n:
+            fail(RuntimeError, f"{name}: There must be one `x` value for each sample point")
+        x = reshape(x, tuple(n if e == d else 1 for e in range(y.spec.ndim)))
+    gaps = diff(x, 1, d - y.spec.ndim)
+    return low, high, gaps, d
+
+
+def trapezoid(y: Tensor, x=None, *, dx=None, dim: int = -1) -> Tensor:
+    """The integral of `y` by the trapezoidal rule, at points `x` or `dx` (1) apart."""
+    low, high, gap, d = _steps(y, x, 1.0 if dx is None else dx, dim, "trapezoid")
+    total = low + high
+    return sum_over(mul(total, gap), d) / 2.0 if isinstance(gap, Tensor) else sum_over(total, d) * (gap / 2.0)
+
+
+trapz = trapezoid
+
+
+def cumulative_trapezoid(y: Tensor, x=None, *, dx=None, dim: int = -1) -> Tensor:
+    """The running integral of `y` by the trapezoidal rule."""
+    low, high, gap, d = _steps(y, x, 1.0 if dx is None else dx, dim, "cumulative_trapezoid")
+    total = low + high
+    return cumsum(mul(total, gap), d) / 2.0 if isinstance(gap, Tensor) else cumsum(total, d) * (gap / 2.0)
+
+
+def gradient(input: Tensor, *, spacing=None, dim=None, edge_order: int = 1) -> list[Tensor]:
+    """The slope of `input` along each dim: central differences, one-sided of order `edge_order` at the ends."""
+    rank = input.spec.ndim
+    dims = list(range(rank)) if dim is None else [normalize_dim(d, rank) for d in ([dim] if isinstance(dim, int) else dim)]
+    if edge_order not in (1, 2):
+        fail(RuntimeError, "torch.gradient only supports edge_order=1 and edge_order=2.")
+    if spacing is None or isinstance(spacing, (int, float)):
+        gaps: list = [1.0 if spacing is None else spacing] * len(dims)
+    else:
+        gaps = list(spacing) if isinstance(spacing, (list, tuple)) else [spacing]
+        if len(gaps) != len(dims):
+            fail(RuntimeError, f"torch.gradient expected spacing to be unspecified, a scalar or a list of length equal to 'self.dim() = {len(dims)}', since dim argument was not given, but got a list of length {len(gaps)}")
+    return [_slope(input, d, gap, edge_order) for d, gap in zip(dims, gaps)]
+
+
+def _slope(x: Tensor, d: int, gap, edge_order: int) -> Tensor:
+    n = x.spec.shape[d]
+    if n < edge_order + 1:
+        fail(RuntimeError, f"torch.gradient expected each dimension size to be at least edge_order+1 (got {n})")
+
+    def at(i: int, count: int = 1) -> Tensor:
+        return narrow(x, d, i, count)
+
+    if not isinstance(gap, Tensor):
+        inner = (at(2, n - 2) - at(0, n - 2)) / (2.0 * gap)
+        if edge_order == 1:
+            first, last = (at(1) - at(0)) / gap, (at(n - 1) - at(n - 2)) / gap
+        else:
+            first = (at(0) * -1.5 + at(1) * 2.0 - at(2) * 0.5) / gap
+            last = (at(n - 1) * 1.5 - at(n - 2) * 2.0 + at(n - 3) * 0.5) / gap
+        return cat([first, inner, last], d)
+    h = diff(gap)
+    shape = tuple(-1 if e == d else 1 for e in range(x.spec.ndim))
+    a, b = reshape(narrow(h, 0, 0, n - 2), shape), reshape(narrow(h, 0, 1, n - 2), shape)
+    inner = at(0, n - 2) * (-b / (a * (a + b))) + at(1, n - 2) * ((b - a) / (a * b)) + at(2, n - 2) * (a / (b * (a + b)))
+    if edge_order == 1:
+        first, last = (at(1) - at(0)) / h[0], (at(n - 1) - at(n - 2)) / h[n - 2]
+    else:
+        p, q = h[0], h[1]
+        first = at(0) * (-(2 * p + q) / (p * (p + q))) + at(1) * ((p + q) / (p * q)) + at(2) * (-p / (q * (p + q)))
+        p, q = h[n - 3], h[n - 2]
+        last = at(n - 3) * (q / (p * (p + q))) + at(n - 2) * (-(p + q) / (p * q)) + at(n - 1) * ((2 * q + p) / (q * (p + q)))
+    return cat([first, inner, last], d)
+
+
+def cov(input: Tensor, *, correction: int = 1, fweights=None, aweights=None) -> Tensor:
+    """The covariances of variables (rows) over observations (columns)."""
+    if input.spec.ndim > 2:
+        fail(RuntimeError, f"cov(): expected input to have two or fewer dimensions but got an input with {input.spec.ndim} dimensions")
+    if input.spec.dtype.kind == "b":
+        fail(RuntimeError, "cov(): bool dtype is not supported for input")
+    x = input if input.spec.ndim == 2 else reshape(input, (1, -1))
+    if x.spec.dtype.kind in "ui":
+        x = cast(x, dt.float32)
+    weights = None
+    for w, name in ((fweights, "fweights"), (aweights, "aweights")):
+        if w is None:
+            continue
+        if w.spec.ndim > 1 or w.spec.numel != x.spec.shape[1]:
+            fail(RuntimeError, f"cov(): expected {name} to have the same numel as there are observations in the input but got {w.spec.numel} != {x.spec.shape[1]}")
+        weights = w if weights is None else mul(weights, w)
+    if weights is None:
+        total = float(x.spec.shape[1])
+        center = sub(x, mean(x, 1, keepdim=True))
+        scaled = center
+        norm = total - correction
+    else:
+        weights = cast(weights, x.spec.dtype.to_real())
+        total = sum_over(weights)
+        center = sub(x, true_divide(sum_over(mul(x, weights), 1, keepdim=True), total))
+        scaled = mul(center, weights)
+        if aweights is None or correction == 0:
+            norm = total - correction
+        else:
+            norm = total - correction * sum_over(mul(weights, cast(aweights, weights.spec.dtype))) / total
+        norm = norm.clamp(min=0)
+    if not isinstance(norm, Tensor):
+        norm = max(norm, 0.0)
+    other = transpose(center, 0, 1)
+    made = true_divide(matmul(scaled, conj_physical(other) if other.spec.dtype.is_complex else other), norm)
+    return reshape(made, ()) if made.spec.numel == 1 else made
+
+
+def corrcoef(input: Tensor) -> Tensor:
+    """The correlation coefficients of variables (rows) over observations (columns)."""
+    if input.spec.ndim > 2:
+        fail(RuntimeError, f"corrcoef(): expected input to have two or fewer dimensions but got an input with {input.spec.ndim} dimensions")
+    c = cov(input)
+    if not c.spec.ndim:
+        return true_divide(c, c)
+    spread = diagonal(c)
+    spread = (spread.real if spread.spec.dtype.is_complex else spread).sqrt()
+    made = true_divide(true_divide(c, unsqueeze(spread, 1)), unsqueeze(spread, 0))
+    return made if made.spec.dtype.is_complex else made.clamp(-1, 1)
+
+
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each number occurs in a vector of non-negative integers, or the sums of its `weights`."""
+    if input.spec.dtype.kind not in "ui":
+        fail(RuntimeError, f"\"bincount_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
+    if input.spec.ndim != 1 or (input.spec.numel and numpy_view(input).min() < 0):
+        fail(RuntimeError, "bincount only supports 1-d non-negative integral inputs.")
+    if minlength < 0:
+        fail(RuntimeError, "minlength should be >= 0")
+    if weights is None:
+        return from_numpy(np.bincount(numpy_view(input), minlength=minlength).astype(np.int64))
+    if weights.spec.shape != input.spec.shape:
+        fail(RuntimeError, "weights should be 1-d and have the same length as input")
+    made = from_numpy(np.bincount(numpy_view(input), numpy_view(cast(weights.detach(), dt.float64)), minlength=minlength))
+    return cast(made, dt.float32) if weights.spec.dtype is dt.float32 else made
+
+
+def histc(input: Tensor, bins: int = 100, min=0, max=0, *, out=None) -> Tensor:
+    """How many elements fall in each of `bins` equal parts of [min, max] (of the elements' range when both are 0)."""
+    if bins <= 0:
+        fail(RuntimeError, f"torch.histc(): bins must be > 0, but got {bins}")
+    if input.spec.dtype not in (dt.float32, dt.float64):
+        fail(NotImplementedError, f"\"histogram_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
+    values = numpy_view(input.detach()).reshape(-1)
+    low, high = float(min), float(max)
+    if low == high and values.size:
+        low, high = float(values.min()), float(values.max())
+    if low == high:
+        low, high = low - 1, high + 1
+    if not (math.isfinite(low) and math.isfinite(high)):
+        fail(RuntimeError, f"torch.histc: range of [{low}, {high}] is not finite")
+    if low > high:
+        fail(RuntimeError, "torch.histc: max must be larger than min")
+    kind = values.dtype.type
+    inside = values[(values >= low) & (values <= high)]
+    places = ((inside - kind(low)) / (kind(high) - kind(low)) * bins).astype(np.int64)
+    places[places == bins] = bins - 1
+    made = from_numpy(np.bincount(places, minlength=bins).astype(values.dtype))
+    return made if out is None else _to_out("histc", out, made, (input,))
+
+
+def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out=None) -> Tensor:
+    """The parts along `dim` whose p-norm exceeds `maxnorm` scaled down to it."""
+    if input.spec.ndim < 2:
+        fail(RuntimeError, f"renorm: input needs at least 2 dimensions, got {input.spec.ndim} dimensions")
+    if p <= 0:
+        fail(RuntimeError, "renorm: non-positive-norm not supported")
+    if maxnorm < 0:
+        fail(RuntimeError, f"renorm: expected maxnorm to be >= 0 but got {maxnorm:g}")
+    if input.spec.dtype.kind not in "fc":
+        fail(RuntimeError, "renorm: expected a floating point or complex tensor", got=str(input.spec.dtype))
+    d = normalize_dim(dim, input.spec.ndim)
+    others = [e for e in range(input.spec.ndim) if e != d]
+    norm = vector_norm(input, p, others, True)
+    one = full((), 1.0, dtype=norm.spec.dtype)
+    from .public import where
+
+    factor = where(norm > maxnorm, maxnorm / (norm + 1e-7), one)
+    made = mul(input, factor)
+    return made if out is None else _to_out("renorm", out, made, (input,))
