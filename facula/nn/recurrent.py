@@ -1,14 +1,14 @@
-"""Recurrent layers: their steps, how steps make a layer and layers make a stack, and PyTorch's modules around them."""
+"""PyTorch's recurrent modules: layers in stacks and directions; a layer and its steps are operators."""
 
 import math
 import warnings
-from collections.abc import Callable
 from numbers import Number
 from typing import Any
 
 from facula.core.tensor import Tensor
 from facula.errors import fail
-from facula.operators import cat, empty, linear, relu, stack, zeros
+from facula.operators import cat, empty, stack, zeros
+from facula.operators.recurrent import GATES, recurrent_layer
 
 from . import functional as F
 from . import init
@@ -19,85 +19,17 @@ from .utils.rnn import PackedSequence
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Steps: `step(gates, state, w_hh, b_hh, w_hr)` with gates = x A_ih^T + b_ih; the state is a tuple of tensors (N, H)
+# Layers on top of each other; one direction of one layer is an operator
 
 
-def _elman(activation: Callable[[Tensor], Tensor]) -> Callable:
-    def step(gates, state, w_hh, b_hh, w_hr=None):
-        return (activation(linear(state[0], w_hh, b_hh) + gates),)
-
-    return step
-
-
-def _lstm(gates, state, w_hh, b_hh, w_hr=None):
-    """Hochreiter and Schmidhuber (1997), with a forget gate; `w_hr` projects the output (Sak et al., 2014)."""
-    h, c = state
-    i, f, g, o = (linear(h, w_hh, b_hh) + gates).chunk(4, 1)
-    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-    h = o.sigmoid() * c.tanh()
-    return h if w_hr is None else linear(h, w_hr), c
-
-
-def _gru(gates, state, w_hh, b_hh, w_hr=None):
-    """Cho et al. (2014), with the reset gate after the matrix product."""
-    (h,) = state
-    x_reset, x_update, x_new = gates.chunk(3, 1)
-    h_reset, h_update, h_new = linear(h, w_hh, b_hh).chunk(3, 1)
-    reset = (h_reset + x_reset).sigmoid()
-    update = (h_update + x_update).sigmoid()
-    new = (x_new + h_new * reset).tanh()
-    return ((h - new) * update + new,)
-
-
-STEPS = {"RNN_TANH": _elman(lambda x: x.tanh()), "RNN_RELU": _elman(relu), "LSTM": _lstm, "GRU": _gru}
-GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Layers
-
-
-def _layer(step: Callable, x: Tensor, state: tuple, weights: tuple, sizes: list[int] | None, reverse: bool):
-    """One direction of one layer over x, (T, N, F), or (sum(sizes), F) for packed sequences; (outputs, last state)."""
-    w_ih, w_hh, b_ih, b_hh, w_hr = weights
-    gates = linear(x, w_ih, b_ih)
-    if sizes is None:
-        steps = gates.unbind(0)
-        outputs: list[Any] = [None] * len(steps)
-        for t in reversed(range(len(steps))) if reverse else range(len(steps)):
-            state = step(steps[t], state, w_hh, b_hh, w_hr)
-            outputs[t] = state[0]
-        return stack(outputs), state
-    steps = gates.split(sizes)
-    outputs = [None] * len(steps)
-    if reverse:
-        full, state = state, tuple(s[: sizes[-1]] for s in state)
-        for t in reversed(range(len(steps))):
-            active = state[0].shape[0]
-            if sizes[t] > active:  # sequences that end here begin, in reverse, with the initial state
-                state = tuple(cat([s, f[active : sizes[t]]]) for s, f in zip(state, full))
-            state = step(steps[t], state, w_hh, b_hh, w_hr)
-            outputs[t] = state[0]
-        return cat(outputs), state
-    ended: list[tuple] = []  # final states of sequences that have ended, shortest first
-    for t in range(len(steps)):
-        if sizes[t] < state[0].shape[0]:
-            ended.append(tuple(s[sizes[t] :] for s in state))
-            state = tuple(s[: sizes[t]] for s in state)
-        state = step(steps[t], state, w_hh, b_hh, w_hr)
-        outputs[t] = state[0]
-    if ended:
-        state = tuple(cat(parts) for parts in zip(state, *reversed(ended)))
-    return cat(outputs), state
-
-
-def _stacked(step, x, states: tuple, weights: list[tuple], sizes, directions: int, dropout: float):
+def _stacked(mode: str, x, states: tuple, weights: list[tuple], sizes, directions: int, dropout: float):
     """Layers on top of each other; `states[k]` is (layers * directions, N, H). (outputs, last states)."""
     last: list[tuple] = []
     for layer in range(len(weights) // directions):
         outputs = []
         for direction in range(directions):
             at = layer * directions + direction
-            out, state = _layer(step, x, tuple(s[at] for s in states), weights[at], sizes, direction == 1)
+            out, state = recurrent_layer(mode, x, tuple(s[at] for s in states), weights[at], sizes, direction == 1)
             outputs.append(out)
             last.append(state)
         x = outputs[0] if directions == 1 else cat(outputs, -1)
@@ -175,8 +107,8 @@ class RNNBase(Module):
             fail(ValueError, "proj_size should be a positive integer or zero to disable projections", got=proj_size)
         if proj_size >= hidden_size:
             fail(ValueError, "proj_size has to be smaller than hidden_size", got=f"{proj_size} and {hidden_size}")
-        if mode not in STEPS:
-            fail(ValueError, "Unrecognized RNN mode: " + mode, expected=", ".join(STEPS))
+        if mode not in GATES:
+            fail(ValueError, "Unrecognized RNN mode: " + mode, expected=", ".join(GATES))
         self.mode = mode
         self.input_size = input_size
         self.hidden_size = hidden_size
@@ -326,7 +258,7 @@ class RNNBase(Module):
         sizes = None if batch_sizes is None else batch_sizes.tolist()
         directions = 2 if self.bidirectional else 1
         dropout = self.dropout if self.training else 0.0
-        output, states = _stacked(STEPS[self.mode], x, states, self._weights(), sizes, directions, dropout)
+        output, states = _stacked(self.mode, x, states, self._weights(), sizes, directions, dropout)
 
         if packed is not None:
             if back is not None:
@@ -461,8 +393,8 @@ class RNNCellBase(Module):
         if states is None:
             zero = zeros(input.shape[0], self.hidden_size, dtype=input.dtype, device=input.device)
             states = (zero,) * len(names)
-        gates = linear(input, self.weight_ih, self.bias_ih)
-        states = STEPS[mode](gates, states, self.weight_hh, self.bias_hh)
+        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        _, states = recurrent_layer(mode, input.unsqueeze(0), states, weights)
         return states if batched else tuple(s.squeeze(0) for s in states)
 
     def _check(self, input: Tensor, states: tuple | None) -> None:

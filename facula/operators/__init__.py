@@ -22,5 +22,9 @@ from .padding import *
 from .pooling import *
 from .public import *
 from .random import *
+from .recurrent import *
 from .reduction import *
+from .statistics import *
+from .sorting import *
 from .view import *
+from .names import *  # isort: skip  needs the methods

@@ -14,7 +14,7 @@ from facula.ir.kernel import Input, Kernel, Result
 
 from .declare import _broadcast_strides, function
 
-__all__ = ["cast", "clone", "contiguous", "copy_values", "like_layout", "to_dtype"]
+__all__ = ["cast", "clone", "contiguous", "copy_values", "like_layout", "overwrite", "to_dtype"]
 
 _PLANS: dict[tuple[Spec, Spec], launch.Bound] = {}
 _KERNELS: dict[tuple[dtype, dtype], Kernel] = {}
@@ -50,12 +50,17 @@ def bound_copy(target: Spec, source: Spec) -> launch.Bound:
 
 
 def copy_values(target: Tensor, source: Tensor) -> Tensor:
-    """Write the elements of `source`, broadcast and converted, over those of `target`; nothing is recorded."""
+    """Write the elements of `source`, broadcast and converted, into `target`, new memory; nothing is recorded."""
     bound = _PLANS.get((target.spec, source.spec)) or bound_copy(target.spec, source.spec)
     if bound.function is not None:
         bound.function(target.ptr, source.ptr, *bound.tail)
-    target.storage.version += 1
     return target
+
+
+def overwrite(target: Tensor, source: Tensor) -> Tensor:
+    """`copy_values` over memory that others may have seen: its version grows."""
+    target.storage.version += 1
+    return copy_values(target, source)
 
 
 def dense_order(s: Spec) -> tuple[int, ...] | None:

@@ -20,14 +20,16 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
 
-from .copying import copy_values, like_layout
-from .declare import ZEROS, traced
+from .copying import copy_values, like_layout, overwrite
+from .declare import OPERATORS, ZEROS
 from .promotion import DEFAULT, NUMBERS, number_dtype
 from .view import ints
 
 __all__ = [
-    "arange", "as_tensor", "asarray", "empty", "empty_like", "empty_strided", "eye", "fill_values", "from_numpy", "full",
-    "full_like", "linspace", "logspace", "number", "numpy_view", "ones", "ones_like", "scalar_tensor", "tensor", "zeros",
+    "arange", "as_tensor", "asarray", "bartlett_window", "blackman_window", "empty", "empty_like", "empty_strided",
+    "eye", "fill_values", "from_dlpack", "from_file", "from_numpy", "frombuffer", "full", "full_like",
+    "hamming_window", "hann_window", "kaiser_window", "linspace", "logspace", "number", "numpy_view", "ones",
+    "ones_like", "range", "scalar_tensor", "tensor", "to_dlpack", "tril_indices", "triu_indices", "zeros",
     "zeros_like", "zeros_of",
 ]  # fmt: skip
 
@@ -368,7 +370,7 @@ def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None,
 
     kind = dtype or DEFAULT.float
     found = power(base, linspace(start, end, steps, dtype=kind, device=device))
-    return _finish(found if out is None else copy_values(_resized(out, found.spec), found), requires_grad)
+    return _finish(found if out is None else overwrite(_resized(out, found.spec), found), requires_grad)
 
 
 def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
@@ -616,3 +618,167 @@ class _Memory:
             "typestr": kind.str,
             "version": 3,
         }
+
+
+# --- other makers -------------------------------------------------------------------------------------------------
+
+
+def range(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
+    """The numbers from `start` to `end`, both included, in steps of `step`; `arange` leaves the end out."""
+    import warnings
+
+    if end is None:
+        start, end = 0, start
+    warnings.warn(
+        "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with Python's range "
+        "builtin. Instead, use torch.arange, which produces values in [start, end).",
+        UserWarning,
+        stacklevel=2,
+    )
+    if step == 0:
+        fail(RuntimeError, "step must be nonzero")
+    if not (math.isfinite(start) and math.isfinite(end)):
+        fail(RuntimeError, f"unsupported range: {start} -> {end}")
+    if (end - start) / step < 0:
+        fail(RuntimeError, "upper bound and lower bound inconsistent with step sign")
+    kind = dtype or (out.spec.dtype if out is not None else DEFAULT.float)
+    n = math.floor((end - start) / step) + 1
+    made = arange(n, dtype=_FLOAT)
+    made = OPERATORS["add"].call(OPERATORS["mul"].call(made, step), start)
+    found = copy_values(launch.empty(dense(kind, (n,), _place(device))), made)
+    return _finish(found if out is None else overwrite(_resized(out, found.spec), found), requires_grad)
+
+
+def _indices(name: str, make, text: str):
+    def entry(row, col, offset=0, *, dtype=dt.int64, device=None, layout=None) -> Tensor:
+        for n, which in ((row, "row"), (col, "col")):
+            if n < 0:
+                fail(RuntimeError, f"{which} must be non-negative, got{n}")
+        found = from_numpy(np.stack(make(row, col, offset)).astype(np.int64))
+        return found if dtype is dt.int64 else copy_values(launch.empty(dense(dtype, found.spec.shape)), found)
+
+    entry.__name__ = entry.__qualname__ = name
+    entry.__doc__ = text
+    return entry
+
+
+tril_indices = _indices("tril_indices", lambda n, m, k: np.tril_indices(n, k, m), "The coordinates (2, n) of the elements on and below a diagonal.")
+triu_indices = _indices("triu_indices", lambda n, m, k: np.triu_indices(n, k, m), "The coordinates (2, n) of the elements on and above a diagonal.")
+
+
+def _window(name: str, values, text: str, **options):
+    """A window function: `values(n, **options)` gives the symmetric one in float64."""
+
+    def make(window_length, periodic, given, dtype, device, requires_grad) -> Tensor:
+        kind = dtype or DEFAULT.float
+        if kind.kind not in "fc":
+            fail(RuntimeError, f"{name} expects floating point dtypes, got: {kind!r}")
+        if window_length < 0:
+            fail(RuntimeError, f"{name} requires non-negative window_length, got window_length={window_length}")
+        n = window_length + 1 if periodic and window_length > 1 else window_length
+        found = values(n, *given)[:window_length] if window_length else np.empty(0)
+        return _finish(_of_array(np.asarray(found, np.float64), kind), requires_grad)
+
+    if not options:
+
+        def entry(window_length, periodic=True, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False):
+            return make(window_length, periodic, (), dtype, device, requires_grad)
+
+    elif len(options) == 2:
+        (a, da), (b, db) = options.items()
+
+        def entry(window_length, periodic=True, alpha=da, beta=db, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False):
+            return make(window_length, periodic, (alpha, beta), dtype, device, requires_grad)
+
+    else:
+
+        def entry(window_length, periodic=True, beta=options["beta"], *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False):
+            return make(window_length, periodic, (beta,), dtype, device, requires_grad)
+
+    entry.__name__ = entry.__qualname__ = name
+    entry.__doc__ = text
+    return entry
+
+
+bartlett_window = _window("bartlett_window", np.bartlett, "A triangle from 0 to 1 and back.")
+blackman_window = _window("blackman_window", np.blackman, "The Blackman window.")
+hann_window = _window("hann_window", np.hanning, "The Hann window: half a period of a raised cosine.")
+hamming_window = _window(
+    "hamming_window", lambda n, alpha, beta: alpha - beta * np.cos(2 * np.pi * np.arange(n) / max(n - 1, 1)) if n != 1 else np.ones(1),
+    "The Hamming window: `alpha - beta * cos`.", alpha=0.54, beta=0.46,
+)  # fmt: skip
+kaiser_window = _window("kaiser_window", np.kaiser, "The Kaiser window of shape `beta`.", beta=12.0)
+
+
+def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Tensor:
+    """A vector on the memory of an object with the buffer protocol."""
+    if dtype is None or not isinstance(dtype, DType):
+        fail(TypeError, f"frombuffer(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
+    view = memoryview(buffer).cast("B")
+    item, size = dtype.itemsize, len(view)
+    if not size:
+        fail(ValueError, f"both buffer length ({size}) and count ({count}) must not be 0")
+    if count == 0:
+        fail(ValueError, f"both buffer length ({size}) and count ({count}) must not be 0")
+    if not 0 <= offset < size:
+        fail(ValueError, f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) minus 1")
+    if count < 0 and (size - offset) % item:
+        fail(ValueError, f"buffer length ({size - offset} bytes) after offset ({offset} bytes) must be a multiple of element size ({item})")
+    n = (size - offset) // item if count < 0 else count
+    if offset + n * item > size:
+        fail(ValueError, f"requested buffer length ({n * item} bytes) after offset ({offset} bytes) must not be greater than actual buffer length ({size} bytes)")
+    array = np.frombuffer(buffer, np.uint8, n * item, offset)
+    if not array.flags.writeable:
+        import warnings
+
+        warnings.warn(
+            "The given buffer is not writable, and PyTorch does not support non-writable tensors. This means you can write to the "
+            "underlying (supposedly non-writable) buffer using the tensor. You may want to copy the buffer to protect its data or make it "
+            "writable before converting it to a tensor. This type of warning will be suppressed for the rest of this program.",
+            UserWarning,
+            stacklevel=2,
+        )
+    ptr = array.ctypes.data
+    if ptr % item:
+        array = array.copy()  # not aligned: machine code could not read it
+        ptr = array.ctypes.data
+    return _finish(record_of(dense(dtype, (n,)), Storage(ptr, n * item, array), ptr), requires_grad)
+
+
+def from_file(filename, shared=None, size=0, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False) -> Tensor:
+    """A vector on a memory-mapped file; changes reach the file where `shared`."""
+    kind = dtype or DEFAULT.float
+    raw = np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(size * kind.itemsize,))
+    return _finish(record_of(dense(kind, (size,)), Storage(raw.ctypes.data, raw.nbytes, raw), raw.ctypes.data), requires_grad)
+
+
+class _Capsule:
+    """What NumPy can take a DLPack capsule from."""
+
+    def __init__(self, capsule):
+        self.capsule = capsule
+
+    def __dlpack__(self, **_):
+        return self.capsule
+
+    def __dlpack_device__(self):
+        return (1, 0)
+
+
+def from_dlpack(ext_tensor, *, device=None, copy=None) -> Tensor:
+    """A tensor on the memory of another library's array, handed over by DLPack."""
+    import warnings
+
+    if isinstance(ext_tensor, Tensor):
+        array = numpy_view(ext_tensor)
+    else:
+        array = np.from_dlpack(ext_tensor if hasattr(ext_tensor, "__dlpack__") else _Capsule(ext_tensor))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        out = from_numpy(array)
+    return tensor(out) if copy else out
+
+
+def to_dlpack(tensor: Tensor):
+    """A DLPack capsule of the tensor's memory."""
+    return tensor.__dlpack__()

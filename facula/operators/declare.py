@@ -187,7 +187,7 @@ class Plan:
     """All that a traced operator knows about operands of given specs: result specs, machine code, backward."""
 
     __slots__ = (
-        "back", "backs", "common", "compute", "empty", "function", "key", "kernel_names", "numbers", "out", "outs", "pulled", "shape", "smooth", "specs",
+        "back", "backs", "common", "compute", "empty", "function", "key", "kernel_names", "numbers", "out", "outs", "pulled", "shape", "slots", "smooth", "specs",
         "static", "tail", "targets",
     )  # fmt: skip
 
@@ -425,6 +425,7 @@ class Traced(Operator):
         )
         plan.function, plan.tail = bound.function, bound.tail
         plan.kernel_names = tuple(n for n, _ in inputs)
+        plan.slots = tuple(self.operands.index(n) for n, _ in inputs)
         plan.numbers = tuple(_split_part(p.value) for p in parameters)
         plan.outs = tuple(out_specs)
         plan.out = plan.outs[0]
@@ -604,11 +605,10 @@ class Traced(Operator):
     def _execute(self, plan: Plan, operands: tuple, scalars: dict, outs: Sequence[Tensor]) -> None:
         if plan.function is None:
             return
-        values = dict(zip(self.operands, operands))
         args = [o.ptr for o in outs]
-        args += [values[n].ptr for n in plan.kernel_names]
+        args += [operands[i].ptr for i in plan.slots]
         for name, part in plan.numbers:
-            number = values[name] if name in values else scalars[name]
+            number = scalars[name] if name in scalars else operands[self.operands.index(name)]
             args.append(number if part is None else getattr(complex(number), part))
         plan.function(*args, *plan.tail)
 

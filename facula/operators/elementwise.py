@@ -675,7 +675,13 @@ def complex(real, imag):
     return ir.complex(real, imag)
 
 
-@traced(kinds="f", check=_parts)
+def _lengths_and_angles(abs, angle) -> None:
+    if isinstance(abs, Spec) and abs.dtype is dt.float16:
+        fail(NotImplementedError, "\"polar_cpu\" not implemented for 'Half'")
+    _parts(abs, angle)
+
+
+@traced(kinds="f", check=_lengths_and_angles)
 def polar(abs, angle):
     """Complex numbers of their lengths and angles."""
     return ir.complex(abs * ir.cos(angle), abs * ir.sin(angle))

@@ -11,7 +11,7 @@ from facula.core.spec import dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
-from facula.ir.kernel import Input, Kernel, Param, Result
+from facula.ir.kernel import Check, Input, Kernel, Param, Result
 
 from .creation import from_numpy, numpy_view, zeros_of
 from .declare import function
@@ -25,8 +25,8 @@ _BOUND: dict[tuple, launch.Bound] = {}
 _KERNELS: dict[tuple, Kernel] = {}
 
 
-def _run(kernel: Kernel, outer, row, operands, strides, params=()) -> None:
-    """Run a kernel on tensors whose strides along the dims of the iteration are given."""
+def _run(kernel: Kernel, outer, row, operands, strides, params=()) -> int | None:
+    """Run a kernel on tensors whose strides along the dims of the iteration are given; the first value that a check refuses."""
     where = operands[0].spec.device
     key = (kernel, tuple(outer), None if row is None else tuple(row), tuple(map(tuple, strides)), where)
     bound = _BOUND.get(key)
@@ -34,7 +34,7 @@ def _run(kernel: Kernel, outer, row, operands, strides, params=()) -> None:
         if len(_BOUND) > 4096:
             _BOUND.clear()
         bound = _BOUND[key] = launch.bind(kernel, list(outer), None if row is None else list(row), [list(s) for s in strides], where)
-    launch.run(bound, [t.ptr for t in operands], params)
+    return launch.run(bound, [t.ptr for t in operands], params)
 
 
 def _kernel(make):
@@ -62,11 +62,26 @@ def _need_indices(indices: Tensor, name: str) -> None:
 # --- one row for each index ---------------------------------------------------------------------------------------
 
 
+@_kernel
+def _gather_rows(kind, index_kind) -> Kernel:
+    index = ir.cast(ir.load("index", index_kind), dt.int64)
+    inside = ir.and_(ir.ge(index, 0), ir.lt(index, ir.param("rows", dt.int64)))
+    row = ir.load("weight", kind, index * ir.param("step", dt.int64))
+    params = (Param("rows", dt.int64), Param("step", dt.int64))
+    check = Check(inside, index, "index {value} is out of range")
+    return Kernel("embedding", (Input("weight", kind), Input("index", index_kind)), (Result("out", kind, row),), params, (check,))
+
+
 @function(tensors=("weight",))
 def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq):
-    flat = indices if indices.spec.ndim == 1 else reshape(indices, (indices.spec.numel,))
-    rows = index_select.operator.body(weight, 0, flat)
-    return rows if indices.spec.ndim == 1 else reshape(rows, (*indices.spec.shape, weight.spec.shape[1]))
+    w, i = weight.spec, indices.spec
+    rows, width = w.shape
+    out = launch.empty(dense(w.dtype, (*i.shape, width), w.device))
+    strides = [out.spec.strides, (*[0] * i.ndim, w.strides[1]), (*i.strides, 0)]
+    wrong = _run(_gather_rows(w.dtype, i.dtype), out.spec.shape, None, [out, weight, indices], strides, (rows, w.strides[0]))
+    if wrong is not None:
+        fail(IndexError, "index out of range in self", expected=f"indices from 0 to {rows - 1}", got=wrong)
+    return out
 
 
 @embedding_rows.gradient("weight")

@@ -265,7 +265,7 @@ def _reduced(input: Tensor, at: tuple, src: Tensor, how: str, include_self: bool
     """`src` combined into a copy of `input` at the places `at` (NumPy index arrays), by NumPy's unbuffered ufuncs."""
     kind = input.spec.dtype
     work = dt.float32 if kind.itemsize == 2 and kind.kind == "f" else kind
-    out = np.array(numpy_view(cast(input.detach(), work)))
+    out = np.array(numpy_view(cast(input.detach(), work)), order="C")
     values = numpy_view(cast(src.detach(), work))
     ufunc = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}[how]
     if not include_self:
@@ -426,7 +426,7 @@ def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
     _index_dtype(index, "index_reduce")
     if source.spec.dtype is not input.spec.dtype:
         fail(RuntimeError, f"index_reduce(): self and source expected to have the same dtype, but got (self) {_title(input)} and (source) {_title(source)}")
-    if input.spec.dtype.kind in "bc":
+    if input.spec.dtype.kind == "c" and reduce != "prod":
         fail(NotImplementedError, f"\"index_reduce_func_{reduce}\" not implemented for '{_title(input)}'")
     _bounds_of(index, input.spec.shape[d] if input.spec.ndim else 1, d)
     made = index_combined(input, d, index, source, reduce, include_self)
@@ -559,8 +559,13 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
         fail(RuntimeError, f"put_(): self and source expected to have the same dtype, but got self.dtype = {_title(input)} and source.dtype = {_title(source)}")
     if index.spec.numel != source.spec.numel:
         fail(RuntimeError, f"put_(): Expected source and index to have the same number of elements, but got source.numel() = {source.spec.numel}, index.numel() = {index.spec.numel}")
-    at = _flat_index(input, index, "put_")
-    return reshape(index_put(reshape(input, (-1,)), (at,), reshape(source, (-1,)), accumulate), input.spec.shape)
+    at = numpy_view(_flat_index(input, index, "put_"))
+    if not input.spec.ndim:
+        return reshape(put(reshape(input, (1,)), index, source, accumulate), ())
+    if not at.size:
+        return input.clone()
+    places = np.unravel_index(at % input.spec.numel, input.spec.shape)
+    return index_put(input, tuple(from_numpy(np.ascontiguousarray(c)) for c in places), reshape(source, (-1,)), accumulate)
 
 
 def unravel_index(indices: Tensor, shape) -> tuple[Tensor, ...]:
@@ -568,11 +573,13 @@ def unravel_index(indices: Tensor, shape) -> tuple[Tensor, ...]:
     sizes = tuple(shape) if not isinstance(shape, int) else (shape,)
     if indices.spec.dtype.kind not in "ui":
         fail(ValueError, f"expected 'indices' to be integer dtype, but got {indices.spec.dtype!r}")
-    found, rest = [], indices
-    for n in reversed(sizes):
-        found.append(OPERATORS["remainder"].call(rest, n))
-        rest = OPERATORS["floor_divide"].call(rest, n)
-    return tuple(reversed(found))
+    if indices.spec.numel:
+        values = numpy_view(indices)
+        if values.min() < -prod(sizes) or values.max() >= prod(sizes):
+            fail(ValueError, f"target cannot be empty or out of range of shape {tuple(sizes)}", got=f"indices from {values.min()} to {values.max()}")
+    steps = [prod(sizes[d + 1 :]) for d in range(len(sizes))]
+    whole = OPERATORS["floor_divide"].call(unsqueeze(indices, -1), tensor(steps, dtype=dt.int64))
+    return OPERATORS["unbind"].call(OPERATORS["remainder"].call(whole, tensor(sizes, dtype=dt.int64)), -1)
 
 
 def isin(elements, test_elements, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
@@ -581,7 +588,12 @@ def isin(elements, test_elements, *, assume_unique: bool = False, invert: bool =
         elements = tensor(elements)
     if not isinstance(test_elements, Tensor):
         test_elements = tensor(test_elements)
-    a, b = numpy_view(elements), numpy_view(test_elements)
+    for x in (elements, test_elements):
+        if x.spec.dtype.kind in "bc":
+            fail(RuntimeError, f"Unsupported input type encountered for isin(): {_title(x)}")
+    if dt.bfloat16 in (elements.spec.dtype, test_elements.spec.dtype):
+        elements, test_elements = cast(elements, dt.float32), cast(test_elements, dt.float32)
+    a, b = numpy_view(elements.detach()), numpy_view(test_elements.detach())
     return from_numpy(np.ascontiguousarray(np.isin(a, b, invert=invert)))
 
 
@@ -646,7 +658,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out=None) -> Tensor:
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """A copy of `input` with the elements of `source` in order where `mask` holds."""
     shape = broadcast(input.spec.shape, mask.spec.shape)
-    out = expand_to(input, shape).clone()
+    out = expand_to(input, shape).clone(memory_format="contiguous")
     at = nonzero(expand_to(mask, shape), as_tuple=True)
     n = at[0].spec.numel
     if source.spec.numel < n:

@@ -11,7 +11,7 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from . import creation
-from .copying import copied, copy_values
+from .copying import copied, copy_values, overwrite
 from .creation import fill_values, number, zeros_of
 from .declare import CHECK_LEAF, OVERLAP, PREPARE_OUT, REBASE, check_cast, record, traced, view_of
 from .view import as_strided_part
@@ -237,14 +237,14 @@ def write(target: Tensor, make, *inputs: Tensor) -> Tensor:
     """In-place form of any function: `make()` gives a tensor whose values and history `target` takes over."""
     check_overlap(target)
     if not recording(target, *inputs):
-        copy_values(target, make())
+        overwrite(target, make())
         return target
     check_leaf(target)
     made = make()
     if made.spec.shape != target.spec.shape:
         fail(RuntimeError, f"output with shape {list(target.spec.shape)} doesn't match the broadcast shape {list(made.spec.shape)}")
     edge = made.edge
-    copy_values(target, made)
+    overwrite(target, made)
     if target.base is None:
         target.edge = edge
         target.needs_grad = made.needs_grad or edge is not None
@@ -271,13 +271,13 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
         return input
     check_overlap(input)
     if not recording(input, src):
-        return copy_values(input, src)
+        return overwrite(input, src)
     check_leaf(input)
     if input.spec.dtype.kind not in "fc":
-        return copy_values(input, src)
+        return overwrite(input, src)
     shell = alias(input)
     source_edge = edge_of(src) if src.spec.dtype.kind in "fc" else None
-    copy_values(input, src)
+    overwrite(input, src)
     node = record(copied.operator.node_class, (None, source_edge), (shell,))
     node.recipe, node.arguments, node.versions = copied.operator._recipe(_SOURCE), {"source_spec": src.spec}, ()
     rebase(input, node)

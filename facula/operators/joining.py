@@ -200,7 +200,7 @@ def block_diag(*tensors: Tensor) -> Tensor:
 _SHUFFLES: dict[tuple, Kernel] = {}
 
 
-def _shuffled(input: Tensor, key: tuple, place, params: Sequence[int]) -> Tensor:
+def _shuffled(input: Tensor, key: tuple, place, params: Sequence[int], layout: object = "preserve") -> Tensor:
     """A tensor of the same shape whose element at coordinates i comes from `place(d, i)` in dim d."""
     s = input.spec
     full = (*key, s.dtype, s.ndim)
@@ -219,7 +219,7 @@ def _shuffled(input: Tensor, key: tuple, place, params: Sequence[int]) -> Tensor
             tuple(Param(n, dt.int64) for n in names if n in used),
         )  # fmt: skip
         _SHUFFLES[full] = kernel
-    out = launch.empty(like_layout(s))
+    out = launch.empty(like_layout(s, None, layout))
     values = {f"shift{i}": v for i, v in enumerate(params)} | {f"stride{d}": st for d, st in enumerate(s.strides)}
     bound = launch.bind(kernel, s.shape, None, [out.spec.strides, [0] * s.ndim], s.device)
     launch.run(bound, [out.ptr, input.ptr], [values[p.name] for p in kernel.params])
@@ -286,7 +286,7 @@ def roll_dims(input, shifts, dims):
         at = ir.index(d) - ir.param(f"shift{dims.index(d)}", dt.int64)
         return ir.select(at < 0, at + ir.extent(d), at)
 
-    return _shuffled(input, ("roll", dims), place, amounts)
+    return _shuffled(input, ("roll", dims), place, amounts, "contiguous")
 
 
 @roll_dims.gradient("input")
@@ -542,11 +542,7 @@ def meshgrid(*tensors, indexing: str | None = None) -> tuple[Tensor, ...]:
     grids = [
         expand_to(reshape(t, tuple(n if e == d else 1 for e in range(len(shape)))), shape) for d, (t, n) in enumerate(zip(given, shape))
     ]
-    if swap:
-        from .view import transpose
-
-        grids = [transpose(grids[i], 0, 1) for i in order]
-    return tuple(grids)
+    return tuple(grids[i] for i in order)
 
 
 def cartesian_prod(*tensors: Tensor) -> Tensor:

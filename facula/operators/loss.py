@@ -7,6 +7,7 @@ import ctypes
 import inspect
 from collections.abc import Callable
 
+from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.dtype import promote_types
@@ -309,21 +310,26 @@ def _placed(target, ignore_index, classes):
     return index, ir.and_(inside, ir.not_(ignored)), ir.not_(ir.or_(inside, ignored))
 
 
+def _is_class(index):
+    """Whether the element is that of class `index`: compared in 32 bits, which are quicker and enough for a number of classes."""
+    return ir.eq(ir.cast(ir.row_index(), dt.int32), ir.cast(index, dt.int32))
+
+
 def _number(x):
     return x if isinstance(x, ir.Expr) else ir.const(x, dt.int64)
 
 
-CLASS, WHOLE = ("target", "weight"), ("classes", "stride", "step")
+FIRST, CLASS, WHOLE = ("first", "target", "weight"), ("target", "weight"), ("classes", "stride", "step")
 
 
-@traced(rows=True, kinds="f", keep=CLASS, per_row=CLASS, static=("ignore_index",), whole=WHOLE, results=(None, "compute", "compute"), differentiable=False)
-def cross_entropy_rows(input, target, weight, weights, *, ignore_index=-100, smoothing=0.0, step=1):
-    """Of each row: its loss, the logarithm of the sum of exponentials, the weight of its class."""
+@traced(rows=True, kinds="f", keep=CLASS, per_row=FIRST, static=("ignore_index",), whole=WHOLE, results=(None, "compute", "compute"), differentiable=False)
+def cross_entropy_rows(input, first, target, weight, weights, *, stride, ignore_index=-100, smoothing=0.0, step=1):
+    """Of each row: its loss, the logarithm of the sum of exponentials, the weight of its class; `first` is the first class's logit."""
     index, valid, _ = _placed(target, ignore_index, ir.count())
     high = ir.reduce("max", input)
     lse = ir.log(ir.reduce("sum", ir.exp(input - high))) + high
     zero = ir.const(0, input.dtype)
-    hit = ir.reduce("sum", ir.select(ir.eq(ir.row_index(), index), input, zero))
+    hit = _at(first, index * _number(stride), valid)
     factor = _class_weight(index, weight, valid, input.dtype, step)
     loss = ir.select(valid, factor * (lse - hit), zero)
     if smoothing.__class__ is not float or smoothing != 0:
@@ -343,7 +349,7 @@ def cross_entropy_gradient(into, input, target, weight, weights, lse, total, *, 
     scale = ir.select(valid, scale, zero)
     p = ir.exp(input - ir.cast(lse, input.dtype))
     factor = _class_weight(index, weight, valid, input.dtype, step) * scale
-    hit = ir.eq(ir.row_index(), index)
+    hit = _is_class(index)
     if smoothing.__class__ is float and smoothing == 0:
         return p * factor - ir.select(hit, factor, zero)
     n = ir.cast(ir.count(), input.dtype)
@@ -391,18 +397,57 @@ def _weights(weight: Tensor | None, input: Tensor):
     return select(weight, 0, 0), weight.spec.strides[0], reshape(weight, (weight.spec.numel, *[1] * rest)) if rest > 0 else weight
 
 
-@function(tensors=("input",), outputs=("out", "lse", "total"), fill=False)
-def cross_entropy_classes(input, target, weight, reduction, ignore_index, smoothing):
+class Prepared:
+    """A traced operator's plan with its numbers: `run(*operands)` gives its results, for operands of the specs it was made for."""
+
+    __slots__ = ("empty", "function", "order", "outs", "tail")
+
+    def __init__(self, entry, operands: tuple, dims: tuple[int, ...], **scalars):
+        operator = entry.operator
+        kinds = tuple([type(None) if x is None else x.spec for x in operands])
+        plan = operator.plan(kinds, scalars=scalars, dims=dims)
+        self.function, self.empty, self.outs = plan.function, plan.empty, plan.outs
+        self.order = tuple(operator.operands.index(n) for n in plan.kernel_names)
+        self.tail = (*[scalars[n] for n, _ in plan.numbers], *plan.tail)
+
+    def run(self, *operands) -> list[Tensor]:
+        outs = [self.empty(s) for s in self.outs]
+        if self.function is not None:
+            self.function(*[o.ptr for o in outs], *[operands[i].ptr for i in self.order], *self.tail)
+        return outs
+
+
+_READY: dict[tuple, tuple[Prepared, Prepared]] = {}  # for checked arguments: the kernel over rows, the one over their losses
+
+
+def _key(input, target, weight, reduction, ignore_index, smoothing) -> tuple:
+    return input.spec, target.spec, None if weight is None else weight.spec, reduction, ignore_index, smoothing
+
+
+def _prepare(input, target, weight, reduction, ignore_index, smoothing) -> tuple[Prepared, Prepared]:
     d = min(1, input.spec.ndim - 1)
     first, step, along = _weights(weight, input)
     given = _given(ignore_index=ignore_index, smoothing=smoothing, step=step)
-    loss, lse, factor = cross_entropy_rows(input, target, first, along if smoothing else None, dims=(d,), **given)
-    classes = input.spec.shape[d]
-    out, total, wrong = collected(
-        loss, factor, target, dims=_all(loss), classes=classes, average=reduction == "mean", **_given(ignore_index=ignore_index)
+    operands = (input, select(input, d, 0) if input.spec.shape[d] else input, target, first, along if smoothing else None)
+    rows = Prepared(cross_entropy_rows, operands, (d,), stride=input.spec.strides[d], **given)
+    loss, _, factor = [launch.empty(s) for s in rows.outs]
+    given = _given(ignore_index=ignore_index)
+    whole = Prepared(collected, (loss, factor, target), _all(loss), classes=input.spec.shape[d], average=reduction == "mean", **given)
+    if len(_READY) > 4096:
+        _READY.clear()
+    found = _READY[_key(input, target, weight, reduction, ignore_index, smoothing)] = (rows, whole)
+    return found
+
+
+@function(tensors=("input",), outputs=("out", "lse", "total"), fill=False)
+def cross_entropy_classes(input, target, weight, reduction, ignore_index, smoothing):
+    rows, whole = _READY.get(_key(input, target, weight, reduction, ignore_index, smoothing)) or _prepare(
+        input, target, weight, reduction, ignore_index, smoothing
     )
+    loss, lse, factor = rows.run(input, input, target, weight, weight)  # the first class and all of them begin at one address
+    out, total, wrong = whole.run(loss, factor, target)
     if _flag(wrong):
-        _out_of_bounds(target, classes, ignore_index)
+        _out_of_bounds(target, input.spec.shape[min(1, input.spec.ndim - 1)], ignore_index)
     return (loss if reduction == "none" else out), lse, total
 
 
@@ -508,6 +553,12 @@ def cross_entropy_loss(input, target, weight=None, reduction="mean", ignore_inde
     label_smoothing : float
         How much of the target is spread evenly over all classes.
     """
+    if (
+        isinstance(target, Tensor)
+        and _key(input, target, weight, reduction, ignore_index, float(label_smoothing)) in _READY
+        and not (weight is not None and weight.needs_grad)
+    ):
+        return cross_entropy_classes(input, target, weight, reduction, ignore_index, float(label_smoothing))[0]
     s = input.spec
     if not 0.0 <= label_smoothing <= 1.0:
         fail(RuntimeError, f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
@@ -570,7 +621,7 @@ def nll_gradient(into, target, weight, total, *, step=1, ignore_index=-100):
     factor = _class_weight(index, weight, valid, into.dtype, step) * into
     if total is not None:
         factor = factor / ir.cast(total, into.dtype)
-    hit = ir.and_(valid, ir.eq(ir.row_index(), index))
+    hit = ir.and_(valid, _is_class(index))
     return ir.select(hit, -factor, ir.const(0, into.dtype))
 
 

@@ -242,11 +242,11 @@ def matmul(input: Tensor, other: Tensor, *, out=None) -> Tensor:
 
 
 def _to_out(name: str, out: Tensor, made: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    from .copying import copy_values
+    from .copying import overwrite
     from .inplace import prepare_out
 
     prepare_out(name, out, made.spec, inputs)
-    return copy_values(out, made)
+    return overwrite(out, made)
 
 
 def bmm(input: Tensor, mat2: Tensor, *, out=None) -> Tensor:
@@ -426,7 +426,7 @@ def _plus(input: Tensor, made: Tensor, beta, alpha) -> Tensor:
     from .elementwise import add
 
     made = _scaled(made, alpha)
-    return made if beta == 0 else add(_scaled(input, beta), made)
+    return made if beta == 0 else add(made, _scaled(input, beta))
 
 
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta=1, alpha=1, out=None) -> Tensor:
@@ -437,7 +437,11 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta=1, alpha=1, out=None)
 
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta=1, alpha=1, out=None) -> Tensor:
     """`beta * input + alpha * outer(vec1, vec2)`."""
-    made = _plus(input, outer(vec1, vec2), beta, alpha)
+    made = _scaled(outer(vec1, vec2), alpha)
+    if beta != 0:
+        from .elementwise import add
+
+        made = add(_scaled(input, beta), made)
     return made if out is None else _to_out("addr", out, made, (input, vec1, vec2))
 
 

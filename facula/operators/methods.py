@@ -20,7 +20,7 @@ from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from . import copying, creation, declare, elementwise, indexing, inplace, joining, matmul, public, reduction, view
+from . import activation, copying, creation, declare, elementwise, indexing, inplace, joining, matmul, normalization, public, reduction, sorting, statistics, view
 from .promotion import DEFAULT, NUMBERS
 from .view import ints
 
@@ -974,31 +974,38 @@ def map_(self, tensor: Tensor, callable) -> Tensor:
 
 # Public functions that are methods too, by module.
 METHODS = {
+    activation: "hardshrink prelu relu relu_",
+    normalization: "log_softmax softmax",
     elementwise: (
         "abs acos acosh addcdiv addcmul angle asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or "
-        "bitwise_right_shift bitwise_xor ceil conj_physical copysign cos cosh deg2rad digamma eq erf erfc erfinv exp exp2 expm1 floor "
-        "fmax fmin fmod frac ge gt hypot isfinite isinf isnan isneginf isposinf le lerp lgamma log log10 log1p log2 logaddexp "
-        "logical_and logical_not logical_or logical_xor logit lt masked_fill maximum minimum ne neg nextafter positive pow rad2deg "
-        "reciprocal remainder rsqrt sgn sigmoid sign signbit sin sinh sqrt square tan tanh trunc xlogy"
+        "bitwise_right_shift bitwise_xor ceil copysign cos cosh deg2rad digamma eq erf erfc erfinv exp exp2 expm1 floor "
+        "fmax fmin fmod frac ge gt heaviside hypot isfinite isinf isnan isneginf isposinf ldexp le lerp lgamma log log10 log1p log2 "
+        "logaddexp logaddexp2 logical_and logical_not logical_or logical_xor lt maximum minimum ne neg nextafter pow rad2deg "
+        "reciprocal remainder rsqrt sgn sigmoid sign signbit sin sinc sinh sqrt square tan tanh trunc xlogy"
     ),
     public: (
-        "add allclose clamp clip conj div divide equal float_power floor_divide isclose isreal mul multiply nan_to_num negative round sub "
-        "subtract true_divide"
+        "add allclose clamp clip conj conj_physical div divide equal float_power floor_divide frexp gcd isclose isreal lcm logit "
+        "masked_fill mul multiply nan_to_num negative positive round sub subtract true_divide"
     ),
     reduction: (
         "all amax amin aminmax any argmax argmin count_nonzero cumprod cumsum logcumsumexp logsumexp max mean min nanmean nansum norm "
         "prod std sum var"
     ),
     view: (
-        "as_strided broadcast_to chunk diagonal expand flatten movedim narrow reshape select split split_with_sizes squeeze t "
-        "tensor_split transpose unbind unflatten unfold unsqueeze"
+        "adjoint as_strided as_strided_scatter broadcast_to chunk diagonal diagonal_scatter dsplit expand flatten hsplit movedim narrow "
+        "narrow_copy ravel reshape select select_scatter slice_scatter split split_with_sizes squeeze t tensor_split transpose unbind "
+        "unflatten unfold unsqueeze vsplit"
     ),
-    joining: "flip fliplr flipud repeat roll rot90 tile",
+    joining: "diag diag_embed diagflat flip fliplr flipud kron repeat repeat_interleave roll rot90 tile tril triu",
     indexing: (
-        "argwhere gather index_add index_copy index_fill index_put index_select masked_scatter masked_select nonzero scatter "
-        "scatter_add take take_along_dim"
+        "argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_scatter masked_select nonzero put "
+        "scatter scatter_add scatter_reduce take take_along_dim"
     ),
     matmul: "addbmm addmm addmv addr baddbmm bmm dot inner matmul mm mv outer vdot",
+    sorting: (
+        "argsort bucketize cummax cummin kthvalue median mode msort nanmedian sort topk unique unique_consecutive"
+    ),
+    statistics: "bincount corrcoef cov diff dist histc renorm trace",
     copying: "clone contiguous",
     inplace: "copy_ detach_ fill_ resize_ zero_",
 }
@@ -1029,8 +1036,8 @@ def _in_place(name: str, operator: declare.Traced):
 IN_PLACE = (
     "abs acos acosh addcdiv addcmul asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or "
     "bitwise_right_shift bitwise_xor ceil conj_physical copysign cos cosh deg2rad digamma eq erf erfc erfinv exp exp2 expm1 floor fmod "
-    "frac ge gt hypot le lerp lgamma log log10 log1p log2 logical_and logical_not logical_or logical_xor logit lt ne neg nextafter pow "
-    "rad2deg reciprocal remainder rsqrt sgn sigmoid sign sin sinh sqrt square tan tanh trunc xlogy mul floor_divide"
+    "frac ge gt heaviside hypot ldexp le lerp lgamma log log10 log1p log2 logical_and logical_not logical_or logical_xor logit lt ne neg nextafter pow "
+    "rad2deg reciprocal remainder rsqrt sgn sigmoid sign sin sinc sinh sqrt square tan tanh trunc xlogy mul floor_divide"
 )
 for _name in IN_PLACE.split():
     setattr(Tensor, _name + "_", _in_place(_name, getattr(elementwise, _name).operator))
@@ -1105,7 +1112,9 @@ for _name, _make in (
     ("index_copy_", indexing.index_copy), ("index_fill_", indexing.index_fill), ("index_put_", indexing.index_put),
     ("masked_scatter_", indexing.masked_scatter), ("cumsum_", reduction.cumsum), ("cumprod_", reduction.cumprod),
     ("addmm_", matmul.addmm), ("addmv_", matmul.addmv), ("addr_", matmul.addr), ("baddbmm_", matmul.baddbmm),
-    ("addbmm_", matmul.addbmm), ("nan_to_num_", public.nan_to_num), ("float_power_", public.float_power),
+    ("addbmm_", matmul.addbmm), ("nan_to_num_", public.nan_to_num), ("float_power_", public.float_power), ("gcd_", public.gcd),
+    ("lcm_", public.lcm), ("tril_", joining.tril), ("triu_", joining.triu), ("put_", indexing.put), ("renorm_", statistics.renorm),
+    ("scatter_reduce_", indexing.scatter_reduce), ("index_reduce_", indexing.index_reduce),
 ):  # fmt: skip
     _write(_name, _make)
 
@@ -1132,6 +1141,74 @@ for _name, _make in (
     ("swapaxes_", view.transpose), ("swapdims_", view.transpose), ("as_strided_", view.as_strided),
 ):  # fmt: skip
     _reshaping(_name, _make)
+
+
+for _name in ("swapaxes_", "swapdims_"):
+    setattr(Tensor, _name, getattr(Tensor, "transpose_"))
+for _name, _target in ALIASES.items():
+    if hasattr(Tensor, _target + "_"):
+        setattr(Tensor, _name + "_", getattr(Tensor, _target + "_"))
+
+
+@method
+def is_nonzero(self) -> bool:
+    """Whether the one element is not 0."""
+    return __bool__(self)
+
+
+@method
+def is_same_size(self, other: Tensor) -> bool:
+    """Whether both have one shape."""
+    return self.spec.shape == other.spec.shape
+
+
+@method
+def resize_as_(self, the_template: Tensor, memory_format=None) -> Tensor:
+    """`resize_` to the shape of another tensor."""
+    return inplace.resize_(self, the_template.spec.shape)
+
+
+@method
+def fill_diagonal_(self, fill_value, wrap: bool = False) -> Tensor:
+    """Write one number over the diagonal; `wrap` starts it anew below a tall matrix."""
+    shape = self.spec.shape
+    if len(shape) < 2:
+        fail(RuntimeError, "dimensions must larger than 1")
+    if len(shape) > 2 and len(set(shape)) != 1:
+        fail(RuntimeError, "all dimensions of input must be of equal length")
+    step = sum(self.spec.strides)
+    n = min(shape)
+    inplace.fill_(view.as_strided_part(self, (n,), (step,), 0), fill_value)
+    if wrap and len(shape) == 2 and shape[0] > shape[1] + 1:
+        step = self.spec.strides[0] * (shape[1] + 1)
+        rows, at = shape[0], shape[1] + 1
+        while at < rows:
+            count = min(shape[1], rows - at)
+            inplace.fill_(view.as_strided_part(self, (count,), (sum(self.spec.strides),), at * self.spec.strides[0]), fill_value)
+            at += shape[1] + 1
+    return self
+
+
+@method
+def dim_order(self, *, ambiguity_check=False) -> tuple[int, ...]:
+    """The dims from the largest stride to the smallest."""
+    return tuple(sorted(range(self.spec.ndim), key=lambda d: -self.spec.strides[d]))
+
+
+@method
+def as_subclass(self, cls):
+    """The same tensor as an instance of a subclass."""
+    out = __copy__(self)
+    out.__class__ = cls
+    return out
+
+
+def type_name_dtype(name: str) -> DType:
+    """The dtype of a tensor type's name: torch.FloatTensor."""
+    for kind in dt.ALL:
+        if name in (f"torch.{dtype_title(kind)}Tensor", f"torch.cuda.{dtype_title(kind)}Tensor"):
+            return kind
+    fail(ValueError, f"invalid type: '{name}'")
 
 
 @method

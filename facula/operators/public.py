@@ -1,5 +1,7 @@
 """Operators under the signatures that PyTorch gives them, where one public name chooses among several declarations."""
 
+import numpy as np
+
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.tensor import Tensor
@@ -7,13 +9,13 @@ from facula.errors import fail
 
 from . import elementwise as e
 from .copying import cast
-from .creation import tensor
-from .declare import OPERATORS, traced
+from .creation import from_numpy, numpy_view
+from .declare import function, traced
 from .promotion import NUMBERS, result_type
 
 __all__ = [
     "clamp", "clip", "div", "divide", "float_power", "floor_divide", "isclose", "isreal", "multiply", "nan_to_num", "negative",
-    "round", "subtract", "sub", "true_divide", "where", "add", "mul", "conj", "conj_physical", "positive", "logit", "masked_fill", "real", "imag", "allclose", "equal",
+    "round", "subtract", "sub", "true_divide", "where", "add", "mul", "frexp", "gcd", "lcm", "conj", "conj_physical", "positive", "logit", "masked_fill", "real", "imag", "allclose", "equal",
 ]  # fmt: skip
 
 
@@ -203,8 +205,14 @@ def logit(input, eps=None, *, out=None):
 
 def masked_fill(input, mask, value):
     """`input` with `value` (a number, or a 0-d tensor) where `mask` holds; both broadcast."""
-    from .copying import contiguous
+    from facula.core.shape import broadcast
 
+    from .copying import contiguous
+    from .view import expand_to
+
+    if isinstance(mask, Tensor) and mask.spec.shape != input.spec.shape:
+        shape = broadcast(input.spec.shape, mask.spec.shape)
+        input = input if shape == input.spec.shape else expand_to(input, shape)
     return e.masked_fill(contiguous(input), mask, value)
 
 
@@ -222,3 +230,54 @@ def imag(input):
     if not input.spec.dtype.is_complex:
         fail(RuntimeError, "imag is not implemented for tensors with non-complex dtypes.")
     return imag_view(input)
+
+
+# --- whole numbers, and the parts of floats: by NumPy -------------------------------------------------------------
+
+
+def _whole(name: str, text: str):
+    def entry(input, other, *, out=None):
+        common = result_type([_kind(input), _kind(other)])
+        if common.kind not in "ui":
+            fail(NotImplementedError, f"\"{name}_cpu\" not implemented for '{dtype_title(common)}'")
+        a, b = (numpy_view(cast(x, common)) if isinstance(x, Tensor) else x for x in (input, other))
+        with np.errstate(all="ignore"):
+            made = from_numpy(np.asarray(getattr(np, name)(a, b)).astype(common.numpy))
+        if out is None:
+            return made
+        from .matmul import _to_out
+
+        return _to_out(name, out, made, ())
+
+    entry.__name__ = entry.__qualname__ = name
+    entry.__doc__ = text
+    return entry
+
+
+gcd = _whole("gcd", "The greatest common divisor, element by element.")
+lcm = _whole("lcm", "The least common multiple, element by element.")
+
+
+@function(tensors=("input",), outputs=("mantissa", "exponent"))
+def frexp_parts(input):
+    """(mantissa, exponent) of floats."""
+    wide = cast(input, dt.float32) if input.spec.dtype is dt.bfloat16 else input
+    mantissa, exponent = np.frexp(numpy_view(wide))
+    return cast(from_numpy(np.asarray(mantissa)), input.spec.dtype), from_numpy(np.asarray(exponent, np.int32))
+
+
+@frexp_parts.gradient("input")
+def _(grad_mantissa, exponent):
+    return e.mul(grad_mantissa, e.exp2(cast(e.neg(exponent), grad_mantissa.spec.dtype)))
+
+
+frexp_parts.operator.node_class.__name__ = "FrexpBackward0"
+
+
+def frexp(input):
+    """Floats as `mantissa * 2**exponent` with mantissas from 0.5 to 1."""
+    from .results import named
+
+    if input.spec.dtype.kind != "f":
+        fail(RuntimeError, "torch.frexp() only supports floating-point dtypes")
+    return named("frexp", *frexp_parts(input))

@@ -11,7 +11,7 @@ from facula.core.spec import dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from .copying import copy_values, dense_order
+from .copying import copy_values, dense_order, overwrite
 from .creation import _finish, _like, _place, _resized, from_numpy, numpy_view
 from .declare import OPERATORS, function
 from .promotion import DEFAULT
@@ -59,7 +59,7 @@ def _fill(target: Tensor, name: str, generator, *args, **kwargs) -> Tensor:
         drawn = launch.empty(dense(s.dtype, shape, s.device))
         draw(drawn.ptr, s.numel * parts, kind.code, _generator(generator), *args, **kwargs)
         back = tuple(order.index(d) for d in range(s.ndim))
-        copy_values(target, permute(drawn, back))
+        overwrite(target, permute(drawn, back))
         return target
     target.storage.version += 1
     return target
@@ -133,7 +133,7 @@ def bernoulli_(self: Tensor, p=0.5, *, generator=None) -> Tensor:
     chances = copy_values(launch.empty(dense(p.spec.dtype, self.spec.shape)), expand_to(p, self.spec.shape))
     made = launch.empty(dense(self.spec.dtype, self.spec.shape))
     _each(made, chances, generator)
-    copy_values(self, made)
+    overwrite(self, made)
     return self
 
 

@@ -25,7 +25,7 @@ from .matmul import linear
 from .reduction import sum as sum_over
 from .view import slice_dim, unsqueeze
 
-__all__ = ["GATES", "gru_cell", "lstm_cell", "recurrent_layer", "rnn_relu_cell", "rnn_tanh_cell"]
+__all__ = ["gru_cell", "lstm_cell", "rnn_relu_cell", "rnn_tanh_cell"]
 
 GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
 

@@ -600,7 +600,7 @@ def _backwards(scan, input: Tensor, dim: int) -> Tensor:
 def logcumsumexp_along(input, dim):
     """`log(cumsum(exp(input)))` along a dim, by NumPy."""
     wide = cast(input, dt.float32) if input.spec.dtype.itemsize == 2 else input
-    return cast(from_numpy(np.logaddexp.accumulate(numpy_view(wide), axis=dim)), input.spec.dtype)
+    return cast(from_numpy(np.ascontiguousarray(np.logaddexp.accumulate(numpy_view(wide), axis=dim))), input.spec.dtype)
 
 
 @logcumsumexp_along.gradient("input")

@@ -10,7 +10,7 @@ from facula.core.shape import normalize_dim
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from .copying import cast
+from .copying import cast, contiguous
 from .creation import from_numpy, full, numpy_view
 from .elementwise import conj_physical, mul, sub, true_divide
 from .joining import cat
@@ -28,7 +28,7 @@ def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     if input.spec.ndim != 2:
         fail(RuntimeError, f"trace: expected a matrix, but got tensor with dim {input.spec.ndim}")
-    if input.spec.dtype.kind == "b" or (input.spec.dtype.kind == "f" and input.spec.dtype.itemsize == 2):
+    if input.spec.dtype.kind == "b":
         fail(NotImplementedError, f"\"trace\" not implemented for '{dtype_title(input.spec.dtype)}'")
     return sum_over(diagonal(input))
 
@@ -58,6 +58,8 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend=None, append=None, *,
 
 def _steps(y: Tensor, x, dx, dim: int, name: str):
     """(low half, high half, distances) of neighbours along a dim."""
+    if y.spec.dtype.kind == "b":
+        fail(RuntimeError, f"{name}: received a bool input for `y`, but bool is not supported")
     if not y.spec.ndim:
         fail(IndexError, "Dimension specified as -1 but tensor has no dimensions")
     d = normalize_dim(dim, y.spec.ndim)
@@ -93,6 +95,8 @@ def cumulative_trapezoid(y: Tensor, x=None, *, dx=None, dim: int = -1) -> Tensor
 def gradient(input: Tensor, *, spacing=None, dim=None, edge_order: int = 1) -> list[Tensor]:
     """The slope of `input` along each dim: central differences, one-sided of order `edge_order` at the ends."""
     rank = input.spec.ndim
+    if input.spec.dtype is dt.uint8:
+        fail(RuntimeError, "torch.gradient does not support uint8 input.")
     dims = list(range(rank)) if dim is None else [normalize_dim(d, rank) for d in ([dim] if isinstance(dim, int) else dim)]
     if edge_order not in (1, 2):
         fail(RuntimeError, "torch.gradient only supports edge_order=1 and edge_order=2.")
@@ -206,8 +210,11 @@ def histc(input: Tensor, bins: int = 100, min=0, max=0, *, out=None) -> Tensor:
     """How many elements fall in each of `bins` equal parts of [min, max] (of the elements' range when both are 0)."""
     if bins <= 0:
         fail(RuntimeError, f"torch.histc(): bins must be > 0, but got {bins}")
-    if input.spec.dtype not in (dt.float32, dt.float64):
+    if input.spec.dtype.kind != "f":
         fail(NotImplementedError, f"\"histogram_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
+    if input.spec.dtype.itemsize == 2:
+        made = cast(histc(cast(input.detach(), dt.float32), bins, min, max), input.spec.dtype)
+        return made if out is None else _to_out("histc", out, made, (input,))
     values = numpy_view(input.detach()).reshape(-1)
     low, high = float(min), float(max)
     if low == high and values.size:
@@ -243,5 +250,5 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out=None) -> Te
     from .public import where
 
     factor = where(norm > maxnorm, maxnorm / (norm + 1e-7), one)
-    made = mul(input, factor)
+    made = mul(contiguous(input), factor)
     return made if out is None else _to_out("renorm", out, made, (input,))

@@ -635,7 +635,9 @@ def tensor_split(input: Tensor, indices_or_sections, dim: int = 0) -> tuple[Tens
 
 def ravel(input: Tensor) -> Tensor:
     """All elements as a vector: a view where possible."""
-    return reshape(input, (-1,)) if input.spec.numel else reshape(input, (0,))
+    from .copying import contiguous
+
+    return view_shape(contiguous(input), (input.spec.numel,))
 
 
 def adjoint(input: Tensor) -> Tensor:
@@ -703,7 +705,7 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
     shape = broadcast(*(x.spec.shape for x in tensors))
-    return tuple(expand_to(x, shape) for x in tensors)
+    return tuple(x if x.spec.shape == shape else expand_to(x, shape) for x in tensors)
 
 
 def broadcast_shapes(*shapes) -> Size:

@@ -70,9 +70,11 @@ class Row:
     tolerance: dict[str, tuple[float, float]] = field(default_factory=dict)  # dtype -> (rtol, atol), looser than usual
     refused: tuple[str, ...] = ()  # dtypes of `kinds` that it does not take all the same
     more: tuple[str, ...] = ()  # dtypes that facula takes though PyTorch does not: docs/differences.md
+    lacks: tuple[str, ...] = ()  # dtypes that PyTorch takes and facula refuses: docs/differences.md
     out: bool = True  # whether it has out=
     strides: bool = True  # whether the result's strides are those of PyTorch
     method: bool = True  # whether Tensor has it too (where the first argument is a tensor)
+    blind: tuple[str, ...] = ()  # dtypes whose values differ in the last place by nature: only shapes are compared
     compare: bool = True  # whether its values are defined (not those of empty)
     layouts: bool = True
 

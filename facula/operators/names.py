@@ -1,0 +1,250 @@
+"""Public functions beside the operators: questions about tensors and dtypes, settings, other names, in-place functions."""
+
+from facula import launch
+from facula.core import dtype as dt
+from facula.core.device import device as Device
+from facula.core.dtype import dtype as DType
+from facula.core.tensor import Tensor
+from facula.errors import fail
+
+from . import creation, elementwise, promotion, view
+from .matmul import outer as ger
+from .methods import STRIDED
+
+__all__ = [
+    "are_deterministic_algorithms_enabled", "can_cast", "detach", "fill", "ger", "get_default_device", "get_default_dtype",
+    "get_deterministic_debug_mode", "get_float32_matmul_precision", "index_put_", "is_complex", "is_conj",
+    "is_deterministic_algorithms_warn_only_enabled", "is_floating_point", "is_inference", "is_neg", "is_nonzero", "is_same_size",
+    "is_signed", "is_storage", "is_tensor", "is_warn_always_enabled", "numel", "resolve_conj", "resolve_neg", "result_type",
+    "set_default_device", "set_default_dtype", "set_default_tensor_type", "set_deterministic_debug_mode", "set_float32_matmul_precision",
+    "set_flush_denormal", "set_warn_always", "strided", "typename", "use_deterministic_algorithms",
+]  # fmt: skip
+
+strided = STRIDED
+
+# --- questions ----------------------------------------------------------------------------------------------------
+
+
+def is_tensor(obj, /) -> bool:
+    """Whether it is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+def is_storage(obj, /) -> bool:
+    """Whether it is a storage of a tensor."""
+    return type(obj).__name__ in ("UntypedStorage", "TypedStorage", "Storage")
+
+
+def _asking(name: str, text: str):
+    def entry(input: Tensor) -> bool:
+        if not isinstance(input, Tensor):
+            fail(TypeError, f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        return getattr(input, name)()
+
+    entry.__name__ = entry.__qualname__ = name
+    entry.__doc__ = text
+    return entry
+
+
+is_floating_point = _asking("is_floating_point", "Whether the dtype is a float.")
+is_complex = _asking("is_complex", "Whether the dtype is complex.")
+is_signed = _asking("is_signed", "Whether the dtype has a sign.")
+is_inference = _asking("is_inference", "Whether it was made in inference mode; facula makes no such difference.")
+is_conj = _asking("is_conj", "Whether it is a lazy conjugate; facula conjugates at once.")
+is_neg = _asking("is_neg", "Whether it is a lazy negative; facula negates at once.")
+resolve_conj = _asking("resolve_conj", "The tensor itself: conjugates are never lazy here.")
+resolve_neg = _asking("resolve_neg", "The tensor itself: negatives are never lazy here.")
+
+
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    if not isinstance(input, Tensor):
+        fail(TypeError, f"numel(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    return input.spec.numel
+
+
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the one element is not 0."""
+    if input.spec.numel != 1:
+        many = "no values" if not input.spec.numel else "more than one value"
+        fail(RuntimeError, f"Boolean value of Tensor with {many} is ambiguous")
+    return bool(input.item())
+
+
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have one shape."""
+    return input.spec.shape == other.spec.shape
+
+
+def typename(obj) -> str:
+    """The name of an object's type, with its module; torch.FloatTensor and the like for tensors."""
+    if isinstance(obj, Tensor):
+        return obj.type()
+    module = getattr(obj, "__module__", "") or ""
+    if module and module != "builtins" and hasattr(obj, "__qualname__"):
+        return f"{module}.{obj.__qualname__}"
+    if hasattr(obj, "__qualname__"):
+        return obj.__qualname__
+    kind = type(obj)
+    return kind.__qualname__ if kind.__module__ in ("", "builtins") else f"{kind.__module__}.{kind.__qualname__}"
+
+
+_KIND_ORDER = "buifc"
+
+
+def can_cast(from_: DType, to: DType) -> bool:
+    """Whether promotion may write a result of dtype `from_` into a tensor of dtype `to`."""
+    if from_.is_complex and not to.is_complex:
+        return False
+    if from_.is_floating_point and to.kind in "bui":
+        return False
+    return not (from_.kind != "b" and to.kind == "b")
+
+
+def result_type(tensor1, tensor2) -> DType:
+    """The dtype of an operation on two tensors or numbers.
+
+    Examples
+    --------
+    >>> import facula as torch
+    >>> torch.result_type(torch.tensor([1, 2]), 1.0)
+    torch.float32
+    """
+    return promotion.result_type([x.spec if isinstance(x, Tensor) else type(x) for x in (tensor1, tensor2)])
+
+
+# --- settings -----------------------------------------------------------------------------------------------------
+
+
+def get_default_dtype() -> DType:
+    """The dtype of floats that come from Python numbers."""
+    return promotion.DEFAULT.float
+
+
+def set_default_dtype(d: DType, /) -> None:
+    """Change the dtype of floats that come from Python numbers."""
+    if not isinstance(d, DType):
+        fail(TypeError, f"invalid dtype object: {type(d).__name__}")
+    if not d.is_floating_point:
+        fail(TypeError, "only floating-point types are supported as the default type", got=repr(d))
+    promotion.set_default(d)
+
+
+def set_default_tensor_type(t, /) -> None:
+    """`set_default_dtype` by the name or class of a tensor type."""
+    from .methods import type_name_dtype
+
+    set_default_dtype(type_name_dtype(t) if isinstance(t, str) else t.dtype)
+
+
+def get_default_device() -> Device:
+    """The device on which tensors are made unless told otherwise."""
+    return creation.DEVICE[0]
+
+
+def set_default_device(device) -> None:
+    """Make tensors on another device unless told otherwise."""
+    where = Device("cpu" if device is None else device)
+    launch.allocator(where)  # raises where there is no such device
+    creation.DEVICE[0] = where
+
+
+_SETTINGS = {"deterministic": False, "warn_only": False, "precision": "highest", "warn_always": False}
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Accepted: all of facula's algorithms are deterministic."""
+    _SETTINGS["deterministic"], _SETTINGS["warn_only"] = bool(mode), bool(warn_only)
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """What `use_deterministic_algorithms` was called with."""
+    return _SETTINGS["deterministic"]
+
+
+def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """What `use_deterministic_algorithms` was called with for `warn_only`."""
+    return _SETTINGS["warn_only"]
+
+
+def set_deterministic_debug_mode(debug_mode) -> None:
+    """`use_deterministic_algorithms` by number or name: 0 "default", 1 "warn", 2 "error"."""
+    modes = {"default": 0, "warn": 1, "error": 2}
+    mode = modes.get(debug_mode, debug_mode)
+    if mode not in (0, 1, 2):
+        fail(RuntimeError, f"invalid value of debug_mode, expected 0, 1, or 2, but got {debug_mode}")
+    use_deterministic_algorithms(mode > 0, warn_only=mode == 1)
+
+
+def get_deterministic_debug_mode() -> int:
+    """0, 1 (warn) or 2 (error)."""
+    return 0 if not _SETTINGS["deterministic"] else 1 if _SETTINGS["warn_only"] else 2
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Accepted: products of float32 matrices are always computed in float32 ("highest")."""
+    if precision not in ("highest", "high", "medium"):
+        fail(RuntimeError, f"{precision} is not one of 'highest', 'high', or 'medium'")
+    _SETTINGS["precision"] = precision
+
+
+def get_float32_matmul_precision() -> str:
+    """What `set_float32_matmul_precision` was called with."""
+    return _SETTINGS["precision"]
+
+
+def set_warn_always(b: bool, /) -> None:
+    """Accepted: Python's warning filters decide what is shown."""
+    _SETTINGS["warn_always"] = bool(b)
+
+
+def is_warn_always_enabled() -> bool:
+    """What `set_warn_always` was called with."""
+    return _SETTINGS["warn_always"]
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """False: denormal numbers are never flushed to zero here."""
+    return False
+
+
+# --- other names --------------------------------------------------------------------------------------------------
+
+
+def detach(input: Tensor) -> Tensor:
+    """The same elements without history."""
+    return input.detach()
+
+
+def fill(input: Tensor, value) -> Tensor:
+    """A copy of `input` filled with one number."""
+    return input.clone().fill_(value)
+
+
+def index_put_(input: Tensor, indices, values: Tensor, accumulate: bool = False) -> Tensor:
+    """`index_put` over the tensor's own elements."""
+    return input.index_put_(indices, values, accumulate)
+
+
+_FROM = {
+    elementwise: {
+        "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2",
+        "arctanh": "atanh", "fix": "trunc", "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne",
+    },
+    view: {"moveaxis": "movedim", "swapaxes": "transpose", "swapdims": "transpose"},
+}  # fmt: skip
+for _module, _names in _FROM.items():
+    for _alias, _name in _names.items():
+        globals()[_alias] = getattr(_module, _name)
+    __all__ += list(_names)
+
+# torch.abs_(x) is x.abs_().
+_IN_PLACE = (
+    "abs_ acos_ acosh_ addmv_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ as_strided_ asin_ asinh_ atan_ atanh_ ceil_ clamp_ "
+    "clamp_max_ clamp_min_ clip_ conj_physical_ cos_ cosh_ deg2rad_ detach_ erf_ erfc_ exp2_ exp_ expm1_ fill_ fix_ floor_ frac_ gcd_ lcm_ "
+    "ldexp_ log10_ log1p_ log2_ log_ logit_ nan_to_num_ neg_ negative_ rad2deg_ reciprocal_ resize_as_ round_ rsqrt_ sigmoid_ sin_ sinc_ "
+    "sinh_ sqrt_ square_ tan_ tanh_ trunc_ xlogy_ zero_"
+)
+for _name in _IN_PLACE.split():
+    globals()[_name] = getattr(Tensor, _name)
+    __all__.append(_name)
