@@ -15,6 +15,7 @@ from facula.core.dtype import dtype
 from facula.core.spec import Spec, dense
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
+from facula.ir.expr import walk
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, Access, Kernel, Result
 
 __all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "new_storage", "product", "run"]
@@ -136,8 +137,6 @@ def bind(
 
 
 def _extremes(kernel: Kernel) -> bool:
-    from facula.ir.expr import walk
-
     return any(n.op == "reduce" and n.value in ("argmax", "argmin") for n in walk(*kernel.roots()))
 
 

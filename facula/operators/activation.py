@@ -72,11 +72,14 @@ def activation(title: str, *, node: str | None = None, check: Callable | None = 
                 return out
             return slow(input, *args, **kwargs)
 
-        def slow(input, *args, **kwargs):
+        def slow(input, *args, out=None, **kwargs):
             if check is not None:
                 check(input, *args, **kwargs)
             given = scalars(input, args, kwargs)
             given = {n: v for n, v in given.items() if not (type(v) is type(operator.scalars[n]) and v == operator.scalars[n])}
+            if out is not None:
+                _same_dtype(input, out)
+                return core(input, out=out, **given)
             if kwargs or not isinstance(input, Tensor) or input.spec.kind is not None or (GUARD.active and LOCAL.special):
                 return core(input, **given)
             plan = operator.plan((input.spec,), scalars=given)
@@ -104,6 +107,11 @@ def activation(title: str, *, node: str | None = None, check: Callable | None = 
         return entry
 
     return decorate
+
+
+def _same_dtype(input: Tensor, out: Tensor) -> None:
+    if out.spec.dtype is not input.spec.dtype:
+        fail(RuntimeError, f"Found dtype {dtype_title(out.spec.dtype)} but expected {dtype_title(input.spec.dtype)}")
 
 
 def _zero(x):
@@ -342,6 +350,7 @@ def gelu(input, approximate="none", *, out=None):
         fail(RuntimeError, "approximate argument must be either none or tanh.", got=repr(approximate))
     if out is None:
         return gelu_kernel(input) if approximate == "none" else gelu_kernel(input, approximate="tanh")
+    _same_dtype(input, out)
     return gelu_kernel(input, approximate=approximate, out=out)
 
 

@@ -35,7 +35,14 @@ __all__ = ["OPERATORS", "Operator", "function", "record", "traced", "view"]
 
 OPERATORS: dict[str, Any] = {}  # every declared operator by name: documentation, tests and tools read it
 _SEQUENCE = itertools.count().__next__
-VIEW = launch.view_record()
+
+
+def VIEW(*fields) -> Tensor:
+    """A record (spec, storage, ptr, base, seen) on given memory; the native maker takes this place at the first call."""
+    global VIEW
+    VIEW = launch.view_record()
+    return VIEW(*fields)
+
 
 
 class Operator:

@@ -14,10 +14,11 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
 
-from .copying import cast, clone
+from .copying import cast
+from .creation import dtype_c_name
 from .declare import function, traced
 from .limits import finfo
-from .view import expand_to, reshape
+from .view import reshape
 
 __all__ = [
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "log_softmax", "native_batch_norm", "native_group_norm",
@@ -66,6 +67,8 @@ def _softmax(rows, name: str):
             last = "_lastdim" if d == max(s.ndim - 1, 0) else ""
             fail(NotImplementedError, f"\"{name}{last}_kernel_impl\" not implemented for '{dtype_title(s.dtype)}'")
         dims = (d,) if s.ndim else ()
+        if out is not None and out.spec.dtype is not s.dtype:
+            fail(RuntimeError, f"Expected out tensor to have dtype {dtype_c_name(s.dtype)}, but got {dtype_c_name(out.spec.dtype)} instead")
         return core(input, dims=dims) if out is None else core(input, dims=dims, out=out)
 
     entry.__name__ = entry.__qualname__ = name
@@ -290,10 +293,23 @@ fused_rms_norm.operator.node_class.__name__ = "FusedRmsNormBackward0"
 def rms_norm(input, normalized_shape, weight=None, eps=None) -> Tensor:
     """The last dims, of shape `normalized_shape`, divided by their root mean square; `eps` is that of the dtype by default."""
     shape = _normalized_dims("rms_norm", input, normalized_shape, weight=weight)
+    if input.spec.dtype.kind == "c":
+        return _rms_complex(input, shape, weight, eps)
     _need_float(input, "rms_norm")
     if eps is None:
         eps = finfo(dt.float64 if input.spec.dtype is dt.float64 else dt.float32).eps
     return fused_rms_norm(input, shape, weight, float(eps))[0]
+
+
+def _rms_complex(input: Tensor, shape: tuple[int, ...], weight: Tensor | None, eps: float | None) -> Tensor:
+    """`rms_norm` of complex numbers: with the square of each, not of its size, as PyTorch has it."""
+    from .elementwise import mul, rsqrt, square
+    from .reduction import mean
+
+    if eps is None:
+        eps = finfo(input.spec.dtype.to_real()).eps
+    out = mul(input, rsqrt(mean(square(input), tuple(range(-len(shape), 0)), keepdim=True) + eps))
+    return out if weight is None else mul(out, weight)
 
 
 # --- groups of channels -------------------------------------------------------------------------------------------

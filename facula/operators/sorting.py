@@ -16,14 +16,15 @@ from facula.errors import fail
 from .copying import cast
 from .creation import arange, from_numpy, numpy_view, zeros_of
 from .declare import Function, function
-from .elementwise import eq
+from .elementwise import eq, isnan, logical_and, logical_or, mul, true_divide
 from .indexing import gather, scatter_add
+from .reduction import sum as sum_over
 from .results import named
-from .view import reshape, unsqueeze
+from .view import reshape, squeeze_dims, unsqueeze
 
 __all__ = [
     "argsort", "bucketize", "cummax", "cummin", "kthvalue", "median", "mode", "msort", "nanmedian", "one_hot", "searchsorted", "sort",
-    "topk", "tril_indices", "triu_indices", "unique", "unique_consecutive",
+    "topk", "unique", "unique_consecutive",
 ]  # fmt: skip
 
 
@@ -31,13 +32,15 @@ __all__ = [
 
 
 @function(tensors=("input",))
-def pick(input, dim, index):
-    """`gather`; its users give it the name that the graph shows."""
-    return gather(input, dim, index)
+def pick(input, dim, index, keepdim=True):
+    """`gather`, the dim dropped unless `keepdim`; its users give it the name that the graph shows."""
+    made = gather(input, dim, index)
+    return made if keepdim else squeeze_dims(made, (dim,))
 
 
 @pick.gradient("input")
-def _(grad, input_spec, dim, index):
+def _(grad, input_spec, dim, index, keepdim):
+    grad = grad if keepdim else unsqueeze(grad, dim)
     return scatter_add(zeros_of(dense(input_spec.dtype, input_spec.shape, input_spec.device)), dim, index, grad)
 
 
@@ -49,23 +52,20 @@ def _named(name: str, title: str):
 
 
 _TITLES = {
-    "sort": "SortBackward0", "topk": "TopkBackward0", "kthvalue": "KthvalueBackward0", "median": "MedianBackward1",
+    "sort": "SortBackward0", "sort_stable": "SortBackward1", "topk": "TopkBackward0", "kthvalue": "KthvalueBackward0", "median": "MedianBackward1",
     "nanmedian": "NanmedianBackward1", "mode": "ModeBackward0", "cummax": "CummaxBackward0", "cummin": "CumminBackward0",
-    "median_all": "MedianBackward0", "nanmedian_all": "NanmedianBackward0",
 }  # fmt: skip
 _PICKS = {name: _named(f"{name}_values", title) for name, title in _TITLES.items()}
 
 
-def _picked(name: str, input: Tensor, dim: int, indices: np.ndarray, keepdim: bool = True):
+def _picked(name: str, input: Tensor, dim: int, indices: np.ndarray, keepdim: bool = True, node: str = ""):
     """(values, indices) of the operator `name` along a dim; indices of 0-d tensors are 0-d."""
     index = from_numpy(np.ascontiguousarray(indices, np.int64))
     if not input.spec.ndim:
         index = reshape(index, ())
-        return named(name, _PICKS[name](input, 0, index), index)
-    values = _PICKS[name](input, dim, index)
-    if not keepdim:
-        values, index = values.squeeze(dim), index.squeeze(dim)
-    return named(name, values, index)
+        return named(name, _PICKS[node or name](input, 0, index), index)
+    values = _PICKS[node or name](input, dim, index, keepdim)
+    return named(name, values, index if keepdim else squeeze_dims(index, (dim,)))
 
 
 # --- order --------------------------------------------------------------------------------------------------------
@@ -151,7 +151,8 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
     """
     d = normalize_dim(dim, input.spec.ndim)
     rows = _last(_array(input), d)
-    return _written("sort", out, _picked("sort", input, d, _back(order(rows, bool(descending)), d, input)))
+    found = _back(order(rows, bool(descending)), d, input)
+    return _written("sort", out, _picked("sort", input, d, found, node="sort_stable" if stable else "sort"))
 
 
 def _written(name: str, out, made):
@@ -235,13 +236,28 @@ def _median(name: str, skip: bool):
                 at = np.where(missing > 0, n - missing, at)
         return np.take_along_axis(places, at, -1)
 
+    def body(input):
+        flat = reshape(input.detach(), (-1,))
+        return reshape(gather(flat, 0, from_numpy(middle(_array(flat)))), ())
+
+    def shared(grad, input, out):  # by all that are equal to it
+        hit = eq(input, out)
+        if not skip and input.spec.dtype.kind == "f":
+            hit = logical_or(hit, logical_and(isnan(input), isnan(out)))
+        hit = cast(hit, grad.spec.dtype)
+        return mul(hit, true_divide(grad, sum_over(hit)))
+
+    whole = Function(body, f"{name}_whole", tensors=("input",))
+    whole.gradient("input")(shared)
+    whole.node_class.__name__ = f"{name.capitalize()}Backward0"
+    whole = whole.call
+
     def entry(input, dim=None, keepdim=False, *, out=None):
         _no_bool("median_cpu", input)
         if dim is None:
             if not input.spec.numel:
                 return input.new_full((), float("nan") if input.spec.dtype.kind == "f" else 0)
-            flat = reshape(input, (-1,))
-            return reshape(_PICKS[f"{name}_all"](flat, 0, from_numpy(middle(_array(flat.detach())))), ())
+            return whole(input)
         d = normalize_dim(dim, input.spec.ndim)
         if input.spec.ndim and input.spec.shape[d] == 0:
             _empty(name, d)
@@ -410,7 +426,7 @@ def bucketize(input, boundaries: Tensor, *, out_int32: bool = False, right: bool
     return searchsorted(boundaries, input, out_int32=out_int32, right=right, out=out)
 
 
-# --- classes and triangles ----------------------------------------------------------------------------------------
+# --- classes ----------------------------------------------------------------------------------------
 
 
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
@@ -438,19 +454,3 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     elif most >= num_classes:
         fail(RuntimeError, "Class values must be smaller than num_classes.", expected=f"indices below {num_classes}", got=most)
     return cast(eq(unsqueeze(input, -1), arange(num_classes, device=input.spec.device)), dt.int64)
-
-
-def _indices(make):
-    def entry(row, col, offset=0, *, dtype=None, device=None, layout=None):
-        found = np.stack(make(row, offset, col)) if row and col else np.empty((2, 0), np.int64)
-        return cast(from_numpy(np.ascontiguousarray(found, np.int64)), dtype or dt.int64)
-
-    return entry
-
-
-tril_indices = _indices(np.tril_indices)
-tril_indices.__name__ = tril_indices.__qualname__ = "tril_indices"
-tril_indices.__doc__ = """The coordinates (2, n) of the elements on and below a diagonal of a row x col matrix."""
-triu_indices = _indices(np.triu_indices)
-triu_indices.__name__ = triu_indices.__qualname__ = "triu_indices"
-triu_indices.__doc__ = """The coordinates (2, n) of the elements on and above a diagonal of a row x col matrix."""
