@@ -191,6 +191,7 @@ class Node:
 node = Node()
 node.itself = node
 node.values = torch.ones(100_000, requires_grad=True).exp()
+node.values.sum()  # compiled while Python is whole: at its end there is no reading and writing of files any more
 print(True)
 """,
 }
