@@ -24,7 +24,7 @@ from .public import *
 from .random import *
 from .recurrent import *
 from .reduction import *
-from .statistics import *
 from .sorting import *
+from .statistics import *
 from .view import *
 from .names import *  # isort: skip  needs the methods

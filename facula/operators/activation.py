@@ -24,14 +24,15 @@ from .declare import function, traced
 from .view import narrow, reshape
 
 __all__ = [
-    "celu", "celu_", "elu", "elu_", "gelu", "glu", "hardshrink", "hardsigmoid", "hardsigmoid_", "hardswish", "hardswish_", "hardtanh",
-    "hardtanh_", "leaky_relu", "leaky_relu_", "log_sigmoid", "logsigmoid", "mish", "mish_", "prelu", "relu", "relu6", "relu6_", "relu_",
-    "rrelu", "rrelu_", "selu", "selu_", "silu", "silu_", "softplus", "softshrink", "threshold", "threshold_",
+    "celu", "celu_", "elu", "elu_", "gelu", "glu", "hardshrink", "hardsigmoid", "hardsigmoid_", "hardswish",
+    "hardswish_", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "log_sigmoid", "logsigmoid", "mish", "mish_",
+    "prelu", "relu", "relu6", "relu6_", "relu_", "rrelu", "rrelu_", "selu", "selu_", "silu", "silu_", "softplus",
+    "softshrink", "threshold", "threshold_",
 ]  # fmt: skip
 
 
 def activation(title: str, *, node: str | None = None, check: Callable | None = None, **options):
-    """Declare an activation whose keyword-only scalars may be passed by position too; `check(input, **scalars)` goes first.
+    """Declare an activation: its keyword-only scalars may be passed by position; `check(input, **scalars)` goes first.
 
     The result has `gradient` for the formula and `in_place` for the form that overwrites its input.
     """
@@ -76,11 +77,20 @@ def activation(title: str, *, node: str | None = None, check: Callable | None = 
             if check is not None:
                 check(input, *args, **kwargs)
             given = scalars(input, args, kwargs)
-            given = {n: v for n, v in given.items() if not (type(v) is type(operator.scalars[n]) and v == operator.scalars[n])}
+            given = {
+                n: v
+                for n, v in given.items()
+                if not (type(v) is type(operator.scalars[n]) and v == operator.scalars[n])
+            }
             if out is not None:
                 _same_dtype(input, out)
                 return core(input, out=out, **given)
-            if kwargs or not isinstance(input, Tensor) or input.spec.kind is not None or (GUARD.active and LOCAL.special):
+            if (
+                kwargs
+                or not isinstance(input, Tensor)
+                or input.spec.kind is not None
+                or (GUARD.active and LOCAL.special)
+            ):
                 return core(input, **given)
             plan = operator.plan((input.spec,), scalars=given)
             out = core(input, **given)
@@ -100,7 +110,9 @@ def activation(title: str, *, node: str | None = None, check: Callable | None = 
 
         operator.export(entry)
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        entry.__signature__ = in_place.__signature__ = inspect.Signature([p.replace(kind=kind) for p in operator.signature.parameters.values()])
+        entry.__signature__ = in_place.__signature__ = inspect.Signature(
+            [p.replace(kind=kind) for p in operator.signature.parameters.values()]
+        )
         in_place.__name__ = in_place.__qualname__ = operator.name + "_"
         in_place.__doc__ = f"`{operator.name}` over the tensor's own elements."
         entry.in_place = in_place
@@ -190,7 +202,9 @@ def relu6_(input):
 @activation("threshold_cpu", kinds="uif")
 def threshold(input, *, threshold, value):
     """x where x > threshold, else value."""
-    return ir.select(ir.le(input, threshold), value if isinstance(value, ir.Expr) else ir.const(value, input.dtype), input)
+    return ir.select(
+        ir.le(input, threshold), value if isinstance(value, ir.Expr) else ir.const(value, input.dtype), input
+    )
 
 
 @threshold.gradient("input")
@@ -231,7 +245,10 @@ def prelu(input, weight):
     """x where x > 0, else weight * x; `weight` has one number, or one for each channel (dim 1)."""
     kind, rank, count = input.spec.dtype, input.spec.ndim, weight.spec.numel
     if weight.spec.dtype is not kind:
-        fail(RuntimeError, f"prelu: Type promoting not supported. Got {dtype_title(kind)} and {dtype_title(weight.spec.dtype)}")
+        fail(
+            RuntimeError,
+            f"prelu: Type promoting not supported. Got {dtype_title(kind)} and {dtype_title(weight.spec.dtype)}",
+        )
     if weight.spec.ndim > 1:
         fail(RuntimeError, f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.spec.ndim}")
     if count != 1:
@@ -239,7 +256,11 @@ def prelu(input, weight):
             fail(RuntimeError, "Not allow zero-dim input tensor.")
         channels = input.spec.shape[1] if rank > 1 else 1
         if channels != count:
-            fail(RuntimeError, f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {count} and channel size = {channels}.")
+            fail(
+                RuntimeError,
+                f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {count} "
+                f"and channel size = {channels}.",
+            )
     shape = [1] * rank
     if rank > 1:
         shape[1] = count
@@ -456,7 +477,12 @@ logsigmoid = log_sigmoid
 # --- shrinking ----------------------------------------------------------------------------------------------------
 
 
-_MOST = {"f32": "3.40282e+38", "f64": "1.79769e+308", "f16": "65504", "bf16": "3.38953e+38"}  # of each dtype, as C++ shows it
+_MOST = {
+    "f32": "3.40282e+38",
+    "f64": "1.79769e+308",
+    "f16": "65504",
+    "bf16": "3.38953e+38",
+}  # of each dtype, as C++ shows it
 
 
 def _check_softshrink(input, lambd=0.5):
@@ -597,7 +623,11 @@ def _check_rrelu(lower: float, upper: float) -> None:
         if not math.isfinite(value):
             fail(RuntimeError, f"rrelu: {name} bound must be finite, got {value}")
     if lower > upper:
-        fail(RuntimeError, "Lower bound should be less than or equal to the upper bound", got=f"lower={lower} and upper={upper}")
+        fail(
+            RuntimeError,
+            "Lower bound should be less than or equal to the upper bound",
+            got=f"lower={lower} and upper={upper}",
+        )
 
 
 def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, generator=None):

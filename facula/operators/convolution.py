@@ -42,7 +42,7 @@ UNROLLED = 49  # taps of a window up to which they are written out
 
 
 class Geometry(NamedTuple):
-    """Windows along one dim: window o has the elements o * stride + k * dilation - before, k < kernel, inside the dim."""
+    """Windows along one dim: window o has the elements o * stride + k * dilation - before, k < kernel."""
 
     size: int
     out: int
@@ -114,8 +114,17 @@ def _copy_kernel(kind: dtype) -> Kernel:
     return Kernel("copy", (Input("input", kind),), (Result("out", kind, ir.load("input", kind)),))
 
 
+_COPIES: dict[tuple, launch.Bound] = {}
+
+
 def _strided_copy(kind: dtype, shape, out_strides, in_strides, where) -> launch.Bound:
-    return launch.bind(_copy_kernel(kind), shape, None, [list(out_strides), list(in_strides)], where)
+    key = (kind, tuple(shape), tuple(out_strides), tuple(in_strides), where)
+    found = _COPIES.get(key)
+    if found is None:
+        if len(_COPIES) > 4096:
+            _COPIES.clear()
+        found = _COPIES[key] = launch.bind(_copy_kernel(kind), key[1], None, [key[2], key[3]], where)
+    return found
 
 
 def _spread_kernel(kind: dtype) -> Kernel:
@@ -126,9 +135,9 @@ def _spread_kernel(kind: dtype) -> Kernel:
 
 # --- what a convolution does, planned once for operands of given specs ------------------------------------------------
 # 1. The input is put inside its border, split by its positions modulo the stride (no copy where there is neither).
-# 2. Now window o of tap k is element at[k] + o . strides of a plane: each tap's windows are one run of the plane, which is
-#    copied to a row of a matrix (for one tap: the plane is the row). At the ends of lines a run has some positions that
-#    are no windows.
+# 2. Now window o of tap k is element at[k] + o . strides of a plane: each tap's windows are one run of the plane, which
+#    is copied to a row of a matrix (for one tap: the plane is the row). At the ends of lines a run has some positions
+#    that are no windows.
 # 3. weight @ matrix; 4. where there are positions that are no windows, the others are copied to the result.
 
 
@@ -145,8 +154,8 @@ class _Cut:
     """The steps 1 and 2 for one input: layouts, pieces, machine code."""
 
     __slots__ = (
-        "channels", "columns", "exact", "geometry", "item", "kind", "lines", "out", "phases", "pieces", "planes", "positions", "run",
-        "source", "spread", "split", "table", "taps", "where", "wide",
+        "channels", "columns", "exact", "geometry", "item", "kind", "lines", "out", "phases", "pieces", "planes", "positions",
+        "run", "source", "spread", "split", "table", "taps", "where", "wide",
     )  # fmt: skip
 
     def __init__(self, x: Spec, outputs: int, geometry: tuple[Geometry, ...]):
@@ -172,7 +181,9 @@ class _Cut:
         d = len(geometry)
         for taps in itertools.product(*(range(g.kernel) for g in geometry)):
             moved = [k * g.dilation for k, g in zip(taps, geometry)]
-            at.append(sum(m % g.stride * a + m // g.stride * b for m, g, a, b in zip(moved, geometry, steps_[:d], steps_[d:])))
+            at.append(
+                sum(m % g.stride * a + m // g.stride * b for m, g, a, b in zip(moved, geometry, steps_[:d], steps_[d:]))
+            )
         self.table = np.array(at, np.int64)
         width = max(LEAST, PIECE // (max(self.columns, outputs, 1) * self.item))
         many = max(1, min(batch, width // max(self.run, 1)))
@@ -180,7 +191,9 @@ class _Cut:
         if self.run > width and self.spread:
             rows = max(1, min(rows, width // max(self.lines[0], 1)))
         self.pieces = [
-            _Piece(b, min(many, batch - b), r, min(rows, self.out[0] - r)) for b in range(0, batch, many) for r in range(0, self.out[0], rows)
+            _Piece(b, min(many, batch - b), r, min(rows, self.out[0] - r))
+            for b in range(0, batch, many)
+            for r in range(0, self.out[0], rows)
         ]
 
     def length(self, rows: int) -> int:
@@ -201,7 +214,8 @@ class _Cut:
         """Step 1: (code, where it reads in bytes, further arguments), once for all rows of the piece's samples."""
         x = self.source
         phased = tuple(
-            Geometry(g.size, n, phases, g.stride, g.before, 1) for g, n, phases in zip(self.geometry, self.planes, self.phases)
+            Geometry(g.size, n, phases, g.stride, g.before, 1)
+            for g, n, phases in zip(self.geometry, self.planes, self.phases)
         )
         windows, taps, origin = steps(phased, x.strides[2:])
         shape = [piece.samples, self.channels, *self.phases, *self.planes]
@@ -210,7 +224,7 @@ class _Cut:
         return bound.function, (piece.sample * x.strides[0] + origin) * self.item, (*bound_values(phased), *bound.tail)
 
     def origin(self, piece: _Piece) -> tuple[int, int, int]:
-        """Where the planes of a piece start (in bytes), their strides from sample to sample and from channel to channel."""
+        """Where the planes of a piece start (in bytes), their strides from sample to sample and channel to channel."""
         start = piece.row * self.lines[0]
         if self.split:
             return start * self.item, self.channels * self.plane, self.plane
@@ -274,7 +288,15 @@ class _Plan:
             products = []
             for g in range(groups):
                 tail = (batch, own, n, k, c_batch, c_row, 1, 0, k, 1, sample, row, 1)
-                products.append((start + g * own * c_row * item, g * own * k * item, base + g * k * row * item, tail, g * own * item))
+                products.append(
+                    (
+                        start + g * own * c_row * item,
+                        g * own * k * item,
+                        base + g * k * row * item,
+                        tail,
+                        g * own * item,
+                    )
+                )
             after = None
             if aside:
                 n = cut.length(piece.rows)
@@ -308,7 +330,14 @@ def _few(groups: int, outputs: int) -> bool:
     return groups > 1 and outputs // groups <= 4
 
 
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple[Geometry, ...], groups: int, out: Tensor | None = None) -> Tensor:
+def _convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: tuple[Geometry, ...],
+    groups: int,
+    out: Tensor | None = None,
+) -> Tensor:
     """(B, C, *size), dense (O, C / groups, *kernel), dense (O) -> (B, O, *out), written to a dense `out`."""
     outputs = weight.spec.shape[0]
     if out is None:
@@ -335,7 +364,9 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple[Ge
 # --- few channels a group: windows summed where they lie --------------------------------------------------------------
 
 
-def _few_kernel(kind: dtype, inside: tuple[bool, ...], jumps: bool, biased: bool, channels: int, taps: tuple[int, ...]) -> Kernel:
+def _few_kernel(
+    kind: dtype, inside: tuple[bool, ...], jumps: bool, biased: bool, channels: int, taps: tuple[int, ...]
+) -> Kernel:
     """out[sample, group, own, windows...]: the taps written out, or (`channels` 0) as rows (channels, taps...)."""
     key = ("few", kind, inside, jumps, biased, channels, taps)
     found = _KERNELS.get(key)
@@ -376,21 +407,27 @@ def _few_kernel(kind: dtype, inside: tuple[bool, ...], jumps: bool, biased: bool
     return found
 
 
-def _convolve_few(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple[Geometry, ...], groups: int, out: Tensor) -> Tensor:
+def _convolve_few(
+    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple[Geometry, ...], groups: int, out: Tensor
+) -> Tensor:
     s, d = x.spec, len(geometry)
     windows, taps, origin = steps(geometry, s.strides[2:])
     jump = windows[-1] if windows[-1] != 1 and geometry[-1].out > 1 else 0
     own, channels = weight.spec.shape[0] // groups, weight.spec.shape[1]
     kernels = tuple(g.kernel for g in geometry)
     written = 0 < channels * prod(kernels) <= UNROLLED
-    kernel = _few_kernel(
-        s.dtype, tuple(g.inside for g in geometry), bool(jump), bias is not None, channels if written else 0, kernels if written else (),
-    )  # fmt: skip
+    inside = tuple(g.inside for g in geometry)
+    taken = (channels, kernels) if written else (0, ())
+    kernel = _few_kernel(s.dtype, inside, bool(jump), bias is not None, *taken)
     outer = [s.shape[0], groups, own, *(g.out for g in geometry)]
     if jump:
         windows = [*windows[:-1], 0]
     w = contiguous_strides((groups, own, channels, *kernels))
-    strides = [list(contiguous_strides(outer)), [s.strides[0], channels * s.strides[1], 0, *windows], [0, w[0], w[1], *[0] * d]]
+    strides = [
+        list(contiguous_strides(outer)),
+        [s.strides[0], channels * s.strides[1], 0, *windows],
+        [0, w[0], w[1], *[0] * d],
+    ]
     pointers = [out.ptr, x.ptr + origin * s.dtype.itemsize, weight.ptr]
     if bias is not None:
         strides.append([0, own, 1, *[0] * d])
@@ -414,9 +451,13 @@ def _weight_few(grad: Tensor, x: Tensor, geometry: tuple[Geometry, ...], groups:
     if kernel is None:
         compute = opmath(s.dtype)
         where, params = bounds(key[2], 4 + d, 3)
-        total = ir.reduce("sum", ir.cast(ir.load("x", s.dtype, None, where), compute) * ir.cast(ir.load("g", s.dtype), compute))
+        total = ir.reduce(
+            "sum", ir.cast(ir.load("x", s.dtype, None, where), compute) * ir.cast(ir.load("g", s.dtype), compute)
+        )
         inputs = (Input("x", s.dtype), Input("g", s.dtype))
-        kernel = _KERNELS[key] = Kernel("convolve_few_weights", inputs, (Result("out", s.dtype, total, per_row=True),), params)
+        kernel = _KERNELS[key] = Kernel(
+            "convolve_few_weights", inputs, (Result("out", s.dtype, total, per_row=True),), params
+        )
     own, channels = out.spec.shape[0] // groups, out.spec.shape[1]
     windows, taps, origin = steps(geometry, s.strides[2:])
     g = grad.spec.strides
@@ -440,7 +481,12 @@ def _turned(weight: Tensor, groups: int, slices: Sequence[range]) -> Tensor:
     channels, own = s.shape[0] // groups, s.shape[1]
     shape = (groups, own, channels, *(len(r) for r in slices))
     out = launch.empty(dense(s.dtype, (groups * own, channels, *(len(r) for r in slices)), s.device))
-    strides = [channels * s.strides[0], s.strides[1], s.strides[0], *(r.step * st for r, st in zip(slices, s.strides[2:]))]
+    strides = [
+        channels * s.strides[0],
+        s.strides[1],
+        s.strides[0],
+        *(r.step * st for r, st in zip(slices, s.strides[2:])),
+    ]
     at = sum(r.start * st for r, st in zip(slices, s.strides[2:]))
     bound = _strided_copy(s.dtype, shape, contiguous_strides(shape), strides, s.device)
     launch.run(bound, [out.ptr, weight.ptr + at * s.dtype.itemsize])
@@ -466,7 +512,13 @@ def _convolve_transposed(
             count = -(-(size - phase) // st)
             if taps:
                 before = -((phase + pad - taps[-1] * dil) // st)
-                found.append((phase, range(taps[-1], taps[0] - 1, -step), Geometry(n, count, len(taps), 1, before, dil * step // st)))
+                found.append(
+                    (
+                        phase,
+                        range(taps[-1], taps[0] - 1, -step),
+                        Geometry(n, count, len(taps), 1, before, dil * step // st),
+                    )
+                )
             else:
                 found.append((phase, range(0, 0), None))
         phases.append(found)
@@ -569,14 +621,15 @@ _WEIGHT_PLANS: dict[tuple, _WeightPlan] = {}
 
 @function(tensors=("given", "input"))
 def convolution_weight(given, input, size, stride, padding, dilation, groups):
-    """The gradient of the weights (of shape `size`) of a convolution of `input` whose result has the gradient `given`."""
+    """The gradient of the weights, of shape `size`, of a convolution of `input` whose result has the gradient `given`."""
     x = input
     grad = contiguous(given)
     shape = dense(x.spec.dtype, size, x.spec.device)
     if shape.numel == 0 or grad.spec.numel == 0 or x.spec.numel == 0:
         return zeros_of(shape)
     geometry = tuple(
-        Geometry(n, o, k, st, p, dl) for n, o, k, st, p, dl in zip(x.spec.shape[2:], grad.spec.shape[2:], size[2:], stride, padding, dilation)
+        Geometry(n, o, k, st, p, dl)
+        for n, o, k, st, p, dl in zip(x.spec.shape[2:], grad.spec.shape[2:], size[2:], stride, padding, dilation)
     )
     if _few(groups, size[0]):
         return _weight_few(grad, x, geometry, groups, launch.empty(shape))
@@ -646,7 +699,10 @@ def convolution(input, weight, bias, stride, padding, dilation, transposed, outp
 
 def transposed_sizes(sizes, kernel, stride, padding, dilation, output_padding) -> list[int]:
     """The sizes of the result of a transposed convolution."""
-    return [(n - 1) * st - 2 * p + dl * (k - 1) + o + 1 for n, k, st, p, dl, o in zip(sizes, kernel, stride, padding, dilation, output_padding)]
+    return [
+        (n - 1) * st - 2 * p + dl * (k - 1) + o + 1
+        for n, k, st, p, dl, o in zip(sizes, kernel, stride, padding, dilation, output_padding)
+    ]
 
 
 @convolution.gradient("input")
@@ -681,24 +737,42 @@ def _numbers(value, d: int, name: str) -> tuple[int, ...]:
     if len(found) != d:
         fail(
             RuntimeError,
-            f"expected {name} to be a single integer value or a list of {d} values to match the convolution dimensions, but got "
+            f"expected {name} to be a single integer value or a list of {d} values to match the "
+            "convolution dimensions, but got "
             f"{name}={list(found)}",
         )
     return found
 
 
-def _checked(name: str, d: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride, padding, dilation, transposed, more, groups):
+def _checked(
+    name: str,
+    d: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride,
+    padding,
+    dilation,
+    transposed,
+    more,
+    groups,
+):
     """The settings as tuples, for operands that fit together; errors in PyTorch's words."""
     for i, (x, word) in enumerate(((input, "input"), (weight, "weight"), (bias, "bias"))):
         if not isinstance(x, Tensor) and not (word == "bias" and x is None):
             fail(TypeError, f"{name}(): argument '{word}' (position {i + 1}) must be Tensor, not {type(x).__name__}")
     s, w = input.spec, weight.spec
     if s.ndim not in (d + 1, d + 2):
-        fail(RuntimeError, f"Expected {d + 1}D (unbatched) or {d + 2}D (batched) input to {name}, but got input of size: {list(s.shape)}")
+        fail(
+            RuntimeError,
+            f"Expected {d + 1}D (unbatched) or {d + 2}D (batched) input to {name}, but got input of size: "
+            f"{list(s.shape)}",
+        )
     if w.ndim != d + 2:
         fail(
             RuntimeError,
-            f"Expected {w.ndim}-dimensional input for {w.ndim}-dimensional weight {list(w.shape)}, but got {d + 2}-dimensional input of "
+            f"Expected {w.ndim}-dimensional input for {w.ndim}-dimensional weight {list(w.shape)}, but got "
+            f"{d + 2}-dimensional input of "
             f"size {[*((1,) * (d + 2 - s.ndim)), *s.shape]} instead",
         )
     stride, dilation = _numbers(stride, d, "stride"), _numbers(dilation, d, "dilation")
@@ -715,21 +789,31 @@ def _checked(name: str, d: int, input: Tensor, weight: Tensor, bias: Tensor | No
         if wrong:
             fail(RuntimeError, text)
     if size[0] < groups:
-        fail(RuntimeError, f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of size {size} instead")
+        fail(
+            RuntimeError,
+            f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got "
+            f"weight of size {size} instead",
+        )
     if size[0] % groups:
-        fail(RuntimeError, f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of size [{size}] instead")
+        fail(
+            RuntimeError,
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got "
+            f"weight of size [{size}] instead",
+        )
     channels, outputs = (size[0], size[1] * groups) if transposed else (size[1] * groups, size[0])
     given = "transposed=1" if transposed else f"groups={groups}"
     if shape[1] != channels:
         fail(
             RuntimeError,
-            f"Given {given}, weight of size {size}, expected input{list(shape)} to have {channels} channels, but got {shape[1]} channels instead",
+            f"Given {given}, weight of size {size}, expected input{list(shape)} to have {channels} "
+            f"channels, but got {shape[1]} channels instead",
             mend="the channels are dim 1 of a batch, dim 0 of a single sample",
         )
     if bias is not None and (bias.spec.ndim != 1 or bias.spec.shape[0] != outputs):
         fail(
             RuntimeError,
-            f"Given {'transposed=1, ' if transposed else ''}weight of size {size}, expected bias to be 1-dimensional with {outputs} elements, "
+            f"Given {'transposed=1, ' if transposed else ''}weight of size {size}, expected bias to be "
+            f"1-dimensional with {outputs} elements, "
             f"but got bias of size {list(bias.spec.shape)} instead",
         )
     if s.dtype is not w.dtype:
@@ -739,19 +823,30 @@ def _checked(name: str, d: int, input: Tensor, weight: Tensor, bias: Tensor | No
             mend="convert the input, e.g. x.float(), or the layer, e.g. layer.double()",
         )
     if bias is not None and bias.spec.dtype is not s.dtype:
-        fail(RuntimeError, f"Input type ({_c_name(s.dtype)}) and bias type ({_c_name(bias.spec.dtype)}) should be the same")
+        fail(
+            RuntimeError,
+            f"Input type ({_c_name(s.dtype)}) and bias type ({_c_name(bias.spec.dtype)}) should be the same",
+        )
     if s.dtype is dt.bool_:
         fail(NotImplementedError, "\"slow_conv2d_cpu\" not implemented for 'Bool'")
     if transposed:
         if any(o >= st and o >= dl for o, st, dl in zip(more, stride, dilation)):
             sides = ("depth", "height", "width")[3 - d :]
-            words = [f"{word}_{side}: {n}" for word, ns in (("output_padding", more), ("stride", stride), ("dilation", dilation)) for side, n in zip(sides, ns)]
-            fail(RuntimeError, f"output padding must be smaller than either stride or dilation, but got {' '.join(words)}")
+            words = [
+                f"{word}_{side}: {n}"
+                for word, ns in (("output_padding", more), ("stride", stride), ("dilation", dilation))
+                for side, n in zip(sides, ns)
+            ]
+            fail(
+                RuntimeError,
+                f"output padding must be smaller than either stride or dilation, but got {' '.join(words)}",
+            )
         sizes = transposed_sizes(shape[2:], kernel, stride, padding, dilation, more)
         if any(n < 1 for n in sizes):
             fail(
                 RuntimeError,
-                f"Given input size per channel: ({' x '.join(map(str, shape[2:]))}). Calculated output size per channel: "
+                f"Given input size per channel: ({' x '.join(map(str, shape[2:]))}). Calculated output "
+                "size per channel: "
                 f"({' x '.join(map(str, sizes))}). Output size is too small",
             )
     else:
@@ -760,14 +855,17 @@ def _checked(name: str, d: int, input: Tensor, weight: Tensor, bias: Tensor | No
         if any(r > n for r, n in zip(reach, padded)):
             fail(
                 RuntimeError,
-                f"Calculated padded input size per channel: ({' x '.join(map(str, padded))}). Kernel size: ({' x '.join(map(str, reach))}). "
+                f"Calculated padded input size per channel: ({' x '.join(map(str, padded))}). Kernel size: "
+                f"({' x '.join(map(str, reach))}). "
                 "Kernel size can't be greater than actual input size",
             )
     return stride, padding, dilation, more
 
 
 def _c_name(kind: dtype) -> str:
-    return {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16"}.get(kind.name, dtype_title(kind))
+    return {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16"}.get(
+        kind.name, dtype_title(kind)
+    )
 
 
 _SETTINGS: dict[tuple, tuple] = {}  # checked settings by specs and arguments: checks cost more than a small convolution
@@ -790,7 +888,9 @@ def _apply(name: str, d: int, input, weight, bias, stride, padding, dilation, tr
     stride, padding, dilation, more = settings
     if input.spec.ndim == d + 2:
         return convolution(input, weight, bias, stride, padding, dilation, transposed, more, groups)
-    return squeeze_dims(convolution(unsqueeze(input, 0), weight, bias, stride, padding, dilation, transposed, more, groups), (0,))
+    return squeeze_dims(
+        convolution(unsqueeze(input, 0), weight, bias, stride, padding, dilation, transposed, more, groups), (0,)
+    )
 
 
 def _named_padding(name: str, d: int, input, weight, bias, stride, padding: str, dilation, groups) -> Tensor:
@@ -806,7 +906,8 @@ def _named_padding(name: str, d: int, input, weight, bias, stride, padding: str,
         from .padding import pad
 
         warnings.warn(
-            "Using padding='same' with even kernel lengths and odd dilation may require a zero-padded copy of the input be created",
+            "Using padding='same' with even kernel lengths and odd dilation may require a zero-padded "
+            "copy of the input be created",
             UserWarning,
             stacklevel=4,
         )
@@ -819,15 +920,19 @@ def _make(d: int):
         return _apply(f"conv{d}d", d, input, weight, bias, stride, padding, dilation, False, 0, groups)
 
     def transposed(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
-        return _apply(f"conv_transpose{d}d", d, input, weight, bias, stride, padding, dilation, True, output_padding, groups)
+        return _apply(
+            f"conv_transpose{d}d", d, input, weight, bias, stride, padding, dilation, True, output_padding, groups
+        )
 
     sizes = ", ".join(("D", "H", "W")[3 - d :])
     forward.__name__ = forward.__qualname__ = f"conv{d}d"
-    forward.__doc__ = f"""Cross-correlation of (N, C, {sizes}) or (C, {sizes}) with weights (O, C / groups, *kernel), plus `bias` (O).
+    forward.__doc__ = f"""Cross-correlation with weights (O, C / groups, *kernel), plus `bias` (O).
 
     Parameters
     ----------
-    input, weight, bias : Tensor
+    input : Tensor
+        (N, C, {sizes}) or (C, {sizes}).
+    weight, bias : Tensor
     stride, dilation : int or tuple
     padding : int, tuple, "same" or "valid"
         Zeros on both sides; "same" keeps the size (stride 1 only).
@@ -842,7 +947,7 @@ def _make(d: int):
     torch.Size([1, 3, {", ".join(["3"] * d)}])
     """
     transposed.__name__ = transposed.__qualname__ = f"conv_transpose{d}d"
-    transposed.__doc__ = f"""The gradient of `conv{d}d` with respect to its input, as a layer: weights are (C, O / groups, *kernel).
+    transposed.__doc__ = f"""The gradient of `conv{d}d` with respect to its input as a layer; weights are (C, O / groups, *kernel).
 
     `output_padding` makes the result larger on one side, where several input sizes give the same result of `conv{d}d`.
     """
@@ -912,7 +1017,10 @@ def col2im(input, size, kernel, dilation, padding, stride):
         count = [b - a for a, b in zip(first, last)]
         if min(count) <= 0:
             continue
-        place = sum((f * g.stride + k * g.dilation - g.before) * st for f, k, g, st in zip(first, at, geometry, out.spec.strides[2:]))
+        place = sum(
+            (f * g.stride + k * g.dilation - g.before) * st
+            for f, k, g, st in zip(first, at, geometry, out.spec.strides[2:])
+        )
         target = [*out.spec.strides[:2], *(g.stride * st for g, st in zip(geometry, out.spec.strides[2:]))]
         start = tap * s.strides[1] + first[0] * counts[1] + first[1]
         source = [s.strides[0], taps * s.strides[1], counts[1], 1]
@@ -931,7 +1039,8 @@ col2im.operator.node_class.__name__ = "Col2ImBackward0"
 
 def _plane(size, kernel, dilation, padding, stride) -> tuple[Geometry, ...]:
     return tuple(
-        Geometry(n, (n + 2 * p - dl * (k - 1) - 1) // st + 1, k, st, p, dl) for n, k, dl, p, st in zip(size, kernel, dilation, padding, stride)
+        Geometry(n, (n + 2 * p - dl * (k - 1) - 1) // st + 1, k, st, p, dl)
+        for n, k, dl, p, st in zip(size, kernel, dilation, padding, stride)
     )
 
 
@@ -943,15 +1052,18 @@ def unfold_windows(input: Tensor, kernel_size, dilation=1, padding=0, stride=1) 
     if x.spec.ndim != 4 or 0 in x.spec.shape[1:]:
         fail(
             RuntimeError,
-            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, but got: "
+            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero "
+            "dimensions for input, but got: "
             f"{list(input.spec.shape)}",
         )
     counts = [g.out for g in _plane(x.spec.shape[2:], kernel, dilation, padding, stride)]
     if min(counts) < 1:
         fail(
             RuntimeError,
-            f"Given input with spatial size {tuple(x.spec.shape[2:])}, kernel_size={kernel}, dilation={dilation}, padding={padding}, "
-            f"calculated shape of the array of sliding blocks as {tuple(counts)}, but its components must be at least one.",
+            f"Given input with spatial size {tuple(x.spec.shape[2:])}, kernel_size={kernel}, "
+            f"dilation={dilation}, padding={padding}, "
+            f"calculated shape of the array of sliding blocks as {tuple(counts)}, but its components must "
+            "be at least one.",
         )
     out = im2col(x, kernel, dilation, padding, stride)
     return out if x is input else squeeze_dims(out, (0,))
@@ -960,12 +1072,17 @@ def unfold_windows(input: Tensor, kernel_size, dilation=1, padding=0, stride=1) 
 def fold(input: Tensor, output_size, kernel_size, dilation=1, padding=0, stride=1) -> Tensor:
     """The sum of windows where they overlap: (N, C * kernel elements, windows) -> (N, C, *output_size)."""
     size, kernel = _two(output_size, "output_size", "fold"), _two(kernel_size, "kernel_size", "fold")
-    dilation, padding, stride = _two(dilation, "dilation", "fold"), _two(padding, "padding", "fold"), _two(stride, "stride", "fold")
+    dilation, padding, stride = (
+        _two(dilation, "dilation", "fold"),
+        _two(padding, "padding", "fold"),
+        _two(stride, "stride", "fold"),
+    )
     x = unsqueeze(input, 0) if input.spec.ndim == 2 else input
     if x.spec.ndim != 3 or 0 in x.spec.shape[1:]:
         fail(
             RuntimeError,
-            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions for input, but got: "
+            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero "
+            "dimensions for input, but got: "
             f"{list(input.spec.shape)}",
         )
     if x.spec.shape[1] % prod(kernel):
@@ -978,8 +1095,10 @@ def fold(input: Tensor, output_size, kernel_size, dilation=1, padding=0, stride=
     if prod(counts) != x.spec.shape[2] or min(counts) < 1:
         fail(
             RuntimeError,
-            f"Given output_size={size}, kernel_size={kernel}, dilation={dilation}, padding={padding}, stride={stride}, expected size of "
-            f"input's dimension 2 to match the calculated number of sliding blocks {counts[0]} * {counts[1]} = {prod(counts)}, but got "
+            f"Given output_size={size}, kernel_size={kernel}, dilation={dilation}, padding={padding}, "
+            f"stride={stride}, expected size of "
+            f"input's dimension 2 to match the calculated number of sliding blocks {counts[0]} * "
+            f"{counts[1]} = {prod(counts)}, but got "
             f"input.size(2)={x.spec.shape[2]}.",
         )
     out = col2im(x, size, kernel, dilation, padding, stride)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from facula import launch
+from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.device import CPU, device as Device
 from facula.core.dtype import dtype as DType
@@ -79,6 +80,8 @@ def _finish(out: Tensor, requires_grad: bool) -> Tensor:
 def _sizes(args: tuple, name: str) -> tuple[int, ...]:
     size = ints(args)
     for n in size:
+        if n < 0 and name == "zeros":
+            fail(RuntimeError, "zeros: Dimension size must be non-negative.", got=f"size {list(size)}")
         if n < 0:
             fail(RuntimeError, f"Trying to create tensor with negative dimension {n}: {list(size)}")
     return size
@@ -174,7 +177,7 @@ ZEROS.append(zeros_of)
 
 def empty(*size, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None, out=None) -> Tensor:
     """A tensor whose elements are whatever was in memory."""
-    s = _spec_of(size, dtype, device, "empty")
+    s = _spec_of(size, _kind_of(dtype, out), device, "empty")
     if memory_format is not None:
         s = like_layout(s, None, memory_format)
     if out is not None:
@@ -183,11 +186,31 @@ def empty(*size, dtype=None, layout=None, device=None, requires_grad=False, pin_
 
 
 def _resized(out: Tensor, s: Spec) -> Tensor:
+    """`out` made fit to be filled; its dtype must be that of `s`."""
+    if not isinstance(out, Tensor):
+        fail(TypeError, f"argument 'out' must be Tensor, not {type(out).__name__}")
+    if out.spec.dtype is not s.dtype:
+        fail(
+            RuntimeError,
+            f"dtype {dtype_title(s.dtype)} does not match dtype of out parameter ({dtype_title(out.spec.dtype)})",
+            mend="leave dtype= away, or give out= a tensor of that dtype",
+        )
     if out.spec.shape != s.shape:
         from .inplace import resize_
 
         resize_(out, s.shape)
+    out.storage.version += 1
     return out
+
+
+def _no_bool(kind: DType, name: str) -> None:
+    if kind.kind == "b":
+        fail(NotImplementedError, f"\"{name}_cpu\" not implemented for 'Bool'")
+
+
+def _kind_of(dtype, out) -> DType:
+    """The dtype of a new tensor: the one asked for, that of `out`, the default."""
+    return dtype or (DEFAULT.float if out is None else out.spec.dtype)
 
 
 _ZEROS: dict[tuple, tuple] = {}
@@ -222,13 +245,13 @@ def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=F
         if dtype is not None or DEFAULT.float is dt.float32:
             _remember_zeros((size, dtype, device, out, requires_grad), s)
         return _finish(made, requires_grad) if requires_grad else made
-    return fill_values(_resized(out, dense(out.spec.dtype, _sizes(size, "zeros"))), _ZERO[out.spec.dtype.kind])
+    return fill_values(_resized(out, dense(_kind_of(dtype, out), _sizes(size, "zeros"))), _ZERO[out.spec.dtype.kind])
 
 
 def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A tensor of ones."""
     if out is not None:
-        return fill_values(_resized(out, dense(out.spec.dtype, _sizes(size, "ones"))), _ONE[out.spec.dtype.kind])
+        return fill_values(_resized(out, dense(_kind_of(dtype, out), _sizes(size, "ones"))), _ONE[out.spec.dtype.kind])
     s = _spec_of(size, dtype, device, "ones")
     return _finish(fill_values(launch.empty(s), _ONE[s.dtype.kind]), requires_grad)
 
@@ -333,6 +356,7 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     kind = dtype or (out.spec.dtype if out is not None else None)
     if kind is None:
         kind = DEFAULT.float if any(isinstance(x, float) for x in (start, end, step)) else dt.int64
+    _no_bool(kind, "arange")
     if step == 0:
         fail(RuntimeError, "step must be nonzero")
     if not (math.isfinite(start) and math.isfinite(end)):
@@ -355,7 +379,8 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
     start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
     if steps < 0:
         fail(RuntimeError, "number of steps must be non-negative", got=steps)
-    kind = dtype or DEFAULT.float
+    kind = _kind_of(dtype, out)
+    _no_bool(kind, "linspace")
     part = kind if kind in (dt.float32, dt.float64) else dt.float32 if kind.kind == "f" else _FLOAT
     exact = np.dtype("f4") if part is dt.float32 else np.dtype("f8")
     step = float((exact.type(end) - exact.type(start)) / exact.type(max(steps - 1, 1))) if kind.kind == "f" else (end - start) / max(steps - 1, 1)
@@ -368,7 +393,7 @@ def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None,
     """`base` to the powers `linspace(start, end, steps)`."""
     from .elementwise import pow as power
 
-    kind = dtype or DEFAULT.float
+    kind = _kind_of(dtype, out)
     found = power(base, linspace(start, end, steps, dtype=kind, device=device))
     return _finish(found if out is None else overwrite(_resized(out, found.spec), found), requires_grad)
 
@@ -448,18 +473,18 @@ def _array_of(data) -> np.ndarray:
     except ValueError:
         _ragged(data)
         raise
-    if array.dtype == object:
+    if array.dtype.kind in "OUS":
         return _array_of_objects(data, array)
     return array
 
 
 def _array_of_objects(data, array: np.ndarray) -> np.ndarray:
     plain = np.array(_plain(data)) if array.size else array
-    if plain.dtype == object:
+    if plain.dtype.kind in "OUS":
         first = next((x for x in plain.flat if not isinstance(x, NUMBERS)), plain.flat[0])
         if isinstance(first, int):
             fail(RuntimeError, "Overflow when unpacking long", got=repr(first))
-        fail(TypeError if not isinstance(first, str) else ValueError, f"too many dimensions '{type(first).__name__}'" if isinstance(first, str) else f"must be real number, not {type(first).__name__}")
+        fail(TypeError if not isinstance(first, str) else ValueError, "too many dimensions 'str'" if isinstance(first, str) else f"must be real number, not {type(first).__name__}")
     return plain
 
 
@@ -641,7 +666,8 @@ def range(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, devic
         fail(RuntimeError, f"unsupported range: {start} -> {end}")
     if (end - start) / step < 0:
         fail(RuntimeError, "upper bound and lower bound inconsistent with step sign")
-    kind = dtype or (out.spec.dtype if out is not None else DEFAULT.float)
+    kind = _kind_of(dtype, out)
+    _no_bool(kind, "range")
     n = math.floor((end - start) / step) + 1
     made = arange(n, dtype=_FLOAT)
     made = OPERATORS["add"].call(OPERATORS["mul"].call(made, step), start)

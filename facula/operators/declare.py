@@ -281,6 +281,7 @@ class Traced(Operator):
         super().__init__(body, name)
         self.row_results = row_results  # which results are one number a row; None: those that are made of such alone
         self.check = check  # called with the operands' specs (or number types) when a plan is made
+        self.guard: Callable | None = None  # called with the operands of whole numbers before each run: their values may be bad
         self.pull: Callable | None = None  # (plan, grad) -> gradient of the first operand, where no kernel is needed
         self.depth = depth  # 0: declared; 1: a derived gradient; 2: the gradient of that
         parameters = self.signature.parameters.values()
@@ -612,6 +613,8 @@ class Traced(Operator):
     def _execute(self, plan: Plan, operands: tuple, scalars: dict, outs: Sequence[Tensor]) -> None:
         if plan.function is None:
             return
+        if self.guard is not None and plan.common.kind in "ui":
+            self.guard(*operands)
         args = [o.ptr for o in outs]
         args += [operands[i].ptr for i in plan.slots]
         for name, part in plan.numbers:
@@ -734,6 +737,8 @@ def fast_in_place(operator: Traced) -> Callable:
         _check_in_place(operator.name, self.spec, free.outs[0])
         plan = operator.plan(kinds, scalars={}, out=(self.spec,))
         names = operator.operands[:1] if unary or number else operator.operands
+        if operator.guard is not None and plan.common.kind in "ui":
+            return None
         if plan.kernel_names != names or plan.numbers != (((operator.operands[1], None),) if number else ()):
             return None
         if len(plans) > 4096:
@@ -777,6 +782,7 @@ def fast_in_place(operator: Traced) -> Callable:
 
 
 INTERCEPT: list[Callable] = []  # operators/intercept.py: autocast, subclasses, capture, vmap
+INTO: list[Callable] = []  # operators/matmul.py: (name, out, made, inputs) -> out
 PREPARE_OUT: list[Callable] = []  # operators/inplace.py
 OVERLAP: list[Callable] = []
 CHECK_LEAF: list[Callable] = []
@@ -1090,6 +1096,8 @@ def _binary(operator: Traced) -> Callable:
             return None
         kinds = (input.spec, other.__class__ if number else other.spec)
         plan = plan_for(kinds, scalars={})
+        if operator.guard is not None and plan.common.kind in "ui":
+            return None  # values are looked at before each run
         if plan.kernel_names != (first_only if number else both) or plan.numbers != (((both[1], None),) if number else ()) or len(plan.outs) > 1:
             return None  # the kernel does not read all operands in order
         if len(plans) > 4096:
@@ -1194,8 +1202,11 @@ def _specs(x):
 class Function(Operator):
     """An operator that is a Python function on tensors; gradients are formulas with operators."""
 
-    def __init__(self, body: Callable, name: str | None = None, *, tensors: Sequence[str], outputs: Sequence[str] = ("out",), fill: bool = True):
+    def __init__(self, body: Callable, name: str | None = None, *, tensors: Sequence[str], outputs: Sequence[str] = ("out",), fill: bool = True,
+        out: bool = False,
+    ):  # fmt: skip
         super().__init__(body, name)
+        self.out = out  # whether calls may name a tensor to write into
         # The arguments that may be differentiated, in the order of the signature (a list of tensors counts as several).
         self.tensors = tuple(sorted(tensors, key=self.names.index))
         self.outputs = tuple(outputs)
@@ -1301,6 +1312,10 @@ def _calling(operator: Function) -> Callable:
     count, defaults, positions = len(names), operator.defaults, operator.positions
 
     def call(*args, **kwargs):
+        if kwargs and operator.out and "out" in kwargs:
+            out = kwargs.pop("out")
+            made = call(*args, **kwargs)
+            return made if out is None else INTO[0](operator.name, out, made, args)
         if GUARD.active:
             if LOCAL.special:
                 return INTERCEPT[0](operator, args, kwargs, None)

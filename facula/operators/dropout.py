@@ -16,8 +16,8 @@ from .elementwise import add, mul
 from .random import bernoulli_, filled_bernoulli
 
 __all__ = [
-    "alpha_dropout", "alpha_dropout_", "dropout", "dropout_", "feature_alpha_dropout", "feature_alpha_dropout_", "feature_dropout",
-    "feature_dropout_",
+    "alpha_dropout", "alpha_dropout_", "dropout", "dropout_", "feature_alpha_dropout", "feature_alpha_dropout_",
+    "feature_dropout", "feature_dropout_",
 ]  # fmt: skip
 
 SELU_LIMIT = 1.7580993408473766  # -SELU(-inf): what alpha dropout drops to
@@ -49,11 +49,15 @@ def _form(name: str, feature: bool, alpha: bool, text: str):
         times = mul.operator.in_place if in_place else mul
         kind = input.spec.dtype
         if p == 1:
-            return times(input, launch_zero(kind))
+            return times(input, _zero(kind))
         if kind.kind == "c":
             fail(NotImplementedError, f"\"bernoulli_scalar_cpu_\" not implemented for '{dtype_title(kind)}'")
         if kind.kind != "f":
-            fail(RuntimeError, f"result type Float can't be cast to the desired output type {dtype_title(kind)}", mend="input.float()")
+            fail(
+                RuntimeError,
+                f"result type Float can't be cast to the desired output type {dtype_title(kind)}",
+                mend="input.float()",
+            )
         noise = _noise(input, feature)
         if not alpha:
             return times(input, filled_bernoulli(noise, 1 - p, _scale(1 - p, kind)))
@@ -74,17 +78,24 @@ def _form(name: str, feature: bool, alpha: bool, text: str):
     return entry, over
 
 
-def launch_zero(kind) -> Tensor:
+def _zero(kind) -> Tensor:
     from .creation import zeros_of
 
     return zeros_of(dense(kind, ()))
 
 
 dropout, dropout_ = _form(
-    "dropout", False, False, """Each element 0 with chance `p`, else divided by `1 - p`; the input itself when not training."""
+    "dropout",
+    False,
+    False,
+    """Each element 0 with chance `p`, else divided by `1 - p`; the input itself when not training.""",
 )
-feature_dropout, feature_dropout_ = _form("feature_dropout", True, False, """`dropout` of whole channels of (N, C, ...).""")
-alpha_dropout, alpha_dropout_ = _form("alpha_dropout", False, True, """Dropout that keeps mean and variance of SELU activations.""")
+feature_dropout, feature_dropout_ = _form(
+    "feature_dropout", True, False, """`dropout` of whole channels of (N, C, ...)."""
+)
+alpha_dropout, alpha_dropout_ = _form(
+    "alpha_dropout", False, True, """Dropout that keeps mean and variance of SELU activations."""
+)
 feature_alpha_dropout, feature_alpha_dropout_ = _form(
     "feature_alpha_dropout", True, True, """`alpha_dropout` of whole channels of (N, C, ...)."""
 )

@@ -5,10 +5,11 @@ import math
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.spec import Spec
+from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
 
-from .declare import traced
+from .declare import OPERATORS, traced
 from .promotion import number_dtype
 
 __all__ = [
@@ -29,8 +30,10 @@ __all__ = [
 @traced
 def add(input, other, *, alpha=1):
     """`input + alpha * other`, element by element."""
-    if alpha != 1:
-        other = other & alpha if other.dtype.kind == "b" else other * alpha
+    if alpha != 1 and other.dtype.kind == "b":
+        other = ir.and_(other, ir.ne(alpha, 0)) if isinstance(alpha, ir.Expr) else other if alpha else ir.const(False, dt.bool_)
+    elif alpha != 1:
+        other = other * alpha
     return ir.or_(input, other) if input.dtype.kind == "b" else input + other
 
 
@@ -68,6 +71,16 @@ def mul(input, other):
     return ir.and_(input, other) if input.dtype.kind == "b" else input * other
 
 
+def _no_zero(input, other) -> None:
+    """RuntimeError where whole numbers are divided by 0."""
+    if isinstance(other, Tensor):
+        zero = bool(OPERATORS["eq"].call(other, 0).any())
+    else:
+        zero = other == 0
+    if zero:
+        fail(RuntimeError, "ZeroDivisionError", mend="whole numbers have no infinity: divide floats, or mask the zeros")
+
+
 @traced(promote="float")
 def true_divide(input, other):
     """`input / other`, element by element; integers give floats."""
@@ -98,7 +111,16 @@ def fmod(input, other):
     return ir.fmod(input, other)
 
 
-@traced(kinds="uifc")
+def _no_mask(input) -> None:
+    if isinstance(input, Spec) and input.dtype is dt.bool_:
+        fail(
+            RuntimeError,
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
+            "`logical_not()` operator instead.",
+        )
+
+
+@traced(check=_no_mask)
 def neg(input):
     """`-input`."""
     return -input
@@ -157,6 +179,10 @@ def square(input):
 def reciprocal(input):
     """`1 / input`."""
     return 1 / input
+
+
+for _op in (floor_divide, trunc_divide, remainder, fmod):
+    _op.operator.guard = _no_zero
 
 
 @traced(kinds="uifc")

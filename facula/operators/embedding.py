@@ -26,14 +26,16 @@ _KERNELS: dict[tuple, Kernel] = {}
 
 
 def _run(kernel: Kernel, outer, row, operands, strides, params=()) -> int | None:
-    """Run a kernel on tensors whose strides along the dims of the iteration are given; the first value that a check refuses."""
+    """Run a kernel on tensors with their strides along the iteration's dims; the first value that a check refuses."""
     where = operands[0].spec.device
     key = (kernel, tuple(outer), None if row is None else tuple(row), tuple(map(tuple, strides)), where)
     bound = _BOUND.get(key)
     if bound is None:
         if len(_BOUND) > 4096:
             _BOUND.clear()
-        bound = _BOUND[key] = launch.bind(kernel, list(outer), None if row is None else list(row), [list(s) for s in strides], where)
+        bound = _BOUND[key] = launch.bind(
+            kernel, list(outer), None if row is None else list(row), [list(s) for s in strides], where
+        )
     return launch.run(bound, [t.ptr for t in operands], params)
 
 
@@ -69,7 +71,9 @@ def _gather_rows(kind, index_kind) -> Kernel:
     row = ir.load("weight", kind, index * ir.param("step", dt.int64))
     params = (Param("rows", dt.int64), Param("step", dt.int64))
     check = Check(inside, index, "index {value} is out of range")
-    return Kernel("embedding", (Input("weight", kind), Input("index", index_kind)), (Result("out", kind, row),), params, (check,))
+    return Kernel(
+        "embedding", (Input("weight", kind), Input("index", index_kind)), (Result("out", kind, row),), params, (check,)
+    )
 
 
 @function(tensors=("weight",))
@@ -78,7 +82,9 @@ def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq):
     rows, width = w.shape
     out = launch.empty(dense(w.dtype, (*i.shape, width), w.device))
     strides = [out.spec.strides, (*[0] * i.ndim, w.strides[1]), (*i.strides, 0)]
-    wrong = _run(_gather_rows(w.dtype, i.dtype), out.spec.shape, None, [out, weight, indices], strides, (rows, w.strides[0]))
+    wrong = _run(
+        _gather_rows(w.dtype, i.dtype), out.spec.shape, None, [out, weight, indices], strides, (rows, w.strides[0])
+    )
     if wrong is not None:
         fail(IndexError, "index out of range in self", expected=f"indices from 0 to {rows - 1}", got=wrong)
     return out
@@ -141,13 +147,20 @@ def _scatter_rows(kind, index_kind, bag: bool, factor) -> Kernel:
     return Kernel("embedding_scatter", tuple(inputs), (result,), tuple(params))
 
 
-def _scatter(grad: Tensor, indices: Tensor, rows: int, padding: int, bag: Tensor | None = None, factor: Tensor | None = None) -> Tensor:
+def _scatter(
+    grad: Tensor, indices: Tensor, rows: int, padding: int, bag: Tensor | None = None, factor: Tensor | None = None
+) -> Tensor:
     """The gradient of a table: `grad` (n, features) or, with `bag`, (bags, features)."""
     width = grad.spec.shape[1]
     out = zeros_of(dense(grad.spec.dtype, (rows, width), grad.spec.device))
-    kernel = _scatter_rows(grad.spec.dtype, indices.spec.dtype, bag is not None, None if factor is None else factor.spec.dtype)
+    kernel = _scatter_rows(
+        grad.spec.dtype, indices.spec.dtype, bag is not None, None if factor is None else factor.spec.dtype
+    )
     own = grad.spec.strides
-    operands, strides = [out, grad, indices], [[0, 1], [0 if bag is not None else own[0], own[1]], [indices.spec.strides[0], 0]]
+    operands, strides = (
+        [out, grad, indices],
+        [[0, 1], [0 if bag is not None else own[0], own[1]], [indices.spec.strides[0], 0]],
+    )
     params = [width, padding]
     if bag is not None:
         operands.append(bag)
@@ -173,7 +186,11 @@ def embedding_dense_backward(grad_output, indices, num_weights, padding_idx, sca
     flat = reshape(indices, (indices.spec.numel,))
     factor = None
     if scale_grad_by_freq:
-        factor = from_numpy((1 / _frequency(flat, num_weights)).astype(np.float64 if grad_output.spec.dtype is dt.float64 else np.float32))
+        factor = from_numpy(
+            (1 / _frequency(flat, num_weights)).astype(
+                np.float64 if grad_output.spec.dtype is dt.float64 else np.float32
+            )
+        )
     grad = reshape(grad_output, (flat.spec.numel, width))
     return _scatter(grad, flat, num_weights, padding_idx, None, factor)
 
@@ -197,7 +214,10 @@ def embedding_renorm_(weight, indices, max_norm, norm_type=2.0) -> Tensor:
     used = np.unique(numpy_view(indices))
     for index in used:
         if not 0 <= index < weight.spec.shape[0]:
-            fail(IndexError, f"select(): index {index} out of range for tensor of size {list(weight.spec.shape)} at dimension 0")
+            fail(
+                IndexError,
+                f"select(): index {index} out of range for tensor of size {list(weight.spec.shape)} at dimension 0",
+            )
     chosen = from_numpy(used)
     rows = index_select(weight.detach(), 0, chosen)
     norms = numpy_view(vector_norm(rows, float(norm_type), 1).double())
@@ -241,7 +261,10 @@ def _bag_kernel(mode: str, kind, index_kind, factor) -> Kernel:
     if mode == "max":
         shown = ir.select(counted, value, ir.const(-math.inf, compute))
         best = ir.select(ir.gt(count, zero), ir.reduce("max", shown), zero)
-        results = (Result("out", kind, best, per_row=True), Result("place", dt.int64, ir.reduce("argmax", shown), per_row=True))
+        results = (
+            Result("out", kind, best, per_row=True),
+            Result("place", dt.int64, ir.reduce("argmax", shown), per_row=True),
+        )
     else:
         total = ir.reduce("sum", ir.select(counted, value, zero))
         if mode == "mean":
@@ -258,7 +281,13 @@ def _bag_max_gradient(kind, index_kind) -> Kernel:
     index = ir.cast(ir.load("index", index_kind, at * ir.param("index_step", dt.int64), inside), dt.int64)
     used = ir.and_(inside, ir.ne(index, ir.param("padding", dt.int64)))
     value = ir.cast(ir.load("grad", kind), opmath(kind))
-    inputs = (Input("grad", kind), Input("place", dt.int64), Input("index", index_kind), Input("first", dt.int64), Input("last", dt.int64))
+    inputs = (
+        Input("grad", kind),
+        Input("place", dt.int64),
+        Input("index", index_kind),
+        Input("first", dt.int64),
+        Input("last", dt.int64),
+    )
     result = Result("out", kind, value, offset=index * ir.param("step", dt.int64), where=used, combine="add")
     return Kernel("embedding_bag_max_gradient", inputs, (result,), _BAG_PARAMS)
 
@@ -294,7 +323,8 @@ def _edges(indices: Tensor, offsets: Tensor | None, include_last: bool) -> tuple
     if len(marks) and marks[0] != 0:
         fail(
             RuntimeError,
-            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got "
+            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position "
+            "0. However, got "
             f"{marks[0]}",
         )
     if len(marks) and marks[-1] > n:
@@ -355,7 +385,9 @@ def _(grad_out, weight, indices, first, last, mode, per_sample_weights, padding_
         factor = often if factor is None else factor * often
     factor = per_sample_weights if factor is None else from_numpy(factor)
     if LOCAL.grad:
-        return _composed_gradient(grad_out, weight, narrow(indices, 0, 0, n), bag, factor, indices.spec.numel, padding_idx, needs)
+        return _composed_gradient(
+            grad_out, weight, narrow(indices, 0, 0, n), bag, factor, indices.spec.numel, padding_idx, needs
+        )
     for_weight = _scatter(grad_out, indices, rows, padding_idx, bag, factor) if needs["weight"] else None
     for_factor = None
     if needs["per_sample_weights"]:
@@ -380,7 +412,9 @@ def _composed_gradient(grad, weight, indices, bag, factor, whole, padding_idx, n
     for_weight = for_factor = None
     if needs["weight"]:
         n = indices.spec.numel
-        scaled = of_bag if factor is None else mul(of_bag, reshape(narrow(factor, 0, 0, n), (n, 1)).to(of_bag.spec.dtype))
+        scaled = (
+            of_bag if factor is None else mul(of_bag, reshape(narrow(factor, 0, 0, n), (n, 1)).to(of_bag.spec.dtype))
+        )
         for_weight = embedding_dense_backward(scaled, indices, weight.spec.shape[0], padding_idx, False)
     if needs["per_sample_weights"]:
         for_factor = sum_rows(mul(embedding_rows(weight, indices, padding_idx, False), of_bag), dims=(1,))
@@ -395,8 +429,15 @@ embedding_bags.operator.node_class.__name__ = "EmbeddingBagBackward0"
 
 
 def embedding_bag(
-    weight, indices, offsets=None, mode="mean", per_sample_weights=None, include_last_offset=False, padding_idx=-1, scale_grad_by_freq=False
-) -> Tensor:  # fmt: skip
+    weight,
+    indices,
+    offsets=None,
+    mode="mean",
+    per_sample_weights=None,
+    include_last_offset=False,
+    padding_idx=-1,
+    scale_grad_by_freq=False,
+) -> Tensor:
     """The sum, mean or maximum of the rows of `weight` in each bag of indices.
 
     Parameters
@@ -417,7 +458,8 @@ def embedding_bag(
     if weight.spec.dtype.kind != "f":
         fail(
             RuntimeError,
-            "Expected tensor for argument #1 'weight' to have one of the following scalar types: Half, BFloat16, Float, Double; but got "
+            "Expected tensor for argument #1 'weight' to have one of the following scalar types: Half, "
+            "BFloat16, Float, Double; but got "
             f"{weight.type()} instead (while checking arguments for embedding_bag)",
         )
     if mode not in ("sum", "mean", "max"):
@@ -427,7 +469,9 @@ def embedding_bag(
     if per_sample_weights is not None:
         per_sample_weights = reshape(per_sample_weights, (flat.spec.numel,))
     _need_rows(flat, weight.spec.shape[0])
-    return embedding_bags(weight, flat, from_numpy(first), from_numpy(last), mode, per_sample_weights, padding_idx, scale_grad_by_freq)[0]
+    return embedding_bags(
+        weight, flat, from_numpy(first), from_numpy(last), mode, per_sample_weights, padding_idx, scale_grad_by_freq
+    )[0]
 
 
 def _need_rows(flat: Tensor, rows: int) -> None:

@@ -106,7 +106,7 @@ def _index_dtype(index: Tensor, name: str) -> None:
     if index.spec.dtype not in (dt.int64, dt.int32):
         fail(
             RuntimeError if name != "index_select" else IndexError,
-            f"{name}(): Expected dtype int64 for index" if name != "index_select" else "index_select(): Expected dtype int32 or int64 for index",
+            f"{name}(): Expected dtype int32/int64 for index" if name != "index_select" else "index_select(): Expected dtype int32 or int64 for index",
             got=str(index.spec.dtype),
             mend="convert it: index.long()",
         )
@@ -119,7 +119,7 @@ def _out_of_range(dim: int, size: int):
     return describe
 
 
-@function(tensors=("input",))
+@function(tensors=("input",), out=True)
 def gather(input, dim, index, sparse_grad=False):
     """`out[i][j][k] = input[index[i][j][k]][j][k]` for dim 0, and so on: the shape of `index`."""
     _index_dtype(index, "gather")
@@ -225,7 +225,7 @@ def OPERATORS_COPY(target: Tensor, source: Tensor) -> None:
 scatter_src.operator.node_class.__name__ = "ScatterBackward0"
 
 
-@function(tensors=("input", "src"))
+@function(tensors=("input", "src"), out=True)
 def scatter_add(input, dim, index, src):
     """A copy of `input` with the elements of `src` added at the places that `index` names along `dim`."""
     return _scatter("scatter_add", input, dim, index, src, "add")
@@ -241,8 +241,10 @@ def _(grad, dim, index, src_spec):
     return _padded(gather(grad, dim, index), src_spec)
 
 
-def scatter(input: Tensor, dim: int, index: Tensor, src=None, *, value=None, reduce=None) -> Tensor:
+def scatter(input: Tensor, dim: int, index: Tensor, src=None, *, value=None, reduce=None, out=None) -> Tensor:
     """A copy of `input` with `src` (a tensor or a number) at the places that `index` names along `dim`."""
+    if out is not None:
+        return _to_out("scatter", out, scatter(input, dim, index, src, value=value, reduce=reduce), (input, src))
     src = value if src is None else src
     if not isinstance(src, Tensor):
         from .creation import full
@@ -253,7 +255,9 @@ def scatter(input: Tensor, dim: int, index: Tensor, src=None, *, value=None, red
         return scatter_src(input, dim, index, src)
     if reduce == "add":
         return scatter_add(input, dim, index, src)
-    fail(NotImplementedError, f"scatter(reduce={reduce!r}) is not there yet", mend='use scatter_reduce, or reduce="add"')
+    if reduce == "multiply":
+        return scatter_reduce(input, dim, index, src, "prod")
+    fail(RuntimeError, f"reduce argument must be either add or multiply, got {reduce}.")
 
 
 # --- combining what meets at one place ------------------------------------------------------------------------------
@@ -426,6 +430,8 @@ def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
     _index_dtype(index, "index_reduce")
     if source.spec.dtype is not input.spec.dtype:
         fail(RuntimeError, f"index_reduce(): self and source expected to have the same dtype, but got (self) {_title(input)} and (source) {_title(source)}")
+    if input.spec.dtype.kind == "b" and reduce == "mean":
+        fail(NotImplementedError, "\"div_floor_cpu\" not implemented for 'Bool'")
     if input.spec.dtype.kind == "c" and reduce != "prod":
         fail(NotImplementedError, f"\"index_reduce_func_{reduce}\" not implemented for '{_title(input)}'")
     _bounds_of(index, input.spec.shape[d] if input.spec.ndim else 1, d)
@@ -433,7 +439,7 @@ def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
     return made if out is None else _to_out("index_reduce", out, made, (input, source))
 
 
-@function(tensors=("input",))
+@function(tensors=("input",), out=True)
 def index_select(input, dim, index):
     """The parts of `input` along `dim` that the vector `index` names, in that order, copied."""
     _index_dtype(index, "index_select")
@@ -472,8 +478,13 @@ def index_add_core(input, dim, index, source, alpha):
     out = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape, input.spec.device)), input)
     if alpha != 1:
         source = OPERATORS["mul"].call(source, alpha)
-    along = reshape(index, (index.spec.numel, *[1] * (input.spec.ndim - d - 1)))
-    shape = (*input.spec.shape[:d], index.spec.numel, *input.spec.shape[d + 1 :])
+    return _add_along(out, d, index, source)
+
+
+def _add_along(out: Tensor, d: int, index: Tensor, source: Tensor) -> Tensor:
+    """Add the parts of `source` to those of `out` that `index` names along dim `d`; nothing is recorded."""
+    along = reshape(index, (index.spec.numel, *[1] * (out.spec.ndim - d - 1)))
+    shape = (*out.spec.shape[:d], index.spec.numel, *out.spec.shape[d + 1 :])
     if tuple(source.spec.shape) != shape:
         fail(RuntimeError, f"index_add_(): Number of indices ({index.spec.numel}) should be equal to source.size(dim): ({source.spec.shape[d]}), for dim: {d}")
     steps = [0 if e == d else st for e, st in enumerate(out.spec.strides)]
@@ -582,8 +593,10 @@ def unravel_index(indices: Tensor, shape) -> tuple[Tensor, ...]:
     return OPERATORS["unbind"].call(OPERATORS["remainder"].call(whole, tensor(sizes, dtype=dt.int64)), -1)
 
 
-def isin(elements, test_elements, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+def isin(elements, test_elements, *, assume_unique: bool = False, invert: bool = False, out=None) -> Tensor:
     """Whether each element is one of `test_elements`."""
+    if out is not None:
+        return _to_out("isin", out, isin(elements, test_elements, invert=invert), ())
     if not isinstance(elements, Tensor):
         elements = tensor(elements)
     if not isinstance(test_elements, Tensor):
@@ -934,7 +947,11 @@ def getitem(input: Tensor, item) -> Tensor:
     if kind is int:
         if not input.spec.ndim:
             fail(IndexError, "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor to a number")
-        return _select(input, 0, item)
+        try:
+            return _select(input, 0, item)
+        except IndexError:
+            size = input.spec.shape[0]
+            fail(IndexError, f"index {item} is out of bounds for dimension 0 with size {size}", expected=f"an index from {-size} to {size - 1}")
     if kind is slice:
         return _basic(input, ((item.start, item.stop, item.step),))
     if kind is tuple:
@@ -1009,7 +1026,74 @@ def put_(target: Tensor, indices: tuple, value: Tensor, accumulate: bool = False
         _put(target, indices, value, accumulate)
         target.storage.version += 1
         return target
-    return write(target, lambda: index_put_core(target, indices, value, accumulate), value)
+    return write(target, lambda x: index_put_core(x, indices, value, accumulate), value)
+
+
+# --- in place -----------------------------------------------------------------------------------------------------
+
+
+def _direct(target: Tensor, *others: Tensor) -> bool:
+    """Whether elements may be written straight into `target`: nothing is recorded, nobody else reads its memory."""
+    from .inplace import check_overlap, recording
+
+    check_overlap(target)
+    return not recording(target, *others) and all(x.storage is not target.storage for x in others)
+
+
+def _scatter_in_place(name: str, target: Tensor, dim: int, index: Tensor, src: Tensor, how: str) -> Tensor:
+    from .inplace import write
+
+    if not _direct(target, src, index):
+        core = scatter_src if how == "set" else scatter_add
+        return write(target, lambda x: core(x, dim, index, src), src)
+    _index_dtype(index, name)
+    d = normalize_dim(dim, target.spec.ndim)
+    if index.spec.numel:
+        _bounds_of(index, target.spec.shape[d] if target.spec.ndim else 1, d)  # before anything is written
+    _scatter_into(name, target, dim, index, src, how)
+    target.storage.version += 1
+    return target
+
+
+def scatter_(self: Tensor, dim: int, index: Tensor, src=None, *, value=None, reduce=None) -> Tensor:
+    """Write `src` (a tensor or a number) at the places that `index` names along `dim`."""
+    src = value if src is None else src
+    if not isinstance(src, Tensor):
+        src = expand_to(creation.full((), src, dtype=self.spec.dtype, device=self.spec.device), tuple(index.spec.shape))
+    if reduce in ("multiply", "add"):
+        how = "prod" if reduce == "multiply" else "sum"
+        return self.scatter_reduce_(dim, index, src, how)
+    if reduce is not None:
+        fail(RuntimeError, f"reduce argument must be either add or multiply, got {reduce}.")
+    return _scatter_in_place("scatter", self, dim, index, src, "set")
+
+
+def scatter_add_(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """Add the elements of `src` at the places that `index` names along `dim`."""
+    return _scatter_in_place("scatter_add", self, dim, index, src, "add")
+
+
+def index_add_(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha=1) -> Tensor:
+    """Add `alpha * source` to the parts that `index` names along `dim`."""
+    from .inplace import write
+
+    if alpha != 1 or not self.spec.ndim or not _direct(self, source, index):
+        return write(self, lambda x: index_add(x, dim, index, source, alpha=alpha), source)
+    if source.spec.dtype is not self.spec.dtype:
+        fail(RuntimeError, f"index_add_(): self ({_title(self)}) and source ({_title(source)}) must have the same scalar type")
+    d = normalize_dim(dim, self.spec.ndim)
+    _index_dtype(index, "index_add")
+    _bounds_of(index, self.spec.shape[d], d)
+    _add_along(self, d, index, source)
+    self.storage.version += 1
+    return self
+
+
+def index_put_(self: Tensor, indices, values: Tensor, accumulate: bool = False) -> Tensor:
+    """Write `values` at the elements that a tuple of index tensors names (add them with `accumulate`)."""
+    if values.spec.dtype is not self.spec.dtype:
+        fail(RuntimeError, f"Index put requires the source and destination dtypes match, got {_title(self)} for the destination and {_title(values)} for the source.")
+    return put_(self, _as_positions(self, tuple(indices)), values, accumulate)
 
 
 def _bounds(tensors: Sequence[Tensor], sizes: Sequence[int], dims: Sequence[int]) -> None:

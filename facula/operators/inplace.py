@@ -12,8 +12,8 @@ from facula.errors import fail
 
 from . import creation
 from .copying import copied, copy_values, overwrite
-from .creation import fill_values, number, zeros_of
-from .declare import CHECK_LEAF, OVERLAP, PREPARE_OUT, REBASE, check_cast, record, traced, view_of
+from .creation import dtype_c_name, fill_values, number, zeros_of
+from .declare import CHECK_LEAF, OVERLAP, PREPARE_OUT, REBASE, check_cast, copy_of, record, traced, view_of
 from .view import as_strided_part
 
 __all__ = ["copy_", "detach_", "fill_", "rebase", "recording", "resize_", "write", "zero_"]
@@ -233,16 +233,29 @@ PREPARE_OUT.append(prepare_out)
 REBASE.append(rebase)
 
 
-def write(target: Tensor, make, *inputs: Tensor) -> Tensor:
-    """In-place form of any function: `make()` gives a tensor whose values and history `target` takes over."""
+def write(target: Tensor, make, *inputs: Tensor, needs_input: bool = False) -> Tensor:
+    """In-place form of any function: `make(x)` gives a tensor whose values and history `target` takes over.
+
+    `needs_input`: the gradient mentions what is overwritten, so that a copy must be kept for it.
+    """
     check_overlap(target)
-    if not recording(target, *inputs):
-        overwrite(target, make())
-        return target
-    check_leaf(target)
-    made = make()
+    recorded = recording(target, *inputs)
+    if recorded:
+        check_leaf(target)
+    source = target
+    if recorded and needs_input and target.needs_grad:
+        source = copy_of(target)
+        source.edge, source.needs_grad = edge_of(target), True
+    made = make(source)
+    if made.spec.dtype is not target.spec.dtype:
+        fail(
+            RuntimeError,
+            f"Bad in-place call: input tensor dtype {dtype_c_name(target.spec.dtype)} and output tensor dtype {dtype_c_name(made.spec.dtype)} should match",
+        )
     if made.spec.shape != target.spec.shape:
         fail(RuntimeError, f"output with shape {list(target.spec.shape)} doesn't match the broadcast shape {list(made.spec.shape)}")
+    if not recorded:
+        return overwrite(target, made)
     edge = made.edge
     overwrite(target, made)
     if target.base is None:

@@ -1,4 +1,4 @@
-"""Linear algebra: norms, inverses, determinants, solutions, factorisations of (batches of) matrices; LAPACK through NumPy."""
+"""Linear algebra: norms, inverses, determinants, solutions, factorisations of matrices; LAPACK through NumPy."""
 
 from collections import namedtuple
 from math import inf
@@ -20,8 +20,8 @@ from .reduction import sum as sum_over
 from .view import diagonal, squeeze_dims, transpose, unsqueeze
 
 __all__ = [
-    "LinAlgError", "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul", "matrix_norm", "matrix_power",
-    "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "vector_norm",
+    "LinAlgError", "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul", "matrix_norm",
+    "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "vector_norm",
 ]  # fmt: skip
 
 
@@ -49,11 +49,22 @@ SVD, Eigh = _results("linalg_svd", "U", "S", "Vh"), _results("linalg_eigh", "eig
 def _checked(name: str, A: Tensor, square: bool = True) -> None:
     """Floats or complex numbers in matrices (that are square)."""
     if A.spec.ndim < 2:
-        fail(RuntimeError, f"linalg.{name}: The input tensor A must have at least 2 dimensions.", got=f"shape {tuple(A.spec.shape)}")
+        fail(
+            RuntimeError,
+            f"linalg.{name}: The input tensor A must have at least 2 dimensions.",
+            got=f"shape {tuple(A.spec.shape)}",
+        )
     if A.spec.dtype.kind not in "fc":
-        fail(RuntimeError, f"linalg.{name}: Expected a floating point or complex tensor as input. Got {dtype_title(A.spec.dtype)}")
+        fail(
+            RuntimeError,
+            f"linalg.{name}: Expected a floating point or complex tensor as input. Got {dtype_title(A.spec.dtype)}",
+        )
     if A.spec.dtype.itemsize == 2:
-        fail(RuntimeError, f"linalg.{name}: Low precision dtypes not supported. Got {dtype_title(A.spec.dtype)}", mend="convert: A.float()")
+        fail(
+            RuntimeError,
+            f"linalg.{name}: Low precision dtypes not supported. Got {dtype_title(A.spec.dtype)}",
+            mend="convert: A.float()",
+        )
     n, m = A.spec.shape[-2:]
     if square and n != m:
         fail(RuntimeError, f"linalg.{name}: A must be batches of square matrices, but they are {n} by {m} matrices")
@@ -89,7 +100,8 @@ def inv_core(A):
         where = f"(Batch element {at[0]}): " if array.ndim > 2 else ""
         fail(
             LinAlgError,
-            f"linalg.inv: {where}The diagonal element {at[1]} is zero, the inversion could not be completed because the input matrix is singular.",
+            f"linalg.inv: {where}The diagonal element {at[1]} is zero, the inversion could not be "
+            "completed because the input matrix is singular.",
         )
 
 
@@ -151,7 +163,11 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     if B.spec.ndim == 1 or (A.spec.ndim - 1 == B.spec.ndim and A.spec.shape[:-1] == B.spec.shape):
         return solve_core(A, B, True)
     if A.spec.shape[-1] != B.spec.shape[-2]:
-        fail(RuntimeError, f"linalg.solve: Incompatible shapes of A and B for the equation AX = B ({A.spec.shape[-2]}x{A.spec.shape[-1]} and {B.spec.shape[-2]}x{B.spec.shape[-1]})")
+        fail(
+            RuntimeError,
+            "linalg.solve: Incompatible shapes of A and B for the equation AX = B "
+            f"({A.spec.shape[-2]}x{A.spec.shape[-1]} and {B.spec.shape[-2]}x{B.spec.shape[-1]})",
+        )
     return solve_core(A, B)
 
 
@@ -217,12 +233,16 @@ def cholesky_core(A):
     except np.linalg.LinAlgError:
         array = numpy_view(A).reshape(-1, *A.spec.shape[-2:])
         number, order = next(
-            (b, k) for b, a in enumerate(array) for k in range(1, len(a) + 1) if not np.linalg.det(a[:k, :k]).real > 0 or k == len(a)
+            (b, k)
+            for b, a in enumerate(array)
+            for k in range(1, len(a) + 1)
+            if not np.linalg.det(a[:k, :k]).real > 0 or k == len(a)
         )
         where = f"(Batch element {number}): " if A.spec.ndim > 2 else ""
         fail(
             LinAlgError,
-            f"linalg.cholesky: {where}The factorization could not be completed because the input is not positive-definite (the leading minor "
+            f"linalg.cholesky: {where}The factorization could not be completed because the input is not "
+            "positive-definite (the leading minor "
             f"of order {order} is not positive-definite).",
         )
 
@@ -257,7 +277,10 @@ def qr_core(A, mode):
 def _(grad_Q, grad_R, Q, R, mode):
     n, m = Q.spec.shape[-1], R.spec.shape[-1]
     if mode == "complete" and Q.spec.shape[-2] > m or n < m:
-        fail(RuntimeError, "The QR decomposition is not differentiable when mode='complete' and nrows > ncols, or nrows < ncols.")
+        fail(
+            RuntimeError,
+            "The QR decomposition is not differentiable when mode='complete' and nrows > ncols, or nrows < ncols.",
+        )
     inner = e.sub(matmul(R, _mH(grad_R)), matmul(_mH(grad_Q), Q))
     low = tril(inner, -1)
     both = e.add(tril(inner), _mH(low))
@@ -269,9 +292,12 @@ qr_core.operator.node_class.__name__ = "LinalgQrBackward0"
 
 
 def qr(A: Tensor, mode: str = "reduced"):
-    """(Q, R) with orthonormal columns Q and upper triangular R, Q R = A; `mode` "reduced", "complete" or "r" (an empty Q)."""
+    """(Q, R), orthonormal columns and upper triangular, Q R = A; `mode` "reduced", "complete" or "r" (an empty Q)."""
     if mode not in ("reduced", "complete", "r"):
-        fail(RuntimeError, f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'")
+        fail(
+            RuntimeError,
+            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'",
+        )
     _checked("qr", A, False)
     if mode == "r":
         return QR(A.new_empty((0,)), _made(np.linalg.qr(numpy_view(A.detach()), "r"), A))
@@ -324,7 +350,10 @@ def svd_core(A, full):
 def _(grad_U, grad_S, grad_Vh, U, S, Vh, full):
     k = S.spec.shape[-1]
     if full and U.spec.shape[-1] != Vh.spec.shape[-2]:
-        fail(RuntimeError, "The singular vectors in the complete SVD are not unique: use full_matrices=False for their gradients")
+        fail(
+            RuntimeError,
+            "The singular vectors in the complete SVD are not unique: use full_matrices=False for their gradients",
+        )
     if U.spec.dtype.kind == "c":
         fail(NotImplementedError, "svd: gradients of complex matrices are not there yet")
     V, grad_V = _mH(Vh), _mH(grad_Vh)
@@ -385,7 +414,11 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     """The product of `n` factors A; of its inverse where `n` is negative."""
     _square = A.spec.shape[-2:]
     if _square[0] != _square[1]:
-        fail(RuntimeError, f"linalg.matrix_power: A must be batches of square matrices, but they are {_square[0]} by {_square[1]} matrices")
+        fail(
+            RuntimeError,
+            f"linalg.matrix_power: A must be batches of square matrices, but they are {_square[0]} by "
+            f"{_square[1]} matrices",
+        )
     if n == 0:
         one = from_numpy(np.broadcast_to(np.eye(_square[0]), tuple(A.spec.shape)).copy())
         return cast(one, A.spec.dtype)

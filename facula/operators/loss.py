@@ -22,8 +22,8 @@ from .reduction import logsumexp_rows, mean_rows, sum_rows
 from .view import reshape, select
 
 __all__ = [
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy_loss", "huber_loss", "kl_div", "l1_loss", "mse_loss",
-    "nll_loss", "smooth_l1_loss",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy_loss", "huber_loss", "kl_div",
+    "l1_loss", "mse_loss", "nll_loss", "smooth_l1_loss",
 ]  # fmt: skip
 
 
@@ -33,7 +33,14 @@ __all__ = [
 class Pointwise:
     """A loss of each element in its three forms: none (all of them), mean and sum, each a traced operator."""
 
-    def __init__(self, body: Callable, title: str, nodes: tuple[str, str, str], formulas: dict[str, Callable] | None = None, kinds="f"):
+    def __init__(
+        self,
+        body: Callable,
+        title: str,
+        nodes: tuple[str, str, str],
+        formulas: dict[str, Callable] | None = None,
+        kinds="f",
+    ):
         self.forms = {}
         for how, node in zip(("none", "mean", "sum"), nodes):
             shaped = traced(_reducing(body, how), kinds=kinds, rows=how != "none")
@@ -73,7 +80,7 @@ def _reducing(body: Callable, how: str) -> Callable:
 
 
 def _spread(formula: Callable, how: str) -> Callable:
-    """The formula, whose first parameter is the gradient of one element's loss, for the gradient of the reduced loss."""
+    """The formula for the gradient of one element's loss (its first parameter) as one for that of the reduced loss."""
     parameters = list(inspect.signature(formula).parameters.values())
     first = parameters[0].name
 
@@ -182,7 +189,9 @@ for _how in ("mean", "sum"):  # two results: the formula's gradient is that of t
         g = grad0 / ir.cast(ir.count(), grad0.dtype) if _how == "mean" else grad0
         return _binary_gradient(g, input, target, weight)
 
-    _first.__signature__ = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in ("grad0", "input", "target", "weight")])
+    _first.__signature__ = inspect.Signature(
+        [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in ("grad0", "input", "target", "weight")]
+    )
     _bce_checked.forms[_how].operator.gradients["input"] = _first
 
 
@@ -202,14 +211,22 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean") -> Tensor
     _not_differentiable("binary_cross_entropy", "weight", weight)
     for x in (target, weight):
         if x is not None and x.spec.dtype is not kind:
-            fail(RuntimeError, f"Found dtype {dtype_title(x.spec.dtype)} but expected {dtype_title(kind)}", mend=f"convert it: .to({kind!r})")
+            fail(
+                RuntimeError,
+                f"Found dtype {dtype_title(x.spec.dtype)} but expected {dtype_title(kind)}",
+                mend=f"convert it: .to({kind!r})",
+            )
     if reduction == "none":
         out = _bce((input, target, weight), reduction)
         wrong = outside_rows(input, target, dims=_all(out))
     else:
         out, *wrong = _bce_checked((input, target, weight), reduction)
     if _flag(wrong[0]):
-        fail(RuntimeError, "all elements of input should be between 0 and 1", mend="apply sigmoid first, or use binary_cross_entropy_with_logits")
+        fail(
+            RuntimeError,
+            "all elements of input should be between 0 and 1",
+            mend="apply sigmoid first, or use binary_cross_entropy_with_logits",
+        )
     if _flag(wrong[1]):
         fail(RuntimeError, "all elements of target should be between 0 and 1")
     return out
@@ -244,14 +261,20 @@ def _not_differentiable(name: str, argument: str, x: Tensor | None) -> None:
     if x is not None and x.needs_grad and LOCAL.grad:
         fail(
             RuntimeError,
-            f"The function '{name}' is not differentiable with respect to argument '{argument}'. This input cannot have requires_grad True.",
+            f"The function '{name}' is not differentiable with respect to argument '{argument}'. This input "
+            "cannot have requires_grad True.",
         )
 
 
 def binary_cross_entropy_with_logits(input, target, weight=None, pos_weight=None, reduction="mean") -> Tensor:
     """`binary_cross_entropy` of sigmoid(x), without overflow; `pos_weight` is a factor for positive targets."""
     if target.spec.dtype.kind != "f" and input.spec.dtype.kind == "f":
-        fail(RuntimeError, f"result type {dtype_title(input.spec.dtype)} can't be cast to the desired output type {dtype_title(target.spec.dtype)}", mend="target.float()")
+        fail(
+            RuntimeError,
+            f"result type {dtype_title(input.spec.dtype)} can't be cast to the desired output type "
+            f"{dtype_title(target.spec.dtype)}",
+            mend="target.float()",
+        )
     _not_differentiable("binary_cross_entropy_with_logits", "weight", weight)
     _not_differentiable("binary_cross_entropy_with_logits", "pos_weight", pos_weight)
     return _bce_logits((input, target, weight, pos_weight), reduction)
@@ -284,8 +307,8 @@ def kl_div(input, target, reduction="mean", log_target=False) -> Tensor:
 
 
 # --- classes ------------------------------------------------------------------------------------------------------
-# Shapes: logits (N, C, ...), targets (N, ...); C alone without a batch. `weight` is a view of the first class's weight, the
-# others are `step` elements apart.
+# Shapes: logits (N, C, ...), targets (N, ...); C alone without a batch. `weight` is a view of the first class's weight,
+# the others are `step` elements apart.
 
 
 def _at(symbol, offset, where):
@@ -311,7 +334,7 @@ def _placed(target, ignore_index, classes):
 
 
 def _is_class(index):
-    """Whether the element is that of class `index`: compared in 32 bits, which are quicker and enough for a number of classes."""
+    """Whether the element is that of class `index`: compared in 32 bits, which are quicker and enough for classes."""
     return ir.eq(ir.cast(ir.row_index(), dt.int32), ir.cast(index, dt.int32))
 
 
@@ -322,9 +345,18 @@ def _number(x):
 FIRST, CLASS, WHOLE = ("first", "target", "weight"), ("target", "weight"), ("classes", "stride", "step")
 
 
-@traced(rows=True, kinds="f", keep=CLASS, per_row=FIRST, static=("ignore_index",), whole=WHOLE, results=(None, "compute", "compute"), differentiable=False)
+@traced(
+    rows=True,
+    kinds="f",
+    keep=CLASS,
+    per_row=FIRST,
+    static=("ignore_index",),
+    whole=WHOLE,
+    results=(None, "compute", "compute"),
+    differentiable=False,
+)
 def cross_entropy_rows(input, first, target, weight, weights, *, stride, ignore_index=-100, smoothing=0.0, step=1):
-    """Of each row: its loss, the logarithm of the sum of exponentials, the weight of its class; `first` is the first class's logit."""
+    """Of each row: loss, logarithm of the sum of exponentials, weight of its class; `first`: the first class's logit."""
     index, valid, _ = _placed(target, ignore_index, ir.count())
     high = ir.reduce("max", input)
     lse = ir.log(ir.reduce("sum", ir.exp(input - high))) + high
@@ -340,8 +372,17 @@ def cross_entropy_rows(input, first, target, weight, weights, *, stride, ignore_
     return loss, lse, factor
 
 
-@traced(rows=True, kinds="f", keep=("target", "weight", "lse", "total"), per_row=("into", "target", "weight", "lse", "total"), static=("ignore_index",), whole=WHOLE)
-def cross_entropy_gradient(into, input, target, weight, weights, lse, total, *, ignore_index=-100, smoothing=0.0, step=1):
+@traced(
+    rows=True,
+    kinds="f",
+    keep=("target", "weight", "lse", "total"),
+    per_row=("into", "target", "weight", "lse", "total"),
+    static=("ignore_index",),
+    whole=WHOLE,
+)
+def cross_entropy_gradient(
+    into, input, target, weight, weights, lse, total, *, ignore_index=-100, smoothing=0.0, step=1
+):
     """(softmax - target's class) * weight * into / total; for smoothed targets with their share of all classes."""
     index, valid, _ = _placed(target, ignore_index, ir.count())
     zero = ir.const(0, input.dtype)
@@ -360,7 +401,15 @@ def cross_entropy_gradient(into, input, target, weight, weights, lse, total, *, 
     return p * (factor + share * ir.reduce("sum", weights)) - ir.select(hit, factor, zero) - share * weights
 
 
-@traced(rows=True, kinds="f", keep=("factor", "target"), static=("ignore_index", "average"), whole=WHOLE, results=(None, "compute", dt.bool_), differentiable=False)
+@traced(
+    rows=True,
+    kinds="f",
+    keep=("factor", "target"),
+    static=("ignore_index", "average"),
+    whole=WHOLE,
+    results=(None, "compute", dt.bool_),
+    differentiable=False,
+)
 def collected(loss, factor, target, *, classes, ignore_index=-100, average=True):
     """Of all rows: the mean or sum of losses, the total of weights, whether a target is no class."""
     wrong = ir.reduce("any", _placed(target, ignore_index, _number(classes))[2])
@@ -368,7 +417,15 @@ def collected(loss, factor, target, *, classes, ignore_index=-100, average=True)
     return (total / whole if average else total), whole, wrong
 
 
-@traced(rows=True, kinds="f", differentiable=False, keep=("target",), static=("ignore_index",), whole=WHOLE, results=(dt.bool_,))
+@traced(
+    rows=True,
+    kinds="f",
+    differentiable=False,
+    keep=("target",),
+    static=("ignore_index",),
+    whole=WHOLE,
+    results=(dt.bool_,),
+)
 def any_wrong(like, target, *, classes, ignore_index=-100):
     return ir.reduce("any", _placed(target, ignore_index, _number(classes))[2])
 
@@ -376,7 +433,11 @@ def any_wrong(like, target, *, classes, ignore_index=-100):
 def _out_of_bounds(target: Tensor, classes: int, ignore_index: int):
     values = numpy_view(target).reshape(-1)
     wrong = values[(values != ignore_index) & ((values < 0) | (values >= classes))]
-    fail(IndexError, f"Target {int(wrong[0])} is out of bounds.", expected=f"classes 0 to {classes - 1}" + (f", or {ignore_index} to ignore" if ignore_index < 0 else ""))
+    fail(
+        IndexError,
+        f"Target {int(wrong[0])} is out of bounds.",
+        expected=f"classes 0 to {classes - 1}" + (f", or {ignore_index} to ignore" if ignore_index < 0 else ""),
+    )
 
 
 def _given(**scalars) -> dict:
@@ -394,11 +455,15 @@ def _weights(weight: Tensor | None, input: Tensor):
     if weight is None:
         return None, 1, None
     rest = input.spec.ndim - 2
-    return select(weight, 0, 0), weight.spec.strides[0], reshape(weight, (weight.spec.numel, *[1] * rest)) if rest > 0 else weight
+    return (
+        select(weight, 0, 0),
+        weight.spec.strides[0],
+        reshape(weight, (weight.spec.numel, *[1] * rest)) if rest > 0 else weight,
+    )
 
 
 class Prepared:
-    """A traced operator's plan with its numbers: `run(*operands)` gives its results, for operands of the specs it was made for."""
+    """A traced operator's plan with its numbers: `run(*operands)` gives its results, for operands of known specs."""
 
     __slots__ = ("empty", "function", "order", "outs", "tail")
 
@@ -417,7 +482,9 @@ class Prepared:
         return outs
 
 
-_READY: dict[tuple, tuple[Prepared, Prepared]] = {}  # for checked arguments: the kernel over rows, the one over their losses
+_READY: dict[
+    tuple, tuple[Prepared, Prepared]
+] = {}  # for checked arguments: the kernel over rows, the one over their losses
 
 
 def _key(input, target, weight, reduction, ignore_index, smoothing) -> tuple:
@@ -428,11 +495,19 @@ def _prepare(input, target, weight, reduction, ignore_index, smoothing) -> tuple
     d = min(1, input.spec.ndim - 1)
     first, step, along = _weights(weight, input)
     given = _given(ignore_index=ignore_index, smoothing=smoothing, step=step)
-    operands = (input, select(input, d, 0) if input.spec.shape[d] else input, target, first, along if smoothing else None)
+    operands = (
+        input,
+        select(input, d, 0) if input.spec.shape[d] else input,
+        target,
+        first,
+        along if smoothing else None,
+    )
     rows = Prepared(cross_entropy_rows, operands, (d,), stride=input.spec.strides[d], **given)
     loss, _, factor = [launch.empty(s) for s in rows.outs]
     given = _given(ignore_index=ignore_index)
-    whole = Prepared(collected, (loss, factor, target), _all(loss), classes=input.spec.shape[d], average=reduction == "mean", **given)
+    whole = Prepared(
+        collected, (loss, factor, target), _all(loss), classes=input.spec.shape[d], average=reduction == "mean", **given
+    )
     if len(_READY) > 4096:
         _READY.clear()
     found = _READY[_key(input, target, weight, reduction, ignore_index, smoothing)] = (rows, whole)
@@ -444,7 +519,9 @@ def cross_entropy_classes(input, target, weight, reduction, ignore_index, smooth
     rows, whole = _READY.get(_key(input, target, weight, reduction, ignore_index, smoothing)) or _prepare(
         input, target, weight, reduction, ignore_index, smoothing
     )
-    loss, lse, factor = rows.run(input, input, target, weight, weight)  # the first class and all of them begin at one address
+    loss, lse, factor = rows.run(
+        input, input, target, weight, weight
+    )  # the first class and all of them begin at one address
     out, total, wrong = whole.run(loss, factor, target)
     if _flag(wrong):
         _out_of_bounds(target, input.spec.shape[min(1, input.spec.ndim - 1)], ignore_index)
@@ -461,7 +538,9 @@ def _(grad_out, input, target, weight, reduction, ignore_index, smoothing, lse, 
     total = total.detach() if reduction == "mean" else None
     first, step, along = _weights(weight, input)
     given = _given(ignore_index=ignore_index, smoothing=smoothing, step=step)
-    return cross_entropy_gradient(grad_out, input, target, first, along if smoothing else None, lse, total, dims=(d,), **given)
+    return cross_entropy_gradient(
+        grad_out, input, target, first, along if smoothing else None, lse, total, dims=(d,), **given
+    )
 
 
 cross_entropy_classes.operator.node_class.__name__ = "NllLossBackward0"
@@ -505,10 +584,17 @@ def _check_weight(input: Tensor, weight: Tensor | None, classes: int, whole: boo
     if weight is None:
         return
     if weight.spec.ndim != 1 or weight.spec.numel != classes:
-        tail = f" for all {classes} classes or no classes but got weight tensor of shape: {list(weight.spec.shape)}" if whole else " for all or no classes"
+        tail = (
+            f" for all {classes} classes or no classes but got weight tensor of shape: {list(weight.spec.shape)}"
+            if whole
+            else " for all or no classes"
+        )
         fail(RuntimeError, f"weight tensor should be defined either{tail}")
     if weight.spec.dtype is not input.spec.dtype:
-        fail(RuntimeError, f"expected scalar type {dtype_title(input.spec.dtype)} but found {dtype_title(weight.spec.dtype)}")
+        fail(
+            RuntimeError,
+            f"expected scalar type {dtype_title(input.spec.dtype)} but found {dtype_title(weight.spec.dtype)}",
+        )
     _not_differentiable("nll_loss_forward", "weight", weight)
 
 
@@ -521,7 +607,10 @@ def _check_classes(input: Tensor, target: Tensor) -> None:
         batch = t.shape[0] if t.ndim else 0
         fail(ValueError, f"Expected input batch_size ({s.shape[0]}) to match target batch_size ({batch}).")
     if s.ndim == 4 and t.ndim != 3:
-        fail(RuntimeError, f"only batches of spatial targets supported (3D tensors) but got targets of dimension: {t.ndim}")
+        fail(
+            RuntimeError,
+            f"only batches of spatial targets supported (3D tensors) but got targets of dimension: {t.ndim}",
+        )
     if s.ndim <= 2 and t.ndim > 1:
         fail(RuntimeError, "0D or 1D target tensor expected, multi-target not supported")
     if s.ndim > 2 and tuple(t.shape[1:]) != tuple(s.shape[2:]):
@@ -529,7 +618,11 @@ def _check_classes(input: Tensor, target: Tensor) -> None:
             fail(RuntimeError, f"size mismatch (got input: {list(s.shape)} , target: {list(t.shape)}")
         fail(RuntimeError, f"Expected target size {[s.shape[0], *s.shape[2:]]}, got {list(t.shape)}")
     if t.dtype not in (dt.int64, dt.uint8):
-        fail(RuntimeError, f"expected target dtype to be Long or Byte, but got {dtype_title(t.dtype)}", mend="target.long()")
+        fail(
+            RuntimeError,
+            f"expected target dtype to be Long or Byte, but got {dtype_title(t.dtype)}",
+            mend="target.long()",
+        )
 
 
 def _need_float(input: Tensor, name: str) -> None:
@@ -568,12 +661,21 @@ def cross_entropy_loss(input, target, weight=None, reduction="mean", ignore_inde
     smoothing = float(label_smoothing)
     if s.shape == target.spec.shape:
         if target.spec.dtype.kind != "f":
-            fail(RuntimeError, f"Expected floating point type for target with class probabilities, got {dtype_title(target.spec.dtype)}", mend="target.to(input.dtype)")
+            fail(
+                RuntimeError,
+                "Expected floating point type for target with class probabilities, got "
+                f"{dtype_title(target.spec.dtype)}",
+                mend="target.to(input.dtype)",
+            )
         if ignore_index >= 0:
             fail(RuntimeError, "ignore_index is not supported for floating point target")
         _need_float(input, "log_softmax_lastdim_kernel_impl" if s.ndim < 3 else "softmax_kernel_impl")
         if weight is not None and (weight.spec.ndim != 1 or weight.spec.numel != s.shape[d]):
-            fail(RuntimeError, f"cross_entropy: weight tensor should be defined either for all {s.shape[d]} classes or no classes but got weight tensor of shape: {list(weight.spec.shape)}")
+            fail(
+                RuntimeError,
+                f"cross_entropy: weight tensor should be defined either for all {s.shape[d]} classes or no "
+                f"classes but got weight tensor of shape: {list(weight.spec.shape)}",
+            )
         along = _weights(weight, input)[2]
         loss = cross_entropy_shares(input, target, along, dims=(d,), **({"smoothing": smoothing} if smoothing else {}))
         if reduction == "none":
@@ -615,7 +717,15 @@ def nll_each(input, target, weight, *, classes, stride, step=1, ignore_index=-10
     return _likelihood(input, target, weight, ignore_index, classes, stride, step)[0]
 
 
-@traced(rows=True, kinds="f", keep=(*CLASS, "total"), per_row=("into", *CLASS, "total"), static=("ignore_index",), whole=WHOLE, row_results=(False,))
+@traced(
+    rows=True,
+    kinds="f",
+    keep=(*CLASS, "total"),
+    per_row=("into", *CLASS, "total"),
+    static=("ignore_index",),
+    whole=WHOLE,
+    row_results=(False,),
+)
 def nll_gradient(into, target, weight, total, *, step=1, ignore_index=-100):
     index, valid, _ = _placed(target, ignore_index, ir.count())
     factor = _class_weight(index, weight, valid, into.dtype, step) * into

@@ -13,7 +13,7 @@ from facula.errors import fail
 
 from .copying import cast, contiguous
 from .creation import number
-from .declare import function
+from .declare import INTO, function
 from .reduction import sum as sum_over
 from .reduction import sum_to
 from .view import expand_to, permute, reshape, squeeze_dims, transpose, unsqueeze
@@ -158,7 +158,7 @@ def _mH(x: Tensor) -> Tensor:
     return x
 
 
-@function(tensors=("input", "mat2"))
+@function(tensors=("input", "mat2"), out=True)
 def mm(input, mat2):
     """The product of two matrices: (n, k) @ (k, m) -> (n, m)."""
     for x, which in ((input, "self"), (mat2, "mat2")):
@@ -249,6 +249,9 @@ def _to_out(name: str, out: Tensor, made: Tensor, inputs: Sequence[Tensor]) -> T
     return overwrite(out, made)
 
 
+INTO.append(_to_out)
+
+
 def bmm(input: Tensor, mat2: Tensor, *, out=None) -> Tensor:
     """The products of two batches of matrices: (b, n, k) @ (b, k, m) -> (b, n, m)."""
     for x, which in ((input, "batch1"), (mat2, "batch2")):
@@ -284,7 +287,7 @@ def _(grad, input):
 bmm_core.operator.node_class.__name__ = "BmmBackward0"
 
 
-@function(tensors=("input", "vec"))
+@function(tensors=("input", "vec"), out=True)
 def mv(input, vec):
     """A matrix times a vector: (n, m) @ (m) -> (n)."""
     if input.spec.ndim != 2 or vec.spec.ndim != 1:
@@ -313,7 +316,7 @@ def _conj(x: Tensor) -> Tensor:
     return x
 
 
-@function(tensors=("input", "tensor"))
+@function(tensors=("input", "tensor"), out=True)
 def dot(input, tensor):
     """The sum of the products of two vectors."""
     if input.spec.ndim != 1 or tensor.spec.ndim != 1:
@@ -340,9 +343,9 @@ def _(grad, input):
     return mul(grad, _conj(input))
 
 
-def vdot(input: Tensor, other: Tensor) -> Tensor:
+def vdot(input: Tensor, other: Tensor, *, out=None) -> Tensor:
     """`dot` of the conjugate of the first vector with the second."""
-    return dot(_conj(input), other)
+    return dot(_conj(input), other, out=out) if out is not None else dot(_conj(input), other)
 
 
 def outer(input: Tensor, vec2: Tensor, *, out=None) -> Tensor:
@@ -356,8 +359,10 @@ def outer(input: Tensor, vec2: Tensor, *, out=None) -> Tensor:
     return made if out is None else _to_out("outer", out, made, (input, vec2))
 
 
-def inner(input: Tensor, other: Tensor) -> Tensor:
+def inner(input: Tensor, other: Tensor, *, out=None) -> Tensor:
     """The sums of products over the last dims of both."""
+    if out is not None:
+        return _to_out("inner", out, inner(input, other), (input, other))
     if input.spec.ndim == 0 or other.spec.ndim == 0:
         from .elementwise import mul
 
@@ -569,8 +574,10 @@ def tensordot(a: Tensor, b: Tensor, dims=2, out=None) -> Tensor:
     return made if out is None else _to_out("tensordot", out, made, (a, b))
 
 
-def chain_matmul(*matrices: Tensor) -> Tensor:
+def chain_matmul(*matrices: Tensor, out=None) -> Tensor:
     """The product of several matrices, in the cheapest order."""
+    if out is not None:
+        return _to_out("chain_matmul", out, chain_matmul(*matrices), matrices)
     sizes = [matrices[0].spec.shape[0], *(m.spec.shape[1] for m in matrices)]
     n = len(matrices)
     cost = [[0] * n for _ in range(n)]

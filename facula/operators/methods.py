@@ -1036,7 +1036,7 @@ def _in_place(name: str, operator: declare.Traced):
 IN_PLACE = (
     "abs acos acosh addcdiv addcmul asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or "
     "bitwise_right_shift bitwise_xor ceil conj_physical copysign cos cosh deg2rad digamma eq erf erfc erfinv exp exp2 expm1 floor fmod "
-    "frac ge gt heaviside hypot ldexp le lerp lgamma log log10 log1p log2 logical_and logical_not logical_or logical_xor logit lt ne neg nextafter pow "
+    "frac ge gt heaviside hypot ldexp le lerp lgamma log log10 log1p log2 logical_and logical_not logical_or logical_xor lt ne neg nextafter pow "
     "rad2deg reciprocal remainder rsqrt sgn sigmoid sign sin sinc sinh sqrt square tan tanh trunc xlogy mul floor_divide"
 )
 for _name in IN_PLACE.split():
@@ -1080,7 +1080,6 @@ Tensor.clamp_max = elementwise.clamp_max
 Tensor.clamp_min_ = _in_place("clamp_min", elementwise.clamp_min.operator)
 Tensor.clamp_max_ = _in_place("clamp_max", elementwise.clamp_max.operator)
 Tensor.negative_ = Tensor.neg_
-Tensor.round_ = _in_place("round", elementwise.round_even.operator)
 for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "ilshift", "irshift"):
     _own = {
         "iadd": "add_", "isub": "sub_", "imul": "mul_", "itruediv": "div_", "ifloordiv": "floor_divide_", "imod": "remainder_",
@@ -1096,11 +1095,10 @@ def masked_fill_(self, mask: Tensor, value) -> Tensor:
     return elementwise.masked_fill.operator.in_place(self, mask, value)
 
 
-def _write(name: str, make):
+def _write(name: str, make, needs_input: bool = False):
     def entry(self, *args, **kwargs):
         inputs = [a for a in args if isinstance(a, Tensor)] + [a for a in kwargs.values() if isinstance(a, Tensor)]
-        out = inplace.write(self, lambda: make(self, *args, **kwargs), *inputs)
-        return out
+        return inplace.write(self, lambda x: make(x, *args, **kwargs), *inputs, needs_input=needs_input)
 
     entry.__name__ = entry.__qualname__ = name
     entry.__doc__ = f"`{name[:-1]}` over the tensor's own elements."
@@ -1108,15 +1106,65 @@ def _write(name: str, make):
 
 
 for _name, _make in (
-    ("scatter_", indexing.scatter), ("scatter_add_", indexing.scatter_add), ("index_add_", indexing.index_add),
-    ("index_copy_", indexing.index_copy), ("index_fill_", indexing.index_fill), ("index_put_", indexing.index_put),
-    ("masked_scatter_", indexing.masked_scatter), ("cumsum_", reduction.cumsum), ("cumprod_", reduction.cumprod),
+    ("index_copy_", indexing.index_copy), ("index_fill_", indexing.index_fill), ("masked_scatter_", indexing.masked_scatter),
     ("addmm_", matmul.addmm), ("addmv_", matmul.addmv), ("addr_", matmul.addr), ("baddbmm_", matmul.baddbmm),
-    ("addbmm_", matmul.addbmm), ("nan_to_num_", public.nan_to_num), ("float_power_", public.float_power), ("gcd_", public.gcd),
-    ("lcm_", public.lcm), ("tril_", joining.tril), ("triu_", joining.triu), ("put_", indexing.put), ("renorm_", statistics.renorm),
-    ("scatter_reduce_", indexing.scatter_reduce), ("index_reduce_", indexing.index_reduce),
+    ("addbmm_", matmul.addbmm), ("gcd_", public.gcd), ("lcm_", public.lcm), ("tril_", joining.tril), ("triu_", joining.triu),
+    ("put_", indexing.put),
 ):  # fmt: skip
     _write(_name, _make)
+for _name, _make in (
+    ("nan_to_num_", public.nan_to_num), ("renorm_", statistics.renorm), ("scatter_reduce_", indexing.scatter_reduce),
+    ("index_reduce_", indexing.index_reduce),
+):  # fmt: skip
+    _write(_name, _make, needs_input=True)
+Tensor.scatter_, Tensor.scatter_add_, Tensor.index_add_, Tensor.index_put_ = (
+    indexing.scatter_, indexing.scatter_add_, indexing.index_add_, indexing.index_put_,
+)  # fmt: skip
+
+
+def _scan_(name: str, scan):
+    def entry(self, dim, *, dtype=None) -> Tensor:
+        kind = self.spec.dtype
+        if kind.kind == "b" and dtype is None and self.spec.ndim and self.spec.numel:
+            fail(NotImplementedError, f"\"{name}_out_cpu\" not implemented for 'Bool'")
+        return inplace.write(self, lambda x: scan(x, dim, dtype=dtype or kind), needs_input=name == "cumprod")
+
+    entry.__name__ = entry.__qualname__ = name + "_"
+    entry.__doc__ = f"`{name}` over the tensor's own elements."
+    return entry
+
+
+Tensor.cumsum_, Tensor.cumprod_ = _scan_("cumsum", reduction.cumsum), _scan_("cumprod", reduction.cumprod)
+
+
+@method
+def float_power_(self, exponent) -> Tensor:
+    """`float_power` over the tensor's own elements, which must be float64 or complex128 already."""
+    complex_ = self.spec.dtype.is_complex or (exponent.spec.dtype.is_complex if isinstance(exponent, Tensor) else isinstance(exponent, complex))
+    wide = dt.complex128 if complex_ else dt.float64
+    if self.spec.dtype is not wide:
+        fail(
+            RuntimeError,
+            f"the base given to float_power_ has dtype {dtype_title(self.spec.dtype)} but the operation's result requires dtype {dtype_title(wide)}",
+        )
+    return elementwise.pow.operator.in_place(self, copying.cast(exponent, wide) if isinstance(exponent, Tensor) else exponent)
+
+
+@method
+def logit_(self, eps=None) -> Tensor:
+    """`logit` over the tensor's own elements."""
+    return elementwise.logit.operator.in_place(self, **({} if eps is None else {"eps": eps}))
+
+
+@method
+def round_(self, *, decimals=0) -> Tensor:
+    """`round` over the tensor's own elements."""
+    if decimals == 0:
+        return elementwise.round_even.operator.in_place(self)
+    if self.spec.dtype.kind != "f":
+        fail(NotImplementedError, f"\"round_cpu\" not implemented for '{dtype_title(self.spec.dtype)}'")
+    scale = 10.0**decimals
+    return elementwise.round_decimals.operator.in_place(self, scale, scale)
 
 
 def _reshaping(name: str, make):
@@ -1127,8 +1175,11 @@ def _reshaping(name: str, make):
         if self.needs_grad and (not GUARD.active or LOCAL.grad):
             made = make(self, *args)
             self.spec, self.ptr, self.edge = made.spec, made.ptr, made.edge
-            return self
-        self.spec, self.ptr = out.spec, out.ptr
+        else:
+            self.spec, self.ptr = out.spec, out.ptr
+        self.storage.version += 1
+        if self.base is not None:
+            self.seen = self.storage.version
         return self
 
     entry.__name__ = entry.__qualname__ = name

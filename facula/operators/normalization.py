@@ -1,7 +1,7 @@
 """Softmax and the layers that normalise with means and variances: rows kernels forward and backward.
 
-Every normalization is one of two: over the dims that also the weights have (layer, group and RMS norm: `over`), or over all
-dims but the channel's, the weights being one number a row (batch norm: `per_channel`).
+Every normalization is one of two: over the dims that the weights have too (layer, group and RMS norm), or over all dims
+but the channel's, the weights being one number a row (batch norm).
 """
 
 import math
@@ -21,8 +21,8 @@ from .limits import finfo
 from .view import reshape
 
 __all__ = [
-    "batch_norm", "group_norm", "instance_norm", "layer_norm", "log_softmax", "native_batch_norm", "native_group_norm",
-    "native_layer_norm", "rms_norm", "softmax", "softmin",
+    "batch_norm", "group_norm", "instance_norm", "layer_norm", "log_softmax", "native_batch_norm",
+    "native_group_norm", "native_layer_norm", "rms_norm", "softmax", "softmin",
 ]  # fmt: skip
 
 
@@ -68,7 +68,11 @@ def _softmax(rows, name: str):
             fail(NotImplementedError, f"\"{name}{last}_kernel_impl\" not implemented for '{dtype_title(s.dtype)}'")
         dims = (d,) if s.ndim else ()
         if out is not None and out.spec.dtype is not s.dtype:
-            fail(RuntimeError, f"Expected out tensor to have dtype {dtype_c_name(s.dtype)}, but got {dtype_c_name(out.spec.dtype)} instead")
+            fail(
+                RuntimeError,
+                f"Expected out tensor to have dtype {dtype_c_name(s.dtype)}, but got "
+                f"{dtype_c_name(out.spec.dtype)} instead",
+            )
         return core(input, dims=dims) if out is None else core(input, dims=dims, out=out)
 
     entry.__name__ = entry.__qualname__ = name
@@ -94,7 +98,8 @@ def softmin(input, dim, dtype=None) -> Tensor:
 
 
 # --- the two forms of normalization -------------------------------------------------------------------------------
-# `into` is the gradient that comes from the result. Means and 1 / standard deviation are kept in the dtype of the arithmetic: float32 for half and bfloat16.
+# `into` is the gradient that comes from the result. Means and 1 / standard deviation are kept in the dtype of the
+# arithmetic: float32 for half and bfloat16.
 
 
 def _like(value, x):
@@ -159,7 +164,9 @@ _row_statistics = _rows(_row_statistics, results=("compute", "compute"))
 def native_layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     """(result, mean, 1 / standard deviation) of `layer_norm`."""
     rank = input.spec.ndim
-    return _over(input, weight, bias, dims=tuple(range(rank - len(normalized_shape), rank)), keepdim=True, eps=float(eps))
+    return _over(
+        input, weight, bias, dims=tuple(range(rank - len(normalized_shape), rank)), keepdim=True, eps=float(eps)
+    )
 
 
 @native_layer_norm.gradient("input", "weight", "bias")
@@ -199,18 +206,22 @@ def _normalized_dims(name: str, input: Tensor, shape, **weights) -> tuple[int, .
     if not shape:
         fail(
             RuntimeError,
-            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = []",
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
+            "element, but got normalized_shape = []",
         )
     for key, x in weights.items():
         if x is not None and tuple(x.spec.shape) != shape:
             fail(
                 RuntimeError,
-                f"Expected {key} to be of same shape as normalized_shape, but got {key} of shape {list(x.spec.shape)} and normalized_shape = {list(shape)}",
+                f"Expected {key} to be of same shape as normalized_shape, but got {key} of shape "
+                f"{list(x.spec.shape)} and normalized_shape = {list(shape)}",
             )
     if tuple(input.spec.shape[-len(shape) :]) != shape:
         fail(
             RuntimeError,
-            f"Given normalized_shape={list(shape)}, expected input with shape [*{', ' if name == 'layer_norm' else ''}{', '.join(map(str, shape))}], but got input of size{list(input.spec.shape)}",
+            f"Given normalized_shape={list(shape)}, expected input with shape "
+            f"[*{', ' if name == 'layer_norm' else ''}{', '.join(map(str, shape))}], but got input of "
+            f"size{list(input.spec.shape)}",
         )
     return shape
 
@@ -291,7 +302,7 @@ fused_rms_norm.operator.node_class.__name__ = "FusedRmsNormBackward0"
 
 
 def rms_norm(input, normalized_shape, weight=None, eps=None) -> Tensor:
-    """The last dims, of shape `normalized_shape`, divided by their root mean square; `eps` is that of the dtype by default."""
+    """The last dims, of shape `normalized_shape`, divided by their root mean square; `eps`: None is the dtype's."""
     shape = _normalized_dims("rms_norm", input, normalized_shape, weight=weight)
     if input.spec.dtype.kind == "c":
         return _rms_complex(input, shape, weight, eps)
@@ -330,7 +341,16 @@ def _(grad_out, input, weight, bias_spec, group, eps, mean, rstd, needs):
     x, grad = _grouped(input, group), _grouped(grad_out, group)
     mean, rstd = (reshape(t, (*t.spec.shape, 1, 1)) for t in (mean, rstd))
     for_input, for_weight, for_bias = _over_backward(
-        grad, x, _channels(weight, group), bias_spec, mean, rstd, eps, (2, 3), (0, 3), {**needs, "weight": False, "bias": False}
+        grad,
+        x,
+        _channels(weight, group),
+        bias_spec,
+        mean,
+        rstd,
+        eps,
+        (2, 3),
+        (0, 3),
+        {**needs, "weight": False, "bias": False},
     )
     if needs["weight"] or needs["bias"]:
         if LOCAL.grad:
@@ -352,7 +372,7 @@ def _channels(weight: Tensor | None, groups: int) -> Tensor | None:
 
 
 def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=True) -> Tensor:
-    """Each of `num_groups` groups of channels (dim 1) of each sample with its mean taken off, divided by its standard deviation."""
+    """Groups of channels (dim 1) of each sample with their mean taken off, divided by their standard deviation."""
     s = input.spec
     if s.ndim < 2:
         normalize_dim(1, s.ndim)
@@ -362,13 +382,15 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enable
     if c % num_groups:
         fail(
             RuntimeError,
-            f"Expected number of channels in input to be divisible by num_groups, but got input of shape {list(s.shape)} and num_groups={num_groups}",
+            "Expected number of channels in input to be divisible by num_groups, but got input of shape "
+            f"{list(s.shape)} and num_groups={num_groups}",
         )
     for key, x in (("weight", weight), ("bias", bias)):
         if x is not None and (x.spec.ndim != 1 or x.spec.numel != c):
             fail(
                 RuntimeError,
-                f"Expected {key} to be a vector of size equal to the number of channels in input, but got {key} of shape {list(x.spec.shape)} and input of shape {list(s.shape)}",
+                f"Expected {key} to be a vector of size equal to the number of channels in input, but got "
+                f"{key} of shape {list(x.spec.shape)} and input of shape {list(s.shape)}",
             )
     _need_float(input, "GroupNormKernelImpl")
     return native_group_norm(input, weight, bias, n, c, math.prod(rest), num_groups, eps)[0]
@@ -421,7 +443,7 @@ def _all_but_channel(rank: int) -> tuple[int, ...]:
 
 @function(tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
 def native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
-    """(result, mean, 1 / standard deviation) of `batch_norm`; the latter two are empty where the running ones are used."""
+    """(result, mean, 1 / standard deviation) of `batch_norm`; the running mean and variance where those are used."""
     s = input.spec
     dims = _all_but_channel(s.ndim)
     if not training:
@@ -447,7 +469,9 @@ def _(grad_out, input, weight, bias_spec, running_mean, running_var, training, e
             mean, rstd = _row_statistics(input, dims=dims, eps=float(eps))
         for_input, for_weight, for_bias = _train_gradient(grad_out, input, weight, mean, rstd, dims=dims)
     else:
-        for_input, for_weight, for_bias = _apply_gradient(grad_out, input, weight, running_mean, running_var, dims=dims, eps=float(eps))
+        for_input, for_weight, for_bias = _apply_gradient(
+            grad_out, input, weight, running_mean, running_var, dims=dims, eps=float(eps)
+        )
     return (
         for_input if needs["input"] else None,
         _fitted(for_weight, weight.spec) if needs["weight"] else None,
@@ -465,14 +489,18 @@ def batch_norm(input, weight, bias, running_mean, running_var, training, momentu
     weight, bias : Tensor or None
         A factor and an addend for each channel.
     running_mean, running_var : Tensor or None
-        In training moved in place by `momentum` towards mean and (unbiased) variance of the batch; used instead of them otherwise.
+        In training moved in place by `momentum` towards mean and (unbiased) variance of the batch; otherwise used
+        instead of them.
     """
     s = input.spec
     if s.ndim < 2:
         normalize_dim(1, s.ndim)
     channels = s.shape[1]
     if not training and (running_mean is None or running_var is None):
-        fail(RuntimeError, f"{'running_mean' if running_mean is None else 'running_var'} must be defined in evaluation mode")
+        fail(
+            RuntimeError,
+            f"{'running_mean' if running_mean is None else 'running_var'} must be defined in evaluation mode",
+        )
     for key, x in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
         if x is not None and x.spec.numel != channels:
             fail(RuntimeError, f"{key} should contain {channels} elements not {x.spec.numel}")
@@ -480,8 +508,10 @@ def batch_norm(input, weight, bias, running_mean, running_var, training, momentu
     return native_batch_norm(input, weight, bias, running_mean, running_var, bool(training), momentum, eps)[0]
 
 
-def instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled=True) -> Tensor:
-    """Each channel of each sample with its mean taken off, divided by its standard deviation: `batch_norm` of N * C channels."""
+def instance_norm(
+    input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled=True
+) -> Tensor:
+    """Channels of each sample with their mean taken off, divided by their standard deviation: `batch_norm` of N * C."""
     from .joining import repeat
     from .reduction import mean
 
@@ -492,7 +522,9 @@ def instance_norm(input, weight, bias, running_mean, running_var, use_input_stat
     weight, bias, own_mean, own_var = (
         None if x is None else repeat(x, n) for x in (weight, bias, running_mean, running_var)
     )
-    out = batch_norm(reshape(input, (1, n * c, *shape[2:])), weight, bias, own_mean, own_var, use_input_stats, momentum, eps)
+    out = batch_norm(
+        reshape(input, (1, n * c, *shape[2:])), weight, bias, own_mean, own_var, use_input_stats, momentum, eps
+    )
     if use_input_stats:
         for target, values in ((running_mean, own_mean), (running_var, own_var)):
             if target is not None:

@@ -156,7 +156,7 @@ _NODES = {(mode, d): _node(f"{mode}_pad{d}d", title.format(d)) for mode, title i
 
 
 def constant_pad_nd(input: Tensor, pad, value=0) -> Tensor:
-    """The input inside a border of a number: `pad` is (before, after) of the last dim, then of the one before it, ..."""
+    """The input inside a border of a number: `pad` is (before, after) of the last dim, then of the one before, ..."""
     rank, length = input.spec.ndim, len(pad)
     if length % 2:
         fail(RuntimeError, "Padding length must be divisible by 2", got=tuple(pad))
@@ -210,7 +210,11 @@ def pad(input: Tensor, pad, mode: str = "constant", value=None) -> Tensor:
     if mode == "constant":
         return constant_pad_nd(input, pad, 0 if value is None else value)
     if mode not in ("reflect", "replicate", "circular"):
-        fail(NotImplementedError, f"Unrecognised padding mode {mode}", expected="constant, reflect, replicate or circular")
+        fail(
+            NotImplementedError,
+            f"Unrecognised padding mode {mode}",
+            expected="constant, reflect, replicate or circular",
+        )
     if value is not None and value != 0:
         fail(RuntimeError, f'Padding mode "{mode}" doesn\'t take in value argument')
     rank, d = input.spec.ndim, len(pad) // 2
@@ -218,7 +222,8 @@ def pad(input: Tensor, pad, mode: str = "constant", value=None) -> Tensor:
         fail(
             NotImplementedError,
             f"Padding size {len(pad)} is not supported for {rank}D input tensor.",
-            expected="(before, after) for the last dim of 2-D or 3-D, the last two of 3-D or 4-D, the last three of 4-D or 5-D tensors",
+            expected="(before, after) for the last dim of 2-D or 3-D, the last two of 3-D or 4-D, the last three "
+            "of 4-D or 5-D tensors",
         )
     pads = _pairs(pad, rank)
     shape = input.spec.shape
@@ -228,11 +233,12 @@ def pad(input: Tensor, pad, mode: str = "constant", value=None) -> Tensor:
         if mode == "reflect" and (a >= n or b >= n) and (a or b):
             fail(
                 RuntimeError,
-                f"Argument #{2 * (rank - i) + 2}: Padding size should be less than the corresponding input dimension, but got: padding "
+                f"Argument #{2 * (rank - i) + 2}: Padding size should be less than the corresponding input "
+                "dimension, but got: padding "
                 f"({a}, {b}) at dimension {i} of input {list(shape)}",
             )
         if mode == "circular" and (a > n or b > n):
             fail(RuntimeError, "Padding value causes wrapping around more than once.")
-        if n + a + b < 0 or (n + a + b == 0 and (a or b)):
+        if n + a + b < 0:
             fail(RuntimeError, f"input (dim {i} of size {n}) is too small for the padding ({a}, {b})")
     return _NODES[mode, d](input, pads, mode)

@@ -1,7 +1,7 @@
-"""Pooling: the maximum or the mean of windows, of given sizes or of as many as asked for (adaptive), in one to three dims.
+"""Pooling: the maximum or the mean of windows of given sizes, or of as many as asked for (adaptive), in 1 to 3 dims.
 
-A window begins where a table says and has as many elements as a table says; tables that are arithmetic progressions become
-strides. The windows that an element belongs to are such a table again: that is how gradients are made.
+A window begins where a table says and has as many elements as a table says; tables that are arithmetic progressions
+become strides. The windows that an element belongs to are such a table again: that is how gradients are made.
 """
 
 import functools
@@ -35,8 +35,8 @@ from .view import reshape, squeeze_dims, unsqueeze
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
-    "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool1d_with_indices", "max_pool2d",
-    "max_pool2d_with_indices", "max_pool3d", "max_pool3d_with_indices",
+    "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool1d_with_indices",
+    "max_pool2d", "max_pool2d_with_indices", "max_pool3d", "max_pool3d_with_indices",
 ]  # fmt: skip
 
 
@@ -133,7 +133,15 @@ def _modes(tables: Sequence[Table], strides: Sequence[int]) -> tuple[_Mode, ...]
         if t.stride is not None:
             # Vectors go along the windows of the last dim: steps other than 1 are offsets there (a gather).
             begins = AFFINE if i < len(tables) - 1 or t.stride * s == 1 or len(t.begin) == 1 else JUMP
-        found.append(_Mode(begins, not t.uniform, int(t.skip.max(initial=0)), t.most if written else 0, int(t.count.min(initial=t.most)) if written else 0))
+        found.append(
+            _Mode(
+                begins,
+                not t.uniform,
+                int(t.skip.max(initial=0)),
+                t.most if written else 0,
+                int(t.count.min(initial=t.most)) if written else 0,
+            )
+        )
     return tuple(found)
 
 
@@ -158,7 +166,9 @@ class _Reader:
                 self.inputs.append(Input(f"skip{i}", dt.int64))
         # The elements of a window, as numbers or as places in the row.
         if self.written:
-            self.taps = [tuple(ir.const(k, dt.int64) for k in tap) for tap in itertools.product(*(range(m.most) for m in modes))]
+            self.taps = [
+                tuple(ir.const(k, dt.int64) for k in tap) for tap in itertools.product(*(range(m.most) for m in modes))
+            ]
         else:
             self.taps = [tuple(ir.index(2 + d + i) for i in range(d))]
 
@@ -190,10 +200,18 @@ class _Reader:
         return ir.load(name, kind, offset, self.where(tap))
 
 
-def _addressed(kernel: Kernel, modes: Sequence[_Mode], tables: Sequence[Table], shape, read: dict[str, Sequence[int]], where, more=()):
-    """(bound, offset of each operand in `read`, addresses of the tables, params): `read` has operands by name and strides.
+def _addressed(
+    kernel: Kernel,
+    modes: Sequence[_Mode],
+    tables: Sequence[Table],
+    shape,
+    read: dict[str, Sequence[int]],
+    where,
+    more=(),
+):
+    """(bound, offset of each operand in `read`, addresses of the tables, params).
 
-    `more` has strides of further inputs.
+    `read` has the strides of operands that are read at windows, by name; `more` those of further inputs.
     """
     d = len(tables)
     rows = None if all(m.most for m in modes) else [t.most for t in tables]
@@ -277,7 +295,9 @@ def _max_kernel(kind: dtype, modes: tuple[_Mode, ...], indices: bool) -> Kernel:
             for i in range(d):
                 tap_ = left
                 if i < d - 1:
-                    tap_ = ir.cast(ir.floor((ir.cast(left, dt.float32) + 0.5) * reader.param(f"share{i}", dt.float32)), dt.int64)
+                    tap_ = ir.cast(
+                        ir.floor((ir.cast(left, dt.float32) + 0.5) * reader.param(f"share{i}", dt.float32)), dt.int64
+                    )
                     left = left - tap_ * reader.param(f"rest{i}")
                 tap_ = ir.maximum(tap_, ir.load(f"skip{i}", dt.int64)) if modes[i].skips else tap_
                 moved.append(tap_ * reader.param(f"dilation{i}"))
@@ -285,11 +305,15 @@ def _max_kernel(kind: dtype, modes: tuple[_Mode, ...], indices: bool) -> Kernel:
     results = [Result("out", kind, best, per_row=not reader.written)]
     if indices:
         begins = [
-            ir.load(f"begin{i}", dt.int64) if m.begins == LISTED else reader.param(f"first{i}") + ir.index(2 + i) * reader.param(f"by{i}")
+            ir.load(f"begin{i}", dt.int64)
+            if m.begins == LISTED
+            else reader.param(f"first{i}") + ir.index(2 + i) * reader.param(f"by{i}")
             for i, m in enumerate(modes)
         ]
         results.append(Result("index", dt.int64, place(begins) + at, per_row=not reader.written))
-    found = _KERNELS[key] = Kernel("max_pool", (Input("x", kind), *reader.inputs), tuple(results), tuple(reader.params.values()))
+    found = _KERNELS[key] = Kernel(
+        "max_pool", (Input("x", kind), *reader.inputs), tuple(results), tuple(reader.params.values())
+    )
     return found
 
 
@@ -304,10 +328,20 @@ def _max_plan(s, sides, indices: bool) -> tuple:
     bound, (at,), pointers, values = _addressed(kernel, modes, tables, shape, {"x": s.strides}, s.device)
     rests = contiguous_strides([t.most for t in tables])
     for i, (t, plane) in enumerate(zip(tables, contiguous_strides([side.size for side in sides]))):
-        values |= {f"rest{i}": rests[i], f"share{i}": 1.0 / max(rests[i], 1), f"plane{i}": plane, f"dilation{i}": t.dilation}
+        values |= {
+            f"rest{i}": rests[i],
+            f"share{i}": 1.0 / max(rests[i], 1),
+            f"plane{i}": plane,
+            f"dilation{i}": t.dilation,
+        }
         values |= {f"first{i}": int(t.begin[0]) if len(t.begin) else 0, f"by{i}": t.stride or 0}
     outs = [dense(s.dtype, shape, s.device)] + ([dense(dt.int64, shape, s.device)] if indices else [])
-    return bound.function, outs, at * s.dtype.itemsize, (*pointers, *(values[p.name] for p in kernel.params), *bound.tail)
+    return (
+        bound.function,
+        outs,
+        at * s.dtype.itemsize,
+        (*pointers, *(values[p.name] for p in kernel.params), *bound.tail),
+    )
 
 
 def _max(input: Tensor, sides: tuple[Side, ...], indices: bool) -> list[Tensor]:
@@ -365,7 +399,9 @@ def _put(out: Tensor, given: Tensor, indices: Tensor, sides) -> Tensor:
     if kernel is None:
         value = ir.cast(ir.load("grad", s.dtype), opmath(s.dtype))
         result = Result("out", s.dtype, value, offset=ir.load("index", dt.int64), combine="set" if apart else "add")
-        kernel = _KERNELS[key] = Kernel("max_pool_put", (Input("grad", s.dtype), Input("index", dt.int64)), (result,), disjoint=apart)
+        kernel = _KERNELS[key] = Kernel(
+            "max_pool_put", (Input("grad", s.dtype), Input("index", dt.int64)), (result,), disjoint=apart
+        )
     strides = [[*out.spec.strides[:2], *[0] * len(sides)], list(s.strides), list(indices.spec.strides)]
     bound = launch.bind(kernel, s.shape, None, strides, s.device)
     launch.run(bound, [out.ptr, given.ptr, indices.ptr])
@@ -470,10 +506,12 @@ def _shares(sides: tuple[Side, ...], include: bool) -> int | np.ndarray:
 
 @function(tensors=("input",))
 def avg_windows(input, sides, include=False, divisor=None):
-    """The mean of each window of (N, C, *size); `include`: padding counts; `divisor`: sums are divided by it instead."""
+    """The mean of each window of (N, C, *size); `include`: padding counts; `divisor` divides the sums instead."""
     number = _shares(sides, include) if divisor is None else divisor
     tables = [_table(side, include) for side in sides]
-    return _sums(input, tables, number if isinstance(number, int) else None, ("sum", input.spec, sides, include, divisor))
+    return _sums(
+        input, tables, number if isinstance(number, int) else None, ("sum", input.spec, sides, include, divisor)
+    )
 
 
 @avg_windows.gradient("input")
@@ -530,7 +568,11 @@ def _sides(name: str, d: int, input: Tensor, kernel_size, stride, padding, dilat
         stride = tuple(int(n) for n in stride)
         stride = stride * d if len(stride) == 1 else stride
         if len(stride) != d:
-            fail(RuntimeError, f"{name}: stride must either be omitted, a single int, or a tuple of {WORDS[d]}", got=stride)
+            fail(
+                RuntimeError,
+                f"{name}: stride must either be omitted, a single int, or a tuple of {WORDS[d]}",
+                got=stride,
+            )
     padding, dilation = _several(padding, d, name, "padding"), _several(dilation, d, name, "dilation")
     if s.ndim not in (d + 1, d + 2) or (d == 1 and 0 in s.shape[-2:]):
         _bad_rank(name, d, s)
@@ -544,14 +586,26 @@ def _sides(name: str, d: int, input: Tensor, kernel_size, stride, padding, dilat
             fail(RuntimeError, "kernel size should be greater than zero", got=kernel)
         if any(n <= 0 for n in dilation):
             letters = "HW" if d == 2 else "THW"
-            fail(RuntimeError, "dilation should be greater than zero, but got " + " ".join(f"dilation{c}: {n}" for c, n in zip(letters, dilation)))
+            fail(
+                RuntimeError,
+                "dilation should be greater than zero, but got "
+                + " ".join(f"dilation{c}: {n}" for c, n in zip(letters, dilation)),
+            )
         for p, k, dl in zip(padding, kernel, dilation):
             if p < 0:
                 fail(RuntimeError, f"pad must be non-negative, but got pad: {p}")
             if p > ((k - 1) * dl + 1) // 2:
-                fail(RuntimeError, f"pad should be at most half of effective kernel size, but got pad={p}, kernel_size={k} and dilation={dl}")
+                fail(
+                    RuntimeError,
+                    f"pad should be at most half of effective kernel size, but got pad={p}, "
+                    f"kernel_size={k} and dilation={dl}",
+                )
         if 0 in s.shape[1:] or s.ndim == d + 1 and 0 in s.shape:
-            fail(RuntimeError, f"Expected {d + 1}D or {d + 2}D (batch mode) tensor with optional 0 dim batch size for input, but got:{list(s.shape)}")
+            fail(
+                RuntimeError,
+                f"Expected {d + 1}D or {d + 2}D (batch mode) tensor with optional 0 dim batch size for "
+                f"input, but got:{list(s.shape)}",
+            )
     outs = [_count(n, k, st, p, dl, ceil) for n, k, st, p, dl in zip(sizes, kernel, stride, padding, dilation)]
     if min(outs) < 1:
         if d == 1:
@@ -568,10 +622,22 @@ def _sides(name: str, d: int, input: Tensor, kernel_size, stride, padding, dilat
 
 def _bad_rank(name: str, d: int, s):
     if d == 1 and name.startswith("avg"):
-        fail(RuntimeError, f"Expected 2 to 3 dimensions, but got {s.ndim}-dimensional tensor for argument #1 'self' (while checking arguments for {name})")
+        fail(
+            RuntimeError,
+            f"Expected 2 to 3 dimensions, but got {s.ndim}-dimensional tensor for argument #1 'self' "
+            f"(while checking arguments for {name})",
+        )
     if d == 1:
-        fail(RuntimeError, f"{name}: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for input, but got:{list(s.shape)}")
-    fail(RuntimeError, f"non-empty {d + 1}D or {d + 2}D (batch mode) tensor expected for input", got=f"shape {tuple(s.shape)}")
+        fail(
+            RuntimeError,
+            f"{name}: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for input, but "
+            f"got:{list(s.shape)}",
+        )
+    fail(
+        RuntimeError,
+        f"non-empty {d + 1}D or {d + 2}D (batch mode) tensor expected for input",
+        got=f"shape {tuple(s.shape)}",
+    )
 
 
 def _check_one(name: str, s, kernel: int, stride: int, padding: int, dilation: int) -> None:
@@ -581,7 +647,11 @@ def _check_one(name: str, s, kernel: int, stride: int, padding: int, dilation: i
     if padding < 0:
         fail(RuntimeError, f"{name}() padding must be non-negative, but got {padding}")
     if padding > ((kernel - 1) * dilation + 1) // 2:
-        fail(RuntimeError, f"{name}() padding should be at most half of kernel size, but got padding={padding} and kernel_size={kernel}")
+        fail(
+            RuntimeError,
+            f"{name}() padding should be at most half of kernel size, but got padding={padding} and "
+            f"kernel_size={kernel}",
+        )
 
 
 def _no_bool(name: str, input: Tensor, kinds: str = "uif") -> None:
@@ -629,9 +699,13 @@ def _named(core, name: str, title: str):
 
 
 _max_nodes = {d: _named(max_windows, f"max_pool{d}d", title) for d, title in _NODES.items()}
-_adaptive_max_nodes = {d: _named(max_windows, f"adaptive_max_pool{d}d", f"AdaptiveMaxPool{max(d, 2)}DBackward0") for d in (1, 2, 3)}
+_adaptive_max_nodes = {
+    d: _named(max_windows, f"adaptive_max_pool{d}d", f"AdaptiveMaxPool{max(d, 2)}DBackward0") for d in (1, 2, 3)
+}
 _avg_nodes = {d: _named(avg_windows, f"avg_pool{d}d", f"AvgPool{max(d, 2)}DBackward0") for d in (1, 2, 3)}
-_adaptive_avg_nodes = {d: _named(avg_windows, f"adaptive_avg_pool{d}d", f"AdaptiveAvgPool{max(d, 2)}DBackward0") for d in (1, 2, 3)}
+_adaptive_avg_nodes = {
+    d: _named(avg_windows, f"adaptive_avg_pool{d}d", f"AdaptiveAvgPool{max(d, 2)}DBackward0") for d in (1, 2, 3)
+}
 
 
 def _make_max(d: int):
@@ -676,7 +750,9 @@ def _average(name: str, d: int, input, kernel_size, stride, padding, ceil_mode, 
     if divisor == 0:
         fail(RuntimeError, "divisor must be not zero")
     sides = _known_sides(name, d, input, kernel_size, stride, padding, 1, ceil_mode)
-    include = bool(include) and any(side.padding or (side.out - 1) * side.stride + side.kernel > side.size for side in sides)
+    include = bool(include) and any(
+        side.padding or (side.out - 1) * side.stride + side.kernel > side.size for side in sides
+    )
     return _batched(input, d, lambda x: _avg_nodes[d](x, sides, include, divisor))
 
 
@@ -685,7 +761,9 @@ def avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
     return _average("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
-def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None) -> Tensor:
+def avg_pool2d(
+    input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+) -> Tensor:
     """The mean of each window of (N, C, H, W) or (C, H, W); `divisor_override` divides the sums instead of their count.
 
     Examples
@@ -694,12 +772,18 @@ def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
     >>> torch.nn.functional.avg_pool2d(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), 2)
     tensor([[[2.5000]]])
     """
-    return _average("avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _average(
+        "avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
 
 
-def avg_pool3d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None) -> Tensor:
+def avg_pool3d(
+    input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+) -> Tensor:
     """The mean of each window of (N, C, D, H, W) or (C, D, H, W)."""
-    return _average("avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _average(
+        "avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
 
 
 def _adaptive_sides(name: str, d: int, input: Tensor, output_size, colon: str) -> tuple[Side, ...]:
@@ -708,7 +792,8 @@ def _adaptive_sides(name: str, d: int, input: Tensor, output_size, colon: str) -
         if d == 1:
             fail(
                 RuntimeError,
-                f"Expected 2 to 3 dimensions, but got {s.ndim}-dimensional tensor for argument #1 'self' (while checking arguments for {name})",
+                f"Expected 2 to 3 dimensions, but got {s.ndim}-dimensional tensor for argument #1 'self' "
+                f"(while checking arguments for {name})",
             )
         fail(RuntimeError, f"{name}(): Expected {d + 1}D or {d + 2}D tensor, but got{colon} {list(s.shape)}")
     outs = (output_size,) * d if isinstance(output_size, int) or output_size is None else tuple(output_size)
@@ -716,12 +801,17 @@ def _adaptive_sides(name: str, d: int, input: Tensor, output_size, colon: str) -
         fail(RuntimeError, f"{name}: output_size must be {d}", got=tuple(outs))
     outs = tuple(n if o is None else int(o) for o, n in zip(outs, s.shape[-d:]))
     if any(o < 0 for o in outs):
-        fail(RuntimeError, f"{name}: elements of output_size must be greater than or equal to 0 but received {{{', '.join(map(str, outs))}}}")
+        fail(
+            RuntimeError,
+            f"{name}: elements of output_size must be greater than or equal to 0 but received "
+            f"{{{', '.join(map(str, outs))}}}",
+        )
     for i in range(1 if s.ndim == d + 2 else 0, s.ndim):
         if s.shape[i] == 0:
             fail(
                 RuntimeError,
-                f"{name}(): Expected input to have non-zero size for non-batch dimensions, but input has sizes {list(s.shape)} with "
+                f"{name}(): Expected input to have non-zero size for non-batch dimensions, but input has "
+                f"sizes {list(s.shape)} with "
                 f"dimension {i} being empty",
             )
     return tuple(Side(n, o) for n, o in zip(s.shape[-d:], outs))
@@ -745,7 +835,9 @@ def _make_adaptive(d: int):
     average.__name__ = average.__qualname__ = f"adaptive_avg_pool{d}d"
     average.__doc__ = """The means of `output_size` windows, which share out the input evenly; None keeps a size."""
     maximum.__name__ = maximum.__qualname__ = f"adaptive_max_pool{d}d"
-    maximum.__doc__ = """The maxima of `output_size` windows, which share out the input evenly, and their indices in the plane."""
+    maximum.__doc__ = (
+        """The maxima of `output_size` windows, which share out the input evenly, and their indices in the plane."""
+    )
     return average, maximum
 
 

@@ -103,6 +103,8 @@ def round(input, *, decimals=0, out=None):
     extra = {} if out is None else {"out": out}
     if decimals == 0:
         return e.round_even(input, **extra)
+    if input.spec.dtype.kind != "f":
+        fail(NotImplementedError, f"\"round_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
     scale = 10.0 ** abs(decimals)
     return e.round_decimals(input, scale, scale, **extra) if decimals > 0 else e.round_decimals(input, 1 / scale, 1 / scale, **extra)
 

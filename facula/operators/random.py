@@ -12,8 +12,8 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from .copying import copy_values, dense_order, overwrite
-from .creation import _finish, _like, _place, _resized, from_numpy, numpy_view
-from .declare import OPERATORS, function
+from .creation import _finish, _kind_of, _like, _place, _resized, from_numpy, numpy_view
+from .declare import INTO
 from .promotion import DEFAULT
 from .view import ints
 
@@ -166,7 +166,7 @@ def random_(self: Tensor, from_=None, to=None, *, generator=None, **named) -> Te
 
 
 def _drawn(size, dtype, device, requires_grad, out, draw) -> Tensor:
-    s = dense(dtype or DEFAULT.float, ints(size), _place(device))
+    s = dense(_kind_of(dtype, out), ints(size), _place(device))
     for n in s.shape:
         if n < 0:
             fail(RuntimeError, f"Trying to create tensor with negative dimension {n}: {list(s.shape)}")
@@ -198,14 +198,29 @@ def randint(low, high=None, size=None, *, generator=None, out=None, dtype=None, 
         low, high, size = 0, low, high
     if low >= high:
         fail(RuntimeError, f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    return _drawn((size,), dtype or dt.int64, device, requires_grad, out, lambda t: _fill(t, "integers", generator, low, high))
+    kind = dtype or (dt.int64 if out is None else out.spec.dtype)
+    _bounds(low, high, kind)
+    return _drawn((size,), kind, device, requires_grad, out, lambda t: _fill(t, "integers", generator, low, high))
+
+
+def _bounds(low: int, high: int, kind) -> None:
+    """RuntimeError where whole numbers from `low` to before `high` do not fit a dtype."""
+    if kind.is_complex:
+        fail(RuntimeError, "check_random_bounds handles only integral, floating-point and boolean types")
+    least, most = (0, 1) if kind.kind == "b" else (0, 255) if kind.kind == "u" else (-(2 ** (8 * kind.itemsize - 1)), 2 ** (8 * kind.itemsize - 1) - 1)
+    if kind.kind != "f":
+        name = {"b": "bool", "u": "unsigned char"}.get(kind.kind, {1: "signed char", 2: "short", 4: "int", 8: "long"}[kind.itemsize])
+        if not least <= low <= most:
+            fail(RuntimeError, f"from is out of bounds for {name}")
+        if not least <= high - 1 <= most:
+            fail(RuntimeError, f"to - 1 is out of bounds for {name}")
 
 
 def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """The numbers 0 to n - 1 in random order."""
     if n < 0:
         fail(RuntimeError, f"n must be non-negative, got {n}")
-    return _drawn((n,), dtype or dt.int64, device, requires_grad, out, lambda t: _fill(t, "permutation", generator))
+    return _drawn((n,), dtype or (dt.int64 if out is None else out.spec.dtype), device, requires_grad, out, lambda t: _fill(t, "permutation", generator))
 
 
 def _as(input, dtype, device, memory_format, requires_grad, draw) -> Tensor:
@@ -226,11 +241,7 @@ def randint_like(input, low, high=None, *, dtype=None, layout=None, device=None,
     """`randint` in the shape and dtype of another tensor."""
     if high is None:
         low, high = 0, low
-    kind = dtype or input.spec.dtype
-    if kind.is_complex:
-        fail(RuntimeError, "check_random_bounds handles only integral, floating-point and boolean types")
-    if kind.kind == "b" and high > 2:
-        fail(RuntimeError, "to - 1 is out of bounds for bool")
+    _bounds(low, high, dtype or input.spec.dtype)
     return _as(input, dtype, device, memory_format, requires_grad, lambda t: _fill(t, "integers", None, low, high))
 
 
@@ -255,7 +266,7 @@ def normal(mean=0.0, std=1.0, size=None, *, generator=None, out=None, dtype=None
             made = add(mul(normal_(made, generator=generator), std), mean)
         else:
             made = add(normal_(made, 0.0, std, generator=generator), mean)
-        return made if out is None else out.copy_(made)
+        return made if out is None else INTO[0]("normal", out, made, ())
     return _drawn((size,), dtype, device, requires_grad, out, lambda t: normal_(t, mean, std, generator=generator))
 
 
@@ -265,9 +276,9 @@ def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
         return bernoulli_(launch.empty(dense(input.spec.dtype, input.spec.shape)), p, generator=generator)
     _float(input, "bernoulli_tensor_cpu_p_")
     chances = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape)), input)
-    made = launch.empty(dense(input.spec.dtype, input.spec.shape)) if out is None else _resized(out, dense(out.spec.dtype, input.spec.shape))
+    made = launch.empty(dense(input.spec.dtype if out is None else out.spec.dtype, input.spec.shape))
     _each(made, chances, generator)
-    return made
+    return made if out is None else INTO[0]("bernoulli", out, made, ())
 
 
 def poisson(input, generator=None) -> Tensor:
@@ -313,7 +324,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
         rows = s.shape[0] if s.ndim == 2 else 1
         made = launch.empty(dense(dt.int64, (*s.shape[:-1], num_samples)))
         _sampler(s.device).multinomial(made.ptr, rows, num_samples, _generator(generator), chances.ptr, s.dtype.code, categories)
-    return made if out is None else out.copy_(made)
+    return made if out is None else INTO[0]("multinomial", out, made, ())
 
 
 # --- generators ---------------------------------------------------------------------------------------------------

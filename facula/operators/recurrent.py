@@ -44,8 +44,12 @@ def _lstm_back(i, f, g, o, c, before, grad, more, grad_c):
     grad = grad + more
     grad_c = grad_c + grad * o * (1.0 - t * t)
     return (
-        grad_c * g * i * (1.0 - i), grad_c * before * f * (1.0 - f), grad_c * i * (1.0 - g * g), grad * t * o * (1.0 - o), grad_c * f,
-    )  # fmt: skip
+        grad_c * g * i * (1.0 - i),
+        grad_c * before * f * (1.0 - f),
+        grad_c * i * (1.0 - g * g),
+        grad * t * o * (1.0 - o),
+        grad_c * f,
+    )
 
 
 def _gru(r, z, n, r_h, z_h, n_h, h):
@@ -98,9 +102,9 @@ def _bound(body: Callable, kind: dtype, rows: int, width: int, steps: tuple[int,
 
 @functools.cache
 def _segments(sizes: tuple[int, ...], reverse: bool):
-    """The order of work over packed rows: (first row, rows, first row before or -1 for the initial state, row of the state).
+    """The order of work over packed rows: (first row, rows, first row before, row of the state).
 
-    Also where sequences end: (first row, rows, row of the state); and runs of rows whose rows before are a run, too.
+    -1 before: the initial state. Also where sequences end: (first row, rows, row of the state); and runs of rows whose rows before are a run, too.
     """
     starts, at = [], 0
     for n in sizes:
@@ -124,7 +128,13 @@ def _segments(sizes: tuple[int, ...], reverse: bool):
         ends.append((0, sizes[0], 0))
     runs: list[list[int]] = []  # (first row, rows, first row before, or -1 and row of the state)
     for first, n, before, row in sorted(work):
-        if before >= 0 and runs and runs[-1][2] >= 0 and runs[-1][0] + runs[-1][1] == first and runs[-1][2] + runs[-1][1] == before:
+        if (
+            before >= 0
+            and runs
+            and runs[-1][2] >= 0
+            and runs[-1][0] + runs[-1][1] == first
+            and runs[-1][2] + runs[-1][1] == before
+        ):
             runs[-1][1] += n
         else:
             runs.append([first, n, before, row])
@@ -141,11 +151,43 @@ class _Rows:
     def empty(self, rows: int, width: int) -> Tensor:
         return launch.empty(dense(self.kind, (rows, width), self.where))
 
-    def product(self, out: int, n: int, width: int, a: int, inner: int, weight: Tensor, transposed: bool, beta: float, bias: int = 0) -> None:
+    def product(
+        self,
+        out: int,
+        n: int,
+        width: int,
+        a: int,
+        inner: int,
+        weight: Tensor,
+        transposed: bool,
+        beta: float,
+        bias: int = 0,
+    ) -> None:
         """out[n, width] = a[n, inner] @ weight (or its transpose) + beta * out + bias, at addresses."""
         step = weight.spec.shape[1]
         b = (1, step) if transposed else (step, 1)
-        self.run(out, a, weight.ptr, 1, n, width, inner, 0, width, 1, 0, inner, 1, 0, *b, 1.0, beta, bias, 0, 1 if bias else 0)
+        self.run(
+            out,
+            a,
+            weight.ptr,
+            1,
+            n,
+            width,
+            inner,
+            0,
+            width,
+            1,
+            0,
+            inner,
+            1,
+            0,
+            *b,
+            1.0,
+            beta,
+            bias,
+            0,
+            1 if bias else 0,
+        )
 
     def weights(self, out: Tensor, rows: int, a: int, b: int, beta: float) -> None:
         """out = a[rows, m].T @ b[rows, k] + beta * out."""
@@ -153,7 +195,12 @@ class _Rows:
         self.run(out.ptr, a, b, 1, m, k, rows, 0, k, 1, 0, 1, m, 0, k, 1, 1.0, beta, 0, 0, 0)
 
 
-BODIES = {"RNN_TANH": (_tanh, _tanh_back), "RNN_RELU": (_relu, _relu_back), "LSTM": (_lstm, _lstm_back), "GRU": (_gru, _gru_back)}
+BODIES = {
+    "RNN_TANH": (_tanh, _tanh_back),
+    "RNN_RELU": (_relu, _relu_back),
+    "LSTM": (_lstm, _lstm_back),
+    "GRU": (_gru, _gru_back),
+}
 OUTPUTS = ("out", "h", "c", "gates", "cells", "hidden")
 
 
@@ -230,9 +277,31 @@ def _copy_rows(target: Tensor, row: int, source: Tensor, first: int, n: int) -> 
 
 
 @recurrent.gradient("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "w_hr")
-def _(grad_out, grad_h, grad_c, x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, out, gates, cells, hidden, mode, sizes, reverse, needs):
+def _(
+    grad_out,
+    grad_h,
+    grad_c,
+    x,
+    h0,
+    c0,
+    w_ih,
+    w_hh,
+    b_ih,
+    b_hh,
+    w_hr,
+    out,
+    gates,
+    cells,
+    hidden,
+    mode,
+    sizes,
+    reverse,
+    needs,
+):
     if not GUARD.active or LOCAL.grad:
-        return _composed_gradients(grad_out, grad_h, grad_c, x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse, needs)
+        return _composed_gradients(
+            grad_out, grad_h, grad_c, x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse, needs
+        )
     x, w_ih, w_hh, h0 = contiguous(x), contiguous(w_ih), contiguous(w_hh), contiguous(h0)
     c0, w_hr = None if c0 is None else contiguous(c0), None if w_hr is None else contiguous(w_hr)
     s = x.spec
@@ -288,7 +357,9 @@ def _(grad_out, grad_h, grad_c, x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, out, ga
             own = state_sums.ptr + first * gates_n * item
             state_made = [own + k * size * item for k in range(3)]
             bound = _bound(body, s.dtype, n, size, (*(gates_n,) * 6, size, *(gates_n,) * 3, *(size,) * 4), s.device)
-            bound.function(*made, *state_made, to_h, *parts, cells.ptr + first * size * item, old_h, given, more, *bound.tail)
+            bound.function(
+                *made, *state_made, to_h, *parts, cells.ptr + first * size * item, old_h, given, more, *bound.tail
+            )
             rows.product(to_h, n, shown, own, gates_n, w_hh, False, 1.0)
         else:
             bound = _bound(body, s.dtype, n, size, (size,) * 4, s.device)
@@ -378,7 +449,9 @@ def _composed_gradients(grad_out, grad_h, grad_c, x, h0, c0, w_ih, w_hh, b_ih, b
     outs = _composed(*inputs.values(), mode, sizes, reverse)
     pairs = [(o, g) for o, g in zip(outs, (grad_out, grad_h, grad_c)) if o is not None and g is not None]
     wanted = [n for n in inputs if needs[n]]
-    made = grad([o for o, _ in pairs], [inputs[n] for n in wanted], [g for _, g in pairs], create_graph=True, allow_unused=True)
+    made = grad(
+        [o for o, _ in pairs], [inputs[n] for n in wanted], [g for _, g in pairs], create_graph=True, allow_unused=True
+    )
     found = dict(zip(wanted, made))
     return tuple(found.get(n) for n in inputs)
 
@@ -386,7 +459,9 @@ def _composed_gradients(grad_out, grad_h, grad_c, x, h0, c0, w_ih, w_hh, b_ih, b
 # --- layers and cells -------------------------------------------------------------------------------------------------
 
 
-def recurrent_layer(mode: str, x: Tensor, state: tuple, weights: tuple, sizes: Sequence[int] | None = None, reverse: bool = False):
+def recurrent_layer(
+    mode: str, x: Tensor, state: tuple, weights: tuple, sizes: Sequence[int] | None = None, reverse: bool = False
+):
     """One direction of one layer.
 
     Parameters
@@ -434,12 +509,20 @@ def _empty_batch(x: Tensor, h0: Tensor, c0: Tensor | None):
 def _check_cell(name: str, input: Tensor, states: Sequence[Tensor], w_ih: Tensor, w_hh: Tensor) -> None:
     """The shapes of a cell's operands, in PyTorch's words."""
     if input.spec.shape[1] != w_ih.spec.shape[1]:
-        fail(RuntimeError, f"input has inconsistent input_size: got {input.spec.shape[1]} expected {w_ih.spec.shape[1]}")
+        fail(
+            RuntimeError, f"input has inconsistent input_size: got {input.spec.shape[1]} expected {w_ih.spec.shape[1]}"
+        )
     for k, h in enumerate(states):
         if h.spec.shape[0] != input.spec.shape[0]:
-            fail(RuntimeError, f"Input batch size {input.spec.shape[0]} doesn't match hidden{k} batch size {h.spec.shape[0]}")
+            fail(
+                RuntimeError,
+                f"Input batch size {input.spec.shape[0]} doesn't match hidden{k} batch size {h.spec.shape[0]}",
+            )
         if h.spec.shape[1] != w_hh.spec.shape[1]:
-            fail(RuntimeError, f"hidden{k} has inconsistent hidden_size: got {h.spec.shape[1]}, expected {w_hh.spec.shape[1]}")
+            fail(
+                RuntimeError,
+                f"hidden{k} has inconsistent hidden_size: got {h.spec.shape[1]}, expected {w_hh.spec.shape[1]}",
+            )
 
 
 def _cell(mode: str, input: Tensor, states: tuple, w_ih, w_hh, b_ih, b_hh) -> tuple:
@@ -451,7 +534,9 @@ def _cell(mode: str, input: Tensor, states: tuple, w_ih, w_hh, b_ih, b_hh) -> tu
     return tuple(s.squeeze(0) for s in state) if single else state
 
 
-def lstm_cell(input: Tensor, hx: tuple, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> tuple:
+def lstm_cell(
+    input: Tensor, hx: tuple, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
+) -> tuple:
     """One step of LSTM: (h, c) from x (N, F) and (h, c), each (N, H)."""
     if len(hx) != 2:
         fail(RuntimeError, "lstm_cell expects two hidden states")

@@ -303,7 +303,9 @@ def aminmax(input, *, dim=None, keepdim=False, out=None):
     """The smallest and the largest element."""
     from .results import named
 
-    return named("aminmax", amin(input, () if dim is None else dim, keepdim), amax(input, () if dim is None else dim, keepdim))
+    d = () if dim is None else dim
+    low, high = (None, None) if out is None else out
+    return named("aminmax", amin(input, d, keepdim, out=low), amax(input, d, keepdim, out=high))
 
 
 def _best(name: str, values, both, pair):
@@ -315,7 +317,7 @@ def _best(name: str, values, both, pair):
             return pair().call(input, other, **_out(out))
         if dim is None:
             _nonempty(input, (), name, True)
-            return values(input, dims=row_dims(input.spec, None))
+            return values(input, dims=row_dims(input.spec, None), **_out(out))
         dims = row_dims(input.spec, dim)
         _nonempty(input, dims, name, False)
         result = both(input, dims=dims, keepdim=keepdim, **_out(out))
@@ -531,8 +533,19 @@ def cumsum(input, dim, *, dtype=None, out=None) -> Tensor:
         input = cast(input, dtype)
     d = normalize_dim(dim, input.spec.ndim)
     if not input.spec.ndim:
-        return OPERATORS["clone"].call(input)
+        return _scalar_scan("cumsum", input, dtype, out)
     return cast_back(cumsum_rows(input, dims=(d,), **_out(out)), dtype)
+
+
+def _scalar_scan(name: str, input: Tensor, dtype, out) -> Tensor:
+    """A scan of one number: the number, whole numbers as int64."""
+    kind = dtype or (dt.int64 if input.spec.dtype.kind in "bui" else input.spec.dtype)
+    made = OPERATORS["clone"].call(cast(input, kind))
+    if out is None:
+        return made
+    from .matmul import _to_out
+
+    return _to_out(name, out, made, (input,))
 
 
 @traced(rows=True, promote="sum")
@@ -546,11 +559,11 @@ def cumprod(input, dim, *, dtype=None, out=None) -> Tensor:
     if dtype is not None:
         input = cast(input, dtype)
     if not input.spec.ndim:
-        return OPERATORS["clone"].call(input)
+        return _scalar_scan("cumprod", input, dtype, out)
     d = normalize_dim(dim, input.spec.ndim)
     if out is not None:
         return cumprod_rows(input, dims=(d,), out=out)
-    return OPERATORS["cumprod_along"].call(input, d)
+    return cast_back(OPERATORS["cumprod_along"].call(input, d), dtype)
 
 
 @function(tensors=("input",))

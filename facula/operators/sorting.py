@@ -1,4 +1,4 @@
-"""Order: sort, topk, medians, modes, unique values, searches, running extremes, classes as one-hot rows; NumPy does the sorting.
+"""Order: sort, topk, medians, modes, unique values, searches, running extremes, one-hot rows; NumPy does the sorting.
 
 Values are taken by index with `pick`, whose gradient goes back to the places that they came from.
 """
@@ -23,8 +23,8 @@ from .results import named
 from .view import reshape, squeeze_dims, unsqueeze
 
 __all__ = [
-    "argsort", "bucketize", "cummax", "cummin", "kthvalue", "median", "mode", "msort", "nanmedian", "one_hot", "searchsorted", "sort",
-    "topk", "unique", "unique_consecutive",
+    "argsort", "bucketize", "cummax", "cummin", "kthvalue", "median", "mode", "msort", "nanmedian", "one_hot", "searchsorted",
+    "sort", "topk", "unique", "unique_consecutive",
 ]  # fmt: skip
 
 
@@ -52,8 +52,9 @@ def _named(name: str, title: str):
 
 
 _TITLES = {
-    "sort": "SortBackward0", "sort_stable": "SortBackward1", "topk": "TopkBackward0", "kthvalue": "KthvalueBackward0", "median": "MedianBackward1",
-    "nanmedian": "NanmedianBackward1", "mode": "ModeBackward0", "cummax": "CummaxBackward0", "cummin": "CumminBackward0",
+    "sort": "SortBackward0", "sort_stable": "SortBackward1", "topk": "TopkBackward0", "kthvalue": "KthvalueBackward0",
+    "median": "MedianBackward1", "nanmedian": "NanmedianBackward1", "mode": "ModeBackward0", "cummax": "CummaxBackward0",
+    "cummin": "CumminBackward0",
 }  # fmt: skip
 _PICKS = {name: _named(f"{name}_values", title) for name, title in _TITLES.items()}
 
@@ -88,9 +89,12 @@ def _last(array: np.ndarray, dim: int) -> np.ndarray:
 
 
 def _keys(rows: np.ndarray, descending: bool) -> np.ndarray | None:
-    """Unsigned keys in the order of elements of up to 32 bits, NaN the largest; None for longer ones."""
+    """Unsigned keys of 32 bits in the order of the elements, NaN the largest; None where these do not do."""
     if rows.dtype.itemsize > 4:
-        return None
+        if rows.dtype.kind == "f" or not rows.size or int(rows.max()) - int(rows.min()) >= 2**32:
+            return None
+        keys = (rows - rows.min()).astype(np.uint32)  # long integers of a small range
+        return ~keys if descending else keys
     if rows.dtype.kind == "f":
         bits = (rows + rows.dtype.type(0)).view(np.uint32)  # -0 is equal to 0
         keys = bits ^ np.where(bits >> np.uint32(31), np.uint32(0xFFFFFFFF), np.uint32(0x80000000))
@@ -139,7 +143,9 @@ def _back(indices: np.ndarray, dim: int, input: Tensor) -> np.ndarray:
 
 
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, *, out=None):
-    """The elements in order along `dim`, and where they were: (values, indices). Equal ones stay in order; NaN is the largest.
+    """The elements in order along `dim`, and where they were: (values, indices).
+
+    Equal ones stay in order; NaN is the largest.
 
     Examples
     --------
@@ -190,12 +196,34 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
 def _first(rows: np.ndarray, k: int, descending: bool) -> np.ndarray:
     """The places of the first `k` elements of each row in order."""
     n = rows.shape[-1]
-    packed = _packed(rows, descending)
-    if packed is None or k == 0 or k > n // 2:
+    if k == 0 or k > n // 2 or not rows.size:
         return order(rows, descending)[..., :k]
-    part = np.partition(packed, k - 1, -1)[..., :k]
-    part.sort(-1)
-    return _places(part)
+    if n >= 4096 and k * 64 <= n and rows.size <= 64 * n:
+        flat = rows.reshape(-1, n)
+        found = [_candidates(row, k, descending) for row in flat]
+        if all(f is not None for f in found):
+            return np.stack(found).reshape(*rows.shape[:-1], k)
+    some = np.argpartition(rows, n - k if descending else k - 1, -1)
+    some = np.sort(some[..., n - k :] if descending else some[..., :k], -1)
+    return np.take_along_axis(some, order(np.take_along_axis(rows, some, -1), descending), -1)
+
+
+def _candidates(row: np.ndarray, k: int, descending: bool) -> np.ndarray | None:
+    """`_first` of one long row: what reaches the k-th best of the blocks' best is sorted; None where NaN hides it."""
+    n = len(row)
+    width = n // (k * 8)
+    blocks = row[: n // width * width].reshape(-1, width)
+    best = blocks.max(-1) if descending else blocks.min(-1)
+    at = len(best) - k if descending else k - 1
+    limit = np.partition(best, at)[at]
+    if (
+        best.dtype.kind == "f"
+        and np.isnan(best).any()
+        or (row[n // width * width :] != row[n // width * width :]).any()
+    ):
+        return None
+    some = np.flatnonzero(row >= limit if descending else row <= limit)
+    return some[order(row[some], descending)[:k]]
 
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out=None):
@@ -287,7 +315,9 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out=None):
     starts = np.concatenate([np.ones((*rows.shape[:-1], 1), bool), values[..., 1:] != values[..., :-1]], -1)
     first = np.maximum.accumulate(np.where(starts, np.arange(n), 0), -1)
     best = np.argmax(np.arange(n) - first, -1)[..., None]  # the end of the first longest run
-    return _written("mode", out, _picked("mode", input, d, _back(np.take_along_axis(places, best, -1), d, input), keepdim))
+    return _written(
+        "mode", out, _picked("mode", input, d, _back(np.take_along_axis(places, best, -1), d, input), keepdim)
+    )
 
 
 # --- running extremes ---------------------------------------------------------------------------------------------
@@ -329,13 +359,19 @@ def _parts(found: tuple, flags: tuple[bool, ...]):
     return wanted[0] if len(wanted) == 1 else tuple(wanted)
 
 
-def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None):
+def unique(
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+):
     """The different values in order, or the different parts along `dim`.
 
     Returns
     -------
     Tensor or tuple
-        The values; then with `return_inverse` the place there of each element, with `return_counts` how often each occurs.
+        The values; with `return_inverse` the place there of each element, with `return_counts` how often each occurs.
     """
     array = _array(input.detach(), "unique") if input.spec.dtype.kind != "c" else numpy_view(input)
     axis = None if dim is None else normalize_dim(dim, input.spec.ndim)
@@ -348,7 +384,9 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
     return _parts(made, (return_inverse, return_counts))
 
 
-def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None):
+def unique_consecutive(
+    input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+):
     """The values (or parts along `dim`) without those that are equal to the one before; results as `unique`."""
     array = _array(input.detach(), "unique") if input.spec.dtype.kind != "c" else numpy_view(input)
     if dim is None:
@@ -373,7 +411,9 @@ def unique_consecutive(input: Tensor, return_inverse: bool = False, return_count
 # --- searches -----------------------------------------------------------------------------------------------------
 
 
-def searchsorted(sorted_sequence: Tensor, input, *, out_int32: bool = False, right: bool = False, side=None, sorter=None, out=None) -> Tensor:
+def searchsorted(
+    sorted_sequence: Tensor, input, *, out_int32: bool = False, right: bool = False, side=None, sorter=None, out=None
+) -> Tensor:
     """Where each value of `input` would be put to keep `sorted_sequence` (in its last dim) in order.
 
     `right` (or `side="right"`): behind equal elements, else before them. `sorter`: indices that sort the sequence.
@@ -382,7 +422,10 @@ def searchsorted(sorted_sequence: Tensor, input, *, out_int32: bool = False, rig
         if side not in ("left", "right"):
             fail(RuntimeError, f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")
         if side == "left" and right:
-            fail(RuntimeError, "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True")
+            fail(
+                RuntimeError,
+                "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True",
+            )
     right = right or side == "right"
     number = not isinstance(input, Tensor)
     values = np.asarray(input) if number else _array(input.detach())
@@ -404,8 +447,10 @@ def searchsorted(sorted_sequence: Tensor, input, *, out_int32: bool = False, rig
     elif sequence.ndim == 0 or sequence.shape[:-1] != values.shape[:-1]:
         fail(
             RuntimeError,
-            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and input value "
-            f"tensor must match, but we got boundaries tensor {list(sequence.shape)} and input value tensor {list(values.shape)}",
+            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of "
+            "boundaries tensor and input value "
+            f"tensor must match, but we got boundaries tensor {list(sequence.shape)} and input value "
+            f"tensor {list(values.shape)}",
         )
     else:
         found = np.empty(values.shape, np.int64)
@@ -420,7 +465,7 @@ def searchsorted(sorted_sequence: Tensor, input, *, out_int32: bool = False, rig
 
 
 def bucketize(input, boundaries: Tensor, *, out_int32: bool = False, right: bool = False, out=None) -> Tensor:
-    """The number of the interval between `boundaries` (in order) that each element is in; `right`: intervals are closed on the left."""
+    """The number of the interval between `boundaries` that each element is in; `right`: they are closed on the left."""
     if boundaries.spec.ndim != 1:
         fail(RuntimeError, f"boundaries tensor must be 1 dimension, but got dim({boundaries.spec.ndim})")
     return searchsorted(boundaries, input, out_int32=out_int32, right=right, out=out)
@@ -440,7 +485,12 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
             [0, 0, 1]])
     """
     if input.spec.dtype is not dt.int64:
-        fail(RuntimeError, "one_hot is only applicable to index tensor of type LongTensor.", got=input.spec.dtype, mend="use x.long()")
+        fail(
+            RuntimeError,
+            "one_hot is only applicable to index tensor of type LongTensor.",
+            got=input.spec.dtype,
+            mend="use x.long()",
+        )
     if not input.spec.numel:
         if num_classes <= 0:
             fail(RuntimeError, "Can not infer total number of classes from empty tensor.")
@@ -452,5 +502,10 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     if num_classes == -1:
         num_classes = most + 1
     elif most >= num_classes:
-        fail(RuntimeError, "Class values must be smaller than num_classes.", expected=f"indices below {num_classes}", got=most)
+        fail(
+            RuntimeError,
+            "Class values must be smaller than num_classes.",
+            expected=f"indices below {num_classes}",
+            got=most,
+        )
     return cast(eq(unsqueeze(input, -1), arange(num_classes, device=input.spec.device)), dt.int64)

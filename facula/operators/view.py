@@ -302,7 +302,11 @@ def select(spec, dim, index):
     dim = normalize_dim(dim, spec.ndim)
     size = spec.shape[dim]
     if not -size <= index < size:
-        fail(IndexError, f"index {index} is out of bounds for dimension {dim} with size {size}", expected=f"an index from {-size} to {size - 1}")
+        fail(
+            IndexError,
+            f"select(): index {index} out of range for tensor of size {list(spec.shape)} at dimension {dim}",
+            expected=f"an index from {-size} to {size - 1}",
+        )
     at = index + size if index < 0 else index
     return (
         (*spec.shape[:dim], *spec.shape[dim + 1 :]),
@@ -535,6 +539,8 @@ def view_dtype(input: Tensor, dtype) -> Tensor:
 @function(tensors=("input",), outputs=())
 def unbind(input, dim=0):
     """A tuple of all parts along `dim`, without that dim."""
+    if not input.spec.ndim:
+        fail(IndexError, "Dimension specified as 0 but tensor has no dimensions")
     return tuple([select(input, dim, i) for i in range(_size(input, dim))])
 
 
@@ -545,9 +551,9 @@ def _(grads, input_spec, dim):
     return stack(_filled(grads, tuple(n for d, n in enumerate(input_spec.shape) if d != dim % input_spec.ndim), input_spec), dim)
 
 
-def _size(input: Tensor, dim: int) -> int:
+def _size(input: Tensor, dim: int, message: str = "split expects at least a 1-dimensional tensor") -> int:
     if input.spec.ndim == 0:
-        fail(RuntimeError, "Dimension specified as 0 but tensor has no dimensions")
+        fail(RuntimeError, message)
     return input.spec.shape[normalize_dim(dim, input.spec.ndim)]
 
 
@@ -609,7 +615,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """About equal parts along `dim`, at most `chunks`."""
     if chunks <= 0:
         fail(RuntimeError, f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    size = _size(input, dim)
+    size = _size(input, dim, "chunk expects at least a 1-dimensional tensor")
     each = -(-size // chunks)
     if each == 0:
         return split_with_sizes(input, (0,) * chunks, dim)
@@ -618,7 +624,11 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 def tensor_split(input: Tensor, indices_or_sections, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts along `dim`: so many of about equal size, or cut at the given indices."""
-    size = _size(input, dim)
+    size = _size(input, dim, "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+    if isinstance(indices_or_sections, Tensor):
+        if indices_or_sections.spec.ndim > 1 or indices_or_sections.spec.dtype.name != "int64":
+            fail(RuntimeError, "tensor_split expected tensor_indices_or_sections to have dtype of long, and to be a zero-dimensional or one-dimensional tensor")
+        indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         n = indices_or_sections
         if n <= 0:
@@ -737,8 +747,12 @@ def _written(input: Tensor, part_of, src: Tensor, name: str) -> Tensor:
     return out
 
 
-def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start=None, end=None, step: int = 1) -> Tensor:
+def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start=None, end=None, step: int = 1, *, out=None) -> Tensor:
     """A copy of `input` with `src` in the place of `input[..., start:end:step, ...]`."""
+    if out is not None:
+        from .matmul import _to_out
+
+        return _to_out("slice_scatter", out, slice_scatter(input, src, dim, start, end, step), (input, src))
     return _written(input, lambda x: slice_dim(x, dim, start, end, step), src, "slice")
 
 

@@ -19,11 +19,6 @@ from facula.core.tensor import Tensor
 from facula.ir.expr import Expr
 from facula.ir.kernel import CONTIGUOUS, STRIDED, Access, Kernel, Result, arguments
 
-try:
-    from scipy import special
-except ImportError:
-    special = None
-
 __all__ = ["compile", "run"]
 
 
@@ -176,7 +171,10 @@ def _map(function: Callable[[float], float]) -> Callable:
 def _lgamma(x: float) -> float:
     if math.isinf(x) or (x <= 0 and x == math.floor(x)):
         return math.inf
-    return math.lgamma(x)
+    try:
+        return math.lgamma(x)
+    except OverflowError:
+        return math.inf
 
 
 def _digamma(x: float) -> float:
@@ -227,10 +225,6 @@ FUNCTIONS: dict[str, Callable] = {
     "lgamma": _map(_lgamma), "digamma": _map(_digamma),
     "real": np.real, "imag": np.imag, "complex": lambda a, b: a + 1j * b, "conj": np.conj, "angle": _angle,
 }  # fmt: skip
-if special is not None:
-    FUNCTIONS.update(
-        erf=special.erf, erfc=special.erfc, erfinv=special.erfinv, lgamma=special.gammaln, digamma=special.digamma
-    )
 
 
 def _complex(re: np.ndarray, im: np.ndarray) -> np.ndarray:

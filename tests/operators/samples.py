@@ -179,7 +179,7 @@ row("any", [*reduction(several=False), s(t(2, 3, 4), (0, 2))], grad=False, cover
 row("all", [*reduction(several=False), s(t(2, 3, 4), (0, 2))], grad=False, covers=("all_rows",), errors=[RANGE])
 row("amax", [*reduction(empty=False, distinct=True), s(t(values=[[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]), 1)], "buif", covers=("values",), errors=[bad(IndexError, "amax(): Expected reduction dim 0 to have non-zero size.", t(0, 3), 0)])
 row("amin", [*reduction(empty=False, distinct=True), s(t(values=[[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]), 1)], "buif")
-row("aminmax", [s(t(3, 4, distinct=True)), s(t(3, 4, distinct=True), dim=0), s(t(3, 4, distinct=True), dim=1, keepdim=True)], "buif", out=False)
+row("aminmax", [s(t(3, 4, distinct=True)), s(t(3, 4, distinct=True), dim=0), s(t(3, 4, distinct=True), dim=1, keepdim=True)], "buif")
 for name in ("max", "min"):
     row(name, [*reduction(several=False, empty=False, distinct=True), s(t(3, 4), t(3, 4)), s(t(3), t(2, 3)), s(t(values=[1.0, NAN, 3.0])), s(t(values=[[1.0, NAN], [3.0, 2.0]]), 1)], "buif", covers=("both",),
         errors=[bad(RuntimeError, f"{name}(): Expected reduction dim to be specified for input.numel() == 0.", t(0)), bad(IndexError, f"{name}(): Expected reduction dim 0 to have non-zero size.", t(0, 3), 0), RANGE])  # fmt: skip
@@ -230,11 +230,11 @@ row("squeeze", [s(t(1, 3, 1)), s(t(1, 3, 1), 0), s(t(1, 3, 1), 1), s(t(1, 3, 1),
 row("unsqueeze", [s(t(3), 0), s(t(3), 1), s(t(3), -1), s(t(2, 3), 1), s(t(), 0), s(t(), -1)], out=False, errors=[bad(IndexError, "Dimension out of range (expected to be in range of [-2, 1], but got 3)", t(3), 3)])
 row("select", [s(t(3, 4), 0, 1), s(t(3, 4), 1, -1), s(t(3), 0, 2)], out=False, errors=[bad(IndexError, "select(): index 3 out of range for tensor of size [3, 4] at dimension 0", t(3, 4), 0, 3), bad(IndexError, "select() cannot be applied to a 0-dim tensor.", t(), 0, 0)])
 row("narrow", [s(t(5, 2), 0, 1, 3), s(t(5), 0, -3, 2), s(t(5), 0, 5, 0)], out=False, covers=("slice_dim",), errors=[bad(RuntimeError, "start (3) + length (3) exceeds dimension size (5).", t(5), 0, 3, 3), bad(RuntimeError, "narrow(): length must be non-negative.", t(5), 0, 3, -1)])
-row("narrow_copy", [s(t(5, 2), 0, 1, 3)])
+row("narrow_copy", [s(t(5, 2), 0, 1, 3)], out=False)
 row("diagonal", [s(t(3, 4)), s(t(3, 4), 1), s(t(3, 4), -1), s(t(2, 3, 4), 0, 1, 2), s(t(2, 3, 4), 1, 0, 2), s(t(3, 4), 9)], out=False, errors=[bad(RuntimeError, "diagonal dimensions cannot be identical", t(3, 4), 0, 1, 1)])
 row("Tensor.unfold", [s(t(7), 0, 3, 2), s(t(3, 6), 1, 2, 2), s(t(3, 6), 1, 3, 1), s(t(5), 0, 2, 3)], out=False, covers=("overlap_add",), errors=[bad(RuntimeError, "maximum size for tensor at dimension 0 is 3 but size is 4", t(3), 0, 4, 1)])
 row("as_strided", [s(t(4, 4), (2, 2), (4, 1)), s(t(9), (3, 3), (1, 2), 1), s(t(4), (2, 3), (0, 1))], out=False, layouts=False, covers=("as_strided_part", "as_strided_scatter_add"), errors=[bad(RuntimeError, "setStorage: sizes [3, 3], strides [3, 1]", t(4, dtype="float32"), (3, 3), (3, 1))])
-row("unbind", [s(t(3, 4)), s(t(3, 4), 1), s(t(3))], out=False, errors=[bad(RuntimeError, "Dimension specified as 0 but tensor has no dimensions", t())])
+row("unbind", [s(t(3, 4)), s(t(3, 4), 1), s(t(3))], out=False, errors=[bad(IndexError, "Dimension specified as 0 but tensor has no dimensions", t())])
 row("split", [s(t(7, 2), 3), s(t(7), 7), s(t(2, 5), 2, 1), s(t(7), [1, 2, 4]), s(t(2, 4), [1, 3], dim=1)], out=False, errors=[bad(RuntimeError, "split_with_sizes expects split_sizes to sum exactly to 7 (input tensor's size at dimension 0), but got split_sizes=[3, 3]", t(7), [3, 3])])
 row("split_with_sizes", [s(t(7), (1, 2, 4)), s(t(2, 4), (1, 3), 1)], out=False)
 row("chunk", [s(t(7), 3), s(t(4, 6), 2, 1), s(t(3), 5)], out=False, errors=[bad(RuntimeError, "chunk expects `chunks` to be greater than 0, got: 0", t(3), 0)])
@@ -282,7 +282,7 @@ row("diagflat", [s(t(2, 3)), s(t(3), 1)], out=False, numpy=np.diagflat)
 row("trace", [s(t(3, 4)), s(t(3, 3)), s(t(0, 3))], out=False, refused=("bool",))
 row("vander", [s(t(3)), s(t(3), 4), s(t(3), increasing=True)], out=False, method=False, grad=False, refused=("bool",))
 row("gradient", [s(t(5)), s(t(4, 5)), s(t(4, 5), spacing=0.5, dim=1)], "f", out=False, method=False)
-row("slice_scatter", [s(t(5, 3), t(2, 3), 0, 1, 3), s(t(5), t(3), 0, 0, 5, 2)], out=False, strides=False, more=("complex128",))
+row("slice_scatter", [s(t(5, 3), t(2, 3), 0, 1, 3), s(t(5), t(3), 0, 0, 5, 2)], strides=False, more=("complex128",))
 row("select_scatter", [s(t(5, 3), t(3), 0, 1)], out=False, strides=False, more=("complex128",))
 row("diagonal_scatter", [s(t(4, 4), t(4)), s(t(4, 4), t(3), 1)], out=False, strides=False, more=("complex128",))
 row("as_strided_scatter", [s(t(4, 4), t(2, 2), (2, 2), (4, 1))], out=False, layouts=False, grad=False)
@@ -300,7 +300,7 @@ row("scatter", [s(t(3, 4), 0, T((2, 4), "int64", values=[[0, 1, 2, 0], [1, 2, 0,
 row("scatter_add", [s(t(3, 4), 0, index(5, 4, below=3), t(5, 4)), s(t(3, 4), 1, index(3, 6, below=4), t(3, 6)), s(t(3), 0, index(0, below=3), t(0))], tolerance=LOOSE, errors=[bad(RuntimeError, "index 3 is out of bounds for dimension 0 with size 3", t(3), 0, T((1,), "int64", values=[3]), t(1))])
 row("scatter_reduce", [s(t(3, 4), 0, index(5, 4, below=3), t(5, 4, distinct=True), how) for how in ("sum", "prod", "mean", "amax", "amin")] + [s(t(3, 4), 1, index(3, 6, below=4), t(3, 6, distinct=True), how, include_self=False) for how in ("sum", "mean", "amax", "amin")], tolerance=LOOSE, second=False, refused=("bool", "complex64", "complex128"))
 row("index_select", [s(t(3, 4), 0, index(5, below=3)), s(t(3, 4), 1, index(2, below=4)), s(t(3), 0, index(below=3)), s(t(), 0, T((1,), "int64", values=[0])), s(t(3, 4), 0, index(0, below=3)), s(t(3, 4), 0, T((2,), "int32", values=[2, 0]))],
-    errors=[bad(RuntimeError, "index out of range in self", t(3, dtype="float32"), 0, T((1,), "int64", values=[3])), bad(IndexError, "index_select(): Index is supposed to be a vector", t(3), 0, index(2, 2, below=3))])  # fmt: skip
+    errors=[bad(IndexError, "index out of range in self", t(3, dtype="float32"), 0, T((1,), "int64", values=[3])), bad(IndexError, "index_select(): Index is supposed to be a vector", t(3), 0, index(2, 2, below=3))])  # fmt: skip
 row("index_add", [s(t(3, 4), 0, index(5, below=3), t(5, 4)), s(t(3, 4), 1, index(2, below=4), t(3, 2), alpha=2), s(t(5), 0, index(3, below=5), t(3))], covers=("index_add_core",), tolerance=LOOSE)
 row("index_copy", [s(t(3, 4), 0, T((2,), "int64", values=[2, 0]), t(2, 4)), s(t(3, 4), 1, T((2,), "int64", values=[3, 1]), t(3, 2))])
 row("index_fill", [s(t(3, 4), 0, T((2,), "int64", values=[2, 0]), 5), s(t(3, 4), 1, T((2,), "int64", values=[3, 1]), t())], out=False)
@@ -340,7 +340,7 @@ row("addr", [s(t(3, 4), t(3), t(4)), s(t(3, 4), t(3), t(4), beta=2, alpha=3)], t
 row("baddbmm", [s(t(2, 3, 5), t(2, 3, 4), t(2, 4, 5)), s(t(5), t(2, 3, 4), t(2, 4, 5), beta=2, alpha=3)], tolerance=PRODUCT, refused=NO_BOOL)
 row("addbmm", [s(t(3, 5), t(2, 3, 4), t(2, 4, 5)), s(t(3, 5), t(2, 3, 4), t(2, 4, 5), beta=2, alpha=3)], tolerance=PRODUCT, refused=NO_BOOL)
 row("nn.functional.linear", [s(t(3, 4), t(5, 4), t(5)), s(t(3, 4), t(5, 4)), s(t(2, 3, 4), t(5, 4), t(5)), s(t(4), t(5, 4), t(5)), s(t(3, 4), t(4)), s(t(0, 4), t(5, 4), t(5))], "fc", out=False, tolerance=PRODUCT, covers=("linear",), errors=[bad(RuntimeError, "mat1 and mat2 shapes cannot be multiplied (3x5 and 4x5)", t(3, 5), t(5, 4))])
-row("nn.functional.bilinear", [s(t(3, 4), t(3, 2), t(5, 4, 2), t(5)), s(t(3, 4), t(3, 2), t(5, 4, 2))], "fc", out=False, tolerance=PRODUCT)
+row("nn.functional.bilinear", [s(t(3, 4), t(3, 2), t(5, 4, 2), t(5)), s(t(3, 4), t(3, 2), t(5, 4, 2))], "fc", out=False, more=("complex128",), tolerance=PRODUCT)
 row("tensordot", [s(t(3, 4, 5), t(4, 5, 2)), s(t(3, 4), t(4, 5), 1), s(t(3, 4), t(5, 3), ([0], [1])), s(t(3), t(4), 0)], tolerance=PRODUCT, refused=NO_BOOL, method=False)
 row("chain_matmul", [s(t(3, 4), t(4, 5), t(5, 2))], "fc", tolerance=PRODUCT, method=False)
 row("einsum", [s(e, *x) for e, x in (
@@ -353,7 +353,7 @@ row("linalg.vector_norm", [s(t(3, 4)), s(t(3, 4), 1), s(t(3, 4), 3, 0), s(t(3, 4
 
 # --- creation -----------------------------------------------------------------------------------------------------
 
-row("zeros", [s(2, 3, dtype=D()), s((2, 3), dtype=D()), s(()), s(0), s(2, 3)], grad=False, errors=[bad(RuntimeError, "Trying to create tensor with negative dimension -1: [-1]", -1)])
+row("zeros", [s(2, 3, dtype=D()), s((2, 3), dtype=D()), s(()), s(0), s(2, 3)], grad=False, errors=[bad(RuntimeError, "zeros: Dimension size must be non-negative.", -1)])
 row("ones", [s(2, 3, dtype=D()), s((2, 3), dtype=D()), s(())], grad=False)
 row("empty", [s(2, 3, dtype=D()), s((2, 3), dtype=D()), s(())], grad=False, compare=False)
 row("full", [s((2, 3), 2), s((2, 3), 2.5), s((2,), True), s((), 1, dtype=D()), s((2, 2), 3, dtype=D()), s((2,), 1 + 2j)], grad=False)
@@ -384,7 +384,7 @@ row("randperm", [s(5), s(0), s(6, dtype=D())], "uif", grad=False)
 for name in ("rand_like", "randn_like"):
     row(name, [s(t(2, 3)), s(t())], "f", grad=False, out=False, method=False)
 row("randint_like", [s(t(2, 3), 5), s(t(2, 3), 1, 5)], "uif", grad=False, out=False, method=False)
-row("normal", [s(0.0, 1.0, (2, 3)), s(t(3), t(3, low=0.1)), s(t(3), 2.0), s(1.0, t(3, low=0.1))], "f", grad=False, method=False)
+row("normal", [s(0.0, 1.0, (2, 3)), s(t(3), t(3, low=0.1)), s(t(3), 2.0), s(1.0, t(3, low=0.1))], "f", grad=False, method=False, out=False)
 row("bernoulli", [s(t(3, 4, low=0, high=1)), s(t(3, 4), 0.3)], "f", grad=False)
 row("poisson", [s(t(3, 4, low=0.1, high=20))], "f", grad=False, out=False, method=False)
 row("multinomial", [s(t(5, low=0.1), 3), s(t(2, 5, low=0.1), 4, True), s(t(5, low=0.1), 1)], "f", grad=False)
