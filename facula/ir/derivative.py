@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from . import expr as ir
 from .expr import Expr, cast, const, reduce, walk
 
-__all__ = ["RULES", "adjoints"]
+__all__ = ["RULES", "adjoints", "is_row_level"]
 
 Rule = Callable[..., tuple]
 
@@ -135,7 +135,7 @@ RULES: dict[str, Rule] = {
 }  # fmt: skip
 
 
-def _is_row_level(nodes: Iterable[Expr], row_loads: frozenset[str]) -> dict[Expr, bool]:
+def is_row_level(nodes: Iterable[Expr], row_loads: frozenset[str]) -> dict[Expr, bool]:
     """For each node whether it is one number a row: made of reductions, parameters, constants, per-row inputs."""
     level: dict[Expr, bool] = {}
     for node in nodes:
@@ -177,7 +177,7 @@ def adjoints(
     """
     outputs = list(outputs)
     nodes = walk(*(out for out, _ in outputs), *(g for _, g in outputs))
-    level = _is_row_level(nodes, row_loads)
+    level = is_row_level(nodes, row_loads)
     wanted = set(wrt)
     reaches: set[Expr] = set()
     order = walk(*(out for out, _ in outputs))
@@ -189,7 +189,7 @@ def adjoints(
 
     def is_row(e: Expr) -> bool:
         if e not in level:
-            level.update(_is_row_level(walk(e), row_loads))
+            level.update(is_row_level(walk(e), row_loads))
         return level[e]
 
     def give(node: Expr, g: Expr | None) -> None:

@@ -9,7 +9,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -154,8 +154,8 @@ class _Cut:
     """The steps 1 and 2 for one input: layouts, pieces, machine code."""
 
     __slots__ = (
-        "channels", "columns", "exact", "geometry", "item", "kind", "lines", "out", "phases", "pieces", "planes", "positions",
-        "run", "source", "spread", "split", "table", "taps", "where", "wide",
+        "channels", "columns", "exact", "geometry", "item", "kind", "lines", "out", "phases", "pieces", "planes",
+        "positions", "run", "source", "spread", "split", "table", "taps", "where", "wide",
     )  # fmt: skip
 
     def __init__(self, x: Spec, outputs: int, geometry: tuple[Geometry, ...]):
@@ -228,7 +228,8 @@ class _Cut:
         start = piece.row * self.lines[0]
         if self.split:
             return start * self.item, self.channels * self.plane, self.plane
-        return (start + piece.sample * self.source.strides[0]) * self.item, *self.source.strides[:2]
+        sample, channel = self.source.strides[:2]
+        return (start + piece.sample * sample) * self.item, sample, channel
 
     def matrix(self, piece: _Piece) -> tuple[int, int]:
         """Strides of the matrix of a piece: from sample to sample, from row to row."""
@@ -307,7 +308,7 @@ class _Plan:
             self.runs.append((split, spread, products, after))
 
     def __call__(self, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-        held = [None if s is None else launch.empty(s) for s in self.buffers]
+        held: list[Any] = [None if s is None else launch.empty(s) for s in self.buffers]
         x_ptr = x.ptr
         planes = x_ptr if held[0] is None else held[0].ptr
         matrix = planes if held[1] is None else held[1].ptr
@@ -387,7 +388,7 @@ def _few_kernel(
         total = ir.reduce("sum", ir.cast(x, compute) * ir.cast(w, compute))
         params.update((p.name, p) for p in more)
     else:
-        total = None
+        total: Any = None
         for number_, (c, *tap) in enumerate(itertools.product(range(channels), *(range(n) for n in taps))):
             where, more = bounds(inside, 3, tap)
             params.update((p.name, p) for p in more)
@@ -598,7 +599,7 @@ class _WeightPlan:
             self.runs.append((split, spread, before, products))
 
     def __call__(self, out: Tensor, grad: Tensor, x: Tensor) -> None:
-        held = [None if s is None else launch.empty(s) for s in self.buffers]
+        held: list[Any] = [None if s is None else launch.empty(s) for s in self.buffers]
         x_ptr, g_ptr, target, product = x.ptr, grad.ptr, out.ptr, self.product
         planes = x_ptr if held[0] is None else held[0].ptr
         matrix = planes if held[1] is None else held[1].ptr
@@ -621,7 +622,7 @@ _WEIGHT_PLANS: dict[tuple, _WeightPlan] = {}
 
 @function(tensors=("given", "input"))
 def convolution_weight(given, input, size, stride, padding, dilation, groups):
-    """The gradient of the weights, of shape `size`, of a convolution of `input` whose result has the gradient `given`."""
+    """The gradient of the weights, of shape `size`, of a convolution of `input` with the result's gradient `given`."""
     x = input
     grad = contiguous(given)
     shape = dense(x.spec.dtype, size, x.spec.device)
@@ -947,7 +948,7 @@ def _make(d: int):
     torch.Size([1, 3, {", ".join(["3"] * d)}])
     """
     transposed.__name__ = transposed.__qualname__ = f"conv_transpose{d}d"
-    transposed.__doc__ = f"""The gradient of `conv{d}d` with respect to its input as a layer; weights are (C, O / groups, *kernel).
+    transposed.__doc__ = f"""The gradient of `conv{d}d` with respect to its input; weights are (C, O / groups, *kernel).
 
     `output_padding` makes the result larger on one side, where several input sizes give the same result of `conv{d}d`.
     """

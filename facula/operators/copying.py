@@ -12,7 +12,7 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
 
-from .declare import _broadcast_strides, function
+from .declare import broadcast_strides, function
 
 __all__ = ["cast", "clone", "contiguous", "copy_values", "like_layout", "overwrite", "to_dtype"]
 
@@ -41,7 +41,7 @@ def bound_copy(target: Spec, source: Spec) -> launch.Bound:
                 expected=f"a source that broadcasts to {tuple(shape)}",
                 got=tuple(source.shape),
             )
-        strides = [target.strides, _broadcast_strides(source, shape)]
+        strides = [target.strides, broadcast_strides(source, shape)]
         bound = launch.bind(_kernel(source.dtype, target.dtype), shape, None, strides, target.device)
         if len(_PLANS) > 4096:
             _PLANS.clear()

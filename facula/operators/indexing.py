@@ -18,7 +18,7 @@ from facula.ir.kernel import Check, Input, Kernel, Param, Result
 from .copying import cast, contiguous, copy_values, like_layout
 from . import creation
 from .creation import from_numpy, numpy_view, tensor, zeros_of
-from .declare import OPERATORS, _broadcast_strides, function, view
+from .declare import OPERATORS, broadcast_strides, function, view
 from .view import alias_view, expand_to, permute, reshape, select, slice_dim, squeeze_dims, unsqueeze
 
 __all__ = [
@@ -88,8 +88,8 @@ def _indexed(
     else:
         kernel = _scatter_kernel(base.spec.dtype, other.spec.dtype, index_specs, write, negative)
         first, second = base, other
-        strides = [list(base_strides), _broadcast_strides(other.spec, shape)]
-    strides += [_broadcast_strides(s, shape) for s in index_specs]
+        strides = [list(base_strides), broadcast_strides(other.spec, shape)]
+    strides += [broadcast_strides(s, shape) for s in index_specs]
     bound = launch.bind(kernel, shape, None, strides, base.spec.device)
     values = [v for pair in zip(sizes, steps) for v in pair]
     failed = launch.run(bound, [first.ptr, second.ptr, *[t.ptr for t in indices]], values)

@@ -2,6 +2,7 @@
 
 from collections import namedtuple
 from math import inf
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,8 @@ from .view import diagonal, squeeze_dims, transpose, unsqueeze
 
 __all__ = [
     "LinAlgError", "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul", "matrix_norm",
-    "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "vector_norm",
+    "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "svd", "svdvals",
+    "vector_norm",
 ]  # fmt: skip
 
 
@@ -71,7 +73,7 @@ def _checked(name: str, A: Tensor, square: bool = True) -> None:
 
 
 def _made(array: np.ndarray, like: Tensor) -> Tensor:
-    kind = like.spec.dtype.numpy
+    kind: Any = like.spec.dtype.numpy
     if array.dtype.kind != "c" and kind.kind == "c":
         kind = np.dtype("f4" if kind.itemsize == 8 else "f8")
     return from_numpy(np.array(array, kind, order="C"))
@@ -300,7 +302,7 @@ def qr(A: Tensor, mode: str = "reduced"):
         )
     _checked("qr", A, False)
     if mode == "r":
-        return QR(A.new_empty((0,)), _made(np.linalg.qr(numpy_view(A.detach()), "r"), A))
+        return QR(A.new_empty((0,)), _made(np.asarray(np.linalg.qr(numpy_view(A.detach()), "r")), A))
     return QR(*qr_core(A, mode))
 
 
@@ -423,7 +425,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
         one = from_numpy(np.broadcast_to(np.eye(_square[0]), tuple(A.spec.shape)).copy())
         return cast(one, A.spec.dtype)
     base, n = (inv(A), -n) if n < 0 else (A, n)
-    found = None
+    found: Any = None
     while n:
         if n & 1:
             found = base if found is None else matmul(found, base)

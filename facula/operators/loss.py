@@ -356,7 +356,7 @@ FIRST, CLASS, WHOLE = ("first", "target", "weight"), ("target", "weight"), ("cla
     differentiable=False,
 )
 def cross_entropy_rows(input, first, target, weight, weights, *, stride, ignore_index=-100, smoothing=0.0, step=1):
-    """Of each row: loss, logarithm of the sum of exponentials, weight of its class; `first`: the first class's logit."""
+    """Of each row: loss, logarithm of the sum of exponentials, weight of its class; `first`: first class's logit."""
     index, valid, _ = _placed(target, ignore_index, ir.count())
     high = ir.reduce("max", input)
     lse = ir.log(ir.reduce("sum", ir.exp(input - high))) + high

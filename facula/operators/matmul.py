@@ -509,8 +509,8 @@ def _(grad, weight, input_spec):
     if weight.spec.ndim == 1:
         from .elementwise import mul
 
-        return mul(unsqueeze(grad, -1), weight)
-    return matmul(grad, weight)
+        return mul(unsqueeze(grad, -1), _conj(weight))
+    return matmul(grad, _conj(weight))
 
 
 @linear.gradient("weight")
@@ -518,8 +518,8 @@ def _(grad, input, weight_spec):
     if weight_spec.ndim == 1:
         from .elementwise import mul
 
-        return sum_to(mul(unsqueeze(grad, -1), input), weight_spec)
-    grad, rows = _rows(grad), _rows(input)
+        return sum_to(mul(unsqueeze(grad, -1), _conj(input)), weight_spec)
+    grad, rows = _rows(grad), _rows(_conj(input))
     return mm(transpose(grad, 0, 1), rows)
 
 

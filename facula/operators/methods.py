@@ -83,7 +83,7 @@ def is_leaf(self) -> bool:
 def output_nr(self) -> int:
     """Which output of `grad_fn` it is."""
     edge = edge_of(self)
-    return edge.number if type(edge) is Output else 0
+    return edge.number if edge.__class__ is Output else 0
 
 
 @_attribute
@@ -219,7 +219,7 @@ def _get_grad(self):
 def _set_grad(self, value) -> None:
     if value is not None:
         if not isinstance(value, Tensor):
-            fail(TypeError, f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+            fail(TypeError, f"assigned grad expected to be a Tensor or None but got grad of type {value.__class__.__name__}")
         if value is self:
             fail(RuntimeError, "can't assign Variable as its own grad")
         if value.spec.dtype is not self.spec.dtype:
@@ -249,7 +249,7 @@ def _get_data(self) -> Tensor:
 
 def _set_data(self, value: Tensor) -> None:
     if not isinstance(value, Tensor):
-        fail(TypeError, f"Variable data has to be a tensor, but got {type(value).__name__}")
+        fail(TypeError, f"Variable data has to be a tensor, but got {value.__class__.__name__}")
     self.spec, self.storage, self.ptr, self.base = value.spec, value.storage, value.ptr, None
 
 
@@ -316,12 +316,12 @@ def _extra(self) -> dict:
 
 def _node(self):
     edge = edge_of(self)
-    return edge.node if type(edge) is Output else edge
+    return edge.node if edge.__class__ is Output else edge
 
 
 def _number(self) -> int:
     edge = self.edge
-    return edge.number if type(edge) is Output else 0
+    return edge.number if edge.__class__ is Output else 0
 
 
 @method
@@ -659,7 +659,7 @@ def to(self, *args, **kwargs) -> Tensor:
             out = to_device(out, where)
     if kind is not None and kind is not out.spec.dtype:
         if not isinstance(kind, DType):
-            fail(TypeError, f"to() received an invalid combination of arguments - dtype must be torch.dtype, not {type(kind).__name__}")
+            fail(TypeError, f"to() received an invalid combination of arguments - dtype must be torch.dtype, not {kind.__class__.__name__}")
         return copying.to_dtype(out, kind, memory_format or "preserve")
     if copy and out is self:
         return copying.clone(out)

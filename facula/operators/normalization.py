@@ -32,7 +32,7 @@ __all__ = [
 @traced(rows=True, kinds="f")
 def softmax_rows(input):
     e = ir.exp(input - ir.reduce("max", input))
-    return e / ir.reduce("sum", e)
+    return e * (1 / ir.reduce("sum", e))
 
 
 @softmax_rows.gradient("input")

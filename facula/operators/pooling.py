@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from functools import cache
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class Table:
         self.uniform = bool((self.count == self.most).all())
         gaps = np.diff(self.begin)
         even = len(gaps) == 0 or bool((gaps == gaps[0]).all())
-        self.stride = (int(gaps[0]) if len(gaps) else 1) if even else None
+        self.stride: Any = (int(gaps[0]) if len(gaps) else 1) if even else None
         self.share = self.count if share is None else np.ascontiguousarray(share, np.int64)
         self.keep = (self.begin, self.count, self.share, self.skip)
         self.ptrs = tuple(a.ctypes.data for a in self.keep)
@@ -215,7 +215,7 @@ def _addressed(
     """
     d = len(tables)
     rows = None if all(m.most for m in modes) else [t.most for t in tables]
-    values: dict[str, int] = {}
+    values: dict[str, Any] = {}
     strides = [list(contiguous_strides(shape)) for _ in kernel.results]
     offsets = []
     for name, own in read.items():
@@ -376,7 +376,7 @@ def _back_kernel(kind: dtype, modes: tuple[_Mode, ...]) -> Kernel:
         compute = opmath(kind)
         parts = [ir.index(2 + i) * reader.param(f"plane{i}") for i in range(len(modes))]
         here = functools.reduce(lambda a, b: a + b, parts)
-        total = None
+        total: Any = None
         for tap in reader.taps:
             where = reader.where(tap)
             hit = ir.eq(reader.load("index", dt.int64, tap), here)
@@ -453,7 +453,7 @@ def _sum_kernel(kind: dtype, modes: tuple[_Mode, ...], shared: bool) -> Kernel:
     if found is None:
         reader = _Reader(modes)
         compute = opmath(kind)
-        total = None
+        total: Any = None
         for tap in reader.taps:
             part = ir.cast(reader.load("x", kind, tap), compute)
             total = part if total is None else total + part
@@ -497,7 +497,7 @@ def _sums(input: Tensor, tables: Sequence[Table], divisor: int | None, key: tupl
 @cache
 def _shares(sides: tuple[Side, ...], include: bool) -> int | np.ndarray:
     """By how much the sum of each window is divided: one number where it is the same for all."""
-    whole = None
+    whole: Any = None
     for i, side in enumerate(sides):
         share = _table(side, include).share.reshape([-1 if d == i else 1 for d in range(len(sides))])
         whole = share if whole is None else whole * share
@@ -661,7 +661,7 @@ def _no_bool(name: str, input: Tensor, kinds: str = "uif") -> None:
         fail(NotImplementedError, f"\"{name}\" not implemented for '{dtype_title(input.spec.dtype)}'")
 
 
-def _batched(input: Tensor, d: int, pool: Callable[[Tensor], object]):
+def _batched(input: Tensor, d: int, pool: Callable[[Tensor], Any]) -> Any:
     """`pool` of a batch; a single sample becomes one."""
     if input.spec.ndim == d + 2:
         return pool(input)

@@ -7,6 +7,7 @@ Stacks, directions and modules are in `nn/recurrent.py`.
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from facula import launch
 from facula.core.dtype import dtype
@@ -92,7 +93,7 @@ def _kernel(body: Callable, kind: dtype) -> Kernel:
 
 
 @functools.cache
-def _bound(body: Callable, kind: dtype, rows: int, width: int, steps: tuple[int, ...], where) -> launch.Bound:
+def _bound(body: Callable, kind: dtype, rows: int, width: int, steps: tuple[int, ...], where) -> Any:
     """Machine code of a step for so many rows; `steps` are the strides of rows, results first."""
     return launch.bind(_kernel(body, kind), (rows, width), None, [[s, 1] for s in steps], where)
 
@@ -104,7 +105,8 @@ def _bound(body: Callable, kind: dtype, rows: int, width: int, steps: tuple[int,
 def _segments(sizes: tuple[int, ...], reverse: bool):
     """The order of work over packed rows: (first row, rows, first row before, row of the state).
 
-    -1 before: the initial state. Also where sequences end: (first row, rows, row of the state); and runs of rows whose rows before are a run, too.
+    -1 before: the initial state. Also where sequences end: (first row, rows, row of the state); and runs of rows whose
+    rows before are a run, too.
     """
     starts, at = [], 0
     for n in sizes:
@@ -158,7 +160,7 @@ class _Rows:
         width: int,
         a: int,
         inner: int,
-        weight: Tensor,
+        weight: Any,
         transposed: bool,
         beta: float,
         bias: int = 0,
@@ -208,7 +210,8 @@ OUTPUTS = ("out", "h", "c", "gates", "cells", "hidden")
 def recurrent(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse):
     """Packed rows x (R, F), the state (B, H) -> outputs (R, H) and last states; then what backward wants."""
     x, w_ih, w_hh = contiguous(x), contiguous(w_ih), contiguous(w_hh)
-    h0, c0 = contiguous(h0), None if c0 is None else contiguous(c0)
+    h0 = contiguous(h0)
+    c0: Any = None if c0 is None else contiguous(c0)
     w_hr = None if w_hr is None else contiguous(w_hr)
     s = x.spec
     rows, item = _Rows(s.dtype, s.device), s.dtype.itemsize
@@ -222,9 +225,9 @@ def recurrent(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse):
     gates = rows.empty(total, gates_n)
     rows.product(gates.ptr, total, gates_n, x.ptr, s.shape[1], w_ih, True, 0.0, 0 if bias is None else bias.ptr)
     out = rows.empty(total, shown)
-    cells = rows.empty(total, size) if lstm or gru else None  # GRU: the state's share of the new gate
-    hidden = rows.empty(total, size) if w_hr is not None else None
-    share = rows.empty(batch, gates_n) if gru else None
+    cells: Any = rows.empty(total, size) if lstm or gru else None  # GRU: the state's share of the new gate
+    hidden: Any = rows.empty(total, size) if w_hr is not None else None
+    share: Any = rows.empty(batch, gates_n) if gru else None
     b_hh = contiguous(b_hh) if gru and b_hh is not None else None
     body = BODIES[mode][0]
     work, ends, _ = _segments(sizes, reverse)
@@ -303,7 +306,8 @@ def _(
             grad_out, grad_h, grad_c, x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse, needs
         )
     x, w_ih, w_hh, h0 = contiguous(x), contiguous(w_ih), contiguous(w_hh), contiguous(h0)
-    c0, w_hr = None if c0 is None else contiguous(c0), None if w_hr is None else contiguous(w_hr)
+    c0: Any = None if c0 is None else contiguous(c0)
+    w_hr: Any = None if w_hr is None else contiguous(w_hr)
     s = x.spec
     rows, item = _Rows(s.dtype, s.device), s.dtype.itemsize
     gates_n, size = w_ih.spec.shape[0], w_ih.spec.shape[0] // GATES[mode]
@@ -315,8 +319,9 @@ def _(
     sums = rows.empty(total, gates_n)  # gradients of the gates' sums
     state_sums = rows.empty(total, gates_n) if gru else sums  # of the state's share of them
     flow = rows.empty(total, shown)  # what comes to each output from the step after it
-    flow_c = rows.empty(total, size) if lstm else None
-    first_h, first_c = rows.empty(batch, shown), rows.empty(batch, size) if lstm else None
+    flow_c: Any = rows.empty(total, size) if lstm else None
+    first_h: Any = rows.empty(batch, shown)
+    first_c: Any = rows.empty(batch, size) if lstm else None
     work, ends, runs = _segments(sizes, reverse)
     for target, given, width in ((flow, grad_h, shown), (flow_c, grad_c, size)):
         if target is None:
@@ -328,9 +333,9 @@ def _(
                 fill_values(part, 0)
             else:
                 _copy_rows(target, first, given, row, n)
-    inner = rows.empty(max(sizes), size) if w_hr is not None else None  # gradients of what is projected
-    nothing = fill_values(rows.empty(max(sizes), size), 0) if w_hr is not None else None
-    totals = rows.empty(total, shown) if w_hr is not None else None
+    inner: Any = rows.empty(max(sizes), size) if w_hr is not None else None  # gradients of what is projected
+    nothing: Any = fill_values(rows.empty(max(sizes), size), 0) if w_hr is not None else None
+    totals: Any = rows.empty(total, shown) if w_hr is not None else None
     body = BODIES[mode][1]
     for first, n, before, row in reversed(work):
         at = sums.ptr + first * gates_n * item
@@ -365,7 +370,7 @@ def _(
             bound = _bound(body, s.dtype, n, size, (size,) * 4, s.device)
             bound.function(at, out.ptr + first * size * item, given, more, *bound.tail)
             rows.product(to_h, n, shown, at, gates_n, w_hh, False, 0.0)
-    found: dict[str, Tensor | None] = {"h0": first_h, "c0": first_c}
+    found: dict[str, Any] = {"h0": first_h, "c0": first_c}
     if needs["x"]:
         found["x"] = rows.empty(total, s.shape[1])
         rows.product(found["x"].ptr, total, s.shape[1], sums.ptr, gates_n, w_ih, False, 0.0)
@@ -397,7 +402,7 @@ recurrent.operator.node_class.__name__ = "RecurrentBackward0"
 # --- the same of small operators, for gradients of gradients ----------------------------------------------------------
 
 
-def _step(mode: str, gates: Tensor, h: Tensor, c: Tensor | None, w_hh, b_hh, w_hr):
+def _step(mode: str, gates: Tensor, h: Tensor, c: Any, w_hh, b_hh, w_hr):
     """One step: gates are the input's share; the new state."""
     more = linear(h, w_hh, b_hh)
     if mode == "LSTM":
@@ -417,12 +422,12 @@ def _composed(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse):
     """What `recurrent` computes: (out, h, c)."""
     gates = linear(x, w_ih, b_ih)
     work, ends, _ = _segments(sizes, reverse)
-    made: list[tuple[int, Tensor, Tensor | None]] = []
-    by_start: dict[int, tuple[Tensor, Tensor | None]] = {}
+    made: list[tuple[int, Tensor, Any]] = []
+    by_start: dict[int, tuple[Tensor, Any]] = {}
     for first, n, before, row in work:
         if before >= 0:
             h, c = by_start[before]
-            more = by_start.get(before + h.spec.shape[0])
+            more: Any = by_start.get(before + h.spec.shape[0])
             while h.spec.shape[0] < n:  # rows that began later, in reverse
                 h = cat([h, more[0]])
                 c = None if c is None else cat([c, more[1]])
@@ -435,7 +440,7 @@ def _composed(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse):
         made.append((first, h, c))
     made.sort(key=lambda m: m[0])
     out = cat([h for _, h, _ in made])
-    cells = None if c0 is None else cat([c for _, _, c in made])
+    cells: Any = None if c0 is None else cat([c for _, _, c in made])
     order = sorted(ends, key=lambda e: e[2])
     h = cat([slice_dim(out, 0, first, first + n) for first, n, _ in order])
     c = None if cells is None else cat([slice_dim(cells, 0, first, first + n) for first, n, _ in order])
@@ -446,7 +451,7 @@ def _composed_gradients(grad_out, grad_h, grad_c, x, h0, c0, w_ih, w_hh, b_ih, b
     from facula.autograd import grad
 
     inputs = {"x": x, "h0": h0, "c0": c0, "w_ih": w_ih, "w_hh": w_hh, "b_ih": b_ih, "b_hh": b_hh, "w_hr": w_hr}
-    outs = _composed(*inputs.values(), mode, sizes, reverse)
+    outs = _composed(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse)
     pairs = [(o, g) for o, g in zip(outs, (grad_out, grad_h, grad_c)) if o is not None and g is not None]
     wanted = [n for n in inputs if needs[n]]
     made = grad(
@@ -461,7 +466,7 @@ def _composed_gradients(grad_out, grad_h, grad_c, x, h0, c0, w_ih, w_hh, b_ih, b
 
 def recurrent_layer(
     mode: str, x: Tensor, state: tuple, weights: tuple, sizes: Sequence[int] | None = None, reverse: bool = False
-):
+) -> tuple[Tensor, Any]:
     """One direction of one layer.
 
     Parameters
@@ -501,7 +506,7 @@ def recurrent_layer(
     return out, (h, c) if mode == "LSTM" else (h,)
 
 
-def _empty_batch(x: Tensor, h0: Tensor, c0: Tensor | None):
+def _empty_batch(x: Tensor, h0: Any, c0: Tensor | None):
     out = x.new_empty((x.spec.shape[0], 0, h0.spec.shape[1]))
     return out, h0, c0
 
@@ -525,7 +530,7 @@ def _check_cell(name: str, input: Tensor, states: Sequence[Tensor], w_ih: Tensor
             )
 
 
-def _cell(mode: str, input: Tensor, states: tuple, w_ih, w_hh, b_ih, b_hh) -> tuple:
+def _cell(mode: str, input: Tensor, states: tuple, w_ih, w_hh, b_ih, b_hh) -> Any:
     single = input.spec.ndim == 1
     if single:
         input, states = unsqueeze(input, 0), tuple(unsqueeze(s, 0) for s in states)
@@ -543,7 +548,7 @@ def lstm_cell(
     return _cell("LSTM", input, tuple(hx), w_ih, w_hh, b_ih, b_hh)
 
 
-def _make(mode: str, name: str, text: str):
+def _make(mode: str, name: str, text: str) -> Any:
     def cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
         return _cell(mode, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 

@@ -23,8 +23,8 @@ from .results import named
 from .view import reshape, squeeze_dims, unsqueeze
 
 __all__ = [
-    "argsort", "bucketize", "cummax", "cummin", "kthvalue", "median", "mode", "msort", "nanmedian", "one_hot", "searchsorted",
-    "sort", "topk", "unique", "unique_consecutive",
+    "argsort", "bucketize", "cummax", "cummin", "kthvalue", "median", "mode", "msort", "nanmedian", "one_hot",
+    "searchsorted", "sort", "topk", "unique", "unique_consecutive",
 ]  # fmt: skip
 
 
@@ -53,8 +53,8 @@ def _named(name: str, title: str):
 
 _TITLES = {
     "sort": "SortBackward0", "sort_stable": "SortBackward1", "topk": "TopkBackward0", "kthvalue": "KthvalueBackward0",
-    "median": "MedianBackward1", "nanmedian": "NanmedianBackward1", "mode": "ModeBackward0", "cummax": "CummaxBackward0",
-    "cummin": "CumminBackward0",
+    "median": "MedianBackward1", "nanmedian": "NanmedianBackward1", "mode": "ModeBackward0",
+    "cummax": "CummaxBackward0", "cummin": "CumminBackward0",
 }  # fmt: skip
 _PICKS = {name: _named(f"{name}_values", title) for name, title in _TITLES.items()}
 
@@ -200,8 +200,8 @@ def _first(rows: np.ndarray, k: int, descending: bool) -> np.ndarray:
         return order(rows, descending)[..., :k]
     if n >= 4096 and k * 64 <= n and rows.size <= 64 * n:
         flat = rows.reshape(-1, n)
-        found = [_candidates(row, k, descending) for row in flat]
-        if all(f is not None for f in found):
+        found = [f for row in flat if (f := _candidates(row, k, descending)) is not None]
+        if len(found) == len(flat):
             return np.stack(found).reshape(*rows.shape[:-1], k)
     some = np.argpartition(rows, n - k if descending else k - 1, -1)
     some = np.sort(some[..., n - k :] if descending else some[..., :k], -1)

@@ -1,0 +1,57 @@
+"""How operators are declared and applied: traced bodies that become one kernel, functions with gradients, views.
+
+`traced` takes a Python function on symbols and makes it an operator: checks, promotion, broadcasting, one kernel, its
+gradient (given for some inputs on symbols too, derived for the others), in-place and out= forms.
+`function` takes a Python function on tensors, with a gradient formula for each input. `view` takes a function from a
+spec to another spec of the same memory. No operator says anything of devices, and none of them saves anything by hand:
+the parameter names of a gradient (grad, out, the inputs' names) say what is kept.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from .base import OPERATORS, Operator
+from .fast import fast_in_place, fast_rows
+from .function import Function
+from .layout import broadcast_strides, check_cast, copy_of
+from .recording import freed, keep, record, unkeep
+from .seams import CHECK_LEAF, EMBED, INTERCEPT, INTO, OVERLAP, PREPARE_OUT, REBASE, SUM_TO, ZEROS
+from .traced import Plan, Traced
+from .view import View, view_of
+
+__all__ = [
+    "CHECK_LEAF", "EMBED", "INTERCEPT", "INTO", "OPERATORS", "OVERLAP", "PREPARE_OUT", "REBASE", "SUM_TO", "ZEROS", "Function",
+    "Operator", "Plan", "Traced", "View", "broadcast_strides", "check_cast", "copy_of", "fast_in_place", "fast_rows", "freed",
+    "function", "keep", "record", "traced", "unkeep", "view", "view_of",
+]  # fmt: skip
+
+
+def traced(body: Callable | None = None, **options) -> Any:
+    """Declare an operator by a function on symbols. Options: see `Traced`; `rows=True` for bodies with reductions."""
+    if body is None:
+        return lambda body: traced(body, **options)
+    operator = Traced(body, **options)
+    if operator.rows:
+        return operator.export(_plain(operator.call_rows))
+    return operator.export(operator.fast())
+
+
+def _plain(method: Callable) -> Callable:
+    def entry(*args, **kwargs):
+        return method(*args, **kwargs)
+
+    return entry
+
+
+def function(body: Callable | None = None, **options) -> Any:
+    """Declare an operator by a function on tensors; `tensors` names the arguments that can have gradients."""
+    if body is None:
+        return lambda body: function(body, **options)
+    operator = Function(body, **options)
+    return operator.export(operator.call)
+
+
+def view(body: Callable) -> Any:
+    """Declare a view by a function (spec, arguments) -> (shape, strides, offset in elements)."""
+    operator = View(body)
+    return operator.export(operator.call)

@@ -1,0 +1,215 @@
+"""Operators that are Python functions on tensors, with a formula for the gradient of each input."""
+
+import inspect
+from collections.abc import Callable, Sequence
+
+from facula import launch
+from facula.autograd.node import Node, Output, alias, edge_of
+from facula.core.modes import GUARD, LOCAL
+from facula.core.tensor import Tensor
+
+from .base import Operator
+from .recording import SEQUENCE, freed, keep, materialised, unkeep, user_line
+from .seams import INTERCEPT, INTO
+
+
+class Recipe:
+    """How a function is recorded for one pattern of arguments: its formulas, what they mention, and how that is kept."""
+
+    __slots__ = ("collect", "formulas", "inputs", "needs", "outputs")
+
+
+class FunctionNode(Node):
+    """A recorded function: the arguments that its formulas mention, those that are tensors with their versions."""
+
+    __slots__ = ("arguments", "recipe", "versions")
+
+    def apply(self, *grads):
+        saved = self.saved
+        if saved is None:
+            freed(self)
+        operator, recipe = self.operator, self.recipe
+        known = dict(self.arguments)
+        at = 0
+        for name in recipe.inputs:
+            known[name] = unkeep(self, saved[at], self.versions[at], False)
+            at += 1
+        for name, number in recipe.outputs:
+            known[name] = unkeep(self, saved[at], self.versions[at], True, number)
+            at += 1
+        known["needs"] = recipe.needs
+        known["grad"] = grads[0]
+        if len(grads) > 1 or not operator.outputs:
+            known["grads"] = grads
+            for i, (n, g) in enumerate(zip(operator.outputs, grads)):
+                known[f"grad_{n}"] = materialised(g, self.outputs[i]) if operator.fill else g
+        out: list = [None] * len(self.edges)
+        for slots, formula, wanted in recipe.formulas:
+            results = formula(*[known[n] for n in wanted])
+            if not isinstance(results, tuple):
+                results = (results,)
+            for slot, result in zip(slots, results):
+                if self.edges[slot] is not None:
+                    out[slot] = result
+        return out
+
+    def release(self) -> None:
+        if self.saved:
+            self.saved = None
+            self.arguments = None
+
+
+def _specs(x):
+    """The specs of an argument: of a tensor, of a list of tensors, None of anything else."""
+    return [t.spec for t in x] if x.__class__ in (list, tuple) else x.spec if isinstance(x, Tensor) else None
+
+
+class Function(Operator):
+    """An operator that is a Python function on tensors; gradients are formulas with operators."""
+
+    node_kind = FunctionNode
+
+    def __init__(self, body: Callable, name: str | None = None, *, tensors: Sequence[str], outputs: Sequence[str] = ("out",), fill: bool = True,
+        out: bool = False,
+    ):  # fmt: skip
+        super().__init__(body, name)
+        self.out = out  # whether calls may name a tensor to write into
+        # The arguments that may be differentiated, in the order of the signature (a list of tensors counts as several).
+        self.tensors = tuple(sorted(tensors, key=self.names.index))
+        self.outputs = tuple(outputs)
+        self.fill = fill  # missing gradients of some outputs are zeros
+        parameters = self.signature.parameters.values()
+        self.defaults = tuple(p.default for p in parameters)
+        self.positions = {n: i for i, n in enumerate(self.names)}
+        self.recipes: dict[tuple, Recipe] = {}
+        self.make: Callable | None = None
+        # Lists of tensors are looked into for those arguments alone that are called so.
+        self.lists = frozenset(i for i, n in enumerate(self.names) if n in self.tensors and n == "tensors")
+        self.call = _calling(self)
+
+    def _recipe(self, key: tuple) -> Recipe:
+        """The recipe for one pattern of arguments: for each, 0 no tensor, 1 a tensor, 2 one that needs a gradient (a tuple for lists)."""
+        recipe = Recipe()
+        slots: dict[str, list[int]] = {}
+        at = 0
+        recipe.needs = {}
+        for n in self.tensors:
+            k = key[self.positions[n]]
+            width = len(k) if k.__class__ is tuple else 1
+            slots[n] = list(range(at, at + width))
+            at += width
+            recipe.needs[n] = 2 in k if k.__class__ is tuple else k == 2
+        recipe.formulas, mentioned = [], {}
+        for names, formula in [((n,), f) for n, f in self.gradients.items()] + self.joint:
+            if any(recipe.needs[n] for n in names):
+                wanted = tuple(inspect.signature(formula).parameters)
+                recipe.formulas.append(([i for n in names for i in slots[n]], formula, wanted))
+                mentioned.update(dict.fromkeys(wanted))
+        recipe.outputs = tuple((n, self.outputs.index(n)) for n in mentioned if n in self.outputs)
+        own = [n for n in mentioned if n in self.positions and n not in self.outputs]
+        recipe.inputs = tuple(n for n in own if key[self.positions[n]] in (1, 2))
+        kept = [f"args[{self.positions[n]}]" for n in recipe.inputs] + [f"alias(outs[{i}])" for _, i in recipe.outputs]
+        owners = [f"args[{self.positions[n]}]" for n in recipe.inputs] + [f"outs[{i}]" for _, i in recipe.outputs]
+        versions = [f"{owner}.storage.version" for owner in owners]
+        plain = [f"{n!r}: args[{self.positions[n]}]" for n in own if n not in recipe.inputs]
+        plain += [f"{n!r}: specs(args[{self.positions[n[:-5]]}])" for n in mentioned if n.endswith("_spec")]
+        comma = "," if kept else ""
+        recipe.collect = eval(
+            f"lambda args, outs: (({', '.join(kept)}{comma}), ({', '.join(versions)}{comma}), {{{', '.join(plain)}}})",
+            {"alias": alias, "specs": _specs},
+        )
+        return recipe
+
+    def record(self, args: tuple, result):
+        """Give the result a node; `args` are all arguments in the order of the signature."""
+        outs = (result,) if isinstance(result, Tensor) else tuple(result)
+        edges: list = []
+        pattern: list = []
+        tensors = self.tensors
+        for i, x in enumerate(args):
+            if isinstance(x, Tensor):
+                if self.names[i] in tensors:
+                    edge = edge_of(x) if x.needs_grad or x.base is not None else None
+                    edges.append(edge)
+                    pattern.append(1 if edge is None else 2)
+                else:
+                    pattern.append(1)
+            elif i in self.lists:
+                own = [edge_of(y) if isinstance(y, Tensor) else None for y in x]
+                edges += own
+                pattern.append(tuple([1 if e is None else 2 for e in own]))
+            else:
+                if self.names[i] in tensors:
+                    edges.append(None)
+                pattern.append(0)
+        for o in outs:
+            if o.spec.dtype.kind in "fc":
+                break
+        else:
+            return result
+        key = tuple(pattern)
+        recipe = self.recipes.get(key)
+        if recipe is None:
+            recipe = self.recipes[key] = self._recipe(key)
+        saved, versions, arguments = recipe.collect(args, outs)
+        if GUARD.active and LOCAL.saved_hooks:
+            saved, versions = keep(saved)
+        if self.make is None:
+            self.make = launch.constructor(
+                self.node_class, ("edges", "outputs", "sequence", "line", "saved", "versions", "arguments", "recipe"),
+                {"pre_hooks": None, "post_hooks": None},
+            )  # fmt: skip
+        node = self.make(
+            tuple(edges), tuple([o.spec for o in outs]), SEQUENCE(), user_line(2), saved, versions, arguments, recipe
+        )
+        if len(outs) == 1 and result is outs[0]:
+            result.edge = node
+            result.needs_grad = True
+        else:
+            for number, out in enumerate(outs):
+                if out.spec.dtype.kind in "fc":
+                    out.edge = Output(node, number) if len(outs) > 1 else node
+                    out.needs_grad = True
+        return result
+
+
+def _calling(operator: Function) -> Callable:
+    """The function that runs the operator's body and records it when an argument needs a gradient."""
+    body, record, lists, names = operator.body, operator.record, operator.lists, operator.names
+    count, defaults, positions = len(names), operator.defaults, operator.positions
+
+    def call(*args, **kwargs):
+        if kwargs and operator.out and "out" in kwargs:
+            out = kwargs.pop("out")
+            made = call(*args, **kwargs)
+            return made if out is None else INTO[0](operator.name, out, made, args)
+        if GUARD.active:
+            if LOCAL.special:
+                return INTERCEPT[0](operator, args, kwargs, None)
+            if not LOCAL.grad:
+                return body(*args, **kwargs)
+        for x in args:
+            if isinstance(x, Tensor):
+                if x.needs_grad:
+                    break
+            elif lists and (x.__class__ is tuple or x.__class__ is list):
+                if any([isinstance(y, Tensor) and y.needs_grad for y in x]):
+                    break
+        else:
+            if not kwargs or not any([isinstance(x, Tensor) and x.needs_grad for x in kwargs.values()]):
+                return body(*args, **kwargs)
+        GUARD.active.append(None)
+        LOCAL.grad = False
+        try:
+            result = body(*args, **kwargs)
+        finally:
+            LOCAL.grad = True
+            GUARD.active.pop()
+        if kwargs or len(args) != count:
+            values = list(args) + list(defaults[len(args) :])
+            for name, value in kwargs.items():
+                values[positions[name]] = value
+            args = tuple(values)
+        return record(args, result)
+
+    return call

@@ -1,0 +1,13 @@
+"""What the mechanism needs of operators, which are declared with it: each list is filled in by the file named beside it."""
+
+from collections.abc import Callable
+
+SUM_TO: list[Callable] = []  # operators/reduction.py: sums a gradient over broadcast dims and casts it to a spec
+ZEROS: list[Callable] = []  # operators/creation.py: zeros of a spec
+EMBED: list[Callable] = []  # operators/view.py
+INTERCEPT: list[Callable] = []  # operators/intercept.py: autocast, subclasses, capture, vmap
+INTO: list[Callable] = []  # operators/matmul.py: (name, out, made, inputs) -> out
+PREPARE_OUT: list[Callable] = []  # operators/inplace.py
+OVERLAP: list[Callable] = []
+CHECK_LEAF: list[Callable] = []
+REBASE: list[Callable] = []

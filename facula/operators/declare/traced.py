@@ -1,0 +1,614 @@
+"""Operators whose body, run on symbols, is their kernel; their gradients are such operators again."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from facula import launch
+from facula.autograd.node import Node, alias, dtype_title, edge_of
+from facula.core import dtype as dt
+from facula.core.device import CPU
+from facula.core.dtype import dtype
+from facula.core.modes import GUARD, LOCAL
+from facula.core.shape import broadcast, contiguous_strides
+from facula.core.spec import Spec, dense, spec
+from facula.core.tensor import Tensor
+from facula.errors import fail
+from facula.ir import expr as ir
+from facula.ir.derivative import adjoints, is_row_level
+from facula.ir.expr import Expr
+from facula.ir.kernel import Input, Kernel, Param, Result
+from facula.operators.promotion import DEFAULT, number_dtype, of_defaults, opmath, result_type
+
+from .base import Operator
+from .layout import broadcast_shapes_of, broadcast_strides, check_in_place, copy_of, result_strides
+from .recording import Packed, freed, keep, materialised, record, unkeep
+from .seams import CHECK_LEAF, INTERCEPT, OVERLAP, PREPARE_OUT, REBASE, SUM_TO
+
+
+class Plan:
+    """All that a traced operator knows about operands of given specs: result specs, machine code, backward."""
+
+    __slots__ = (
+        "back", "backs", "common", "compute", "empty", "function", "key", "kernel_names", "numbers", "out", "outs", "pulled", "shape", "slots", "smooth", "specs",
+        "static", "tail", "targets",
+    )  # fmt: skip
+
+
+class Back:
+    """How to differentiate a plan for one choice of inputs that need it."""
+
+    __slots__ = ("collect", "entry", "grads", "numbers", "saves", "shape_arg", "slots")
+
+
+class TracedNode(Node):
+    """A recorded traced operator."""
+
+    __slots__ = ("back", "numbers", "plan", "versions")
+
+    def apply(self, *grads):
+        back = self.back
+        if back is None:
+            return (self.operator.pull(self.plan, *grads),)
+        saved = self.saved
+        if saved is None:
+            freed(self)
+        operands: list = [materialised(grads[i], self.outputs[i]) if grads[i] is None else grads[i] for i in back.grads]
+        plain = not LOCAL.grad
+        i = 0
+        for held in saved:
+            if plain and held.__class__ is not Packed and held.storage.version == self.versions[i]:
+                operands.append(held)
+            else:
+                operands.append(unkeep(self, held, self.versions[i], *back.saves[i]))
+            i += 1
+        if back.numbers:
+            operands += [self.numbers[i] for i in back.numbers]
+        if back.entry is None:
+            return [None] * len(self.edges)
+        results = back.entry(*operands, **back.shape_arg)
+        out: list = [None] * len(self.edges)
+        if results.__class__ is not tuple:
+            results = (results,)
+        i = 0
+        for slot, target in back.slots:
+            result = results[i]
+            out[slot] = result if target is None or result.spec is target else SUM_TO[0](result, target)
+            i += 1
+        return out
+
+    def release(self) -> None:
+        if self.saved:
+            self.saved = None
+
+
+class Traced(Operator):
+    """An operator whose body, run on symbols, is its kernel."""
+
+    node_kind = TracedNode
+
+    def __init__(
+        self,
+        body: Callable,
+        name: str | None = None,
+        *,
+        promote: str = "same",
+        rows: bool = False,
+        per_row: Sequence[str] = (),
+        keep: Sequence[str] = (),
+        follow: Sequence[str] = (),
+        static: Sequence[str] = (),
+        whole: Sequence[str] = (),
+        compute: dtype | None = None,
+        results: Sequence[dtype | str | None] | None = None,
+        names: Sequence[str] | None = None,
+        kinds: str = "buifc",
+        differentiable: bool = True,
+        row_results: Sequence[bool] | None = None,
+        check: Callable | None = None,
+        depth: int = 0,
+    ):
+        super().__init__(body, name)
+        self.row_results = row_results  # which results are one number a row; None: those that are made of such alone
+        self.check = check  # called with the operands' specs (or number types) when a plan is made
+        self.guard: Callable | None = None  # called with the operands of whole numbers before each run: their values may be bad
+        self.pull: Callable | None = None  # (plan, grad) -> gradient of the first operand, where no kernel is needed
+        self.depth = depth  # 0: declared; 1: a derived gradient; 2: the gradient of that
+        parameters = self.signature.parameters.values()
+        self.operands = tuple(names or (p.name for p in parameters if p.kind is not p.KEYWORD_ONLY))
+        self.scalars = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        if names:
+            self.names = (*names, *self.scalars)
+        self.promote = promote  # same; float: integers become the default float; sum: integers become int64
+        self.rows = rows
+        self.per_row = frozenset(per_row)
+        self.keep = frozenset(keep)  # operands that take no part in promotion
+        self.follow = frozenset(follow)  # operands that take no part in it either, but are cast to its result
+        self.static = frozenset(static)
+        self.whole = frozenset(whole)  # scalars that are int64 (sizes, strides), whatever the operands are
+        self.compute = compute
+        self.title = self.name  # what errors call the kernel: PyTorch's name for it
+        self.results = results  # dtype of each result; None: the common one; "compute": the one of the arithmetic
+        self.kinds = kinds
+        self.differentiable = differentiable
+        self.entry: Callable | None = None
+        self.plans: dict[Any, Plan] = of_defaults({})
+        self.derived: dict[Any, Traced] = {}
+
+    def fast(self) -> Callable:
+        """The function of operands that applies the operator with the least overhead; the same one each time."""
+        if self.entry is None:
+            several = self.results is not None and len(self.results) > 1
+            from .fast import binary, nary, unary  # they are made of what stands here
+
+            self.entry = (nary if several else {1: unary, 2: binary}.get(len(self.operands), nary))(self)
+        return self.entry
+
+    # What a body computes, for given dtypes
+
+    def _dtypes(self, kinds: Sequence[Spec | type]) -> tuple[dtype, dtype]:
+        """The common dtype of the operands and the one that arithmetic is done in."""
+        if self.compute is not None:
+            return self.compute, self.compute
+        common = result_type(
+            k for n, k in zip(self.operands, kinds) if n not in self.keep and n not in self.follow and k is not type(None)
+        )
+        if self.promote == "float" and common.kind in "bui":
+            common = DEFAULT.float
+        elif self.promote == "sum" and common.kind in "bui":
+            common = dt.int64
+        if common.kind not in self.kinds:
+            fail(NotImplementedError, f'"{self.title}" not implemented for \'{dtype_title(common)}\'')
+        return common, opmath(common)
+
+    def symbols(self, kinds: Sequence[Spec | type], compute: dtype) -> dict[str, Expr | None]:
+        """A symbol for each operand: a load, or a parameter for a Python number."""
+        found: dict[str, Expr | None] = {}
+        for name, kind in zip(self.operands, kinds):
+            if kind is type(None):
+                found[name] = None
+            elif isinstance(kind, Spec):
+                value = ir.load(name, kind.dtype)
+                found[name] = value if name in self.keep else ir.cast(value, opmath(kind.dtype) if self.compute else compute)
+                if self.compute and name not in self.keep and found[name].dtype.kind != "b":
+                    found[name] = ir.cast(found[name], _join(found[name].dtype, compute))
+            else:
+                found[name] = _number_symbol(name, number_dtype(kind) if name in self.keep else compute)
+        return found
+
+    def trace(self, symbols: dict[str, Expr | None], scalars: dict[str, Any]) -> tuple[Expr, ...]:
+        """The body's results."""
+        values = self.body(*[symbols[n] for n in self.operands], **scalars)
+        return values if isinstance(values, tuple) else (values,)
+
+    def scalar_symbols(self, given: dict[str, Any], compute: dtype) -> dict[str, Any]:
+        """Each keyword: itself when it is static or its default, else a parameter of the kernel."""
+        out = {}
+        for name, default in self.scalars.items():
+            value = given.get(name, default)
+            free = type(value) in (int, float, complex) and name not in self.static and name in given
+            kind = dt.int64 if name in self.whole else _scalar_compute(compute, value)
+            out[name] = _number_symbol(name, kind) if free else value
+        return out
+
+    # Plans
+
+    def plan(self, kinds: Sequence[Spec | type], *, scalars: dict[str, Any], dims=None, keepdim=False, shape=None, out=None) -> Plan:
+        """Build the plan for operands of these specs (or Python number types)."""
+        if self.check is not None:
+            self.check(*kinds)
+        common, compute = self._dtypes(kinds)
+        symbols = self.symbols(kinds, compute)
+        free = self.scalar_symbols(scalars, compute)
+        values = self.trace(symbols, free)
+        tensors = [(n, k) for n, k in zip(self.operands, kinds) if isinstance(k, Spec)]
+        where = next((k.device for _, k in tensors), CPU)
+        for n, k in tensors:
+            if k.device is not where and k.shape:
+                fail(
+                    RuntimeError,
+                    f"Expected all tensors to be on the same device, but found at least two devices, {where} and {k.device}!",
+                    mend=f"move them to one device first, e.g. {n}.to('{where}')",
+                )
+        if shape is None:
+            if dims is None:
+                shape = broadcast_shapes_of(self.name, [k.shape for _, k in tensors])
+            else:
+                shape = broadcast(*[k.shape for n, k in tensors if n not in self.per_row])
+        row_dims = () if dims is None else dims
+        outer_dims = [d for d in range(len(shape)) if d not in row_dims]
+        level = is_row_level(ir.walk(*values), self.per_row) if self.rows else {}
+        plan = Plan()
+        plan.static = scalars
+        plan.common, plan.compute, plan.shape, plan.back = common, compute, shape, {}
+        plan.specs = tuple(kinds)
+        results, out_specs, out_strides = [], [], []
+        own_strides = None if self.rows else result_strides(shape, [k for _, k in tensors])
+        for i, value in enumerate(values):
+            row = self.rows and (level[value] if self.row_results is None else self.row_results[i])
+            kind = self.results[i] if self.results else None
+            memory = compute if kind == "compute" else kind or (common if value.dtype is compute else value.dtype)
+            name = "_" * self.depth + ("out" if len(values) == 1 else f"out{i}")
+            if row:
+                size = tuple(1 if d in row_dims else n for d, n in enumerate(shape))
+                full = contiguous_strides(size)
+                out_strides.append([full[d] for d in outer_dims])
+                shown = size if keepdim else tuple(shape[d] for d in outer_dims)
+                out_specs.append(dense(memory, shown, where))
+            else:
+                s = spec(memory, where, shape, own_strides or contiguous_strides(shape))
+                out_specs.append(s)
+                out_strides.append([s.strides[d] for d in (*outer_dims, *row_dims)])
+            results.append(Result(name, memory, value, per_row=row))
+        if out is not None:
+            for i, o in enumerate(out):
+                results[i] = Result(results[i].name, o.dtype, _to_memory(values[i], o.dtype), per_row=results[i].per_row)
+                strides = o.strides
+                if results[i].per_row:
+                    strides = strides if not keepdim else tuple(strides[d] for d in outer_dims)
+                    out_strides[i] = list(strides)
+                else:
+                    out_strides[i] = [strides[d] for d in (*outer_dims, *row_dims)]
+            out_specs = list(out)
+        used = {n.value[0] for n in ir.walk(*values) if n.op == "load"}
+        inputs = [(n, k) for n, k in tensors if n in used]
+        parameters = [n for n in ir.walk(*values) if n.op == "param"]
+        kernel = Kernel(
+            self.name, tuple(Input(n, k.dtype) for n, k in inputs), tuple(results), tuple(Param(p.value, p.dtype) for p in parameters)
+        )
+        in_strides = []
+        for n, k in inputs:
+            strides = broadcast_strides(k, shape, row_dims if n in self.per_row else None)
+            in_strides.append([strides[d] for d in (*outer_dims, *row_dims)])
+        bound = launch.bind(
+            kernel, [shape[d] for d in outer_dims], [shape[d] for d in row_dims] if self.rows else None, out_strides + in_strides, where
+        )
+        plan.function, plan.tail = bound.function, bound.tail
+        plan.kernel_names = tuple(n for n, _ in inputs)
+        plan.slots = tuple(self.operands.index(n) for n, _ in inputs)
+        plan.numbers = tuple(_split_part(p.value) for p in parameters)
+        plan.outs = tuple(out_specs)
+        plan.out = plan.outs[0]
+        plan.empty = launch.allocator(where)
+        plan.key = (dims, keepdim)
+        plan.backs = {}
+        plan.pulled = self.pull is not None
+        plan.smooth = plan.out.dtype.kind in "fc"
+        return plan
+
+    def back(self, plan: Plan, mask: tuple[bool, ...]) -> Back:
+        """The operator that computes the gradients of the operands in `mask`, and what it wants to be kept."""
+        found = plan.back.get(mask)
+        if found is None:
+            found = plan.back[mask] = self._make_back(plan, mask)
+        return found
+
+    def _make_back(self, plan: Plan, mask: tuple[bool, ...]) -> Back:
+        needs = [n for n, m in zip(self.operands, mask) if m]
+        symbols = self.symbols(plan.specs, plan.compute)
+        free = self.scalar_symbols(plan.static, plan.compute)
+        values = self.trace(symbols, free)
+        single = len(values) == 1
+        level = is_row_level(ir.walk(*values), self.per_row) if self.rows else {}
+        grads, outs, row_names = [], [], set(self.per_row)
+        # A derived operator has operands called grad and out already: its own get a longer name.
+        prefix = "_" * self.depth
+        g_names = [f"{prefix}grad" if single else f"{prefix}grad{i}" for i in range(len(values))]
+        o_names = [f"{prefix}out" if single else f"{prefix}out{i}" for i in range(len(values))]
+        for i, (value, memory) in enumerate(zip(values, plan.outs)):
+            g, o = g_names[i], o_names[i]
+            grads.append(_as(ir.load(g, memory.dtype), value.dtype) if value.dtype.kind in "fc" else None)
+            outs.append(_as(ir.load(o, memory.dtype), value.dtype))
+            if self.rows and (level[value] if self.row_results is None else self.row_results[i]):
+                row_names |= {g, o}
+        gradients: dict[str, Expr | None] = {}
+        given = {**symbols, **free, "grad": grads[0], "out": outs[0]}
+        given.update(zip(g_names, grads))
+        given.update(zip(o_names, outs))
+        for n in needs:
+            if n in self.gradients:
+                gradients[n] = _call(self.gradients[n], given)
+        for names, formula in self.joint:
+            if any(n in needs and n not in gradients for n in names):
+                gradients.update({n: g for n, g in zip(names, _call(formula, given)) if n in needs})
+        rest = [n for n in needs if n not in gradients]
+        if rest:
+            pairs = [(v, g) for v, g in zip(values, grads) if g is not None]
+            derived = adjoints(pairs, [symbols[n] for n in rest], frozenset(row_names))
+            # A result that the formulas mention is read, not computed again.
+            known = {v: o for v, o in zip(values, outs) if v.op not in ("load", "const", "param", "cast")}
+            for n in rest:
+                g = derived[symbols[n]]
+                gradients[n] = None if g is None else ir.substitute((g,), known.get)[0]
+        back = Back()
+        wanted = [n for n in needs if gradients[n] is not None]
+        roots = [_as(gradients[n], plan.compute if symbols[n].dtype.kind != "c" else symbols[n].dtype) for n in wanted]
+        used = {e.value[0] for e in ir.walk(*roots) if e.op == "load"}
+        numbers = sorted({_split_part(e.value)[0] for e in ir.walk(*roots) if e.op == "param"})
+        grad_names = [n for n in g_names if n in used] or [n for n, g in zip(g_names, grads) if g is not None and not used]
+        out_names = [n for n in o_names if n in used]
+        in_names = [n for n in self.operands if n in used]
+        back.grads = tuple(g_names.index(n) for n in grad_names)
+        back.saves = tuple([(False, self.operands.index(n)) for n in in_names] + [(True, o_names.index(n)) for n in out_names])
+        back.collect = _collector(back.saves)
+        order = [*self.operands, *self.scalars]
+        back.numbers = tuple(order.index(n) for n in numbers)
+        names = (*grad_names, *in_names, *out_names, *numbers)
+        specs = [plan.specs[self.operands.index(n)] for n in wanted]
+        targets, memory = [], []
+        dims, keepdim = plan.key
+        if self.rows and any(n in self.per_row and s.ndim == len(plan.shape) for n, s in zip(wanted, specs)):
+            keepdim = True  # the gradients of such operands have their dims of size 1
+        for n, s, root in zip(wanted, specs, roots):
+            if self.rows and n in self.per_row:
+                whole = tuple(m if d not in dims else 1 for d, m in enumerate(plan.shape) if keepdim or d not in dims)
+            else:
+                whole = tuple(plan.shape)
+            same = tuple(s.shape) == whole
+            targets.append(None if same else s)
+            memory.append(s.dtype if same else plan.common if root.dtype is plan.compute else root.dtype)
+        back.slots = tuple((self.operands.index(n), t) for n, t in zip(wanted, targets))
+        back.shape_arg = {"dims": dims, "keepdim": keepdim, "shape": plan.shape} if self.rows else {}
+        key = (tuple(roots), names, tuple(memory), mask)
+        operator = self.derived.get(key)
+        if operator is None:
+            operator = self.derived[key] = Traced(
+                _Replay(tuple(roots), names), f"_derived_{self.name.strip('_')}_backward", names=names, compute=plan.compute,
+                results=tuple(memory), rows=self.rows, per_row=row_names & set(names), keep=names,
+                depth=self.depth + 1, row_results=tuple(n in self.per_row for n in wanted) if self.rows else None,
+            )  # fmt: skip
+        back.entry = (operator.call_rows if self.rows else operator.fast()) if wanted else None
+        return back
+
+    # Application
+
+    def call(self, *operands, **kwargs):
+        """Apply to operands in the order of `self.operands`; keywords are scalars, `out`, or operands by name."""
+        out = kwargs.pop("out", None) if kwargs else None
+        if len(operands) > len(self.operands):
+            fail(TypeError, f"{self.name}() takes {len(self.operands)} positional arguments but {len(operands)} were given")
+        if kwargs or len(operands) < len(self.operands):
+            operands, scalars = self._bind(operands, kwargs)
+        else:
+            scalars = {}
+        if GUARD.active and LOCAL.special:
+            return INTERCEPT[0](self, operands, scalars, out)
+        kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
+        key = (kinds, tuple(sorted(scalars.items())) if scalars else None)
+        if out is not None:
+            return self._into(out, operands, kinds, scalars)
+        try:
+            plan = self.plans[key]
+        except KeyError:
+            operands, kinds = self._checked(operands, kinds)
+            plan = self.remember(key, self.plan(kinds, scalars=scalars))
+        return self._run(plan, operands, scalars)
+
+    def call_rows(self, *operands, dims: tuple[int, ...], keepdim: bool = False, shape=None, out=None, **scalars):
+        """Apply over the row dims `dims` (normalised, sorted)."""
+        if GUARD.active and LOCAL.special:
+            return INTERCEPT[0](self, operands, {**scalars, "dims": dims, "keepdim": keepdim, "shape": shape}, out)
+        kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
+        key = (kinds, dims, keepdim, shape, tuple(sorted(scalars.items())) if scalars else None)
+        if out is not None:
+            return self._into(out, operands, kinds, scalars, dims=dims, keepdim=keepdim, shape=shape)
+        plan = self.plans.get(key)
+        if plan is None:
+            operands, kinds = self._checked(operands, kinds)
+            plan = self.remember(key, self.plan(kinds, scalars=scalars, dims=dims, keepdim=keepdim, shape=shape))
+        return self._run(plan, operands, scalars)
+
+    def remember(self, key, plan: Plan) -> Plan:
+        if len(self.plans) > 4096:  # ever-changing shapes
+            self.plans.clear()
+        self.plans[key] = plan
+        return plan
+
+    def _bind(self, operands: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        values = dict(zip(self.operands, operands))
+        scalars = {}
+        for name, value in kwargs.items():
+            if name in self.scalars:
+                if not (type(value) is type(self.scalars[name]) and value == self.scalars[name]):
+                    scalars[name] = value.item() if isinstance(value, Tensor) else value
+            elif name in values:
+                fail(TypeError, f"{self.name}() got multiple values for argument '{name}'")
+            elif name in self.operands:
+                values[name] = value
+            else:
+                fail(TypeError, f"{self.name}() got an unexpected keyword argument '{name}'", expected=f"{self.name}{self.signature}")
+        missing = [n for n in self.operands if n not in values]
+        for n in list(missing):
+            default = self.signature.parameters[n].default if n in self.signature.parameters else inspect.Parameter.empty
+            if default is not inspect.Parameter.empty:
+                values[n] = default
+                missing.remove(n)
+        if missing:
+            fail(TypeError, f'{self.name}() missing {len(missing)} required positional arguments: "{", ".join(missing)}"')
+        return tuple(values[n] for n in self.operands), scalars
+
+    def _checked(self, operands: tuple, kinds: tuple) -> tuple[tuple, tuple]:
+        """Operands fit to be planned: tensors, Python numbers, None where a default says so."""
+        good = []
+        for i, (name, x) in enumerate(zip(self.operands, operands)):
+            if isinstance(x, Tensor) or type(x) in (bool, int, float, complex, type(None)):
+                good.append(x)
+            elif hasattr(x, "dtype") and hasattr(x, "item"):
+                good.append(x.item())  # a NumPy scalar
+            else:
+                fail(TypeError, f"{self.name}(): argument '{name}' (position {i + 1}) must be Tensor, not {type(x).__name__}")
+        if not any(isinstance(x, Tensor) for x in good):
+            first = type(good[0]).__name__ if good else "nothing"
+            fail(TypeError, f"{self.name}(): argument '{self.operands[0]}' (position 1) must be Tensor, not {first}")
+        return tuple(good), tuple([x.spec if isinstance(x, Tensor) else type(x) for x in good])
+
+    def _execute(self, plan: Plan, operands: tuple, scalars: dict, outs: Sequence[Tensor]) -> None:
+        if plan.function is None:
+            return
+        if self.guard is not None and plan.common.kind in "ui":
+            self.guard(*operands)
+        args = [o.ptr for o in outs]
+        args += [operands[i].ptr for i in plan.slots]
+        for name, part in plan.numbers:
+            number = scalars[name] if name in scalars else operands[self.operands.index(name)]
+            args.append(number if part is None else getattr(complex(number), part))
+        plan.function(*args, *plan.tail)
+
+    def _run(self, plan: Plan, operands: tuple, scalars: dict):
+        outs = [plan.empty(s) for s in plan.outs]
+        self._execute(plan, operands, scalars, outs)
+        if self.differentiable:
+            for x in operands:
+                if isinstance(x, Tensor) and x.needs_grad:
+                    if not GUARD.active or LOCAL.grad:
+                        self.record(plan, operands, scalars, outs)
+                    break
+        return outs[0] if len(outs) == 1 else tuple(outs)
+
+    def record(self, plan: Plan, operands: tuple, scalars: dict, outs: Sequence[Tensor]) -> TracedNode | None:
+        """Give `outs` a node that remembers how they were made."""
+        edges = tuple([edge_of(x) if isinstance(x, Tensor) else None for x in operands])
+        mask = tuple([e is not None for e in edges])
+        if not any(o.spec.dtype.kind in "fc" for o in outs) or not any(mask):
+            return None
+        if self.pull is not None:
+            node = record(self.node_class, edges, outs)
+            node.plan, node.back = plan, None
+            return node
+        back = self.back(plan, mask)
+        kept = [alias(outs[i]) if is_output else operands[i] for is_output, i in back.saves]
+        node = record(self.node_class, edges, outs)
+        node.plan = plan
+        node.back = back
+        node.saved, node.versions = keep(kept)
+        node.numbers = (*operands, *[scalars.get(n, d) for n, d in self.scalars.items()]) if back.numbers else ()
+        return node
+
+    def _into(self, out, operands: tuple, kinds: tuple, scalars: dict, **rows):
+        """The out= form: write into given tensors, resizing them as PyTorch does."""
+        outs = tuple(out) if isinstance(out, (tuple, list)) else (out,)
+        operands, kinds = self._checked(operands, kinds)
+        free = self.plan(kinds, scalars=scalars, **rows)
+        if len(outs) != len(free.outs):
+            fail(TypeError, f"{self.name}(): expected {len(free.outs)} out tensors, got {len(outs)}")
+        for o, want in zip(outs, free.outs):
+            PREPARE_OUT[0](self.name, o, want, operands)
+        plan = self.plan(kinds, scalars=scalars, out=tuple(o.spec for o in outs), **rows)
+        self._execute(plan, operands, scalars, outs)
+        for o in outs:
+            o.storage.version += 1
+        return out
+
+    def in_place(self, *operands, **kwargs):
+        """Write the result over the first operand."""
+        if kwargs or len(operands) != len(self.operands):
+            operands, scalars = self._bind(operands, kwargs)
+        else:
+            scalars = {}
+        target = operands[0]
+        if GUARD.active and LOCAL.special:
+            return INTERCEPT[0](self, operands, scalars, target)
+        kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
+        key = ("in place", kinds, tuple(sorted(scalars.items())) if scalars else None)
+        plan = self.plans.get(key)
+        if plan is None:
+            operands, kinds = self._checked(operands, kinds)
+            free = self.plan(kinds, scalars=scalars)
+            check_in_place(self.name, target.spec, free.outs[0])
+            plan = self.remember(key, self.plan(kinds, scalars=scalars, out=(target.spec,)))
+        needs = False
+        for x in operands:
+            if isinstance(x, Tensor):
+                needs = needs or x.needs_grad
+                if x is not target and x.storage is target.storage:
+                    OVERLAP[0](target, operands[1:])
+        needs = needs and (not GUARD.active or LOCAL.grad)
+        if not target.spec.contiguous:
+            OVERLAP[0](target)
+        if not needs or not self.differentiable:
+            self._execute(plan, operands, scalars, (target,))
+            target.storage.version += 1
+            return target
+        CHECK_LEAF[0](target)
+        edges = tuple([edge_of(x) if isinstance(x, Tensor) else None for x in operands])
+        back = self.back(plan, tuple([e is not None for e in edges]))
+        original = None
+        if (False, 0) in back.saves:  # the formula needs what is about to be overwritten
+            original = copy_of(target)
+            if edges[0] is not None:
+                original.edge, original.needs_grad = edges[0], True
+        before = {i: operands[i].storage.version for is_output, i in back.saves if not is_output}
+        self._execute(plan, operands, scalars, (target,))
+        target.storage.version += 1
+        shell = alias(target)
+        kept = [alias(target) if is_output else operands[i] if i else original for is_output, i in back.saves]
+        if original is not None:
+            before[0] = original.storage.version
+        node = record(self.node_class, edges, (shell,))
+        node.plan, node.back = plan, back
+        node.saved, versions = keep(kept)
+        node.versions = tuple(v if is_output else before[i] for v, (is_output, i) in zip(versions, back.saves))
+        node.numbers = (*operands, *[scalars.get(n, d) for n, d in self.scalars.items()]) if back.numbers else ()
+        REBASE[0](target, node)
+        return target
+
+
+class _Replay:
+    """A body that returns expressions which are there already."""
+
+    def __init__(self, roots: tuple[Expr, ...], names: tuple[str, ...]):
+        self.roots, self.names = roots, names
+        self.__name__ = "replay"
+        self.__doc__ = None
+        self.__module__ = __name__
+        self.__signature__ = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names])
+
+    def __call__(self, *symbols):
+        # Symbols of Python numbers and of loads have the names that the expressions use.
+        return self.roots
+
+
+def _call(formula: Callable, given: dict[str, Any]):
+    return formula(*[given[n] for n in inspect.signature(formula).parameters])
+
+
+def _join(a: dtype, b: dtype) -> dtype:
+    return a if a.kind in "bui" else a
+
+
+def _as(value: Expr, dtype: dtype) -> Expr:
+    if value.dtype.kind == "c" and dtype.kind != "c":
+        value = ir.real(value)
+    return ir.cast(value, dtype)
+
+
+def _to_memory(value: Expr, dtype: dtype) -> Expr:
+    return value
+
+
+def _number_symbol(name: str, dtype: dtype) -> Expr:
+    if dtype.kind == "c":
+        part = dtype.to_real()
+        return ir.complex(ir.param(f"{name}.real", part), ir.param(f"{name}.imag", part))
+    return ir.param(name, dtype)
+
+
+def _scalar_compute(compute: dtype, value) -> dtype:
+    if isinstance(value, complex) and compute.kind != "c":
+        return compute.to_complex()
+    return compute if compute.kind != "b" else dt.int64
+
+
+def _split_part(name: str) -> tuple[str, str | None]:
+    base, _, part = name.partition(".")
+    return base, part or None
+
+
+@cache
+def _collector(saves: tuple[tuple[bool, int], ...]) -> Callable:
+    """A function (operands, out) -> (values to keep, their versions) for one pattern of what a gradient mentions."""
+    names = ["alias(out)" if is_output else f"operands[{i}]" for is_output, i in saves]
+    versions = [f"{'out' if is_output else f'operands[{i}]'}.storage.version" for is_output, i in saves]
+    text = f"lambda operands, out: (({', '.join(names)}{',' if names else ''}), ({', '.join(versions)}{',' if names else ''}))"
+    return eval(text, {"alias": alias})
