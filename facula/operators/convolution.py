@@ -308,7 +308,7 @@ class _Plan:
             self.runs.append((split, spread, products, after))
 
     def __call__(self, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-        held: list[Any] = [None if s is None else launch.empty(s) for s in self.buffers]
+        held: list[Any] = [s and launch.empty(s) for s in self.buffers]
         x_ptr = x.ptr
         planes = x_ptr if held[0] is None else held[0].ptr
         matrix = planes if held[1] is None else held[1].ptr
@@ -599,7 +599,7 @@ class _WeightPlan:
             self.runs.append((split, spread, before, products))
 
     def __call__(self, out: Tensor, grad: Tensor, x: Tensor) -> None:
-        held: list[Any] = [None if s is None else launch.empty(s) for s in self.buffers]
+        held: list[Any] = [s and launch.empty(s) for s in self.buffers]
         x_ptr, g_ptr, target, product = x.ptr, grad.ptr, out.ptr, self.product
         planes = x_ptr if held[0] is None else held[0].ptr
         matrix = planes if held[1] is None else held[1].ptr

@@ -211,8 +211,8 @@ def recurrent(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse):
     """Packed rows x (R, F), the state (B, H) -> outputs (R, H) and last states; then what backward wants."""
     x, w_ih, w_hh = contiguous(x), contiguous(w_ih), contiguous(w_hh)
     h0 = contiguous(h0)
-    c0: Any = None if c0 is None else contiguous(c0)
-    w_hr = None if w_hr is None else contiguous(w_hr)
+    c0 = _dense(c0)
+    w_hr = _dense(w_hr)
     s = x.spec
     rows, item = _Rows(s.dtype, s.device), s.dtype.itemsize
     gates_n, size = w_ih.spec.shape[0], w_ih.spec.shape[0] // GATES[mode]
@@ -258,6 +258,10 @@ def recurrent(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse):
     c = _last(cells, ends, batch) if lstm else _nothing(s)
     empty = _nothing(s)
     return out, h, c, gates, cells if cells is not None else empty, hidden if hidden is not None else empty
+
+
+def _dense(x: Tensor | None) -> Any:
+    return None if x is None else contiguous(x)
 
 
 def _nothing(s: Spec) -> Tensor:
@@ -306,8 +310,8 @@ def _(
             grad_out, grad_h, grad_c, x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse, needs
         )
     x, w_ih, w_hh, h0 = contiguous(x), contiguous(w_ih), contiguous(w_hh), contiguous(h0)
-    c0: Any = None if c0 is None else contiguous(c0)
-    w_hr: Any = None if w_hr is None else contiguous(w_hr)
+    c0 = _dense(c0)
+    w_hr = _dense(w_hr)
     s = x.spec
     rows, item = _Rows(s.dtype, s.device), s.dtype.itemsize
     gates_n, size = w_ih.spec.shape[0], w_ih.spec.shape[0] // GATES[mode]

@@ -85,6 +85,8 @@ class Function(Operator):
         self.make: Callable | None = None
         # Lists of tensors are looked into for those arguments alone that are called so.
         self.lists = frozenset(i for i, n in enumerate(self.names) if n in self.tensors and n == "tensors")
+        # For each argument: 0, its gradient is never asked for; 1, it may be; 2, it may be a list of such.
+        self.flags = tuple((2 if i in self.lists else 1) if n in self.tensors else 0 for i, n in enumerate(self.names))
         self.call = _calling(self)
 
     def _recipe(self, key: tuple) -> Recipe:
@@ -123,30 +125,35 @@ class Function(Operator):
     def record(self, args: tuple, result):
         """Give the result a node; `args` are all arguments in the order of the signature."""
         outs = (result,) if isinstance(result, Tensor) else tuple(result)
-        edges: list = []
-        pattern: list = []
-        tensors = self.tensors
-        for i, x in enumerate(args):
-            if isinstance(x, Tensor):
-                if self.names[i] in tensors:
-                    edge = edge_of(x) if x.needs_grad or x.base is not None else None
-                    edges.append(edge)
-                    pattern.append(1 if edge is None else 2)
-                else:
-                    pattern.append(1)
-            elif i in self.lists:
-                own = [edge_of(y) if isinstance(y, Tensor) else None for y in x]
-                edges += own
-                pattern.append(tuple([1 if e is None else 2 for e in own]))
-            else:
-                if self.names[i] in tensors:
-                    edges.append(None)
-                pattern.append(0)
         for o in outs:
             if o.spec.dtype.kind in "fc":
                 break
         else:
             return result
+        edges: list = []
+        pattern: list = []
+        for x, differs in zip(args, self.flags):
+            if isinstance(x, Tensor):
+                if differs:
+                    edge = None
+                    if x.base is not None:
+                        edge = edge_of(x)
+                    elif x.needs_grad:
+                        edge = x.edge
+                        if edge is None:
+                            edge = x
+                    edges.append(edge)
+                    pattern.append(1 if edge is None else 2)
+                else:
+                    pattern.append(1)
+            elif differs == 2 and (x.__class__ is tuple or x.__class__ is list):
+                own = [edge_of(y) if isinstance(y, Tensor) else None for y in x]
+                edges += own
+                pattern.append(tuple([1 if e is None else 2 for e in own]))
+            else:
+                if differs:
+                    edges.append(None)
+                pattern.append(0)
         key = tuple(pattern)
         recipe = self.recipes.get(key)
         if recipe is None:
@@ -160,7 +167,7 @@ class Function(Operator):
                 {"pre_hooks": None, "post_hooks": None},
             )  # fmt: skip
         node = self.make(
-            tuple(edges), tuple([o.spec for o in outs]), SEQUENCE(), user_line(2), saved, versions, arguments, recipe
+            tuple(edges), (result.spec,) if result is outs[0] else tuple([o.spec for o in outs]), SEQUENCE(), user_line(2), saved, versions, arguments, recipe
         )
         if len(outs) == 1 and result is outs[0]:
             result.edge = node
