@@ -604,6 +604,7 @@ class _WeightPlan:
         planes = x_ptr if held[0] is None else held[0].ptr
         matrix = planes if held[1] is None else held[1].ptr
         given = g_ptr if held[2] is None else held[2].ptr
+        beside: Any = held[2]
         for split, spread, before, products in self.runs:
             if split is not None:
                 split[0](planes, x_ptr + split[1], *split[2])
@@ -611,7 +612,7 @@ class _WeightPlan:
                 spread[0](matrix, planes + spread[1], *spread[2])
             if before is not None:
                 if before[3]:
-                    fill_values(held[2], 0)
+                    fill_values(beside, 0)
                 before[0](given, g_ptr + before[1], *before[2])
             for c_at, g_at, x_at, tail in products:
                 product(target + c_at, given + g_at, matrix + x_at, *tail, 0, 0, 0)

@@ -771,6 +771,9 @@ def _python(name: str, apply, reflected: bool = False):
             return apply(other, self)
         return NotImplemented
 
+    operator = getattr(apply, "operator", None)
+    if isinstance(operator, declare.Traced):
+        forward = declare.binary(operator, foreign=True)
     forward.__name__ = f"__{name}__"
     setattr(Tensor, f"__{name}__", forward)
     if reflected:
@@ -784,8 +787,6 @@ def _matmul(a, b):
     return matmul.matmul(a, b)
 
 
-Tensor.__add__ = Tensor.__radd__ = elementwise.add
-Tensor.__mul__ = Tensor.__rmul__ = elementwise.mul
 for _name, _apply in (
     ("sub", public.sub), ("truediv", elementwise.true_divide), ("floordiv", elementwise.floor_divide),
     ("mod", elementwise.remainder), ("pow", elementwise.pow), ("matmul", _matmul), ("and", elementwise.bitwise_and),

@@ -392,7 +392,7 @@ def _(
         found["b_ih"] = sum_over(sums, 0)
         found["b_hh"] = sum_over(state_sums, 0) if gru else found["b_ih"]
     if needs["w_hr"]:
-        found["w_hr"] = rows.empty(*w_hr.spec.shape)
+        found["w_hr"] = rows.empty(shown, size)
         rows.weights(found["w_hr"], total, totals.ptr, hidden.ptr, 0.0)
     return tuple(found.get(n) if needs[n] else None for n in ("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "w_hr"))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .base import OPERATORS, Operator
-from .fast import fast_in_place, fast_rows
+from .fast import binary, fast_in_place, fast_rows
 from .function import Function
 from .layout import broadcast_strides, check_cast, copy_of
 from .recording import freed, keep, record, unkeep
@@ -21,7 +21,7 @@ from .view import View, view_of
 
 __all__ = [
     "CHECK_LEAF", "EMBED", "INTERCEPT", "INTO", "OPERATORS", "OVERLAP", "PREPARE_OUT", "REBASE", "SUM_TO", "ZEROS", "Function",
-    "Operator", "Plan", "Traced", "View", "broadcast_strides", "check_cast", "copy_of", "fast_in_place", "fast_rows", "freed",
+    "Operator", "Plan", "Traced", "View", "binary", "broadcast_strides", "check_cast", "copy_of", "fast_in_place", "fast_rows", "freed",
     "function", "keep", "record", "traced", "unkeep", "view", "view_of",
 ]  # fmt: skip
 

@@ -144,8 +144,11 @@ def unary(operator: Traced) -> Callable:
     return entry
 
 
-def binary(operator: Traced) -> Callable:
-    """The fast path of two tensors, or a tensor and a number; keywords and whatever is unusual go to `call`."""
+def binary(operator: Traced, foreign: bool = False) -> Callable:
+    """The fast path of two tensors, or a tensor and a number; keywords and whatever is unusual go to `call`.
+
+    With `foreign` it is a method for one of Python's operators: what is no tensor and no number may know itself what to do.
+    """
     plans: dict[tuple, Plan] = of_defaults({})
     call, plan_for, differentiable = operator.call, operator.plan, operator.differentiable
     remember = _recorder(operator)
@@ -184,6 +187,8 @@ def binary(operator: Traced) -> Callable:
                 return out
             plan = plans[input.spec, other.spec]
         except (KeyError, AttributeError):
+            if foreign and not (isinstance(other, (Tensor, bool, int, float, complex)) or hasattr(other, "item")):
+                return NotImplemented
             if new_plan(input, other) is None:
                 return call(*[x for x in (input, other) if x is not _MISSING])
             return entry(input, other)
