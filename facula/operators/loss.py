@@ -6,18 +6,21 @@ Losses that are compositions of other operators are in `nn/functional.py`.
 import ctypes
 import inspect
 from collections.abc import Callable
+from functools import cache, lru_cache
 
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.dtype import promote_types
 from facula.core.modes import LOCAL
+from facula.core.spec import Spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
+from facula.ir.kernel import Input, Kernel, Param, Result
 
 from .creation import numpy_view
-from .declare import function, traced
+from .declare import broadcast_strides, function, traced
 from .reduction import logsumexp_rows, mean_rows, sum_rows
 from .view import reshape, select
 
@@ -377,13 +380,16 @@ def cross_entropy_rows(input, first, target, weight, weights, *, stride, ignore_
     kinds="f",
     keep=("target", "weight", "lse", "total"),
     per_row=("into", "target", "weight", "lse", "total"),
-    static=("ignore_index",),
+    static=("ignore_index", "hits"),
     whole=WHOLE,
 )
 def cross_entropy_gradient(
-    into, input, target, weight, weights, lse, total, *, ignore_index=-100, smoothing=0.0, step=1
+    into, input, target, weight, weights, lse, total, *, ignore_index=-100, smoothing=0.0, step=1, hits=True
 ):
-    """(softmax - target's class) * weight * into / total; for smoothed targets with their share of all classes."""
+    """(softmax - target's class) * weight * into / total; for smoothed targets with their share of all classes.
+
+    Without `hits` the targets' classes are not subtracted.
+    """
     index, valid, _ = _placed(target, ignore_index, ir.count())
     zero = ir.const(0, input.dtype)
     scale = into if total is None else into / ir.cast(total, into.dtype)
@@ -392,7 +398,7 @@ def cross_entropy_gradient(
     factor = _class_weight(index, weight, valid, input.dtype, step) * scale
     hit = _is_class(index)
     if smoothing.__class__ is float and smoothing == 0:
-        return p * factor - ir.select(hit, factor, zero)
+        return p * factor - ir.select(hit, factor, zero) if hits else p * factor
     n = ir.cast(ir.count(), input.dtype)
     factor = (1 - smoothing) * factor
     share = scale * (smoothing / n)
@@ -528,6 +534,45 @@ def cross_entropy_classes(input, target, weight, reduction, ignore_index, smooth
     return (loss if reduction == "none" else out), lse, total
 
 
+MANY = 1 << 14  # logits for which it is quicker to subtract the targets' classes afterwards than to look for them
+
+
+@cache
+def _hit_kernel(kind, target_kind, weighted: bool, averaged: bool, ignore_index: int) -> Kernel:
+    """Adds -into * weight / total to the element of each target's class."""
+    index, valid, _ = _placed(ir.load("target", target_kind), ignore_index, ir.param("classes", dt.int64))
+    value = -ir.load("into", kind)
+    inputs = [Input("target", target_kind), Input("into", kind)]
+    params = [Param("classes", dt.int64), Param("stride", dt.int64)]
+    if weighted:
+        inputs.append(Input("weight", kind))
+        params.append(Param("step", dt.int64))
+        value = value * ir.load("weight", kind, index * ir.param("step", dt.int64), valid)
+    if averaged:
+        inputs.append(Input("total", kind))
+        value = value / ir.load("total", kind)
+    place = index * ir.param("stride", dt.int64)
+    return Kernel(
+        "subtract_hits", tuple(inputs), (Result("out", kind, value, False, place, valid, "add"),), tuple(params)
+    )
+
+
+@lru_cache(4096)
+def _hit_code(kernel: Kernel, out: Spec, d: int, others: tuple[Spec, ...]) -> launch.Bound:
+    shape = [n for e, n in enumerate(out.shape) if e != d]
+    strides = [[st for e, st in enumerate(out.strides) if e != d], *[broadcast_strides(s, shape) for s in others]]
+    return launch.bind(kernel, shape, None, strides, out.device)
+
+
+def _subtract_hits(out: Tensor, d: int, into, target, weight, step: int, total, ignore_index: int) -> None:
+    s = out.spec
+    kernel = _hit_kernel(s.dtype, target.spec.dtype, weight is not None, total is not None, ignore_index)
+    operands = [x for x in (target, into, weight, total) if x is not None]
+    bound = _hit_code(kernel, s, d, tuple([x.spec for x in operands]))
+    numbers = (s.shape[d], s.strides[d], step) if weight is not None else (s.shape[d], s.strides[d])
+    launch.run(bound, [out.ptr, *[x.ptr for x in operands]], numbers)
+
+
 @cross_entropy_classes.gradient("input")
 def _(grad_out, input, target, weight, reduction, ignore_index, smoothing, lse, total):
     if grad_out is None:
@@ -538,9 +583,15 @@ def _(grad_out, input, target, weight, reduction, ignore_index, smoothing, lse, 
     total = total.detach() if reduction == "mean" else None
     first, step, along = _weights(weight, input)
     given = _given(ignore_index=ignore_index, smoothing=smoothing, step=step)
-    return cross_entropy_gradient(
+    apart = not LOCAL.grad and not smoothing and input.spec.numel > MANY and input.spec.dtype.itemsize > 2
+    if apart:
+        given["hits"] = False
+    out = cross_entropy_gradient(
         grad_out, input, target, first, along if smoothing else None, lse, total, dims=(d,), **given
     )
+    if apart:
+        _subtract_hits(out, d, grad_out, target, first, step, total, ignore_index)
+    return out
 
 
 cross_entropy_classes.operator.node_class.__name__ = "NllLossBackward0"

@@ -150,6 +150,21 @@ def test_shares(how):
         check_gradients(lambda x, y, s=smoothing: ops.cross_entropy_loss(x, y, t(w), how, -100, s), x, y, second=True)
 
 
+@pytest.mark.parametrize("shape", [(150, 130), (3, 90, 80)])
+@pytest.mark.parametrize("how", REDUCE)
+def test_gradient_of_many(shape, how):
+    """With many logits the targets' classes are subtracted afterwards: the gradient is the same."""
+    x, target = t(rng.normal(size=shape)), rng.integers(0, shape[1], (shape[0], *shape[2:]))
+    target.reshape(-1)[::7] = -100
+    x.requires_grad = True
+    for weight in (None, t(rng.uniform(0.5, 2, 2 * shape[1])[::2])):
+        out = ops.cross_entropy_loss(x, t(target), weight, how)
+        upstream = ops.rand(*out.shape, dtype=dt.float64)
+        quick = grad(out, x, upstream, retain_graph=True)[0]
+        plain = grad(out, x, upstream, create_graph=True)[0]
+        np.testing.assert_allclose(quick.numpy(), plain.detach().numpy(), rtol=1e-12, atol=1e-15)
+
+
 def test_class_edges():
     x = rng.normal(size=(2, 5))
     one = ops.cross_entropy_loss(t(x[0]), ops.tensor(3))
