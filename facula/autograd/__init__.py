@@ -1,5 +1,8 @@
 """Gradients: the graph's nodes, the engine that runs backward, the modes, custom functions."""
 
+from facula.alias import getattr_for as _getattr_for
+
+from .anomaly import detect_anomaly, is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled, set_detect_anomaly
 from .backward import backward, grad
 from .function import Function, FunctionCtx, once_differentiable
 from .grad_mode import (
@@ -11,8 +14,13 @@ from .grad_mode import (
     saved_tensors_hooks,
     set_grad_enabled,
 )
+from .gradcheck import GradcheckError, gradcheck, gradgradcheck
+from .variable import Variable
 
 __all__ = [
-    "Function", "FunctionCtx", "backward", "enable_grad", "grad", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled",
-    "no_grad", "once_differentiable", "saved_tensors_hooks", "set_grad_enabled",
+    "Function", "FunctionCtx", "GradcheckError", "Variable", "backward", "detect_anomaly", "enable_grad", "functional", "grad", "gradcheck",
+    "gradgradcheck", "graph", "inference_mode", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled",
+    "is_inference_mode_enabled", "no_grad", "once_differentiable", "saved_tensors_hooks", "set_anomaly_enabled", "set_detect_anomaly",
+    "set_grad_enabled",
 ]  # fmt: skip
+__getattr__ = _getattr_for(__name__, ("functional", "graph"))

@@ -6,12 +6,13 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from . import engine
+from .graph import GradientEdge
 
 __all__ = ["backward", "grad"]
 
 
 def _many(x) -> tuple:
-    return (x,) if isinstance(x, Tensor) or x is None else tuple(x)
+    return (x,) if isinstance(x, (Tensor, GradientEdge)) or x is None else tuple(x)
 
 
 def _roots(outputs: Sequence[Tensor], grads: Sequence[Tensor | None]) -> list[Tensor | None]:
@@ -91,7 +92,7 @@ def grad(
     elif not allow_unused and materialize_grads:
         fail(ValueError, "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
     for x in wanted:
-        if not isinstance(x, Tensor) or not x.needs_grad:
+        if not x.needs_grad:
             fail(RuntimeError, "One of the differentiated Tensors does not require grad")
     grads = (None,) * len(outs) if grad_outputs is None else _many(grad_outputs)
     keep = create_graph if retain_graph is None else retain_graph
@@ -99,10 +100,10 @@ def grad(
     if materialize_grads:
         return tuple(engine.ARITHMETIC.zeros(x.spec) if g is None else g for x, g in zip(wanted, found))
     if not allow_unused and any(g is None for g in found):
+        unused = next(i for i, g in enumerate(found) if g is None)
         fail(
             RuntimeError,
-            "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this is the "
+            f"The differentiated Tensor at index {unused} appears to not have been used in the graph. Set allow_unused=True if this is the "
             "desired behavior.",
-            got=f"input {next(i for i, g in enumerate(found) if g is None)} was not used",
         )
     return tuple(found)

@@ -3,6 +3,7 @@
 A vertex of the graph is a `Node` or a leaf tensor. Each waits until all its users have run.
 """
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
@@ -14,7 +15,7 @@ from facula.core.tensor import Tensor
 
 from .node import Node, Output, edge_of
 
-__all__ = ["ARITHMETIC", "run"]
+__all__ = ["ANOMALY", "ARITHMETIC", "run"]
 
 
 class Arithmetic:
@@ -29,11 +30,30 @@ class Arithmetic:
     keep: Callable
     unkeep: Callable
     freed: Callable
+    has_nan: Callable[[Tensor], bool]
     check_leaf: Callable
     rebase: Callable
 
 
+class Anomaly:
+    """Whether `detect_anomaly` is on, and whether it looks for NaN; of all threads, as in PyTorch."""
+
+    enabled = False
+    check_nan = True
+
+
 ARITHMETIC = Arithmetic()
+ANOMALY = Anomaly()
+
+
+class Run(threading.local):
+    """The number of the backward that this thread is in."""
+
+    number = 0
+
+
+RUN = Run()
+_NUMBERS = itertools.count(1)
 _ACCUMULATING = threading.Lock()
 
 
@@ -60,7 +80,8 @@ def run(
     ready: list[tuple[int, int, Node]] = []
     edges: Sequence = start
     results = list(reversed(grads))
-    grad_mode = LOCAL.grad
+    grad_mode, outer = LOCAL.grad, RUN.number
+    RUN.number = next(_NUMBERS)
     LOCAL.grad = create
     GUARD.change(1)
     try:
@@ -88,13 +109,13 @@ def run(
             # Run the latest node whose users have all run.
             node = heappop(ready)[2]
             slots = edges = ()
-            if needed is not None and node not in needed:
-                continue
             outs = pending.pop(node)
             if node.pre_hooks:
                 _pre_hooks(node, outs)
-            if targets is not None:
+            if needed is not None:
                 _capture(node, outs, targets, captured, accumulate)
+                if node not in needed:
+                    continue  # nothing below it is wanted: it stays as it is for another run
             if outs[0] is None and all([g is None for g in outs]):
                 found: Sequence[Tensor | None] = (None,) * len(node.edges)
             else:
@@ -103,6 +124,8 @@ def run(
                 except Exception as error:
                     _explain(error, node)
                     raise
+                if ANOMALY.enabled and ANOMALY.check_nan:
+                    _check_nan(node, found)
             if node.post_hooks:
                 found = _post_hooks(node, found, outs)
             edges = node.edges
@@ -112,7 +135,7 @@ def run(
             if not keep:
                 node.release()
     finally:
-        LOCAL.grad = grad_mode
+        LOCAL.grad, RUN.number = grad_mode, outer
         GUARD.change(-1)
     return [captured.get(_key(t)) for t in inputs or ()]
 
@@ -152,7 +175,7 @@ def _count_users(start: Sequence) -> dict[Any, int]:
 
 
 def _needed(start: Sequence, targets: dict[tuple, Tensor]) -> set:
-    """The vertices from which a target is reached (iterative: children are finished before parents)."""
+    """The nodes below which there is a target, and so those to run (iterative: children are finished before parents)."""
     goals = {vertex for vertex, _ in targets}
     needed: set = set()
     seen: set = set()
@@ -161,7 +184,7 @@ def _needed(start: Sequence, targets: dict[tuple, Tensor]) -> set:
         vertex, done = stack.pop()
         children = [_vertex(e) for e in vertex.edges if e is not None] if isinstance(vertex, Node) else []
         if done:
-            if vertex in goals or any(child in needed for child in children):
+            if any(child in needed or child in goals for child in children):
                 needed.add(vertex)
         elif vertex not in seen:
             seen.add(vertex)
@@ -230,10 +253,17 @@ def _capture(node: Node, outs: list, targets: dict, captured: dict, accumulate: 
     for number, grad in enumerate(outs):
         target = targets.get((node, number))
         if target is not None and grad is not None:
-            if accumulate:
+            if accumulate and not (target.extra and "retain" in target.extra):  # a retained gradient has its own hook
                 target._grad = grad if target._grad is None else ARITHMETIC.add(target._grad, grad)
             else:
                 captured[node, number] = grad
+
+
+def _check_nan(node: Node, grads: Sequence) -> None:
+    """RuntimeError where a gradient formula made a NaN."""
+    for number, grad in enumerate(grads):
+        if grad is not None and ARITHMETIC.has_nan(grad):
+            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {number}th output.")
 
 
 def _explain(error: Exception, node: Node) -> None:

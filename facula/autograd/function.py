@@ -7,7 +7,7 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from . import engine
-from .node import Node, Output, alias, edge_of
+from .node import CUSTOM, Node, Output, alias, edge_of
 
 __all__ = ["Function", "FunctionCtx", "once_differentiable"]
 
@@ -151,7 +151,9 @@ class Function(metaclass=_Meta):
     generate_vmap_rule = False
 
     def __init__(self, *args, **kwargs):
-        fail(RuntimeError, f"{type(self).__name__} should not be instantiated. Methods on autograd functions are all static, so you should invoke them on the class itself. Instantiating an autograd function will raise an error in a future version of PyTorch.", mend="call .apply on the class")
+        import warnings
+
+        warnings.warn(f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you should invoke them on the class itself. Instantiating an autograd function will raise an error in a future version of PyTorch.", DeprecationWarning, stacklevel=2)
 
     def __call__(self, *args, **kwargs):
         fail(RuntimeError, "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd function with static forward method.")
@@ -212,10 +214,15 @@ def _record(cls, ctx: FunctionCtx, args: tuple, edges: tuple, specs: tuple, resu
         if not isinstance(o, Tensor):
             continue
         if id(o) in dirty:
+            if o.needs_grad and o.edge is None:
+                fail(RuntimeError, "a leaf Variable that requires grad has been used in an in-place operation.", mend="change it under torch.no_grad(), or work on x.clone()")
             engine.ARITHMETIC.check_leaf(o)
+            o.storage.version += 1
         elif id(o) in inputs or (o.base is not None):
             kept = o
             outs[i] = o = alias(o)  # an input returned as it is: a new record, so that the input keeps its own history
+            if id(kept) in inputs or id(kept.base) in inputs:
+                o.base, o.seen = (kept if kept.base is None else kept.base), CUSTOM
             if id(kept) in saved_ids and id(kept) not in inputs:
                 ctx._tensors = tuple(o if t is kept else t for t in ctx._tensors)
         if id(o) in plain or o.spec.dtype.kind not in "fc" or id(outs[i]) in plain:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import threading
 from typing import Any
 
 from facula.core.modes import GUARD, LOCAL, grad_enabled
@@ -168,6 +169,15 @@ def is_inference_mode_enabled() -> bool:
     return LOCAL.inference if GUARD.active else False
 
 
+class _Refused(threading.local):
+    """The message by which `graph.disable_saved_tensors_hooks` refuses hooks in this thread; None: they are welcome."""
+
+    message: str | None = None
+
+
+REFUSED = _Refused()
+
+
 class saved_tensors_hooks:
     """Values kept for backward in this block pass through `pack_hook`; backward gets what `unpack_hook` makes of them."""
 
@@ -175,6 +185,8 @@ class saved_tensors_hooks:
         self.hooks = (pack_hook, unpack_hook)
 
     def __enter__(self):
+        if REFUSED.message is not None:
+            raise RuntimeError(REFUSED.message)
         GUARD.change(1)
         LOCAL.saved_hooks = (*LOCAL.saved_hooks, self.hooks)
 

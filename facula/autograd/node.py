@@ -4,13 +4,22 @@ A tensor's `edge` says where its gradient goes: None, a `Node` (it is that node'
 several). A node's `edges` lead to its inputs' nodes; for a leaf the edge is the leaf tensor itself.
 """
 
+import re
 import sys
 import weakref
 from typing import Any, ClassVar
 
 from facula.core.tensor import Tensor
 
-__all__ = ["AccumulateGrad", "HookHandle", "Node", "Output", "alias", "dtype_title", "edge_of", "grad_fn_of", "type_name"]
+__all__ = ["CUSTOM", "NO_GRAD", "STALE", "AccumulateGrad", "HookHandle", "Node", "Output", "alias", "dtype_title", "edge_of", "grad_fn_of", "type_name"]
+
+
+_SUFFIX = re.compile(r"Backward\d*$")
+
+# What `Tensor.seen` says of views, where it is not a version of their storage.
+STALE = -1  # the base came to need a gradient after the view was made: the view's node must be made anew
+NO_GRAD = -2  # made while nothing was recorded
+CUSTOM = -3  # given out by a custom function
 
 
 class Output:
@@ -49,6 +58,10 @@ class Node:
     def name(self) -> str:
         return type(self).__name__
 
+    def title(self) -> str:
+        """The operation's name in messages: Mul for MulBackward0."""
+        return _SUFFIX.sub("", type(self).__name__)
+
     @property
     def next_functions(self) -> tuple[tuple["Node | None", int], ...]:
         """The nodes that the gradients of the inputs go to, each with the number of its output."""
@@ -86,6 +99,9 @@ class AccumulateGrad(Node):
     """The node that adds into a leaf's `.grad`; made only when somebody asks to see it."""
 
     __slots__ = ("variable",)
+
+    def name(self) -> str:
+        return "torch::autograd::AccumulateGrad"
 
     def __init__(self, variable: Tensor):
         self.variable = variable
@@ -168,7 +184,7 @@ def edge_of(tensor: Tensor):
 def fresh_edge(view: Tensor):
     """The edge of a view; made anew when its base was written in place since."""
     base = view.base
-    if base is not None and view.seen != view.storage.version and (base.edge is not None):
+    if base is not None and base.edge is not None and view.seen != view.storage.version and view.seen > NO_GRAD:
         REGENERATE[0](view)
     return view.edge
 

@@ -209,7 +209,7 @@ def _(grad, indices, num_weights, padding_idx, scale_grad_by_freq):
 
 def embedding_renorm_(weight, indices, max_norm, norm_type=2.0) -> Tensor:
     """Shorten the rows that `indices` names, in place, to a norm of at most `max_norm`."""
-    from .reduction import vector_norm
+    from .reduction import norm
 
     used = np.unique(numpy_view(indices))
     for index in used:
@@ -220,7 +220,7 @@ def embedding_renorm_(weight, indices, max_norm, norm_type=2.0) -> Tensor:
             )
     chosen = from_numpy(used)
     rows = index_select(weight.detach(), 0, chosen)
-    norms = numpy_view(vector_norm(rows, float(norm_type), 1).double())
+    norms = numpy_view(norm(rows, float(norm_type), 1).double())  # pyright: ignore[reportArgumentType]
     scale = np.where(norms > max_norm, max_norm / (norms + 1e-7), 1.0)
     long = norms > max_norm
     if long.any():

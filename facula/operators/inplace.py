@@ -1,9 +1,10 @@
 """Writing into existing tensors: what must be checked, how history is rewritten, also through views."""
 
-import numpy as np
+import gc
+import sys
 
 from facula import launch
-from facula.autograd.node import REGENERATE, Node, Output, alias, edge_of
+from facula.autograd.node import CUSTOM, NO_GRAD, REGENERATE, STALE, Node, Output, alias, edge_of
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size, contiguous_strides, reach
 from facula.core.spec import Spec, dense, spec
@@ -13,17 +14,35 @@ from facula.errors import fail
 from . import creation
 from .copying import copied, copy_values, overwrite
 from .creation import dtype_c_name, fill_values, number, zeros_of
-from .declare import CHECK_LEAF, OVERLAP, PREPARE_OUT, REBASE, check_cast, copy_of, record, traced, view_of
+from .declare import CHECK_LEAF, CHECK_VIEW, OVERLAP, PREPARE_OUT, REBASE, check_cast, copy_of, record, traced, view_of
 from .view import as_strided_part
 
 __all__ = ["copy_", "detach_", "fill_", "rebase", "recording", "resize_", "write", "zero_"]
+
+
+RETAIN: list = []  # operators/methods.py
 
 
 def recording(*tensors) -> bool:
     """Whether an operation on these tensors is to be recorded."""
     if GUARD.active and not LOCAL.grad:
         return False
-    return any(isinstance(t, Tensor) and t.needs_grad for t in tensors)
+    needs = any(isinstance(t, Tensor) and t.needs_grad for t in tensors)
+    first = tensors[0]
+    if isinstance(first, Tensor) and first.base is not None:
+        check_view(first, needs)
+    return needs
+
+
+def check_view(target: Tensor, needs: bool) -> None:
+    """RuntimeError for a view that was made while nothing was recorded, when its change would have to be."""
+    if target.seen == NO_GRAD and (not GUARD.active or LOCAL.grad) and (needs or target.base.needs_grad):
+        fail(
+            RuntimeError,
+            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use case is ambiguous "
+            "and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace either both inside the "
+            "no_grad block (if you don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked).",
+        )
 
 
 def check_leaf(target: Tensor) -> None:
@@ -41,10 +60,19 @@ def check_leaf(target: Tensor) -> None:
             "a view of a leaf Variable that requires grad is being used in an in-place operation.",
             mend="change it under torch.no_grad(), or work on x.clone()",
         )
+    if base is not None and target.seen == CUSTOM:
+        number, node = (target.edge.number, target.edge.node) if type(target.edge) is Output else (0, target.edge)
+        fail(
+            RuntimeError,
+            f"Output {number} of {node.title()} is a view and is being modified inplace. This view was created inside a custom Function "
+            "(or because an input was returned as-is) and the autograd logic to handle view+inplace would override the custom backward "
+            "associated with the custom Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning "
+            "the output of the custom Function.",
+        )
     if base is not None and type(target.edge) is Output:
         fail(
             RuntimeError,
-            f"Output {target.edge.number} of {target.edge.node.name()} is a view and is being modified inplace. This view is the "
+            f"Output {target.edge.number} of {target.edge.node.title()} is a view and is being modified inplace. This view is the "
             "output of a function that returns multiple views. Such functions do not allow the output views to be modified inplace. "
             "You should replace the inplace operation by an out-of-place one.",
         )
@@ -148,6 +176,9 @@ class CopySlices(Node):
 
     __slots__ = ("inner", "part")
 
+    def name(self) -> str:
+        return "torch::autograd::CopySlices"
+
     def apply(self, grad):
         size, stride, offset = self.part
         whole = copy_values(launch.empty(dense(grad.spec.dtype, grad.spec.shape, grad.spec.device)), grad) if not LOCAL.grad else grad.clone()
@@ -173,9 +204,14 @@ CopySlices.__module__ = "torch.autograd"
 def rebase(target: Tensor, node: Node) -> None:
     """Make `node` the history of a tensor that was just written in place; for a view, of its base too."""
     base = target.base
+    if not (target if base is None else base).needs_grad:
+        _tell_views(target, target if base is None else base)
     if base is None:
         target.edge = node
         target.needs_grad = True
+        if target.extra and "retain" in target.extra:  # what is retained is the gradient of the tensor as it is now
+            target.extra.pop("retain").remove()
+            RETAIN[0](target)
         return
     inner = node
     outer = object.__new__(CopySlices)
@@ -193,6 +229,15 @@ def rebase(target: Tensor, node: Node) -> None:
     target.needs_grad = True
     target.seen = target.storage.version - 1
     regenerate(target)
+
+
+def _tell_views(target: Tensor, base: Tensor) -> None:
+    """Views of a tensor that comes to need a gradient need one too; they make their nodes when they are used."""
+    if sys.getrefcount(base.storage) <= 4 + (target is not base):  # the base, a shell of the target, the target: no other view
+        return
+    for holder in gc.get_referrers(base.storage):  # rare
+        if isinstance(holder, Tensor) and holder.base is base and holder is not target and holder.seen > NO_GRAD:
+            holder.needs_grad, holder.seen = True, STALE
 
 
 def _place_in_dense(view: Tensor, base: Tensor, offset: int) -> tuple:
@@ -228,6 +273,7 @@ def regenerate(view: Tensor) -> None:
 
 REGENERATE[0] = regenerate
 CHECK_LEAF.append(check_leaf)
+CHECK_VIEW.append(check_view)
 OVERLAP.append(check_overlap)
 PREPARE_OUT.append(prepare_out)
 REBASE.append(rebase)
@@ -329,7 +375,7 @@ def zero_(input: Tensor) -> Tensor:
 def detach_(input: Tensor) -> Tensor:
     """Forget the tensor's history: it becomes a leaf that needs no gradient."""
     if input.base is not None:
-        fail(RuntimeError, "Can't detach views in-place; use detach() instead. If you are using DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be called on these gradients.")
+        fail(RuntimeError, "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be called on these gradients.")
     input.edge = None
     input.needs_grad = False
     return input

@@ -13,6 +13,7 @@ from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.dtype import promote_types
 from facula.core.modes import LOCAL
+from facula.core.shape import Size
 from facula.core.spec import Spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
@@ -40,7 +41,7 @@ class Pointwise:
         self,
         body: Callable,
         title: str,
-        nodes: tuple[str, str, str],
+        nodes: tuple[str, ...],
         formulas: dict[str, Callable] | None = None,
         kinds="f",
     ):
@@ -94,7 +95,7 @@ def _spread(formula: Callable, how: str) -> Callable:
     return spread
 
 
-def _three(name: str) -> tuple[str, str, str]:
+def _three(name: str) -> tuple[str, ...]:
     return (f"{name}Backward0",) * 3
 
 
@@ -559,7 +560,7 @@ def _hit_kernel(kind, target_kind, weighted: bool, averaged: bool, ignore_index:
 
 @lru_cache(4096)
 def _hit_code(kernel: Kernel, out: Spec, d: int, others: tuple[Spec, ...]) -> launch.Bound:
-    shape = [n for e, n in enumerate(out.shape) if e != d]
+    shape = Size(n for e, n in enumerate(out.shape) if e != d)
     strides = [[st for e, st in enumerate(out.strides) if e != d], *[broadcast_strides(s, shape) for s in others]]
     return launch.bind(kernel, shape, None, strides, out.device)
 

@@ -56,6 +56,7 @@ A.add, A.add_in_place, A.copy = elementwise.add, _add_in_place, _grad_copy
 A.ones = lambda s: creation.fill_values(launch.empty(s if s.contiguous else dense(s.dtype, s.shape, s.device)), 1)
 A.zeros = lambda s: creation.zeros_of(dense(s.dtype, s.shape, s.device))
 A.sum_to, A.check_leaf, A.rebase = reduction.sum_to, inplace.check_leaf, inplace.rebase
+A.has_nan = lambda g: g.spec.dtype.kind in "fc" and bool(reduction.any(elementwise.isnan(g)).item())
 A.keep, A.unkeep, A.freed = declare.keep, declare.unkeep, declare.freed
 function.RECORD.append(declare.record)
 
@@ -216,6 +217,10 @@ def _get_grad(self):
     return self._grad
 
 
+def _c_name(kind: DType) -> str:
+    return {"float32": "float", "float64": "double", "int64": "long int"}.get(kind.name, dtype_title(kind))
+
+
 def _set_grad(self, value) -> None:
     if value is not None:
         if not isinstance(value, Tensor):
@@ -225,8 +230,8 @@ def _set_grad(self, value) -> None:
         if value.spec.dtype is not self.spec.dtype:
             fail(
                 RuntimeError,
-                f"attempting to assign a gradient with dtype '{dtype_title(value.spec.dtype).lower()}' to a tensor with dtype "
-                f"'{dtype_title(self.spec.dtype).lower()}'. If you want to allow different dtypes, set ...",
+                f"attempting to assign a gradient with dtype '{_c_name(value.spec.dtype)}' to a tensor with grad_dtype "
+                f"'{dtype_title(self.spec.dtype)}'. The gradient must match the tensor's grad_dtype (defaults to the tensor's dtype).",
             )
         if value.spec.shape != self.spec.shape:
             fail(
@@ -280,6 +285,8 @@ def detach(self) -> Tensor:
 @method
 def requires_grad_(self, requires_grad: bool = True) -> Tensor:
     """Set `requires_grad`; returns the tensor."""
+    if requires_grad and self.spec.dtype.kind not in "fc":
+        fail(RuntimeError, "only Tensors of floating point dtype can require gradients", got=str(self.spec.dtype))
     _set_requires_grad(self, requires_grad)
     return self
 
@@ -291,6 +298,11 @@ def retain_grad(self) -> None:
         fail(RuntimeError, "can't retain_grad on Tensor that has requires_grad=False")
     if self.edge is None or (self.extra and "retain" in self.extra):
         return
+    retain(self)
+
+
+def retain(self: Tensor) -> None:
+    """Have the node that made the tensor fill in its `.grad`."""
     import weakref
 
     from facula.autograd.node import _register
@@ -305,6 +317,7 @@ def retain_grad(self) -> None:
     _extra(self)["retain"] = _register(_node(self), "pre_hooks", (_number(self), keep))
 
 
+inplace.RETAIN.append(retain)
 Tensor.retains_grad = property(lambda self: bool(self.extra and "retain" in self.extra), doc="Whether retain_grad was called.")
 
 

@@ -1,6 +1,7 @@
 """Public functions beside the operators: questions about tensors and dtypes, settings, other names, in-place functions."""
 
 from facula import launch
+from facula.autograd.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled
 from facula.core import dtype as dt
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
@@ -13,7 +14,7 @@ from .methods import STRIDED
 
 __all__ = [
     "are_deterministic_algorithms_enabled", "can_cast", "detach", "fill", "ger", "get_default_device", "get_default_dtype",
-    "get_deterministic_debug_mode", "get_float32_matmul_precision", "index_put_", "is_complex", "is_conj",
+    "get_deterministic_debug_mode", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_anomaly_enabled", "get_float32_matmul_precision", "index_put_", "is_complex", "is_conj",
     "is_deterministic_algorithms_warn_only_enabled", "is_floating_point", "is_inference", "is_neg", "is_nonzero", "is_same_size",
     "is_signed", "is_storage", "is_tensor", "is_warn_always_enabled", "numel", "resolve_conj", "resolve_neg", "result_type",
     "set_default_device", "set_default_dtype", "set_default_tensor_type", "set_deterministic_debug_mode", "set_float32_matmul_precision",

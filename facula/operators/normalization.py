@@ -5,6 +5,8 @@ but the channel's, the weights being one number a row (batch norm).
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
@@ -130,34 +132,35 @@ def _input_gradient(g, normal, rstd, n):
     return rstd * (g - ir.reduce("sum", g) / n - normal * (ir.reduce("sum", g * normal) / n))
 
 
-def _rows(body, **options):
-    return traced(body, rows=True, kinds="f", **options).operator.call_rows
+WEIGHTS, ROW, STATISTICS = ("weight", "bias"), ("mean", "rstd"), (None, "compute", "compute")
 
 
+def _rows(**options) -> Callable[[Callable], Callable[..., Any]]:
+    """Declare a body on rows; the result is called with `dims`."""
+    return lambda body: traced(body, rows=True, kinds="f", **options).operator.call_rows
+
+
+@_rows(keep=WEIGHTS, results=STATISTICS)
 def _over(input, weight, bias, *, eps):
     return _normalized(input, weight, bias, eps=eps)
 
 
+@_rows(keep=("weight", *ROW), per_row=ROW)
 def _over_gradient(into, input, weight, mean, rstd):
     n = ir.cast(ir.count(), input.dtype)
     g = into if weight is None else into * _like(weight, into)
     return _input_gradient(g, (input - mean) * rstd, rstd, n)
 
 
+@_rows(keep=ROW)
 def _over_weights(into, input, mean, rstd):
     return ir.reduce("sum", into * ((input - mean) * rstd)), ir.reduce("sum", into)
 
 
+@_rows(results=("compute", "compute"))
 def _row_statistics(input, *, eps):
     mean, variance = _statistics(input, eps)
     return mean, 1 / ir.sqrt(variance + eps)
-
-
-WEIGHTS, ROW, STATISTICS = ("weight", "bias"), ("mean", "rstd"), (None, "compute", "compute")
-_over = _rows(_over, keep=WEIGHTS, results=STATISTICS)
-_over_gradient = _rows(_over_gradient, keep=("weight", *ROW), per_row=ROW)
-_over_weights = _rows(_over_weights, keep=ROW)
-_row_statistics = _rows(_row_statistics, results=("compute", "compute"))
 
 
 @function(tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
@@ -252,29 +255,27 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_
 # --- root mean square ---------------------------------------------------------------------------------------------
 
 
+@_rows(keep=("weight",), results=(None, "compute"))
 def _rms(input, weight, *, eps):
     rstd = 1 / ir.sqrt(ir.reduce("sum", input * input) / ir.cast(ir.count(), input.dtype) + eps)
     return _scaled(input * rstd, weight, None), rstd
 
 
+@_rows(results=("compute",))
 def _rms_statistics(input, *, eps):
     return 1 / ir.sqrt(ir.reduce("sum", input * input) / ir.cast(ir.count(), input.dtype) + eps)
 
 
+@_rows(keep=("weight", "rstd"), per_row=("rstd",))
 def _rms_gradient(into, input, weight, rstd):
     g = into if weight is None else into * _like(weight, into)
     normal = input * rstd
     return rstd * (g - normal * (ir.reduce("sum", g * normal) / ir.cast(ir.count(), input.dtype)))
 
 
+@_rows(keep=("rstd",))
 def _rms_weight(into, input, rstd):
     return ir.reduce("sum", into * (input * rstd))
-
-
-_rms = _rows(_rms, keep=("weight",), results=(None, "compute"))
-_rms_statistics = _rows(_rms_statistics, results=("compute",))
-_rms_gradient = _rows(_rms_gradient, keep=("weight", "rstd"), per_row=("rstd",))
-_rms_weight = _rows(_rms_weight, keep=("rstd",))
 
 
 @function(tensors=("input", "weight"), outputs=("out", "rstd"), fill=False)
@@ -399,12 +400,17 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enable
 # --- channels over batch and space --------------------------------------------------------------------------------
 
 
+CHANNEL = ("weight", "bias", "mean", "rstd", "variance")
+
+
+@_rows(keep=CHANNEL[:2], per_row=CHANNEL[:2], results=(None, "compute", "compute", "compute"))
 def _train(input, weight, bias, *, eps):
     mean, variance = _statistics(input, eps)
     rstd = 1 / ir.sqrt(variance + eps)
     return _scaled((input - mean) * rstd, weight, bias), mean, rstd, variance
 
 
+@_rows(keep=CHANNEL, per_row=CHANNEL)
 def _train_gradient(into, input, weight, mean, rstd):
     n = ir.cast(ir.count(), input.dtype)
     normal = (input - mean) * rstd
@@ -413,22 +419,17 @@ def _train_gradient(into, input, weight, mean, rstd):
     return scale * (into - total / n - normal * (along / n)), along, total
 
 
+@_rows(keep=CHANNEL, per_row=CHANNEL)
 def _apply(input, weight, bias, mean, variance, *, eps):
     mean, variance = _like(mean, input), _like(variance, input)
     return _scaled((input - mean) * (1 / ir.sqrt(variance + eps)), weight, bias)
 
 
+@_rows(keep=CHANNEL, per_row=CHANNEL)
 def _apply_gradient(into, input, weight, mean, variance, *, eps):
     mean, rstd = _like(mean, input), 1 / ir.sqrt(_like(variance, input) + eps)
     scale = rstd if weight is None else rstd * _like(weight, rstd)
     return into * scale, ir.reduce("sum", into * ((input - mean) * rstd)), ir.reduce("sum", into)
-
-
-CHANNEL = ("weight", "bias", "mean", "rstd", "variance")
-_train = _rows(_train, keep=CHANNEL[:2], per_row=CHANNEL[:2], results=(None, "compute", "compute", "compute"))
-_train_gradient = _rows(_train_gradient, keep=CHANNEL, per_row=CHANNEL)
-_apply = _rows(_apply, keep=CHANNEL, per_row=CHANNEL)
-_apply_gradient = _rows(_apply_gradient, keep=CHANNEL, per_row=CHANNEL)
 
 
 @traced(kinds="f", keep=("batch",))
@@ -527,6 +528,6 @@ def instance_norm(
     )
     if use_input_stats:
         for target, values in ((running_mean, own_mean), (running_var, own_var)):
-            if target is not None:
+            if target is not None and values is not None:
                 target.copy_(mean(reshape(values, (n, c)), 0))
     return reshape(out, shape)

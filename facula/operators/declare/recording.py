@@ -85,7 +85,7 @@ def unkeep(node: Node, held, version: int, is_output: bool, number: int = 0) -> 
 def _changed(node: Node, tensor: Tensor, version: int, is_output: bool):
     maker = node if is_output else grad_fn_of(tensor)
     number = tensor.edge.number if type(tensor.edge) is Output else 0
-    made = f", which is output {number} of {maker.name()}," if maker is not None else ""
+    made = f", which is output {number} of {maker.title()}," if maker is not None else ""
     where = node.where()
     fail(
         RuntimeError,

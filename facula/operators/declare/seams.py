@@ -10,4 +10,5 @@ INTO: list[Callable] = []  # operators/matmul.py: (name, out, made, inputs) -> o
 PREPARE_OUT: list[Callable] = []  # operators/inplace.py
 OVERLAP: list[Callable] = []
 CHECK_LEAF: list[Callable] = []
+CHECK_VIEW: list[Callable] = []
 REBASE: list[Callable] = []

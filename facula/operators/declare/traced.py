@@ -24,7 +24,7 @@ from facula.operators.promotion import DEFAULT, number_dtype, of_defaults, opmat
 from .base import Operator
 from .layout import broadcast_shapes_of, broadcast_strides, check_in_place, copy_of, result_strides
 from .recording import Packed, freed, keep, materialised, record, unkeep
-from .seams import CHECK_LEAF, INTERCEPT, OVERLAP, PREPARE_OUT, REBASE, SUM_TO
+from .seams import CHECK_LEAF, CHECK_VIEW, INTERCEPT, OVERLAP, PREPARE_OUT, REBASE, SUM_TO
 
 
 class Plan:
@@ -526,6 +526,8 @@ class Traced(Operator):
         needs = needs and (not GUARD.active or LOCAL.grad)
         if not target.spec.contiguous:
             OVERLAP[0](target)
+        if target.base is not None:
+            CHECK_VIEW[0](target, needs)
         if not needs or not self.differentiable:
             self._execute(plan, operands, scalars, (target,))
             target.storage.version += 1

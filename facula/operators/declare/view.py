@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from facula import launch
-from facula.autograd.node import Node, edge_of
+from facula.autograd.node import NO_GRAD, Node, edge_of
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size
 from facula.core.spec import Spec, spec
@@ -76,8 +76,10 @@ def _viewing(operator: View) -> Callable:
         except AttributeError:
             fail(TypeError, f"{operator.name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
         base, storage = input.base, input.storage
+        if GUARD.active and not LOCAL.grad:
+            return VIEW(found, storage, input.ptr + offset, input if base is None else base, NO_GRAD)
         out = VIEW(found, storage, input.ptr + offset, input if base is None else base, storage.version)
-        if input.needs_grad and (not GUARD.active or LOCAL.grad):
+        if input.needs_grad:
             node = record(node_class, (edge_of(input),), (out,))
             node.spec, node.args, node.kwargs = input.spec, args, kwargs
         return out
