@@ -27,7 +27,9 @@ ORDERED = ("index", "extent", "row_index", "scan")  # nodes whose meaning depend
 def _target(where: device):
     """The module of `targets` that runs kernels on a device."""
     if where.type == "cpu":
-        return importlib.import_module("facula.targets.reference" if settings.target == "reference" else "facula.targets.cpu")
+        return importlib.import_module(
+            "facula.targets.reference" if settings.target == "reference" else "facula.targets.cpu"
+        )
     from facula.targets import unavailable
 
     unavailable(where)

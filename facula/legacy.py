@@ -42,7 +42,17 @@ def _type(name: str, kind: dt.dtype, place: str = "cpu"):
         return make(kind, args, device or place)
 
     prefix = "torch." if place == "cpu" else f"torch.{place}."
-    return _TypeMeta(name, (), {"__new__": new, "dtype": kind, "place": place, "__module__": prefix.rstrip("."), "__doc__": f"Makes tensors of {kind!r}."})
+    return _TypeMeta(
+        name,
+        (),
+        {
+            "__new__": new,
+            "dtype": kind,
+            "place": place,
+            "__module__": prefix.rstrip("."),
+            "__doc__": f"Makes tensors of {kind!r}.",
+        },
+    )
 
 
 BoolTensor = _type("BoolTensor", dt.bool_)

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "facula"
 
 # From the ground up. A module may import its own layer and those below it; what no layer names is the library.
 LAYERS = (
-    ("errors", "config"),
+    ("errors", "config", "alias"),  # alias reads its own text files, and nothing of facula until it is asked
     ("core",),
     ("ir",),
     ("codegen",),

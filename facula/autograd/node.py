@@ -56,11 +56,13 @@ class Node:
         self.saved = None
 
     def name(self) -> str:
-        return type(self).__name__
+        """The operation's name, with the number that PyTorch gives the overload."""
+        naming = getattr(self.operator, "naming", None)
+        return type(self).__name__ if naming is None else naming(self)
 
     def title(self) -> str:
         """The operation's name in messages: Mul for MulBackward0."""
-        return _SUFFIX.sub("", type(self).__name__)
+        return _SUFFIX.sub("", self.name())
 
     @property
     def next_functions(self) -> tuple[tuple["Node | None", int], ...]:
@@ -84,7 +86,7 @@ class Node:
         return _register(self, "pre_hooks", (None, hook))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} object at {id(self):#x}>"
+        return f"<{self.name().rpartition(':')[2]} object at {id(self):#x}>"
 
     def where(self) -> str | None:
         """`file:line, in function` of the forward call that made the node."""

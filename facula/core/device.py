@@ -29,7 +29,9 @@ class device:
             )
         if number:
             if index is not None:
-                fail(RuntimeError, f"type (string) must not include an index because index was passed explicitly: {type}")
+                fail(
+                    RuntimeError, f"type (string) must not include an index because index was passed explicitly: {type}"
+                )
             index = int(number)
         key = (name, index)
         found = _KNOWN.get(key)

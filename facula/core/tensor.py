@@ -12,7 +12,19 @@ __all__ = ["Tensor"]
 class Tensor:
     """A multi-dimensional array on a device, with the history that leads to its gradient."""
 
-    __slots__ = ("__dict__", "__weakref__", "base", "edge", "extra", "ptr", "needs_grad", "seen", "spec", "storage", "_grad")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "base",
+        "edge",
+        "extra",
+        "ptr",
+        "needs_grad",
+        "seen",
+        "spec",
+        "storage",
+        "_grad",
+    )
 
     spec: Spec  # dtype, device, shape, strides
     storage: Storage  # the memory, shared by views

@@ -13,7 +13,21 @@ from typing import TYPE_CHECKING, Any
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
 
-__all__ = ["OPS", "Expr", "Op", "cast", "const", "count", "extent", "index", "load", "param", "reduce", "row_index", "scan"]
+__all__ = [
+    "OPS",
+    "Expr",
+    "Op",
+    "cast",
+    "const",
+    "count",
+    "extent",
+    "index",
+    "load",
+    "param",
+    "reduce",
+    "row_index",
+    "scan",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +209,15 @@ def _node(op: str, args: tuple[Expr, ...], dtype: dtype, value: Any = None) -> E
 def const(value: bool | int | float | complex, dtype: dtype) -> Expr:
     """A number known when the kernel is made."""
     kind = dtype.kind
-    value = bool(value) if kind == "b" else int(value) if kind in "ui" else float(value) if kind == "f" else builtins.complex(value)
+    value = (
+        bool(value)
+        if kind == "b"
+        else int(value)
+        if kind in "ui"
+        else float(value)
+        if kind == "f"
+        else builtins.complex(value)
+    )
     return _node("const", (), dtype, value)
 
 
@@ -210,7 +232,9 @@ def load(name: str, dtype: dtype, offset: Expr | None = None, where: Expr | None
     `offset` (int64, in elements) is added to that position, for gathers; where `where` (bool) is false nothing is
     read and the value is 0. Gathers must be in bounds wherever `where` holds: see `Kernel.checks`.
     """
-    return _node("load", tuple(x for x in (offset, where) if x is not None), dtype, (name, offset is not None, where is not None))
+    return _node(
+        "load", tuple(x for x in (offset, where) if x is not None), dtype, (name, offset is not None, where is not None)
+    )
 
 
 def index(dim: int) -> Expr:
@@ -251,7 +275,11 @@ def cast(value: Expr, dtype: dtype) -> Expr:
     if value.dtype is dtype:
         return value
     if value.op == "const" and not (value.dtype.kind in "fc" and dtype.kind in "ui"):
-        return const(value.value.real if dtype.kind != "c" else value.value, dtype) if dtype.kind != "b" else const(value.value != 0, dtype)
+        return (
+            const(value.value.real if dtype.kind != "c" else value.value, dtype)
+            if dtype.kind != "b"
+            else const(value.value != 0, dtype)
+        )
     return _node("cast", (value,), dtype)
 
 
@@ -329,5 +357,6 @@ globals().update(FUNCTIONS)
 if TYPE_CHECKING:
 
     def __getattr__(name: str) -> Callable[..., Expr]: ...
+
 
 __all__ += [*FUNCTIONS, "apply", "bitcast", "rebuild", "substitute", "walk"]

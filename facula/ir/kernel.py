@@ -127,7 +127,9 @@ def arguments(kernel: Kernel, access: Access) -> list[str]:
     for operand, inner in zip(kernel.operands, access.inner):
         last = access.outer if isinstance(operand, Result) and operand.per_row else dims
         for d in range(last):
-            known = (d == access.outer - 1 and inner[0] != STRIDED) or (access.row and d == dims - 1 and inner[1] != STRIDED)
+            known = (d == access.outer - 1 and inner[0] != STRIDED) or (
+                access.row and d == dims - 1 and inner[1] != STRIDED
+            )
             if not known:
                 names.append(f"{operand.name}.s{d}")
     return names

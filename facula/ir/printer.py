@@ -47,6 +47,10 @@ def show(kernel: Kernel) -> str:
     body = [f"  {line}" for line in lines]
     tail = [f"  check {names[c.holds]} else {names[c.value]}: {c.message}" for c in kernel.checks]
     for r in kernel.results:
-        extra = "".join(f" {word} {names[e]}" for word, e in (("offset", r.offset), ("where", r.where)) if e is not None)
-        tail.append(f"  out {r.name}{' per row' if r.per_row else ''}: {r.dtype.code} {r.combine} {names[r.value]}{extra}")
+        extra = "".join(
+            f" {word} {names[e]}" for word, e in (("offset", r.offset), ("where", r.where)) if e is not None
+        )
+        tail.append(
+            f"  out {r.name}{' per row' if r.per_row else ''}: {r.dtype.code} {r.combine} {names[r.value]}{extra}"
+        )
     return "\n".join(head + body + tail)

@@ -479,13 +479,26 @@ def _array_of(data) -> np.ndarray:
 
 
 def _array_of_objects(data, array: np.ndarray) -> np.ndarray:
+    """The array of data that NumPy takes for objects: tensors inside, large integers; else PyTorch's error."""
     plain = np.array(_plain(data)) if array.size else array
-    if plain.dtype.kind in "OUS":
-        first = next((x for x in plain.flat if not isinstance(x, NUMBERS)), plain.flat[0])
-        if isinstance(first, int):
-            fail(RuntimeError, "Overflow when unpacking long", got=repr(first))
-        fail(TypeError if not isinstance(first, str) else ValueError, "too many dimensions 'str'" if isinstance(first, str) else f"must be real number, not {type(first).__name__}")
-    return plain
+    if plain.dtype.kind not in "OUS":
+        return plain
+    leaves = _leaves(data)
+    if all(isinstance(x, NUMBERS) for x in leaves):
+        if any(isinstance(x, (float, complex)) for x in leaves):
+            return plain.astype(np.complex128 if any(isinstance(x, complex) for x in leaves) else np.float64)
+        fail(ValueError, "Overflow when unpacking long long", got=next(x for x in leaves if not -(2**63) <= x < 2**63))
+    first = next(x for x in leaves if not isinstance(x, NUMBERS))
+    if not isinstance(first, str):
+        fail(RuntimeError, f"Could not infer dtype of {type(first).__name__}", got=repr(first))
+    if first is leaves[0] and first is not data:
+        fail(ValueError, f"too many dimensions '{type(first).__name__}'", got=repr(first))
+    fail(TypeError, f"new(): invalid data type '{type(first).__name__}'", got=repr(first))
+
+
+def _leaves(data) -> list:
+    """All that is not a sequence, in order."""
+    return [leaf for x in data for leaf in _leaves(x)] if isinstance(data, (list, tuple)) else [data]
 
 
 def _ragged(data, dim: int = 0) -> None:
@@ -528,8 +541,6 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
         made = _of_numbers(data, dtype)
         if made is not None:
             return _finish(made, requires_grad)
-    if isinstance(data, str) or data is None:
-        fail(TypeError, f"new(): data must be a sequence (got {type(data).__name__})")
     array = _array_of(data)
     kind = dtype
     if kind is None and array.dtype.kind in "fc":

@@ -16,7 +16,7 @@ from .creation import number
 from .declare import INTO, function
 from .reduction import sum as sum_over
 from .reduction import sum_to
-from .view import expand_to, permute, reshape, squeeze_dims, transpose, unsqueeze
+from .view import expand_to, permute, reshape, squeeze_dims, transpose, unsqueeze, view_shape
 
 __all__ = [
     "addbmm", "addmm", "addmv", "addr", "baddbmm", "bilinear", "bmm", "cdist", "chain_matmul", "cross", "dot", "einsum", "inner", "linear", "matmul", "mm", "mv",
@@ -295,7 +295,9 @@ def mv(input, vec):
     if input.spec.shape[1] != vec.spec.shape[0]:
         n, m = input.spec.shape
         fail(RuntimeError, f"size mismatch, got input ({n}), mat ({n}x{m}), vec ({vec.spec.shape[0]})")
-    return squeeze_dims(_product(input, unsqueeze(vec, 1)), (1,))
+    out = launch.empty(dense(input.spec.dtype, (input.spec.shape[0],), input.spec.device))
+    _product(input, unsqueeze(vec, 1), unsqueeze(out, 1))
+    return out
 
 
 @mv.gradient("input")
@@ -326,7 +328,9 @@ def dot(input, tensor):
     if input.spec.shape != tensor.spec.shape:
         a, b = input.spec.shape[0], tensor.spec.shape[0]
         fail(RuntimeError, f"inconsistent tensor size, expected tensor [{a}] and src [{b}] to have the same number of elements, but got {a} and {b} elements respectively")
-    return squeeze_dims(_product(unsqueeze(input, 0), unsqueeze(tensor, 1)), (0, 1))
+    out = launch.empty(dense(input.spec.dtype, (), input.spec.device))
+    _product(unsqueeze(input, 0), unsqueeze(tensor, 1), view_shape(out, (1, 1)))
+    return out
 
 
 @dot.gradient("input")

@@ -9,6 +9,7 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from . import creation, elementwise, promotion, view
+from .declare import OPERATORS
 from .matmul import outer as ger
 from .methods import STRIDED
 
@@ -249,3 +250,47 @@ _IN_PLACE = (
 for _name in _IN_PLACE.split():
     globals()[_name] = getattr(Tensor, _name)
     __all__.append(_name)
+
+
+# --- names of recorded operations ---------------------------------------------------------------------------------
+# PyTorch numbers the overloads of an operator; which one a node records shows in its operands.
+
+_RENAMED = {
+    "log1p": "Log1P", "rad2deg": "Rad2Deg", "deg2rad": "Deg2Rad", "square": "Pow", "nan_to_num_values": "NanToNum", "true_divide": "Div",
+    "nansum_rows": "Nansum", "max_rows": "Max", "min_rows": "Min",
+}  # fmt: skip
+for _name, _shown in _RENAMED.items():
+    if _name in OPERATORS:
+        OPERATORS[_name].node_class.__name__ = f"{_shown}Backward0"
+
+
+def _is_number(node, operand: int) -> bool:
+    return isinstance(node.plan.specs[operand], type)
+
+
+def _whole(node) -> bool:
+    dims, keepdim = node.plan.key
+    return len(dims) == len(node.plan.shape) and not keepdim
+
+
+def _numbered(title: str, number) -> None:
+    def naming(node) -> str:
+        return f"{title}Backward{number(node)}"
+
+    return naming
+
+
+for _name, _shown, _number in (
+    ("sum_rows", "Sum", lambda node: 0 if _whole(node) else 1), ("mean_rows", "Mean", lambda node: 0 if _whole(node) else 1),
+    ("prod_rows", "Prod", lambda node: 0 if _whole(node) else 1), ("trunc_divide", "Div", lambda node: 3 if _is_number(node, 1) else 2),
+    ("floor_divide", "Div", lambda node: 3 if _is_number(node, 1) else 2), ("rsub", "Rsub", lambda node: 1 if _is_number(node, 1) else 0),
+    ("pow", "Pow", lambda node: 0 if _is_number(node, 1) else 2 if _is_number(node, 0) else 1),
+    ("remainder", "Remainder", lambda node: 0 if _is_number(node, 1) else 1), ("fmod", "Fmod", lambda node: 0 if _is_number(node, 1) else 1),
+    ("clamp_both", "Clamp", lambda node: 1 if _is_number(node, 1) and _is_number(node, 2) else 0),
+    ("lerp", "Lerp", lambda node: 0 if _is_number(node, 2) else 1), ("masked_fill", "MaskedFill", lambda node: 0 if _is_number(node, 2) else 1),
+    ("copysign", "Copysign", lambda node: 1 if _is_number(node, 1) else 0),
+    ("xlogy", "Xlogy", lambda node: 1 if _is_number(node, 0) else 2 if _is_number(node, 1) else 0),
+    ("round_decimals", "Round", lambda node: 1),
+    ("squeeze_dims", "Squeeze", lambda node: 0 if len(node.args[0]) == node.spec.ndim != 1 else 1 if len(node.args[0]) == 1 else 2),
+):  # fmt: skip
+    OPERATORS[_name].naming = _numbered(_shown, _number)

@@ -452,6 +452,8 @@ def native_batch_norm(input, weight, bias, running_mean, running_var, training, 
         return out, running_mean, running_var
     out, mean, rstd, variance = _train(input, weight, bias, dims=dims, eps=float(eps))
     count = math.prod(s.shape[d] for d in dims)
+    if count == 0:
+        return out, mean, rstd  # nothing was seen: the running statistics stay
     if running_mean is not None:
         moved.operator.in_place(running_mean, mean, momentum=float(momentum))
     if running_var is not None:

@@ -20,6 +20,7 @@ class Operator:
         self.body: Any = body
         self.signature = inspect.signature(body)
         self.names = tuple(self.signature.parameters)
+        self.naming: Callable | None = None  # node -> its name, where that depends on the operands
         self.gradients: dict[str, Callable] = {}
         self.joint: list[tuple[tuple[str, ...], Callable]] = []  # formulas for several inputs at once
         title = "".join(part.capitalize() for part in self.name.strip("_").split("_"))

@@ -172,12 +172,25 @@ class Function(Operator):
         if len(outs) == 1 and result is outs[0]:
             result.edge = node
             result.needs_grad = True
+            if result.base is not None:
+                _settle(result, args)
         else:
             for number, out in enumerate(outs):
                 if out.spec.dtype.kind in "fc":
                     out.edge = Output(node, number) if len(outs) > 1 else node
                     out.needs_grad = True
+                    if out.base is not None:
+                        _settle(out, args)
         return result
+
+
+def _settle(out: Tensor, args: tuple) -> None:
+    """A result that the body made as a view: of an argument, which later changes must reach, or of something that nobody else has."""
+    for x in args:
+        if isinstance(x, Tensor) and x.storage is out.storage:
+            out.seen = out.storage.version
+            return
+    out.base = None
 
 
 def _calling(operator: Function) -> Callable:
