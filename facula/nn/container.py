@@ -21,7 +21,8 @@ class Container(Module):
 
     def __init__(self, **kwargs: Any) -> None:
         warnings.warn(
-            "`nn.Container` is deprecated. All of its functionality is now implemented in `nn.Module`. Subclass that instead.",
+            "`nn.Container` is deprecated. All of its functionality is now implemented in `nn.Module`. Subclass that "
+            "instead.",
             FutureWarning,
             stacklevel=2,
         )
@@ -212,7 +213,8 @@ def pairs(values: Any, name: str, error_name: str, is_sorted: bool) -> Iterator[
     if not isinstance(values, Iterable):
         fail(
             TypeError,
-            f"{error_name}.update should be called with an iterable of key/value pairs, but got {type(values).__name__}",
+            f"{error_name}.update should be called with an iterable of key/value pairs, but got "
+            f"{type(values).__name__}",
         )
     if isinstance(values, (OrderedDict, ModuleDict, ParameterDict)):
         yield from values.items()

@@ -58,8 +58,8 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
 def _same_sizes(input: Tensor, target: Tensor) -> None:
     if target.shape != input.shape:
         warnings.warn(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely lead "
-            "to incorrect results due to broadcasting. Please ensure they have the same size.",
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will "
+            "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
             stacklevel=3,
         )
 
@@ -290,9 +290,9 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     if input.dim() not in (2, 3):
         fail(
             RuntimeError,
-            f"dropout1d: Expected 2D or 3D input, but received a {input.dim()}D input. Note that dropout1d exists to provide "
-            "channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an optional batch dimension "
-            "(i.e. 2D or 3D inputs).",
+            f"dropout1d: Expected 2D or 3D input, but received a {input.dim()}D input. Note that dropout1d exists to "
+            "provide channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an optional "
+            "batch dimension (i.e. 2D or 3D inputs).",
         )
     drop = ops.feature_dropout_ if inplace else ops.feature_dropout
     if input.dim() == 3:
@@ -307,10 +307,10 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     _warn_channels("dropout2d", input.dim(), (3, 4), "2 spatial dimensions, a channel dimension", "3D or 4D")
     if input.dim() == 3:
         warnings.warn(
-            "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is desired - input "
-            "is interpreted as shape (N, C, L), where C is the channel dim. This behavior will change in a future release to "
-            "interpret the input as one without a batch dimension, i.e. shape (C, H, W). To maintain the 1D channel-wise "
-            "dropout behavior, please switch to using dropout1d instead.",
+            "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is desired "
+            "- input is interpreted as shape (N, C, L), where C is the channel dim. This behavior will change in a "
+            "future release to interpret the input as one without a batch dimension, i.e. shape (C, H, W). To maintain "
+            "the 1D channel-wise dropout behavior, please switch to using dropout1d instead.",
             stacklevel=2,
         )
     return (ops.feature_dropout_ if inplace else ops.feature_dropout)(input, p, training)
@@ -422,8 +422,8 @@ def embedding_bag(
     if per_sample_weights is not None and input.shape != per_sample_weights.shape:
         fail(
             ValueError,
-            f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then it must have the same shape "
-            f"as the input ({input.shape})",
+            f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then it must have the "
+            f"same shape as the input ({input.shape})",
         )
     if weight.dim() != 2:
         fail(ValueError, f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.dim()}")
@@ -431,8 +431,8 @@ def embedding_bag(
         if offsets is not None:
             fail(
                 ValueError,
-                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length sequences. "
-                f"However, found offsets of type {type(offsets)}",
+                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
+                f"sequences. However, found offsets of type {type(offsets)}",
             )
         bags, length = input.shape
         bag_of = ops.arange(bags, device=input.device).unsqueeze(1).expand(bags, length).reshape(-1)
@@ -447,7 +447,8 @@ def embedding_bag(
         if starts.numel() and int(starts[0]) != 0:
             fail(
                 RuntimeError,
-                "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got "
+                "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. "
+                "However, got "
                 + str(int(starts[0])),
             )
         bags = starts.numel()
@@ -603,8 +604,8 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     if channels % (r * r):
         fail(
             RuntimeError,
-            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but "
-            f"input.size(-3)={channels} is not divisible by {r * r}",
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, "
+            f"but input.size(-3)={channels} is not divisible by {r * r}",
         )
     n = len(batch)
     x = input.reshape(*batch, channels // (r * r), r, r, height, width)
@@ -617,7 +618,8 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     if input.dim() < 3:
         fail(
             RuntimeError,
-            f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {input.dim()} dimension(s)",
+            f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {input.dim()} "
+            "dimension(s)",
         )
     if downscale_factor <= 0:
         fail(RuntimeError, f"pixel_unshuffle expects a positive downscale_factor, but got {downscale_factor}")

@@ -126,15 +126,16 @@ class BackwardHook:
                 if len(new) != len(grads):
                     fail(
                         RuntimeError,
-                        f"Backward pre hook returned an invalid number of grad_output, got {len(new)}, but expected {len(grads)}",
+                        f"Backward pre hook returned an invalid number of grad_output, got {len(new)}, but expected "
+                        f"{len(grads)}",
                     )
                 grads = new
         self.grad_outputs = grads
         if not self.inputs_need_grad:
             warnings.warn(
-                "Full backward hook is firing when gradients are computed with respect to module outputs since no inputs "
-                "require gradients. See https://docs.pytorch.org/docs/main/generated/torch.nn.Module.html#torch.nn.Module."
-                "register_full_backward_hook for more details.",
+                "Full backward hook is firing when gradients are computed with respect to module outputs since no "
+                "inputs require gradients. See "
+                "https://docs.pytorch.org/docs/main/generated/torch.nn.Module.html#torch.nn.Module.register_full_backward_hook for more details.",
                 stacklevel=5,
             )
             for hook in self.hooks:
@@ -142,7 +143,8 @@ class BackwardHook:
                 if new is not None and not (isinstance(new, tuple) and all(grad is None for grad in new)):
                     fail(
                         RuntimeError,
-                        "Backward hook for Modules where no input requires gradient should always return None or None for all gradients.",
+                        "Backward hook for Modules where no input requires gradient should always return None or None "
+                        "for all gradients.",
                     )
             self.grad_outputs = None
         return grads
@@ -157,7 +159,8 @@ class BackwardHook:
                 if len(new) != len(grads):
                     fail(
                         RuntimeError,
-                        f"Backward hook returned an invalid number of grad_input, got {len(new)}, but expected {len(grads)}",
+                        f"Backward hook returned an invalid number of grad_input, got {len(new)}, but expected "
+                        f"{len(grads)}",
                     )
                 grads = new
         self.grad_outputs = None

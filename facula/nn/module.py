@@ -417,18 +417,20 @@ class Module:
         nodes = {r.grad_fn for r in results if isinstance(r, Tensor) and r.grad_fn is not None}
         if not (isinstance(results, tuple) and all(isinstance(r, Tensor) for r in results)):
             text = (
-                "on a Module that does not return a single Tensor or a tuple of Tensors is deprecated and will be removed in "
+                "on a Module that does not return a single Tensor or a tuple of Tensors is deprecated and will be "
+                "removed in "
                 "future versions. This hook will be missing some of the grad_output." + end
             )
         elif not (isinstance(inputs, tuple) and all(isinstance(i, Tensor) for i in inputs)):
             text = (
-                "on a Module that does not take as input a single Tensor or a tuple of Tensors is deprecated and will be "
+                "on a Module that does not take as input a single Tensor or a tuple of Tensors is deprecated and will "
+                "be "
                 "removed in future versions. This hook will be missing some of the grad_input." + end
             )
         elif not nodes or (len(nodes) == 1 and node not in nodes):
             text = (
-                "when outputs are nested in python data structure is deprecated and will be removed in future versions. "
-                "This hook will be missing some grad_output."
+                "when outputs are nested in python data structure is deprecated and will be removed in future "
+                "versions. This hook will be missing some grad_output."
             )
         elif len(nodes) > 1:
             text = (
@@ -437,7 +439,8 @@ class Module:
             )
         elif {i.grad_fn for i in inputs if i.grad_fn is not None} != {n[0] for n in node.next_functions}:
             text = (
-                "when the forward contains multiple autograd Nodes is deprecated and will be removed in future versions. "
+                "when the forward contains multiple autograd Nodes is deprecated and will be removed in future "
+                "versions. "
                 "This hook will be missing some grad_input." + end
             )
         else:
@@ -489,14 +492,16 @@ class Module:
             if not isinstance(param, Parameter):
                 fail(
                     TypeError,
-                    f"cannot assign '{typename(param)}' object to parameter '{name}' (torch.nn.Parameter or None required)",
+                    f"cannot assign '{typename(param)}' object to parameter '{name}' (torch.nn.Parameter or None "
+                    "required)",
                     mend="wrap it: torch.nn.Parameter(tensor)",
                 )
             if param.grad_fn is not None:
                 fail(
                     ValueError,
-                    f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created explicitly. "
-                    f"To express '{name}' as a function of another Tensor, compute the value in the forward() method.",
+                    f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created "
+                    f"explicitly. To express '{name}' as a function of another Tensor, compute the value in the "
+                    "forward() method.",
                 )
             param = self._run_registration_hooks(GLOBAL.parameter, self, name, param)
         self._parameters[name] = param
@@ -586,7 +591,8 @@ class Module:
         if value is not None and not isinstance(value, Tensor) and not hasattr(value, "__torch_function__"):
             fail(
                 TypeError,
-                f"cannot assign '{typename(value)}' as buffer '{name}' (torch.nn.Buffer, torch.Tensor or None expected)",
+                f"cannot assign '{typename(value)}' as buffer '{name}' (torch.nn.Buffer, torch.Tensor or None "
+                "expected)",
             )
         persistent = value.persistent if isinstance(value, Buffer) else name not in self._non_persistent_buffers_set
         if getattr(self.register_buffer, "__func__", None) is Module.register_buffer:
@@ -600,8 +606,8 @@ class Module:
         else:
             fail(
                 RuntimeError,
-                "Registering a non-persistent buffer on a Module subclass that implements register_buffer() without the "
-                "persistent argument is not allowed.",
+                "Registering a non-persistent buffer on a Module subclass that implements register_buffer() without "
+                "the persistent argument is not allowed.",
             )
 
     def __delattr__(self, name: str) -> None:
@@ -819,10 +825,10 @@ class Module:
                 )
             if dtype.is_complex:
                 warnings.warn(
-                    "Complex modules are a new feature under active development whose design may change, and some modules might "
-                    "not work as expected when using complex tensors as parameters or buffers. Please file an issue at "
-                    "https://github.com/pytorch/pytorch/issues/new?template=bug-report.yml if a complex module does not "
-                    "work as expected.",
+                    "Complex modules are a new feature under active development whose design may change, and some "
+                    "modules might not work as expected when using complex tensors as parameters or buffers. Please "
+                    "file an issue at https://github.com/pytorch/pytorch/issues/new?template=bug-report.yml if a "
+                    "complex module does not work as expected.",
                     stacklevel=2,
                 )
 
@@ -857,9 +863,10 @@ class Module:
         """Forget the gradients of all parameters, or fill them with zeros."""
         if getattr(self, "_is_replica", False):
             warnings.warn(
-                "Calling .zero_grad() from a module created with nn.DataParallel() has no effect. The parameters are copied "
-                "(in a differentiable manner) from the original module. This means they are not leaf nodes in autograd and so "
-                "don't accumulate gradients. If you need gradients in your forward method, consider using autograd.grad instead.",
+                "Calling .zero_grad() from a module created with nn.DataParallel() has no effect. The parameters are "
+                "copied (in a differentiable manner) from the original module. This means they are not leaf nodes in "
+                "autograd and so don't accumulate gradients. If you need gradients in your forward method, consider "
+                "using autograd.grad instead.",
                 stacklevel=2,
             )
         for parameter in self.parameters():
@@ -1026,7 +1033,8 @@ class Module:
     def _load_member(self, name, key, current, new, assign, error_msgs):
         if not isinstance(new, Tensor) and not hasattr(new, "__torch_function__"):
             error_msgs.append(
-                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint '
+                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
+                'checkpoint '
                 f"but received {type(new)}"
             )
             return
@@ -1050,7 +1058,8 @@ class Module:
                     setattr(self, name, Parameter(new, requires_grad=current.requires_grad))
         except Exception as error:
             error_msgs.append(
-                f'While copying the parameter named "{key}", whose dimensions in the model are {current.size()} and whose '
+                f'While copying the parameter named "{key}", whose dimensions in the model are {current.size()} and '
+                'whose '
                 f"dimensions in the checkpoint are {new.size()}, an exception occurred : {error.args}."
             )
 
@@ -1190,7 +1199,8 @@ def parse_to(*args, **kwargs):
     if len(args) > 3 or set(kwargs) - set(names) or set(found) & set(kwargs) - {"device"}:
         fail(
             TypeError,
-            f"to() received an invalid combination of arguments - got {', '.join([*(type(a).__name__ for a in args), *kwargs])}",
+            "to() received an invalid combination of arguments - got "
+            f"{', '.join([*(type(a).__name__ for a in args), *kwargs])}",
             expected="(device, dtype, non_blocking), (dtype, non_blocking), (tensor, non_blocking), memory_format=...",
         )
     found.update(kwargs)

@@ -199,10 +199,11 @@ class _InstanceNorm(_RunningNorm):
                 name = type(self).__name__
                 listed = " and ".join(f'"{key}"' for key in stats)
                 errors.append(
-                    f"Unexpected running stats buffer(s) {listed} for {name} with track_running_stats=False. If state_dict is a "
-                    f"checkpoint saved before 0.4.0, this may be expected because {name} does not track running stats by "
-                    "default since 0.4.0. Please remove these keys from state_dict. If the running stats are actually needed, "
-                    f"instead set track_running_stats=True in {name} to enable them. See the documentation of {name} for details."
+                    f"Unexpected running stats buffer(s) {listed} for {name} with track_running_stats=False. If "
+                    f"state_dict is a checkpoint saved before 0.4.0, this may be expected because {name} does not "
+                    "track running stats by default since 0.4.0. Please remove these keys from state_dict. If the "
+                    f"running stats are actually needed, instead set track_running_stats=True in {name} to enable "
+                    f"them. See the documentation of {name} for details."
                 )
                 for key in stats:
                     del state_dict[key]
@@ -222,11 +223,12 @@ class _InstanceNorm(_RunningNorm):
             if self.affine:
                 fail(
                     ValueError,
-                    f"expected input's size at dim={dim} to match num_features ({self.num_features}), but got: {input.shape[dim]}.",
+                    f"expected input's size at dim={dim} to match num_features ({self.num_features}), but got: "
+                    f"{input.shape[dim]}.",
                 )
             warnings.warn(
-                f"input's size at dim={dim} does not match num_features. You can silence this warning by not passing in "
-                "num_features, which is not used because affine=False",
+                f"input's size at dim={dim} does not match num_features. You can silence this warning by not passing "
+                "in num_features, which is not used because affine=False",
                 stacklevel=2,
             )
         return self._normalised(input.unsqueeze(0)).squeeze(0) if dim == 0 else self._normalised(input)

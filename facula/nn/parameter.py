@@ -47,8 +47,8 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         else:
             fail(
                 RuntimeError,
-                f"Creating a Parameter from an instance of type {type(data).__name__} requires that detach() returns an "
-                f"instance of the same type, but return type {type(new).__name__} was found instead.",
+                f"Creating a Parameter from an instance of type {type(data).__name__} requires that detach() returns "
+                f"an instance of the same type, but return type {type(new).__name__} was found instead.",
                 mend=f"make {type(data).__name__}.detach() return a {type(data).__name__}",
             )
         new.requires_grad = requires_grad

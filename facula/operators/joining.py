@@ -139,7 +139,28 @@ def stack(tensors, dim=0, *, out=None) -> Tensor:
     rank = len(first) + 1
     if not -rank <= dim < rank:
         fail(IndexError, f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {dim})")
-    return cat([unsqueeze(t, dim) for t in tensors], dim % rank, out=out)
+    made = stack_core(tensors, dim % rank)
+    if out is None:
+        return made
+    from .matmul import _to_out
+
+    return _to_out("stack", out, made, tensors)
+
+
+@function(tensors=("tensors",))
+def stack_core(tensors, dim):
+    """`stack` of checked operands."""
+    return _cat.operator.body(tuple([unsqueeze(t, dim) for t in tensors]), dim)
+
+
+@stack_core.gradient("tensors")
+def _(grad, tensors_spec, dim):
+    from .view import unbind
+
+    return tuple([cast(g, s.dtype) for g, s in zip(unbind(grad, dim), tensors_spec)])
+
+
+stack_core.operator.node_class.__name__ = "StackBackward0"
 
 
 def _at_least(tensors, rank: int) -> list[Tensor]:
@@ -341,11 +362,29 @@ def repeat(input: Tensor, *repeats) -> Tensor:
         fail(RuntimeError, "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     if any(n < 0 for n in counts):
         fail(RuntimeError, f"Trying to create tensor with negative dimension {min(counts)}: {list(counts)}")
-    shape = (*[1] * lead, *input.spec.shape)
+    return repeat_core(input, counts)
+
+
+@function(tensors=("input",))
+def repeat_core(input, counts):
+    """`repeat` of checked counts."""
+    shape = (*[1] * (len(counts) - input.spec.ndim), *input.spec.shape)
     twice = [n for pair in zip([1] * len(shape), shape) for n in pair]  # (1, n0, 1, n1, ...)
     wide = [n for pair in zip(counts, shape) for n in pair]
     whole = clone(expand_to(reshape(input, tuple(twice)), tuple(wide)), memory_format="contiguous")
     return reshape(whole, tuple(c * n for c, n in zip(counts, shape)))
+
+
+@repeat_core.gradient("input")
+def _(grad, input_spec, counts):
+    from .reduction import sum as total
+
+    shape = (*[1] * (len(counts) - input_spec.ndim), *input_spec.shape)
+    pieces = reshape(grad, tuple(n for pair in zip(counts, shape) for n in pair))
+    return reshape(total(pieces, tuple(range(0, 2 * len(counts), 2))) if counts else pieces, input_spec.shape)
+
+
+repeat_core.operator.node_class.__name__ = "RepeatBackward0"
 
 
 def tile(input: Tensor, *dims) -> Tensor:

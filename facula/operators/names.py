@@ -257,7 +257,7 @@ for _name in _IN_PLACE.split():
 
 _RENAMED = {
     "log1p": "Log1P", "rad2deg": "Rad2Deg", "deg2rad": "Deg2Rad", "square": "Pow", "nan_to_num_values": "NanToNum", "true_divide": "Div",
-    "nansum_rows": "Nansum", "max_rows": "Max", "min_rows": "Min",
+    "nansum_rows": "Nansum",
 }  # fmt: skip
 for _name, _shown in _RENAMED.items():
     if _name in OPERATORS:
@@ -273,7 +273,7 @@ def _whole(node) -> bool:
     return len(dims) == len(node.plan.shape) and not keepdim
 
 
-def _numbered(title: str, number) -> None:
+def _numbered(title: str, number):
     def naming(node) -> str:
         return f"{title}Backward{number(node)}"
 
@@ -282,8 +282,8 @@ def _numbered(title: str, number) -> None:
 
 for _name, _shown, _number in (
     ("sum_rows", "Sum", lambda node: 0 if _whole(node) else 1), ("mean_rows", "Mean", lambda node: 0 if _whole(node) else 1),
-    ("prod_rows", "Prod", lambda node: 0 if _whole(node) else 1), ("trunc_divide", "Div", lambda node: 3 if _is_number(node, 1) else 2),
-    ("floor_divide", "Div", lambda node: 3 if _is_number(node, 1) else 2), ("rsub", "Rsub", lambda node: 1 if _is_number(node, 1) else 0),
+    ("prod_rows", "Prod", lambda node: 0 if _whole(node) else 1), ("trunc_divide", "Div", lambda node: 2),
+    ("floor_divide", "Div", lambda node: 2), ("rsub", "Rsub", lambda node: 1 if _is_number(node, 1) else 0),
     ("pow", "Pow", lambda node: 0 if _is_number(node, 1) else 2 if _is_number(node, 0) else 1),
     ("remainder", "Remainder", lambda node: 0 if _is_number(node, 1) else 1), ("fmod", "Fmod", lambda node: 0 if _is_number(node, 1) else 1),
     ("clamp_both", "Clamp", lambda node: 1 if _is_number(node, 1) and _is_number(node, 2) else 0),

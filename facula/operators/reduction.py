@@ -79,7 +79,7 @@ def sum_rows(input):
 sum_rows.operator.pull = lambda plan, grad: cast(_expanded(plan, grad), plan.specs[0].dtype)
 sum_rows.operator.node_class.__name__ = "SumBackward0"
 _sum_call = sum_rows.operator.call_rows
-_sum_fast = fast_rows(sum_rows)
+_sum_fast = fast_rows(sum_rows, "SumBackward1")
 
 
 def sum(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
@@ -139,7 +139,7 @@ def _mean_pull(plan, grad):
 
 mean_rows.operator.pull = _mean_pull
 mean_rows.operator.node_class.__name__ = "MeanBackward0"
-_mean_fast = fast_rows(mean_rows)
+_mean_fast = fast_rows(mean_rows, "MeanBackward1")
 
 
 def mean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
@@ -260,29 +260,35 @@ def _nonempty(input: Tensor, dims: Sequence[int], name: str, whole: bool) -> Non
 
 
 def _extreme(kind: str):
-    @traced(rows=True, kinds="buif")
     def values(input):
         return ir.reduce(kind, input)
 
-    @traced(rows=True, kinds="buif")
     def both(input):
         return ir.reduce(kind, input), ir.reduce(f"arg{kind}", input)
 
-    @both.gradient("input")
-    def _(grad0, out1):
-        return ir.select(ir.eq(ir.row_index(), out1), grad0, ir.const(0, grad0.dtype))
-
-    @traced(rows=True, kinds="buif", differentiable=False)
     def place(input):
         return ir.reduce(f"arg{kind}", input)
 
-    for op, name in ((values, f"A{kind}Backward0"), (both, f"{kind.capitalize()}Backward0")):
-        op.operator.node_class.__name__ = name
-    return values, both, place
+    made = []
+    for body, name, shown, options in (
+        (values, f"a{kind}_rows", f"A{kind}Backward0", {}),
+        (values, f"{kind}_whole", f"{kind.capitalize()}Backward1", {}),
+        (both, f"{kind}_rows", f"{kind.capitalize()}Backward0", {}),
+        (place, f"arg{kind}_rows", "", {"differentiable": False}),
+    ):
+        op = traced(body, name=name, rows=True, kinds="buif", **options)
+        op.operator.node_class.__name__ = shown
+        made.append(op)
+
+    @made[2].gradient("input")
+    def _(grad0, out1):
+        return ir.select(ir.eq(ir.row_index(), out1), grad0, ir.const(0, grad0.dtype))
+
+    return made
 
 
-_amax, _max, _argmax = _extreme("max")
-_amin, _min, _argmin = _extreme("min")
+_amax, _max_whole, _max, _argmax = _extreme("max")
+_amin, _min_whole, _min, _argmin = _extreme("min")
 
 
 def amax(input, dim=(), keepdim=False, *, out=None) -> Tensor:
@@ -327,9 +333,9 @@ def _best(name: str, values, both, pair):
     return entry
 
 
-max = _best("max", _amax, _max, lambda: OPERATORS["maximum"])
+max = _best("max", _max_whole, _max, lambda: OPERATORS["maximum"])
 max.__doc__ = """The largest element; with `dim` also its index: (values, indices); with a tensor, element by element."""
-min = _best("min", _amin, _min, lambda: OPERATORS["minimum"])
+min = _best("min", _min_whole, _min, lambda: OPERATORS["minimum"])
 min.__doc__ = """The smallest element; with `dim` also its index: (values, indices); with a tensor, element by element."""
 
 

@@ -40,9 +40,9 @@ __all__ = [
 
 EPOCH_DEPRECATION_WARNING = (
     "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. Please use "
-    "`scheduler.step()` to step the scheduler. During the deprecation, if epoch is different from None, the closed form "
-    "is used instead of the new chainable form, where available. Please open an issue if you are unable to replicate your "
-    "use case: https://github.com/pytorch/pytorch/issues/new/choose."
+    "`scheduler.step()` to step the scheduler. During the deprecation, if epoch is different from None, the closed "
+    "form is used instead of the new chainable form, where available. Please open an issue if you are unable to "
+    "replicate your use case: https://github.com/pytorch/pytorch/issues/new/choose."
 )
 ORDER = "See more details at https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate"
 
@@ -106,10 +106,10 @@ class LRScheduler:
             elif "initial_lr" not in group:
                 fail(
                     KeyError,
-                    f"param 'initial_lr' is not specified in param_groups[{i}] when resuming scheduler with last_epoch >= 0.\n"
-                    "This typically happens when:\n"
-                    "1. You're trying to resume training from a checkpoint but haven't properly loaded the optimizer state\n"
-                    "2. You're using last_epoch >= 0 for a fresh training run (not recommended)",
+                    f"param 'initial_lr' is not specified in param_groups[{i}] when resuming scheduler with last_epoch "
+                    ">= 0.\nThis typically happens when:\n"
+                    "1. You're trying to resume training from a checkpoint but haven't properly loaded the optimizer "
+                    "state\n2. You're using last_epoch >= 0 for a fresh training run (not recommended)",
                 )
         self.base_lrs: list[Any] = _values(optimizer, "initial_lr")
         self.last_epoch = last_epoch
@@ -153,16 +153,17 @@ class LRScheduler:
         if self._step_count == 1:
             if _function(self.optimizer) is not getattr(self, "_step_function", None):
                 warnings.warn(
-                    "Seems like `optimizer.step()` has been overridden after learning rate scheduler initialization. Please, "
-                    f"make sure to call `optimizer.step()` before `lr_scheduler.step()`. {ORDER}",
+                    "Seems like `optimizer.step()` has been overridden after learning rate scheduler initialization. "
+                    f"Please, make sure to call `optimizer.step()` before `lr_scheduler.step()`. {ORDER}",
                     UserWarning,
                     stacklevel=2,
                 )
             elif not getattr(self.optimizer, "_opt_called", False):
                 warnings.warn(
-                    "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch 1.1.0 and later, you should "
-                    "call them in the opposite order: `optimizer.step()` before `lr_scheduler.step()`.  Failure to do this "
-                    f"will result in PyTorch skipping the first value of the learning rate schedule. {ORDER}",
+                    "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch 1.1.0 and later, you "
+                    "should call them in the opposite order: `optimizer.step()` before `lr_scheduler.step()`.  "
+                    "Failure to do this will result in PyTorch skipping the first value of the learning rate "
+                    f"schedule. {ORDER}",
                     UserWarning,
                     stacklevel=2,
                 )
@@ -426,14 +427,15 @@ def _check_schedulers(name: str, optimizer: Optimizer, schedulers: Sequence[LRSc
         if isinstance(scheduler, ReduceLROnPlateau):
             fail(
                 ValueError,
-                f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs to be specified when "
-                f"calling `step`, but got one at index {i} in the given schedulers sequence.",
+                f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs to be "
+                f"specified when calling `step`, but got one at index {i} in the given schedulers sequence.",
             )
         if optimizer != scheduler.optimizer:
             fail(
                 ValueError,
-                f"{name} expects all schedulers to belong to the same optimizer, but got scheduler {type(scheduler).__name__} "
-                f"at index {i} has {scheduler.optimizer}, which is different from {type(optimizer).__name__}.",
+                f"{name} expects all schedulers to belong to the same optimizer, but got scheduler "
+                f"{type(scheduler).__name__} at index {i} has {scheduler.optimizer}, which is different from "
+                f"{type(optimizer).__name__}.",
             )
 
 
@@ -465,9 +467,9 @@ class SequentialLR(_Several):
         if len(milestones) != len(schedulers) - 1:
             fail(
                 ValueError,
-                "Sequential Schedulers expects number of schedulers provided to be one more than the number of milestone "
-                f"points, but got number of schedulers {len(schedulers)} and the number of milestones to be equal to "
-                f"{len(milestones)}",
+                "Sequential Schedulers expects number of schedulers provided to be one more than the number of "
+                f"milestone points, but got number of schedulers {len(schedulers)} and the number of milestones to be "
+                f"equal to {len(milestones)}",
             )
         self._schedulers = schedulers
         self._milestones = milestones
@@ -606,9 +608,10 @@ class ReduceLROnPlateau(LRScheduler):
             if self.default_min_lr is None:
                 fail(
                     RuntimeError,
-                    f"The number of param groups in the `optimizer` ({len(groups)}) differs from when `ReduceLROnPlateau` was "
-                    f"initialized ({len(self.min_lrs)}), usually due to a new param group being added to the optimizer. Please "
-                    "modify the `min_lrs` field to match the length of the `optimizer` param groups.",
+                    f"The number of param groups in the `optimizer` ({len(groups)}) differs from when "
+                    f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually due to a new param group "
+                    "being added to the optimizer. Please modify the `min_lrs` field to match the length of the "
+                    "`optimizer` param groups.",
                 )
             self.min_lrs = [self.default_min_lr] * len(groups)
         for group, low in zip(groups, self.min_lrs):

@@ -196,8 +196,8 @@ class Optimizer:
         if isinstance(params, set):
             fail(
                 TypeError,
-                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets will "
-                "change between runs. Please use a list instead.",
+                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets "
+                "will change between runs. Please use a list instead.",
             )
         entries = [params] if isinstance(params, Tensor) else list(params)
         names = [entry[0] for entry in entries if isinstance(entry, tuple)]
@@ -214,8 +214,8 @@ class Optimizer:
                 fail(ValueError, f"parameter group didn't specify a value of required optimization parameter {name}")
         if len(params) != len(set(params)):
             warnings.warn(
-                "optimizer contains a parameter group with duplicate parameters; in future, this will cause an error; see "
-                "github.com/pytorch/pytorch/issues/40967 for more information",
+                "optimizer contains a parameter group with duplicate parameters; in future, this will cause an error; "
+                "see github.com/pytorch/pytorch/issues/40967 for more information",
                 stacklevel=3,
             )
         for group in self.param_groups:

@@ -63,15 +63,15 @@ def graphs_of_many_operations(torch):
     m = torch.tensor([True, False, True, False])
     i = torch.tensor([0, 2])
     makers = [
-        lambda: x + 1, lambda: 1 - x, lambda: x / 2, lambda: 2 / x, lambda: x**2, lambda: 2**x, lambda: -x, lambda: x @ x, lambda: x.t(), lambda: x.T,
+        lambda: x + 1, lambda: 1 - x, lambda: x / 2, lambda: x**2, lambda: 2**x, lambda: -x, lambda: x @ x, lambda: x.t(), lambda: x.T,
         lambda: x.sum(), lambda: x.sum(0), lambda: x.mean(), lambda: x.mean(1), lambda: x.max(), lambda: x.max(0)[0], lambda: x.min(), lambda: x.prod(),
-        lambda: x.var(), lambda: x.std(), lambda: x.norm(), lambda: x.exp(), lambda: x.abs(), lambda: x.clamp(0, 1), lambda: x.clamp(min=0),
+        lambda: x.var(), lambda: x.std(), lambda: x.norm(), lambda: x.exp(), lambda: x.abs(), lambda: x.clamp(0, 1),
         lambda: x.view(16), lambda: x.reshape(2, 8), lambda: x.flatten(), lambda: x.permute(1, 0), lambda: x.transpose(0, 1), lambda: x.unsqueeze(0),
         lambda: x.unsqueeze(0).squeeze(0), lambda: x[0], lambda: x[1:], lambda: x[:, 1], lambda: x[m], lambda: x[i], lambda: x[0, 0], lambda: x.expand(2, 4, 4),
         lambda: x.repeat(2, 1), lambda: torch.cat([x, x]), lambda: torch.stack([x, x]), lambda: x.split(2)[0], lambda: x.unbind()[0], lambda: x.clone(),
         lambda: x.float(), lambda: x.contiguous(), lambda: x.t().contiguous(), lambda: torch.where(x > 0, x, x * 2), lambda: x.masked_fill(m, 0),
         lambda: x.gather(0, i.expand(4, 2).t()), lambda: x.index_select(0, i), lambda: x.cumsum(0), lambda: x.sqrt(), lambda: x.sigmoid(), lambda: x.tanh(),
-        lambda: x.log(), lambda: x.sin(), lambda: torch.addmm(x, x, x), lambda: x.diagonal(), lambda: x.flip(0), lambda: x.roll(1), lambda: x.tril(),
+        lambda: x.log(), lambda: x.sin(), lambda: torch.addmm(x, x, x), lambda: x.diagonal(), lambda: x.flip(0), lambda: x.roll(1, 0), lambda: x.tril(),
         lambda: x.triu(), lambda: x.logsumexp(0), lambda: x.narrow(0, 1, 2), lambda: x.select(0, 1), lambda: x.mv(x[0]), lambda: x[0].dot(x[1]),
         lambda: torch.einsum("ij,jk->ik", x, x), lambda: torch.outer(x[0], x[1]), lambda: x.amax(), lambda: torch.maximum(x, x * 2), lambda: x.lerp(x, 0.5),
         lambda: x.fill_diagonal_(0) if False else x.square(), lambda: x.reciprocal(), lambda: x.rsqrt(), lambda: torch.bmm(x[None], x[None]),

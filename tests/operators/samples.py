@@ -177,13 +177,13 @@ row("nanmean", [*reduction(), s(t(values=[NAN, 1.0, 2.0]))], "f", covers=("nanme
 row("count_nonzero", [s(t(3, 4)), s(t(3, 4), 0), s(t(2, 3, 4), (0, 2)), s(t()), s(t(0))], grad=False, out=False, covers=("count_nonzero_rows",))
 row("any", [*reduction(several=False), s(t(2, 3, 4), (0, 2))], grad=False, covers=("any_rows",), errors=[RANGE])
 row("all", [*reduction(several=False), s(t(2, 3, 4), (0, 2))], grad=False, covers=("all_rows",), errors=[RANGE])
-row("amax", [*reduction(empty=False, distinct=True), s(t(values=[[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]), 1)], "buif", covers=("values",), errors=[bad(IndexError, "amax(): Expected reduction dim 0 to have non-zero size.", t(0, 3), 0)])
-row("amin", [*reduction(empty=False, distinct=True), s(t(values=[[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]), 1)], "buif")
+row("amax", [*reduction(empty=False, distinct=True), s(t(values=[[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]), 1)], "buif", covers=("amax_rows",), errors=[bad(IndexError, "amax(): Expected reduction dim 0 to have non-zero size.", t(0, 3), 0)])
+row("amin", [*reduction(empty=False, distinct=True), s(t(values=[[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]), 1)], "buif", covers=("amin_rows",))
 row("aminmax", [s(t(3, 4, distinct=True)), s(t(3, 4, distinct=True), dim=0), s(t(3, 4, distinct=True), dim=1, keepdim=True)], "buif")
 for name in ("max", "min"):
-    row(name, [*reduction(several=False, empty=False, distinct=True), s(t(3, 4), t(3, 4)), s(t(3), t(2, 3)), s(t(values=[1.0, NAN, 3.0])), s(t(values=[[1.0, NAN], [3.0, 2.0]]), 1)], "buif", covers=("both",),
+    row(name, [*reduction(several=False, empty=False, distinct=True), s(t(3, 4), t(3, 4)), s(t(3), t(2, 3)), s(t(values=[1.0, NAN, 3.0])), s(t(values=[[1.0, NAN], [3.0, 2.0]]), 1)], "buif", covers=(f"{name}_rows", f"{name}_whole"),
         errors=[bad(RuntimeError, f"{name}(): Expected reduction dim to be specified for input.numel() == 0.", t(0)), bad(IndexError, f"{name}(): Expected reduction dim 0 to have non-zero size.", t(0, 3), 0), RANGE])  # fmt: skip
-    row("arg" + name, [*reduction(several=False, empty=False, distinct=True), s(t(values=[1.0, 3.0, 3.0, 1.0])), s(t(values=[1.0, NAN, 3.0, NAN]))], "uif", grad=False, covers=("place",))
+    row("arg" + name, [*reduction(several=False, empty=False, distinct=True), s(t(values=[1.0, 3.0, 3.0, 1.0])), s(t(values=[1.0, NAN, 3.0, NAN]))], "uif", grad=False, covers=(f"arg{name}_rows",))
 for name in ("var", "std"):
     row(name, [*reduction(low=-2, high=2, empty=False), s(t(3, 4), unbiased=False), s(t(3, 4), 0, correction=0), s(t(3, 4), dim=(0, 1), correction=2), s(t(3, 4), 1, False), s(t(3, 4), 1, True, True)][1:] if name == "none" else
         [s(t(3, 4)), s(t(2, 3, 4), 1), s(t(3, 4), (0, 1)), s(t(3, 4), unbiased=False), s(t(3, 4), 0, correction=0), s(t(3, 4), dim=(0, 1), correction=2), s(t(3, 4), 1, False), s(t(3, 4), 1, True, True), s(t(3, 4), dim=1, keepdim=True)],

@@ -161,8 +161,8 @@ def test_state_dict_round_trip():
 def test_repr():
     text = repr(optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.5))
     assert text == (
-        "SGD (\nParameter Group 0\n    dampening: 0\n    differentiable: False\n    foreach: None\n    fused: None\n    lr: 0.5\n"
-        "    maximize: False\n    momentum: 0\n    nesterov: False\n    weight_decay: 0\n)"
+        "SGD (\nParameter Group 0\n    dampening: 0\n    differentiable: False\n    foreach: None\n    fused: None\n   "
+        " lr: 0.5\n    maximize: False\n    momentum: 0\n    nesterov: False\n    weight_decay: 0\n)"
     )
 
 

@@ -56,9 +56,9 @@ class PackedSequence(PackedSequence_):
         elif batch_sizes.device.type != "cpu":
             fail(
                 ValueError,
-                "batch_sizes should always be on CPU. Instances of PackedSequence should never be created manually. They should "
-                "be instantiated by functions like pack_sequence and pack_padded_sequences in nn.utils.rnn. "
-                "https://pytorch.org/docs/stable/nn.html#torch.nn.utils.rnn.pack_sequence",
+                "batch_sizes should always be on CPU. Instances of PackedSequence should never be created manually. "
+                "They should be instantiated by functions like pack_sequence and pack_padded_sequences in "
+                "nn.utils.rnn. https://pytorch.org/docs/stable/nn.html#torch.nn.utils.rnn.pack_sequence",
             )
         return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)
 
@@ -143,7 +143,8 @@ def pack_padded_sequence(
     if lengths.device.type != "cpu":
         fail(
             RuntimeError,
-            f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.dim()}D {lengths.device} Long tensor",
+            f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.dim()}D {lengths.device} Long "
+            "tensor",
         )
     if lengths.dim() != 1:
         fail(
@@ -167,13 +168,14 @@ def pack_padded_sequence(
         fail(
             RuntimeError,
             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can pass "
-            "`enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this requirement if you do not "
-            "need ONNX exportability.",
+            "`enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this requirement if you "
+            "do not need ONNX exportability.",
         )
     if sizes[0] > input.shape[0]:
         fail(
             RuntimeError,
-            f"Expected no element of `lengths` to be larger than the padded length, but got {sizes[0]} of {input.shape[0]}",
+            f"Expected no element of `lengths` to be larger than the padded length, but got {sizes[0]} of "
+            f"{input.shape[0]}",
         )
     # Between the ends of two sequences the number of active ones stays the same: one slice for each such stretch.
     pieces, batch_sizes, start = [], [], 0

@@ -37,13 +37,17 @@ def nary(operator: Traced) -> Callable:
     return entry
 
 
-def fast_rows(entry: Callable) -> Callable:
-    """The fast path of a reduction of one operand: (input, dim as the user gave it, keepdim)."""
+def fast_rows(entry: Callable, over: str) -> Callable:
+    """The fast path of a reduction of one operand: (input, dim as the user gave it, keepdim).
+
+    `over` is the name of its nodes where a dim is given: PyTorch counts that as another overload.
+    """
     from facula.operators.reduction import row_dims
 
     operator = entry.operator
     plans: dict[tuple, Plan] = of_defaults({})
-    remember = _recorder(operator)
+    of_all = _recorder(operator)
+    over_dims = _recorder(operator, type(over, (operator.node_class,), {"__slots__": (), "__module__": "torch.autograd"}))
     differentiable, call_rows = operator.differentiable, operator.call_rows
 
     def fast(input, dim, keepdim):
@@ -65,15 +69,16 @@ def fast_rows(entry: Callable) -> Callable:
             plan.function(out.ptr, input.ptr, *plan.tail)
         if input.needs_grad and differentiable and (not GUARD.active or LOCAL.grad):
             edge = input.edge if input.base is None else edge_of(input)
+            remember = of_all if dim is None else over_dims
             remember(plan, (input,), (input if edge is None else edge,), 1, out)
         return out
 
     return fast
 
 
-def _recorder(operator: Traced) -> Callable:
+def _recorder(operator: Traced, node_class: type | None = None) -> Callable:
     """The fast form of `Traced.record` for one result: (plan, operands, their edges, out)."""
-    node_class = operator.node_class
+    node_class = node_class or operator.node_class
     make: Callable | None = None
     slow = operator.record
     line = user_line
