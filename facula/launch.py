@@ -27,16 +27,15 @@ ORDERED = ("index", "extent", "row_index", "scan")  # nodes whose meaning depend
 def _target(where: device):
     """The module of `targets` that runs kernels on a device."""
     if where.type == "cpu":
-        return importlib.import_module(
-            "facula.targets.reference" if settings.target == "reference" else "facula.targets.cpu"
-        )
+        own = "reference" if settings.target == "reference" else "cpu"
+        return importlib.import_module(f"facula.targets.{own}")
     from facula.targets import unavailable
 
     unavailable(where)
 
 
 class Bound:
-    """Machine code with its sizes and strides: call `function(*addresses, *params, *tail)`. None `function`: nothing to do."""
+    """Machine code with its sizes and strides, for `function(*addresses, *params, *tail)`; None `function`: nothing to do."""
 
     __slots__ = ("function", "tail")
 
@@ -212,7 +211,7 @@ _MANY: dict[tuple[Kernel, str], Callable[..., None]] = {}
 
 
 def many(kernel: Kernel, where: device = CPU) -> Callable[..., None]:
-    """Machine code that runs a map kernel on many sets of dense operands in one call: (table, rows, elements, *params)."""
+    """Machine code that runs a map kernel on many sets of dense operands at once: (table, rows, elements, *params)."""
     found = _MANY.get((kernel, where.type))
     if found is None:
         found = _MANY[kernel, where.type] = _target(where).compile_many(kernel)

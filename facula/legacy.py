@@ -10,8 +10,8 @@ from facula.operators import empty, tensor
 from facula.operators.promotion import DEFAULT
 
 __all__ = [
-    "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor", "IntTensor", "LongTensor",
-    "ShortTensor",
+    "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor", "IntTensor",
+    "LongTensor", "ShortTensor",
 ]  # fmt: skip
 
 
@@ -30,6 +30,9 @@ def make(kind: dt.dtype, args: tuple, device=None) -> Tensor:
 
 
 class _TypeMeta(type):
+    dtype: dt.dtype
+    place: str  # the type of the device
+
     def __instancecheck__(cls, instance) -> bool:
         return isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.device.type == cls.place
 

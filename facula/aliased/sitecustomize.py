@@ -19,6 +19,7 @@ def _start() -> None:
     if os.environ.get("FACULA_ALIAS") == "1":
         package = os.path.dirname(here)
         spec = importlib.util.spec_from_file_location("_facula_alias", os.path.join(package, "alias.py"))
+        assert spec is not None and spec.loader is not None
         alias = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(alias)
         alias.install()

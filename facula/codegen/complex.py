@@ -7,6 +7,7 @@ the value of a complex result (always a `complex(re, im)`), and the reduction or
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
@@ -218,8 +219,14 @@ class _Split:
                 self.new[node] = self.split(node)
         return self.new[root]
 
+    def real(self, root: Expr) -> Expr:
+        """What has become of an expression that is real."""
+        found = self(root)
+        assert isinstance(found, Expr)
+        return found
+
     def split(self, node: Expr) -> Expr | Pair:
-        args = tuple(self.new[a] for a in node.args)
+        args: tuple[Any, ...] = tuple(self.new[a] for a in node.args)  # Expr or Pair, as each operation has them
         t = node.dtype
         real = t.to_real()
         if t.kind != "c" and not any(a.dtype.kind == "c" for a in node.args):
@@ -233,7 +240,7 @@ class _Split:
                 whole = rebuild(node, args)
                 return _part(whole, 0), _part(whole, 1)
             case "complex":
-                return args
+                return args[0], args[1]
             case "cast":
                 return self.cast(args[0], node.args[0].dtype, t)
             case "select":
@@ -249,7 +256,7 @@ class _Split:
                 return _part(whole, 0), _part(whole, 1)
         return RULES[node.op](*args)
 
-    def cast(self, value: Expr | Pair, source: dtype, target: dtype) -> Expr | Pair:
+    def cast(self, value: Any, source: dtype, target: dtype) -> Expr | Pair:
         if source.kind != "c":
             re = cast(value, target.to_real())
             return re, _zero(re)
@@ -265,7 +272,7 @@ def split_complex(kernel: Kernel) -> Kernel:
     split = _Split()
     results = []
     for r in kernel.results:
-        value = split(r.value)
+        value: Any = split(r.value)
         if r.dtype.kind == "c" or r.value.dtype.kind == "c":
             value = split.cast(value, r.value.dtype, r.dtype)
             if r.dtype.kind == "c":
@@ -274,11 +281,11 @@ def split_complex(kernel: Kernel) -> Kernel:
             replace(
                 r,
                 value=value,
-                offset=None if r.offset is None else split(r.offset),
-                where=None if r.where is None else split(r.where),
+                offset=None if r.offset is None else split.real(r.offset),
+                where=None if r.where is None else split.real(r.where),
             )
         )
-    checks = tuple(replace(c, holds=split(c.holds), value=split(c.value)) for c in kernel.checks)
+    checks = tuple(replace(c, holds=split.real(c.holds), value=split.real(c.value)) for c in kernel.checks)
     params = []
     for p in kernel.params:
         parts = ("re", "im") if p.dtype.kind == "c" else ()

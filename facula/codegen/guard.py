@@ -38,7 +38,7 @@ def guard(kernel: Kernel) -> Kernel:
     results = []
     for r in kernel.results:
         where = None if r.where is None else new[r.where]
-        if r.offset is not None:
+        if r.offset is not None and allowed is not None:
             where = allowed if where is None else apply("and", where, allowed)
         offset = None if r.offset is None else new[r.offset]
         results.append(Result(r.name, r.dtype, new[r.value], r.per_row, offset, where, r.combine))

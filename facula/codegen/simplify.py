@@ -144,17 +144,17 @@ def _wrap(value: int, t: dt.dtype) -> int:
     return value - (1 << bits) if t.kind == "i" and value >> bits - 1 else value
 
 
-_INTEGERS: dict[str, Callable[..., int]] = {
+_INTEGERS: dict[str, Callable] = {
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "neg": lambda a: -a, "abs": abs,
     "and": lambda a, b: a & b, "or": lambda a, b: a | b, "xor": lambda a, b: a ^ b, "maximum": max, "minimum": min,
 }  # fmt: skip
-_FLOATS: dict[str, Callable[..., float]] = {
+_FLOATS: dict[str, Callable] = {
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "neg": lambda a: -a, "abs": abs,
 }  # fmt: skip
-_BOOLS: dict[str, Callable[..., bool]] = {
+_BOOLS: dict[str, Callable] = {
     "and": lambda a, b: a and b, "or": lambda a, b: a or b, "xor": lambda a, b: a is not b, "not": lambda a: not a,
 }  # fmt: skip
-_COMPARISONS: dict[str, Callable[..., bool]] = {
+_COMPARISONS: dict[str, Callable] = {
     "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "lt": lambda a, b: a < b, "le": lambda a, b: a <= b,
     "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b,
 }  # fmt: skip

@@ -97,7 +97,7 @@ def broadcast(*shapes) -> Size:
                         f"The size of tensor a ({result[dim]}) must match the size of tensor b ({size}) at "
                         f"non-singleton dimension {dim}",
                         got=" and ".join(str(tuple(s)) for s in shapes),
-                        mend="sizes must be equal or 1, counted from the last dimension; unsqueeze or transpose one operand",
+                        mend="sizes must be equal or 1, counted from the last dim; unsqueeze or transpose one operand",
                     )
                 result[dim] = size
     return Size(result)

@@ -1,6 +1,7 @@
 """Memory and its version counter; who allocates it is the business of `targets`."""
 
-from .device import CPU, device
+from .device import CPU
+from .device import device as Device
 
 __all__ = ["Storage"]
 
@@ -14,9 +15,9 @@ class Storage:
     nbytes: int
     version: int  # grows with each in-place write; `autograd` compares it with what it was when a value was saved
     owner: object  # whatever keeps the memory alive: a block of the pool, a NumPy array, a memory map
-    device: device
+    device: Device
 
-    def __init__(self, ptr: int, nbytes: int, owner: object, device: device = CPU):
+    def __init__(self, ptr: int, nbytes: int, owner: object, device: Device = CPU):
         self.ptr = ptr
         self.nbytes = nbytes
         self.version = 0

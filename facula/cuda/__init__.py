@@ -3,8 +3,8 @@
 from facula.targets import no_cuda
 
 __all__ = [
-    "current_device", "device_count", "empty_cache", "get_device_name", "init", "is_available", "is_initialized", "manual_seed",
-    "manual_seed_all", "max_memory_allocated", "memory_allocated", "set_device", "synchronize",
+    "current_device", "device_count", "empty_cache", "get_device_name", "init", "is_available", "is_initialized",
+    "manual_seed", "manual_seed_all", "max_memory_allocated", "memory_allocated", "set_device", "synchronize",
 ]  # fmt: skip
 
 

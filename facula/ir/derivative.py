@@ -27,6 +27,11 @@ def _where(condition: Expr, g: Expr) -> Expr:
     return ir.select(condition, g, const(0, g.dtype))
 
 
+def _either(g: Expr, first: Expr) -> tuple[Expr, Expr]:
+    """To the first of two operands where `first` holds, else to the second."""
+    return _where(first, g), _where(ir.not_(first), g)
+
+
 def _extreme(g: Expr, a: Expr, b: Expr, out: Expr) -> tuple[Expr, Expr]:
     """Of maximum and minimum: to the chosen operand, shared evenly when both are equal."""
     half = ir.select(ir.eq(a, b), g * 0.5, g)
@@ -88,8 +93,8 @@ RULES: dict[str, Rule] = {
     "sign": lambda g, out, a: (_zero(a),),
     "maximum": lambda g, out, a, b: _extreme(g, a, b, out),
     "minimum": lambda g, out, a, b: _extreme(g, a, b, out),
-    "fmax": lambda g, out, a, b: (_where(ir.or_(ir.ge(a, b), ir.isnan(b)), g), _where(ir.not_(ir.or_(ir.ge(a, b), ir.isnan(b))), g)),
-    "fmin": lambda g, out, a, b: (_where(ir.or_(ir.le(a, b), ir.isnan(b)), g), _where(ir.not_(ir.or_(ir.le(a, b), ir.isnan(b))), g)),
+    "fmax": lambda g, out, a, b: _either(g, ir.or_(ir.ge(a, b), ir.isnan(b))),
+    "fmin": lambda g, out, a, b: _either(g, ir.or_(ir.le(a, b), ir.isnan(b))),
     "floor": lambda g, out, a: (_zero(a),),
     "ceil": lambda g, out, a: (_zero(a),),
     "trunc": lambda g, out, a: (_zero(a),),

@@ -14,20 +14,8 @@ from facula.core import dtype as dt
 from facula.core.dtype import dtype
 
 __all__ = [
-    "OPS",
-    "Expr",
-    "Op",
-    "cast",
-    "const",
-    "count",
-    "extent",
-    "index",
-    "load",
-    "param",
-    "reduce",
-    "row_index",
-    "scan",
-]
+    "OPS", "Expr", "Op", "cast", "const", "count", "extent", "index", "load", "param", "reduce", "row_index", "scan",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +42,8 @@ OPS = _table(
     Op("abs", 1, "real", "uifc"), Op("sign", 1, takes="uif"),
     Op("maximum", 2, takes="buif"), Op("minimum", 2, takes="buif"),  # NaN wins
     Op("fmax", 2, takes="f"), Op("fmin", 2, takes="f"),  # NaN loses
-    Op("floor", 1, takes="f"), Op("ceil", 1, takes="f"), Op("trunc", 1, takes="f"), Op("round", 1, takes="f"),  # half to even
+    Op("floor", 1, takes="f"), Op("ceil", 1, takes="f"), Op("trunc", 1, takes="f"),
+    Op("round", 1, takes="f"),  # half to even
     Op("copysign", 2, takes="f"), Op("nextafter", 2, takes="f"),
     # comparison; float comparisons with NaN are false but for ne
     Op("eq", 2, "bool"), Op("ne", 2, "bool"), Op("lt", 2, "bool", "buif"), Op("le", 2, "bool", "buif"),
@@ -206,19 +195,12 @@ def _node(op: str, args: tuple[Expr, ...], dtype: dtype, value: Any = None) -> E
     return found
 
 
+_CONVERT: dict[str, Callable] = {"b": bool, "u": int, "i": int, "f": float, "c": builtins.complex}  # by kind
+
+
 def const(value: bool | int | float | complex, dtype: dtype) -> Expr:
     """A number known when the kernel is made."""
-    kind = dtype.kind
-    value = (
-        bool(value)
-        if kind == "b"
-        else int(value)
-        if kind in "ui"
-        else float(value)
-        if kind == "f"
-        else builtins.complex(value)
-    )
-    return _node("const", (), dtype, value)
+    return _node("const", (), dtype, _CONVERT[dtype.kind](value))
 
 
 def param(name: str, dtype: dtype) -> Expr:
@@ -271,15 +253,13 @@ def scan(kind: str, value: Expr) -> Expr:
 
 
 def cast(value: Expr, dtype: dtype) -> Expr:
-    """`value` converted as PyTorch does: float to integer truncates, to bool is `!= 0`, complex to real drops the imaginary part."""
+    """`value` converted as PyTorch does: float to integer truncates, to bool is `!= 0`, complex to real takes the real part."""
     if value.dtype is dtype:
         return value
     if value.op == "const" and not (value.dtype.kind in "fc" and dtype.kind in "ui"):
-        return (
-            const(value.value.real if dtype.kind != "c" else value.value, dtype)
-            if dtype.kind != "b"
-            else const(value.value != 0, dtype)
-        )
+        if dtype.kind == "b":
+            return const(value.value != 0, dtype)
+        return const(value.value if dtype.kind == "c" else value.value.real, dtype)
     return _node("cast", (value,), dtype)
 
 

@@ -115,9 +115,10 @@ class Access:
 def arguments(kernel: Kernel, access: Access) -> list[str]:
     """The names of the arguments of a compiled kernel, in order; launchers and targets both follow this list.
 
-    Addresses of results and inputs (`name.ptr`); params (complex ones: `name.re`, `name.im`); extents (`n0`, `n1`, ...: outer dims, then row dims); for
-    each operand the strides in elements (`name.s0`, ...) of every dim of the iteration (per_row results: the outer
-    dims), except that the stride of a last outer or last row dim is left out where `inner` tells it.
+    Addresses of results and inputs (`name.ptr`); params (complex ones: `name.re`, `name.im`); extents (`n0`, `n1`,
+    ...: outer dims, then row dims); for each operand the strides in elements (`name.s0`, ...) of every dim of the
+    iteration (per_row results: the outer dims), except that the stride of a last outer or last row dim is left out
+    where `inner` tells it.
     """
     dims = access.outer + access.row
     names = [f"{o.name}.ptr" for o in kernel.operands]

@@ -42,11 +42,16 @@ def position(index: Any, size: int) -> int:
 class _Numbered(Module):
     """What Sequential and ModuleList share: submodules named "0", "1", ..."""
 
+    _modules: dict[str, Module]  # no None here
+
     def __len__(self) -> int:
         return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self._modules.values())
+
+    def __getitem__(self, index: Any) -> Any:
+        raise NotImplementedError
 
     def _name_at(self, index: Any) -> str:
         return next(islice(self._modules, position(index, len(self)), None))
@@ -222,7 +227,7 @@ def pairs(values: Any, name: str, error_name: str, is_sorted: bool) -> Iterator[
         yield from sorted(values.items()) if is_sorted else values.items()
     else:
         for i, pair in enumerate(values):
-            if not isinstance(pair, Iterable):
+            if not issubclass(type(pair), Iterable):
                 fail(TypeError, f"{name} update sequence element #{i} should be Iterable; is{type(pair).__name__}")
             if len(pair) != 2:
                 fail(ValueError, f"{name} update sequence element #{i} has length {len(pair)}; 2 is required")
@@ -231,6 +236,8 @@ def pairs(values: Any, name: str, error_name: str, is_sorted: bool) -> Iterator[
 
 class ModuleDict(Module):
     """A dictionary of modules whose parameters belong to the model."""
+
+    _modules: dict[str, Module]  # no None here
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         super().__init__()
@@ -287,7 +294,8 @@ def describe(value: Any, kind) -> str:
         return f"Object of type: {type(value).__name__}"
     size = "x".join(map(str, value.shape))
     device = f" ({value.device})" if value.device.type == "cuda" else ""
-    return f"{'Parameter' if isinstance(value, Parameter) else 'Tensor'} containing: [{kind(value)} of size {size}{device}]"
+    what = "Parameter" if isinstance(value, Parameter) else "Tensor"
+    return f"{what} containing: [{kind(value)} of size {size}{device}]"
 
 
 class ParameterList(Module):

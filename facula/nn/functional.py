@@ -380,12 +380,10 @@ def embedding(
                 got=padding_idx,
             )
         padding_idx %= rows
-    else:
-        padding_idx = -1
     if max_norm is not None:
         with no_grad():
             ops.embedding_renorm_(weight, input.contiguous(), max_norm, norm_type)
-    return ops.embedding(weight, input, padding_idx, scale_grad_by_freq)
+    return ops.embedding(weight, input, -1 if padding_idx is None else padding_idx, scale_grad_by_freq)
 
 
 def embedding_bag(
@@ -775,7 +773,8 @@ def mse_loss(
     reduction = legacy_reduction(size_average, reduce, reduction)
     if weight is not None:
         return _weighted((input - target) ** 2, input, weight, reduction)
-    return ops.mse_loss(*ops.broadcast_tensors(input, target), reduction)
+    input, target = ops.broadcast_tensors(input, target)
+    return ops.mse_loss(input, target, reduction)
 
 
 def l1_loss(
@@ -791,7 +790,8 @@ def l1_loss(
     reduction = legacy_reduction(size_average, reduce, reduction)
     if weight is not None:
         return _weighted((input - target).abs(), input, weight, reduction)
-    return ops.l1_loss(*ops.broadcast_tensors(input, target), reduction)
+    input, target = ops.broadcast_tensors(input, target)
+    return ops.l1_loss(input, target, reduction)
 
 
 def smooth_l1_loss(
@@ -817,10 +817,10 @@ def huber_loss(
     """(x - y)^2 / 2 where |x - y| < delta, else delta * (|x - y| - delta / 2)."""
     _same_sizes(input, target)
     reduction = legacy_reduction(None, None, reduction)
-    pair = ops.broadcast_tensors(input, target)
+    x, y = ops.broadcast_tensors(input, target)
     if weight is not None:
-        return _weighted(ops.huber_loss(*pair, "none", delta), input, weight, reduction, by_weight=False)
-    return ops.huber_loss(*pair, reduction, delta)
+        return _weighted(ops.huber_loss(x, y, "none", delta), input, weight, reduction, by_weight=False)
+    return ops.huber_loss(x, y, reduction, delta)
 
 
 def cross_entropy(
@@ -910,7 +910,7 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Tensor:
-    """y (log y - x), with x log-probabilities; `reduction` may also be "batchmean", the sum divided by the batch size."""
+    """y (log y - x), with x log-probabilities; `reduction` may also be "batchmean", the sum over the batch size."""
     if size_average is None and reduce is None and reduction == "mean":
         warnings.warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
@@ -946,7 +946,7 @@ def gaussian_nll_loss(
     input: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
     """(log v + (x - y)^2 / v) / 2 with v = max(var, eps); `full` adds log(2 pi) / 2."""
-    if isinstance(var, float):
+    if isinstance(var, (int, float)):
         if var < 0:
             fail(ValueError, "var has negative entry/entries", got=var)
         var = var * ops.ones_like(input)

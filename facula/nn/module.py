@@ -9,7 +9,7 @@ import inspect
 import warnings
 import weakref
 from collections import OrderedDict, namedtuple
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -153,7 +153,9 @@ class GlobalHooks:
 GLOBAL = GlobalHooks()
 
 
-def _add(table: dict, hook: Callable, flags: dict[int, dict] | list = (), prepend: bool = False) -> RemovableHandle:
+def _add(
+    table: OrderedDict, hook: Callable, flags: Sequence[tuple[dict, bool]] = (), prepend: bool = False
+) -> RemovableHandle:
     """Enter `hook` in `table`; `flags` is a list of (table, whether to enter True there)."""
     handle = RemovableHandle(table, extra_dict=[extra for extra, _ in flags])
     table[handle.id] = hook
@@ -175,7 +177,7 @@ def _check_full(current: bool | None, full: bool, where: str) -> bool:
 
 
 def register_module_buffer_registration_hook(hook: Callable[..., None]) -> RemovableHandle:
-    """Call `hook(module, name, buffer)` whenever any module registers a buffer; a result that is not None replaces it."""
+    """Call `hook(module, name, buffer)` when any module registers a buffer; a result that is not None replaces it."""
     return _add(GLOBAL.buffer, hook)
 
 
@@ -198,7 +200,7 @@ def register_module_forward_pre_hook(hook: Callable[..., None]) -> RemovableHand
 def register_module_forward_hook(
     hook: Callable[..., None], *, with_kwargs: bool = False, always_call: bool = False
 ) -> RemovableHandle:
-    """Call `hook(module, args, output)` after the forward of every module; a result that is not None replaces `output`."""
+    """Call `hook(module, args, output)` after every module's forward; a result that is not None replaces `output`."""
     GLOBAL.active = True
     return _add(GLOBAL.forward, hook, [(GLOBAL.forward_always, always_call), (GLOBAL.forward_with_kwargs, with_kwargs)])
 
@@ -217,7 +219,7 @@ def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> Removabl
 
 
 def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Call `hook(module, grad_input, grad_output)` after the backward of every module; a result replaces `grad_input`."""
+    """Call `hook(module, grad_input, grad_output)` after every module's backward; a result replaces `grad_input`."""
     GLOBAL.backward_is_full = _check_full(GLOBAL.backward_is_full, True, "as a global Module hook")
     GLOBAL.active = True
     return _add(GLOBAL.backward, hook)
@@ -553,7 +555,7 @@ class Module:
                 fail(
                     TypeError,
                     f"cannot assign '{typename(value)}' as parameter '{name}' (torch.nn.Parameter or None expected)",
-                    mend=f"assign torch.nn.Parameter(...), or write into the parameter under no_grad: module.{name}.copy_(...)",
+                    mend=f"assign torch.nn.Parameter(...), or write into it under no_grad: module.{name}.copy_(...)",
                 )
             self.register_parameter(name, None)
         elif isinstance(value, Module):
@@ -757,7 +759,7 @@ class Module:
     # --- conversion and modes
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Module":
-        """Replace the values of every parameter, gradient and buffer by `fn` of them; parameters stay the same objects."""
+        """Replace the values of all parameters, gradients and buffers by `fn` of them; parameters stay the same objects."""
         if recurse:
             for module in self.children():
                 module._apply(fn)
@@ -815,7 +817,7 @@ class Module:
         return self._apply(lambda t: empty_like(t, device=device), recurse=recurse)
 
     def to(self, *args, **kwargs) -> "Module":
-        """Move and cast in place: `to(device, dtype, non_blocking)`, `to(dtype)`, `to(tensor)`, `to(memory_format=...)`."""
+        """Move and cast in place: `to(device, dtype, non_blocking)`, `to(dtype)`, `to(tensor)`, `to(memory_format=...)`"""
         device, dtype, non_blocking, memory_format = parse_to(*args, **kwargs)
         if dtype is not None:
             if not (dtype.is_floating_point or dtype.is_complex):
@@ -921,7 +923,7 @@ class Module:
         return _add(self._state_dict_hooks, hook)
 
     def register_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
-        """Call `hook(module, state_dict, prefix, local_metadata)` after `state_dict`; it may change the dict in place."""
+        """Call `hook(module, state_dict, prefix, metadata)` after `state_dict`; it may change the dict in place."""
         hook._from_public_api = True
         return _add(self._state_dict_hooks, hook)
 
@@ -933,7 +935,7 @@ class Module:
         return _add(self._load_state_dict_pre_hooks, WrappedHook(hook, self if with_module else None))
 
     def register_load_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
-        """Call `hook(module, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)` before loading."""
+        """Call `hook(module, state_dict, prefix, metadata, strict, missing, unexpected, errors)` before loading."""
         return self._register_load_state_dict_pre_hook(hook, with_module=True)
 
     def register_load_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
@@ -981,10 +983,10 @@ class Module:
             keep_vars = keep_vars or given.get("keep_vars", False)
         if destination is None:
             destination = OrderedDict()
-            destination._metadata = OrderedDict()
+            vars(destination)["_metadata"] = OrderedDict()
         metadata = {"version": self._version}
         if hasattr(destination, "_metadata"):
-            destination._metadata[prefix[:-1]] = metadata
+            vars(destination)["_metadata"][prefix[:-1]] = metadata
         for hook in self._state_dict_pre_hooks.values():
             hook(self, prefix, keep_vars)
         self._save_to_state_dict(destination, prefix, keep_vars)
@@ -1095,7 +1097,7 @@ class Module:
         metadata = getattr(state_dict, "_metadata", None)
         state_dict = OrderedDict(state_dict)
         if metadata is not None:
-            state_dict._metadata = metadata
+            vars(state_dict)["_metadata"] = metadata
 
         def load(module, state, prefix):
             local_metadata = {} if metadata is None else metadata.get(prefix[:-1], {})
@@ -1165,7 +1167,8 @@ def _mend_keys(missing: list[str], unexpected: list[str]) -> str | None:
             if long[0].endswith("." + short[0]):
                 prefix = long[0][: -len(short[0])]
                 if {key.removeprefix(prefix) for key in long} == set(short):
-                    return f"{what} the prefix {prefix!r} {'from' if what == 'remove' else 'to'} the keys of the state_dict"
+                    where = "from" if what == "remove" else "to"
+                    return f"{what} the prefix {prefix!r} {where} the keys of the state_dict"
     return None
 
 
@@ -1189,13 +1192,13 @@ def parse_to(*args, **kwargs):
     memory_format = kwargs.pop("memory_format", None)
     kwargs.pop("copy", None)
     names = ("device", "dtype", "non_blocking")
-    first = args[0] if args else None
+    first: Any = args[0] if args else None
     if "tensor" in kwargs or "other" in kwargs or isinstance(first, Tensor):
         tensor = first if args else kwargs.pop("tensor", None) or kwargs.pop("other")
         args = (tensor.device, tensor.dtype, *args[1:])
     elif isinstance(first, DType):
         args = (None, *args)
-    found = dict(zip(names, args))
+    found: dict[str, Any] = dict(zip(names, args))
     if len(args) > 3 or set(kwargs) - set(names) or set(found) & set(kwargs) - {"device"}:
         fail(
             TypeError,

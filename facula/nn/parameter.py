@@ -1,4 +1,4 @@
-"""Tensors that modules recognise when they are assigned: Parameter and Buffer. What modules do with them is in `module`."""
+"""Tensors that modules recognise when they are assigned: Parameter and Buffer. What modules do with them: `module`."""
 
 from facula.core.tensor import Tensor
 from facula.errors import fail
@@ -87,6 +87,8 @@ class Buffer(Tensor, metaclass=_BufferMeta):
     """
 
     __slots__ = ()
+
+    persistent: bool
 
     def __new__(cls, data=None, *, persistent=True):
         new = (empty(0) if data is None else data).detach()

@@ -231,11 +231,11 @@ class RNNBase(Module):
             fail(RuntimeError, f"For {kind} input, hx should also be {want}-D but got {states[0].dim()}-D tensor")
 
     def _run(self, input: Any, states: tuple | None, name: str) -> tuple[Any, tuple]:
-        packed = input if isinstance(input, PackedSequence) else None
+        packed = isinstance(input, PackedSequence)
         batched = True
         batch_dim = 0 if self.batch_first else 1
         batch_sizes = order = back = None
-        if packed is not None:
+        if packed:
             input, batch_sizes, order, back = packed
         else:
             if input.dim() not in (2, 3):
@@ -253,14 +253,14 @@ class RNNBase(Module):
             states = tuple(s.index_select(1, order) for s in states)
         self._check_states(input, states, batch_sizes)
 
-        swap = self.batch_first and packed is None
+        swap = self.batch_first and not packed
         x = input.transpose(0, 1) if swap else input
         sizes = None if batch_sizes is None else batch_sizes.tolist()
         directions = 2 if self.bidirectional else 1
         dropout = self.dropout if self.training else 0.0
         output, states = _stacked(self.mode, x, states, self._weights(), sizes, directions, dropout)
 
-        if packed is not None:
+        if packed:
             if back is not None:
                 states = tuple(s.index_select(1, back) for s in states)
             return PackedSequence(output, batch_sizes, order, back), states
@@ -351,7 +351,10 @@ class LSTM(RNNBase):
 
 
 class RNNCellBase(Module):
-    """One step of a recurrent layer, with parameters weight_ih, weight_hh, bias_ih, bias_hh from U(-k, k), k = 1 / sqrt(hidden_size)."""
+    """One step of a recurrent layer.
+
+    Its parameters weight_ih, weight_hh, bias_ih, bias_hh come from U(-k, k) with k = 1 / sqrt(hidden_size).
+    """
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool, num_chunks: int, device=None, dtype=None) -> None:
         super().__init__()
@@ -394,8 +397,8 @@ class RNNCellBase(Module):
             zero = zeros(input.shape[0], self.hidden_size, dtype=input.dtype, device=input.device)
             states = (zero,) * len(names)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        _, states = recurrent_layer(mode, input.unsqueeze(0), states, weights)
-        return states if batched else tuple(s.squeeze(0) for s in states)
+        _, new = recurrent_layer(mode, input.unsqueeze(0), states, weights)
+        return new if batched else tuple(s.squeeze(0) for s in new)
 
     def _check(self, input: Tensor, states: tuple | None) -> None:
         if input.shape[1] != self.input_size:

@@ -12,7 +12,7 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
 
-from .declare import broadcast_strides, function
+from .declare import COPY, broadcast_strides, function
 
 __all__ = ["cast", "clone", "contiguous", "copy_values", "like_layout", "overwrite", "to_dtype"]
 
@@ -59,8 +59,9 @@ def copy_values(target: Tensor, source: Tensor) -> Tensor:
 
 def overwrite(target: Tensor, source: Tensor) -> Tensor:
     """`copy_values` over memory that others may have seen: its version grows."""
+    copy_values(target, source)
     target.storage.version += 1
-    return copy_values(target, source)
+    return target
 
 
 def dense_order(s: Spec) -> tuple[int, ...] | None:
@@ -136,8 +137,23 @@ def copied(input, source):
     return copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape, input.spec.device)), source)
 
 
+@copied.gradient("input")
+def _(grad, input_spec):
+    from .creation import zeros_of
+
+    return zeros_of(dense(input_spec.dtype, input_spec.shape, input_spec.device))
+
+
 @copied.gradient("source")
 def _(grad, source_spec):
     from .reduction import sum_to
 
     return sum_to(grad, source_spec)
+
+
+def copy_of(x: Tensor) -> Tensor:
+    """The elements of `x` in new memory, without history."""
+    return copy_values(launch.empty(like_layout(x.spec)), x)
+
+
+COPY.append(copy_of)

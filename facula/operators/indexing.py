@@ -711,7 +711,11 @@ def _advanced(input: Tensor, indices: Sequence[Tensor | None]):
     """The iteration space of an advanced index: (shape, input strides in it, index tensors in it, their sizes and strides, dims)."""
     s = input.spec
     at = [d for d, i in enumerate(indices) if i is not None]
-    block = broadcast(*[indices[d].spec.shape for d in at])
+    shapes = [indices[d].spec.shape for d in at]
+    try:
+        block = shapes[0] if len(shapes) == 1 else broadcast(*shapes)
+    except RuntimeError:
+        fail(IndexError, f"shape mismatch: indexing tensors could not be broadcast together with shapes {', '.join(str(list(s)) for s in shapes)}")
     together = at == list(range(at[0], at[-1] + 1))
     lead = at[0] if together else 0
     others = [d for d in range(s.ndim) if d not in at]
@@ -853,7 +857,10 @@ def _views(input: Tensor, items: tuple) -> tuple[Tensor, list]:
         else:
             t = _index_tensor(i)
             if t.spec.ndim == 0 and t.spec.dtype.kind in "ui" and t.spec.dtype is not dt.uint8:
-                input = select(input, dim, t.item())
+                at, size = t.item(), input.spec.shape[dim]
+                if not -size <= at < size:
+                    fail(IndexError, f"index {at} is out of bounds for dimension {dim} with size {size}", expected=f"an index from {-size} to {size - 1}")
+                input = select(input, dim, at)
                 continue
             if t.spec.dtype in (dt.bool_, dt.uint8):
                 if t.spec.ndim == 0:
@@ -885,6 +892,8 @@ def _index_tensor(i) -> Tensor:
         return cast(found, dt.int64) if found.spec.numel == 0 else _index_tensor(found)
     if hasattr(i, "__index__"):
         return tensor(i.__index__())
+    if isinstance(i, str):
+        fail(TypeError, "new(): invalid data type 'str'")
     fail(TypeError, f"only integer tensors of a single element can be converted to an index: {type(i).__name__} cannot index a tensor", got=repr(i))
 
 

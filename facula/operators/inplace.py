@@ -12,9 +12,9 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from . import creation
-from .copying import copied, copy_values, overwrite
+from .copying import copied, copy_of, copy_values, overwrite
 from .creation import dtype_c_name, fill_values, number, zeros_of
-from .declare import CHECK_LEAF, CHECK_VIEW, OVERLAP, PREPARE_OUT, REBASE, check_cast, copy_of, record, traced, view_of
+from .declare import CHECK_LEAF, CHECK_VIEW, OVERLAP, PREPARE_OUT, REBASE, check_cast, record, traced, view_of
 from .view import as_strided_part
 
 __all__ = ["copy_", "detach_", "fill_", "rebase", "recording", "resize_", "write", "zero_"]
@@ -336,9 +336,11 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
         return overwrite(input, src)
     shell = alias(input)
     source_edge = edge_of(src) if src.spec.dtype.kind in "fc" else None
+    own_edge = edge_of(input) if input.base is None else None  # a part of a larger tensor: `CopySlices` zeroes it
     overwrite(input, src)
-    node = record(copied.operator.node_class, (None, source_edge), (shell,))
-    node.recipe, node.arguments, node.versions = copied.operator._recipe(_SOURCE), {"source_spec": src.spec}, ()
+    node = record(copied.operator.node_class, (own_edge, source_edge), (shell,))
+    node.recipe = copied.operator._recipe((1 + (own_edge is not None), 1 + (source_edge is not None)))
+    node.arguments, node.versions = {"source_spec": src.spec, "input_spec": input.spec}, ()
     rebase(input, node)
     return input
 

@@ -102,7 +102,7 @@ def _base(self):
 @_attribute
 def T(self):
     """The tensor with its dims reversed."""
-    return view.permute(self, tuple(reversed(range(self.spec.ndim)))) if self.spec.ndim != 2 else view.transpose(self, 0, 1)
+    return view.permute(self, tuple(reversed(range(self.spec.ndim))))
 
 
 @_attribute

@@ -16,7 +16,7 @@ from facula.ir import expr as ir
 
 from .copying import cast
 from .creation import from_numpy, full, numpy_view
-from .declare import OPERATORS, SUM_TO, fast_rows, function, traced, view
+from .declare import OPERATORS, SUM_TO, fast_rows, function, row_dims, traced, view
 from .promotion import DEFAULT
 from .view import narrow, view_shape
 
@@ -25,24 +25,6 @@ __all__ = [
     "logsumexp", "max", "mean", "min", "nanmean", "nansum", "norm", "prod", "row_dims", "std", "std_mean", "sum", "sum_to",
     "var", "var_mean", "vector_norm",
 ]  # fmt: skip
-
-
-def row_dims(s: Spec, dim) -> tuple[int, ...]:
-    """The dims of a reduction, counted from the front, in order; None or () means all."""
-    if dim is None or dim == ():
-        return tuple(range(s.ndim))
-    if isinstance(dim, int):
-        return (normalize_dim(dim, s.ndim),) if s.ndim else _scalar_dim(dim)
-    dims = sorted(normalize_dim(d, s.ndim) for d in dim)
-    for a, b in zip(dims, dims[1:]):
-        if a == b:
-            fail(RuntimeError, f"dim {a} appears multiple times in the list of dims", got=tuple(dim))
-    return tuple(dims) if s.ndim else ()
-
-
-def _scalar_dim(dim: int) -> tuple[()]:
-    normalize_dim(dim, 0)
-    return ()
 
 
 def _expanded(plan, grad: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ def adam(
     f, param, grad, m, v, v_max=None, *,
     maximize, decay, amsgrad, weight_decay, keep, rate1, beta2, rate2, eps, step_size, root_correction2,
 ):  # fmt: skip
-    """Kingma and Ba (2015); with `decay="decoupled"` Loshchilov and Hutter (2019), with `amsgrad` Reddi et al. (2018)."""
+    """Kingma and Ba (2015); with `decay="decoupled"` Loshchilov and Hutter (2019); `amsgrad`: Reddi et al. (2018)."""
     if maximize:
         grad = -grad
     if decay == "decoupled":

@@ -1,4 +1,4 @@
-"""Learning rates that change over time. Each scheduler is its formula; the base class keeps count and writes the groups.
+"""Learning rates that change over time. A scheduler is its formula; the base class keeps count and writes the groups.
 
 Most have two forms: `get_lr`, the next rate from the present one (so that several schedulers can act on one
 optimizer), and `_get_closed_form_lr`, the rate at a given epoch from the first one. Operations come in PyTorch's order,
@@ -107,9 +107,11 @@ class LRScheduler:
                 fail(
                     KeyError,
                     f"param 'initial_lr' is not specified in param_groups[{i}] when resuming scheduler with last_epoch "
-                    ">= 0.\nThis typically happens when:\n"
+                    ">= 0.\n"
+                    "This typically happens when:\n"
                     "1. You're trying to resume training from a checkpoint but haven't properly loaded the optimizer "
-                    "state\n2. You're using last_epoch >= 0 for a fresh training run (not recommended)",
+                    "state\n"
+                    "2. You're using last_epoch >= 0 for a fresh training run (not recommended)",
                 )
         self.base_lrs: list[Any] = _values(optimizer, "initial_lr")
         self.last_epoch = last_epoch
@@ -906,7 +908,7 @@ class OneCycleLR(_CyclesMomentum):
         else:
             rows.append((last, "max_lr", "min_lr", "base_momentum", "max_momentum"))
         keys = ("end_step", "start_lr", "end_lr", "start_momentum", "end_momentum")
-        self._schedule_phases = [dict(zip(keys, row)) for row in rows]
+        self._schedule_phases: list[dict[str, Any]] = [dict(zip(keys, row)) for row in rows]
         tops = _per_group("max_lr", optimizer, max_lr)
         if last_epoch == -1:
             for group, top in zip(optimizer.param_groups, tops):
@@ -927,13 +929,10 @@ class OneCycleLR(_CyclesMomentum):
         if step > self.total_steps:
             fail(ValueError, f"Tried to step {step} times. The specified number of total steps is {self.total_steps}")
         anneal = ANNEALING[self._anneal_func_type]
-        start = 0.0
-        for phase in self._schedule_phases:
-            end = phase["end_step"]
-            if step <= end or phase is self._schedule_phases[-1]:
-                break
-            start = end
-        part = (step - start) / (end - start)
+        starts = (0.0, *(phase["end_step"] for phase in self._schedule_phases[:-1]))
+        current = next((i for i, end in enumerate(starts[1:]) if step <= end), -1)
+        start, phase = starts[current], self._schedule_phases[current]
+        part = (step - start) / (phase["end_step"] - start)
         if self.cycle_momentum:
             for group in self.optimizer.param_groups:
                 self._set_momentum(group, anneal(group[phase["start_momentum"]], group[phase["end_momentum"]], part))

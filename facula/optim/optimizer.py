@@ -25,8 +25,8 @@ from .rule import apply_rules
 
 __all__ = ["Optimizer", "RuleOptimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
 
-_GLOBAL_PRE_HOOKS: dict[int, Callable] = OrderedDict()
-_GLOBAL_POST_HOOKS: dict[int, Callable] = OrderedDict()
+_GLOBAL_PRE_HOOKS: OrderedDict[int, Callable] = OrderedDict()
+_GLOBAL_POST_HOOKS: OrderedDict[int, Callable] = OrderedDict()
 CAPTURABLE_DEVICES = ["cuda", "xpu", "hpu", "privateuseone", "xla"]
 FUSED_DEVICES = ["cuda", "cpu"]
 
@@ -39,7 +39,7 @@ class _Required:
 required = _Required()  # a default that says: each group must give this option
 
 
-def _add(table: dict, hook: Callable, prepend: bool = False) -> RemovableHandle:
+def _add(table: OrderedDict, hook: Callable, prepend: bool = False) -> RemovableHandle:
     handle = RemovableHandle(table)
     table[handle.id] = hook
     if prepend:
@@ -111,6 +111,12 @@ class Optimizer:
         "_optimizer_load_state_dict_pre_hooks",
         "_optimizer_load_state_dict_post_hooks",
     )
+    _optimizer_step_pre_hooks: OrderedDict[int, Callable]
+    _optimizer_step_post_hooks: OrderedDict[int, Callable]
+    _optimizer_state_dict_pre_hooks: OrderedDict[int, Callable]
+    _optimizer_state_dict_post_hooks: OrderedDict[int, Callable]
+    _optimizer_load_state_dict_pre_hooks: OrderedDict[int, Callable]
+    _optimizer_load_state_dict_post_hooks: OrderedDict[int, Callable]
 
     def __init__(self, params: Iterable, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -322,7 +328,8 @@ def _cast_state(param: Tensor, value: Any, group: dict, key: Any = None) -> Any:
     if isinstance(value, dict):
         return {name: _cast_state(param, item, group, name) for name, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
-        return type(value)(_cast_state(param, item, group) for item in value)
+        make: Callable[[Iterable], Any] = type(value)
+        return make(_cast_state(param, item, group) for item in value)
     return value
 
 

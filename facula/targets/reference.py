@@ -34,7 +34,7 @@ def _memory(ptr: int, positions: np.ndarray, t: dtype) -> tuple[np.ndarray, np.n
     """A flat array over the elements that `positions` touch, and the positions inside it."""
     low, high = int(positions.min()), int(positions.max())
     block = (ctypes.c_char * ((high - low + 1) * t.itemsize)).from_address(ptr + low * t.itemsize)
-    return np.frombuffer(block, _bits(t)), positions - low
+    return np.frombuffer(memoryview(block), _bits(t)), positions - low
 
 
 def _decode(raw: np.ndarray, t: dtype) -> np.ndarray:
@@ -286,7 +286,7 @@ class _Run:
         self.place = {o.name: (p, tuple(s), o) for o, p, s in zip(kernel.operands, pointers, strides)}
         self.params = {p.name: np.asarray(v).astype(p.dtype.numpy or "f4") for p, v in zip(kernel.params, params)}
         self.known: dict[Expr, np.ndarray] = {}
-        self.allowed: np.ndarray = np.True_  # where gathers and scatters may go: all checks so far hold
+        self.allowed: np.ndarray | np.bool = np.True_  # where gathers and scatters may go: all checks so far hold
 
     def coordinate(self, dim: int) -> np.ndarray:
         """The index along `dim`, shaped to broadcast over the iteration space."""
@@ -320,7 +320,7 @@ class _Run:
             case "cast":
                 return _cast(self.value(node.args[0]), node.args[0].dtype, node.dtype)
             case "bitcast":
-                return np.ascontiguousarray(self.value(node.args[0])).view(node.dtype.numpy)
+                return np.ascontiguousarray(self.value(node.args[0])).view(_bits(node.dtype))
             case "reduce":
                 rows = self.rows(node.args[0])
                 return REDUCTIONS[node.value](rows).astype(node.dtype.numpy).reshape(self.outer + (1,) * len(self.row))

@@ -50,12 +50,16 @@ def rmsprop(p, g, s, t, lr, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0
 
 
 CASES = [
-    (optim.SGD, sgd, {"momentum": (0.0, 0.9), "dampening": (0.0, 0.2), "weight_decay": (0.0, 0.1), "maximize": (False, True)}),
+    (optim.SGD, sgd,
+     {"momentum": (0.0, 0.9), "dampening": (0.0, 0.2), "weight_decay": (0.0, 0.1), "maximize": (False, True)}),
     (optim.SGD, sgd, {"momentum": (0.9,), "nesterov": (True,)}),
-    (optim.Adam, adam, {"amsgrad": (False, True), "weight_decay": (0.0, 0.1), "maximize": (False, True), "betas": ((0.8, 0.9),)}),
+    (optim.Adam, adam,
+     {"amsgrad": (False, True), "weight_decay": (0.0, 0.1), "maximize": (False, True), "betas": ((0.8, 0.9),)}),
     (optim.AdamW, adamw, {"amsgrad": (False, True), "weight_decay": (0.0, 0.1)}),
-    (optim.Adagrad, adagrad, {"lr_decay": (0.0, 0.3), "initial_accumulator_value": (0.0, 0.2), "weight_decay": (0.0, 0.1)}),
-    (optim.RMSprop, rmsprop, {"momentum": (0.0, 0.9), "centered": (False, True), "weight_decay": (0.0, 0.1), "alpha": (0.9,)}),
+    (optim.Adagrad, adagrad,
+     {"lr_decay": (0.0, 0.3), "initial_accumulator_value": (0.0, 0.2), "weight_decay": (0.0, 0.1)}),
+    (optim.RMSprop, rmsprop,
+     {"momentum": (0.0, 0.9), "centered": (False, True), "weight_decay": (0.0, 0.1), "alpha": (0.9,)}),
 ]  # fmt: skip
 
 
@@ -161,8 +165,8 @@ def test_state_dict_round_trip():
 def test_repr():
     text = repr(optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.5))
     assert text == (
-        "SGD (\nParameter Group 0\n    dampening: 0\n    differentiable: False\n    foreach: None\n    fused: None\n   "
-        " lr: 0.5\n    maximize: False\n    momentum: 0\n    nesterov: False\n    weight_decay: 0\n)"
+        "SGD (\nParameter Group 0\n    dampening: 0\n    differentiable: False\n    foreach: None\n    fused: None\n"
+        "    lr: 0.5\n    maximize: False\n    momentum: 0\n    nesterov: False\n    weight_decay: 0\n)"
     )
 
 

@@ -118,7 +118,7 @@ def _reduce(a: Expr) -> tuple[Expr, Expr, Expr]:
     rest = rest + ir.fma(n, -low, product_rest)
     far = (_far32 if a.dtype is dt.float32 else _far64)(a)
     near = ir.lt(a, LIMIT[a.dtype])
-    return tuple(usually(near, x, y) for x, y in zip((bits(t), r, rest), far))
+    return usually(near, bits(t), far[0]), usually(near, r, far[1]), usually(near, rest, far[2])
 
 
 def _wave(quadrant: Expr, r: Expr, rest: Expr) -> Expr:

@@ -9,7 +9,7 @@ from facula.core.spec import Spec
 from facula.core.tensor import Tensor
 from facula.operators.promotion import of_defaults
 
-from .layout import check_in_place
+from .layout import check_in_place, row_dims
 from .recording import SEQUENCE, user_line
 from .traced import Plan, Traced
 
@@ -42,8 +42,6 @@ def fast_rows(entry: Callable, over: str) -> Callable:
 
     `over` is the name of its nodes where a dim is given: PyTorch counts that as another overload.
     """
-    from facula.operators.reduction import row_dims
-
     operator = entry.operator
     plans: dict[tuple, Plan] = of_defaults({})
     of_all = _recorder(operator)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core.dtype import dtype
-from facula.core.shape import Size, broadcast
+from facula.core.shape import Size, broadcast, normalize_dim
 from facula.core.spec import Spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
@@ -67,13 +67,6 @@ def result_strides(shape: Size, specs: Sequence[Spec]) -> tuple[int, ...] | None
     return tuple(strides)
 
 
-def copy_of(x: Tensor) -> Tensor:
-    """The elements of `x` in new memory, without history."""
-    from facula.operators.copying import copy_values, like_layout
-
-    return copy_values(launch.empty(like_layout(x.spec)), x)
-
-
 def check_in_place(name: str, target: Spec, result: Spec) -> None:
     if target.shape != result.shape:
         fail(
@@ -93,3 +86,21 @@ def check_cast(source: dtype, target: dtype) -> None:
             f"result type {dtype_title(source)} can't be cast to the desired output type {dtype_title(target)}",
             mend=f"use the out-of-place form, or convert the target first with .to({source!r})",
         )
+
+
+def row_dims(s: Spec, dim) -> tuple[int, ...]:
+    """The dims of a reduction, counted from the front, in order; None or () means all."""
+    if dim is None or dim == ():
+        return tuple(range(s.ndim))
+    if isinstance(dim, int):
+        return (normalize_dim(dim, s.ndim),) if s.ndim else _scalar_dim(dim)
+    dims = sorted(normalize_dim(d, s.ndim) for d in dim)
+    for a, b in zip(dims, dims[1:]):
+        if a == b:
+            fail(RuntimeError, f"dim {a} appears multiple times in the list of dims", got=tuple(dim))
+    return tuple(dims) if s.ndim else ()
+
+
+def _scalar_dim(dim: int) -> tuple[()]:
+    normalize_dim(dim, 0)
+    return ()

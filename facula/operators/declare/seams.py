@@ -12,3 +12,4 @@ OVERLAP: list[Callable] = []
 CHECK_LEAF: list[Callable] = []
 CHECK_VIEW: list[Callable] = []
 REBASE: list[Callable] = []
+COPY: list[Callable] = []  # operators/copying.py: the elements of a tensor in new memory, without history

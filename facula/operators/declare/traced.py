@@ -22,9 +22,9 @@ from facula.ir.kernel import Input, Kernel, Param, Result
 from facula.operators.promotion import DEFAULT, number_dtype, of_defaults, opmath, result_type
 
 from .base import Operator
-from .layout import broadcast_shapes_of, broadcast_strides, check_in_place, copy_of, result_strides
+from .layout import broadcast_shapes_of, broadcast_strides, check_in_place, result_strides
 from .recording import Packed, freed, keep, materialised, record, unkeep
-from .seams import CHECK_LEAF, CHECK_VIEW, INTERCEPT, OVERLAP, PREPARE_OUT, REBASE, SUM_TO
+from .seams import COPY, CHECK_LEAF, CHECK_VIEW, INTERCEPT, OVERLAP, PREPARE_OUT, REBASE, SUM_TO
 
 
 class Plan:
@@ -537,7 +537,7 @@ class Traced(Operator):
         back = self.back(plan, tuple([e is not None for e in edges]))
         original = None
         if (False, 0) in back.saves:  # the formula needs what is about to be overwritten
-            original = copy_of(target)
+            original = COPY[0](target)
             if edges[0] is not None:
                 original.edge, original.needs_grad = edges[0], True
         before = {i: operands[i].storage.version for is_output, i in back.saves if not is_output}

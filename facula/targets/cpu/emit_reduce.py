@@ -68,6 +68,7 @@ def update(
     (value,) = values
     ty, i1 = vector(register(t), lanes), vector("i1", lanes)
     if kind.startswith("arg"):
+        assert position is not None
         word = "gt" if kind == "argmax" else "lt"
         if t.kind == "f":
             better = c.let(f"fcmp u{word} {ty} {value}, {state[0]}")

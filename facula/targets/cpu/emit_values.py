@@ -338,7 +338,7 @@ class Values:
             return at, False
         if letter != BROADCAST:
             at = c.let(f"getelementptr i8, ptr {at}, <{lanes} x i64> {self._steps(scope, number, lanes)}")
-        if spread:
+        if spread and offset is not None:
             by = c.let(f"mul <{lanes} x i64> {self.value(scope, offset, lanes)}, {constant(size, dt.int64, lanes)}")
             kind = "ptr" if letter == BROADCAST else f"<{lanes} x ptr>"
             at = c.let(f"getelementptr i8, {kind} {at}, <{lanes} x i64> {by}")
@@ -459,9 +459,8 @@ class Values:
                 at = c.let(f"getelementptr i8, <{lanes} x ptr> {at}, i64 {size}")
                 self._put(real, values[1], at, True, lanes, mask, size)
             else:
-                self._put(
-                    real, c.interleave(*values, real, lanes), at, False, 2 * lanes, self._twice(mask, lanes), size
-                )
+                pairs = c.interleave(values[0], values[1], real, lanes)
+                self._put(real, pairs, at, False, 2 * lanes, self._twice(mask, lanes), size)
             return
         value = cast(c, values[0], own, t, lanes)
         if t.kind == "b":

@@ -18,8 +18,8 @@ from . import cache
 __all__ = ["PIPELINES", "assembly", "attributes", "define", "load", "machine", "provide", "statistics"]
 
 # What is done to the text before instructions are selected. The emitter writes explicit vectors and unrolls by itself,
-# so no pipeline vectorises or unrolls. Milliseconds of a trivial kernel: 0.0, 0.1, 0.2, 0.5, 0.8; selecting instructions
-# takes 1.4 whatever is chosen here (0.4 for the module, 0.8-1.0 for each function).
+# so no pipeline vectorises or unrolls. Milliseconds of a trivial kernel: 0.0, 0.1, 0.2, 0.5, 0.8; selecting
+# instructions takes 1.4 whatever is chosen here (0.4 for the module, 0.8-1.0 for each function).
 PIPELINES = {
     "none": "leave the text as it is (thin wrappers)",
     "registers": "SROA alone: variables on the stack become registers",
