@@ -319,11 +319,11 @@ def tensor_repr(tensor: Any, *, contents: str | None = None) -> str:
     )
 
 
-def tensor_format(tensor: Any, form: str) -> str:
-    """`format(tensor, form)`: a single number follows the format, everything else is its repr."""
-    if tensor.ndim == 0 and tensor.device.type != "meta" and type(tensor) is Tensor:
-        return format(host_values(tensor).item(), form)
-    return object.__format__(tensor, form)
+def tensor_format(self: Any, form: str) -> str:
+    """`format(self, form)`: a single number follows the format, everything else is its repr."""
+    if self.ndim == 0 and self.device.type != "meta" and type(self) is Tensor:
+        return format(host_values(self).item(), form)
+    return object.__format__(self, form)
 
 
 SHOW[0] = tensor_repr

@@ -26,6 +26,7 @@ class Arithmetic:
     copy: Callable[[Tensor, Tensor], Tensor]  # of a gradient, in the layout of a leaf
     ones: Callable[[Any], Tensor]
     zeros: Callable[[Any], Tensor]
+    stack: Callable[[Sequence[Tensor]], Tensor]
     sum_to: Callable[[Tensor, Any], Tensor]  # over the dims that broadcasting added to a spec
     keep: Callable
     unkeep: Callable

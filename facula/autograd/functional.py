@@ -5,6 +5,7 @@ from collections.abc import Callable
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
+from .engine import ARITHMETIC
 from .backward import grad as differentiate
 from .grad_mode import enable_grad
 
@@ -123,8 +124,6 @@ def jacobian(func: Callable, inputs, create_graph: bool = False, strict: bool = 
     """
     if strategy not in ("reverse-mode", "forward-mode"):
         fail(ValueError, 'Expected strategy to be either "forward-mode" or "reverse-mode".')
-    from facula.operators import stack
-
     with enable_grad():
         many, given = _tuple(inputs, "inputs", "jacobian")
         xs = _prepared(given, create_graph)
@@ -139,7 +138,7 @@ def jacobian(func: Callable, inputs, create_graph: bool = False, strict: bool = 
                     column.append(g)
             rows.append(
                 tuple(
-                    (stack(c).view(*out.shape, *x.shape) if c else x.new_zeros((*out.shape, *x.shape))) for c, x in zip(columns, xs)
+                    (ARITHMETIC.stack(c).view(*out.shape, *x.shape) if c else x.new_zeros((*out.shape, *x.shape))) for c, x in zip(columns, xs)
                 )
             )
         rows = [_finished(r, create_graph) for r in rows]

@@ -1,4 +1,4 @@
-"""The switches of each thread (gradient recording, features that intercept operators), one flag that guards them all."""
+"""The switches of each thread (gradient recording, features that intercept operators), a flag that guards them all."""
 
 import threading
 

@@ -253,7 +253,7 @@ def scan(kind: str, value: Expr) -> Expr:
 
 
 def cast(value: Expr, dtype: dtype) -> Expr:
-    """`value` converted as PyTorch does: float to integer truncates, to bool is `!= 0`, complex to real takes the real part."""
+    """`value` converted as PyTorch does: float to integer truncates, to bool is `!= 0`, complex to real is `.real`."""
     if value.dtype is dtype:
         return value
     if value.op == "const" and not (value.dtype.kind in "fc" and dtype.kind in "ui"):

@@ -446,8 +446,7 @@ def embedding_bag(
             fail(
                 RuntimeError,
                 "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. "
-                "However, got "
-                + str(int(starts[0])),
+                f"However, got {int(starts[0])}",
             )
         bags = starts.numel()
         marks = ops.zeros(input.numel() + 1, dtype=int64, device=input.device)
@@ -949,7 +948,7 @@ def gaussian_nll_loss(
     if isinstance(var, (int, float)):
         if var < 0:
             fail(ValueError, "var has negative entry/entries", got=var)
-        var = var * ops.ones_like(input)
+        var = ops.full_like(input, var)
     elif bool((var < 0).any()):
         fail(ValueError, "var has negative entry/entries")
     if var.shape != input.shape:

@@ -11,6 +11,7 @@ import weakref
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from itertools import chain
+from operator import methodcaller
 from typing import Any
 
 from facula.autograd import no_grad
@@ -135,16 +136,16 @@ class GlobalHooks:
 
     def __init__(self):
         self.active = False
-        self.backward_pre: dict[int, Callable] = OrderedDict()
-        self.backward: dict[int, Callable] = OrderedDict()
+        self.backward_pre: OrderedDict[int, Callable] = OrderedDict()
+        self.backward: OrderedDict[int, Callable] = OrderedDict()
         self.backward_is_full: bool | None = None
-        self.forward_pre: dict[int, Callable] = OrderedDict()
-        self.forward: dict[int, Callable] = OrderedDict()
-        self.forward_with_kwargs: dict[int, bool] = OrderedDict()
-        self.forward_always: dict[int, bool] = OrderedDict()
-        self.buffer: dict[int, Callable] = OrderedDict()  # at registration
-        self.module: dict[int, Callable] = OrderedDict()
-        self.parameter: dict[int, Callable] = OrderedDict()
+        self.forward_pre: OrderedDict[int, Callable] = OrderedDict()
+        self.forward: OrderedDict[int, Callable] = OrderedDict()
+        self.forward_with_kwargs: OrderedDict[int, bool] = OrderedDict()
+        self.forward_always: OrderedDict[int, bool] = OrderedDict()
+        self.buffer: OrderedDict[int, Callable] = OrderedDict()  # at registration
+        self.module: OrderedDict[int, Callable] = OrderedDict()
+        self.parameter: OrderedDict[int, Callable] = OrderedDict()
 
     def any(self) -> bool:
         return bool(self.backward_pre or self.backward or self.forward_pre or self.forward)
@@ -759,7 +760,7 @@ class Module:
     # --- conversion and modes
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Module":
-        """Replace the values of all parameters, gradients and buffers by `fn` of them; parameters stay the same objects."""
+        """Replace the values of parameters, gradients and buffers by `fn` of them; parameters stay the same objects."""
         if recurse:
             for module in self.children():
                 module._apply(fn)
@@ -817,7 +818,7 @@ class Module:
         return self._apply(lambda t: empty_like(t, device=device), recurse=recurse)
 
     def to(self, *args, **kwargs) -> "Module":
-        """Move and cast in place: `to(device, dtype, non_blocking)`, `to(dtype)`, `to(tensor)`, `to(memory_format=...)`"""
+        """Move and cast in place: `to(device, dtype, non_blocking)`, `to(dtype)`, `to(tensor)`, `to(memory_format=)`."""
         device, dtype, non_blocking, memory_format = parse_to(*args, **kwargs)
         if dtype is not None:
             if not (dtype.is_floating_point or dtype.is_complex):
@@ -876,7 +877,7 @@ class Module:
 
     def share_memory(self) -> "Module":
         """Move parameters and buffers to memory that processes share."""
-        return self._apply(lambda t: t.share_memory_())
+        return self._apply(methodcaller("share_memory_"))
 
     # --- hooks
 
@@ -1036,8 +1037,7 @@ class Module:
         if not isinstance(new, Tensor) and not hasattr(new, "__torch_function__"):
             error_msgs.append(
                 f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
-                'checkpoint '
-                f"but received {type(new)}"
+                f"checkpoint but received {type(new)}"
             )
             return
         if current.ndim == 0 and new.shape == (1,):  # files from before there were 0-d tensors
@@ -1061,8 +1061,7 @@ class Module:
         except Exception as error:
             error_msgs.append(
                 f'While copying the parameter named "{key}", whose dimensions in the model are {current.size()} and '
-                'whose '
-                f"dimensions in the checkpoint are {new.size()}, an exception occurred : {error.args}."
+                f"whose dimensions in the checkpoint are {new.size()}, an exception occurred : {error.args}."
             )
 
     def load_state_dict(

@@ -231,11 +231,11 @@ class RNNBase(Module):
             fail(RuntimeError, f"For {kind} input, hx should also be {want}-D but got {states[0].dim()}-D tensor")
 
     def _run(self, input: Any, states: tuple | None, name: str) -> tuple[Any, tuple]:
-        packed = isinstance(input, PackedSequence)
+        packed: Any = input if isinstance(input, PackedSequence) else None
         batched = True
         batch_dim = 0 if self.batch_first else 1
         batch_sizes = order = back = None
-        if packed:
+        if packed is not None:
             input, batch_sizes, order, back = packed
         else:
             if input.dim() not in (2, 3):
@@ -253,14 +253,14 @@ class RNNBase(Module):
             states = tuple(s.index_select(1, order) for s in states)
         self._check_states(input, states, batch_sizes)
 
-        swap = self.batch_first and not packed
+        swap = self.batch_first and packed is None
         x = input.transpose(0, 1) if swap else input
         sizes = None if batch_sizes is None else batch_sizes.tolist()
         directions = 2 if self.bidirectional else 1
         dropout = self.dropout if self.training else 0.0
         output, states = _stacked(self.mode, x, states, self._weights(), sizes, directions, dropout)
 
-        if packed:
+        if packed is not None:
             if back is not None:
                 states = tuple(s.index_select(1, back) for s in states)
             return PackedSequence(output, batch_sizes, order, back), states

@@ -894,7 +894,11 @@ def _index_tensor(i) -> Tensor:
         return tensor(i.__index__())
     if isinstance(i, str):
         fail(TypeError, "new(): invalid data type 'str'")
-    fail(TypeError, f"only integer tensors of a single element can be converted to an index: {type(i).__name__} cannot index a tensor", got=repr(i))
+    fail(
+        IndexError,
+        f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {type(i).__name__})",
+        got=repr(i),
+    )
 
 
 
@@ -947,6 +951,17 @@ def basic_index(spec, item):
 
 
 basic_index.operator.node_class.__name__ = "SliceBackward0"
+
+
+def _last_step(node) -> str:
+    """The name of the last of the views that PyTorch would make one after another."""
+    last = [i for i in node.args[0] if i is not Ellipsis][-1:]
+    if not last:
+        return "AliasBackward0"
+    return "SelectBackward0" if last[0].__class__ is int else "UnsqueezeBackward0" if last[0] is None else "SliceBackward0"
+
+
+basic_index.operator.naming = _last_step
 _select, _basic = select.operator.call, basic_index.operator.call
 
 

@@ -55,6 +55,7 @@ A = engine.ARITHMETIC
 A.add, A.add_in_place, A.copy = elementwise.add, _add_in_place, _grad_copy
 A.ones = lambda s: creation.fill_values(launch.empty(s if s.contiguous else dense(s.dtype, s.shape, s.device)), 1)
 A.zeros = lambda s: creation.zeros_of(dense(s.dtype, s.shape, s.device))
+A.stack = joining.stack
 A.sum_to, A.check_leaf, A.rebase = reduction.sum_to, inplace.check_leaf, inplace.rebase
 A.has_nan = lambda g: g.spec.dtype.kind in "fc" and bool(reduction.any(elementwise.isnan(g)).item())
 A.keep, A.unkeep, A.freed = declare.keep, declare.unkeep, declare.freed

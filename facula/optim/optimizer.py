@@ -328,7 +328,7 @@ def _cast_state(param: Tensor, value: Any, group: dict, key: Any = None) -> Any:
     if isinstance(value, dict):
         return {name: _cast_state(param, item, group, name) for name, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
-        make: Callable[[Iterable], Any] = type(value)
+        make: Any = type(value)
         return make(_cast_state(param, item, group) for item in value)
     return value
 

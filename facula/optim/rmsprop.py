@@ -14,7 +14,7 @@ def rmsprop(
     f, param, grad, square_avg, *rest,
     maximize, decay, centered, momentum_on, lr, weight_decay, alpha, rate, momentum, eps,
 ):  # fmt: skip
-    """Hinton's lecture 6; `centered` as in Graves (2013). `rest`: grad_avg if centered, momentum_buffer with momentum."""
+    """Hinton's lecture 6; `centered` as in Graves (2013). `rest`: grad_avg if centered, a momentum_buffer if any."""
     rest = list(rest)
     if maximize:
         grad = -grad

@@ -60,7 +60,7 @@ def _truncate(x: np.ndarray, t: np.dtype) -> np.ndarray:
 
 def _cast(x: np.ndarray, source: dtype, target: dtype) -> np.ndarray:
     if source.kind == "c" and target.kind not in "cb":
-        x, source = x.real, source.to_real()
+        x, source = np.real(x), source.to_real()
     if target.numpy is None:  # round to nearest even, keep NaN
         bits = np.ascontiguousarray(x, "f4").view("u4")
         rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000

@@ -132,26 +132,25 @@ def pack_padded_sequence(
     enforce_sorted : bool
         Whether sequences must come in order of decreasing length; otherwise they are sorted.
     """
-    lengths = lengths.to(dtype=int64) if isinstance(lengths, Tensor) else as_tensor(lengths, dtype=int64)
+    counts: Tensor = lengths.to(dtype=int64) if isinstance(lengths, Tensor) else as_tensor(lengths, dtype=int64)
     order = None
     if not enforce_sorted:
-        lengths, order = sort(lengths, descending=True)
+        counts, order = sort(counts, descending=True)
         order = order.to(input.device)
         input = input.index_select(0 if batch_first else 1, order)
     if batch_first:
         input = input.transpose(0, 1)
-    if lengths.device.type != "cpu":
+    if counts.device.type != "cpu":
         fail(
             RuntimeError,
-            f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.dim()}D {lengths.device} Long "
-            "tensor",
+            f"'lengths' argument should be a 1D CPU int64 tensor, but got {counts.dim()}D {counts.device} Long tensor",
         )
-    if lengths.dim() != 1:
+    if counts.dim() != 1:
         fail(
             RuntimeError,
-            f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.dim()}D cpu Long tensor",
+            f"'lengths' argument should be a 1D CPU int64 tensor, but got {counts.dim()}D cpu Long tensor",
         )
-    sizes = lengths.tolist()
+    sizes = counts.tolist()
     if input.numel() == 0:
         fail(RuntimeError, "Cannot pack empty tensors.")
     if len(sizes) != input.shape[1]:

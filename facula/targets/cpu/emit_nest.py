@@ -268,7 +268,7 @@ class Nest(Values):
                     if lanes != 64:
                         first = c.let(f"{'zext' if lanes < 64 else 'trunc'} i{lanes} {first} to i64")
                 value = self.value(inner, check.value)
-                have = inner.find(check.value)[1]
+                _, have = inner.find(check.value) or (value, 1)
                 if have > 1:
                     value = c.let(f"extractelement <{have} x i64> {value}, i64 {first}")
                 at = "0"
