@@ -35,7 +35,7 @@ def _target(where: device):
 
 
 class Bound:
-    """Machine code with sizes and strides: `function(*addresses, *params, *tail)`, or None where nothing is to be done."""
+    """Machine code with sizes and strides: `function(*addresses, *params, *tail)`, or None: nothing is to be done."""
 
     __slots__ = ("function", "tail")
 

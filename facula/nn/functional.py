@@ -948,20 +948,22 @@ def gaussian_nll_loss(
     if isinstance(var, (int, float)):
         if var < 0:
             fail(ValueError, "var has negative entry/entries", got=var)
-        var = ops.full_like(input, var)
-    elif bool((var < 0).any()):
-        fail(ValueError, "var has negative entry/entries")
-    if var.shape != input.shape:
-        if input.shape[:-1] == var.shape:
-            var = var.unsqueeze(-1)
-        elif input.ndim != var.ndim or sum(y for x, y in zip(input.shape, var.shape) if x != y) != 1:
-            fail(ValueError, "var is of incorrect size", expected=tuple(input.shape), got=tuple(var.shape))
+        spread: Tensor = var * ops.ones_like(input)
+    else:
+        if bool((var < 0).any()):
+            fail(ValueError, "var has negative entry/entries")
+        spread = var
+    if spread.shape != input.shape:
+        if input.shape[:-1] == spread.shape:
+            spread = spread.unsqueeze(-1)
+        elif input.ndim != spread.ndim or sum(y for x, y in zip(input.shape, spread.shape) if x != y) != 1:
+            fail(ValueError, "var is of incorrect size", expected=tuple(input.shape), got=tuple(spread.shape))
     if reduction not in ("none", "mean", "sum"):
         fail(ValueError, reduction + " is not valid", expected="none, mean or sum")
-    var = var.clone()
+    spread = spread.clone()
     with no_grad():
-        var.clamp_(min=eps)
-    loss = 0.5 * (var.log() + (input - target) ** 2 / var)
+        spread.clamp_(min=eps)
+    loss = 0.5 * (spread.log() + (input - target) ** 2 / spread)
     return _reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 
 

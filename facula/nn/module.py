@@ -818,7 +818,7 @@ class Module:
         return self._apply(lambda t: empty_like(t, device=device), recurse=recurse)
 
     def to(self, *args, **kwargs) -> "Module":
-        """Move and cast in place: `to(device, dtype, non_blocking)`, `to(dtype)`, `to(tensor)`, `to(memory_format=)`."""
+        """Move and cast in place: `to(device, dtype, non_blocking)`, `to(dtype)`, `to(tensor)`, or `memory_format=`."""
         device, dtype, non_blocking, memory_format = parse_to(*args, **kwargs)
         if dtype is not None:
             if not (dtype.is_floating_point or dtype.is_complex):

@@ -231,30 +231,32 @@ class RNNBase(Module):
             fail(RuntimeError, f"For {kind} input, hx should also be {want}-D but got {states[0].dim()}-D tensor")
 
     def _run(self, input: Any, states: tuple | None, name: str) -> tuple[Any, tuple]:
-        packed: Any = input if isinstance(input, PackedSequence) else None
+        x: Any = input
+        packed = input if isinstance(input, PackedSequence) else None
         batched = True
         batch_dim = 0 if self.batch_first else 1
         batch_sizes = order = back = None
         if packed is not None:
-            input, batch_sizes, order, back = packed
+            x, batch_sizes, order, back = packed
         else:
-            if input.dim() not in (2, 3):
+            if x.dim() not in (2, 3):
                 end = "D tensor instead" if name == "RNN" else "D instead"
-                fail(ValueError, f"{name}: Expected input to be 2D or 3D, got {input.dim()}{end}")
-            batched = input.dim() == 3
+                fail(ValueError, f"{name}: Expected input to be 2D or 3D, got {x.dim()}{end}")
+            batched = x.dim() == 3
             if states is not None:
                 self._check_state_dims(states, batched)
             if not batched:
-                input = input.unsqueeze(batch_dim)
+                x = x.unsqueeze(batch_dim)
                 states = None if states is None else tuple(s.unsqueeze(1) for s in states)
         if states is None:
-            states = self._zero_states(input, batch_sizes)
+            states = self._zero_states(x, batch_sizes)
         elif order is not None:
             states = tuple(s.index_select(1, order) for s in states)
-        self._check_states(input, states, batch_sizes)
+        self._check_states(x, states, batch_sizes)
 
         swap = self.batch_first and packed is None
-        x = input.transpose(0, 1) if swap else input
+        if swap:
+            x = x.transpose(0, 1)
         sizes = None if batch_sizes is None else batch_sizes.tolist()
         directions = 2 if self.bidirectional else 1
         dropout = self.dropout if self.training else 0.0

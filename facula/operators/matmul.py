@@ -673,8 +673,8 @@ def _einsum(equation: str, operands: Sequence[Tensor]) -> Tensor:
     for c in result:
         if c not in labels:
             x, labels = unsqueeze(x, 0), [c, *labels]
-    x = permute(x, tuple(labels.index(c) for c in result))
-    return x
+    order = tuple(labels.index(c) for c in result)
+    return x if order == tuple(range(len(order))) and len(operands) > 1 else permute(x, order)
 
 
 def _diagonals(labels: list[str], x: Tensor) -> tuple[list[str], Tensor]:
