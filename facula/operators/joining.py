@@ -7,7 +7,7 @@ from facula import launch
 from facula.core.device import CPU
 from facula.core.dtype import promote_types
 from facula.core.shape import normalize_dim
-from facula.core.spec import dense, spec
+from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
@@ -27,40 +27,40 @@ __all__ = [
 _CAT_PLANS: dict[tuple, tuple] = {}
 
 
-def _cat_plan(tensors: Sequence[Tensor], dim: int):
+def _cat_plan(specs: Sequence[Spec], dim: int):
     """The result's spec and, for each non-empty input, its number, the offset in bytes of its place, and the code that copies it."""
-    parts = [t for t in tensors if t.spec.shape != (0,)] or list(tensors[:1])
-    first = parts[0].spec
+    parts = [t for t in specs if t.shape != (0,)] or list(specs[:1])
+    first = parts[0]
     d = normalize_dim(dim, first.ndim)
     if first.ndim == 0:
         fail(RuntimeError, "zero-dimensional tensor (at position 0) cannot be concatenated")
-    kind = result_type(t.spec for t in tensors)
+    kind = result_type(specs)
     for i, t in enumerate(parts):
-        if t.spec.ndim != first.ndim:
+        if t.ndim != first.ndim:
             fail(
                 RuntimeError,
-                f"Tensors must have same number of dimensions: got {first.ndim} and {t.spec.ndim}",
-                got=" and ".join(str(tuple(x.spec.shape)) for x in parts),
+                f"Tensors must have same number of dimensions: got {first.ndim} and {t.ndim}",
+                got=" and ".join(str(tuple(x.shape)) for x in parts),
             )
-        for e, (n, m) in enumerate(zip(first.shape, t.spec.shape)):
+        for e, (n, m) in enumerate(zip(first.shape, t.shape)):
             if e != d and n != m:
                 fail(
                     RuntimeError,
                     f"Sizes of tensors must match except in dimension {d}. Expected size {n} but got size {m} for tensor number {i} in the list.",
-                    got=" and ".join(str(tuple(x.spec.shape)) for x in parts),
+                    got=" and ".join(str(tuple(x.shape)) for x in parts),
                 )
-    total = sum(t.spec.shape[d] for t in parts)
+    total = sum(t.shape[d] for t in parts)
     shape = (*first.shape[:d], total, *first.shape[d + 1 :])
     out = dense(kind, shape, first.device)
     places, at = [], 0
-    for i, t in enumerate(tensors):
-        if t.spec.shape == (0,) and first.shape != (0,):
+    for i, t in enumerate(specs):
+        if t.shape == (0,) and first.shape != (0,):
             continue
-        part = spec(kind, first.device, t.spec.shape, out.strides)
-        bound = bound_copy(part, t.spec)
+        part = spec(kind, first.device, t.shape, out.strides)
+        bound = bound_copy(part, t)
         if bound.function is not None:
             places.append((i, at * out.strides[d] * kind.itemsize, bound.function, bound.tail))
-        at += t.spec.shape[d]
+        at += t.shape[d]
     return out, places
 
 
@@ -85,8 +85,13 @@ def cat(tensors, dim=0):
     if found is None:
         if len(_CAT_PLANS) > 4096:
             _CAT_PLANS.clear()
-        found = _CAT_PLANS[key] = _cat_plan(tensors, dim)
-    s, places = found
+        found = _CAT_PLANS[key] = _cat_plan(key[1:], dim)
+    return _joined(found, tensors)
+
+
+def _joined(plan: tuple, tensors: Sequence[Tensor]) -> Tensor:
+    """The result of a plan: each tensor copied to its place."""
+    s, places = plan
     out = launch.empty(s)
     ptr = out.ptr
     for i, offset, run, tail in places:
@@ -130,7 +135,7 @@ def stack(tensors, dim=0, *, out=None) -> Tensor:
         fail(RuntimeError, "stack expects a non-empty TensorList")
     first = tensors[0].spec.shape
     for i, t in enumerate(tensors):
-        if t.spec.shape != first:
+        if t.spec.shape is not first and t.spec.shape != first:
             fail(
                 RuntimeError,
                 f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(t.spec.shape)} at entry {i}",
@@ -150,7 +155,11 @@ def stack(tensors, dim=0, *, out=None) -> Tensor:
 @function(tensors=("tensors",))
 def stack_core(tensors, dim):
     """`stack` of checked operands."""
-    return _cat.operator.body(tuple([unsqueeze(t, dim) for t in tensors]), dim)
+    key = ("stack", dim, *[t.spec for t in tensors])
+    found = _CAT_PLANS.get(key)
+    if found is None:
+        found = _CAT_PLANS[key] = _cat_plan([unsqueeze(t, dim).spec for t in tensors], dim)
+    return _joined(found, tensors)
 
 
 @stack_core.gradient("tensors")

@@ -12,7 +12,7 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from .copying import copy_values, dense_order, overwrite
-from .creation import _finish, _kind_of, _like, _place, _resized, from_numpy, numpy_view
+from .creation import _finish, _kind_of, _like, _place, _resized, _spec_of, from_numpy, numpy_view
 from .declare import INTO
 from .promotion import DEFAULT
 from .view import ints
@@ -174,6 +174,18 @@ def _drawn(size, dtype, device, requires_grad, out, draw) -> Tensor:
     return _finish(draw(made), requires_grad)
 
 
+def _fresh(size, dtype, device, requires_grad, out, name: str, generator, *args) -> Tensor:
+    """A new tensor drawn by one of the float samplers: nothing to check, no layout to follow."""
+    kind = dtype or DEFAULT.float
+    if out is not None or kind.kind != "f":
+        in_place = uniform_ if name == "uniform" else normal_
+        return _drawn(size, dtype, device, requires_grad, out, lambda t: in_place(t, generator=generator))
+    s = _spec_of(size, kind, device, name)
+    made = launch.empty(s)
+    getattr(_sampler(s.device), name)(made.ptr, s.numel, kind.code, _generator(generator), *args)
+    return _finish(made, requires_grad)
+
+
 def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """Numbers spread evenly over [0, 1).
 
@@ -184,12 +196,12 @@ def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, 
     >>> torch.rand(2)
     tensor([0.4963, 0.7682])
     """
-    return _drawn(size, dtype, device, requires_grad, out, lambda t: uniform_(t, generator=generator))
+    return _fresh(size, dtype, device, requires_grad, out, "uniform", generator, 0.0, 1.0)
 
 
 def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """Numbers of the standard normal distribution."""
-    return _drawn(size, dtype, device, requires_grad, out, lambda t: normal_(t, generator=generator))
+    return _fresh(size, dtype, device, requires_grad, out, "normal", generator, 0.0, 1.0)
 
 
 def randint(low, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
