@@ -1,8 +1,16 @@
 """Gradients: the graph's nodes, the engine that runs backward, the modes, custom functions."""
 
+from typing import TYPE_CHECKING
+
 from facula.alias import getattr_for as _getattr_for
 
-from .anomaly import detect_anomaly, is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled, set_detect_anomaly
+from .anomaly import (
+    detect_anomaly,
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
+    set_anomaly_enabled,
+    set_detect_anomaly,
+)
 from .backward import backward, grad
 from .function import Function, FunctionCtx, once_differentiable
 from .grad_mode import (
@@ -18,9 +26,14 @@ from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .variable import Variable
 
 __all__ = [
-    "Function", "FunctionCtx", "GradcheckError", "Variable", "backward", "detect_anomaly", "enable_grad", "functional", "grad", "gradcheck",
+    "Function", "FunctionCtx", "GradcheckError", "Variable", "backward", "detect_anomaly", "enable_grad", "functional",
+    "grad", "gradcheck",
     "gradgradcheck", "graph", "inference_mode", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled",
-    "is_inference_mode_enabled", "no_grad", "once_differentiable", "saved_tensors_hooks", "set_anomaly_enabled", "set_detect_anomaly",
+    "is_inference_mode_enabled", "no_grad", "once_differentiable", "saved_tensors_hooks", "set_anomaly_enabled",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]  # fmt: skip
-__getattr__ = _getattr_for(__name__, ("functional", "graph"))
+if TYPE_CHECKING:
+    from . import functional, graph
+else:
+    __getattr__ = _getattr_for(__name__, ("functional", "graph"))

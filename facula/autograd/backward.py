@@ -25,7 +25,8 @@ def _roots(outputs: Sequence[Tensor], grads: Sequence[Tensor | None]) -> list[Te
             fail(
                 RuntimeError,
                 f"element {number} of tensors does not require grad and does not have a grad_fn",
-                mend="nothing that it was computed from has requires_grad=True, or it was made under no_grad() or after detach()",
+                mend="nothing that it was computed from has requires_grad=True, or it was made under no_grad() or "
+                "after detach()",
             )
         if g is None:
             if out.spec.numel != 1:
@@ -36,27 +37,34 @@ def _roots(outputs: Sequence[Tensor], grads: Sequence[Tensor | None]) -> list[Te
                     mend="reduce it first, e.g. loss.sum().backward(), or pass gradient= of that shape",
                 )
             if out.spec.dtype.kind == "c":
-                fail(RuntimeError, f"grad can be implicitly created only for real scalar outputs but got {out.spec.dtype!r}")
+                fail(
+                    RuntimeError,
+                    f"grad can be implicitly created only for real scalar outputs but got {out.spec.dtype!r}",
+                )
             g = engine.ARITHMETIC.ones(out.spec)
         elif not isinstance(g, Tensor):
             fail(TypeError, f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g.spec.shape != out.spec.shape:
             fail(
                 RuntimeError,
-                f"Mismatch in shape: grad_output[{number}] has a shape of {g.spec.shape} and output[{number}] has a shape of {out.spec.shape}.",
+                f"Mismatch in shape: grad_output[{number}] has a shape of {g.spec.shape} and output[{number}] has a "
+                f"shape of {out.spec.shape}.",
                 mend="the gradient has the shape of the tensor that it belongs to",
             )
         elif g.spec.dtype.is_complex != out.spec.dtype.is_complex:
             fail(
                 RuntimeError,
-                f"For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
-                f"grad_output[{number}] has a dtype of {g.spec.dtype!r} and output[{number}] has a dtype of {out.spec.dtype!r}.",
+                "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in "
+                f"dtype: grad_output[{number}] has a dtype of {g.spec.dtype!r} and output[{number}] has a dtype of "
+                f"{out.spec.dtype!r}.",
             )
         found.append(g)
     return found
 
 
-def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, grad_variables=None, inputs=None) -> None:
+def backward(
+    tensors, grad_tensors=None, retain_graph=None, create_graph=False, grad_variables=None, inputs=None
+) -> None:
     """Add the gradients of `tensors` to the leaves' `.grad` (or to those of `inputs`)."""
     outputs = _many(tensors)
     grads = (None,) * len(outputs) if grad_tensors is None else _many(grad_tensors)
@@ -85,12 +93,19 @@ def grad(
     (tensor(6.),)
     """
     if is_grads_batched:
-        fail(NotImplementedError, "grad(is_grads_batched=True) needs vmap, which facula does not have yet", mend="loop over the gradients")
+        fail(
+            NotImplementedError,
+            "grad(is_grads_batched=True) needs vmap, which facula does not have yet",
+            mend="loop over the gradients",
+        )
     outs, wanted = _many(outputs), _many(inputs)
     if allow_unused is None:
         allow_unused = materialize_grads
     elif not allow_unused and materialize_grads:
-        fail(ValueError, "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+        fail(
+            ValueError,
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.",
+        )
     for x in wanted:
         if not x.needs_grad:
             fail(RuntimeError, "One of the differentiated Tensors does not require grad")
@@ -103,7 +118,7 @@ def grad(
         unused = next(i for i, g in enumerate(found) if g is None)
         fail(
             RuntimeError,
-            f"The differentiated Tensor at index {unused} appears to not have been used in the graph. Set allow_unused=True if this is the "
-            "desired behavior.",
+            f"The differentiated Tensor at index {unused} appears to not have been used in the graph. Set "
+            "allow_unused=True if this is the desired behavior.",
         )
     return tuple(found)

@@ -74,7 +74,7 @@ def run(
     """
     start = [edge_of(t) for t in roots]
     users = _count_users(start)
-    targets = None if inputs is None else {_key(t): t for t in inputs}
+    targets: dict[tuple, Tensor] | None = None if inputs is None else {_key(t): t for t in inputs}
     needed = None if targets is None else _needed(start, targets)
     captured: dict[tuple, Tensor] = {}
     pending: dict[Any, list] = {}
@@ -113,12 +113,12 @@ def run(
             outs = pending.pop(node)
             if node.pre_hooks:
                 _pre_hooks(node, outs)
-            if needed is not None:
+            if needed is not None and targets is not None:
                 _capture(node, outs, targets, captured, accumulate)
                 if node not in needed:
                     continue  # nothing below it is wanted: it stays as it is for another run
-            if outs[0] is None and all([g is None for g in outs]):
-                found: Sequence[Tensor | None] = (None,) * len(node.edges)
+            if outs[0] is None and False not in [g is None for g in outs]:
+                found: Any = (None,) * len(node.edges)
             else:
                 try:
                     found = node.apply(*outs)
@@ -176,7 +176,7 @@ def _count_users(start: Sequence) -> dict[Any, int]:
 
 
 def _needed(start: Sequence, targets: dict[tuple, Tensor]) -> set:
-    """The nodes below which there is a target, and so those to run (iterative: children are finished before parents)."""
+    """The nodes below which there is a target, and so those to run (iterative: children finish before parents)."""
     goals = {vertex for vertex, _ in targets}
     needed: set = set()
     seen: set = set()
@@ -216,7 +216,12 @@ def _leaf(leaf: Tensor, slots: list, captured: dict | None, create: bool) -> Non
         old = leaf._grad
         if old is None:
             # 2: the name `grad` and getrefcount's argument, so nobody else will see the memory change.
-            own = getrefcount(grad) == 2 and getrefcount(grad.storage) == 2 and grad.spec is leaf.spec and grad.edge is None
+            own = (
+                getrefcount(grad) == 2
+                and getrefcount(grad.storage) == 2
+                and grad.spec is leaf.spec
+                and grad.edge is None
+            )
             leaf._grad = grad if create or own else ARITHMETIC.copy(grad, leaf)
             if own and not create:
                 grad.needs_grad = False

@@ -29,7 +29,11 @@ class FunctionCtx:
         """Keep inputs or outputs for backward; changes to them in between are noticed."""
         for t in tensors:
             if t is not None and not isinstance(t, Tensor):
-                fail(TypeError, f"save_for_backward can only save variables, but argument 0 is of type {type(t).__name__}", mend="keep other values as attributes of ctx")
+                fail(
+                    TypeError,
+                    f"save_for_backward can only save variables, but argument 0 is of type {type(t).__name__}",
+                    mend="keep other values as attributes of ctx",
+                )
         self._tensors = tensors
 
     def save_for_forward(self, *tensors: Tensor | None) -> None:
@@ -42,9 +46,10 @@ class FunctionCtx:
         node = self._node
         if node is None:
             return self._tensors
-        if node.saved is None:
+        saved = node.saved
+        if saved is None:
             node.freed()
-        return tuple(node.unpack(i) for i in range(len(node.saved)))
+        return tuple(node.unpack(i) for i, _ in enumerate(saved or ()))
 
     saved_variables = saved_tensors
 
@@ -76,7 +81,8 @@ class _FunctionNode(Node):
         if len(found) != count and not (len(found) > count and all(g is None for g in found[count:])):
             fail(
                 RuntimeError,
-                f"function {self.name()} returned an incorrect number of gradients (expected {count}, got {len(found)})",
+                f"function {self.name()} returned an incorrect number of gradients (expected {count}, got "
+                f"{len(found)})",
                 mend="backward returns one gradient for each argument of forward, None for those that have none",
             )
         out: list = []
@@ -102,8 +108,8 @@ class _FunctionNode(Node):
             except RuntimeError:
                 fail(
                     RuntimeError,
-                    f"Function {self.name()} returned an invalid gradient at index {number} - got {list(grad.spec.shape)} but expected "
-                    f"shape compatible with {list(spec.shape)}",
+                    f"Function {self.name()} returned an invalid gradient at index {number} - got "
+                    f"{list(grad.spec.shape)} but expected shape compatible with {list(spec.shape)}",
                 )
         return grad
 
@@ -126,7 +132,9 @@ class _Meta(type):
 
     def __init__(cls, name, bases, namespace):
         super().__init__(name, bases, namespace)
-        cls._node_class = type(name + "Backward", (_FunctionNode,), {"__slots__": ("__dict__",), "__module__": "torch.autograd.function"})
+        cls._node_class = type(
+            name + "Backward", (_FunctionNode,), {"__slots__": ("__dict__",), "__module__": "torch.autograd.function"}
+        )
 
 
 class Function(metaclass=_Meta):
@@ -153,10 +161,20 @@ class Function(metaclass=_Meta):
     def __init__(self, *args, **kwargs):
         import warnings
 
-        warnings.warn(f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you should invoke them on the class itself. Instantiating an autograd function will raise an error in a future version of PyTorch.", DeprecationWarning, stacklevel=2)
+        warnings.warn(
+            f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you should "
+            "invoke them on the class itself. Instantiating an autograd function will raise an error in a future "
+            "version of PyTorch.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
 
     def __call__(self, *args, **kwargs):
-        fail(RuntimeError, "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd function with static forward method.")
+        fail(
+            RuntimeError,
+            "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd "
+            "function with static forward method.",
+        )
 
     @staticmethod
     def forward(*args, **kwargs):
@@ -171,7 +189,10 @@ class Function(metaclass=_Meta):
     @staticmethod
     def backward(ctx, *grad_outputs):
         """The gradients of the inputs, given those of the outputs."""
-        raise NotImplementedError("You must implement either the backward or vjp method for your custom autograd.Function to use it with backward mode AD.")
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
+            "backward mode AD."
+        )
 
     vjp = backward
 
@@ -215,7 +236,11 @@ def _record(cls, ctx: FunctionCtx, args: tuple, edges: tuple, specs: tuple, resu
             continue
         if id(o) in dirty:
             if o.needs_grad and o.edge is None:
-                fail(RuntimeError, "a leaf Variable that requires grad has been used in an in-place operation.", mend="change it under torch.no_grad(), or work on x.clone()")
+                fail(
+                    RuntimeError,
+                    "a leaf Variable that requires grad has been used in an in-place operation.",
+                    mend="change it under torch.no_grad(), or work on x.clone()",
+                )
             engine.ARITHMETIC.check_leaf(o)
             o.storage.version += 1
         elif id(o) in inputs or (o.base is not None):

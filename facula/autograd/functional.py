@@ -5,8 +5,8 @@ from collections.abc import Callable
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from .engine import ARITHMETIC
 from .backward import grad as differentiate
+from .engine import ARITHMETIC
 from .grad_mode import enable_grad
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
@@ -19,8 +19,16 @@ def _tuple(x, what: str, where: str) -> tuple[bool, tuple]:
     for i, t in enumerate(found):
         if not isinstance(t, Tensor):
             if many:
-                fail(TypeError, f"The {what} given to {where} must be either a Tensor or a tuple of Tensors but the value at index {i} has type {type(t)}.")
-            fail(TypeError, f"The {what} given to {where} must be either a Tensor or a tuple of Tensors but the given {what} has type {type(t)}.")
+                fail(
+                    TypeError,
+                    f"The {what} given to {where} must be either a Tensor or a tuple of Tensors but the value at index "
+                    f"{i} has type {type(t)}.",
+                )
+            fail(
+                TypeError,
+                f"The {what} given to {where} must be either a Tensor or a tuple of Tensors but the given {what} has "
+                f"type {type(t)}.",
+            )
     return many, found
 
 
@@ -39,25 +47,38 @@ def _strict(outputs: tuple, where: str) -> None:
             if where == "jacobian":
                 fail(
                     RuntimeError,
-                    f"Output {i} of the user-provided function does not require gradients. The outputs must be computed in a differentiable "
-                    "manner from the input when running in strict mode.",
+                    f"Output {i} of the user-provided function does not require gradients. The outputs must be "
+                    "computed in a differentiable manner from the input when running in strict mode.",
                 )
-            fail(RuntimeError, f"The output of the user-provided function does not require gradients when running in strict mode ({where}).")
+            fail(
+                RuntimeError,
+                "The output of the user-provided function does not require gradients when running in strict mode "
+                f"({where}).",
+            )
 
 
 def _grads(outputs, inputs, vectors, create_graph: bool, strict: bool = False, where: str = "") -> tuple:
     """Gradients with zeros where there are none."""
     pairs = [(o, v) for o, v in zip(outputs, vectors) if o.requires_grad]
     if pairs:
-        found = differentiate([o for o, _ in pairs], inputs, [v for _, v in pairs], create_graph=create_graph, retain_graph=True, allow_unused=True)
+        found = differentiate(
+            [o for o, _ in pairs],
+            inputs,
+            [v for _, v in pairs],
+            create_graph=create_graph,
+            retain_graph=True,
+            allow_unused=True,
+        )
     else:
         found = (None,) * len(inputs)
     for i, g in enumerate(found):
         if strict and g is None:
             fail(
                 RuntimeError,
-                f"The output of the user-provided function is independent of input {i}. This is not allowed in strict mode." if where != "jacobian" else
-                f"Output 0 of the user-provided function is independent of input {i}. This is not allowed in strict mode.",
+                f"The output of the user-provided function is independent of input {i}. This is not allowed in strict "
+                "mode." if where != "jacobian" else
+                f"Output 0 of the user-provided function is independent of input {i}. This is not allowed in strict "
+                "mode.",
             )  # fmt: skip
     return tuple(x.new_zeros(x.shape) if g is None else g for x, g in zip(inputs, found))
 
@@ -70,7 +91,11 @@ def _vectors(v, like: tuple, one: tuple, what: str, where: str) -> tuple:
     """The vector that the caller gave, checked; ones where the function gives one number."""
     if v is None:
         if len(one) != 1 or one[0].numel() != 1:
-            whose = "returns a single Tensor with a single element" if where in ("vjp",) else "has a single input that is a Tensor with a single element"
+            whose = (
+                "returns a single Tensor with a single element"
+                if where in ("vjp",)
+                else "has a single input that is a Tensor with a single element"
+            )
             fail(RuntimeError, f"The vector v can only be None if the user-provided function {whose}.")
         return tuple(x.new_ones(x.shape) for x in one)
     _, found = _tuple(v, "v", where)
@@ -97,7 +122,7 @@ def vjp(func: Callable, inputs, v=None, create_graph: bool = False, strict: bool
 
 
 def jvp(func: Callable, inputs, v=None, create_graph: bool = False, strict: bool = False):
-    """(outputs, Jacobian @ v): the derivative of `func` at `inputs` in the direction `v`, by differentiating backward twice."""
+    """(outputs, Jacobian @ v): the derivative of `func` at `inputs` in the direction `v`, by two backward passes."""
     with enable_grad():
         many, given = _tuple(inputs, "inputs", "jvp")
         xs = _prepared(given, create_graph)
@@ -112,7 +137,14 @@ def jvp(func: Callable, inputs, v=None, create_graph: bool = False, strict: bool
     return outs if many_out else outs[0], found if many_out else found[0]
 
 
-def jacobian(func: Callable, inputs, create_graph: bool = False, strict: bool = False, vectorize: bool = False, strategy: str = "reverse-mode"):
+def jacobian(
+    func: Callable,
+    inputs,
+    create_graph: bool = False,
+    strict: bool = False,
+    vectorize: bool = False,
+    strategy: str = "reverse-mode",
+):
     """The derivative of each output with respect to each input: shape (*output, *input); tuples of tuples for several.
 
     Examples
@@ -134,11 +166,14 @@ def jacobian(func: Callable, inputs, create_graph: bool = False, strict: bool = 
         for out in outs:
             columns: list[list[Tensor]] = [[] for _ in xs]
             for element in out.reshape(-1).unbind() if out.numel() else ():
-                for column, g in zip(columns, _grads((element,), xs, (element.new_ones(()),), create_graph, strict, "jacobian")):
+                for column, g in zip(
+                    columns, _grads((element,), xs, (element.new_ones(()),), create_graph, strict, "jacobian")
+                ):
                     column.append(g)
             rows.append(
                 tuple(
-                    (ARITHMETIC.stack(c).view(*out.shape, *x.shape) if c else x.new_zeros((*out.shape, *x.shape))) for c, x in zip(columns, xs)
+                    (ARITHMETIC.stack(c).view(*out.shape, *x.shape) if c else x.new_zeros((*out.shape, *x.shape)))
+                    for c, x in zip(columns, xs)
                 )
             )
         rows = [_finished(r, create_graph) for r in rows]
@@ -164,9 +199,14 @@ def _number(func: Callable, where: str) -> Callable:
 
 
 def hessian(
-    func: Callable, inputs, create_graph: bool = False, strict: bool = False, vectorize: bool = False, outer_jacobian_strategy: str = "reverse-mode"
+    func: Callable,
+    inputs,
+    create_graph: bool = False,
+    strict: bool = False,
+    vectorize: bool = False,
+    outer_jacobian_strategy: str = "reverse-mode",
 ):
-    """The second derivatives of a function that gives one number: shape (*input, *input); tuples of tuples for several inputs."""
+    """The second derivatives of a function to one number: shape (*input, *input); tuples of tuples for several."""
     many, _ = _tuple(inputs, "inputs", "hessian")
     scalar = _number(func, "hessian")
 

@@ -1,4 +1,4 @@
-"""The modes of recording: no_grad, enable_grad, set_grad_enabled, inference_mode, anomaly detection, saved-tensor hooks."""
+"""The modes of recording: no_grad, enable_grad, set_grad_enabled, inference_mode; hooks of saved tensors."""
 
 import functools
 import inspect
@@ -7,7 +7,15 @@ from typing import Any
 
 from facula.core.modes import GUARD, LOCAL, grad_enabled
 
-__all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "saved_tensors_hooks", "set_grad_enabled"]
+__all__ = [
+    "enable_grad",
+    "inference_mode",
+    "is_grad_enabled",
+    "is_inference_mode_enabled",
+    "no_grad",
+    "saved_tensors_hooks",
+    "set_grad_enabled",
+]
 
 
 class _Mode:
@@ -32,7 +40,8 @@ class _Mode:
     def __call__(self, function):
         """The function, run in this mode; a generator is in it only while it runs."""
         if inspect.isclass(function):
-            function.__init__ = self(function.__init__)
+            made: Any = function
+            made.__init__ = self(made.__init__)
             return function
         if inspect.isgeneratorfunction(function):
             return self._wrap_generator(function)
@@ -179,7 +188,7 @@ REFUSED = _Refused()
 
 
 class saved_tensors_hooks:
-    """Values kept for backward in this block pass through `pack_hook`; backward gets what `unpack_hook` makes of them."""
+    """Values kept for backward in this block pass through `pack_hook`; backward gets what `unpack_hook` makes."""
 
     def __init__(self, pack_hook, unpack_hook):
         self.hooks = (pack_hook, unpack_hook)

@@ -28,13 +28,17 @@ def _tensors(x) -> tuple:
 
 def _outputs(func: Callable, inputs: tuple) -> tuple:
     """The differentiable outputs."""
-    return tuple(o for o in _tensors(func(*inputs)) if isinstance(o, Tensor) and (o.dtype.is_floating_point or o.dtype.is_complex))
+    return tuple(
+        o
+        for o in _tensors(func(*inputs))
+        if isinstance(o, Tensor) and (o.dtype.is_floating_point or o.dtype.is_complex)
+    )
 
 
 def _parts(x: Tensor) -> np.ndarray:
     """The numbers of a tensor as a vector of reals."""
     values = np.ascontiguousarray(x.detach().numpy()).reshape(-1)
-    return values.view(values.real.dtype).astype(np.float64)
+    return values.view(np.real(values).dtype).astype(np.float64)
 
 
 def _numerical(func: Callable, inputs: tuple, target: Tensor, eps: float) -> list[np.ndarray]:
@@ -73,8 +77,10 @@ def _analytical(output: Tensor, target: Tensor) -> np.ndarray:
 
 
 def gradcheck(
-    func: Callable, inputs, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True, nondet_tol: float = 0.0,
-    check_undefined_grad: bool = True, check_grad_dtypes: bool = False, check_batched_grad: bool = False, check_batched_forward_grad: bool = False,
+    func: Callable, inputs, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True,
+    nondet_tol: float = 0.0,
+    check_undefined_grad: bool = True, check_grad_dtypes: bool = False, check_batched_grad: bool = False,
+    check_batched_forward_grad: bool = False,
     check_forward_ad: bool = False, check_backward_ad: bool = True, fast_mode: bool = False, masked: bool | None = None,
 ) -> bool:  # fmt: skip
     """Whether the gradients of `func` at `inputs` (float64 or complex128) are the slopes that small differences show.
@@ -98,17 +104,26 @@ def gradcheck(
     given = _tensors(inputs)
     targets = [(i, x) for i, x in enumerate(given) if isinstance(x, Tensor) and x.requires_grad]
     if not targets:
-        fail(ValueError, "gradcheck expects at least one input tensor to require gradient, but none of them have requires_grad=True.")
+        fail(
+            ValueError,
+            "gradcheck expects at least one input tensor to require gradient, but none of them have "
+            "requires_grad=True.",
+        )
     for i, x in targets:
         if x.dtype.name not in ("float64", "complex128"):
             warnings.warn(
-                f"Input #{i} requires gradient and is not a double precision floating point or complex. This check will likely fail if all "
-                "the inputs are not of double precision floating point or complex. ",
+                f"Input #{i} requires gradient and is not a double precision floating point or complex. This check "
+                "will likely fail if all the inputs are not of double precision floating point or complex. ",
                 UserWarning,
                 stacklevel=2,
             )
         if any(n > 1 and st == 0 for n, st in zip(x.shape, x.stride())):
-            fail(RuntimeError, f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are non-overlapping to be able to compute the numerical gradients correctly. You should call .contiguous on the input before passing it to gradcheck.")
+            fail(
+                RuntimeError,
+                f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are "
+                "non-overlapping to be able to compute the numerical gradients correctly. You should call .contiguous "
+                "on the input before passing it to gradcheck.",
+            )
         x.retain_grad()
     try:
         _check(func, given, targets, eps, atol, rtol, nondet_tol, check_grad_dtypes)
@@ -131,14 +146,15 @@ def _check(func, inputs, targets, eps, atol, rtol, nondet_tol, check_grad_dtypes
                 continue
             if not np.allclose(analytical, expected, rtol=rtol, atol=atol):
                 raise GradcheckError(
-                    f"Jacobian mismatch for output {o} with respect to input {i},\nnumerical:{expected.T}\nanalytical:{analytical.T}\n"
+                    f"Jacobian mismatch for output {o} with respect to input "
+                    f"{i},\nnumerical:{expected.T}\nanalytical:{analytical.T}\n"
                 )
             if out.requires_grad:
                 again = _analytical(out, x)
                 if not np.allclose(analytical, again, rtol=0, atol=nondet_tol):
                     raise GradcheckError(
-                        "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives different "
-                        "values, although analytical gradient matches numerical gradient."
+                        "Backward is not reentrant, i.e., running backward with same input and grad_output multiple "
+                        "times gives different values, although analytical gradient matches numerical gradient."
                     )
             if check_grad_dtypes and out.requires_grad:
                 (g,) = differentiate(out, x, out.new_ones(out.shape), retain_graph=True, allow_unused=True)
@@ -148,11 +164,13 @@ def _check(func, inputs, targets, eps, atol, rtol, nondet_tol, check_grad_dtypes
 
 def gradgradcheck(
     func: Callable, inputs, grad_outputs=None, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
-    gen_non_contig_grad_outputs: bool = False, raise_exception: bool = True, nondet_tol: float = 0.0, check_undefined_grad: bool = True,
-    check_grad_dtypes: bool = False, check_batched_grad: bool = False, check_fwd_over_rev: bool = False, check_rev_over_rev: bool = True,
+    gen_non_contig_grad_outputs: bool = False, raise_exception: bool = True, nondet_tol: float = 0.0,
+    check_undefined_grad: bool = True,
+    check_grad_dtypes: bool = False, check_batched_grad: bool = False, check_fwd_over_rev: bool = False,
+    check_rev_over_rev: bool = True,
     fast_mode: bool = False, masked: bool = False,
 ) -> bool:  # fmt: skip
-    """`gradcheck` of the gradients themselves, as functions of `inputs` and of the gradients that arrive at the outputs."""
+    """`gradcheck` of the gradients, as functions of `inputs` and of the gradients that arrive at the outputs."""
     given = _tensors(inputs)
     with enable_grad():
         outputs = [o for o in _outputs(func, given) if o.requires_grad]

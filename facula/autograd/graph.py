@@ -5,22 +5,23 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from facula.core.modes import GUARD, LOCAL
+from facula.core.modes import LOCAL
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from . import grad_mode
 from .grad_mode import saved_tensors_hooks
-from .node import AccumulateGrad, Node, Output, accumulator, edge_of, grad_fn_of
+from .node import AccumulateGrad, Node, Output, accumulator, edge_of
 
 __all__ = [
-    "GradientEdge", "Node", "allow_mutation_on_saved_tensors", "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version",
+    "GradientEdge", "Node", "allow_mutation_on_saved_tensors", "disable_saved_tensors_hooks", "get_gradient_edge",
+    "increment_version",
     "register_multi_grad_hook", "save_on_cpu", "saved_tensors_hooks", "set_warn_on_accumulate_grad_stream_mismatch",
 ]  # fmt: skip
 
 
 class GradientEdge(NamedTuple):
-    """Where the gradient of a tensor arrives: a node and the number of its output. Stands for the tensor in `grad(inputs=)`."""
+    """Where the gradient of a tensor arrives: a node and the number of its output; `grad(inputs=)` takes one."""
 
     node: Node
     output_nr: int

@@ -11,7 +11,20 @@ from typing import Any, ClassVar
 
 from facula.core.tensor import Tensor
 
-__all__ = ["CUSTOM", "NO_GRAD", "STALE", "AccumulateGrad", "HookHandle", "Node", "Output", "alias", "dtype_title", "edge_of", "grad_fn_of", "type_name"]
+__all__ = [
+    "CUSTOM",
+    "NO_GRAD",
+    "STALE",
+    "AccumulateGrad",
+    "HookHandle",
+    "Node",
+    "Output",
+    "alias",
+    "dtype_title",
+    "edge_of",
+    "grad_fn_of",
+    "type_name",
+]
 
 
 _SUFFIX = re.compile(r"Backward\d*$")
@@ -35,7 +48,18 @@ class Output:
 class Node:
     """One recorded operation, as PyTorch's `grad_fn`: turns gradients of its outputs into gradients of its inputs."""
 
-    __slots__ = ("__weakref__", "_metadata", "edges", "line", "outputs", "post_hooks", "pre_hooks", "saved", "sequence", "shown")
+    __slots__ = (
+        "__weakref__",
+        "_metadata",
+        "edges",
+        "line",
+        "outputs",
+        "post_hooks",
+        "pre_hooks",
+        "saved",
+        "sequence",
+        "shown",
+    )
 
     operator: ClassVar[Any] = None
 
@@ -78,7 +102,7 @@ class Node:
             return self._metadata
 
     def register_hook(self, hook):
-        """Call `hook(grad_inputs, grad_outputs)` after the node; a tuple that it returns replaces the gradients of the inputs."""
+        """Call `hook(grad_inputs, grad_outputs)` after the node; a tuple from it replaces the inputs' gradients."""
         return _register(self, "post_hooks", hook)
 
     def register_prehook(self, hook):
@@ -173,7 +197,7 @@ def grad_fn_of(tensor: Tensor) -> Node | None:
     return edge.node if type(edge) is Output else edge
 
 
-def edge_of(tensor: Tensor):
+def edge_of(tensor: Tensor) -> Any:
     """Where the gradient of this input goes: None, Node, Output, or the tensor itself (a leaf)."""
     if tensor.base is not None:
         fresh_edge(tensor)

@@ -774,8 +774,7 @@ def _checked(
         fail(
             RuntimeError,
             f"Expected {w.ndim}-dimensional input for {w.ndim}-dimensional weight {list(w.shape)}, but got "
-            f"{d + 2}-dimensional input of "
-            f"size {[*((1,) * (d + 2 - s.ndim)), *s.shape]} instead",
+            f"{d + 2}-dimensional input of size {[*((1,) * (d + 2 - s.ndim)), *s.shape]} instead",
         )
     stride, dilation = _numbers(stride, d, "stride"), _numbers(dilation, d, "dilation")
     padding, more = _numbers(padding, d, "padding"), _numbers(more, d, "output_padding")
@@ -848,8 +847,7 @@ def _checked(
             fail(
                 RuntimeError,
                 f"Given input size per channel: ({' x '.join(map(str, shape[2:]))}). Calculated output "
-                "size per channel: "
-                f"({' x '.join(map(str, sizes))}). Output size is too small",
+                f"size per channel: ({' x '.join(map(str, sizes))}). Output size is too small",
             )
     else:
         padded = [n + 2 * p for n, p in zip(shape[2:], padding)]
@@ -918,7 +916,7 @@ def _named_padding(name: str, d: int, input, weight, bias, stride, padding: str,
 
 
 def _make(d: int):
-    def forward(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    def forward(input, weight, bias=None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups=1):
         return _apply(f"conv{d}d", d, input, weight, bias, stride, padding, dilation, False, 0, groups)
 
     def transposed(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):

@@ -1,11 +1,7 @@
 """Copies and conversions: clone, contiguous, to another dtype, copy into a tensor."""
 
-from collections.abc import Sequence
-
 from facula import launch
-from facula.core import dtype as dt
 from facula.core.dtype import dtype
-from facula.core.shape import contiguous_strides
 from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
@@ -34,7 +30,9 @@ def bound_copy(target: Spec, source: Spec) -> launch.Bound:
     bound = _PLANS.get((target, source))
     if bound is None:
         shape = target.shape
-        if len(source.shape) > len(shape) or any(n != 1 and n != m for n, m in zip(reversed(source.shape), reversed(shape))):
+        if len(source.shape) > len(shape) or any(
+            n != 1 and n != m for n, m in zip(reversed(source.shape), reversed(shape))
+        ):
             fail(
                 RuntimeError,
                 f"The expanded size of the tensor ({list(shape)}) must match the existing size ({list(source.shape)})",

@@ -3,7 +3,6 @@
 import ctypes
 import math
 import struct
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,18 +10,19 @@ import numpy as np
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
-from facula.core.device import CPU, device as Device
+from facula.core.device import CPU
+from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
-from facula.core.shape import Size, contiguous_strides
+from facula.core.shape import Size
 from facula.core.spec import Spec, dense, spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
-from facula.ir.kernel import Input, Kernel, Param, Result
+from facula.ir.kernel import Kernel, Param, Result
 
 from .copying import copy_values, like_layout, overwrite
-from .declare import OPERATORS, ZEROS
+from .declare import OF_ARRAY, OPERATORS, ZEROS
 from .promotion import DEFAULT, NUMBERS, number_dtype
 from .view import ints
 
@@ -72,7 +72,11 @@ def _spec_of(size: tuple, dtype, device, name: str) -> Spec:
 def _finish(out: Tensor, requires_grad: bool) -> Tensor:
     if requires_grad:
         if out.spec.dtype.kind not in "fc":
-            fail(RuntimeError, "Only Tensors of floating point and complex dtype can require gradients", got=str(out.spec.dtype))
+            fail(
+                RuntimeError,
+                "Only Tensors of floating point and complex dtype can require gradients",
+                got=str(out.spec.dtype),
+            )
         out.needs_grad = True
     return out
 
@@ -109,7 +113,11 @@ def number(value: Any, kind: DType) -> bool | int | float | complex:
         return complex(value)
     if isinstance(value, complex):
         if value.imag:
-            fail(RuntimeError, f"value cannot be converted to type {dtype_c_name(kind)} without overflow", got=repr(value))
+            fail(
+                RuntimeError,
+                f"value cannot be converted to type {dtype_c_name(kind)} without overflow",
+                got=repr(value),
+            )
         value = value.real
     if kind.kind == "f":
         return float(value)
@@ -128,7 +136,8 @@ def number(value: Any, kind: DType) -> bool | int | float | complex:
 def dtype_c_name(kind: DType) -> str:
     """The C name that PyTorch's messages use for a dtype."""
     return {
-        "uint8": "uint8_t", "int8": "int8_t", "int16": "int16_t", "int32": "int", "int64": "int64_t", "float16": "at::Half",
+        "uint8": "uint8_t", "int8": "int8_t", "int16": "int16_t", "int32": "int", "int64": "int64_t",
+        "float16": "at::Half",
         "bfloat16": "at::BFloat16", "float32": "float", "float64": "double",
     }.get(kind.name, kind.name)  # fmt: skip
 
@@ -175,7 +184,9 @@ _ONE = {"b": True, "u": 1, "i": 1, "f": 1.0, "c": 1 + 0j}
 ZEROS.append(zeros_of)
 
 
-def empty(*size, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None, out=None) -> Tensor:
+def empty(
+    *size, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None, out=None
+) -> Tensor:
     """A tensor whose elements are whatever was in memory."""
     s = _spec_of(size, _kind_of(dtype, out), device, "empty")
     if memory_format is not None:
@@ -256,7 +267,9 @@ def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=Fa
     return _finish(fill_values(launch.empty(s), _ONE[s.dtype.kind]), requires_grad)
 
 
-def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def full(
+    size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+) -> Tensor:
     """A tensor filled with one number, of that number's dtype unless told otherwise."""
     if isinstance(fill_value, Tensor):
         dtype = dtype or fill_value.spec.dtype
@@ -272,31 +285,47 @@ def _like(input: Tensor, dtype, device, memory_format) -> Spec:
     return s if device is None else spec(s.dtype, Device(device), s.shape, s.strides)
 
 
-def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False) -> Tensor:
+def empty_like(
+    input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
+) -> Tensor:
     """`empty` in the shape, dtype and layout of another tensor."""
     return _finish(launch.empty(_like(input, dtype, device, memory_format)), requires_grad)
 
 
-def zeros_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False) -> Tensor:
+def zeros_like(
+    input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
+) -> Tensor:
     """`zeros` in the shape, dtype and layout of another tensor."""
     return _finish(zeros_of(_like(input, dtype, device, memory_format)), requires_grad)
 
 
-def ones_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False) -> Tensor:
+def ones_like(
+    input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
+) -> Tensor:
     """`ones` in the shape, dtype and layout of another tensor."""
     s = _like(input, dtype, device, memory_format)
     return _finish(fill_values(launch.empty(s), _ONE[s.dtype.kind]), requires_grad)
 
 
 def full_like(
-    input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
+    input,
+    fill_value,
+    *,
+    dtype=None,
+    layout=None,
+    device=None,
+    requires_grad=False,
+    memory_format=None,
+    pin_memory=False,
 ) -> Tensor:
     """`full` in the shape, dtype and layout of another tensor."""
     s = _like(input, dtype, device, memory_format)
     return _finish(fill_values(launch.empty(s), number(fill_value, s.dtype)), requires_grad)
 
 
-def empty_strided(size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def empty_strided(
+    size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+) -> Tensor:
     """`empty` with given strides."""
     from facula.core.shape import reach
 
@@ -321,7 +350,10 @@ def _counted(kind: DType, body, params: dict[str, tuple[DType, Any]], s: Spec, o
     if kernel is None:
         symbols = [ir.param(n, d) for n, (d, _) in params.items()]
         kernel = Kernel(
-            body.__name__, (), (Result("out", kind, body(kind, *symbols)),), tuple(Param(n, d) for n, (d, _) in params.items())
+            body.__name__,
+            (),
+            (Result("out", kind, body(kind, *symbols)),),
+            tuple(Param(n, d) for n, (d, _) in params.items()),
         )
         _COUNTING[key] = kernel
     made = launch.empty(s) if out is None else out
@@ -345,14 +377,24 @@ def _eye(kind: DType):
     return ir.eq(ir.index(0), ir.index(1))
 
 
-def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def arange(
+    start,
+    end=None,
+    step: Any = 1,
+    *,
+    out=None,
+    dtype=None,
+    layout=None,
+    device=None,
+    requires_grad=False,
+    pin_memory=False,
+) -> Tensor:
     """The numbers from `start` to before `end` in steps of `step`.
 
     Shape ``(ceil((end - start) / step),)``; int64 when all three are integers, else the default dtype.
     """
-    if end is None:
-        start, end = 0, start
-    start, end, step = (x.item() if isinstance(x, Tensor) or hasattr(x, "item") else x for x in (start, end, step))
+    given: Any = (0, start, step) if end is None else (start, end, step)
+    start, end, step = (x.item() if isinstance(x, Tensor) or hasattr(x, "item") else x for x in given)
     kind = dtype or (out.spec.dtype if out is not None else None)
     if kind is None:
         kind = DEFAULT.float if any(isinstance(x, float) for x in (start, end, step)) else dt.int64
@@ -362,19 +404,32 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     if not (math.isfinite(start) and math.isfinite(end)):
         fail(RuntimeError, f"unsupported range: {start} -> {end}")
     if (end - start) / step < 0:
-        fail(RuntimeError, "upper bound and lower bound inconsistent with step sign", got=f"start={start}, end={end}, step={step}")
+        fail(
+            RuntimeError,
+            "upper bound and lower bound inconsistent with step sign",
+            got=f"start={start}, end={end}, step={step}",
+        )
     whole = kind.kind in "bui"
-    n = max(0, -((int(start) - int(end)) // int(step))) if whole and all(isinstance(x, int) for x in (start, end, step)) else math.ceil((end - start) / step)
+    n = (
+        max(0, -((int(start) - int(end)) // int(step)))
+        if whole and all(isinstance(x, int) for x in (start, end, step))
+        else math.ceil((end - start) / step)
+    )
     s = dense(kind, (n,), _place(device))
     part = _INT if whole else dt.float32 if kind is not dt.float64 else _FLOAT
     if kind in (dt.float32, dt.float64, dt.float16, dt.bfloat16):
         part = _FLOAT
     convert = int if whole else float
     made = None if out is None else _resized(out, s)
-    return _finish(_counted(kind, _arange, {"start": (part, convert(start)), "step": (part, convert(step))}, s, made), requires_grad)
+    return _finish(
+        _counted(kind, _arange, {"start": (part, convert(start)), "step": (part, convert(step))}, s, made),
+        requires_grad,
+    )
 
 
-def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def linspace(
+    start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+) -> Tensor:
     """`steps` numbers from `start` to `end`, both included, equally far apart."""
     start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
     if steps < 0:
@@ -383,13 +438,35 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
     _no_bool(kind, "linspace")
     part = kind if kind in (dt.float32, dt.float64) else dt.float32 if kind.kind == "f" else _FLOAT
     exact = np.dtype("f4") if part is dt.float32 else np.dtype("f8")
-    step = float((exact.type(end) - exact.type(start)) / exact.type(max(steps - 1, 1))) if kind.kind == "f" else (end - start) / max(steps - 1, 1)
+    step = (
+        float((exact.type(end) - exact.type(start)) / exact.type(max(steps - 1, 1)))
+        if kind.kind == "f"
+        else (end - start) / max(steps - 1, 1)
+    )
     s = dense(kind, (steps,), _place(device))
-    values = {"start": (part, float(start)), "end": (part, float(end)), "step": (part, step), "half": (_INT, steps // 2), "last": (_INT, steps - 1)}
+    values = {
+        "start": (part, float(start)),
+        "end": (part, float(end)),
+        "step": (part, step),
+        "half": (_INT, steps // 2),
+        "last": (_INT, steps - 1),
+    }
     return _finish(_counted(kind, _linspace, values, s, None if out is None else _resized(out, s)), requires_grad)
 
 
-def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def logspace(
+    start,
+    end,
+    steps,
+    base=10.0,
+    *,
+    out=None,
+    dtype=None,
+    layout=None,
+    device=None,
+    requires_grad=False,
+    pin_memory=False,
+) -> Tensor:
     """`base` to the powers `linspace(start, end, steps)`."""
     from .elementwise import pow as power
 
@@ -507,9 +584,20 @@ def _ragged(data, dim: int = 0) -> None:
         first = data[0]
         if isinstance(first, (list, tuple)):
             for x in data:
-                n = len(x) if isinstance(x, (list, tuple)) else 1
+                if not isinstance(x, (list, tuple)):
+                    fail(
+                        TypeError,
+                        "not a sequence",
+                        got=repr(x),
+                        mend="all elements at one depth must be sequences, or none",
+                    )
+                n = len(x)
                 if n != len(first):
-                    fail(ValueError, f"expected sequence of length {len(first)} at dim {dim + 1} (got {n})", mend="all rows must be equally long; pad the shorter ones")
+                    fail(
+                        ValueError,
+                        f"expected sequence of length {len(first)} at dim {dim + 1} (got {n})",
+                        mend="all rows must be equally long; pad the shorter ones",
+                    )
             for x in data:
                 _ragged(x, dim + 1)
 
@@ -550,7 +638,8 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
             kind = DEFAULT.float
     elif kind is not None and kind.kind in "ui" and array.dtype.kind in "iu" and array.size:
         low, high = int(array.min()), int(array.max())
-        number(low, kind), number(high, kind)
+        number(low, kind)
+        number(high, kind)
     return _finish(_of_array(array, kind), requires_grad)
 
 
@@ -569,23 +658,32 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
         fail(TypeError, f"expected np.ndarray (got {type(ndarray).__name__})")
     kind = dt.of_numpy(ndarray.dtype)
     if not ndarray.dtype.isnative:
-        fail(ValueError, "given numpy array has byte order different from the native byte order. Conversion between byte orders is currently not supported.")
+        fail(
+            ValueError,
+            "given numpy array has byte order different from the native byte order. Conversion between byte orders is "
+            "currently not supported.",
+        )
     item = ndarray.dtype.itemsize
     if any(s < 0 for s in ndarray.strides):
         fail(
             ValueError,
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently supported. "
-            "(You can probably work around this by making a copy of your array  with array.copy().) ",
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
+            "currently supported. (You can probably work around this by making a copy of your array  with "
+            "array.copy().) ",
         )
     if any(s % item for s in ndarray.strides):
-        fail(ValueError, "given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the memory.")
+        fail(
+            ValueError,
+            "given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the "
+            "memory.",
+        )
     if not ndarray.flags.writeable:
         import warnings
 
         warnings.warn(
-            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This means writing to this "
-            "tensor will result in undefined behavior. You may want to copy the array to protect its data or make it writable before "
-            "converting it to a tensor.",
+            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This means "
+            "writing to this tensor will result in undefined behavior. You may want to copy the array to protect its "
+            "data or make it writable before converting it to a tensor.",
             UserWarning,
             stacklevel=2,
         )
@@ -597,6 +695,9 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
         return _of_array(ndarray)  # not aligned: machine code could not read it
     storage = Storage(ptr, (reach(ndarray.shape, strides)[1] + 1) * item, ndarray)
     return record_of(spec(kind, CPU, Size(ndarray.shape), strides), storage, ptr)
+
+
+OF_ARRAY.append(lambda x: x if isinstance(x, Tensor) else from_numpy(x))
 
 
 def as_tensor(data, dtype=None, device=None) -> Tensor:
@@ -617,7 +718,11 @@ def as_tensor(data, dtype=None, device=None) -> Tensor:
 def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False) -> Tensor:
     """`obj` as a tensor; `copy` True always copies, False never does."""
     out = as_tensor(obj, dtype, device)
-    if copy and isinstance(obj, (Tensor, np.ndarray)) and out.storage.ptr == (obj.storage.ptr if isinstance(obj, Tensor) else obj.ctypes.data):
+    if (
+        copy
+        and isinstance(obj, (Tensor, np.ndarray))
+        and out.storage.ptr == (obj.storage.ptr if isinstance(obj, Tensor) else obj.ctypes.data)
+    ):
         out = tensor(out)
     return _finish(out, requires_grad) if requires_grad else out
 
@@ -666,8 +771,8 @@ def range(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, devic
     if end is None:
         start, end = 0, start
     warnings.warn(
-        "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with Python's range "
-        "builtin. Instead, use torch.arange, which produces values in [start, end).",
+        "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with "
+        "Python's range builtin. Instead, use torch.arange, which produces values in [start, end).",
         UserWarning,
         stacklevel=2,
     )
@@ -699,8 +804,16 @@ def _indices(name: str, make, text: str):
     return entry
 
 
-tril_indices = _indices("tril_indices", lambda n, m, k: np.tril_indices(n, k, m), "The coordinates (2, n) of the elements on and below a diagonal.")
-triu_indices = _indices("triu_indices", lambda n, m, k: np.triu_indices(n, k, m), "The coordinates (2, n) of the elements on and above a diagonal.")
+tril_indices = _indices(
+    "tril_indices",
+    lambda n, m, k: np.tril_indices(n, k, m),
+    "The coordinates (2, n) of the elements on and below a diagonal.",
+)
+triu_indices = _indices(
+    "triu_indices",
+    lambda n, m, k: np.triu_indices(n, k, m),
+    "The coordinates (2, n) of the elements on and above a diagonal.",
+)
 
 
 def _window(name: str, values, text: str, **options):
@@ -716,22 +829,26 @@ def _window(name: str, values, text: str, **options):
         found = values(n, *given)[:window_length] if window_length else np.empty(0)
         return _finish(_of_array(np.asarray(found, np.float64), kind), requires_grad)
 
-    if not options:
+    alpha, beta = options.get("alpha"), options.get("beta")
 
-        def entry(window_length, periodic=True, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False):
-            return make(window_length, periodic, (), dtype, device, requires_grad)
+    def plain(
+        window_length, periodic=True, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False
+    ):
+        return make(window_length, periodic, (), dtype, device, requires_grad)
 
-    elif len(options) == 2:
-        (a, da), (b, db) = options.items()
+    def cosine(
+        window_length, periodic=True, alpha=alpha, beta=beta, *, dtype=None, layout=None,
+        device=None, pin_memory=False, requires_grad=False,
+    ):  # fmt: skip
+        return make(window_length, periodic, (alpha, beta), dtype, device, requires_grad)
 
-        def entry(window_length, periodic=True, alpha=da, beta=db, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False):
-            return make(window_length, periodic, (alpha, beta), dtype, device, requires_grad)
+    def shaped(
+        window_length, periodic=True, beta=beta, *, dtype=None, layout=None, device=None,
+        pin_memory=False, requires_grad=False,
+    ):  # fmt: skip
+        return make(window_length, periodic, (beta,), dtype, device, requires_grad)
 
-    else:
-
-        def entry(window_length, periodic=True, beta=options["beta"], *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False):
-            return make(window_length, periodic, (beta,), dtype, device, requires_grad)
-
+    entry = (plain, shaped, cosine)[len(options)]
     entry.__name__ = entry.__qualname__ = name
     entry.__doc__ = text
     return entry
@@ -741,7 +858,8 @@ bartlett_window = _window("bartlett_window", np.bartlett, "A triangle from 0 to 
 blackman_window = _window("blackman_window", np.blackman, "The Blackman window.")
 hann_window = _window("hann_window", np.hanning, "The Hann window: half a period of a raised cosine.")
 hamming_window = _window(
-    "hamming_window", lambda n, alpha, beta: alpha - beta * np.cos(2 * np.pi * np.arange(n) / max(n - 1, 1)) if n != 1 else np.ones(1),
+    "hamming_window", lambda n, alpha, beta: alpha - beta * np.cos(2 * np.pi * np.arange(n) / max(n - 1, 1)) if n != 1
+    else np.ones(1),
     "The Hamming window: `alpha - beta * cos`.", alpha=0.54, beta=0.46,
 )  # fmt: skip
 kaiser_window = _window("kaiser_window", np.kaiser, "The Kaiser window of shape `beta`.", beta=12.0)
@@ -758,20 +876,32 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Ten
     if count == 0:
         fail(ValueError, f"both buffer length ({size}) and count ({count}) must not be 0")
     if not 0 <= offset < size:
-        fail(ValueError, f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) minus 1")
+        fail(
+            ValueError,
+            f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) minus 1",
+        )
     if count < 0 and (size - offset) % item:
-        fail(ValueError, f"buffer length ({size - offset} bytes) after offset ({offset} bytes) must be a multiple of element size ({item})")
+        fail(
+            ValueError,
+            f"buffer length ({size - offset} bytes) after offset ({offset} bytes) must be a multiple of element size "
+            f"({item})",
+        )
     n = (size - offset) // item if count < 0 else count
     if offset + n * item > size:
-        fail(ValueError, f"requested buffer length ({n * item} bytes) after offset ({offset} bytes) must not be greater than actual buffer length ({size} bytes)")
+        fail(
+            ValueError,
+            f"requested buffer length ({n * item} bytes) after offset ({offset} bytes) must not be greater than actual "
+            f"buffer length ({size} bytes)",
+        )
     array = np.frombuffer(buffer, np.uint8, n * item, offset)
     if not array.flags.writeable:
         import warnings
 
         warnings.warn(
-            "The given buffer is not writable, and PyTorch does not support non-writable tensors. This means you can write to the "
-            "underlying (supposedly non-writable) buffer using the tensor. You may want to copy the buffer to protect its data or make it "
-            "writable before converting it to a tensor. This type of warning will be suppressed for the rest of this program.",
+            "The given buffer is not writable, and PyTorch does not support non-writable tensors. This means you can "
+            "write to the underlying (supposedly non-writable) buffer using the tensor. You may want to copy the "
+            "buffer to protect its data or make it writable before converting it to a tensor. This type of warning "
+            "will be suppressed for the rest of this program.",
             UserWarning,
             stacklevel=2,
         )
@@ -782,11 +912,15 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Ten
     return _finish(record_of(dense(dtype, (n,)), Storage(ptr, n * item, array), ptr), requires_grad)
 
 
-def from_file(filename, shared=None, size=0, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False) -> Tensor:
+def from_file(
+    filename, shared=None, size=0, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False
+) -> Tensor:
     """A vector on a memory-mapped file; changes reach the file where `shared`."""
     kind = dtype or DEFAULT.float
     raw = np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(size * kind.itemsize,))
-    return _finish(record_of(dense(kind, (size,)), Storage(raw.ctypes.data, raw.nbytes, raw), raw.ctypes.data), requires_grad)
+    return _finish(
+        record_of(dense(kind, (size,)), Storage(raw.ctypes.data, raw.nbytes, raw), raw.ctypes.data), requires_grad
+    )
 
 
 class _Capsule:
@@ -805,6 +939,14 @@ class _Capsule:
 def from_dlpack(ext_tensor, *, device=None, copy=None) -> Tensor:
     """A tensor on the memory of another library's array, handed over by DLPack."""
     import warnings
+
+    if not hasattr(ext_tensor, "__dlpack__") and type(ext_tensor).__name__ != "PyCapsule":
+        fail(
+            RuntimeError,
+            "from_dlpack received an invalid capsule. Note that DLTensor capsules can be consumed only once, so you "
+            "might have already constructed a tensor from it once.",
+            got=type(ext_tensor).__name__,
+        )
 
     if isinstance(ext_tensor, Tensor):
         array = numpy_view(ext_tensor)

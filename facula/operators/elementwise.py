@@ -17,8 +17,10 @@ __all__ = [
     "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil",
     "clamp_max", "clamp_min", "complex", "conj_physical", "copysign", "cos", "cosh", "deg2rad", "digamma", "eq",
     "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "ge",
-    "gt", "heaviside", "hypot", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "ldexp", "le", "lerp", "lgamma", "log", "log10",
-    "log1p", "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "lt",
+    "gt", "heaviside", "hypot", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "ldexp", "le", "lerp", "lgamma",
+    "log", "log10",
+    "log1p", "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit",
+    "lt",
     "masked_fill", "maximum", "minimum", "mul", "ne", "neg", "nextafter", "polar", "positive", "pow", "rad2deg",
     "reciprocal", "remainder", "rsqrt", "rsub", "sgn", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "sqrt",
     "square", "tan", "tanh", "true_divide", "trunc", "xlogy",
@@ -31,7 +33,13 @@ __all__ = [
 def add(input, other, *, alpha=1):
     """`input + alpha * other`, element by element."""
     if alpha != 1 and other.dtype.kind == "b":
-        other = ir.and_(other, ir.ne(alpha, 0)) if isinstance(alpha, ir.Expr) else other if alpha else ir.const(False, dt.bool_)
+        other = (
+            ir.and_(other, ir.ne(alpha, 0))
+            if isinstance(alpha, ir.Expr)
+            else other
+            if alpha
+            else ir.const(False, dt.bool_)
+        )
     elif alpha != 1:
         other = other * alpha
     return ir.or_(input, other) if input.dtype.kind == "b" else input + other
@@ -43,13 +51,14 @@ def _no_bools(input, other) -> None:
     if all(bools) and not isinstance(input, type) and not isinstance(other, type):
         fail(
             RuntimeError,
-            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` operator instead.",
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
+            "operator instead.",
         )
     if any(bools):
         fail(
             RuntimeError,
-            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
-            "`logical_not()` operator instead.",
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
+            "use the `~` or `logical_not()` operator instead.",
         )
 
 
@@ -115,8 +124,8 @@ def _no_mask(input) -> None:
     if isinstance(input, Spec) and input.dtype is dt.bool_:
         fail(
             RuntimeError,
-            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
-            "`logical_not()` operator instead.",
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
+            "the `~` or `logical_not()` operator instead.",
         )
 
 
@@ -138,17 +147,22 @@ def abs(input):
     return input if input.dtype.kind == "u" else ir.abs(input)
 
 
-def _no_complex(message: str):
+def _no_complex(kind: type[BaseException], message: str):
     """A check that refuses complex operands in PyTorch's words."""
 
     def check(*kinds) -> None:
         if any(getattr(k, "dtype", None) is not None and k.dtype.is_complex for k in kinds):
-            fail(*message)
+            fail(kind, message)
 
     return check
 
 
-@traced(check=_no_complex((NotImplementedError, "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use torch.sgn instead.")))
+@traced(
+    check=_no_complex(
+        NotImplementedError,
+        "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use torch.sgn instead.",
+    )
+)
 def sign(input):
     """-1, 0 or 1."""
     return input if input.dtype.kind == "b" else ir.sign(input)
@@ -185,10 +199,30 @@ for _op in (floor_divide, trunc_divide, remainder, fmod):
     _op.operator.guard = _no_zero
 
 
-@traced(kinds="uifc")
+def _two_masks(input, exponent) -> None:
+    if all(isinstance(k, Spec) and k.dtype is dt.bool_ for k in (input, exponent)):
+        fail(NotImplementedError, "\"pow\" not implemented for 'Bool'")
+
+
+@traced(check=_two_masks)
 def pow(input, exponent):
     """`input` to the power `exponent`, element by element."""
+    if input.dtype.kind == "b":
+        return ir.or_(input, ir.not_(exponent))
     return ir.pow(input, exponent)
+
+
+def _no_negative(input, exponent) -> None:
+    """RuntimeError for a whole number to a negative power."""
+    if not isinstance(exponent, Tensor) and exponent < 0:
+        fail(
+            RuntimeError,
+            "Integers to negative integer powers are not allowed.",
+            mend="use a float base: x.float() ** n",
+        )
+
+
+pow.operator.guard = _no_negative
 
 
 def _one_dtype(input, end, weight) -> None:
@@ -218,13 +252,13 @@ def addcdiv(input, tensor1, tensor2, *, value=1):
     return input + (tensor1 / tensor2 if value == 1 else value * (tensor1 / tensor2))
 
 
-@traced(kinds="buif")
+@traced(check=_no_complex(RuntimeError, "maximum not implemented for complex tensors."))
 def maximum(input, other):
     """The larger of the two; NaN wins."""
     return ir.maximum(input, other)
 
 
-@traced(kinds="buif")
+@traced(check=_no_complex(RuntimeError, "minimum not implemented for complex tensors."))
 def minimum(input, other):
     """The smaller of the two; NaN wins."""
     return ir.minimum(input, other)
@@ -503,13 +537,13 @@ def isfinite(input):
     return ir.eq(input, input)
 
 
-@traced(differentiable=False, check=_no_complex((RuntimeError, "isposinf does not support complex inputs.")))
+@traced(differentiable=False, check=_no_complex(RuntimeError, "isposinf does not support complex inputs."))
 def isposinf(input):
     """Whether an element is plus infinity."""
     return ir.eq(input, math.inf) if input.dtype.kind == "f" else ir.ne(input, input)
 
 
-@traced(differentiable=False, check=_no_complex((RuntimeError, "isneginf does not support complex inputs.")))
+@traced(differentiable=False, check=_no_complex(RuntimeError, "isneginf does not support complex inputs."))
 def isneginf(input):
     """Whether an element is minus infinity."""
     return ir.eq(input, -math.inf) if input.dtype.kind == "f" else ir.ne(input, input)
@@ -530,11 +564,17 @@ def where(condition, input, other):
 def _number_to_fill(input, mask, value) -> None:
     """RuntimeError unless `value` is a number or 0-d, and `mask` is of bools."""
     if isinstance(value, Spec) and value.shape:
-        fail(RuntimeError, f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {len(value.shape)} dimension(s).")
+        fail(
+            RuntimeError,
+            f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {len(value.shape)} "
+            "dimension(s).",
+        )
     if not isinstance(mask, Spec):
         fail(TypeError, f"masked_fill(): argument 'mask' must be Tensor, not {mask.__name__}")
     if mask.dtype is not dt.bool_:
-        fail(RuntimeError, f"masked_fill_ only supports boolean masks, but got mask with dtype {dtype_title(mask.dtype)}")
+        fail(
+            RuntimeError, f"masked_fill_ only supports boolean masks, but got mask with dtype {dtype_title(mask.dtype)}"
+        )
     kind = value.dtype if isinstance(value, Spec) else number_dtype(value)
     order = "buifc"
     if order.index(kind.kind) > max(order.index(input.dtype.kind), 2):
@@ -688,11 +728,16 @@ def _parts(real, imag) -> None:
         if isinstance(k, Spec) and k.dtype not in (dt.float32, dt.float64):
             fail(
                 RuntimeError,
-                f"Expected both inputs to be Half, Float or Double tensors but got {dtype_title(real.dtype)} and {dtype_title(imag.dtype)}",
+                f"Expected both inputs to be Half, Float or Double tensors but got {dtype_title(real.dtype)} and "
+                f"{dtype_title(imag.dtype)}",
                 got=f"{k.dtype!r} (facula has no complex32)" if k.dtype is dt.float16 else None,
             )
     if isinstance(real, Spec) and isinstance(imag, Spec) and real.dtype is not imag.dtype:
-        fail(RuntimeError, f"Expected object of scalar type {dtype_title(real.dtype)} but got scalar type {dtype_title(imag.dtype)} for second argument")
+        fail(
+            RuntimeError,
+            f"Expected object of scalar type {dtype_title(real.dtype)} but got scalar type {dtype_title(imag.dtype)} "
+            "for second argument",
+        )
 
 
 @traced(kinds="f", check=_parts)

@@ -15,21 +15,22 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Check, Input, Kernel, Param, Result
 
-from .copying import cast, contiguous, copy_values, like_layout
 from . import creation
+from .copying import cast, copy_values, like_layout
 from .creation import from_numpy, numpy_view, tensor, zeros_of
 from .declare import OPERATORS, broadcast_strides, function, view
-from .view import alias_view, expand_to, permute, reshape, select, slice_dim, squeeze_dims, unsqueeze
+from .view import alias_view, expand_to, reshape, select, slice_dim, unsqueeze
 
 __all__ = [
-    "argwhere", "gather", "getitem", "index_reduce", "isin", "put", "scatter_reduce", "unravel_index", "index_add", "index_copy", "index_fill", "index_put", "index_select", "masked_scatter",
+    "argwhere", "gather", "getitem", "index_reduce", "isin", "put", "scatter_reduce", "unravel_index", "index_add",
+    "index_copy", "index_fill", "index_put", "index_select", "masked_scatter",
     "masked_select", "nonzero", "scatter", "scatter_add", "setitem", "take", "take_along_dim", "where_nonzero",
 ]  # fmt: skip
 
 
 # --- one kernel form: positions given by index tensors ------------------------------------------------------------
-# The iteration space has the shape of the result (of a gather) or of the source (of a scatter). `source` moves along the
-# dims that are not indexed; each index tensor i adds index * step{i}, after a check against size{i}.
+# The iteration space has the shape of the result (of a gather) or of the source (of a scatter). `source` moves along
+# the dims that are not indexed; each index tensor i adds index * step{i}, after a check against size{i}.
 
 _KERNELS: dict[tuple, Kernel] = {}
 
@@ -68,16 +69,15 @@ def _scatter_kernel(kind, source_kind, indices: Sequence[Spec], combine: str, ne
         compute = dt.float32 if kind.itemsize == 2 and kind.kind == "f" else kind
         value = ir.cast(value, compute)
         inputs = (Input("source", source_kind), *(Input(f"index{i}", s.dtype) for i, s in enumerate(indices)))
-        found = Kernel(
-            "scatter", inputs, (Result("out", kind, value, offset=offset, combine=combine),), params, checks
-        )
+        found = Kernel("scatter", inputs, (Result("out", kind, value, offset=offset, combine=combine),), params, checks)
         _KERNELS[key] = found
     return found
 
 
 def _indexed(
-    base: Tensor, base_strides: Sequence[int], other: Tensor, indices: Sequence[Tensor], sizes: Sequence[int], steps: Sequence[int],
-    shape: Sequence[int], write: str | None, describe, negative: bool = False,
+    base: Tensor, base_strides: Sequence[int], other: Tensor, indices: Sequence[Tensor], sizes: Sequence[int],
+    steps: Sequence[int],
+    shape: tuple[int, ...], write: str | None, describe, negative: bool = False,
 ) -> Tensor:  # fmt: skip
     """Gather from `base` into `other`, or scatter `other` into `base` (`write` is "set" or "add")."""
     index_specs = [t.spec for t in indices]
@@ -106,7 +106,9 @@ def _index_dtype(index: Tensor, name: str) -> None:
     if index.spec.dtype not in (dt.int64, dt.int32):
         fail(
             RuntimeError if name != "index_select" else IndexError,
-            f"{name}(): Expected dtype int32/int64 for index" if name != "index_select" else "index_select(): Expected dtype int32 or int64 for index",
+            f"{name}(): Expected dtype int32/int64 for index"
+            if name != "index_select"
+            else "index_select(): Expected dtype int32 or int64 for index",
             got=str(index.spec.dtype),
             mend="convert it: index.long()",
         )
@@ -114,7 +116,11 @@ def _index_dtype(index: Tensor, name: str) -> None:
 
 def _out_of_range(dim: int, size: int):
     def describe(number: int, value: int):
-        fail(RuntimeError, f"index {value} is out of bounds for dimension {dim} with size {size}", expected=f"indices from 0 to {size - 1}")
+        fail(
+            RuntimeError,
+            f"index {value} is out of bounds for dimension {dim} with size {size}",
+            expected=f"indices from 0 to {size - 1}",
+        )
 
     return describe
 
@@ -134,8 +140,9 @@ def gather(input, dim, index, sparse_grad=False):
     steps = [0 if e == d else st for e, st in enumerate(input.spec.strides)]
     out = launch.empty(dense(input.spec.dtype, index.spec.shape, input.spec.device))
     size = input.spec.shape[d]
-    return _indexed(input, steps, out, [index], [size], [input.spec.strides[d]], index.spec.shape, None, _out_of_range(d, size))
-
+    return _indexed(
+        input, steps, out, [index], [size], [input.spec.strides[d]], index.spec.shape, None, _out_of_range(d, size)
+    )
 
 
 @gather.gradient("input")
@@ -145,12 +152,17 @@ def _(grad, input_spec, dim, index):
 
 def _same_rank(name: str, s: Spec, index: Spec, d: int, what: str) -> None:
     if (s.ndim or 1) != (index.ndim or 1):
-        fail(RuntimeError, f"Index tensor must have the same number of dimensions as {what} tensor", got=f"{tuple(index.shape)} and {tuple(s.shape)}")
+        fail(
+            RuntimeError,
+            f"Index tensor must have the same number of dimensions as {what} tensor",
+            got=f"{tuple(index.shape)} and {tuple(s.shape)}",
+        )
     for e, (n, m) in enumerate(zip(index.shape, s.shape)):
         if e != d and n > m:
             fail(
                 RuntimeError,
-                f"Size does not match at dimension {e} expected index {list(index.shape)} to be no larger than self {list(s.shape)} apart from dimension {d}",
+                f"Size does not match at dimension {e} expected index {list(index.shape)} to be no larger than self "
+                f"{list(s.shape)} apart from dimension {d}",
             )
 
 
@@ -167,14 +179,23 @@ def _scatter_into(name: str, out: Tensor, dim: int, index: Tensor, src: Tensor, 
     _same_rank(name, out.spec, index.spec, d, "self")
     if src.spec.ndim:
         if (src.spec.ndim or 1) != (index.spec.ndim or 1):
-            fail(RuntimeError, "Index tensor must have the same number of dimensions as src tensor", got=f"{tuple(index.spec.shape)} and {tuple(src.spec.shape)}")
+            fail(
+                RuntimeError,
+                "Index tensor must have the same number of dimensions as src tensor",
+                got=f"{tuple(index.spec.shape)} and {tuple(src.spec.shape)}",
+            )
         if any(n > m for n, m in zip(index.spec.shape, src.spec.shape)):
             fail(
                 RuntimeError,
-                f"Expected index {list(index.spec.shape)} to be no larger than self {list(out.spec.shape)} apart from dimension {d} and to be no larger size than src {list(src.spec.shape)}",
+                f"Expected index {list(index.spec.shape)} to be no larger than self {list(out.spec.shape)} apart from "
+                f"dimension {d} and to be no larger size than src {list(src.spec.shape)}",
             )
         if src.spec.dtype is not out.spec.dtype:
-            fail(RuntimeError, f"{name}(): Expected self.dtype to be equal to src.dtype", got=f"{out.spec.dtype!r} and {src.spec.dtype!r}")
+            fail(
+                RuntimeError,
+                f"{name}(): Expected self.dtype to be equal to src.dtype",
+                got=f"{out.spec.dtype!r} and {src.spec.dtype!r}",
+            )
         for e, n in enumerate(index.spec.shape):
             if n != src.spec.shape[e]:
                 src = slice_dim(src, e, 0, n)
@@ -184,7 +205,9 @@ def _scatter_into(name: str, out: Tensor, dim: int, index: Tensor, src: Tensor, 
         return out
     steps = [0 if e == d else st for e, st in enumerate(out.spec.strides)]
     size = out.spec.shape[d]
-    return _indexed(out, steps, src, [index], [size], [out.spec.strides[d]], index.spec.shape, how, _out_of_range(d, size))
+    return _indexed(
+        out, steps, src, [index], [size], [out.spec.strides[d]], index.spec.shape, how, _out_of_range(d, size)
+    )
 
 
 @function(tensors=("input", "src"))
@@ -279,7 +302,13 @@ def _reduced(input: Tensor, at: tuple, src: Tensor, how: str, include_self: bool
             first = 1
         else:
             limit = np.finfo(out.dtype) if work.kind == "f" else None
-            low, high = (-np.inf, np.inf) if limit is not None else (np.iinfo(out.dtype).min, np.iinfo(out.dtype).max) if work.kind != "b" else (False, True)
+            low, high = (
+                (-np.inf, np.inf)
+                if limit is not None
+                else (np.iinfo(out.dtype).min, np.iinfo(out.dtype).max)
+                if work.kind != "b"
+                else (False, True)
+            )
             first = low if how == "amax" else high
         out[at] = first
     ufunc.at(out, at, values)
@@ -293,7 +322,7 @@ def _reduced(input: Tensor, at: tuple, src: Tensor, how: str, include_self: bool
 
 def _along(index: Tensor, dim: int) -> tuple:
     """The places that `index` names along `dim`, as NumPy index arrays."""
-    grid = list(np.indices(index.spec.shape, sparse=True))
+    grid: list[Any] = list(np.indices(index.spec.shape, sparse=True))
     grid[dim] = numpy_view(index)
     return tuple(grid)
 
@@ -318,7 +347,11 @@ def _combining_gradients(grad, input, out, dim, index, src, how, include_self, g
         zeros_at = add(zero(base), dim, index, cast(hit, base.spec.dtype))
         product = _product_of(base, dim, index, nonzero_src, add)
         whole = where(eq(zeros_at, 0), grad * product, zero(grad))
-        mine = where(eq(base, 0), grad * _product_of(ones(base), dim, index, src, add), whole / where(eq(base, 0), ones(base), base))
+        mine = where(
+            eq(base, 0),
+            grad * _product_of(ones(base), dim, index, src, add),
+            whole / where(eq(base, 0), ones(base), base),
+        )
         single = mul(get(where(eq(zeros_at, 1), grad * product, zero(grad)), dim, index), cast(hit, grad.spec.dtype))
         theirs = where(hit, single, get(grad * out, dim, index) / nonzero_src)
         return (mine if include_self else _without(mine, dim, index, add)), theirs
@@ -381,21 +414,29 @@ def _(grad, input, out, dim, index, src, how, include_self):
 scatter_combined.operator.node_class.__name__ = "ScatterReduceBackward0"
 
 
-def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True, out=None) -> Tensor:
-    """`src` combined with `input` ("sum", "prod", "mean", "amax", "amin") at the places that `index` names along `dim`."""
+def scatter_reduce(
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True, out=None
+) -> Tensor:
+    """`src` joins `input` ("sum", "prod", "mean", "amax", "amin") at the places that `index` names along `dim`."""
     if reduce not in _HOW:
         fail(RuntimeError, f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}.")
     d = normalize_dim(dim, input.spec.ndim)
     _index_dtype(index, "scatter_reduce")
     _same_rank("scatter_reduce", input.spec, index.spec, d, "self")
     if src.spec.dtype is not input.spec.dtype:
-        fail(RuntimeError, "scatter(): Expected self.dtype to be equal to src.dtype", got=f"{input.spec.dtype!r} and {src.spec.dtype!r}")
+        fail(
+            RuntimeError,
+            "scatter(): Expected self.dtype to be equal to src.dtype",
+            got=f"{input.spec.dtype!r} and {src.spec.dtype!r}",
+        )
     if input.spec.dtype.kind in "bc" and reduce not in ("sum", "prod"):
         fail(NotImplementedError, f"scatter_reduce(reduce={reduce!r}) is not implemented for '{_title(input)}'")
     n = input.spec.shape[d] if input.spec.ndim else 1
     _bounds_of(index, n, d)
     if not input.spec.ndim:
-        made = scatter_reduce(reshape(input, (1,)), 0, reshape(index, (-1,)), reshape(src, (-1,)), reduce, include_self=include_self)
+        made = scatter_reduce(
+            reshape(input, (1,)), 0, reshape(index, (-1,)), reshape(src, (-1,)), reduce, include_self=include_self
+        )
         return reshape(made, ())
     made = scatter_combined(input, d, index, src, reduce, include_self)
     return made if out is None else _to_out("scatter_reduce", out, made, (input, src))
@@ -422,14 +463,20 @@ def _(grad, input, out, dim, index, source, how, include_self):
 index_combined.operator.node_class.__name__ = "IndexReduceBackward0"
 
 
-def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True, out=None) -> Tensor:
+def index_reduce(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True, out=None
+) -> Tensor:
     """The parts of `source` combined ("prod", "mean", "amax", "amin") with those that `index` names along `dim`."""
     if reduce not in ("prod", "mean", "amax", "amin"):
         fail(RuntimeError, f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
     d = normalize_dim(dim, input.spec.ndim)
     _index_dtype(index, "index_reduce")
     if source.spec.dtype is not input.spec.dtype:
-        fail(RuntimeError, f"index_reduce(): self and source expected to have the same dtype, but got (self) {_title(input)} and (source) {_title(source)}")
+        fail(
+            RuntimeError,
+            f"index_reduce(): self and source expected to have the same dtype, but got (self) {_title(input)} and "
+            f"(source) {_title(source)}",
+        )
     if input.spec.dtype.kind == "b" and reduce == "mean":
         fail(NotImplementedError, "\"div_floor_cpu\" not implemented for 'Bool'")
     if input.spec.dtype.kind == "c" and reduce != "prod":
@@ -486,7 +533,11 @@ def _add_along(out: Tensor, d: int, index: Tensor, source: Tensor) -> Tensor:
     along = reshape(index, (index.spec.numel, *[1] * (out.spec.ndim - d - 1)))
     shape = (*out.spec.shape[:d], index.spec.numel, *out.spec.shape[d + 1 :])
     if tuple(source.spec.shape) != shape:
-        fail(RuntimeError, f"index_add_(): Number of indices ({index.spec.numel}) should be equal to source.size(dim): ({source.spec.shape[d]}), for dim: {d}")
+        fail(
+            RuntimeError,
+            f"index_add_(): Number of indices ({index.spec.numel}) should be equal to source.size(dim): "
+            f"({source.spec.shape[d]}), for dim: {d}",
+        )
     steps = [0 if e == d else st for e, st in enumerate(out.spec.strides)]
     size = out.spec.shape[d]
     return _indexed(out, steps, source, [along], [size], [out.spec.strides[d]], shape, "add", _out_of_range(d, size))
@@ -509,7 +560,10 @@ index_add_core.operator.node_class.__name__ = "IndexAddBackward0"
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha=1, out=None) -> Tensor:
     """A copy of `input` with `alpha * source` added to the parts that `index` names along `dim`."""
     if source.spec.dtype is not input.spec.dtype:
-        fail(RuntimeError, f"index_add_(): self ({_title(input)}) and source ({_title(source)}) must have the same scalar type")
+        fail(
+            RuntimeError,
+            f"index_add_(): self ({_title(input)}) and source ({_title(source)}) must have the same scalar type",
+        )
     made = index_add_core(input, dim, index, source, alpha)
     return made if out is None else _to_out("index_add", out, made, (input, source))
 
@@ -525,9 +579,17 @@ def _index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tenso
     d = normalize_dim(dim, input.spec.ndim)
     out = input.clone(memory_format="contiguous")
     if source.spec.dtype is not input.spec.dtype:
-        fail(RuntimeError, f"index_copy_(): self and source expected to have the same dtype, but got (self) {_title(input)} and (source) {_title(source)}")
+        fail(
+            RuntimeError,
+            f"index_copy_(): self and source expected to have the same dtype, but got (self) {_title(input)} and "
+            f"(source) {_title(source)}",
+        )
     if source.spec.ndim and source.spec.shape[d] != index.spec.numel:
-        fail(IndexError, f"index_copy_(): Number of indices ({index.spec.numel}) should be equal to source.size(dim) ({source.spec.shape[d]})")
+        fail(
+            IndexError,
+            f"index_copy_(): Number of indices ({index.spec.numel}) should be equal to source.size(dim) "
+            f"({source.spec.shape[d]})",
+        )
     setitem(out, (*[slice(None)] * d, index), source)
     return out
 
@@ -537,7 +599,11 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value) -> Tensor:
     d = normalize_dim(dim, input.spec.ndim)
     if isinstance(value, Tensor):
         if value.spec.ndim:
-            fail(RuntimeError, f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.spec.ndim} dimension(s).")
+            fail(
+                RuntimeError,
+                f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.spec.ndim} "
+                "dimension(s).",
+            )
         value = cast(value, input.spec.dtype)
     out = input.clone()
     setitem(out, (*[slice(None)] * d, index), value)
@@ -550,7 +616,12 @@ def _flat_index(input: Tensor, index: Tensor, name: str) -> Tensor:
         fail(RuntimeError, f"{name}(): Expected a long tensor for index, but got {_title(index)}")
     n = input.spec.numel
     if not n and index.spec.numel:
-        fail(IndexError, f"{name}(): tried to {name} from an empty tensor" if name == "take" else f"{name}(): tried to put elements into an empty tensor")
+        fail(
+            IndexError,
+            f"{name}(): tried to {name} from an empty tensor"
+            if name == "take"
+            else f"{name}(): tried to put elements into an empty tensor",
+        )
     values = numpy_view(index)
     bad = (values < -n) | (values >= n)
     if bad.any():
@@ -567,16 +638,26 @@ def take(input: Tensor, index: Tensor, *, out=None) -> Tensor:
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """A copy of `input` with the elements of `source` at the places of the flattened input that `index` names."""
     if source.spec.dtype is not input.spec.dtype:
-        fail(RuntimeError, f"put_(): self and source expected to have the same dtype, but got self.dtype = {_title(input)} and source.dtype = {_title(source)}")
+        fail(
+            RuntimeError,
+            f"put_(): self and source expected to have the same dtype, but got self.dtype = {_title(input)} and "
+            f"source.dtype = {_title(source)}",
+        )
     if index.spec.numel != source.spec.numel:
-        fail(RuntimeError, f"put_(): Expected source and index to have the same number of elements, but got source.numel() = {source.spec.numel}, index.numel() = {index.spec.numel}")
+        fail(
+            RuntimeError,
+            "put_(): Expected source and index to have the same number of elements, but got source.numel() = "
+            f"{source.spec.numel}, index.numel() = {index.spec.numel}",
+        )
     at = numpy_view(_flat_index(input, index, "put_"))
     if not input.spec.ndim:
         return reshape(put(reshape(input, (1,)), index, source, accumulate), ())
     if not at.size:
         return input.clone()
     places = np.unravel_index(at % input.spec.numel, input.spec.shape)
-    return index_put(input, tuple(from_numpy(np.ascontiguousarray(c)) for c in places), reshape(source, (-1,)), accumulate)
+    return index_put(
+        input, tuple(from_numpy(np.ascontiguousarray(c)) for c in places), reshape(source, (-1,)), accumulate
+    )
 
 
 def unravel_index(indices: Tensor, shape) -> tuple[Tensor, ...]:
@@ -587,7 +668,11 @@ def unravel_index(indices: Tensor, shape) -> tuple[Tensor, ...]:
     if indices.spec.numel:
         values = numpy_view(indices)
         if values.min() < -prod(sizes) or values.max() >= prod(sizes):
-            fail(ValueError, f"target cannot be empty or out of range of shape {tuple(sizes)}", got=f"indices from {values.min()} to {values.max()}")
+            fail(
+                ValueError,
+                f"target cannot be empty or out of range of shape {tuple(sizes)}",
+                got=f"indices from {values.min()} to {values.max()}",
+            )
     steps = [prod(sizes[d + 1 :]) for d in range(len(sizes))]
     whole = OPERATORS["floor_divide"].call(unsqueeze(indices, -1), tensor(steps, dtype=dt.int64))
     return OPERATORS["unbind"].call(OPERATORS["remainder"].call(whole, tensor(sizes, dtype=dt.int64)), -1)
@@ -618,7 +703,11 @@ def take_along_dim(input: Tensor, indices: Tensor, dim=None, *, out=None) -> Ten
         return gather(reshape(input, (-1,)), 0, reshape(indices, (-1,)))
     d = normalize_dim(dim, input.spec.ndim)
     if input.spec.ndim != indices.spec.ndim:
-        fail(RuntimeError, f"torch.take_along_dim(): input and indices should have the same number of dimensions, but got {input.spec.ndim} dimensions for input, and {indices.spec.ndim} dimensions for indices")
+        fail(
+            RuntimeError,
+            "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
+            f"{input.spec.ndim} dimensions for input, and {indices.spec.ndim} dimensions for indices",
+        )
     a, b = list(input.spec.shape), list(indices.spec.shape)
     a[d] = b[d] = 1
     both = list(broadcast(a, b))
@@ -630,7 +719,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim=None, *, out=None) -> Ten
 # --- masks --------------------------------------------------------------------------------------------------------
 
 
-def nonzero(input: Tensor, *, as_tuple: bool = False, out=None):
+def nonzero(input: Tensor, *, as_tuple: bool = False, out=None) -> Any:
     """The coordinates of the elements that are not 0: (n, ndim), or a tuple of ndim vectors."""
     array = numpy_view(input)
     if input.spec.dtype is dt.bfloat16:
@@ -662,7 +751,11 @@ def masked_select(input: Tensor, mask: Tensor, *, out=None) -> Tensor:
     if mask.spec.dtype is not dt.bool_:
         fail(RuntimeError, "masked_select: expected BoolTensor for mask", got=str(mask.spec.dtype))
     shape = broadcast(input.spec.shape, mask.spec.shape)
-    made = getitem(expand_to(input, shape), expand_to(mask, shape)) if shape else getitem(reshape(input, (1,)), reshape(mask, (1,)))
+    made = (
+        getitem(expand_to(input, shape), expand_to(mask, shape))
+        if shape
+        else getitem(reshape(input, (1,)), reshape(mask, (1,)))
+    )
     if out is None:
         return made
     return _to_out("masked_select", out, made, (input,))
@@ -675,7 +768,11 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     at = nonzero(expand_to(mask, shape), as_tuple=True)
     n = at[0].spec.numel
     if source.spec.numel < n:
-        fail(RuntimeError, f"masked_scatter: expected self and source to have enough elements: {n} are needed, source has {source.spec.numel}")
+        fail(
+            RuntimeError,
+            f"masked_scatter: expected self and source to have enough elements: {n} are needed, source has "
+            f"{source.spec.numel}",
+        )
     setitem(out, tuple(at), slice_dim(reshape(source, (-1,)), 0, 0, n))
     return out
 
@@ -693,7 +790,9 @@ def index(input, indices):
 
 @index.gradient("input")
 def _(grad, input_spec, indices):
-    return index_put(zeros_of(dense(input_spec.dtype, input_spec.shape, input_spec.device)), indices, grad, accumulate=True)
+    return index_put(
+        zeros_of(dense(input_spec.dtype, input_spec.shape, input_spec.device)), indices, grad, accumulate=True
+    )
 
 
 def _bad_index(dims: Sequence[int], sizes: Sequence[int]):
@@ -707,15 +806,19 @@ def _bad_index(dims: Sequence[int], sizes: Sequence[int]):
     return describe
 
 
-def _advanced(input: Tensor, indices: Sequence[Tensor | None]):
-    """The iteration space of an advanced index: (shape, input strides in it, index tensors in it, their sizes and strides, dims)."""
+def _advanced(input: Tensor, indices: Sequence[Any]):
+    """The iteration space of an advanced index: (shape, input strides, index tensors, their sizes, strides, dims)."""
     s = input.spec
     at = [d for d, i in enumerate(indices) if i is not None]
     shapes = [indices[d].spec.shape for d in at]
     try:
         block = shapes[0] if len(shapes) == 1 else broadcast(*shapes)
     except RuntimeError:
-        fail(IndexError, f"shape mismatch: indexing tensors could not be broadcast together with shapes {', '.join(str(list(s)) for s in shapes)}")
+        fail(
+            IndexError,
+            "shape mismatch: indexing tensors could not be broadcast together with shapes "
+            f"{', '.join(str(list(s)) for s in shapes)}",
+        )
     together = at == list(range(at[0], at[-1] + 1))
     lead = at[0] if together else 0
     others = [d for d in range(s.ndim) if d not in at]
@@ -733,11 +836,14 @@ def _advanced(input: Tensor, indices: Sequence[Tensor | None]):
 
 def reshape_view(t: Tensor, shape) -> Tensor:
     """`t` with sizes of 1 appended: a view whatever its strides."""
-    from .declare import view_of
     from facula.core.spec import spec
 
+    from .declare import view_of
+
     extra = len(shape) - t.spec.ndim
-    return view_of(t, spec(t.spec.dtype, t.spec.device, Size(shape), (*t.spec.strides, *[1] * extra)), 0) if extra else t
+    return (
+        view_of(t, spec(t.spec.dtype, t.spec.device, Size(shape), (*t.spec.strides, *[1] * extra)), 0) if extra else t
+    )
 
 
 @function(tensors=("input", "values"))
@@ -757,9 +863,21 @@ def _put(out: Tensor, indices, values: Tensor, accumulate: bool) -> Tensor:
     ):
         fail(
             RuntimeError,
-            f"shape mismatch: value tensor of shape {list(values.spec.shape)} cannot be broadcast to indexing result of shape {list(shape)}",
+            f"shape mismatch: value tensor of shape {list(values.spec.shape)} cannot be broadcast to indexing result "
+            f"of shape {list(shape)}",
         )
-    return _indexed(out, steps, values, tensors, sizes, strides, shape, "add" if accumulate else "set", _bad_index(dims, sizes), True)
+    return _indexed(
+        out,
+        steps,
+        values,
+        tensors,
+        sizes,
+        strides,
+        shape,
+        "add" if accumulate else "set",
+        _bad_index(dims, sizes),
+        True,
+    )
 
 
 @index_put_core.gradient("input")
@@ -803,7 +921,8 @@ def _check_mask(mask: Tensor, s: Spec, start: int) -> None:
         if start + j >= s.ndim or s.shape[start + j] != n:
             fail(
                 IndexError,
-                f"The shape of the mask {list(mask.spec.shape)} at index {j} does not match the shape of the indexed tensor {list(s.shape)} at index {start + j}",
+                f"The shape of the mask {list(mask.spec.shape)} at index {j} does not match the shape of the indexed "
+                f"tensor {list(s.shape)} at index {start + j}",
             )
 
 
@@ -839,7 +958,11 @@ def _views(input: Tensor, items: tuple) -> tuple[Tensor, list]:
         if kind is int:
             size = input.spec.shape[dim]
             if not -size <= i < size:
-                fail(IndexError, f"index {i} is out of bounds for dimension {dim} with size {size}", expected=f"an index from {-size} to {size - 1}")
+                fail(
+                    IndexError,
+                    f"index {i} is out of bounds for dimension {dim} with size {size}",
+                    expected=f"an index from {-size} to {size - 1}",
+                )
             input = select(input, dim, i)
         elif kind is slice:
             if i.start is not None or i.stop is not None or i.step is not None:
@@ -859,7 +982,11 @@ def _views(input: Tensor, items: tuple) -> tuple[Tensor, list]:
             if t.spec.ndim == 0 and t.spec.dtype.kind in "ui" and t.spec.dtype is not dt.uint8:
                 at, size = t.item(), input.spec.shape[dim]
                 if not -size <= at < size:
-                    fail(IndexError, f"index {at} is out of bounds for dimension {dim} with size {size}", expected=f"an index from {-size} to {size - 1}")
+                    fail(
+                        IndexError,
+                        f"index {at} is out of bounds for dimension {dim} with size {size}",
+                        expected=f"an index from {-size} to {size - 1}",
+                    )
                 input = select(input, dim, at)
                 continue
             if t.spec.dtype in (dt.bool_, dt.uint8):
@@ -885,7 +1012,12 @@ def _bound(n):
 def _index_tensor(i) -> Tensor:
     if isinstance(i, Tensor):
         if i.spec.dtype.kind not in "bui" or i.spec.dtype in (dt.int8, dt.int16):
-            fail(IndexError, "tensors used as indices must be long, int, byte or bool tensors", got=str(i.spec.dtype), mend="convert it: index.long()")
+            fail(
+                IndexError,
+                "tensors used as indices must be long, int, byte or bool tensors",
+                got=str(i.spec.dtype),
+                mend="convert it: index.long()",
+            )
         return i
     if isinstance(i, (list, tuple, np.ndarray, range)):
         found = tensor(list(i) if isinstance(i, range) else i)
@@ -896,11 +1028,10 @@ def _index_tensor(i) -> Tensor:
         fail(TypeError, "new(): invalid data type 'str'")
     fail(
         IndexError,
-        f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {type(i).__name__})",
+        "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
+        f"{type(i).__name__})",
         got=repr(i),
     )
-
-
 
 
 def _resolve(input: Tensor, advanced: list) -> tuple:
@@ -934,7 +1065,11 @@ def basic_index(spec, item):
         elif i.__class__ is int:
             size = spec.shape[d]
             if not -size <= i < size:
-                fail(IndexError, f"index {i} is out of bounds for dimension {d} with size {size}", expected=f"an index from {-size} to {size - 1}")
+                fail(
+                    IndexError,
+                    f"index {i} is out of bounds for dimension {d} with size {size}",
+                    expected=f"an index from {-size} to {size - 1}",
+                )
             offset += (i % size) * spec.strides[d]
             d += 1
         else:
@@ -958,7 +1093,9 @@ def _last_step(node) -> str:
     last = [i for i in node.args[0] if i is not Ellipsis][-1:]
     if not last:
         return "AliasBackward0"
-    return "SelectBackward0" if last[0].__class__ is int else "UnsqueezeBackward0" if last[0] is None else "SliceBackward0"
+    return (
+        "SelectBackward0" if last[0].__class__ is int else "UnsqueezeBackward0" if last[0] is None else "SliceBackward0"
+    )
 
 
 basic_index.operator.naming = _last_step
@@ -970,12 +1107,20 @@ def getitem(input: Tensor, item) -> Tensor:
     kind = item.__class__
     if kind is int:
         if not input.spec.ndim:
-            fail(IndexError, "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor to a number")
+            fail(
+                IndexError,
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+                "convert a 0-dim tensor to a number",
+            )
         try:
             return _select(input, 0, item)
         except IndexError:
             size = input.spec.shape[0]
-            fail(IndexError, f"index {item} is out of bounds for dimension 0 with size {size}", expected=f"an index from {-size} to {size - 1}")
+            fail(
+                IndexError,
+                f"index {item} is out of bounds for dimension 0 with size {size}",
+                expected=f"an index from {-size} to {size - 1}",
+            )
     if kind is slice:
         return _basic(input, ((item.start, item.stop, item.step),))
     if kind is tuple:
@@ -996,7 +1141,7 @@ def getitem(input: Tensor, item) -> Tensor:
 
 def setitem(input: Tensor, item, value) -> None:
     """`input[item] = value`."""
-    from .inplace import copy_, fill_, write
+    from .inplace import copy_, fill_
 
     target, advanced = _views(input, _key(item))
     if not advanced:
@@ -1008,11 +1153,16 @@ def setitem(input: Tensor, item, value) -> None:
             elif lead > 0 or any(n not in (1, m) for n, m in zip(reversed(shape), reversed(own))):
                 d = next((i for i, (n, m) in enumerate(zip(reversed(shape), reversed(own))) if n not in (1, m)), None)
                 if d is None:
-                    fail(RuntimeError, f"shape mismatch: value tensor of shape {list(shape)} cannot be broadcast to indexing result of shape {list(own)}")
+                    fail(
+                        RuntimeError,
+                        f"shape mismatch: value tensor of shape {list(shape)} cannot be broadcast to indexing result "
+                        f"of shape {list(own)}",
+                    )
                 fail(
                     RuntimeError,
-                    f"The expanded size of the tensor ({own[-1 - d]}) must match the existing size ({shape[-1 - d]}) at non-singleton "
-                    f"dimension {len(own) - 1 - d}.  Target sizes: {list(own)}.  Tensor sizes: {list(shape)}",
+                    f"The expanded size of the tensor ({own[-1 - d]}) must match the existing size ({shape[-1 - d]}) "
+                    f"at non-singleton dimension {len(own) - 1 - d}.  Target sizes: {list(own)}.  Tensor sizes: "
+                    f"{list(shape)}",
                 )
             copy_(target, value)
         elif isinstance(value, (bool, int, float, complex)):
@@ -1026,7 +1176,8 @@ def setitem(input: Tensor, item, value) -> None:
         if value.spec.ndim:
             fail(
                 RuntimeError,
-                f"Index put requires the source and destination dtypes match, got {_title(input)} for the destination and {_title(value)} for the source.",
+                f"Index put requires the source and destination dtypes match, got {_title(input)} for the destination "
+                f"and {_title(value)} for the source.",
                 mend="convert the value: value.to(x.dtype)",
             )
         value = cast(value, input.spec.dtype)
@@ -1104,7 +1255,10 @@ def index_add_(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha=1
     if alpha != 1 or not self.spec.ndim or not _direct(self, source, index):
         return write(self, lambda x: index_add(x, dim, index, source, alpha=alpha), source)
     if source.spec.dtype is not self.spec.dtype:
-        fail(RuntimeError, f"index_add_(): self ({_title(self)}) and source ({_title(source)}) must have the same scalar type")
+        fail(
+            RuntimeError,
+            f"index_add_(): self ({_title(self)}) and source ({_title(source)}) must have the same scalar type",
+        )
     d = normalize_dim(dim, self.spec.ndim)
     _index_dtype(index, "index_add")
     _bounds_of(index, self.spec.shape[d], d)
@@ -1116,7 +1270,11 @@ def index_add_(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha=1
 def index_put_(self: Tensor, indices, values: Tensor, accumulate: bool = False) -> Tensor:
     """Write `values` at the elements that a tuple of index tensors names (add them with `accumulate`)."""
     if values.spec.dtype is not self.spec.dtype:
-        fail(RuntimeError, f"Index put requires the source and destination dtypes match, got {_title(self)} for the destination and {_title(values)} for the source.")
+        fail(
+            RuntimeError,
+            f"Index put requires the source and destination dtypes match, got {_title(self)} for the destination and "
+            f"{_title(values)} for the source.",
+        )
     return put_(self, _as_positions(self, tuple(indices)), values, accumulate)
 
 

@@ -2,19 +2,20 @@
 
 import gc
 import sys
+from typing import Any
 
 from facula import launch
 from facula.autograd.node import CUSTOM, NO_GRAD, REGENERATE, STALE, Node, Output, alias, edge_of
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size, contiguous_strides, reach
-from facula.core.spec import Spec, dense, spec
+from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from . import creation
 from .copying import copied, copy_of, copy_values, overwrite
 from .creation import dtype_c_name, fill_values, number, zeros_of
-from .declare import CHECK_LEAF, CHECK_VIEW, OVERLAP, PREPARE_OUT, REBASE, check_cast, record, traced, view_of
+from .declare import CHECK_LEAF, CHECK_VIEW, OVERLAP, PREPARE_OUT, REBASE, check_cast, record, traced
 from .view import as_strided_part
 
 __all__ = ["copy_", "detach_", "fill_", "rebase", "recording", "resize_", "write", "zero_"]
@@ -36,12 +37,14 @@ def recording(*tensors) -> bool:
 
 def check_view(target: Tensor, needs: bool) -> None:
     """RuntimeError for a view that was made while nothing was recorded, when its change would have to be."""
-    if target.seen == NO_GRAD and (not GUARD.active or LOCAL.grad) and (needs or target.base.needs_grad):
+    base: Any = target.base
+    if target.seen == NO_GRAD and (not GUARD.active or LOCAL.grad) and (needs or base.needs_grad):
         fail(
             RuntimeError,
-            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use case is ambiguous "
-            "and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace either both inside the "
-            "no_grad block (if you don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked).",
+            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this "
+            "use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view "
+            "and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or "
+            "both outside (if you want the inplace to be tracked).",
         )
 
 
@@ -64,17 +67,17 @@ def check_leaf(target: Tensor) -> None:
         number, node = (target.edge.number, target.edge.node) if type(target.edge) is Output else (0, target.edge)
         fail(
             RuntimeError,
-            f"Output {number} of {node.title()} is a view and is being modified inplace. This view was created inside a custom Function "
-            "(or because an input was returned as-is) and the autograd logic to handle view+inplace would override the custom backward "
-            "associated with the custom Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning "
-            "the output of the custom Function.",
+            f"Output {number} of {node.title()} is a view and is being modified inplace. This view was created inside "
+            "a custom Function (or because an input was returned as-is) and the autograd logic to handle view+inplace "
+            "would override the custom backward associated with the custom Function, leading to incorrect gradients. "
+            "This behavior is forbidden. You can fix this by cloning the output of the custom Function.",
         )
     if base is not None and type(target.edge) is Output:
         fail(
             RuntimeError,
-            f"Output {target.edge.number} of {target.edge.node.title()} is a view and is being modified inplace. This view is the "
-            "output of a function that returns multiple views. Such functions do not allow the output views to be modified inplace. "
-            "You should replace the inplace operation by an out-of-place one.",
+            f"Output {target.edge.number} of {target.edge.node.title()} is a view and is being modified inplace. This "
+            "view is the output of a function that returns multiple views. Such functions do not allow the output "
+            "views to be modified inplace. You should replace the inplace operation by an out-of-place one.",
         )
 
 
@@ -84,8 +87,8 @@ def check_overlap(target: Tensor, others=()) -> None:
     if 0 in s.strides and any(n > 1 and st == 0 for n, st in zip(s.shape, s.strides)) and s.numel:
         fail(
             RuntimeError,
-            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please "
-            "clone() the tensor before performing the operation.",
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            "Please clone() the tensor before performing the operation.",
             got=f"shape {tuple(s.shape)} with strides {s.strides}",
         )
     for x in others:
@@ -93,8 +96,8 @@ def check_overlap(target: Tensor, others=()) -> None:
             if _share(target, x):
                 fail(
                     RuntimeError,
-                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
-                    "location. Please clone() the tensor before performing the operation.",
+                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+                    "single memory location. Please clone() the tensor before performing the operation.",
                 )
 
 
@@ -111,7 +114,9 @@ def _share(a: Tensor, b: Tensor) -> bool:
     first_b, last_b = b.ptr + low_b * b.spec.dtype.itemsize, b.ptr + (high_b + 1) * b.spec.dtype.itemsize
     if last_a <= first_b or last_b <= first_a:
         return False
-    return a.spec.contiguous and b.spec.contiguous  # interleaved layouts may well be disjoint: PyTorch lets them pass too
+    return (
+        a.spec.contiguous and b.spec.contiguous
+    )  # interleaved layouts may well be disjoint: PyTorch lets them pass too
 
 
 def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
@@ -122,7 +127,8 @@ def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
     if recording(out, *operands):
         fail(
             RuntimeError,
-            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad.",
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
+            "arguments requires grad.",
             mend="call it without out=, or under torch.no_grad()",
         )
     if out.spec.shape != want.shape:
@@ -130,9 +136,9 @@ def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
             import warnings
 
             warnings.warn(
-                f"An output with one or more elements was resized since it had shape {list(out.spec.shape)}, which does not match "
-                f"the required output shape {list(want.shape)}. This behavior is deprecated, and in a future PyTorch release outputs "
-                "will not be resized unless they have zero elements.",
+                f"An output with one or more elements was resized since it had shape {list(out.spec.shape)}, which "
+                f"does not match the required output shape {list(want.shape)}. This behavior is deprecated, and in a "
+                "future PyTorch release outputs will not be resized unless they have zero elements.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -172,7 +178,7 @@ def grow(storage, nbytes: int, device) -> None:
 
 
 class CopySlices(Node):
-    """A base that was written through a view: the view's part of the gradient goes through the operation, the rest on."""
+    """A base written through a view: the view's part of the gradient goes through the operation, the rest on."""
 
     __slots__ = ("inner", "part")
 
@@ -181,7 +187,11 @@ class CopySlices(Node):
 
     def apply(self, grad):
         size, stride, offset = self.part
-        whole = copy_values(launch.empty(dense(grad.spec.dtype, grad.spec.shape, grad.spec.device)), grad) if not LOCAL.grad else grad.clone()
+        whole = (
+            copy_values(launch.empty(dense(grad.spec.dtype, grad.spec.shape, grad.spec.device)), grad)
+            if not LOCAL.grad
+            else grad.clone()
+        )
         part = as_strided_part(whole, size, stride, offset)
         results = list(self.inner.apply(part.clone()))
         inside = results[0]
@@ -233,7 +243,9 @@ def rebase(target: Tensor, node: Node) -> None:
 
 def _tell_views(target: Tensor, base: Tensor) -> None:
     """Views of a tensor that comes to need a gradient need one too; they make their nodes when they are used."""
-    if sys.getrefcount(base.storage) <= 4 + (target is not base):  # the base, a shell of the target, the target: no other view
+    if sys.getrefcount(base.storage) <= 4 + (
+        target is not base
+    ):  # the base, a shell of the target, the target: no other view
         return
     for holder in gc.get_referrers(base.storage):  # rare
         if isinstance(holder, Tensor) and holder.base is base and holder is not target and holder.seen > NO_GRAD:
@@ -260,13 +272,17 @@ def _place_in_dense(view: Tensor, base: Tensor, offset: int) -> tuple:
 
 def regenerate(view: Tensor) -> None:
     """A view's node after its base was written: the view of the base as it is now."""
-    base = view.base
+    base: Any = view.base
     if base.needs_grad:
         size, stride, offset = _place_in_dense(view, base, (view.ptr - base.ptr) // base.spec.dtype.itemsize)
         operator = as_strided_part.operator
         shell = alias(view)
         node = record(operator.node_class, (edge_of(base),), (shell,))
-        node.spec, node.args, node.kwargs = dense(base.spec.dtype, base.spec.shape, base.spec.device), (size, stride, offset), {}
+        node.spec, node.args, node.kwargs = (
+            dense(base.spec.dtype, base.spec.shape, base.spec.device),
+            (size, stride, offset),
+            {},
+        )
         view.edge, view.needs_grad = node, True
     view.seen = view.storage.version
 
@@ -296,10 +312,14 @@ def write(target: Tensor, make, *inputs: Tensor, needs_input: bool = False) -> T
     if made.spec.dtype is not target.spec.dtype:
         fail(
             RuntimeError,
-            f"Bad in-place call: input tensor dtype {dtype_c_name(target.spec.dtype)} and output tensor dtype {dtype_c_name(made.spec.dtype)} should match",
+            f"Bad in-place call: input tensor dtype {dtype_c_name(target.spec.dtype)} and output tensor dtype "
+            f"{dtype_c_name(made.spec.dtype)} should match",
         )
     if made.spec.shape != target.spec.shape:
-        fail(RuntimeError, f"output with shape {list(target.spec.shape)} doesn't match the broadcast shape {list(made.spec.shape)}")
+        fail(
+            RuntimeError,
+            f"output with shape {list(target.spec.shape)} doesn't match the broadcast shape {list(made.spec.shape)}",
+        )
     if not recorded:
         return overwrite(target, made)
     edge = made.edge
@@ -358,7 +378,10 @@ def fill_(input: Tensor, value) -> Tensor:
     """Write one number over all elements."""
     if isinstance(value, Tensor):
         if value.spec.ndim:
-            fail(RuntimeError, f"fill_ only supports 0-dimension value tensor but got tensor with {value.spec.ndim} dimensions.")
+            fail(
+                RuntimeError,
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.spec.ndim} dimensions.",
+            )
         return copy_(input, value)
     value = number(value, input.spec.dtype)
     check_overlap(input)
@@ -377,7 +400,12 @@ def zero_(input: Tensor) -> Tensor:
 def detach_(input: Tensor) -> Tensor:
     """Forget the tensor's history: it becomes a leaf that needs no gradient."""
     if input.base is not None:
-        fail(RuntimeError, "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be called on these gradients.")
+        fail(
+            RuntimeError,
+            "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for "
+            "training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence "
+            "detach_() cannot be called on these gradients.",
+        )
     input.edge = None
     input.needs_grad = False
     return input

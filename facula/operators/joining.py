@@ -1,11 +1,8 @@
-"""Joining and rearranging: cat, stack, flip, roll, repeat, tile, triangles; their gradients are views of the gradient."""
+"""Joining and rearranging: cat, stack, flip, roll, repeat, tile, triangles; gradients are views of the gradient."""
 
 from collections.abc import Sequence
-from math import prod
 
 from facula import launch
-from facula.core.device import CPU
-from facula.core.dtype import promote_types
 from facula.core.shape import normalize_dim
 from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
@@ -16,11 +13,13 @@ from facula.ir.kernel import Input, Kernel, Result
 from .copying import bound_copy, cast, clone, copy_values, like_layout
 from .declare import function
 from .promotion import result_type
-from .view import expand_to, ints, narrow, reshape, slice_dim, unsqueeze
+from .view import expand_to, ints, reshape, slice_dim, unsqueeze
 
 __all__ = [
-    "block_diag", "cartesian_prod", "cat", "column_stack", "combinations", "concat", "concatenate", "diag", "diag_embed", "diagflat",
-    "dstack", "flip", "fliplr", "flipud", "hstack", "kron", "meshgrid", "repeat", "repeat_interleave", "roll", "rot90", "row_stack",
+    "block_diag", "cartesian_prod", "cat", "column_stack", "combinations", "concat", "concatenate", "diag",
+    "diag_embed", "diagflat",
+    "dstack", "flip", "fliplr", "flipud", "hstack", "kron", "meshgrid", "repeat", "repeat_interleave", "roll", "rot90",
+    "row_stack",
     "stack", "tile", "tril", "triu", "vander", "vstack",
 ]  # fmt: skip
 
@@ -28,7 +27,7 @@ _CAT_PLANS: dict[tuple, tuple] = {}
 
 
 def _cat_plan(specs: Sequence[Spec], dim: int):
-    """The result's spec and, for each non-empty input, its number, the offset in bytes of its place, and the code that copies it."""
+    """The result's spec; for each non-empty input its number, the byte offset of its place, the code that copies it."""
     parts = [t for t in specs if t.shape != (0,)] or list(specs[:1])
     first = parts[0]
     d = normalize_dim(dim, first.ndim)
@@ -46,7 +45,8 @@ def _cat_plan(specs: Sequence[Spec], dim: int):
             if e != d and n != m:
                 fail(
                     RuntimeError,
-                    f"Sizes of tensors must match except in dimension {d}. Expected size {n} but got size {m} for tensor number {i} in the list.",
+                    f"Sizes of tensors must match except in dimension {d}. Expected size {n} but got size {m} for "
+                    f"tensor number {i} in the list.",
                     got=" and ".join(str(tuple(x.shape)) for x in parts),
                 )
     total = sum(t.shape[d] for t in parts)
@@ -64,8 +64,8 @@ def _cat_plan(specs: Sequence[Spec], dim: int):
     return out, places
 
 
-@function(tensors=("tensors",))
-def cat(tensors, dim=0):
+@function(name="cat", tensors=("tensors",))
+def _cat(tensors, dim=0):
     """Tensors one after another along `dim`; their other sizes must agree.
 
     Examples
@@ -99,7 +99,7 @@ def _joined(plan: tuple, tensors: Sequence[Tensor]) -> Tensor:
     return out
 
 
-@cat.gradient("tensors")
+@_cat.gradient("tensors")
 def _(grad, tensors_spec, dim):
     pieces, at = [], 0
     for s in tensors_spec:
@@ -112,10 +112,7 @@ def _(grad, tensors_spec, dim):
     return tuple(pieces)
 
 
-_cat = cat
-
-
-def cat(tensors, dim=0, *, out=None, axis=None) -> Tensor:  # noqa: F811  the public signature
+def cat(tensors, dim=0, *, out=None, axis=None) -> Tensor:
     """Tensors one after another along `dim`; their other sizes must agree."""
     made = _cat(tuple(tensors) if type(tensors) is not tuple else tensors, dim if axis is None else axis)
     if out is None:
@@ -138,7 +135,8 @@ def stack(tensors, dim=0, *, out=None) -> Tensor:
         if t.spec.shape is not first and t.spec.shape != first:
             fail(
                 RuntimeError,
-                f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(t.spec.shape)} at entry {i}",
+                f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and "
+                f"{list(t.spec.shape)} at entry {i}",
                 mend="pad them to one shape first, or use cat along a dim that exists",
             )
     rank = len(first) + 1
@@ -259,7 +257,10 @@ def _shuffled(input: Tensor, key: tuple, place, params: Sequence[int], layout: o
 def _dims(input: Tensor, dims) -> tuple[int, ...]:
     found = tuple(normalize_dim(d, input.spec.ndim) for d in dims)
     if len(set(found)) != len(found):
-        fail(RuntimeError, f"dim {next(d for d in found if found.count(d) > 1)} appears multiple times in the list of dims")
+        fail(
+            RuntimeError,
+            f"dim {next(d for d in found if found.count(d) > 1)} appears multiple times in the list of dims",
+        )
     return found
 
 
@@ -333,7 +334,10 @@ def roll(input: Tensor, shifts, dims=None) -> Tensor:
     if dims is None or dims == ():
         if len(shifts) != 1:
             fail(RuntimeError, f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
-        return reshape(roll_dims(reshape(input, (-1,)) if input.spec.numel else reshape(input, (0,)), shifts, (0,)), input.spec.shape)
+        return reshape(
+            roll_dims(reshape(input, (-1,)) if input.spec.numel else reshape(input, (0,)), shifts, (0,)),
+            input.spec.shape,
+        )
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
     if len(dims) != len(shifts):
         fail(RuntimeError, f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
@@ -421,7 +425,8 @@ def triangle(input, diagonal, upper):
         value = ir.load("input", s.dtype)
         wide = ir.cast(value, dt.float32) if s.dtype.kind == "f" and s.dtype.itemsize == 2 else value
         kernel = _SHUFFLES[key] = Kernel(
-            "triangle", (Input("input", s.dtype),), (Result("out", s.dtype, ir.select(inside, wide, ir.const(0, wide.dtype))),),
+            "triangle", (Input("input", s.dtype),), (Result("out", s.dtype,
+                                                            ir.select(inside, wide, ir.const(0, wide.dtype))),),
             (Param("diagonal", dt.int64),),
         )  # fmt: skip
     out = launch.empty(dense(s.dtype, s.shape, s.device))
@@ -455,7 +460,8 @@ def _triangle(name: str, upper: bool):
 
 
 _TRIANGLES = [
-    type(f"{n}Backward0", (triangle.operator.node_class,), {"__slots__": (), "__module__": "torch.autograd"}) for n in ("Tril", "Triu")
+    type(f"{n}Backward0", (triangle.operator.node_class,), {"__slots__": (), "__module__": "torch.autograd"})
+    for n in ("Tril", "Triu")
 ]
 tril, triu = _triangle("tril", False), _triangle("triu", True)
 
@@ -503,7 +509,11 @@ def diag(input: Tensor, diagonal: int = 0, *, out=None) -> Tensor:
 
     if input.spec.ndim not in (1, 2):
         fail(RuntimeError, f"diag(): Supports 1D or 2D tensors. Got {input.spec.ndim}D")
-    made = diag_embed(input, diagonal) if input.spec.ndim == 1 else clone(view_of(input, diagonal), memory_format="contiguous")
+    made = (
+        diag_embed(input, diagonal)
+        if input.spec.ndim == 1
+        else clone(view_of(input, diagonal), memory_format="contiguous")
+    )
     if out is None:
         return made
     from .matmul import _to_out
@@ -538,11 +548,17 @@ def repeat_interleave(input: Tensor, repeats=None, dim: int | None = None, *, ou
         counts = numpy_view(repeats) if isinstance(repeats, Tensor) else np.asarray(repeats)
         if isinstance(repeats, Tensor) and repeats.spec.dtype.kind not in "i":
             fail(RuntimeError, "repeats has to be Long or Int tensor")
-        counts = np.broadcast_to(counts.reshape(-1) if counts.size == 1 else counts, (n,)) if counts.size == 1 else counts
+        counts = (
+            np.broadcast_to(counts.reshape(-1) if counts.size == 1 else counts, (n,)) if counts.size == 1 else counts
+        )
         if counts.ndim > 1:
             fail(RuntimeError, "repeat_interleave only accept 1D vector as repeat")
         if counts.size != n:
-            fail(RuntimeError, f"repeats must have the same size as input along dim, but got repeats.size(0) = {counts.size} and input.size({d}) = {n}")
+            fail(
+                RuntimeError,
+                f"repeats must have the same size as input along dim, but got repeats.size(0) = {counts.size} and "
+                f"input.size({d}) = {n}",
+            )
     if (counts < 0).any():
         fail(RuntimeError, "repeats can not be negative")
     return index_select(input, d, from_numpy(np.repeat(np.arange(n), counts)))
@@ -575,20 +591,26 @@ def meshgrid(*tensors, indexing: str | None = None) -> tuple[Tensor, ...]:
         import warnings
 
         warnings.warn(
-            "torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.", UserWarning, stacklevel=2
+            "torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.",
+            UserWarning,
+            stacklevel=2,
         )
         indexing = "ij"
     if indexing not in ("ij", "xy"):
         fail(RuntimeError, f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
     for t in tensors:
         if t.spec.ndim > 1:
-            fail(RuntimeError, f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {list(t.spec.shape)}")
+            fail(
+                RuntimeError,
+                f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {list(t.spec.shape)}",
+            )
     swap = indexing == "xy" and len(tensors) > 1
     order = [1, 0, *range(2, len(tensors))] if swap else list(range(len(tensors)))
     given = [tensors[i] for i in order]
     shape = tuple(t.spec.numel for t in given)
     grids = [
-        expand_to(reshape(t, tuple(n if e == d else 1 for e in range(len(shape)))), shape) for d, (t, n) in enumerate(zip(given, shape))
+        expand_to(reshape(t, tuple(n if e == d else 1 for e in range(len(shape)))), shape)
+        for d, (t, n) in enumerate(zip(given, shape))
     ]
     return tuple(grids[i] for i in order)
 
@@ -626,7 +648,12 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     from .elementwise import pow as power
 
     if x.spec.ndim != 1:
-        fail(RuntimeError, f"x must be a one-dimensional tensor, but got {x.spec.ndim}D" if x.spec.ndim else "x must be a one-dimensional tensor.")
+        fail(
+            RuntimeError,
+            f"x must be a one-dimensional tensor, but got {x.spec.ndim}D"
+            if x.spec.ndim
+            else "x must be a one-dimensional tensor.",
+        )
     n = x.spec.numel if N is None else N
     if n < 0:
         fail(RuntimeError, "N must be non-negative.")

@@ -23,12 +23,16 @@ class finfo:
             self.eps, self.max, self.tiny, self.resolution = 2.0**-7, float((2 - 2.0**-7) * 2.0**127), 2.0**-126, 0.01
         else:
             info = np.finfo(kind.numpy)
-            self.eps, self.max, self.tiny, self.resolution = (float(x) for x in (info.eps, info.max, info.tiny, info.resolution))
+            self.eps, self.max, self.tiny, self.resolution = (
+                float(x) for x in (info.eps, info.max, info.tiny, info.resolution)
+            )
         self.min = -self.max
         self.smallest_normal = self.tiny
 
     def __repr__(self) -> str:
-        numbers = ", ".join(f"{n}={getattr(self, n):g}" for n in ("resolution", "min", "max", "eps", "smallest_normal", "tiny"))
+        numbers = ", ".join(
+            f"{n}={getattr(self, n):g}" for n in ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
+        )
         return f"finfo({numbers}, dtype={self.dtype})"
 
 

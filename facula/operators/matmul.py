@@ -2,30 +2,30 @@
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
-from facula.core.shape import Size, broadcast
+from facula.core.shape import broadcast
 from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from .copying import cast, contiguous
-from .creation import number
 from .declare import INTO, function
 from .reduction import sum as sum_over
 from .reduction import sum_to
 from .view import expand_to, permute, reshape, squeeze_dims, transpose, unsqueeze, view_shape
 
 __all__ = [
-    "addbmm", "addmm", "addmv", "addr", "baddbmm", "bilinear", "bmm", "cdist", "chain_matmul", "cross", "dot", "einsum", "inner", "linear", "matmul", "mm", "mv",
+    "addbmm", "addmm", "addmv", "addr", "baddbmm", "bilinear", "bmm", "cdist", "chain_matmul", "cross", "dot", "einsum",
+    "inner", "linear", "matmul", "mm", "mv",
     "outer", "tensordot", "vdot",
 ]  # fmt: skip
 
 
 class _Plan:
-    """Sizes and strides of a product: calls of the target's builtin, one for each step of the batch dims that do not merge."""
+    """Sizes and strides of a product: calls of the target's builtin, one a step of the batch dims that do not merge."""
 
     __slots__ = ("calls", "out", "run", "single")
 
@@ -100,7 +100,9 @@ def _plan(a: Spec, b: Spec, out: Spec | None) -> _Plan:
 
 
 def _c_name(kind) -> str:
-    return {"float32": "float", "float64": "double", "int64": "long int", "int32": "int", "bool": "bool"}.get(kind.name, dtype_title(kind))
+    return {"float32": "float", "float64": "double", "int64": "long int", "int32": "int", "bool": "bool"}.get(
+        kind.name, dtype_title(kind)
+    )
 
 
 def _mismatch(a: Spec, b: Spec):
@@ -121,7 +123,14 @@ def _mismatch(a: Spec, b: Spec):
 
 
 def _product(
-    a: Tensor, b: Tensor, out: Tensor | None = None, alpha=1.0, beta=0.0, bias: Tensor | None = None, bias_row: int = 0, bias_col: int = 0
+    a: Tensor,
+    b: Tensor,
+    out: Tensor | None = None,
+    alpha=1.0,
+    beta=0.0,
+    bias: Tensor | None = None,
+    bias_row: int = 0,
+    bias_col: int = 0,
 ) -> Tensor:
     """`alpha * a @ b + beta * out + bias` for operands of at least two dims; nothing is recorded."""
     key = (a.spec, b.spec) if out is None else (a.spec, b.spec, out.spec)
@@ -163,7 +172,12 @@ def mm(input, mat2):
     """The product of two matrices: (n, k) @ (k, m) -> (n, m)."""
     for x, which in ((input, "self"), (mat2, "mat2")):
         if x.spec.ndim != 2:
-            fail(RuntimeError, f"{which} must be a matrix", got=f"shape {tuple(x.spec.shape)}", mend="matmul (@) takes any number of dims")
+            fail(
+                RuntimeError,
+                f"{which} must be a matrix",
+                got=f"shape {tuple(x.spec.shape)}",
+                mend="matmul (@) takes any number of dims",
+            )
     return _product(input, mat2)
 
 
@@ -191,7 +205,11 @@ def _(grad, other, input_spec):
 @matmul_batched.gradient("other")
 def _(grad, input, other_spec):
     if other_spec.ndim == 2 and input.spec.ndim > 2:  # one matrix for the whole batch: one product over all rows
-        rows = reshape(input, (-1, input.spec.shape[-1])) if input.spec.numel else reshape(input, (0, input.spec.shape[-1]))
+        rows = (
+            reshape(input, (-1, input.spec.shape[-1]))
+            if input.spec.numel
+            else reshape(input, (0, input.spec.shape[-1]))
+        )
         return mm(_mH(rows), reshape(grad, (rows.spec.shape[0], grad.spec.shape[-1])))
     return sum_to(matmul_batched(_mH(input), grad), other_spec)
 
@@ -202,11 +220,16 @@ matmul_batched.operator.node_class.__name__ = "UnsafeViewBackward0"
 def matmul(input: Tensor, other: Tensor, *, out=None) -> Tensor:
     """The product of vectors, matrices or batches of matrices, by the rules of NumPy's `@`.
 
-    Shapes (..., n, k) @ (..., k, m) -> (..., n, m); batch dims broadcast; a vector is a row on the left, a column on the right.
+    Shapes (..., n, k) @ (..., k, m) -> (..., n, m); batch dims broadcast; a vector is a row on the left, a column on
+    the right.
     """
     for x, which in ((input, "input"), (other, "other")):
         if not isinstance(x, Tensor):
-            fail(TypeError, f"matmul(): argument '{which}' (position {1 + (which == 'other')}) must be Tensor, not {type(x).__name__}")
+            fail(
+                TypeError,
+                f"matmul(): argument '{which}' (position {1 + (which == 'other')}) must be Tensor, not "
+                f"{type(x).__name__}",
+            )
     if out is not None:
         return _to_out("matmul", out, matmul(input, other), (input, other))
     ranks = input.spec.ndim, other.spec.ndim
@@ -225,13 +248,15 @@ def matmul(input: Tensor, other: Tensor, *, out=None) -> Tensor:
         if ranks[0] == 1 and ranks[1] == 2:
             fail(
                 RuntimeError,
-                f"size mismatch, got input ({b.spec.shape[1]}), mat ({b.spec.shape[1]}x{b.spec.shape[0]}), vec ({input.spec.shape[0]})",
+                f"size mismatch, got input ({b.spec.shape[1]}), mat ({b.spec.shape[1]}x{b.spec.shape[0]}), vec "
+                f"({input.spec.shape[0]})",
                 got=f"shapes {tuple(input.spec.shape)} and {tuple(other.spec.shape)}",
             )
         if ranks[1] <= 2:
             fail(
                 RuntimeError,
-                f"mat1 and mat2 shapes cannot be multiplied ({rows}x{a.spec.shape[-1]} and {b.spec.shape[-2]}x{b.spec.shape[-1]})",
+                f"mat1 and mat2 shapes cannot be multiplied ({rows}x{a.spec.shape[-1]} and "
+                f"{b.spec.shape[-2]}x{b.spec.shape[-1]})",
                 got=f"shapes {tuple(input.spec.shape)} and {tuple(other.spec.shape)}",
                 mend="transpose one operand, or check the number of features of the layer",
             )
@@ -261,7 +286,8 @@ def bmm(input: Tensor, mat2: Tensor, *, out=None) -> Tensor:
     if a[0] != b[0] or a[2] != b[1]:
         fail(
             RuntimeError,
-            f"Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, {a[2]}] but got: [{b[0]}, {b[1]}].",
+            f"Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, {a[2]}] but got: [{b[0]}, "
+            f"{b[1]}].",
             got=f"shapes {tuple(a)} and {tuple(b)}",
         )
     made = bmm_core(input, mat2)
@@ -291,7 +317,9 @@ bmm_core.operator.node_class.__name__ = "BmmBackward0"
 def mv(input, vec):
     """A matrix times a vector: (n, m) @ (m) -> (n)."""
     if input.spec.ndim != 2 or vec.spec.ndim != 1:
-        fail(RuntimeError, f"vector + matrix @ vector expected, got {vec.spec.ndim}, {input.spec.ndim}, {vec.spec.ndim}")
+        fail(
+            RuntimeError, f"vector + matrix @ vector expected, got {vec.spec.ndim}, {input.spec.ndim}, {vec.spec.ndim}"
+        )
     if input.spec.shape[1] != vec.spec.shape[0]:
         n, m = input.spec.shape
         fail(RuntimeError, f"size mismatch, got input ({n}), mat ({n}x{m}), vec ({vec.spec.shape[0]})")
@@ -324,10 +352,18 @@ def dot(input, tensor):
     if input.spec.ndim != 1 or tensor.spec.ndim != 1:
         fail(RuntimeError, f"1D tensors expected, but got {input.spec.ndim}D and {tensor.spec.ndim}D tensors")
     if input.spec.dtype is not tensor.spec.dtype:
-        fail(RuntimeError, f"dot : expected both vectors to have same dtype, but found {dtype_title(input.spec.dtype)} and {dtype_title(tensor.spec.dtype)}")
+        fail(
+            RuntimeError,
+            f"dot : expected both vectors to have same dtype, but found {dtype_title(input.spec.dtype)} and "
+            f"{dtype_title(tensor.spec.dtype)}",
+        )
     if input.spec.shape != tensor.spec.shape:
         a, b = input.spec.shape[0], tensor.spec.shape[0]
-        fail(RuntimeError, f"inconsistent tensor size, expected tensor [{a}] and src [{b}] to have the same number of elements, but got {a} and {b} elements respectively")
+        fail(
+            RuntimeError,
+            f"inconsistent tensor size, expected tensor [{a}] and src [{b}] to have the same number of elements, but "
+            f"got {a} and {b} elements respectively",
+        )
     out = launch.empty(dense(input.spec.dtype, (), input.spec.device))
     _product(unsqueeze(input, 0), unsqueeze(tensor, 1), view_shape(out, (1, 1)))
     return out
@@ -358,7 +394,10 @@ def outer(input: Tensor, vec2: Tensor, *, out=None) -> Tensor:
 
     for x, which in ((input, "input"), (vec2, "vec2")):
         if x.spec.ndim != 1:
-            fail(RuntimeError, f"outer: Expected 1-D argument {'self' if which == 'input' else which}, but got {x.spec.ndim}-D")
+            fail(
+                RuntimeError,
+                f"outer: Expected 1-D argument {'self' if which == 'input' else which}, but got {x.spec.ndim}-D",
+            )
     made = mul(unsqueeze(input, 1), vec2)
     return made if out is None else _to_out("outer", out, made, (input, vec2))
 
@@ -372,7 +411,11 @@ def inner(input: Tensor, other: Tensor, *, out=None) -> Tensor:
 
         return mul(input, other)
     if input.spec.shape[-1] != other.spec.shape[-1]:
-        fail(RuntimeError, f"inner() the last dimension must match on both input tensors but got shapes {list(input.spec.shape)} and {list(other.spec.shape)}")
+        fail(
+            RuntimeError,
+            f"inner() the last dimension must match on both input tensors but got shapes {list(input.spec.shape)} and "
+            f"{list(other.spec.shape)}",
+        )
     return tensordot(input, other, dims=([-1], [-1]))
 
 
@@ -426,7 +469,11 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta=1, alpha=1, out=Non
         _mismatch(mat1.spec, mat2.spec)
     for x in (input, mat2):
         if x.spec.dtype is not mat1.spec.dtype:
-            fail(RuntimeError, f"self and mat2 must have the same dtype, but got {dtype_title(input.spec.dtype)} and {dtype_title(mat2.spec.dtype)}")
+            fail(
+                RuntimeError,
+                f"self and mat2 must have the same dtype, but got {dtype_title(input.spec.dtype)} and "
+                f"{dtype_title(mat2.spec.dtype)}",
+            )
     made = addmm_core(input, mat1, mat2, alpha, beta)
     return made if out is None else _to_out("addmm", out, made, (input, mat1, mat2))
 
@@ -483,7 +530,16 @@ def linear(input, weight, bias=None):
     if bias is None:
         made = _product(rows, transpose(weight, 0, 1))
     elif bias.spec.ndim <= 1 and bias.spec.dtype is rows.spec.dtype:
-        made = _product(rows, transpose(weight, 0, 1), None, 1.0, 0.0, bias, 0, bias.spec.strides[0] if bias.spec.shape and bias.spec.shape[0] > 1 else 0)
+        made = _product(
+            rows,
+            transpose(weight, 0, 1),
+            None,
+            1.0,
+            0.0,
+            bias,
+            0,
+            bias.spec.strides[0] if bias.spec.shape and bias.spec.shape[0] > 1 else 0,
+        )
     else:
         from .elementwise import add
 
@@ -552,7 +608,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return add(made, bias)
 
 
-def tensordot(a: Tensor, b: Tensor, dims=2, out=None) -> Tensor:
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out=None) -> Tensor:
     """The sum of products over several dims of both tensors."""
     if isinstance(dims, Tensor):
         dims = dims.tolist()
@@ -567,7 +623,11 @@ def tensordot(a: Tensor, b: Tensor, dims=2, out=None) -> Tensor:
         fail(RuntimeError, "both dimension lists should have same length")
     for x, y in zip(left, right):
         if a.spec.shape[x] != b.spec.shape[y]:
-            fail(RuntimeError, f"contracted dimensions need to match, but first has size {a.spec.shape[x]} in dim {x} and second has size {b.spec.shape[y]} in dim {y}")
+            fail(
+                RuntimeError,
+                f"contracted dimensions need to match, but first has size {a.spec.shape[x]} in dim {x} and second has "
+                f"size {b.spec.shape[y]} in dim {y}",
+            )
     keep_a = [d for d in range(a.spec.ndim) if d not in left]
     keep_b = [d for d in range(b.spec.ndim) if d not in right]
     shape = [a.spec.shape[d] for d in keep_a] + [b.spec.shape[d] for d in keep_b]
@@ -589,7 +649,9 @@ def chain_matmul(*matrices: Tensor, out=None) -> Tensor:
     for span in range(1, n):
         for i in range(n - span):
             j = i + span
-            cost[i][j], cut[i][j] = min((cost[i][s] + cost[s + 1][j] + sizes[i] * sizes[s + 1] * sizes[j + 1], s) for s in range(i, j))
+            cost[i][j], cut[i][j] = min(
+                (cost[i][s] + cost[s + 1][j] + sizes[i] * sizes[s + 1] * sizes[j + 1], s) for s in range(i, j)
+            )
 
     def build(i: int, j: int) -> Tensor:
         return matrices[i] if i == j else mm(build(i, cut[i][j]), build(cut[i][j] + 1, j))
@@ -638,15 +700,28 @@ def _einsum(equation: str, operands: Sequence[Tensor]) -> Tensor:
         head, dots, tail = term.partition("...")
         for c in head + tail:
             if not c.isalpha():
-                fail(RuntimeError, f"einsum(): invalid subscript given at index {equation.index(c)} in the equation string, subscripts must be in [a-zA-Z]")
+                fail(
+                    RuntimeError,
+                    f"einsum(): invalid subscript given at index {equation.index(c)} in the equation string, "
+                    "subscripts must be in [a-zA-Z]",
+                )
         extra = x.spec.ndim - len(head) - len(tail)
         if extra < 0 or (extra and not dots):
-            fail(RuntimeError, f"einsum(): the number of subscripts in the equation ({len(head) + len(tail)}) does not match the number of dimensions ({x.spec.ndim}) for operand {len(names)}{' and no ellipsis was given' if not dots else ''}")
+            fail(
+                RuntimeError,
+                f"einsum(): the number of subscripts in the equation ({len(head) + len(tail)}) does not match the "
+                f"number of dimensions ({x.spec.ndim}) for operand "
+                f"{len(names)}{' and no ellipsis was given' if not dots else ''}",
+            )
         widest = max(widest, extra)
         names.append([*head, *(f"...{extra - i}" for i in range(extra)), *tail])
         for c, n in zip(names[-1], x.spec.shape):
             if sizes.get(c, 1) != 1 and n not in (1, sizes[c]):
-                fail(RuntimeError, f"einsum(): subscript {c} has size {n} for operand {len(names) - 1} which does not broadcast with previously seen size {sizes[c]}")
+                fail(
+                    RuntimeError,
+                    f"einsum(): subscript {c} has size {n} for operand {len(names) - 1} which does not broadcast with "
+                    f"previously seen size {sizes[c]}",
+                )
             sizes[c] = max(sizes.get(c, 1), n) if n != 0 and sizes.get(c, 1) != 0 else 0
     dotted = [f"...{widest - i}" for i in range(widest)]
     if arrow:
@@ -654,7 +729,10 @@ def _einsum(equation: str, operands: Sequence[Tensor]) -> Tensor:
         result = [*head, *(dotted if dots else ()), *tail]
         for c in head + tail:
             if c not in sizes:
-                fail(RuntimeError, f"einsum(): output subscript {c} does not appear in the equation for any input operand")
+                fail(
+                    RuntimeError,
+                    f"einsum(): output subscript {c} does not appear in the equation for any input operand",
+                )
             if (head + tail).count(c) > 1:
                 fail(RuntimeError, f"einsum(): output subscript {c} appears more than once in the output")
     else:
@@ -686,7 +764,7 @@ def _diagonals(labels: list[str], x: Tensor) -> tuple[list[str], Tensor]:
             i = labels.index(c)
             j = labels.index(c, i + 1)
             x = diagonal(x, 0, i, j)
-            labels = [l for d, l in enumerate(labels) if d not in (i, j)] + [c]
+            labels = [label for d, label in enumerate(labels) if d not in (i, j)] + [c]
     return labels, x
 
 
@@ -745,7 +823,11 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out=None) -> 
             fail(RuntimeError, "no dimension of size 3 in input")
     d = dim % rank if -rank <= dim < rank else dim
     if not 0 <= d < rank or shape[d] != 3 or input.spec.shape[d - rank] != 3 or other.spec.shape[d - rank] != 3:
-        fail(RuntimeError, f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.spec.shape[d - rank]} and {other.spec.shape[d - rank]}")
+        fail(
+            RuntimeError,
+            f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.spec.shape[d - rank]} and "
+            f"{other.spec.shape[d - rank]}",
+        )
     if input.spec.dtype.kind == "b" and other.spec.dtype.kind == "b":
         fail(NotImplementedError, "\"cross\" not implemented for 'Bool'")
     a, b = expand_to(input, shape), expand_to(other, shape)
@@ -762,10 +844,18 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
         if x.spec.ndim < 2:
             fail(RuntimeError, f"cdist only supports at least 2D tensors, {which} got: {x.spec.ndim}D")
     if x1.spec.shape[-1] != x2.spec.shape[-1]:
-        fail(RuntimeError, f"X1 and X2 must have the same number of columns. X1: {x1.spec.shape[-1]} X2: {x2.spec.shape[-1]}")
+        fail(
+            RuntimeError,
+            f"X1 and X2 must have the same number of columns. X1: {x1.spec.shape[-1]} X2: {x2.spec.shape[-1]}",
+        )
     for x, which in ((x1, "X1"), (x2, "X2")):
         if x.spec.dtype not in (dt.float32, dt.float64):
-            fail(RuntimeError if x.spec.dtype.kind != "f" else NotImplementedError, f"cdist only supports floating-point dtypes, {which} got: {dtype_title(x.spec.dtype)}" if x.spec.dtype.kind != "f" else f"\"cdist\" not implemented for '{dtype_title(x.spec.dtype)}'")
+            fail(
+                RuntimeError if x.spec.dtype.kind != "f" else NotImplementedError,
+                f"cdist only supports floating-point dtypes, {which} got: {dtype_title(x.spec.dtype)}"
+                if x.spec.dtype.kind != "f"
+                else f"\"cdist\" not implemented for '{dtype_title(x.spec.dtype)}'",
+            )
     if p < 0:
         fail(RuntimeError, "cdist only supports non-negative p values")
     return vector_norm(sub(unsqueeze(x1, -2), unsqueeze(x2, -3)), p, -1)

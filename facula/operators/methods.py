@@ -1,7 +1,7 @@
-"""What a tensor can do: operators as methods, Python's operators, attributes, conversions. Meaning lives with the operators."""
+"""What a tensor can do: operators as methods, Python's operators, attributes, conversions. Meaning: the operators."""
 
 import warnings
-from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +15,28 @@ from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size
-from facula.core.spec import Spec, dense, spec
+from facula.core.spec import dense
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from . import activation, copying, creation, declare, elementwise, indexing, inplace, joining, matmul, normalization, public, reduction, sorting, statistics, view
-from .promotion import DEFAULT, NUMBERS
+from . import (
+    activation,
+    copying,
+    creation,
+    declare,
+    elementwise,
+    indexing,
+    inplace,
+    joining,
+    matmul,
+    normalization,
+    public,
+    reduction,
+    sorting,
+    statistics,
+    view,
+)
 from .view import ints
 
 __all__ = ["IN_PLACE", "METHODS"]
@@ -62,6 +77,11 @@ A.keep, A.unkeep, A.freed = declare.keep, declare.unkeep, declare.freed
 function.RECORD.append(declare.record)
 
 # --- attributes ---------------------------------------------------------------------------------------------------
+
+
+def attach(name: str, value: Any) -> None:
+    """Give tensors an attribute."""
+    setattr(Tensor, name, value)
 
 
 def _attribute(get):
@@ -110,7 +130,10 @@ def T(self):
 def mT(self):
     """The last two dims exchanged."""
     if self.spec.ndim < 2:
-        fail(RuntimeError, f"tensor.mT is only supported on matrices or batches of matrices. Got {self.spec.ndim}-D tensor.")
+        fail(
+            RuntimeError,
+            f"tensor.mT is only supported on matrices or batches of matrices. Got {self.spec.ndim}-D tensor.",
+        )
     return view.transpose(self, -2, -1)
 
 
@@ -192,26 +215,33 @@ def _get_requires_grad(self) -> bool:
 def _set_requires_grad(self, value: bool) -> None:
     value = bool(value)
     if value and self.spec.dtype.kind not in "fc":
-        fail(RuntimeError, "only Tensors of floating point and complex dtype can require gradients", got=str(self.spec.dtype))
+        fail(
+            RuntimeError,
+            "only Tensors of floating point and complex dtype can require gradients",
+            got=str(self.spec.dtype),
+        )
     if self.edge is not None and not value:
         fail(
             RuntimeError,
-            "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that "
-            "doesn't require differentiation use var_no_grad = var.detach().",
+            "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
+            "subgraph that doesn't require differentiation use var_no_grad = var.detach().",
         )
     self.needs_grad = value
 
 
-Tensor.requires_grad = property(_get_requires_grad, _set_requires_grad, doc="Whether operations on it are recorded.")
+attach(
+    "requires_grad",
+    property(_get_requires_grad, _set_requires_grad, doc="Whether operations on it are recorded."),
+)
 
 
 def _get_grad(self):
     if self._grad is None and self.edge is not None and not (self.extra and "retain" in self.extra):
         warnings.warn(
-            "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be populated during "
-            "autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf Tensor, use .retain_grad() on the "
-            "non-leaf Tensor. If you access the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead. See "
-            "github.com/pytorch/pytorch/pull/30531 for more informations.",
+            "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
+            "populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf "
+            "Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by mistake, make "
+            "sure you access the leaf Tensor instead. See github.com/pytorch/pytorch/pull/30531 for more informations.",
             UserWarning,
             stacklevel=2,
         )
@@ -225,25 +255,32 @@ def _c_name(kind: DType) -> str:
 def _set_grad(self, value) -> None:
     if value is not None:
         if not isinstance(value, Tensor):
-            fail(TypeError, f"assigned grad expected to be a Tensor or None but got grad of type {value.__class__.__name__}")
+            fail(
+                TypeError,
+                f"assigned grad expected to be a Tensor or None but got grad of type {value.__class__.__name__}",
+            )
         if value is self:
             fail(RuntimeError, "can't assign Variable as its own grad")
         if value.spec.dtype is not self.spec.dtype:
             fail(
                 RuntimeError,
                 f"attempting to assign a gradient with dtype '{_c_name(value.spec.dtype)}' to a tensor with grad_dtype "
-                f"'{dtype_title(self.spec.dtype)}'. The gradient must match the tensor's grad_dtype (defaults to the tensor's dtype).",
+                f"'{dtype_title(self.spec.dtype)}'. The gradient must match the tensor's grad_dtype (defaults to the "
+                "tensor's dtype).",
             )
         if value.spec.shape != self.spec.shape:
             fail(
                 RuntimeError,
-                f"attempting to assign a gradient of size '{list(value.spec.shape)}' to a tensor of size '{list(self.spec.shape)}'. Please "
-                "ensure that the gradient and the tensor are the same size",
+                f"attempting to assign a gradient of size '{list(value.spec.shape)}' to a tensor of size "
+                f"'{list(self.spec.shape)}'. Please ensure that the gradient and the tensor are the same size",
             )
     self._grad = value
 
 
-Tensor.grad = property(_get_grad, _set_grad, lambda self: _set_grad(self, None), doc="The gradient that backward added up.")
+attach(
+    "grad",
+    property(_get_grad, _set_grad, lambda self: _set_grad(self, None), doc="The gradient that backward added up."),
+)
 
 
 def _get_data(self) -> Tensor:
@@ -259,7 +296,7 @@ def _set_data(self, value: Tensor) -> None:
     self.spec, self.storage, self.ptr, self.base = value.spec, value.storage, value.ptr, None
 
 
-Tensor.data = property(_get_data, _set_data, doc="The same elements outside of all history.")
+attach("data", property(_get_data, _set_data, doc="The same elements outside of all history."))
 
 
 def method(body):
@@ -319,7 +356,9 @@ def retain(self: Tensor) -> None:
 
 
 inplace.RETAIN.append(retain)
-Tensor.retains_grad = property(lambda self: bool(self.extra and "retain" in self.extra), doc="Whether retain_grad was called.")
+Tensor.retains_grad = property(
+    lambda self: bool(self.extra and "retain" in self.extra), doc="Whether retain_grad was called."
+)
 
 
 def _extra(self) -> dict:
@@ -328,13 +367,13 @@ def _extra(self) -> dict:
     return self.extra
 
 
-def _node(self):
+def _node(self) -> Any:
     edge = edge_of(self)
     return edge.node if edge.__class__ is Output else edge
 
 
 def _number(self) -> int:
-    edge = self.edge
+    edge: Any = self.edge
     return edge.number if edge.__class__ is Output else 0
 
 
@@ -429,7 +468,9 @@ def data_ptr(self) -> int:
 def is_contiguous(self, memory_format=None) -> bool:
     """Whether elements lie in row-major order (or in another memory format) without gaps."""
     if getattr(memory_format, "name", memory_format) == "channels_last":
-        return self.spec.ndim == 4 and copying.like_layout(self.spec, None, "channels_last").strides == self.spec.strides
+        return (
+            self.spec.ndim == 4 and copying.like_layout(self.spec, None, "channels_last").strides == self.spec.strides
+        )
     return self.spec.contiguous
 
 
@@ -518,7 +559,8 @@ def is_shared(self) -> bool:
 import ctypes  # noqa: E402
 
 _READERS = {
-    dt.bool_: ctypes.c_bool, dt.uint8: ctypes.c_uint8, dt.int8: ctypes.c_int8, dt.int16: ctypes.c_int16, dt.int32: ctypes.c_int32,
+    dt.bool_: ctypes.c_bool, dt.uint8: ctypes.c_uint8, dt.int8: ctypes.c_int8, dt.int16: ctypes.c_int16,
+    dt.int32: ctypes.c_int32,
     dt.int64: ctypes.c_int64, dt.float32: ctypes.c_float, dt.float64: ctypes.c_double,
 }  # fmt: skip
 _FROM_ADDRESS = {kind: reader.from_address for kind, reader in _READERS.items()}
@@ -529,7 +571,11 @@ def item(self):
     """The one element as a Python number."""
     s = self.spec
     if s.numel != 1:
-        fail(RuntimeError, f"a Tensor with {s.numel} elements cannot be converted to Scalar", mend="reduce it or pick one element first")
+        fail(
+            RuntimeError,
+            f"a Tensor with {s.numel} elements cannot be converted to Scalar",
+            mend="reduce it or pick one element first",
+        )
     read = _FROM_ADDRESS.get(s.dtype)
     if read is not None:
         return read(self.ptr).value
@@ -598,19 +644,30 @@ def __bool__(self) -> bool:
     return bool(item(self))
 
 
+def _one(self):
+    """The one element, for Python's conversions."""
+    if self.spec.numel != 1:
+        fail(
+            ValueError,
+            "only one element tensors can be converted to Python scalars",
+            got=f"shape {tuple(self.spec.shape)}",
+        )
+    return item(self)
+
+
 @method
 def __int__(self) -> int:
-    return int(item(self))
+    return int(_one(self))
 
 
 @method
 def __float__(self) -> float:
-    return float(item(self))
+    return float(_one(self))
 
 
 @method
 def __complex__(self) -> complex:
-    return complex(item(self))
+    return complex(_one(self))
 
 
 @method
@@ -673,7 +730,11 @@ def to(self, *args, **kwargs) -> Tensor:
             out = to_device(out, where)
     if kind is not None and kind is not out.spec.dtype:
         if not isinstance(kind, DType):
-            fail(TypeError, f"to() received an invalid combination of arguments - dtype must be torch.dtype, not {kind.__class__.__name__}")
+            fail(
+                TypeError,
+                "to() received an invalid combination of arguments - dtype must be torch.dtype, not "
+                f"{kind.__class__.__name__}",
+            )
         return copying.to_dtype(out, kind, memory_format or "preserve")
     if copy and out is self:
         return copying.clone(out)
@@ -720,8 +781,10 @@ def type_as(self, other: Tensor) -> Tensor:
 
 
 for _name, _kind in (
-    ("bool", dt.bool_), ("byte", dt.uint8), ("char", dt.int8), ("short", dt.int16), ("int", dt.int32), ("long", dt.int64),
-    ("half", dt.float16), ("bfloat16", dt.bfloat16), ("float", dt.float32), ("double", dt.float64), ("cfloat", dt.complex64),
+    ("bool", dt.bool_), ("byte", dt.uint8), ("char", dt.int8), ("short", dt.int16), ("int", dt.int32),
+    ("long", dt.int64),
+    ("half", dt.float16), ("bfloat16", dt.bfloat16), ("float", dt.float32), ("double", dt.float64),
+    ("cfloat", dt.complex64),
     ("cdouble", dt.complex128),
 ):  # fmt: skip
 
@@ -738,12 +801,16 @@ for _name, _kind in (
 
 def _new(make):
     def new(self, *args, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
-        return make(*args, dtype=dtype or self.spec.dtype, device=device or self.spec.device, requires_grad=requires_grad)
+        return make(
+            *args, dtype=dtype or self.spec.dtype, device=device or self.spec.device, requires_grad=requires_grad
+        )
 
     return new
 
 
-Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.new_full = map(_new, (creation.empty, creation.zeros, creation.ones, creation.full))
+Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.new_full = map(
+    _new, (creation.empty, creation.zeros, creation.ones, creation.full)
+)
 
 
 @method
@@ -834,7 +901,7 @@ def __invert__(self) -> Tensor:
     return elementwise.bitwise_not(self)
 
 
-Tensor.__getitem__ = indexing.getitem
+attach("__getitem__", indexing.getitem)
 
 
 @method
@@ -847,9 +914,9 @@ def __deepcopy__(self, memo):
     if self.edge is not None:
         fail(
             RuntimeError,
-            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  If you were "
-            "attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, see "
-            "https://github.com/pytorch/pytorch/pull/103001",
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  "
+            "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, "
+            "see https://github.com/pytorch/pytorch/pull/103001",
             mend="detach() it first",
         )
     if id(self) in memo:
@@ -885,7 +952,6 @@ def __copy__(self):
 # --- functions as methods -----------------------------------------------------------------------------------------
 
 
-@method
 def view_method(self, *shape):
     """The same elements in another shape, or read as another dtype."""
     if len(shape) == 1:
@@ -897,8 +963,7 @@ def view_method(self, *shape):
     return view.view_shape(self, ints(shape))
 
 
-Tensor.view = view_method
-del Tensor.view_method
+attach("view", view_method)
 
 
 @method
@@ -919,14 +984,12 @@ def expand_as(self, other: Tensor) -> Tensor:
     return view.expand_to(self, other.spec.shape)
 
 
-@method
 def permute_method(self, *dims):
     """Dims in another order."""
     return view.permute(self, ints(dims))
 
 
-Tensor.permute = permute_method
-del Tensor.permute_method
+attach("permute", permute_method)
 
 
 @method
@@ -959,7 +1022,11 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None) -> Tensor:
     if size is None:
         size = (storage.nbytes // self.spec.dtype.itemsize,)
     base = alias(self)
-    base.storage, base.ptr, base.spec = storage, storage.ptr, dense(self.spec.dtype, (storage.nbytes // self.spec.dtype.itemsize,))
+    base.storage, base.ptr, base.spec = (
+        storage,
+        storage.ptr,
+        dense(self.spec.dtype, (storage.nbytes // self.spec.dtype.itemsize,)),
+    )
     from facula.core.shape import contiguous_strides
 
     part = view.as_strided(base, size, contiguous_strides(size) if stride is None else stride, storage_offset)
@@ -992,29 +1059,30 @@ METHODS = {
     activation: "hardshrink prelu relu relu_",
     normalization: "log_softmax softmax",
     elementwise: (
-        "abs acos acosh addcdiv addcmul angle asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or "
-        "bitwise_right_shift bitwise_xor ceil copysign cos cosh deg2rad digamma eq erf erfc erfinv exp exp2 expm1 floor "
-        "fmax fmin fmod frac ge gt heaviside hypot isfinite isinf isnan isneginf isposinf ldexp le lerp lgamma log log10 log1p log2 "
-        "logaddexp logaddexp2 logical_and logical_not logical_or logical_xor lt maximum minimum ne neg nextafter pow rad2deg "
-        "reciprocal remainder rsqrt sgn sigmoid sign signbit sin sinc sinh sqrt square tan tanh trunc xlogy"
+        "abs acos acosh addcdiv addcmul angle asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not "
+        "bitwise_or bitwise_right_shift bitwise_xor ceil copysign cos cosh deg2rad digamma eq erf erfc erfinv exp exp2 "
+        "expm1 floor fmax fmin fmod frac ge gt heaviside hypot isfinite isinf isnan isneginf isposinf ldexp le lerp "
+        "lgamma log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not logical_or logical_xor lt maximum "
+        "minimum ne neg nextafter pow rad2deg reciprocal remainder rsqrt sgn sigmoid sign signbit sin sinc sinh sqrt "
+        "square tan tanh trunc xlogy"
     ),
     public: (
-        "add allclose clamp clip conj conj_physical div divide equal float_power floor_divide frexp gcd isclose isreal lcm logit "
-        "masked_fill mul multiply nan_to_num negative positive round sub subtract true_divide"
+        "add allclose clamp clip conj conj_physical div divide equal float_power floor_divide frexp gcd isclose isreal "
+        "lcm logit masked_fill mul multiply nan_to_num negative positive round sub subtract true_divide"
     ),
     reduction: (
-        "all amax amin aminmax any argmax argmin count_nonzero cumprod cumsum logcumsumexp logsumexp max mean min nanmean nansum norm "
-        "prod std sum var"
+        "all amax amin aminmax any argmax argmin count_nonzero cumprod cumsum logcumsumexp logsumexp max mean min "
+        "nanmean nansum norm prod std sum var"
     ),
     view: (
-        "adjoint as_strided as_strided_scatter broadcast_to chunk diagonal diagonal_scatter dsplit expand flatten hsplit movedim narrow "
-        "narrow_copy ravel reshape select select_scatter slice_scatter split split_with_sizes squeeze t tensor_split transpose unbind "
-        "unflatten unfold unsqueeze vsplit"
+        "adjoint as_strided as_strided_scatter broadcast_to chunk diagonal diagonal_scatter dsplit expand flatten "
+        "hsplit movedim narrow narrow_copy ravel reshape select select_scatter slice_scatter split split_with_sizes "
+        "squeeze t tensor_split transpose unbind unflatten unfold unsqueeze vsplit"
     ),
     joining: "diag diag_embed diagflat flip fliplr flipud kron repeat repeat_interleave roll rot90 tile tril triu",
     indexing: (
-        "argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_scatter masked_select nonzero put "
-        "scatter scatter_add scatter_reduce take take_along_dim"
+        "argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_scatter "
+        "masked_select nonzero put scatter scatter_add scatter_reduce take take_along_dim"
     ),
     matmul: "addbmm addmm addmv addr baddbmm bmm dot inner matmul mm mv outer vdot",
     sorting: (
@@ -1030,7 +1098,8 @@ for _module, _names in METHODS.items():
 
 ALIASES = {
     "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
-    "arctan2": "atan2", "arctanh": "atanh", "fix": "trunc", "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le",
+    "arctan2": "atan2", "arctanh": "atanh", "fix": "trunc", "greater": "gt", "greater_equal": "ge", "less": "lt",
+    "less_equal": "le",
     "not_equal": "ne", "moveaxis": "movedim", "swapaxes": "transpose", "swapdims": "transpose", "ger": "outer",
 }  # fmt: skip
 for _name, _target in ALIASES.items():
@@ -1050,9 +1119,10 @@ def _in_place(name: str, operator: declare.Traced):
 # Traced operators whose result may overwrite their first operand.
 IN_PLACE = (
     "abs acos acosh addcdiv addcmul asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or "
-    "bitwise_right_shift bitwise_xor ceil conj_physical copysign cos cosh deg2rad digamma eq erf erfc erfinv exp exp2 expm1 floor fmod "
-    "frac ge gt heaviside hypot ldexp le lerp lgamma log log10 log1p log2 logical_and logical_not logical_or logical_xor lt ne neg nextafter pow "
-    "rad2deg reciprocal remainder rsqrt sgn sigmoid sign sin sinc sinh sqrt square tan tanh trunc xlogy mul floor_divide"
+    "bitwise_right_shift bitwise_xor ceil conj_physical copysign cos cosh deg2rad digamma eq erf erfc erfinv exp exp2 "
+    "expm1 floor fmod frac ge gt heaviside hypot ldexp le lerp lgamma log log10 log1p log2 logical_and logical_not "
+    "logical_or logical_xor lt ne neg nextafter pow rad2deg reciprocal remainder rsqrt sgn sigmoid sign sin sinc sinh "
+    "sqrt square tan tanh trunc xlogy mul floor_divide"
 )
 for _name in IN_PLACE.split():
     setattr(Tensor, _name + "_", _in_place(_name, getattr(elementwise, _name).operator))
@@ -1070,7 +1140,10 @@ def div_(self, other, *, rounding_mode=None) -> Tensor:
     """`div` over the tensor's own elements."""
     operators = {None: elementwise.true_divide, "trunc": elementwise.trunc_divide, "floor": elementwise.floor_divide}
     if rounding_mode not in operators:
-        fail(RuntimeError, f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
+        fail(
+            RuntimeError,
+            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'",
+        )
     return operators[rounding_mode].operator.in_place(self, other)
 
 
@@ -1095,10 +1168,25 @@ Tensor.clamp_max = elementwise.clamp_max
 Tensor.clamp_min_ = _in_place("clamp_min", elementwise.clamp_min.operator)
 Tensor.clamp_max_ = _in_place("clamp_max", elementwise.clamp_max.operator)
 Tensor.negative_ = Tensor.neg_
-for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "ilshift", "irshift"):
+for _name in (
+    "iadd",
+    "isub",
+    "imul",
+    "itruediv",
+    "ifloordiv",
+    "imod",
+    "ipow",
+    "iand",
+    "ior",
+    "ixor",
+    "ilshift",
+    "irshift",
+):
     _own = {
-        "iadd": "add_", "isub": "sub_", "imul": "mul_", "itruediv": "div_", "ifloordiv": "floor_divide_", "imod": "remainder_",
-        "ipow": "pow_", "iand": "bitwise_and_", "ior": "bitwise_or_", "ixor": "bitwise_xor_", "ilshift": "bitwise_left_shift_",
+        "iadd": "add_", "isub": "sub_", "imul": "mul_", "itruediv": "div_", "ifloordiv": "floor_divide_",
+        "imod": "remainder_",
+        "ipow": "pow_", "iand": "bitwise_and_", "ior": "bitwise_or_", "ixor": "bitwise_xor_",
+        "ilshift": "bitwise_left_shift_",
         "irshift": "bitwise_right_shift_",
     }[_name]  # fmt: skip
     setattr(Tensor, f"__{_name}__", getattr(Tensor, _own))
@@ -1121,9 +1209,11 @@ def _write(name: str, make, needs_input: bool = False):
 
 
 for _name, _make in (
-    ("index_copy_", indexing.index_copy), ("index_fill_", indexing.index_fill), ("masked_scatter_", indexing.masked_scatter),
+    ("index_copy_", indexing.index_copy), ("index_fill_", indexing.index_fill),
+    ("masked_scatter_", indexing.masked_scatter),
     ("addmm_", matmul.addmm), ("addmv_", matmul.addmv), ("addr_", matmul.addr), ("baddbmm_", matmul.baddbmm),
-    ("addbmm_", matmul.addbmm), ("gcd_", public.gcd), ("lcm_", public.lcm), ("tril_", joining.tril), ("triu_", joining.triu),
+    ("addbmm_", matmul.addbmm), ("gcd_", public.gcd), ("lcm_", public.lcm), ("tril_", joining.tril),
+    ("triu_", joining.triu),
     ("put_", indexing.put),
 ):  # fmt: skip
     _write(_name, _make)
@@ -1155,14 +1245,19 @@ Tensor.cumsum_, Tensor.cumprod_ = _scan_("cumsum", reduction.cumsum), _scan_("cu
 @method
 def float_power_(self, exponent) -> Tensor:
     """`float_power` over the tensor's own elements, which must be float64 or complex128 already."""
-    complex_ = self.spec.dtype.is_complex or (exponent.spec.dtype.is_complex if isinstance(exponent, Tensor) else isinstance(exponent, complex))
+    complex_ = self.spec.dtype.is_complex or (
+        exponent.spec.dtype.is_complex if isinstance(exponent, Tensor) else isinstance(exponent, complex)
+    )
     wide = dt.complex128 if complex_ else dt.float64
     if self.spec.dtype is not wide:
         fail(
             RuntimeError,
-            f"the base given to float_power_ has dtype {dtype_title(self.spec.dtype)} but the operation's result requires dtype {dtype_title(wide)}",
+            f"the base given to float_power_ has dtype {dtype_title(self.spec.dtype)} but the operation's result "
+            f"requires dtype {dtype_title(wide)}",
         )
-    return elementwise.pow.operator.in_place(self, copying.cast(exponent, wide) if isinstance(exponent, Tensor) else exponent)
+    return elementwise.pow.operator.in_place(
+        self, copying.cast(exponent, wide) if isinstance(exponent, Tensor) else exponent
+    )
 
 
 @method
@@ -1210,7 +1305,7 @@ for _name, _make in (
 
 
 for _name in ("swapaxes_", "swapdims_"):
-    setattr(Tensor, _name, getattr(Tensor, "transpose_"))
+    setattr(Tensor, _name, vars(Tensor)["transpose_"])
 for _name, _target in ALIASES.items():
     if hasattr(Tensor, _target + "_"):
         setattr(Tensor, _name + "_", getattr(Tensor, _target + "_"))
@@ -1250,7 +1345,9 @@ def fill_diagonal_(self, fill_value, wrap: bool = False) -> Tensor:
         rows, at = shape[0], shape[1] + 1
         while at < rows:
             count = min(shape[1], rows - at)
-            inplace.fill_(view.as_strided_part(self, (count,), (sum(self.spec.strides),), at * self.spec.strides[0]), fill_value)
+            inplace.fill_(
+                view.as_strided_part(self, (count,), (sum(self.spec.strides),), at * self.spec.strides[0]), fill_value
+            )
             at += shape[1] + 1
     return self
 

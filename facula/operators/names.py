@@ -1,8 +1,7 @@
-"""Public functions beside the operators: questions about tensors and dtypes, settings, other names, in-place functions."""
+"""Public functions beside the operators: questions about tensors and dtypes, settings, other names, in-place forms."""
 
 from facula import launch
 from facula.autograd.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled
-from facula.core import dtype as dt
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
 from facula.core.tensor import Tensor
@@ -14,11 +13,16 @@ from .matmul import outer as ger
 from .methods import STRIDED
 
 __all__ = [
-    "are_deterministic_algorithms_enabled", "can_cast", "detach", "fill", "ger", "get_default_device", "get_default_dtype",
-    "get_deterministic_debug_mode", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_anomaly_enabled", "get_float32_matmul_precision", "index_put_", "is_complex", "is_conj",
-    "is_deterministic_algorithms_warn_only_enabled", "is_floating_point", "is_inference", "is_neg", "is_nonzero", "is_same_size",
-    "is_signed", "is_storage", "is_tensor", "is_warn_always_enabled", "numel", "resolve_conj", "resolve_neg", "result_type",
-    "set_default_device", "set_default_dtype", "set_default_tensor_type", "set_deterministic_debug_mode", "set_float32_matmul_precision",
+    "are_deterministic_algorithms_enabled", "can_cast", "detach", "fill", "ger", "get_default_device",
+    "get_default_dtype",
+    "get_deterministic_debug_mode", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_anomaly_enabled",
+    "get_float32_matmul_precision", "index_put_", "is_complex", "is_conj",
+    "is_deterministic_algorithms_warn_only_enabled", "is_floating_point", "is_inference", "is_neg", "is_nonzero",
+    "is_same_size",
+    "is_signed", "is_storage", "is_tensor", "is_warn_always_enabled", "numel", "resolve_conj", "resolve_neg",
+    "result_type",
+    "set_default_device", "set_default_dtype", "set_default_tensor_type", "set_deterministic_debug_mode",
+    "set_float32_matmul_precision",
     "set_flush_denormal", "set_warn_always", "strided", "typename", "use_deterministic_algorithms",
 ]  # fmt: skip
 
@@ -228,35 +232,94 @@ def index_put_(input: Tensor, indices, values: Tensor, accumulate: bool = False)
     return input.index_put_(indices, values, accumulate)
 
 
-_FROM = {
-    elementwise: {
-        "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2",
-        "arctanh": "atanh", "fix": "trunc", "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne",
-    },
-    view: {"moveaxis": "movedim", "swapaxes": "transpose", "swapdims": "transpose"},
-}  # fmt: skip
-for _module, _names in _FROM.items():
-    for _alias, _name in _names.items():
-        globals()[_alias] = getattr(_module, _name)
-    __all__ += list(_names)
+absolute = elementwise.abs
+arccos = elementwise.acos
+arccosh = elementwise.acosh
+arcsin = elementwise.asin
+arcsinh = elementwise.asinh
+arctan = elementwise.atan
+arctan2 = elementwise.atan2
+arctanh = elementwise.atanh
+fix = elementwise.trunc
+greater = elementwise.gt
+greater_equal = elementwise.ge
+less = elementwise.lt
+less_equal = elementwise.le
+not_equal = elementwise.ne
+moveaxis = view.movedim
+swapaxes = view.transpose
+swapdims = view.transpose
 
 # torch.abs_(x) is x.abs_().
-_IN_PLACE = (
-    "abs_ acos_ acosh_ addmv_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ as_strided_ asin_ asinh_ atan_ atanh_ ceil_ clamp_ "
-    "clamp_max_ clamp_min_ clip_ conj_physical_ cos_ cosh_ deg2rad_ detach_ erf_ erfc_ exp2_ exp_ expm1_ fill_ fix_ floor_ frac_ gcd_ lcm_ "
-    "ldexp_ log10_ log1p_ log2_ log_ logit_ nan_to_num_ neg_ negative_ rad2deg_ reciprocal_ resize_as_ round_ rsqrt_ sigmoid_ sin_ sinc_ "
-    "sinh_ sqrt_ square_ tan_ tanh_ trunc_ xlogy_ zero_"
-)
-for _name in _IN_PLACE.split():
-    globals()[_name] = getattr(Tensor, _name)
-    __all__.append(_name)
+abs_ = Tensor.abs_
+acos_ = Tensor.acos_
+acosh_ = Tensor.acosh_
+addmv_ = Tensor.addmv_
+arccos_ = Tensor.arccos_
+arccosh_ = Tensor.arccosh_
+arcsin_ = Tensor.arcsin_
+arcsinh_ = Tensor.arcsinh_
+arctan_ = Tensor.arctan_
+arctanh_ = Tensor.arctanh_
+as_strided_ = Tensor.as_strided_
+asin_ = Tensor.asin_
+asinh_ = Tensor.asinh_
+atan_ = Tensor.atan_
+atanh_ = Tensor.atanh_
+ceil_ = Tensor.ceil_
+clamp_ = Tensor.clamp_
+clamp_max_ = Tensor.clamp_max_
+clamp_min_ = Tensor.clamp_min_
+clip_ = Tensor.clip_
+conj_physical_ = Tensor.conj_physical_
+cos_ = Tensor.cos_
+cosh_ = Tensor.cosh_
+deg2rad_ = Tensor.deg2rad_
+detach_ = Tensor.detach_
+erf_ = Tensor.erf_
+erfc_ = Tensor.erfc_
+exp2_ = Tensor.exp2_
+exp_ = Tensor.exp_
+expm1_ = Tensor.expm1_
+fill_ = Tensor.fill_
+fix_ = Tensor.fix_
+floor_ = Tensor.floor_
+frac_ = Tensor.frac_
+gcd_ = Tensor.gcd_
+lcm_ = Tensor.lcm_
+ldexp_ = Tensor.ldexp_
+log10_ = Tensor.log10_
+log1p_ = Tensor.log1p_
+log2_ = Tensor.log2_
+log_ = Tensor.log_
+logit_ = Tensor.logit_
+nan_to_num_ = Tensor.nan_to_num_
+neg_ = Tensor.neg_
+negative_ = Tensor.negative_
+rad2deg_ = Tensor.rad2deg_
+reciprocal_ = Tensor.reciprocal_
+resize_as_ = Tensor.resize_as_
+round_ = Tensor.round_
+rsqrt_ = Tensor.rsqrt_
+sigmoid_ = Tensor.sigmoid_
+sin_ = Tensor.sin_
+sinc_ = Tensor.sinc_
+sinh_ = Tensor.sinh_
+sqrt_ = Tensor.sqrt_
+square_ = Tensor.square_
+tan_ = Tensor.tan_
+tanh_ = Tensor.tanh_
+trunc_ = Tensor.trunc_
+xlogy_ = Tensor.xlogy_
+zero_ = Tensor.zero_
 
 
 # --- names of recorded operations ---------------------------------------------------------------------------------
 # PyTorch numbers the overloads of an operator; which one a node records shows in its operands.
 
 _RENAMED = {
-    "log1p": "Log1P", "rad2deg": "Rad2Deg", "deg2rad": "Deg2Rad", "square": "Pow", "nan_to_num_values": "NanToNum", "true_divide": "Div",
+    "log1p": "Log1P", "rad2deg": "Rad2Deg", "deg2rad": "Deg2Rad", "square": "Pow", "nan_to_num_values": "NanToNum",
+    "true_divide": "Div",
     "nansum_rows": "Nansum",
 }  # fmt: skip
 for _name, _shown in _RENAMED.items():
@@ -281,16 +344,20 @@ def _numbered(title: str, number):
 
 
 for _name, _shown, _number in (
-    ("sum_rows", "Sum", lambda node: 0 if _whole(node) else 1), ("mean_rows", "Mean", lambda node: 0 if _whole(node) else 1),
+    ("sum_rows", "Sum", lambda node: 0 if _whole(node) else 1), ("mean_rows", "Mean",
+                                                                lambda node: 0 if _whole(node) else 1),
     ("prod_rows", "Prod", lambda node: 0 if _whole(node) else 1), ("trunc_divide", "Div", lambda node: 2),
     ("floor_divide", "Div", lambda node: 2), ("rsub", "Rsub", lambda node: 1 if _is_number(node, 1) else 0),
     ("pow", "Pow", lambda node: 0 if _is_number(node, 1) else 2 if _is_number(node, 0) else 1),
-    ("remainder", "Remainder", lambda node: 0 if _is_number(node, 1) else 1), ("fmod", "Fmod", lambda node: 0 if _is_number(node, 1) else 1),
+    ("remainder", "Remainder", lambda node: 0 if _is_number(node, 1) else 1),
+    ("fmod", "Fmod", lambda node: 0 if _is_number(node, 1) else 1),
     ("clamp_both", "Clamp", lambda node: 1 if _is_number(node, 1) and _is_number(node, 2) else 0),
-    ("lerp", "Lerp", lambda node: 0 if _is_number(node, 2) else 1), ("masked_fill", "MaskedFill", lambda node: 0 if _is_number(node, 2) else 1),
+    ("lerp", "Lerp", lambda node: 0 if _is_number(node, 2) else 1), ("masked_fill", "MaskedFill",
+                                                                lambda node: 0 if _is_number(node, 2) else 1),
     ("copysign", "Copysign", lambda node: 1 if _is_number(node, 1) else 0),
     ("xlogy", "Xlogy", lambda node: 1 if _is_number(node, 0) else 2 if _is_number(node, 1) else 0),
     ("round_decimals", "Round", lambda node: 1),
-    ("squeeze_dims", "Squeeze", lambda node: 0 if len(node.args[0]) == node.spec.ndim != 1 else 1 if len(node.args[0]) == 1 else 2),
+    ("squeeze_dims", "Squeeze", lambda node: 0 if len(node.args[0]) == node.spec.ndim != 1 else 1
+     if len(node.args[0]) == 1 else 2),
 ):  # fmt: skip
     OPERATORS[_name].naming = _numbered(_shown, _number)

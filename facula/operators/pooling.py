@@ -756,7 +756,7 @@ def _average(name: str, d: int, input, kernel_size, stride, padding, ceil_mode, 
     return _batched(input, d, lambda x: _avg_nodes[d](x, sides, include, divisor))
 
 
-def avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True) -> Tensor:
+def avg_pool1d(input, kernel_size, stride=None, padding: Any = 0, ceil_mode=False, count_include_pad=True) -> Tensor:
     """The mean of each window of (N, C, L) or (C, L); `count_include_pad`: zeros of the padding count."""
     return _average("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
@@ -811,8 +811,7 @@ def _adaptive_sides(name: str, d: int, input: Tensor, output_size, colon: str) -
             fail(
                 RuntimeError,
                 f"{name}(): Expected input to have non-zero size for non-batch dimensions, but input has "
-                f"sizes {list(s.shape)} with "
-                f"dimension {i} being empty",
+                f"sizes {list(s.shape)} with dimension {i} being empty",
             )
     return tuple(Side(n, o) for n, o in zip(s.shape[-d:], outs))
 

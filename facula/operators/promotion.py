@@ -34,6 +34,8 @@ def set_default(kind: dtype) -> None:
         DEFAULT.float = kind
         for memory in _MADE_FOR:
             memory.clear()
+
+
 NUMBERS = (bool, int, float, complex)
 
 
@@ -53,7 +55,13 @@ def _combine(higher: dtype | None, lower: dtype | None) -> dtype | None:
     if higher.is_complex:
         return higher
     if higher.is_floating_point:
-        return higher.to_complex() if lower.is_complex and higher is not dt.float16 else dt.complex64 if lower.is_complex else higher
+        return (
+            higher.to_complex()
+            if lower.is_complex and higher is not dt.float16
+            else dt.complex64
+            if lower.is_complex
+            else higher
+        )
     if higher is dt.bool_ or lower.is_floating_point or lower.is_complex:
         return promote_types(higher, lower)
     return higher

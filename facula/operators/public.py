@@ -1,5 +1,7 @@
 """Operators under the signatures that PyTorch gives them, where one public name chooses among several declarations."""
 
+from typing import Any
+
 import numpy as np
 
 from facula.autograd.node import dtype_title
@@ -11,11 +13,13 @@ from . import elementwise as e
 from .copying import cast
 from .creation import from_numpy, numpy_view
 from .declare import function, traced
-from .promotion import NUMBERS, result_type
+from .promotion import result_type
 
 __all__ = [
-    "clamp", "clip", "div", "divide", "float_power", "floor_divide", "isclose", "isreal", "multiply", "nan_to_num", "negative",
-    "round", "subtract", "sub", "true_divide", "where", "add", "mul", "frexp", "gcd", "lcm", "conj", "conj_physical", "positive", "logit", "masked_fill", "real", "imag", "allclose", "equal",
+    "clamp", "clip", "div", "divide", "float_power", "floor_divide", "isclose", "isreal", "multiply", "nan_to_num",
+    "negative",
+    "round", "subtract", "sub", "true_divide", "where", "add", "mul", "frexp", "gcd", "lcm", "conj", "conj_physical",
+    "positive", "logit", "masked_fill", "real", "imag", "allclose", "equal",
 ]  # fmt: skip
 
 
@@ -53,7 +57,10 @@ def div(input, other, *, rounding_mode=None, out=None):
     if rounding_mode is None:
         return e.true_divide(input, other, **extra)
     if rounding_mode not in ("trunc", "floor"):
-        fail(RuntimeError, f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
+        fail(
+            RuntimeError,
+            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'",
+        )
     return (e.trunc_divide if rounding_mode == "trunc" else e.floor_divide)(input, other, **extra)
 
 
@@ -87,14 +94,18 @@ def clamp(input, min=None, max=None, *, out=None):
 clip = clamp
 
 
-def where(condition, input=None, other=None, *, out=None):
+def where(condition, input=None, other=None, *, out=None) -> Any:
     """`input` where `condition` holds, `other` elsewhere; with `condition` alone, `nonzero(as_tuple=True)`."""
     if input is None and other is None:
         from .indexing import nonzero
 
         return nonzero(condition, as_tuple=True)
     if condition.spec.dtype not in (dt.bool_, dt.uint8):
-        fail(RuntimeError, f"where expected condition to be a boolean tensor, but got a tensor with dtype {dtype_title(condition.spec.dtype)}")
+        fail(
+            RuntimeError,
+            "where expected condition to be a boolean tensor, but got a tensor with dtype "
+            f"{dtype_title(condition.spec.dtype)}",
+        )
     return e.where(condition, input, other, **({} if out is None else {"out": out}))
 
 
@@ -106,7 +117,11 @@ def round(input, *, decimals=0, out=None):
     if input.spec.dtype.kind != "f":
         fail(NotImplementedError, f"\"round_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
     scale = 10.0 ** abs(decimals)
-    return e.round_decimals(input, scale, scale, **extra) if decimals > 0 else e.round_decimals(input, 1 / scale, 1 / scale, **extra)
+    return (
+        e.round_decimals(input, scale, scale, **extra)
+        if decimals > 0
+        else e.round_decimals(input, 1 / scale, 1 / scale, **extra)
+    )
 
 
 def float_power(input, exponent, *, out=None):
@@ -130,7 +145,8 @@ def nan_to_num(input, nan=0.0, posinf=None, neginf=None, *, out=None):
 
     top = finfo(kind).max
     return e.nan_to_num_values(
-        input, float(nan if nan is not None else 0), float(top if posinf is None else posinf), float(-top if neginf is None else neginf),
+        input, float(nan if nan is not None else 0), float(top if posinf is None else posinf),
+        float(-top if neginf is None else neginf),
         **({} if out is None else {"out": out}),
     )  # fmt: skip
 
@@ -156,7 +172,9 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Whether `abs(input - other) <= atol + rtol * abs(other)`, element by element."""
     if input.spec.dtype is not other.spec.dtype:
         fail(RuntimeError, f"{dtype_title(input.spec.dtype)} did not match {dtype_title(other.spec.dtype)}")
-    options = {k: v for k, v, d in (("rtol", rtol, 1e-05), ("atol", atol, 1e-08), ("equal_nan", equal_nan, False)) if v != d}
+    options = {
+        k: v for k, v, d in (("rtol", rtol, 1e-05), ("atol", atol, 1e-08), ("equal_nan", equal_nan, False)) if v != d
+    }
     return close(input, other, **options)
 
 

@@ -1,6 +1,7 @@
 """Random tensors: PyTorch's CPU streams for a seed, number for number; the algorithms are the target's."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,8 @@ from .promotion import DEFAULT
 from .view import ints
 
 __all__ = [
-    "bernoulli", "get_rng_state", "initial_seed", "manual_seed", "multinomial", "normal", "poisson", "rand", "rand_like", "randint",
+    "bernoulli", "get_rng_state", "initial_seed", "manual_seed", "multinomial", "normal", "poisson", "rand",
+    "rand_like", "randint",
     "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
 ]  # fmt: skip
 
@@ -147,7 +149,11 @@ def _each(out: Tensor, chances: Tensor, generator) -> None:
         out.ptr, out.spec.numel, out.spec.dtype.code, _generator(generator), chances.ptr, chances.spec.dtype.code
     )
     if bad >= 0:
-        fail(RuntimeError, "Expected p_in >= 0 && p_in <= 1 to be true, but got false.", got=f"a chance of {numpy_view(chances).flat[bad]}")
+        fail(
+            RuntimeError,
+            "Expected p_in >= 0 && p_in <= 1 to be true, but got false.",
+            got=f"a chance of {numpy_view(chances).flat[bad]}",
+        )
 
 
 def random_(self: Tensor, from_=None, to=None, *, generator=None, **named) -> Tensor:
@@ -186,7 +192,9 @@ def _fresh(size, dtype, device, requires_grad, out, name: str, generator, *args)
     return _finish(made, requires_grad)
 
 
-def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def rand(
+    *size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+) -> Tensor:
     """Numbers spread evenly over [0, 1).
 
     Examples
@@ -199,12 +207,26 @@ def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, 
     return _fresh(size, dtype, device, requires_grad, out, "uniform", generator, 0.0, 1.0)
 
 
-def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def randn(
+    *size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+) -> Tensor:
     """Numbers of the standard normal distribution."""
     return _fresh(size, dtype, device, requires_grad, out, "normal", generator, 0.0, 1.0)
 
 
-def randint(low, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def randint(
+    low,
+    high: Any = None,
+    size=None,
+    *,
+    generator=None,
+    out=None,
+    dtype=None,
+    layout=None,
+    device=None,
+    requires_grad=False,
+    pin_memory=False,
+) -> Tensor:
     """Whole numbers over [low, high), int64 unless told otherwise: randint(high, size) or randint(low, high, size)."""
     if size is None:
         low, high, size = 0, low, high
@@ -219,37 +241,60 @@ def _bounds(low: int, high: int, kind) -> None:
     """RuntimeError where whole numbers from `low` to before `high` do not fit a dtype."""
     if kind.is_complex:
         fail(RuntimeError, "check_random_bounds handles only integral, floating-point and boolean types")
-    least, most = (0, 1) if kind.kind == "b" else (0, 255) if kind.kind == "u" else (-(2 ** (8 * kind.itemsize - 1)), 2 ** (8 * kind.itemsize - 1) - 1)
+    least, most = (
+        (0, 1)
+        if kind.kind == "b"
+        else (0, 255)
+        if kind.kind == "u"
+        else (-(2 ** (8 * kind.itemsize - 1)), 2 ** (8 * kind.itemsize - 1) - 1)
+    )
     if kind.kind != "f":
-        name = {"b": "bool", "u": "unsigned char"}.get(kind.kind, {1: "signed char", 2: "short", 4: "int", 8: "long"}[kind.itemsize])
+        name = {"b": "bool", "u": "unsigned char"}.get(
+            kind.kind, {1: "signed char", 2: "short", 4: "int", 8: "long"}[kind.itemsize]
+        )
         if not least <= low <= most:
             fail(RuntimeError, f"from is out of bounds for {name}")
         if not least <= high - 1 <= most:
             fail(RuntimeError, f"to - 1 is out of bounds for {name}")
 
 
-def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def randperm(
+    n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+) -> Tensor:
     """The numbers 0 to n - 1 in random order."""
     if n < 0:
         fail(RuntimeError, f"n must be non-negative, got {n}")
-    return _drawn((n,), dtype or (dt.int64 if out is None else out.spec.dtype), device, requires_grad, out, lambda t: _fill(t, "permutation", generator))
+    return _drawn(
+        (n,),
+        dtype or (dt.int64 if out is None else out.spec.dtype),
+        device,
+        requires_grad,
+        out,
+        lambda t: _fill(t, "permutation", generator),
+    )
 
 
 def _as(input, dtype, device, memory_format, requires_grad, draw) -> Tensor:
     return _finish(draw(launch.empty(_like(input, dtype, device, memory_format))), requires_grad)
 
 
-def rand_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None) -> Tensor:
+def rand_like(
+    input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None
+) -> Tensor:
     """`rand` in the shape and dtype of another tensor."""
     return _as(input, dtype, device, memory_format, requires_grad, lambda t: uniform_(t, generator=generator))
 
 
-def randn_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None) -> Tensor:
+def randn_like(
+    input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None
+) -> Tensor:
     """`randn` in the shape and dtype of another tensor."""
     return _as(input, dtype, device, memory_format, requires_grad, lambda t: normal_(t, generator=generator))
 
 
-def randint_like(input, low, high=None, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None) -> Tensor:
+def randint_like(
+    input, low, high=None, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None
+) -> Tensor:
     """`randint` in the shape and dtype of another tensor."""
     if high is None:
         low, high = 0, low
@@ -257,7 +302,19 @@ def randint_like(input, low, high=None, *, dtype=None, layout=None, device=None,
     return _as(input, dtype, device, memory_format, requires_grad, lambda t: _fill(t, "integers", None, low, high))
 
 
-def normal(mean=0.0, std=1.0, size=None, *, generator=None, out=None, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False) -> Tensor:
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size=None,
+    *,
+    generator=None,
+    out=None,
+    dtype=None,
+    device=None,
+    requires_grad=False,
+    layout=None,
+    pin_memory=False,
+) -> Tensor:
     """Normal numbers with given means and standard deviations (numbers or tensors)."""
     from .elementwise import add, mul
 
@@ -303,7 +360,9 @@ def poisson(input, generator=None) -> Tensor:
         fail(RuntimeError, "invalid Poisson rate, expected rate to be non-negative")
     rates = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape)), input)
     made = launch.empty(dense(input.spec.dtype, input.spec.shape))
-    _sampler(made.spec.device).poisson(made.ptr, made.spec.numel, made.spec.dtype.code, _generator(generator), rates.ptr)
+    _sampler(made.spec.device).poisson(
+        made.ptr, made.spec.numel, made.spec.dtype.code, _generator(generator), rates.ptr
+    )
     return made
 
 
@@ -335,7 +394,9 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
     else:
         rows = s.shape[0] if s.ndim == 2 else 1
         made = launch.empty(dense(dt.int64, (*s.shape[:-1], num_samples)))
-        _sampler(s.device).multinomial(made.ptr, rows, num_samples, _generator(generator), chances.ptr, s.dtype.code, categories)
+        _sampler(s.device).multinomial(
+            made.ptr, rows, num_samples, _generator(generator), chances.ptr, s.dtype.code, categories
+        )
     return made if out is None else INTO[0]("multinomial", out, made, ())
 
 
@@ -371,7 +432,8 @@ def set_state(self: Generator, new_state: Tensor) -> None:
     self.load_legacy_state(np.ascontiguousarray(numpy_view(new_state)))
 
 
-Generator.get_state, Generator.set_state = get_state, set_state
+for _body in (get_state, set_state):
+    setattr(Generator, _body.__name__, _body)
 
 
 def get_rng_state() -> Tensor:
@@ -384,6 +446,16 @@ def set_rng_state(new_state: Tensor) -> None:
     set_state(default_generator, new_state)
 
 
-for _body in (uniform_, normal_, log_normal_, exponential_, cauchy_, geometric_, bernoulli_, random_):
+for _body in (
+    uniform_,
+    normal_,
+    log_normal_,
+    exponential_,
+    cauchy_,
+    geometric_,
+    bernoulli_,
+    random_,
+    bernoulli,
+    multinomial,
+):
     setattr(Tensor, _body.__name__, _body)
-Tensor.bernoulli, Tensor.multinomial = bernoulli, multinomial

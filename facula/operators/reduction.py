@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.modes import LOCAL
 from facula.core.shape import normalize_dim
-from facula.core.spec import Spec, dense
+from facula.core.spec import Spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
@@ -17,12 +18,12 @@ from facula.ir import expr as ir
 from .copying import cast
 from .creation import from_numpy, full, numpy_view
 from .declare import OPERATORS, SUM_TO, fast_rows, function, row_dims, traced, view
-from .promotion import DEFAULT
 from .view import narrow, view_shape
 
 __all__ = [
     "all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "count_nonzero", "cumprod", "cumsum", "logcumsumexp",
-    "logsumexp", "max", "mean", "min", "nanmean", "nansum", "norm", "prod", "row_dims", "std", "std_mean", "sum", "sum_to",
+    "logsumexp", "max", "mean", "min", "nanmean", "nansum", "norm", "prod", "row_dims", "std", "std_mean", "sum",
+    "sum_to",
     "var", "var_mean", "vector_norm",
 ]  # fmt: skip
 
@@ -92,7 +93,7 @@ def sum_to(input: Tensor, target: Spec) -> Tensor:
     shape = input.spec.shape
     if shape != target.shape:
         lead = len(shape) - len(target.shape)
-        dims = tuple([*range(lead), *(d for d in range(lead, len(shape)) if target.shape[d - lead] == 1 and shape[d] != 1)])
+        dims = (*range(lead), *(d for d in range(lead, len(shape)) if target.shape[d - lead] == 1 and shape[d] != 1))
         if dims:
             input = _sum_call(input, dims=dims, keepdim=False)
         if input.spec.shape != target.shape:
@@ -161,7 +162,9 @@ def prod(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
 
 @traced(rows=True, promote="sum")
 def nansum_rows(input):
-    return ir.reduce("sum", ir.select(ir.isnan(input), ir.const(0, input.dtype), input) if input.dtype.kind in "fc" else input)
+    return ir.reduce(
+        "sum", ir.select(ir.isnan(input), ir.const(0, input.dtype), input) if input.dtype.kind in "fc" else input
+    )
 
 
 def nansum(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
@@ -183,10 +186,16 @@ def nanmean_rows(input):
 def nanmean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """`mean` of the elements that are not NaN."""
     if input.spec.dtype.kind not in "fc":
-        fail(RuntimeError, f"nanmean(): expected input to have floating point or complex dtype but got {dtype_title(input.spec.dtype)}")
+        fail(
+            RuntimeError,
+            "nanmean(): expected input to have floating point or complex dtype but got "
+            f"{dtype_title(input.spec.dtype)}",
+        )
     if input.spec.dtype.is_complex:
         fail(RuntimeError, "nansum on CPU does not support complex inputs")
-    return nanmean_rows(cast(input, dtype or input.spec.dtype), dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out))
+    return nanmean_rows(
+        cast(input, dtype or input.spec.dtype), dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out)
+    )
 
 
 @traced(rows=True, differentiable=False)
@@ -236,7 +245,8 @@ def _nonempty(input: Tensor, dims: Sequence[int], name: str, whole: bool) -> Non
         if whole:
             fail(
                 IndexError if name.startswith("arg") else RuntimeError,
-                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.",
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+                "with the 'dim' argument.",
             )
         fail(IndexError, f"{name}(): Expected reduction dim {dims[0]} to have non-zero size.")
 
@@ -316,9 +326,13 @@ def _best(name: str, values, both, pair):
 
 
 max = _best("max", _max_whole, _max, lambda: OPERATORS["maximum"])
-max.__doc__ = """The largest element; with `dim` also its index: (values, indices); with a tensor, element by element."""
+max.__doc__ = (
+    """The largest element; with `dim` also its index: (values, indices); with a tensor, element by element."""
+)
 min = _best("min", _min_whole, _min, lambda: OPERATORS["minimum"])
-min.__doc__ = """The smallest element; with `dim` also its index: (values, indices); with a tensor, element by element."""
+min.__doc__ = (
+    """The smallest element; with `dim` also its index: (values, indices); with a tensor, element by element."""
+)
 
 
 def argmax(input, dim=None, keepdim=False, *, out=None) -> Tensor:
@@ -454,23 +468,35 @@ abs_ = math.fabs
 vector_norm_rows.operator.node_class.__name__ = "LinalgVectorNormBackward0"
 
 
-def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
+def vector_norm(x, ord: Any = 2, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """The p-norm over dims of the elements as one vector: `sum(abs(x)**ord)**(1/ord)`."""
     if dtype is not None:
         x = cast(x, dtype)
     if x.spec.dtype.kind not in "fc":
-        fail(RuntimeError, f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {dtype_title(x.spec.dtype)}")
+        fail(
+            RuntimeError,
+            "linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
+            f"{dtype_title(x.spec.dtype)}",
+        )
     dims = row_dims(x.spec, dim)
     ord = float(ord)
     if 0 in [x.spec.shape[d] for d in dims] and (ord < 0 or ord == math.inf):
-        fail(RuntimeError, f"linalg.vector_norm cannot compute the {ord:g} norm on an empty tensor because the operation does not have an identity")
+        fail(
+            RuntimeError,
+            f"linalg.vector_norm cannot compute the {ord:g} norm on an empty tensor because the operation does not "
+            "have an identity",
+        )
     return vector_norm_rows(x, dims=dims, keepdim=keepdim, **({} if ord == 2 else {"ord": ord}), **_out(out))
 
 
-def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None) -> Tensor:
+def norm(input, p: Any = "fro", dim=None, keepdim=False, out=None, dtype=None) -> Tensor:
     """The p-norm over dims ("fro" is 2, "nuc" the sum of singular values of a matrix)."""
     if p == "nuc":
-        fail(NotImplementedError, "norm(p='nuc') needs singular values, which facula does not have yet", mend="use p='fro'")
+        fail(
+            NotImplementedError,
+            "norm(p='nuc') needs singular values, which facula does not have yet",
+            mend="use p='fro'",
+        )
     return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype, out=out)
 
 
@@ -539,7 +565,6 @@ def _scalar_scan(name: str, input: Tensor, dtype, out) -> Tensor:
 @traced(rows=True, promote="sum")
 def cumprod_rows(input):
     return ir.scan("prod", input)
-
 
 
 def cumprod(input, dim, *, dtype=None, out=None) -> Tensor:

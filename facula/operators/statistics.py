@@ -20,7 +20,8 @@ from .reduction import sum as sum_over
 from .view import diagonal, narrow, reshape, transpose, unsqueeze
 
 __all__ = [
-    "bincount", "corrcoef", "cov", "cumulative_trapezoid", "diff", "dist", "gradient", "histc", "renorm", "trace", "trapezoid", "trapz",
+    "bincount", "corrcoef", "cov", "cumulative_trapezoid", "diff", "dist", "gradient", "histc", "renorm", "trace",
+    "trapezoid", "trapz",
 ]  # fmt: skip
 
 
@@ -97,7 +98,9 @@ def gradient(input: Tensor, *, spacing=None, dim=None, edge_order: int = 1) -> l
     rank = input.spec.ndim
     if input.spec.dtype is dt.uint8:
         fail(RuntimeError, "torch.gradient does not support uint8 input.")
-    dims = list(range(rank)) if dim is None else [normalize_dim(d, rank) for d in ([dim] if isinstance(dim, int) else dim)]
+    dims = (
+        list(range(rank)) if dim is None else [normalize_dim(d, rank) for d in ([dim] if isinstance(dim, int) else dim)]
+    )
     if edge_order not in (1, 2):
         fail(RuntimeError, "torch.gradient only supports edge_order=1 and edge_order=2.")
     if spacing is None or isinstance(spacing, (int, float)):
@@ -105,7 +108,11 @@ def gradient(input: Tensor, *, spacing=None, dim=None, edge_order: int = 1) -> l
     else:
         gaps = list(spacing) if isinstance(spacing, (list, tuple)) else [spacing]
         if len(gaps) != len(dims):
-            fail(RuntimeError, f"torch.gradient expected spacing to be unspecified, a scalar or a list of length equal to 'self.dim() = {len(dims)}', since dim argument was not given, but got a list of length {len(gaps)}")
+            fail(
+                RuntimeError,
+                "torch.gradient expected spacing to be unspecified, a scalar or a list of length equal to 'self.dim() "
+                f"= {len(dims)}', since dim argument was not given, but got a list of length {len(gaps)}",
+            )
     return [_slope(input, d, gap, edge_order) for d, gap in zip(dims, gaps)]
 
 
@@ -128,21 +135,30 @@ def _slope(x: Tensor, d: int, gap, edge_order: int) -> Tensor:
     h = diff(gap)
     shape = tuple(-1 if e == d else 1 for e in range(x.spec.ndim))
     a, b = reshape(narrow(h, 0, 0, n - 2), shape), reshape(narrow(h, 0, 1, n - 2), shape)
-    inner = at(0, n - 2) * (-b / (a * (a + b))) + at(1, n - 2) * ((b - a) / (a * b)) + at(2, n - 2) * (a / (b * (a + b)))
+    inner = (
+        at(0, n - 2) * (-b / (a * (a + b))) + at(1, n - 2) * ((b - a) / (a * b)) + at(2, n - 2) * (a / (b * (a + b)))
+    )
     if edge_order == 1:
         first, last = (at(1) - at(0)) / h[0], (at(n - 1) - at(n - 2)) / h[n - 2]
     else:
         p, q = h[0], h[1]
         first = at(0) * (-(2 * p + q) / (p * (p + q))) + at(1) * ((p + q) / (p * q)) + at(2) * (-p / (q * (p + q)))
         p, q = h[n - 3], h[n - 2]
-        last = at(n - 3) * (q / (p * (p + q))) + at(n - 2) * (-(p + q) / (p * q)) + at(n - 1) * ((2 * q + p) / (q * (p + q)))
+        last = (
+            at(n - 3) * (q / (p * (p + q)))
+            + at(n - 2) * (-(p + q) / (p * q))
+            + at(n - 1) * ((2 * q + p) / (q * (p + q)))
+        )
     return cat([first, inner, last], d)
 
 
 def cov(input: Tensor, *, correction: int = 1, fweights=None, aweights=None) -> Tensor:
     """The covariances of variables (rows) over observations (columns)."""
     if input.spec.ndim > 2:
-        fail(RuntimeError, f"cov(): expected input to have two or fewer dimensions but got an input with {input.spec.ndim} dimensions")
+        fail(
+            RuntimeError,
+            f"cov(): expected input to have two or fewer dimensions but got an input with {input.spec.ndim} dimensions",
+        )
     if input.spec.dtype.kind == "b":
         fail(RuntimeError, "cov(): bool dtype is not supported for input")
     x = input if input.spec.ndim == 2 else reshape(input, (1, -1))
@@ -153,7 +169,11 @@ def cov(input: Tensor, *, correction: int = 1, fweights=None, aweights=None) -> 
         if w is None:
             continue
         if w.spec.ndim > 1 or w.spec.numel != x.spec.shape[1]:
-            fail(RuntimeError, f"cov(): expected {name} to have the same numel as there are observations in the input but got {w.spec.numel} != {x.spec.shape[1]}")
+            fail(
+                RuntimeError,
+                f"cov(): expected {name} to have the same numel as there are observations in the input but got "
+                f"{w.spec.numel} != {x.spec.shape[1]}",
+            )
         weights = w if weights is None else mul(weights, w)
     if weights is None:
         total = float(x.spec.shape[1])
@@ -180,7 +200,11 @@ def cov(input: Tensor, *, correction: int = 1, fweights=None, aweights=None) -> 
 def corrcoef(input: Tensor) -> Tensor:
     """The correlation coefficients of variables (rows) over observations (columns)."""
     if input.spec.ndim > 2:
-        fail(RuntimeError, f"corrcoef(): expected input to have two or fewer dimensions but got an input with {input.spec.ndim} dimensions")
+        fail(
+            RuntimeError,
+            f"corrcoef(): expected input to have two or fewer dimensions but got an input with {input.spec.ndim} "
+            "dimensions",
+        )
     c = cov(input)
     if not c.spec.ndim:
         return true_divide(c, c)
@@ -202,7 +226,9 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         return from_numpy(np.bincount(numpy_view(input), minlength=minlength).astype(np.int64))
     if weights.spec.shape != input.spec.shape:
         fail(RuntimeError, "weights should be 1-d and have the same length as input")
-    made = from_numpy(np.bincount(numpy_view(input), numpy_view(cast(weights.detach(), dt.float64)), minlength=minlength))
+    made = from_numpy(
+        np.bincount(numpy_view(input), numpy_view(cast(weights.detach(), dt.float64)), minlength=minlength)
+    )
     return cast(made, dt.float32) if weights.spec.dtype is dt.float32 else made
 
 

@@ -1,28 +1,29 @@
-"""Views: other shapes and strides on the same memory; no kernel runs. A view's gradient is a view, or zeros with a part filled in."""
+"""Views: other shapes and strides on the same memory; no kernel runs. Gradients are views, or zeros filled in part."""
 
 from collections.abc import Sequence
 from math import prod
 
-from facula.autograd.node import Node, dtype_title, edge_of
+from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
-from facula.core.modes import LOCAL
-from facula.core.shape import Size, contiguous_strides, normalize_dim, view_strides
-from facula.core.spec import Spec, spec
+from facula.core.shape import Size, normalize_dim, view_strides
+from facula.core.spec import Spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from .declare import EMBED, OPERATORS, function, record, view, view_of
+from .declare import EMBED, OPERATORS, function, view
 
 __all__ = [
     "adjoint", "as_strided", "as_strided_scatter", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes",
-    "broadcast_tensors", "broadcast_to", "chunk", "diagonal", "diagonal_scatter", "dsplit", "expand", "flatten", "hsplit",
-    "movedim", "narrow", "narrow_copy", "permute", "ravel", "reshape", "select", "select_scatter", "slice_scatter", "split",
+    "broadcast_tensors", "broadcast_to", "chunk", "diagonal", "diagonal_scatter", "dsplit", "expand", "flatten",
+    "hsplit",
+    "movedim", "narrow", "narrow_copy", "permute", "ravel", "reshape", "select", "select_scatter", "slice_scatter",
+    "split",
     "split_with_sizes", "squeeze", "t", "tensor_split", "transpose", "unbind", "vsplit",
     "unflatten", "unsqueeze", "view_as_complex", "view_as_real",
 ]  # fmt: skip
 
 
-def ints(args: tuple) -> tuple[int, ...]:
+def ints(args: Sequence) -> tuple[int, ...]:
     """The sizes of `f(2, 3)`, `f((2, 3))`, `f([2, 3])` or `f(Size)` as one tuple."""
     if len(args) == 1 and isinstance(args[0], (tuple, list)):
         args = args[0]
@@ -51,8 +52,8 @@ def infer_size(shape: Sequence[int], numel: int) -> Size:
         if rest == 0 and numel == 0:
             fail(
                 RuntimeError,
-                f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size -1 can "
-                "be any value and is ambiguous",
+                f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size "
+                "-1 can be any value and is ambiguous",
             )
         if rest and numel % rest == 0:
             return Size(numel // rest if n == -1 else n for n in shape)
@@ -76,8 +77,8 @@ def view_shape(spec, shape):
     if strides is None:
         fail(
             RuntimeError,
-            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous "
-            "subspaces). Use .reshape(...) instead.",
+            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
+            "contiguous subspaces). Use .reshape(...) instead.",
             got=f"shape {tuple(spec.shape)} with strides {spec.strides} as {tuple(target)}",
             mend="reshape() copies where a view is impossible; contiguous() before view() does the same",
         )
@@ -121,7 +122,11 @@ def unflatten(input: Tensor, dim: int, sizes) -> Tensor:
     sizes = tuple(sizes)
     known = prod(n for n in sizes if n != -1)
     if (-1 in sizes and (known == 0 or shape[dim] % known)) or (-1 not in sizes and known != shape[dim]):
-        fail(RuntimeError, f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({shape[dim]}) in the input tensor")
+        fail(
+            RuntimeError,
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({shape[dim]}) in the "
+            "input tensor",
+        )
     sizes = tuple(shape[dim] // known if n == -1 else n for n in sizes)
     return reshape(input, (*shape[:dim], *sizes, *shape[dim + 1 :]))
 
@@ -133,8 +138,8 @@ def permute(spec, dims):
     if len(dims) != rank:
         fail(
             RuntimeError,
-            f"permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering of "
-            f"dimensions i.e. input.dim() = {rank} is not equal to len(dims) = {len(dims)}",
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
+            f"ordering of dimensions i.e. input.dim() = {rank} is not equal to len(dims) = {len(dims)}",
         )
     order = [normalize_dim(d, rank) for d in dims]
     if len(set(order)) != rank:
@@ -168,7 +173,11 @@ def _(grad, spec, dim0, dim1):
 def t(spec):
     """The transpose of a matrix; vectors and numbers as they are."""
     if spec.ndim > 2:
-        fail(RuntimeError, f"t() expects a tensor with <= 2 dimensions, but self is {spec.ndim}D", mend="name the dims: transpose(dim0, dim1)")
+        fail(
+            RuntimeError,
+            f"t() expects a tensor with <= 2 dimensions, but self is {spec.ndim}D",
+            mend="name the dims: transpose(dim0, dim1)",
+        )
     return spec.shape[::-1], spec.strides[::-1], 0
 
 
@@ -183,7 +192,11 @@ def movedim(input: Tensor, source, destination) -> Tensor:
     source = [normalize_dim(d, rank) for d in ([source] if isinstance(source, int) else source)]
     destination = [normalize_dim(d, rank) for d in ([destination] if isinstance(destination, int) else destination)]
     if len(source) != len(destination):
-        fail(RuntimeError, f"movedim: Invalid source or destination dims: source ({source} dims) should contain the same number of dims as destination ({destination} dims)")
+        fail(
+            RuntimeError,
+            f"movedim: Invalid source or destination dims: source ({source} dims) should contain the same number of "
+            f"dims as destination ({destination} dims)",
+        )
     for what, dims in (("source", source), ("destination", destination)):
         if len(set(dims)) != len(dims):
             fail(RuntimeError, f"movedim: repeated dim in `{what}` ({dims})")
@@ -201,22 +214,25 @@ def expand_to(spec, shape):
     if lead < 0:
         fail(
             RuntimeError,
-            f"expand({spec_name(spec)}, size={list(shape)}): the number of sizes provided ({len(shape)}) must be greater or equal "
-            f"to the number of dimensions in the tensor ({spec.ndim})",
+            f"expand({spec_name(spec)}, size={list(shape)}): the number of sizes provided ({len(shape)}) must be "
+            f"greater or equal to the number of dimensions in the tensor ({spec.ndim})",
         )
     sizes, strides = [], []
     for d, n in enumerate(shape):
         own, step = (spec.shape[d - lead], spec.strides[d - lead]) if d >= lead else (1, 0)
         if n == -1:
             if d < lead:
-                fail(RuntimeError, f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {d}")
+                fail(
+                    RuntimeError,
+                    f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {d}",
+                )
             n = own
         if own != n:
             if own != 1:
                 fail(
                     RuntimeError,
-                    f"The expanded size of the tensor ({n}) must match the existing size ({own}) at non-singleton dimension {d}.  "
-                    f"Target sizes: {list(shape)}.  Tensor sizes: {list(spec.shape)}",
+                    f"The expanded size of the tensor ({n}) must match the existing size ({own}) at non-singleton "
+                    f"dimension {d}.  Target sizes: {list(shape)}.  Tensor sizes: {list(spec.shape)}",
                 )
             step = 0
         elif d < lead:
@@ -358,7 +374,11 @@ def diagonal(spec, offset=0, dim1=0, dim2=1):
     n = max(min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns), 0)
     start = (offset * spec.strides[b] if offset >= 0 else -offset * spec.strides[a]) if n else 0
     kept = [d for d in range(spec.ndim) if d not in (a, b)]
-    return [*(spec.shape[d] for d in kept), n], [*(spec.strides[d] for d in kept), spec.strides[a] + spec.strides[b]], start
+    return (
+        [*(spec.shape[d] for d in kept), n],
+        [*(spec.strides[d] for d in kept), spec.strides[a] + spec.strides[b]],
+        start,
+    )
 
 
 @view
@@ -412,8 +432,9 @@ def as_strided(input: Tensor, size, stride, storage_offset: int | None = None) -
     if start < 0 or (high >= 0 and (start + high + 1) * item > input.storage.nbytes):
         fail(
             RuntimeError,
-            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {start}, and itemsize {item} requiring a storage "
-            f"size of {(start + high + 1) * item} are out of bounds for storage of size {input.storage.nbytes}",
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {start}, and itemsize {item} "
+            f"requiring a storage size of {(start + high + 1) * item} are out of bounds for storage of size "
+            f"{input.storage.nbytes}",
         )
     return as_strided_part(input, size, stride, start - own)
 
@@ -459,7 +480,11 @@ for _op in (real_view, imag_view):
 def view_as_real(spec):
     """A complex tensor as one of reals with a last dim of 2: real and imaginary part."""
     if not spec.dtype.is_complex:
-        fail(RuntimeError, f"view_as_real is only supported for complex tensors, but got a tensor of scalar type: {dtype_title(spec.dtype)}")
+        fail(
+            RuntimeError,
+            "view_as_real is only supported for complex tensors, but got a tensor of scalar type: "
+            f"{dtype_title(spec.dtype)}",
+        )
     return (*spec.shape, 2), (*(2 * s for s in spec.strides), 1), 0, spec.dtype.to_real()
 
 
@@ -474,7 +499,11 @@ def _(grad, spec):
 def view_as_complex(spec):
     """Reals with a last dim of 2 as complex numbers."""
     if spec.dtype not in (dt.float32, dt.float64):
-        fail(RuntimeError, f"view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar type: {dtype_title(spec.dtype)}")
+        fail(
+            RuntimeError,
+            "view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar type: "
+            f"{dtype_title(spec.dtype)}",
+        )
     if not spec.ndim:
         fail(RuntimeError, "Input tensor must have one or more dimensions")
     if spec.shape[-1] != 2:
@@ -500,18 +529,34 @@ def reinterpret(spec, dtype):
     if old == new:
         return spec.shape, spec.strides, 0, dtype
     if not spec.ndim:
-        fail(RuntimeError, f"self.dim() cannot be 0 to view {dtype_title(spec.dtype)} as {dtype_title(dtype)} (different element sizes)")
+        fail(
+            RuntimeError,
+            f"self.dim() cannot be 0 to view {dtype_title(spec.dtype)} as {dtype_title(dtype)} (different element "
+            "sizes)",
+        )
     if spec.strides[-1] != 1:
-        fail(RuntimeError, f"self.stride(-1) must be 1 to view {dtype_title(spec.dtype)} as {dtype_title(dtype)} (different element sizes), but got {spec.strides[-1]}")
+        fail(
+            RuntimeError,
+            f"self.stride(-1) must be 1 to view {dtype_title(spec.dtype)} as {dtype_title(dtype)} (different element "
+            f"sizes), but got {spec.strides[-1]}",
+        )
     if old > new:
         ratio = old // new
         return (*spec.shape[:-1], spec.shape[-1] * ratio), (*(s * ratio for s in spec.strides[:-1]), 1), 0, dtype
     ratio = new // old
     if spec.shape[-1] % ratio:
-        fail(RuntimeError, f"self.size(-1) must be divisible by {ratio} to view {dtype_title(spec.dtype)} as {dtype_title(dtype)} (different element sizes), but got {spec.shape[-1]}")
+        fail(
+            RuntimeError,
+            f"self.size(-1) must be divisible by {ratio} to view {dtype_title(spec.dtype)} as {dtype_title(dtype)} "
+            f"(different element sizes), but got {spec.shape[-1]}",
+        )
     for s in spec.strides[:-1]:
         if s % ratio:
-            fail(RuntimeError, f"self.stride({spec.strides.index(s)}) must be divisible by {ratio} to view {dtype_title(spec.dtype)} as {dtype_title(dtype)} (different element sizes), but got {s}")
+            fail(
+                RuntimeError,
+                f"self.stride({spec.strides.index(s)}) must be divisible by {ratio} to view {dtype_title(spec.dtype)} "
+                f"as {dtype_title(dtype)} (different element sizes), but got {s}",
+            )
     return (*spec.shape[:-1], spec.shape[-1] // ratio), (*(s // ratio for s in spec.strides[:-1]), 1), 0, dtype
 
 
@@ -524,8 +569,12 @@ def view_dtype(input: Tensor, dtype) -> Tensor:
     """The same bytes as another dtype; gradients pass where both have the same parts."""
     if dtype is input.spec.dtype:
         return alias_view(input)
-    if (input.storage.nbytes and (input.ptr - input.storage.ptr) % dtype.itemsize):
-        fail(RuntimeError, f"self.storage_offset() must be divisible by {dtype.itemsize // input.spec.dtype.itemsize} to view {dtype_title(input.spec.dtype)} as {dtype_title(dtype)} (different element sizes)")
+    if input.storage.nbytes and (input.ptr - input.storage.ptr) % dtype.itemsize:
+        fail(
+            RuntimeError,
+            f"self.storage_offset() must be divisible by {dtype.itemsize // input.spec.dtype.itemsize} to view "
+            f"{dtype_title(input.spec.dtype)} as {dtype_title(dtype)} (different element sizes)",
+        )
     if input.needs_grad and dtype.kind not in "fc":
         from facula.autograd.node import alias
 
@@ -548,7 +597,9 @@ def unbind(input, dim=0):
 def _(grads, input_spec, dim):
     from .joining import stack
 
-    return stack(_filled(grads, tuple(n for d, n in enumerate(input_spec.shape) if d != dim % input_spec.ndim), input_spec), dim)
+    return stack(
+        _filled(grads, tuple(n for d, n in enumerate(input_spec.shape) if d != dim % input_spec.ndim), input_spec), dim
+    )
 
 
 def _size(input: Tensor, dim: int, message: str = "split expects at least a 1-dimensional tensor") -> int:
@@ -558,8 +609,9 @@ def _size(input: Tensor, dim: int, message: str = "split expects at least a 1-di
 
 
 def _filled(grads, shape, like: Spec) -> list[Tensor]:
-    from .creation import zeros_of
     from facula.core.spec import dense
+
+    from .creation import zeros_of
 
     return [zeros_of(dense(like.dtype, shape, like.device)) if g is None else g for g in grads]
 
@@ -571,8 +623,8 @@ def split_with_sizes(input, split_sizes, dim=0):
     if sum(split_sizes) != size or any(n < 0 for n in split_sizes):
         fail(
             RuntimeError,
-            f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {dim}), but got "
-            f"split_sizes={list(split_sizes)}",
+            f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {dim}), "
+            f"but got split_sizes={list(split_sizes)}",
         )
     parts, start = [], 0
     for n in split_sizes:
@@ -583,9 +635,10 @@ def split_with_sizes(input, split_sizes, dim=0):
 
 @split_with_sizes.gradient("input")
 def _(grads, input_spec, split_sizes, dim):
+    from facula.core.spec import dense
+
     from .creation import zeros_of
     from .joining import cat
-    from facula.core.spec import dense
 
     dim = dim % input_spec.ndim
     shape = input_spec.shape
@@ -627,7 +680,11 @@ def tensor_split(input: Tensor, indices_or_sections, dim: int = 0) -> tuple[Tens
     size = _size(input, dim, "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
     if isinstance(indices_or_sections, Tensor):
         if indices_or_sections.spec.ndim > 1 or indices_or_sections.spec.dtype.name != "int64":
-            fail(RuntimeError, "tensor_split expected tensor_indices_or_sections to have dtype of long, and to be a zero-dimensional or one-dimensional tensor")
+            fail(
+                RuntimeError,
+                "tensor_split expected tensor_indices_or_sections to have dtype of long, and to be a zero-dimensional "
+                "or one-dimensional tensor",
+            )
         indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         n = indices_or_sections
@@ -653,7 +710,10 @@ def ravel(input: Tensor) -> Tensor:
 def adjoint(input: Tensor) -> Tensor:
     """The conjugate transpose of the last two dims."""
     if input.spec.ndim < 2:
-        fail(RuntimeError, f"tensor.adjoint() is only supported on matrices or batches of matrices. Got {input.spec.ndim}-D tensor.")
+        fail(
+            RuntimeError,
+            f"tensor.adjoint() is only supported on matrices or batches of matrices. Got {input.spec.ndim}-D tensor.",
+        )
     made = transpose(input, -2, -1)
     return OPERATORS["conj_physical"].call(made) if made.spec.dtype.is_complex else made
 
@@ -662,18 +722,25 @@ def _split_along(name: str, least: int, dim_of):
     def entry(input: Tensor, indices_or_sections) -> tuple[Tensor, ...]:
         rank = input.spec.ndim
         if rank < least:
-            fail(RuntimeError, f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a tensor with {rank} dimensions!")
-        dim = dim_of(rank)
-        if isinstance(indices_or_sections, int) and (indices_or_sections <= 0 or input.spec.shape[dim] % indices_or_sections):
             fail(
                 RuntimeError,
-                f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {input.spec.shape[dim]} is not "
-                f"divisible by the split_size {indices_or_sections}!",
+                f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a "
+                f"tensor with {rank} dimensions!",
+            )
+        dim = dim_of(rank)
+        if isinstance(indices_or_sections, int) and (
+            indices_or_sections <= 0 or input.spec.shape[dim] % indices_or_sections
+        ):
+            fail(
+                RuntimeError,
+                f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension "
+                f"{input.spec.shape[dim]} is not divisible by the split_size {indices_or_sections}!",
             )
         return tensor_split(input, indices_or_sections, dim)
 
     entry.__name__ = entry.__qualname__ = name
-    entry.__doc__ = f"Parts along dim {('1 (0 for vectors)', '0', '2')[('hsplit', 'vsplit', 'dsplit').index(name)]}: so many equal ones, or cut at indices."
+    dim = {"hsplit": "1 (0 for vectors)", "vsplit": "0", "dsplit": "2"}[name]
+    entry.__doc__ = f"Parts along dim {dim}: so many equal ones, or cut at indices."
     return entry
 
 
@@ -742,7 +809,11 @@ def _written(input: Tensor, part_of, src: Tensor, name: str) -> Tensor:
     out = OPERATORS["clone"].call(input, memory_format="contiguous")
     part = part_of(out)
     if part.spec.shape != src.spec.shape:
-        fail(RuntimeError, f"expected src to have a size equal to the {name} of self. src size = {list(src.spec.shape)}, {name} size = {list(part.spec.shape)}")
+        fail(
+            RuntimeError,
+            f"expected src to have a size equal to the {name} of self. src size = {list(src.spec.shape)}, {name} size "
+            f"= {list(part.spec.shape)}",
+        )
     copy_(part, src)
     return out
 

@@ -24,7 +24,12 @@ def plain(x):
         values = x.detach()
         if str(values.dtype) == "torch.bfloat16":
             values = values.float()
-        return {"dtype": str(x.dtype), "shape": tuple(x.shape), "grad": bool(x.requires_grad), "values": values.numpy(force=True)}
+        return {
+            "dtype": str(x.dtype),
+            "shape": tuple(x.shape),
+            "grad": bool(x.requires_grad),
+            "values": values.numpy(force=True),
+        }
     if isinstance(x, (list, tuple)):
         return [plain(y) for y in x]
     if isinstance(x, dict):
@@ -41,7 +46,9 @@ def compare(ours, theirs, where: str, words: int = 60) -> None:
         for key in ("dtype", "shape", "grad"):
             assert ours[key] == theirs[key], f"{where}: {key} {ours[key]} for {theirs[key]}"
         tight = theirs["values"].dtype.itemsize >= 8
-        np.testing.assert_allclose(ours["values"], theirs["values"], rtol=1e-9 if tight else 3e-6, atol=1e-9 if tight else 1e-6, err_msg=where)
+        np.testing.assert_allclose(
+            ours["values"], theirs["values"], rtol=1e-9 if tight else 3e-6, atol=1e-9 if tight else 1e-6, err_msg=where
+        )
     elif isinstance(theirs, dict):
         assert ours.keys() == theirs.keys(), where
         for key in theirs:
@@ -53,7 +60,9 @@ def compare(ours, theirs, where: str, words: int = 60) -> None:
     elif isinstance(theirs, str):
         assert isinstance(ours, str) and ours[:words] == theirs[:words], f"{where}: {ours!r} for {theirs!r}"
     elif isinstance(theirs, float):
-        assert abs(ours - theirs) <= 1e-5 * max(1, abs(theirs)) or (ours != ours and theirs != theirs), f"{where}: {ours} for {theirs}"
+        assert abs(ours - theirs) <= 1e-5 * max(1, abs(theirs)) or (ours != ours and theirs != theirs), (
+            f"{where}: {ours} for {theirs}"
+        )
     else:
         assert type(ours) is type(theirs) and ours == theirs, f"{where}: {ours!r} for {theirs!r}"
 

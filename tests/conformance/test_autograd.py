@@ -63,20 +63,31 @@ def graphs_of_many_operations(torch):
     m = torch.tensor([True, False, True, False])
     i = torch.tensor([0, 2])
     makers = [
-        lambda: x + 1, lambda: 1 - x, lambda: x / 2, lambda: x**2, lambda: 2**x, lambda: -x, lambda: x @ x, lambda: x.t(), lambda: x.T,
-        lambda: x.sum(), lambda: x.sum(0), lambda: x.mean(), lambda: x.mean(1), lambda: x.max(), lambda: x.max(0)[0], lambda: x.min(), lambda: x.prod(),
+        lambda: x + 1, lambda: 1 - x, lambda: x / 2, lambda: x**2, lambda: 2**x, lambda: -x, lambda: x @ x,
+        lambda: x.t(), lambda: x.T,
+        lambda: x.sum(), lambda: x.sum(0), lambda: x.mean(), lambda: x.mean(1), lambda: x.max(), lambda: x.max(0)[0],
+        lambda: x.min(), lambda: x.prod(),
         lambda: x.var(), lambda: x.std(), lambda: x.norm(), lambda: x.exp(), lambda: x.abs(), lambda: x.clamp(0, 1),
-        lambda: x.view(16), lambda: x.reshape(2, 8), lambda: x.flatten(), lambda: x.permute(1, 0), lambda: x.transpose(0, 1), lambda: x.unsqueeze(0),
-        lambda: x.unsqueeze(0).squeeze(0), lambda: x[0], lambda: x[1:], lambda: x[:, 1], lambda: x[m], lambda: x[i], lambda: x[0, 0], lambda: x.expand(2, 4, 4),
-        lambda: x.repeat(2, 1), lambda: torch.cat([x, x]), lambda: torch.stack([x, x]), lambda: x.split(2)[0], lambda: x.unbind()[0], lambda: x.clone(),
-        lambda: x.float(), lambda: x.contiguous(), lambda: x.t().contiguous(), lambda: torch.where(x > 0, x, x * 2), lambda: x.masked_fill(m, 0),
-        lambda: x.gather(0, i.expand(4, 2).t()), lambda: x.index_select(0, i), lambda: x.cumsum(0), lambda: x.sqrt(), lambda: x.sigmoid(), lambda: x.tanh(),
-        lambda: x.log(), lambda: x.sin(), lambda: torch.addmm(x, x, x), lambda: x.diagonal(), lambda: x.flip(0), lambda: x.roll(1, 0), lambda: x.tril(),
-        lambda: x.triu(), lambda: x.logsumexp(0), lambda: x.narrow(0, 1, 2), lambda: x.select(0, 1), lambda: x.mv(x[0]), lambda: x[0].dot(x[1]),
-        lambda: torch.einsum("ij,jk->ik", x, x), lambda: torch.outer(x[0], x[1]), lambda: x.amax(), lambda: torch.maximum(x, x * 2), lambda: x.lerp(x, 0.5),
-        lambda: x.fill_diagonal_(0) if False else x.square(), lambda: x.reciprocal(), lambda: x.rsqrt(), lambda: torch.bmm(x[None], x[None]),
+        lambda: x.view(16), lambda: x.reshape(2, 8), lambda: x.flatten(), lambda: x.permute(1, 0),
+        lambda: x.transpose(0, 1), lambda: x.unsqueeze(0),
+        lambda: x.unsqueeze(0).squeeze(0), lambda: x[0], lambda: x[1:], lambda: x[:, 1], lambda: x[m], lambda: x[i],
+        lambda: x[0, 0], lambda: x.expand(2, 4, 4),
+        lambda: x.repeat(2, 1), lambda: torch.cat([x, x]), lambda: torch.stack([x, x]), lambda: x.split(2)[0],
+        lambda: x.unbind()[0], lambda: x.clone(),
+        lambda: x.float(), lambda: x.contiguous(), lambda: x.t().contiguous(), lambda: torch.where(x > 0, x, x * 2),
+        lambda: x.masked_fill(m, 0),
+        lambda: x.gather(0, i.expand(4, 2).t()), lambda: x.index_select(0, i), lambda: x.cumsum(0), lambda: x.sqrt(),
+        lambda: x.sigmoid(), lambda: x.tanh(),
+        lambda: x.log(), lambda: x.sin(), lambda: torch.addmm(x, x, x), lambda: x.diagonal(), lambda: x.flip(0),
+        lambda: x.roll(1, 0), lambda: x.tril(),
+        lambda: x.triu(), lambda: x.logsumexp(0), lambda: x.narrow(0, 1, 2), lambda: x.select(0, 1), lambda: x.mv(x[0]),
+        lambda: x[0].dot(x[1]),
+        lambda: torch.einsum("ij,jk->ik", x, x), lambda: torch.outer(x[0], x[1]), lambda: x.amax(),
+        lambda: torch.maximum(x, x * 2), lambda: x.lerp(x, 0.5),
+        lambda: x.fill_diagonal_(0) if False else x.square(), lambda: x.reciprocal(), lambda: x.rsqrt(),
+        lambda: torch.bmm(x[None], x[None]),
     ]  # fmt: skip
-    return [getattr(make().grad_fn, "name", lambda: f"none: {n}")() for n, make in enumerate(makers)]
+    return [getattr(make().grad_fn, "name", lambda n=n: f"none: {n}")() for n, make in enumerate(makers)]
 
 
 @scenario
@@ -84,7 +95,13 @@ def next_functions_of_leaves(torch):
     x = leaf(torch, 2)
     y = x * 2
     ((node, number),) = [f for f in y.grad_fn.next_functions if f[0] is not None]
-    return node.name(), number, node.variable is x, node is y.grad_fn.next_functions[0][0], (x * 3).grad_fn.next_functions[0][0] is node
+    return (
+        node.name(),
+        number,
+        node.variable is x,
+        node is y.grad_fn.next_functions[0][0],
+        (x * 3).grad_fn.next_functions[0][0] is node,
+    )
 
 
 # --- backward and grad --------------------------------------------------------------------------------------------
@@ -122,8 +139,10 @@ def bad_gradients(torch):
     x = leaf(torch, 3)
     y = x * 2
     return (
-        error(y.backward, torch.ones(2, dtype=torch.float64)), error(torch.ones(2).backward), error(torch.ones(2).sum().backward), error(y.backward, 3),
-        error(torch.autograd.grad, y.sum(), [torch.ones(2)]), error(torch.autograd.grad, y.sum(), leaf(torch, 2)), error(torch.autograd.grad, y, x),
+        error(y.backward, torch.ones(2, dtype=torch.float64)), error(torch.ones(2).backward),
+        error(torch.ones(2).sum().backward), error(y.backward, 3),
+        error(torch.autograd.grad, y.sum(), [torch.ones(2)]), error(torch.autograd.grad, y.sum(), leaf(torch, 2)),
+        error(torch.autograd.grad, y, x),
         error(y.sum().backward, inputs=[]), error(torch.autograd.backward, [y.sum(), y.sum()], [None]),
     )  # fmt: skip
 
@@ -142,7 +161,8 @@ def grad_of_unused(torch):
     y = (x * 2).sum()
     return (
         torch.autograd.grad(y, [x, w], allow_unused=True, retain_graph=True),
-        torch.autograd.grad(y, [x, w], materialize_grads=True, retain_graph=True), error(torch.autograd.grad, y, [x, w]),
+        torch.autograd.grad(y, [x, w], materialize_grads=True, retain_graph=True),
+        error(torch.autograd.grad, y, [x, w]),
         error(torch.autograd.grad, y, [x, w], allow_unused=False, materialize_grads=True),
     )  # fmt: skip
 
@@ -231,13 +251,26 @@ def outputs_with_and_without_gradient(torch):
     values, indices = x.max(1)
     a, b = x.split(2)
     (values.sum() + b.sum() * 0).backward()
-    return x.grad, values.grad_fn.name(), indices.requires_grad, indices.grad_fn, values.output_nr, b.output_nr, a.grad_fn is b.grad_fn
+    return (
+        x.grad,
+        values.grad_fn.name(),
+        indices.requires_grad,
+        indices.grad_fn,
+        values.output_nr,
+        b.output_nr,
+        a.grad_fn is b.grad_fn,
+    )
 
 
 @scenario
 def integers_have_no_gradient(torch):
     x = torch.tensor([1, 2, 3])
-    return error(x.requires_grad_), error(torch.tensor, [1], requires_grad=True), (x * 1.5).requires_grad, error(setattr, x, "requires_grad", True)
+    return (
+        error(x.requires_grad_),
+        error(torch.tensor, [1], requires_grad=True),
+        (x * 1.5).requires_grad,
+        error(setattr, x, "requires_grad", True),
+    )
 
 
 @scenario
@@ -294,7 +327,16 @@ def detaching(torch):
     d.add_(1)
     f = y.data
     f.mul_(2)
-    return d.requires_grad, d.is_leaf, y, d, d.data_ptr() == y.data_ptr(), error(lambda: (x * 2)[0].detach_()), y.detach_().requires_grad, y.grad_fn
+    return (
+        d.requires_grad,
+        d.is_leaf,
+        y,
+        d,
+        d.data_ptr() == y.data_ptr(),
+        error(lambda: (x * 2)[0].detach_()),
+        y.detach_().requires_grad,
+        y.grad_fn,
+    )
 
 
 @scenario
@@ -369,7 +411,10 @@ def modes_after_an_error(torch):
         with mode:
             raise ValueError("inside")
 
-    found = [error(raising, mode) for mode in (torch.no_grad(), torch.enable_grad(), torch.set_grad_enabled(False), torch.inference_mode())]
+    found = [
+        error(raising, mode)
+        for mode in (torch.no_grad(), torch.enable_grad(), torch.set_grad_enabled(False), torch.inference_mode())
+    ]
     return found, torch.is_grad_enabled()
 
 
@@ -379,7 +424,13 @@ def grad_attribute(torch):
     before = x.grad
     x.grad = torch.ones(3, dtype=torch.float64)
     (x * 2).sum().backward()
-    found = [before, x.grad.clone(), error(setattr, x, "grad", torch.ones(2, dtype=torch.float64)), error(setattr, x, "grad", torch.ones(3)), error(setattr, x, "grad", 3)]
+    found = [
+        before,
+        x.grad.clone(),
+        error(setattr, x, "grad", torch.ones(2, dtype=torch.float64)),
+        error(setattr, x, "grad", torch.ones(3)),
+        error(setattr, x, "grad", 3),
+    ]
     x.grad.zero_()
     found.append(x.grad)
     x.grad = None
@@ -412,7 +463,13 @@ def gradient_is_its_own_memory(torch):
 def requires_grad_of_inner_tensors(torch):
     x = leaf(torch, 3)
     y = x * 2
-    return error(setattr, y, "requires_grad", False), y.requires_grad_(True).requires_grad, error(y.requires_grad_, False), x.requires_grad_(False).requires_grad, y.is_leaf
+    return (
+        error(setattr, y, "requires_grad", False),
+        y.requires_grad_(True).requires_grad,
+        error(y.requires_grad_, False),
+        x.requires_grad_(False).requires_grad,
+        y.is_leaf,
+    )
 
 
 @scenario
@@ -439,7 +496,14 @@ def retained_gradient_before_in_place(torch):
 @scenario
 def numpy_of_tensors_with_gradients(torch):
     x = leaf(torch, 3)
-    return error(x.numpy), x.detach().numpy().tolist(), error((x * 2).numpy), error(np.asarray, x), error(lambda: x.tolist()), error(lambda: x.sum().item())
+    return (
+        error(x.numpy),
+        x.detach().numpy().tolist(),
+        error((x * 2).numpy),
+        error(np.asarray, x),
+        error(lambda: x.tolist()),
+        error(lambda: x.sum().item()),
+    )
 
 
 @scenario
@@ -542,7 +606,15 @@ def optimizer_in_backward(torch):
 @scenario
 def leaves_may_not_be_changed(torch):
     x = leaf(torch, 3)
-    found = [error(x.add_, 1), error(x[0].add_, 1), error(x.zero_), error(x.__setitem__, 0, 1.0), error(x.copy_, x * 1), error(x.view(3).mul_, 2), error(x.uniform_)]
+    found = [
+        error(x.add_, 1),
+        error(x[0].add_, 1),
+        error(x.zero_),
+        error(x.__setitem__, 0, 1.0),
+        error(x.copy_, x * 1),
+        error(x.view(3).mul_, 2),
+        error(x.uniform_),
+    ]
     with torch.no_grad():
         x.add_(1)
         x[0] = 5
@@ -552,7 +624,13 @@ def leaves_may_not_be_changed(torch):
 @scenario
 def changed_values_are_noticed(torch):
     found = []
-    for change in (lambda y: y.add_(1), lambda y: y[0].fill_(3), lambda y: y.__setitem__(0, 1.0), lambda y: y.detach().zero_(), lambda y: y.copy_(y.detach().clone())):
+    for change in (
+        lambda y: y.add_(1),
+        lambda y: y[0].fill_(3),
+        lambda y: y.__setitem__(0, 1.0),
+        lambda y: y.detach().zero_(),
+        lambda y: y.copy_(y.detach().clone()),
+    ):
         x = leaf(torch, 3)
         y = x.exp()
         z = y * y
@@ -708,7 +786,18 @@ def views_are_marked(torch):
     x = torch.zeros(4, 4)
     y = x.view(16)
     z = y[3:]
-    return x._is_view(), y._is_view(), z._base is x, x._base, x.detach()._is_view(), x.t()._base is x, x.contiguous()._is_view(), x[0]._is_view(), x.expand(2, 4, 4)._is_view(), x.clone()._is_view()
+    return (
+        x._is_view(),
+        y._is_view(),
+        z._base is x,
+        x._base,
+        x.detach()._is_view(),
+        x.t()._base is x,
+        x.contiguous()._is_view(),
+        x[0]._is_view(),
+        x.expand(2, 4, 4)._is_view(),
+        x.clone()._is_view(),
+    )
 
 
 @scenario
@@ -791,7 +880,8 @@ def custom_function_output_that_is_a_view(torch):
 def overlapping_writes(torch):
     x = torch.zeros(4)
     return (
-        error(torch.zeros(1).expand(3).add_, 1), error(x[1:].add_, x[:-1]), error(torch.zeros(3, 1).expand(3, 2).copy_, torch.ones(3, 2)),
+        error(torch.zeros(1).expand(3).add_, 1), error(x[1:].add_, x[:-1]),
+        error(torch.zeros(3, 1).expand(3, 2).copy_, torch.ones(3, 2)),
         error(lambda: torch.add(x[1:], 1, out=x[:-1])),
     )  # fmt: skip
 
@@ -799,7 +889,14 @@ def overlapping_writes(torch):
 @scenario
 def in_place_on_a_tensor_of_lower_dtype(torch):
     x = torch.zeros(3, dtype=torch.int64)
-    return error(x.add_, 1.5), error(x.div_, 2), error(x.mul_, torch.ones(3)), error(torch.ones(3).add_, torch.ones(2, 3)), error(torch.zeros(3, dtype=torch.bool).add_, 1), x
+    return (
+        error(x.add_, 1.5),
+        error(x.div_, 2),
+        error(x.mul_, torch.ones(3)),
+        error(torch.ones(3).add_, torch.ones(2, 3)),
+        error(torch.zeros(3, dtype=torch.bool).add_, 1),
+        x,
+    )
 
 
 # --- custom functions ---------------------------------------------------------------------------------------------
@@ -996,7 +1093,12 @@ def custom_function_errors(torch):
             return x * 1
 
     x, y = leaf(torch, 3), leaf(torch, 3, seed=1)
-    return error(Wrong.apply(x, y).sum().backward), error(Shape.apply(x).sum().backward), error(Nothing.apply, x), error(Plain.apply(x).sum().backward)
+    return (
+        error(Wrong.apply(x, y).sum().backward),
+        error(Shape.apply(x).sum().backward),
+        error(Nothing.apply, x),
+        error(Plain.apply(x).sum().backward),
+    )
 
 
 @scenario
@@ -1191,9 +1293,12 @@ def functional(torch):
         return a * b, a.sin().sum()
 
     return (
-        f.jacobian(lambda t: t**2, x), f.jacobian(several, (x, v)), f.hessian(square, x), f.hessian(lambda a, b: (a * b).sum() ** 2, (x, v)), f.vjp(lambda t: t**2, x, v),
-        f.jvp(lambda t: t**2, x, v), f.vhp(square, x, v), f.hvp(square, x, v), f.jacobian(lambda t: t**2, x, create_graph=True).requires_grad,
-        f.jacobian(lambda t: torch.ones(2, dtype=torch.float64), x), error(f.jacobian, lambda t: torch.ones(2), x, strict=True), error(f.hessian, lambda t: t, x),
+        f.jacobian(lambda t: t**2, x), f.jacobian(several, (x, v)), f.hessian(square, x),
+        f.hessian(lambda a, b: (a * b).sum() ** 2, (x, v)), f.vjp(lambda t: t**2, x, v),
+        f.jvp(lambda t: t**2, x, v), f.vhp(square, x, v), f.hvp(square, x, v),
+        f.jacobian(lambda t: t**2, x, create_graph=True).requires_grad,
+        f.jacobian(lambda t: torch.ones(2, dtype=torch.float64), x), error(f.jacobian, lambda t: torch.ones(2), x,
+                                                                strict=True), error(f.hessian, lambda t: t, x),
         error(f.vjp, lambda t: t**2, x), error(f.jacobian, lambda t: 3, x),
     )  # fmt: skip
 
@@ -1214,8 +1319,10 @@ def checking_gradients(torch):
     check, again = torch.autograd.gradcheck, torch.autograd.gradgradcheck
     z = torch.tensor([1 + 1j, 0.5 - 2j], dtype=torch.complex128, requires_grad=True)
     return (
-        check(torch.sin, (x,)), check(lambda a: (a * 2, a.exp()), x), again(torch.sin, (x,)), error(check, Wrong.apply, (x,)), check(Wrong.apply, (x,), raise_exception=False),
-        check(lambda a: a * a.conj(), (z,)), error(check, torch.sin, (torch.ones(2),)), check(lambda a: a.sum(), (leaf(torch, 2, 3),)),
+        check(torch.sin, (x,)), check(lambda a: (a * 2, a.exp()), x), again(torch.sin, (x,)),
+        error(check, Wrong.apply, (x,)), check(Wrong.apply, (x,), raise_exception=False),
+        check(lambda a: a * a.conj(), (z,)), error(check, torch.sin, (torch.ones(2),)),
+        check(lambda a: a.sum(), (leaf(torch, 2, 3),)),
         check(torch.mul, (x, torch.ones(3, dtype=torch.float64))),
     )  # fmt: skip
 
@@ -1240,7 +1347,27 @@ def twice_through_the_engine_with_errors(torch):
 @scenario
 def names_of_autograd(torch):
     a = torch.autograd
-    return [hasattr(a, n) for n in ("Function", "Variable", "backward", "grad", "no_grad", "enable_grad", "set_grad_enabled", "inference_mode", "gradcheck", "gradgradcheck", "functional", "graph", "detect_anomaly", "set_detect_anomaly", "function", "grad_mode")]
+    return [
+        hasattr(a, n)
+        for n in (
+            "Function",
+            "Variable",
+            "backward",
+            "grad",
+            "no_grad",
+            "enable_grad",
+            "set_grad_enabled",
+            "inference_mode",
+            "gradcheck",
+            "gradgradcheck",
+            "functional",
+            "graph",
+            "detect_anomaly",
+            "set_detect_anomaly",
+            "function",
+            "grad_mode",
+        )
+    ]
 
 
 @scenario

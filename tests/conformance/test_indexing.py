@@ -1,4 +1,4 @@
-"""`x[...]` with random mixes of ints, slices, None, Ellipsis, masks and index tensors: read, differentiated, written."""
+"""`x[...]` with random mixes of ints, slices, None, Ellipsis, masks, index tensors: read, differentiated, written."""
 
 import random
 
@@ -28,15 +28,19 @@ class Index:
                 dim += rng.randint(0, rank - dim)
                 continue
             n = shape[dim]
-            kind = rng.choice(["int", "slice", "slice", "none", "tensor", "mask", "array", "list", "0d", "all", "bool"] if n else ["slice", "all", "none", "mask"])
+            kind = rng.choice(
+                ["int", "slice", "slice", "none", "tensor", "mask", "array", "list", "0d", "all", "bool"]
+                if n
+                else ["slice", "all", "none", "mask"]
+            )
             low, high = (-n, n - 1) if rng.random() >= bad else (-n - 2, n + 1)
             if kind == "int":
                 self.items.append(("int", rng.randint(low, high)))
             elif kind == "all":
                 self.items.append(("slice", None, None, None))
             elif kind == "slice":
-                pick = lambda: rng.choice([None, rng.randint(-n - 1, n + 1)])  # noqa: E731
-                self.items.append(("slice", pick(), pick(), rng.choice([None, 1, 2, 3]) if rng.random() >= bad / 4 else -1))
+                ends = [rng.choice([None, rng.randint(-n - 1, n + 1)]) for _ in range(2)]
+                self.items.append(("slice", *ends, rng.choice([None, 1, 2, 3]) if rng.random() >= bad / 4 else -1))
             elif kind == "none":
                 self.items.append(("none",))
                 dim -= 1
@@ -97,7 +101,13 @@ def reading(framework, shape, index, layout):
     y = found[0]
     seed = framework.tensor(np.linspace(1, 2, y.numel()).reshape(tuple(y.shape)))
     grads = framework.autograd.grad(y, base, seed, allow_unused=True)
-    return y, y._is_view(), y.data_ptr() - base.data_ptr() if y._is_view() and y.numel() else 0, y.stride() if y._is_view() and y.numel() > 0 else (), grads
+    return (
+        y,
+        y._is_view(),
+        y.data_ptr() - base.data_ptr() if y._is_view() and y.numel() else 0,
+        y.stride() if y._is_view() and y.numel() > 0 else (),
+        grads,
+    )
 
 
 def writing(framework, shape, index, kind, seed):
@@ -120,7 +130,10 @@ def writing(framework, shape, index, kind, seed):
 
 # Index tensors with equal places written by different values: the order is nobody's promise.
 def no_duplicates(index: Index) -> bool:
-    return all(i[0] not in ("tensor", "array", "list") or i[1].size == len(np.unique(i[1])) == 1 or i[1].ndim == 0 for i in index.items)
+    return all(
+        i[0] not in ("tensor", "array", "list") or i[1].size == len(np.unique(i[1])) == 1 or i[1].ndim == 0
+        for i in index.items
+    )
 
 
 def compare(program, *args) -> None:
@@ -138,7 +151,12 @@ def test_reading(seed, layout):
     rng = random.Random(f"{seed} {layout}")
     for _ in range(40):
         shape = rng.choice(SHAPES)
-        compare(reading, shape, Index(rng, shape if layout == "dense" or len(shape) < 2 else (shape[-1], *shape[1:-1], shape[0])), layout)
+        compare(
+            reading,
+            shape,
+            Index(rng, shape if layout == "dense" or len(shape) < 2 else (shape[-1], *shape[1:-1], shape[0])),
+            layout,
+        )
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -184,10 +202,15 @@ def test_gradients_of_writing(seed):
 def words(framework):
     x = framework.zeros(3, 4)
     return [
-        error(lambda: x[3]), error(lambda: x[0, 4]), error(lambda: x[0, 0, 0]), error(lambda: x[framework.tensor([3])]), error(lambda: x[framework.tensor([1.0])]),
-        error(lambda: x[framework.tensor([True, False])]), error(lambda: framework.tensor(1.0)[0]), error(lambda: x[::-1]), error(lambda: x["a"]), error(lambda: x[1.5]),
-        error(x.__setitem__, 0, framework.zeros(3)), error(x.__setitem__, framework.tensor([0, 1]), framework.zeros(3, 4)), error(lambda: x[framework.tensor([0, 1]), framework.tensor([0, 1, 2])]),
-        error(x.__setitem__, framework.tensor([0]), framework.zeros(4, dtype=framework.float64)), error(x.__setitem__, 5, 1.0),
+        error(lambda: x[3]), error(lambda: x[0, 4]), error(lambda: x[0, 0, 0]), error(lambda: x[framework.tensor([3])]),
+        error(lambda: x[framework.tensor([1.0])]),
+        error(lambda: x[framework.tensor([True, False])]), error(lambda: framework.tensor(1.0)[0]),
+        error(lambda: x[::-1]), error(lambda: x["a"]), error(lambda: x[1.5]),
+        error(x.__setitem__, 0, framework.zeros(3)), error(x.__setitem__, framework.tensor([0, 1]),
+                                                           framework.zeros(3, 4)), error(lambda: x[framework.tensor([0,
+                                                                1]), framework.tensor([0, 1, 2])]),
+        error(x.__setitem__, framework.tensor([0]), framework.zeros(4, dtype=framework.float64)),
+        error(x.__setitem__, 5, 1.0),
     ]  # fmt: skip
 
 
@@ -202,7 +225,7 @@ def dtypes(framework):
     for kind in kinds:
         i = framework.tensor([1, 0, 1], dtype=getattr(framework, kind))
         keep = []
-        failed = error(lambda: keep.append(x[i]))
+        failed = error(lambda keep=keep, i=i: keep.append(x[i]))
         found.append((kind, keep or failed[0]))
     y = framework.zeros(3, dtype=framework.int64)
     y[1] = 2.7
@@ -211,7 +234,18 @@ def dtypes(framework):
     w = framework.zeros(3)
     w[[0, 2]] = framework.tensor([1, 2]).float()
     w[1] = framework.tensor([[[4.0]]])
-    return found, y, z, w, x[x > 5], x[[True, False, True]], x[np.int64(1)], x[np.array([0, 2]), 1:], x[(0, 1)], x[range(2)] if framework is facula else x[list(range(2))]
+    return (
+        found,
+        y,
+        z,
+        w,
+        x[x > 5],
+        x[[True, False, True]],
+        x[np.int64(1)],
+        x[np.array([0, 2]), 1:],
+        x[(0, 1)],
+        x[range(2)] if framework is facula else x[list(range(2))],
+    )
 
 
 def test_dtypes_of_indices():

@@ -1,4 +1,4 @@
-"""Every row of the samples table on both frameworks: values, dtypes, shapes, strides, gradients, grad_fn, errors, in-place, out=."""
+"""Every row of the samples table on both frameworks: values, specs, gradients, grad_fn, errors, in-place, out=."""
 
 import warnings
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def array(x) -> np.ndarray:
 
 
 def same_values(ours, theirs, row: Row, dtype: str, computed: str | None = None) -> None:
-    """AssertionError unless the values agree to the tolerance of their dtype, or of that in which they were computed."""
+    """AssertionError unless the values agree to the tolerance of their dtype, or of the one they were computed in."""
     a, b = array(ours), array(theirs)
     name = computed or str(theirs.dtype).removeprefix("torch.")
     rtol, atol = TOLERANCE.get(name, (0, 0))
@@ -46,7 +46,9 @@ def same(ours, theirs, row: Row, dtype: str, strides: bool = True, computed: str
     assert str(ours.dtype) == str(theirs.dtype), f"dtype {ours.dtype} for {theirs.dtype}"
     assert tuple(ours.shape) == tuple(theirs.shape), f"shape {tuple(ours.shape)} for {tuple(theirs.shape)}"
     if strides and row.strides and theirs.numel():
-        assert ours.stride() == theirs.stride(), f"strides {ours.stride()} for {theirs.stride()} of shape {tuple(theirs.shape)}"
+        assert ours.stride() == theirs.stride(), (
+            f"strides {ours.stride()} for {theirs.stride()} of shape {tuple(theirs.shape)}"
+        )
     assert ours.requires_grad == theirs.requires_grad, f"requires_grad {ours.requires_grad} for {theirs.requires_grad}"
     if row.compare and dtype not in row.blind:
         same_values(ours, theirs, row, dtype, computed)
@@ -73,13 +75,21 @@ def both(row: Row, number: int, sample: Sample, dtype: str, layout: str = "dense
     return found
 
 
-def check_forward(row: Row, number: int, sample: Sample, dtype: str, layout: str = "dense", requires_grad: bool = False):
-    (ours, our_error, our_made), (theirs, their_error, their_made) = both(row, number, sample, dtype, layout, requires_grad)
+def check_forward(
+    row: Row, number: int, sample: Sample, dtype: str, layout: str = "dense", requires_grad: bool = False
+):
+    (ours, our_error, our_made), (theirs, their_error, their_made) = both(
+        row, number, sample, dtype, layout, requires_grad
+    )
     if their_error is not None:
         if our_error is None:
-            assert dtype in row.more, f"PyTorch refuses: {type(their_error).__name__}: {str(their_error).splitlines()[0]}"
+            assert dtype in row.more, (
+                f"PyTorch refuses: {type(their_error).__name__}: {str(their_error).splitlines()[0]}"
+            )
             return None
-        assert isinstance(our_error, type(their_error)), f"{type(our_error).__name__} ({our_error}) for {type(their_error).__name__} ({their_error})"
+        assert isinstance(our_error, type(their_error)), (
+            f"{type(our_error).__name__} ({our_error}) for {type(their_error).__name__} ({their_error})"
+        )
         return None
     if our_error is not None:
         if dtype in row.lacks:
@@ -104,12 +114,14 @@ def check_gradient(row: Row, number: int, sample: Sample, dtype: str, layout: st
     if not pairs or not wanted:
         return
     for x, y in pairs:
-        title = lambda g: type(g).__name__  # noqa: E731
         assert (x.grad_fn is None) == (y.grad_fn is None), f"grad_fn {x.grad_fn} for {y.grad_fn}"
     seeds = [np.asarray(np.random.default_rng(3).uniform(0.5, 1.5, tuple(y.shape))) for _, y in pairs]
     grads = [
         f.autograd.grad(
-            [p[i] for p in pairs], [w[i] for w in wanted], [f.from_numpy(g).to(p[i].dtype) for g, p in zip(seeds, pairs)], allow_unused=True
+            [p[i] for p in pairs],
+            [w[i] for w in wanted],
+            [f.from_numpy(g).to(p[i].dtype) for g, p in zip(seeds, pairs)],
+            allow_unused=True,
         )
         for i, f in enumerate((facula, torch))
     ]
@@ -140,7 +152,11 @@ def report(row: Row, checks) -> None:
 
 
 def describe(sample: Sample) -> str:
-    return f"{sample.args} {sample.kwargs or ''}".replace("T(shape=", "T(").replace(", grad=True, away=0.0, distinct=False, fixed=False", "").replace(", dtype=None, low=-2.0, high=2.0, values=None", "")[:160]
+    return (
+        f"{sample.args} {sample.kwargs or ''}".replace("T(shape=", "T(")
+        .replace(", grad=True, away=0.0, distinct=False, fixed=False", "")
+        .replace(", dtype=None, low=-2.0, high=2.0, values=None", "")[:160]
+    )
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -160,7 +176,9 @@ def test_every_dtype(name):
 def test_gradients(name):
     row = ROWS[name]
     kinds = [d for d in ("float64", "complex128") if d in row.dtypes]
-    report(row, [(f"{d} {describe(x)}", check_gradient, row, n, x, d) for d in kinds for n, x in enumerate(row.samples)])
+    report(
+        row, [(f"{d} {describe(x)}", check_gradient, row, n, x, d) for d in kinds for n, x in enumerate(row.samples)]
+    )
 
 
 @pytest.mark.parametrize("name", [n for n, r in ROWS.items() if r.layouts])
@@ -168,7 +186,14 @@ def test_layouts(name):
     row = ROWS[name]
     dtype = "float64" if "float64" in row.dtypes else row.dtypes[0]
     check = check_gradient if row.grad and KIND_OF[dtype] in "fc" else check_forward
-    report(row, [(f"{layout} {describe(x)}", check, row, n, x, dtype, layout) for layout in LAYOUTS[1:] for n, x in enumerate(row.samples)])
+    report(
+        row,
+        [
+            (f"{layout} {describe(x)}", check, row, n, x, dtype, layout)
+            for layout in LAYOUTS[1:]
+            for n, x in enumerate(row.samples)
+        ],
+    )
 
 
 # --- errors, in-place forms, out= ---------------------------------------------------------------------------------
@@ -208,8 +233,12 @@ def check_in_place(row: Row, number: int, sample: Sample, dtype: str, requires_g
         found.append((result, error, target, made))
     (ours, our_error, our_target, our_made), (theirs, their_error, their_target, their_made) = found
     if their_error is not None:
-        assert our_error is not None, f"PyTorch refuses: {type(their_error).__name__}: {str(their_error).splitlines()[0]}"
-        assert isinstance(our_error, type(their_error)), f"{type(our_error).__name__} ({our_error}) for {type(their_error).__name__} ({their_error})"
+        assert our_error is not None, (
+            f"PyTorch refuses: {type(their_error).__name__}: {str(their_error).splitlines()[0]}"
+        )
+        assert isinstance(our_error, type(their_error)), (
+            f"{type(our_error).__name__} ({our_error}) for {type(their_error).__name__} ({their_error})"
+        )
         return
     if our_error is not None:
         raise AssertionError(f"{type(our_error).__name__}: {our_error}") from our_error
@@ -221,10 +250,18 @@ def check_in_place(row: Row, number: int, sample: Sample, dtype: str, requires_g
     wanted = [i for i, y in enumerate(their_made) if y.requires_grad]
     seed = np.random.default_rng(3).uniform(0.5, 1.5, tuple(their_target.shape))
     theirs, their_error = attempt(
-        torch.autograd.grad, their_target, [their_made[i] for i in wanted], torch.from_numpy(np.asarray(seed)).to(their_target.dtype), allow_unused=True
+        torch.autograd.grad,
+        their_target,
+        [their_made[i] for i in wanted],
+        torch.from_numpy(np.asarray(seed)).to(their_target.dtype),
+        allow_unused=True,
     )
     ours, our_error = attempt(
-        facula.autograd.grad, our_target, [our_made[i] for i in wanted], facula.from_numpy(np.asarray(seed)).to(our_target.dtype), allow_unused=True
+        facula.autograd.grad,
+        our_target,
+        [our_made[i] for i in wanted],
+        facula.from_numpy(np.asarray(seed)).to(our_target.dtype),
+        allow_unused=True,
     )
     if their_error is not None:
         return  # PyTorch keeps a value that it has overwritten itself
@@ -239,7 +276,8 @@ def check_in_place(row: Row, number: int, sample: Sample, dtype: str, requires_g
 
 IN_PLACE = [
     n for n, r in ROWS.items()
-    if hasattr(torch.Tensor, n.removeprefix("Tensor.") + "_") and "__" not in n and r.method and any(first_tensor(x) for x in r.samples)
+    if hasattr(torch.Tensor, n.removeprefix("Tensor.") + "_") and "__" not in n and r.method
+    and any(first_tensor(x) for x in r.samples)
 ]  # fmt: skip
 
 
@@ -266,24 +304,33 @@ def check_out(row: Row, number: int, sample: Sample, dtype: str, kind: str) -> N
             return
         outs = flat(plain)
 
-        def blank(y):
+        def blank(y, framework=framework):
             if kind == "empty":
                 return framework.empty(0, dtype=y.dtype)
             if kind == "strided":
                 return framework.zeros((*y.shape, 2), dtype=y.dtype).select(-1, 0)
             if kind == "wide":
-                return framework.zeros(tuple(y.shape), dtype=framework.complex128 if y.dtype.is_complex else framework.float64)
+                return framework.zeros(
+                    tuple(y.shape), dtype=framework.complex128 if y.dtype.is_complex else framework.float64
+                )
             return framework.zeros(tuple(y.shape), dtype=framework.bool)
 
         targets = [blank(y) for y in outs]
         framework.manual_seed(7)
-        result, error = attempt(function, *args, **kwargs, out=targets[0] if len(targets) == 1 and not isinstance(plain, tuple) else tuple(targets))
+        result, error = attempt(
+            function,
+            *args,
+            **kwargs,
+            out=targets[0] if len(targets) == 1 and not isinstance(plain, tuple) else tuple(targets),
+        )
         found.append((error, targets, result, plain))
     (their_error, their_targets, _, _), (our_error, our_targets, result, plain) = found
     if their_error is not None:
         if our_error is None and (kind == "wide" or isinstance(their_error, TypeError)):
-            return  # a wider out= is converted into by every operator here, and every overload has one: docs/differences.md
-        assert our_error is not None, f"PyTorch refuses: {type(their_error).__name__}: {str(their_error).splitlines()[0]}"
+            return  # every operator here converts into a wider out=, and every overload has one: docs/differences.md
+        assert our_error is not None, (
+            f"PyTorch refuses: {type(their_error).__name__}: {str(their_error).splitlines()[0]}"
+        )
         related = isinstance(our_error, type(their_error)) or isinstance(their_error, (type(our_error), TypeError))
         assert related, f"{type(our_error).__name__} ({our_error}) for {type(their_error).__name__} ({their_error})"
         return
@@ -318,7 +365,16 @@ NO_OUT = {"nn.functional.linear", "threshold", "narrow_copy", "normal"}
 @pytest.mark.parametrize("name", [n for n in ROWS if not n.startswith("Tensor.")])
 def test_out(name):
     row = ROWS[name]
-    assert takes_out(row) == row.out or name in NO_OUT, f"PyTorch's {name} {'takes' if not row.out else 'does not take'} out="
+    assert takes_out(row) == row.out or name in NO_OUT, (
+        f"PyTorch's {name} {'takes' if not row.out else 'does not take'} out="
+    )
     if row.out:
         samples = list(enumerate(row.samples))[:6]
-        report(row, [(f"{kind} {describe(x)}", check_out, row, n, x, row.dtypes[0], kind) for kind in ("empty", "strided", "wide", "bool") for n, x in samples])
+        report(
+            row,
+            [
+                (f"{kind} {describe(x)}", check_out, row, n, x, row.dtypes[0], kind)
+                for kind in ("empty", "strided", "wide", "bool")
+                for n, x in samples
+            ],
+        )

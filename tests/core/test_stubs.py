@@ -1,4 +1,4 @@
-"""The stub of Tensor says what `operators` attaches."""
+"""What is written out for editors and type checkers agrees with what `operators` attaches and declares."""
 
 import subprocess
 import sys
@@ -10,3 +10,11 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "stubs"
 def test_stub_of_tensor_is_current():
     done = subprocess.run([sys.executable, str(SCRIPT), "--check"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_names_of_operators_are_public():
+    import facula
+    from facula import operators
+
+    assert set(operators.__all__) <= set(facula.__all__)
+    assert all(getattr(facula, name) is getattr(operators, name) for name in operators.__all__)

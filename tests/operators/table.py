@@ -14,7 +14,8 @@ import numpy as np
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 KINDS = {
-    "b": ("bool",), "u": ("uint8",), "i": ("int64", "int32", "int16", "int8"), "f": FLOATS, "c": ("complex64", "complex128"),
+    "b": ("bool",), "u": ("uint8",), "i": ("int64", "int32", "int16", "int8"), "f": FLOATS,
+    "c": ("complex64", "complex128"),
 }  # fmt: skip
 ALL = tuple(name for kind in "fcuib" for name in KINDS[kind])
 KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
@@ -142,7 +143,11 @@ def array_of(what: T, dtype: str, seed: int) -> np.ndarray:
         found = what.low + (rng.permutation(n) + 0.25 + 0.5 * rng.random(n)) * step
         if kind in "ui":
             found = rng.permutation(n) % 100
-        return found.reshape(what.shape).astype(NUMPY[name]) if kind != "b" else rng.integers(0, 2, what.shape).astype(bool)
+        return (
+            found.reshape(what.shape).astype(NUMPY[name])
+            if kind != "b"
+            else rng.integers(0, 2, what.shape).astype(bool)
+        )
     if kind == "b":
         return rng.integers(0, 2, what.shape).astype(bool)
     if kind in "ui":
@@ -164,7 +169,7 @@ def array_of(what: T, dtype: str, seed: int) -> np.ndarray:
 
 def laid_out(array: np.ndarray, layout: str) -> np.ndarray:
     """The same numbers in other memory: transposed, every second one, or behind some others."""
-    if layout == "dense":
+    if layout == "dense" or (array.ndim == 0 and layout != "offset"):
         return array
     if layout == "transposed":
         return np.ascontiguousarray(array.T).T
@@ -218,13 +223,17 @@ class Maker:
 
 
 class Arrays(Maker):
-    """Makes NumPy arrays in place of tensors."""
+    """Makes NumPy arrays in place of tensors; `wide`: float64 ones."""
+
+    wide = False
 
     def __init__(self, dtype: str):
         super().__init__(np, dtype)
 
     def tensor(self, what: T):
         made = array_of(what, self.dtype, seed_of(*self.key, len(self.made)))
+        if self.wide:
+            made = made.astype(np.float64)
         self.made.append(made)
         return made
 

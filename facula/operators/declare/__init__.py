@@ -15,13 +15,28 @@ from .fast import binary, fast_in_place, fast_rows
 from .function import Function
 from .layout import broadcast_strides, check_cast, row_dims
 from .recording import freed, keep, record, unkeep
-from .seams import COPY, CHECK_LEAF, CHECK_VIEW, EMBED, INTERCEPT, INTO, OVERLAP, PREPARE_OUT, REBASE, SUM_TO, ZEROS
+from .seams import (
+    CHECK_LEAF,
+    CHECK_VIEW,
+    COPY,
+    EMBED,
+    INTERCEPT,
+    INTO,
+    OF_ARRAY,
+    OVERLAP,
+    PREPARE_OUT,
+    REBASE,
+    SUM_TO,
+    ZEROS,
+)
 from .traced import Plan, Traced
 from .view import View, view_of
 
 __all__ = [
-    "COPY", "CHECK_LEAF", "CHECK_VIEW", "EMBED", "INTERCEPT", "INTO", "OPERATORS", "OVERLAP", "PREPARE_OUT", "REBASE", "SUM_TO", "ZEROS", "Function",
-    "Operator", "Plan", "Traced", "View", "binary", "broadcast_strides", "check_cast", "fast_in_place", "fast_rows", "freed",
+    "COPY", "CHECK_LEAF", "CHECK_VIEW", "EMBED", "INTERCEPT", "INTO", "OF_ARRAY", "OPERATORS", "OVERLAP", "PREPARE_OUT",
+    "REBASE", "SUM_TO", "ZEROS", "Function",
+    "Operator", "Plan", "Traced", "View", "binary", "broadcast_strides", "check_cast", "fast_in_place", "fast_rows",
+    "freed",
     "function", "keep", "record", "row_dims", "traced", "unkeep", "view", "view_of",
 ]  # fmt: skip
 

@@ -1,6 +1,7 @@
 """The shortest way from a call to machine code, by the number of operands; what is unusual goes to `Traced.call`."""
 
 from collections.abc import Callable
+from typing import Any
 
 from facula import launch
 from facula.autograd.node import edge_of
@@ -45,7 +46,9 @@ def fast_rows(entry: Callable, over: str) -> Callable:
     operator = entry.operator
     plans: dict[tuple, Plan] = of_defaults({})
     of_all = _recorder(operator)
-    over_dims = _recorder(operator, type(over, (operator.node_class,), {"__slots__": (), "__module__": "torch.autograd"}))
+    over_dims = _recorder(
+        operator, type(over, (operator.node_class,), {"__slots__": (), "__module__": "torch.autograd"})
+    )
     differentiable, call_rows = operator.differentiable, operator.call_rows
 
     def fast(input, dim, keepdim):
@@ -59,7 +62,9 @@ def fast_rows(entry: Callable, over: str) -> Callable:
                 return call_rows(input, dims=dims, keepdim=keepdim)
             if len(plans) > 4096:
                 plans.clear()
-            plan = plans[input.spec, dim, keepdim] = operator.plan((input.spec,), scalars={}, dims=dims, keepdim=keepdim)
+            plan = plans[input.spec, dim, keepdim] = operator.plan(
+                (input.spec,), scalars={}, dims=dims, keepdim=keepdim
+            )
         if GUARD.active and LOCAL.special:
             return call_rows(input, dims=plan.key[0], keepdim=keepdim)
         out = plan.empty(plan.out)
@@ -74,7 +79,7 @@ def fast_rows(entry: Callable, over: str) -> Callable:
     return fast
 
 
-def _recorder(operator: Traced, node_class: type | None = None) -> Callable:
+def _recorder(operator: Traced, node_class: Any = None) -> Callable:
     """The fast form of `Traced.record` for one result: (plan, operands, their edges, out)."""
     node_class = node_class or operator.node_class
     make: Callable | None = None
@@ -113,7 +118,7 @@ class _Missing:
     spec = None
 
 
-_MISSING = _Missing()
+_MISSING: Any = _Missing()
 
 
 def unary(operator: Traced) -> Callable:
@@ -150,7 +155,7 @@ def unary(operator: Traced) -> Callable:
 def binary(operator: Traced, foreign: bool = False) -> Callable:
     """The fast path of two tensors, or a tensor and a number; keywords and whatever is unusual go to `call`.
 
-    With `foreign` it is a method for one of Python's operators: what is no tensor and no number may know itself what to do.
+    With `foreign` it is a method for one of Python's operators: what is no tensor and no number may know what to do.
     """
     plans: dict[tuple, Plan] = of_defaults({})
     call, plan_for, differentiable = operator.call, operator.plan, operator.differentiable
@@ -168,7 +173,11 @@ def binary(operator: Traced, foreign: bool = False) -> Callable:
         plan = plan_for(kinds, scalars={})
         if operator.guard is not None and plan.common.kind in "ui":
             return None  # values are looked at before each run
-        if plan.kernel_names != (first_only if number else both) or plan.numbers != (((both[1], None),) if number else ()) or len(plan.outs) > 1:
+        if (
+            plan.kernel_names != (first_only if number else both)
+            or plan.numbers != (((both[1], None),) if number else ())
+            or len(plan.outs) > 1
+        ):
             return None  # the kernel does not read all operands in order
         if len(plans) > 4096:
             plans.clear()
@@ -274,4 +283,10 @@ def fast_in_place(operator: Traced) -> Callable:
         self.storage.version += 1
         return self
 
-    return one if unary else two if len(operator.operands) == 2 else lambda self, *args, **kwargs: slow(self, *args, **kwargs)
+    return (
+        one
+        if unary
+        else two
+        if len(operator.operands) == 2
+        else lambda self, *args, **kwargs: slow(self, *args, **kwargs)
+    )

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from facula import launch
 from facula.autograd.node import Node, Output, alias, edge_of
@@ -14,7 +15,7 @@ from .seams import INTERCEPT, INTO
 
 
 class Recipe:
-    """How a function is recorded for one pattern of arguments: its formulas, what they mention, and how that is kept."""
+    """How a function is recorded for one pattern of arguments: its formulas, what they mention, how that is kept."""
 
     __slots__ = ("collect", "formulas", "inputs", "needs", "outputs")
 
@@ -23,6 +24,7 @@ class FunctionNode(Node):
     """A recorded function: the arguments that its formulas mention, those that are tensors with their versions."""
 
     __slots__ = ("arguments", "recipe", "versions")
+    arguments: Any  # a dict; None once released
 
     def apply(self, *grads):
         saved = self.saved
@@ -69,7 +71,8 @@ class Function(Operator):
 
     node_kind = FunctionNode
 
-    def __init__(self, body: Callable, name: str | None = None, *, tensors: Sequence[str], outputs: Sequence[str] = ("out",), fill: bool = True,
+    def __init__(self, body: Callable, name: str | None = None, *, tensors: Sequence[str],
+        outputs: Sequence[str] = ("out",), fill: bool = True,
         out: bool = False,
     ):  # fmt: skip
         super().__init__(body, name)
@@ -90,7 +93,10 @@ class Function(Operator):
         self.call = _calling(self)
 
     def _recipe(self, key: tuple) -> Recipe:
-        """The recipe for one pattern of arguments: for each, 0 no tensor, 1 a tensor, 2 one that needs a gradient (a tuple for lists)."""
+        """The recipe for one pattern of arguments.
+
+        For each: 0 no tensor, 1 a tensor, 2 one that needs a gradient; a tuple of these for a list.
+        """
         recipe = Recipe()
         slots: dict[str, list[int]] = {}
         at = 0
@@ -167,7 +173,14 @@ class Function(Operator):
                 {"pre_hooks": None, "post_hooks": None},
             )  # fmt: skip
         node = self.make(
-            tuple(edges), (result.spec,) if result is outs[0] else tuple([o.spec for o in outs]), SEQUENCE(), user_line(2), saved, versions, arguments, recipe
+            tuple(edges),
+            (result.spec,) if result is outs[0] else tuple([o.spec for o in outs]),
+            SEQUENCE(),
+            user_line(2),
+            saved,
+            versions,
+            arguments,
+            recipe,
         )
         if len(outs) == 1 and result is outs[0]:
             result.edge = node
@@ -185,7 +198,7 @@ class Function(Operator):
 
 
 def _settle(out: Tensor, args: tuple) -> None:
-    """A result that the body made as a view: of an argument, which later changes must reach, or of something that nobody else has."""
+    """A result that the body made as a view: of an argument, which later changes must reach, or of its own memory."""
     for x in args:
         if isinstance(x, Tensor) and x.storage is out.storage:
             out.seen = out.storage.version
@@ -213,10 +226,10 @@ def _calling(operator: Function) -> Callable:
                 if x.needs_grad:
                     break
             elif lists and (x.__class__ is tuple or x.__class__ is list):
-                if any([isinstance(y, Tensor) and y.needs_grad for y in x]):
+                if True in [isinstance(y, Tensor) and y.needs_grad for y in x]:
                     break
         else:
-            if not kwargs or not any([isinstance(x, Tensor) and x.needs_grad for x in kwargs.values()]):
+            if not kwargs or True not in [isinstance(x, Tensor) and x.needs_grad for x in kwargs.values()]:
                 return body(*args, **kwargs)
         GUARD.active.append(None)
         LOCAL.grad = False

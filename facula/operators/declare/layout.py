@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 
-from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core.dtype import dtype
 from facula.core.shape import Size, broadcast, normalize_dim
 from facula.core.spec import Spec
-from facula.core.tensor import Tensor
 from facula.errors import fail
 
 
@@ -18,8 +16,8 @@ def broadcast_shapes_of(name: str, shapes: Sequence[Size]) -> Size:
     return broadcast(*shapes)
 
 
-def broadcast_strides(s: Spec, shape: Size, row_dims=None) -> list[int]:
-    """Strides of an operand along the dims of `shape`, 0 where it is broadcast; per-row operands may lack the row dims."""
+def broadcast_strides(s: Spec, shape: tuple[int, ...], row_dims=None) -> list[int]:
+    """Strides of an operand along the dims of `shape`, 0 where broadcast; per-row operands may lack the row dims."""
     sizes, strides = list(s.shape), list(s.strides)
     if row_dims is not None and len(sizes) == len(shape) - len(row_dims):
         for d in row_dims:
@@ -35,7 +33,8 @@ def result_strides(shape: Size, specs: Sequence[Spec]) -> tuple[int, ...] | None
         return None
     # As PyTorch's TensorIterator: dims sorted by the operands' strides, the first operand that tells deciding.
     full = [
-        [0] * (len(shape) - s.ndim) + [0 if n == 1 != m else st for n, m, st in zip(s.shape, shape[len(shape) - s.ndim :], s.strides)]
+        [0] * (len(shape) - s.ndim)
+        + [0 if n == 1 != m else st for n, m, st in zip(s.shape, shape[len(shape) - s.ndim :], s.strides)]
         for s in specs
     ]
     order = list(range(len(shape) - 1, -1, -1))  # innermost first

@@ -3,7 +3,7 @@
 import itertools
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from facula.autograd.node import Node, Output, alias, grad_fn_of, type_name
 from facula.core.modes import GUARD, LOCAL
@@ -26,7 +26,7 @@ def user_line(depth: int) -> tuple[Any, int] | None:
     return None
 
 
-def record(node_class: type[Node], edges: tuple, outs: Sequence[Tensor]) -> Node:
+def record(node_class: type[Node], edges: tuple, outs: Sequence[Tensor]) -> Any:
     """A new node with these edges whose outputs are `outs`; the caller sets `saved` and its own slots."""
     node = object.__new__(node_class)
     node.edges = edges
@@ -90,15 +90,15 @@ def _changed(node: Node, tensor: Tensor, version: int, is_output: bool):
     fail(
         RuntimeError,
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"[{type_name(tensor)} {list(tensor.spec.shape)}]{made} is at version {tensor.storage.version}; expected version "
-        f"{version} instead. Hint: enable anomaly detection to find the operation that failed to compute its gradient, "
-        "with torch.autograd.set_detect_anomaly(True).",
+        f"[{type_name(tensor)} {list(tensor.spec.shape)}]{made} is at version {tensor.storage.version}; expected "
+        f"version {version} instead. Hint: enable anomaly detection to find the operation that failed to compute its "
+        "gradient, with torch.autograd.set_detect_anomaly(True).",
         got=f"the value was kept by {node.name()}" + (f", recorded at {where}" if where else ""),
         mend="use the out-of-place form (x = x + 1 for x += 1), or clone() the value before changing it",
     )
 
 
-def freed(node: Node):
+def freed(node: Node) -> NoReturn:
     where = node.where()
     fail(
         RuntimeError,

@@ -1,4 +1,4 @@
-"""What the mechanism needs of operators, which are declared with it: each list is filled in by the file named beside it."""
+"""What the mechanism needs of operators, which are declared with it: the file named beside each list fills it in."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ ZEROS: list[Callable] = []  # operators/creation.py: zeros of a spec
 EMBED: list[Callable] = []  # operators/view.py
 INTERCEPT: list[Callable] = []  # operators/intercept.py: autocast, subclasses, capture, vmap
 INTO: list[Callable] = []  # operators/matmul.py: (name, out, made, inputs) -> out
+OF_ARRAY: list[Callable] = []  # operators/creation.py: a tensor on the memory of a NumPy array, tensors as they are
 PREPARE_OUT: list[Callable] = []  # operators/inplace.py
 OVERLAP: list[Callable] = []
 CHECK_LEAF: list[Callable] = []

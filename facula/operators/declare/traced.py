@@ -24,14 +24,15 @@ from facula.operators.promotion import DEFAULT, number_dtype, of_defaults, opmat
 from .base import Operator
 from .layout import broadcast_shapes_of, broadcast_strides, check_in_place, result_strides
 from .recording import Packed, freed, keep, materialised, record, unkeep
-from .seams import COPY, CHECK_LEAF, CHECK_VIEW, INTERCEPT, OVERLAP, PREPARE_OUT, REBASE, SUM_TO
+from .seams import CHECK_LEAF, CHECK_VIEW, COPY, INTERCEPT, OF_ARRAY, OVERLAP, PREPARE_OUT, REBASE, SUM_TO
 
 
 class Plan:
     """All that a traced operator knows about operands of given specs: result specs, machine code, backward."""
 
     __slots__ = (
-        "back", "backs", "common", "compute", "empty", "function", "key", "kernel_names", "numbers", "out", "outs", "pulled", "shape", "slots", "smooth", "specs",
+        "back", "backs", "common", "compute", "empty", "function", "key", "kernel_names", "numbers", "out", "outs",
+        "pulled", "shape", "slots", "smooth", "specs",
         "static", "tail", "targets",
     )  # fmt: skip
 
@@ -112,7 +113,9 @@ class Traced(Operator):
         super().__init__(body, name)
         self.row_results = row_results  # which results are one number a row; None: those that are made of such alone
         self.check = check  # called with the operands' specs (or number types) when a plan is made
-        self.guard: Callable | None = None  # called with the operands of whole numbers before each run: their values may be bad
+        self.guard: Callable | None = (
+            None  # called with the operands of whole numbers before each run: their values may be bad
+        )
         self.pull: Callable | None = None  # (plan, grad) -> gradient of the first operand, where no kernel is needed
         self.depth = depth  # 0: declared; 1: a derived gradient; 2: the gradient of that
         parameters = self.signature.parameters.values()
@@ -152,25 +155,29 @@ class Traced(Operator):
         if self.compute is not None:
             return self.compute, self.compute
         common = result_type(
-            k for n, k in zip(self.operands, kinds) if n not in self.keep and n not in self.follow and k is not type(None)
+            k
+            for n, k in zip(self.operands, kinds)
+            if n not in self.keep and n not in self.follow and k is not type(None)
         )
         if self.promote == "float" and common.kind in "bui":
             common = DEFAULT.float
         elif self.promote == "sum" and common.kind in "bui":
             common = dt.int64
         if common.kind not in self.kinds:
-            fail(NotImplementedError, f'"{self.title}" not implemented for \'{dtype_title(common)}\'')
+            fail(NotImplementedError, f"\"{self.title}\" not implemented for '{dtype_title(common)}'")
         return common, opmath(common)
 
-    def symbols(self, kinds: Sequence[Spec | type], compute: dtype) -> dict[str, Expr | None]:
+    def symbols(self, kinds: Sequence[Spec | type], compute: dtype) -> dict[str, Any]:
         """A symbol for each operand: a load, or a parameter for a Python number."""
-        found: dict[str, Expr | None] = {}
+        found: dict[str, Any] = {}  # Expr; None for an operand that was left out
         for name, kind in zip(self.operands, kinds):
             if kind is type(None):
                 found[name] = None
             elif isinstance(kind, Spec):
                 value = ir.load(name, kind.dtype)
-                found[name] = value if name in self.keep else ir.cast(value, opmath(kind.dtype) if self.compute else compute)
+                found[name] = (
+                    value if name in self.keep else ir.cast(value, opmath(kind.dtype) if self.compute else compute)
+                )
                 if self.compute and name not in self.keep and found[name].dtype.kind != "b":
                     found[name] = ir.cast(found[name], _join(found[name].dtype, compute))
             else:
@@ -194,7 +201,9 @@ class Traced(Operator):
 
     # Plans
 
-    def plan(self, kinds: Sequence[Spec | type], *, scalars: dict[str, Any], dims=None, keepdim=False, shape=None, out=None) -> Plan:
+    def plan(
+        self, kinds: Sequence[Spec | type], *, scalars: dict[str, Any], dims=None, keepdim=False, shape=None, out=None
+    ) -> Plan:
         """Build the plan for operands of these specs (or Python number types)."""
         if self.check is not None:
             self.check(*kinds)
@@ -208,7 +217,8 @@ class Traced(Operator):
             if k.device is not where and k.shape:
                 fail(
                     RuntimeError,
-                    f"Expected all tensors to be on the same device, but found at least two devices, {where} and {k.device}!",
+                    f"Expected all tensors to be on the same device, but found at least two devices, {where} and "
+                    f"{k.device}!",
                     mend=f"move them to one device first, e.g. {n}.to('{where}')",
                 )
         if shape is None:
@@ -228,7 +238,7 @@ class Traced(Operator):
         for i, value in enumerate(values):
             row = self.rows and (level[value] if self.row_results is None else self.row_results[i])
             kind = self.results[i] if self.results else None
-            memory = compute if kind == "compute" else kind or (common if value.dtype is compute else value.dtype)
+            memory: Any = compute if kind == "compute" else kind or (common if value.dtype is compute else value.dtype)
             name = "_" * self.depth + ("out" if len(values) == 1 else f"out{i}")
             if row:
                 size = tuple(1 if d in row_dims else n for d, n in enumerate(shape))
@@ -243,7 +253,9 @@ class Traced(Operator):
             results.append(Result(name, memory, value, per_row=row))
         if out is not None:
             for i, o in enumerate(out):
-                results[i] = Result(results[i].name, o.dtype, _to_memory(values[i], o.dtype), per_row=results[i].per_row)
+                results[i] = Result(
+                    results[i].name, o.dtype, _to_memory(values[i], o.dtype), per_row=results[i].per_row
+                )
                 strides = o.strides
                 if results[i].per_row:
                     strides = strides if not keepdim else tuple(strides[d] for d in outer_dims)
@@ -255,14 +267,21 @@ class Traced(Operator):
         inputs = [(n, k) for n, k in tensors if n in used]
         parameters = [n for n in ir.walk(*values) if n.op == "param"]
         kernel = Kernel(
-            self.name, tuple(Input(n, k.dtype) for n, k in inputs), tuple(results), tuple(Param(p.value, p.dtype) for p in parameters)
+            self.name,
+            tuple(Input(n, k.dtype) for n, k in inputs),
+            tuple(results),
+            tuple(Param(p.value, p.dtype) for p in parameters),
         )
         in_strides = []
         for n, k in inputs:
             strides = broadcast_strides(k, shape, row_dims if n in self.per_row else None)
             in_strides.append([strides[d] for d in (*outer_dims, *row_dims)])
         bound = launch.bind(
-            kernel, [shape[d] for d in outer_dims], [shape[d] for d in row_dims] if self.rows else None, out_strides + in_strides, where
+            kernel,
+            [shape[d] for d in outer_dims],
+            [shape[d] for d in row_dims] if self.rows else None,
+            out_strides + in_strides,
+            where,
         )
         plan.function, plan.tail = bound.function, bound.tail
         plan.kernel_names = tuple(n for n, _ in inputs)
@@ -322,15 +341,22 @@ class Traced(Operator):
                 g = derived[symbols[n]]
                 gradients[n] = None if g is None else ir.substitute((g,), known.get)[0]
         back = Back()
-        wanted = [n for n in needs if gradients[n] is not None]
-        roots = [_as(gradients[n], plan.compute if symbols[n].dtype.kind != "c" else symbols[n].dtype) for n in wanted]
+        given_by: dict[str, Expr] = {n: g for n in needs if (g := gradients[n]) is not None}
+        wanted = list(given_by)
+        roots = [
+            _as(g, plan.compute if symbols[n].dtype.kind != "c" else symbols[n].dtype) for n, g in given_by.items()
+        ]
         used = {e.value[0] for e in ir.walk(*roots) if e.op == "load"}
         numbers = sorted({_split_part(e.value)[0] for e in ir.walk(*roots) if e.op == "param"})
-        grad_names = [n for n in g_names if n in used] or [n for n, g in zip(g_names, grads) if g is not None and not used]
+        grad_names = [n for n in g_names if n in used] or [
+            n for n, g in zip(g_names, grads) if g is not None and not used
+        ]
         out_names = [n for n in o_names if n in used]
         in_names = [n for n in self.operands if n in used]
         back.grads = tuple(g_names.index(n) for n in grad_names)
-        back.saves = tuple([(False, self.operands.index(n)) for n in in_names] + [(True, o_names.index(n)) for n in out_names])
+        back.saves = tuple(
+            [(False, self.operands.index(n)) for n in in_names] + [(True, o_names.index(n)) for n in out_names]
+        )
         back.collect = _collector(back.saves)
         order = [*self.operands, *self.scalars]
         back.numbers = tuple(order.index(n) for n in numbers)
@@ -354,7 +380,8 @@ class Traced(Operator):
         operator = self.derived.get(key)
         if operator is None:
             operator = self.derived[key] = Traced(
-                _Replay(tuple(roots), names), f"_derived_{self.name.strip('_')}_backward", names=names, compute=plan.compute,
+                _Replay(tuple(roots), names), f"_derived_{self.name.strip('_')}_backward", names=names,
+                compute=plan.compute,
                 results=tuple(memory), rows=self.rows, per_row=row_names & set(names), keep=names,
                 depth=self.depth + 1, row_results=tuple(n in self.per_row for n in wanted) if self.rows else None,
             )  # fmt: skip
@@ -367,7 +394,10 @@ class Traced(Operator):
         """Apply to operands in the order of `self.operands`; keywords are scalars, `out`, or operands by name."""
         out = kwargs.pop("out", None) if kwargs else None
         if len(operands) > len(self.operands):
-            fail(TypeError, f"{self.name}() takes {len(self.operands)} positional arguments but {len(operands)} were given")
+            fail(
+                TypeError,
+                f"{self.name}() takes {len(self.operands)} positional arguments but {len(operands)} were given",
+            )
         if kwargs or len(operands) < len(self.operands):
             operands, scalars = self._bind(operands, kwargs)
         else:
@@ -381,6 +411,8 @@ class Traced(Operator):
         try:
             plan = self.plans[key]
         except KeyError:
+            if any(getattr(x, "ndim", 0) and not isinstance(x, Tensor) for x in operands):  # arrays of NumPy
+                return self.call(*[OF_ARRAY[0](x) if hasattr(x, "__array__") else x for x in operands], **scalars)
             operands, kinds = self._checked(operands, kinds)
             plan = self.remember(key, self.plan(kinds, scalars=scalars))
         return self._run(plan, operands, scalars)
@@ -417,15 +449,23 @@ class Traced(Operator):
             elif name in self.operands:
                 values[name] = value
             else:
-                fail(TypeError, f"{self.name}() got an unexpected keyword argument '{name}'", expected=f"{self.name}{self.signature}")
+                fail(
+                    TypeError,
+                    f"{self.name}() got an unexpected keyword argument '{name}'",
+                    expected=f"{self.name}{self.signature}",
+                )
         missing = [n for n in self.operands if n not in values]
         for n in list(missing):
-            default = self.signature.parameters[n].default if n in self.signature.parameters else inspect.Parameter.empty
+            default = (
+                self.signature.parameters[n].default if n in self.signature.parameters else inspect.Parameter.empty
+            )
             if default is not inspect.Parameter.empty:
                 values[n] = default
                 missing.remove(n)
         if missing:
-            fail(TypeError, f'{self.name}() missing {len(missing)} required positional arguments: "{", ".join(missing)}"')
+            fail(
+                TypeError, f'{self.name}() missing {len(missing)} required positional arguments: "{", ".join(missing)}"'
+            )
         return tuple(values[n] for n in self.operands), scalars
 
     def _checked(self, operands: tuple, kinds: tuple) -> tuple[tuple, tuple]:
@@ -437,7 +477,10 @@ class Traced(Operator):
             elif hasattr(x, "dtype") and hasattr(x, "item"):
                 good.append(x.item())  # a NumPy scalar
             else:
-                fail(TypeError, f"{self.name}(): argument '{name}' (position {i + 1}) must be Tensor, not {type(x).__name__}")
+                fail(
+                    TypeError,
+                    f"{self.name}(): argument '{name}' (position {i + 1}) must be Tensor, not {type(x).__name__}",
+                )
         if not any(isinstance(x, Tensor) for x in good):
             first = type(good[0]).__name__ if good else "nothing"
             fail(TypeError, f"{self.name}(): argument '{self.operands[0]}' (position 1) must be Tensor, not {first}")
@@ -564,7 +607,9 @@ class _Replay:
         self.__name__ = "replay"
         self.__doc__ = None
         self.__module__ = __name__
-        self.__signature__ = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names])
+        self.__signature__ = inspect.Signature(
+            [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names]
+        )
 
     def __call__(self, *symbols):
         # Symbols of Python numbers and of loads have the names that the expressions use.
@@ -612,5 +657,6 @@ def _collector(saves: tuple[tuple[bool, int], ...]) -> Callable:
     """A function (operands, out) -> (values to keep, their versions) for one pattern of what a gradient mentions."""
     names = ["alias(out)" if is_output else f"operands[{i}]" for is_output, i in saves]
     versions = [f"{'out' if is_output else f'operands[{i}]'}.storage.version" for is_output, i in saves]
-    text = f"lambda operands, out: (({', '.join(names)}{',' if names else ''}), ({', '.join(versions)}{',' if names else ''}))"
+    kept, counted = ("".join(f"{part}, " for part in parts) for parts in (names, versions))
+    text = f"lambda operands, out: (({kept}), ({counted}))"
     return eval(text, {"alias": alias})

@@ -74,7 +74,10 @@ def _viewing(operator: View) -> Callable:
         except (KeyError, TypeError):
             found, offset = plan(input, args, kwargs)
         except AttributeError:
-            fail(TypeError, f"{operator.name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+            fail(
+                TypeError,
+                f"{operator.name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}",
+            )
         base, storage = input.base, input.storage
         if GUARD.active and not LOCAL.grad:
             return VIEW(found, storage, input.ptr + offset, input if base is None else base, NO_GRAD)
