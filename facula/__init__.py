@@ -9,6 +9,17 @@ from facula.autograd import (
     no_grad,
     set_grad_enabled,
 )
+from facula.constants import (
+    channels_last,
+    contiguous_format,
+    e,
+    inf,
+    memory_format,
+    nan,
+    newaxis,
+    pi,
+    preserve_format,
+)
 from facula.core.device import device
 from facula.core.dtype import bfloat16 as bfloat16
 from facula.core.dtype import bool_ as bool
@@ -103,6 +114,7 @@ from facula.serialization import load, save
 from facula.threads import get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads
 
 __all__ = [
+    "channels_last", "contiguous_format", "e", "inf", "memory_format", "nan", "newaxis", "pi", "preserve_format",
     "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "Generator",
     "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "Size", "Tensor", "abs", "abs_", "absolute", "acos",
     "acos_", "acosh", "acosh_", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
@@ -176,5 +188,5 @@ __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("autograd", "cuda", "linalg", "nn", "optim", "random", "serialization", "special", "utils"),
+    __name__, ("autograd", "cuda", "linalg", "nn", "optim", "random", "serialization", "utils"),
 )  # fmt: skip

@@ -341,6 +341,10 @@ def _combining_gradients(grad, input, out, dim, index, src, how, include_self, g
         mine = grad / count
         return (mine if include_self else _without(mine, dim, index, add)), get(grad / count, dim, index)
     if how == "prod":
+        if grad.spec.dtype.is_complex:
+            from .elementwise import conj_physical
+
+            input, src, out = conj_physical(input), conj_physical(src), conj_physical(out)
         base = input if include_self else _masked_one(input, dim, index, add)
         hit = eq(src, 0)
         nonzero_src = where(hit, ones(src), src)
@@ -721,6 +725,8 @@ def take_along_dim(input: Tensor, indices: Tensor, dim=None, *, out=None) -> Ten
 
 def nonzero(input: Tensor, *, as_tuple: bool = False, out=None) -> Any:
     """The coordinates of the elements that are not 0: (n, ndim), or a tuple of ndim vectors."""
+    if as_tuple and out is not None:
+        fail(TypeError, "nonzero() received an invalid combination of arguments - as_tuple and out exclude each other")
     array = numpy_view(input)
     if input.spec.dtype is dt.bfloat16:
         array = (array & 0x7FFF) != 0

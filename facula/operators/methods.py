@@ -549,6 +549,16 @@ def pin_memory(self, device=None) -> Tensor:
 
 
 @method
+def share_memory_(self) -> Tensor:
+    """Move the memory where other processes can see it: not there yet."""
+    fail(
+        NotImplementedError,
+        "share_memory_(): facula's tensors cannot be shared between processes yet",
+        mend="pass NumPy arrays",
+    )
+
+
+@method
 def is_shared(self) -> bool:
     """Whether other processes see its memory."""
     return False

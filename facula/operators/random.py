@@ -342,7 +342,8 @@ def normal(
 def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
     """1 with the chance that the element of `input` gives (or `p`), else 0."""
     if p is not None:
-        return bernoulli_(launch.empty(dense(input.spec.dtype, input.spec.shape)), p, generator=generator)
+        made = bernoulli_(launch.empty(dense(input.spec.dtype, input.spec.shape)), p, generator=generator)
+        return made if out is None else INTO[0]("bernoulli", out, made, ())
     _float(input, "bernoulli_tensor_cpu_p_")
     chances = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape)), input)
     made = launch.empty(dense(input.spec.dtype if out is None else out.spec.dtype, input.spec.shape))

@@ -8,7 +8,7 @@ import numpy as np
 
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
-from facula.core.modes import LOCAL
+from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import normalize_dim
 from facula.core.spec import Spec
 from facula.core.tensor import Tensor
@@ -157,7 +157,47 @@ def prod(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """The product over one dim, or over all; integers and bools give int64."""
     if dtype is not None:
         input = cast(input, dtype)
+    if input.needs_grad and out is None and (not GUARD.active or LOCAL.grad):
+        return prod_of(input, row_dims(input.spec, dim), keepdim)
     return cast_back(prod_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out)), dtype)
+
+
+@function(tensors=("input",))
+def prod_of(input, dims, keepdim):
+    """The product over dims, with a gradient that is exact where there are zeros, in all orders."""
+    return prod_rows(input, dims=dims, keepdim=keepdim)
+
+
+@prod_of.gradient("input")
+def _(grad, input, out, dims, keepdim):
+    from .elementwise import mul, true_divide
+
+    if not dims or not input.spec.numel:
+        return grad
+    shape = input.spec.shape
+    if not keepdim:
+        kept = tuple([1 if d in dims else n for d, n in enumerate(shape)])
+        grad, out = view_shape(grad, kept) if grad.spec.contiguous else grad.reshape(kept), out.reshape(kept)
+    if not LOCAL.grad and not any(OPERATORS["eq"].call(input, 0)).item():
+        return true_divide(mul(grad, _conj(out)), _conj(input))
+    # The product of the others: of those before it, times that of those behind it.
+    others = [d for d in range(len(shape)) if d not in dims]
+    order = (*others, *dims)
+    rows = input.permute(order).reshape((*[shape[d] for d in others], -1))
+    n = rows.spec.shape[-1]
+    ones = rows.new_ones((*rows.spec.shape[:-1], 1))
+    cat = OPERATORS["cat"].call
+    before = cumprod(cat((ones, narrow(rows, -1, 0, n - 1)), len(others)), -1)
+    behind = _backwards(cumprod, cat((narrow(rows, -1, 1, n - 1), ones), len(others)), len(others))
+    each = mul(before, behind).reshape([shape[d] for d in order]).permute([order.index(d) for d in range(len(shape))])
+    return mul(grad, _conj(each))
+
+
+prod_of.operator.node_class.__name__ = "ProdBackward0"
+
+
+def _conj(x: Tensor) -> Tensor:
+    return OPERATORS["conj_physical"].call(x) if x.spec.dtype.is_complex else x
 
 
 @traced(rows=True, promote="sum")
@@ -587,11 +627,9 @@ def cumprod_along(input, dim):
 
 @cumprod_along.gradient("input")
 def _(grad, input, out, dim):
-    from .elementwise import conj_physical, eq, mul, true_divide
+    from .elementwise import eq, mul, true_divide
 
-    def conj(x: Tensor) -> Tensor:
-        return conj_physical(x) if x.spec.dtype.is_complex else x
-
+    conj = _conj
     n = input.spec.shape[dim]
     if not input.spec.numel:
         return grad
@@ -626,7 +664,9 @@ def _backwards(scan, input: Tensor, dim: int) -> Tensor:
 def logcumsumexp_along(input, dim):
     """`log(cumsum(exp(input)))` along a dim, by NumPy."""
     wide = cast(input, dt.float32) if input.spec.dtype.itemsize == 2 else input
-    return cast(from_numpy(np.ascontiguousarray(np.logaddexp.accumulate(numpy_view(wide), axis=dim))), input.spec.dtype)
+    with np.errstate(invalid="ignore"):  # -inf with -inf
+        found = np.logaddexp.accumulate(numpy_view(wide), axis=dim)
+    return cast(from_numpy(np.ascontiguousarray(found)), input.spec.dtype)
 
 
 @logcumsumexp_along.gradient("input")
@@ -637,8 +677,9 @@ def _(grad, input, out, dim):
     zero = full((), 0.0, dtype=grad.spec.dtype)
 
     def share(part: Tensor) -> Tensor:
-        logs = where(gt(part, 0), log(where(gt(part, 0), part, full((), 1.0, dtype=part.spec.dtype))), least)
-        return exp(_backwards(logcumsumexp_along, logs - out, dim) + input)
+        some = gt(part, 0)
+        logs = log(where(some, part, full((), 1.0, dtype=part.spec.dtype)))
+        return exp(_backwards(logcumsumexp_along, where(some, logs - out, least), dim) + input)
 
     positive = share(where(gt(grad, 0), grad, zero))
     return positive - share(where(gt(grad, 0), zero, neg(grad)))
