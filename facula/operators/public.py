@@ -294,10 +294,15 @@ def _(grad_mantissa, exponent):
 frexp_parts.operator.node_class.__name__ = "FrexpBackward0"
 
 
-def frexp(input):
+def frexp(input, *, out=None):
     """Floats as `mantissa * 2**exponent` with mantissas from 0.5 to 1."""
     from .results import named
 
     if input.spec.dtype.kind != "f":
         fail(RuntimeError, "torch.frexp() only supports floating-point dtypes")
-    return named("frexp", *frexp_parts(input))
+    made = frexp_parts(input)
+    if out is not None:
+        from .matmul import _to_out
+
+        made = [_to_out("frexp", o, m, (input,)) for o, m in zip(out, made)]
+    return named("frexp", *made)

@@ -172,7 +172,9 @@ def prod_of(input, dims, keepdim):
 def _(grad, input, out, dims, keepdim):
     from .elementwise import mul, true_divide
 
-    if not dims or not input.spec.numel:
+    if not input.spec.numel:
+        return input.new_zeros(input.spec.shape)
+    if not dims:
         return grad
     shape = input.spec.shape
     if not keepdim:

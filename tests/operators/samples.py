@@ -75,12 +75,36 @@ row(
         s(t(6, low=-300, high=300), decimals=-1),
         s(t(values=[0.5, 1.5, 2.5, -0.5, -1.5], grad=False)),
     ],
-    "uif", covers=("round_decimals",))
+    "uif",
+    covers=("round_decimals",),
+)
 row("angle", unary(away=0.1), "buifc")
 row("conj", unary(), "buifc", out=False, numpy=np.conj)
 row("conj_physical", unary(), "buifc", numpy=np.conj)
-row("real", [s(t(3, 2)), s(t())], "buifc", out=False, method=False, numpy=np.real, covers=("real_view", "real_part",))
-row("imag", [s(t(3, 2)), s(t())], "c", out=False, method=False, numpy=np.imag, covers=("imag_view", "imag_part",))
+row(
+    "real",
+    [s(t(3, 2)), s(t())],
+    "buifc",
+    out=False,
+    method=False,
+    numpy=np.real,
+    covers=(
+        "real_view",
+        "real_part",
+    ),
+)
+row(
+    "imag",
+    [s(t(3, 2)), s(t())],
+    "c",
+    out=False,
+    method=False,
+    numpy=np.imag,
+    covers=(
+        "imag_view",
+        "imag_part",
+    ),
+)
 for name in ("isnan", "isinf", "isfinite", "isreal"):
     row(name, unary(), "buifc", out=False, grad=False, numpy=getattr(np, name))
 for name in ("isposinf", "isneginf"):
@@ -88,10 +112,16 @@ for name in ("isposinf", "isneginf"):
 row("signbit", unary(), "buif", grad=False)
 row("logical_not", unary(), "buifc", grad=False, numpy=np.logical_not)
 row("bitwise_not", unary(), "bui", grad=False, numpy=np.invert)
-row("nan_to_num", [*unary(), s(SPECIAL, nan=1.5), s(SPECIAL, nan=0.5, posinf=7.0, neginf=-7.0)], "buifc", covers=("nan_to_num_values",))
+row(
+    "nan_to_num",
+    [*unary(), s(SPECIAL, nan=1.5), s(SPECIAL, nan=0.5, posinf=7.0, neginf=-7.0)],
+    "buifc",
+    covers=("nan_to_num_values",),
+    more=("complex128",),
+)
 row("sinc", [*unary(away=0.1), s(t(values=[0.0, 1.0, 0.5]))], "buifc", second=False)
 
-row("frexp", unary(0.1, 4, special=False), "f", out=False, second=False, covers=("frexp_parts",))
+row("frexp", unary(0.1, 4, special=False), "f", second=False, covers=("frexp_parts",))
 
 # --- two operands -------------------------------------------------------------------------------------------------
 
@@ -153,11 +183,15 @@ row("atan2", binary(away=0.1), "buif", numpy=np.arctan2)
 row("hypot", binary(away=0.1), "f", numpy=np.hypot)
 row("copysign", binary(numbers=(-1.0, 2), away=0.1), "buif")
 row("nextafter", binary(), "f", grad=False)
-row("logaddexp", binary(), "fc", numpy=np.logaddexp)
+row("logaddexp", binary(), "fc")
 row("logaddexp2", binary(), "f", numpy=np.logaddexp2)
 row(
     "xlogy",
-    [*binary(0.2, 3, numbers=(2, 1.5)), s(2, t(3, low=0.2)), s(t(values=[0.0, 0.0, 1.0]), t(values=[0.5, 2.0, 3.0]))],
+    [
+        *binary(0.2, 3, numbers=(2, 1.5)),
+        s(2, t(3, low=0.2)),
+        s(t(values=[0.0, 0.0, 1.0], kink=True), t(values=[0.5, 2.0, 3.0])),
+    ],
     "buif",
 )
 # PyTorch gives a gradient of 0 for negative exponents (2 ** -1 in integers): docs/differences.md.
@@ -284,7 +318,7 @@ row(
 row(
     "prod",
     [*reduction(several=False), s(t(values=[[0.0, 2.0, 3.0], [0.0, 0.0, 2.0]]), 1), s(t(3, 4), dtype=D("float64"))],
-    covers=("prod_rows",),
+    covers=("prod_rows", "prod_of"),
     errors=[RANGE],
 )
 row("nansum", [*reduction(), s(t(values=[NAN, 1.0, 2.0]))], "buif", covers=("nansum_rows",))
@@ -300,14 +334,14 @@ row("any", [*reduction(several=False), s(t(2, 3, 4), (0, 2))], grad=False, cover
 row("all", [*reduction(several=False), s(t(2, 3, 4), (0, 2))], grad=False, covers=("all_rows",), errors=[RANGE])
 row(
     "amax",
-    [*reduction(empty=False, distinct=True), s(t(values=[[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]), 1)],
+    [*reduction(empty=False, distinct=True), s(t(values=[[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]], kink=True), 1)],
     "buif",
     covers=("amax_rows",),
     errors=[bad(IndexError, "amax(): Expected reduction dim 0 to have non-zero size.", t(0, 3), 0)],
 )
 row(
     "amin",
-    [*reduction(empty=False, distinct=True), s(t(values=[[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]), 1)],
+    [*reduction(empty=False, distinct=True), s(t(values=[[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]], kink=True), 1)],
     "buif",
     covers=("amin_rows",),
 )
@@ -394,7 +428,9 @@ row(
     "logcumsumexp",
     [s(t(3, 4), 0), s(t(2, 3, 4), 1), s(t(), 0), s(t(values=[-200.0, 0.0, 200.0, -200.0]), 0)],
     "f",
-    lacks=("complex64", "complex128"), covers=("logcumsumexp_along",))
+    lacks=("complex64", "complex128"),
+    covers=("logcumsumexp_along",),
+)
 row(
     "dist",
     [s(t(3, 4), t(3, 4)), s(t(3, 4), t(4), 1), s(t(3), t(3), INF)],
@@ -639,7 +675,9 @@ row(
             [t(2), t(3)],
         ),
         bad(RuntimeError, "stack expects a non-empty TensorList", []),
-    ], covers=("stack_core",))
+    ],
+    covers=("stack_core",),
+)
 for name in ("hstack", "vstack", "dstack", "column_stack", "row_stack"):
     row(name, [s([t(3), t(3)]), s([t(2, 3), t(2, 3)]), s([t(), t()]), s([t(2, 3, 2), t(2, 3, 2)])])
 row("block_diag", [s(t(2, 3), t(1, 2)), s(t(3), t(), t(2, 2))], out=False, method=False)
@@ -690,7 +728,9 @@ row(
             t(2, 3),
             2,
         )
-    ], covers=("repeat_core",))
+    ],
+    covers=("repeat_core",),
+)
 row("tile", [s(t(3), (2,)), s(t(2, 3), (2,)), s(t(3), (2, 2)), s(t(), (3,))], out=False)
 row(
     "repeat_interleave",
@@ -777,7 +817,10 @@ row(
         for how in ("sum", "mean", "amax", "amin")
     ],
     tolerance=LOOSE,
-    second=False, covers=("scatter_combined",))
+    second=False,
+    covers=("scatter_combined",),
+    more=("complex128",),
+)
 row("index_select", [s(t(3, 4), 0, index(5, below=3)), s(t(3, 4), 1, index(2, below=4)), s(t(3), 0, index(below=3)),
                      s(t(), 0, T((1,), "int64", values=[0])), s(t(3, 4), 0, index(0, below=3)),
                      s(t(3, 4), 0, T((2,), "int32", values=[2, 0]))],
@@ -808,7 +851,10 @@ row(
     [s(t(3, 4), 0, index(5, below=3), t(5, 4, distinct=True), how) for how in ("prod", "mean", "amax", "amin")],
     "buifc",
     second=False,
-    tolerance=LOOSE, covers=("index_combined",))
+    tolerance=LOOSE,
+    covers=("index_combined",),
+    more=("complex128",),
+)
 row(
     "index_put",
     [
@@ -1172,3 +1218,54 @@ row(
 row("bernoulli", [s(t(3, 4, low=0, high=1)), s(t(3, 4), 0.3)], "f", grad=False)
 row("poisson", [s(t(3, 4, low=0.1, high=20))], "f", grad=False, out=False, method=False)
 row("multinomial", [s(t(5, low=0.1), 3), s(t(2, 5, low=0.1), 4, True), s(t(5, low=0.1), 1)], "f", grad=False)
+
+
+# --- functions of other families under the names of torch.* --------------------------------------------------------
+
+CONVOLUTION = {"float16": (1e-2, 1e-2), "bfloat16": (8e-2, 8e-2), "float32": (1e-5, 1e-5), "complex64": (1e-5, 1e-5)}
+for name, lengths, kernel in (("1d", (9,), (3,)), ("2d", (6, 5), (3, 2)), ("3d", (4, 3, 5), (2, 2, 3))):
+    row(
+        f"conv{name}",
+        [s(t(2, 4, *lengths), t(6, 4, *kernel), t(6)), s(t(2, 4, *lengths), t(6, 2, *kernel), None, 2, 1, 1, 2),
+         s(t(4, *lengths), t(6, 4, *kernel)), s(t(2, 4, *lengths), t(6, 4, *kernel), padding="same")],
+        "uifc", out=False, method=False, tolerance=CONVOLUTION, second=False, strides=False,  layouts=False, blind=("float16", "bfloat16"),
+    )  # fmt: skip
+    row(
+        f"conv_transpose{name}",
+        [s(t(2, 4, *lengths), t(4, 3, *kernel), t(3)), s(t(2, 4, *lengths), t(4, 3, *kernel), None, 2, 1, 1, 2)],
+        "uifc", out=False, method=False, tolerance=CONVOLUTION, second=False, refused=("uint8", "int32", "int16", "int8"), more=("uint8", "int32", "int16", "int8"), strides=False,  layouts=False, blind=("float16", "bfloat16"),
+    )  # fmt: skip
+
+
+for name, lengths in (("1d", (9,)), ("2d", (6, 5))):
+    row(
+        f"max_pool{name}",
+        [s(t(2, 3, *lengths, distinct=True), 3), s(t(2, 3, *lengths, distinct=True), 3, 2, 1), s(t(3, *lengths, distinct=True), 2, 1, 0, 2)],
+        "f" if name == "1d" else "uif", out=False, method=False, strides=False, layouts=False,
+    )  # fmt: skip
+row("max_pool3d", [s(t(2, 3, 4, 5, 4, distinct=True), 2)], "uif", out=False, method=False, strides=False, layouts=False)
+row(
+    "max_pool1d_with_indices",
+    [s(t(2, 3, 9, distinct=True), 3)],
+    "uif",
+    out=False,
+    method=False,
+    strides=False,
+    layouts=False,
+)
+row(
+    "avg_pool1d",
+    [s(t(2, 3, 9), 3), s(t(2, 3, 9), 3, 2, 1)],
+    "if",
+    refused=("int32", "int16", "int8"),
+    more=("uint8", "int32", "int16", "int8"),
+    out=False,
+    method=False,
+    strides=False,
+    layouts=False,
+)
+row("adaptive_avg_pool1d", [s(t(2, 3, 9), 4)], "f", out=False, method=False, strides=False, layouts=False)
+row(
+    "adaptive_max_pool1d", [s(t(2, 3, 9, distinct=True), 4)], "f", out=False, method=False, strides=False, layouts=False
+)
+row("constant_pad_nd", [s(t(2, 3), (1, 2)), s(t(2, 3), (1, 0, 0, 2), 5), s(t(3, 4), (-1, 1))], out=False, method=False)

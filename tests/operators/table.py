@@ -36,6 +36,7 @@ class T:
     away: float = 0.0  # numbers are at least so far from 0
     distinct: bool = False  # all numbers differ by much: no ties
     fixed: bool = False  # always laid out densely
+    kink: bool = False  # its numbers sit where the function has no slope
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,9 @@ class Row:
     out: bool = True  # whether it has out=
     strides: bool = True  # whether the result's strides are those of PyTorch
     method: bool = True  # whether Tensor has it too (where the first argument is a tensor)
+    slopes: bool = (
+        True  # whether gradients are slopes (not so: running statistics change, padding has none by definition)
+    )
     blind: tuple[str, ...] = ()  # dtypes whose values differ in the last place by nature: only shapes are compared
     compare: bool = True  # whether its values are defined (not those of empty)
     layouts: bool = True
