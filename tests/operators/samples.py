@@ -1228,19 +1228,25 @@ for name, lengths, kernel in (("1d", (9,), (3,)), ("2d", (6, 5), (3, 2)), ("3d",
         f"conv{name}",
         [s(t(2, 4, *lengths), t(6, 4, *kernel), t(6)), s(t(2, 4, *lengths), t(6, 2, *kernel), None, 2, 1, 1, 2),
          s(t(4, *lengths), t(6, 4, *kernel)), s(t(2, 4, *lengths), t(6, 4, *kernel), padding="same")],
-        "uifc", out=False, method=False, tolerance=CONVOLUTION, second=False, strides=False,  layouts=False, blind=("float16", "bfloat16"),
+        "uifc", out=False, method=False, tolerance=CONVOLUTION, second=False, strides=False, layouts=False,
+        blind=("float16", "bfloat16"),
     )  # fmt: skip
     row(
         f"conv_transpose{name}",
         [s(t(2, 4, *lengths), t(4, 3, *kernel), t(3)), s(t(2, 4, *lengths), t(4, 3, *kernel), None, 2, 1, 1, 2)],
-        "uifc", out=False, method=False, tolerance=CONVOLUTION, second=False, refused=("uint8", "int32", "int16", "int8"), more=("uint8", "int32", "int16", "int8"), strides=False,  layouts=False, blind=("float16", "bfloat16"),
+        "uifc", out=False, method=False, tolerance=CONVOLUTION, second=False,
+        refused=("uint8", "int32", "int16", "int8"), more=("uint8", "int32", "int16", "int8"),
+        strides=False, layouts=False, blind=("float16", "bfloat16"),
     )  # fmt: skip
 
 
 for name, lengths in (("1d", (9,)), ("2d", (6, 5))):
     row(
         f"max_pool{name}",
-        [s(t(2, 3, *lengths, distinct=True), 3), s(t(2, 3, *lengths, distinct=True), 3, 2, 1), s(t(3, *lengths, distinct=True), 2, 1, 0, 2)],
+        [
+            s(t(2, 3, *lengths, distinct=True), 3), s(t(2, 3, *lengths, distinct=True), 3, 2, 1),
+            s(t(3, *lengths, distinct=True), 2, 1, 0, 2),
+        ],
         "f" if name == "1d" else "uif", out=False, method=False, strides=False, layouts=False,
     )  # fmt: skip
 row("max_pool3d", [s(t(2, 3, 4, 5, 4, distinct=True), 2)], "uif", out=False, method=False, strides=False, layouts=False)

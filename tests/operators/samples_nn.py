@@ -297,7 +297,8 @@ rows = [
 row("nn.functional.embedding", [*rows, s(index(8, below=3), t(3, 2), scale_grad_by_freq=True)], "buifc", out=False,
     method=False, tolerance=LOOSE, layouts=False, covers=("embedding_rows", "embedding_dense_backward"),
     errors=[bad(IndexError, "index out of range in self", T(values=[6], dtype="int64", grad=False), t(6, 3)),
-            bad(RuntimeError, "'weight' must be 2-D", index(2, below=3), t(3))], more=("complex64", "complex128"), slopes=False)  # fmt: skip
+            bad(RuntimeError, "'weight' must be 2-D", index(2, below=3), t(3))],
+    more=("complex64", "complex128"), slopes=False)  # fmt: skip
 row(
     "embedding",
     [s(t(6, 3), index(4, below=6)), s(t(6, 3), index(2, 3, below=6), 1)],

@@ -73,7 +73,9 @@ NO_OPERATORS = set(
     is_signed is_storage is_tensor is_warn_always_enabled manual_seed number numel numpy_view resolve_conj resolve_neg
     result_type row_dims seed set_anomaly_enabled set_default_device set_default_dtype set_default_tensor_type
     set_deterministic_debug_mode set_float32_matmul_precision set_flush_denormal set_rng_state set_warn_always setitem
-    strided to_dlpack typename native_batch_norm native_layer_norm native_group_norm embedding_dense_backward log_sigmoid adaptive_max_pool3d use_deterministic_algorithms zeros_of fill_values sum_to where_nonzero""".split()
+    strided to_dlpack typename native_batch_norm native_layer_norm
+    native_group_norm embedding_dense_backward log_sigmoid adaptive_max_pool3d
+    use_deterministic_algorithms zeros_of fill_values sum_to where_nonzero""".split()
 )
 ALIASES = {
     "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
