@@ -85,7 +85,8 @@ from .sorting import (
     unique, unique_consecutive,
 )
 from .statistics import (
-    bincount, corrcoef, cov, cumulative_trapezoid, diff, dist, gradient, histc, renorm, trace, trapezoid, trapz,
+    bincount, corrcoef, cov, cumulative_trapezoid, diff, dist, gradient, histc, nanquantile, quantile,
+    renorm, trace, trapezoid, trapz,
 )
 from .view import (
     adjoint, as_strided, as_strided_scatter, atleast_1d, atleast_2d, atleast_3d, broadcast_shapes, broadcast_tensors,
@@ -102,7 +103,8 @@ from .names import (
     greater_equal, index_put_, is_anomaly_check_nan_enabled, is_anomaly_enabled, is_complex, is_conj,
     is_deterministic_algorithms_warn_only_enabled, is_floating_point, is_inference, is_neg, is_nonzero, is_same_size,
     is_signed, is_storage, is_tensor, is_warn_always_enabled, lcm_, ldexp_, less, less_equal, log10_, log1p_, log2_,
-    log_, logit_, moveaxis, nan_to_num_, neg_, negative_, not_equal, numel, rad2deg_, reciprocal_, resize_as_,
+    log_, logit_, moveaxis, unsafe_chunk, unsafe_split, unsafe_split_with_sizes, nan_to_num_, neg_, negative_,
+    not_equal, numel, rad2deg_, reciprocal_, resize_as_,
     resolve_conj, resolve_neg, result_type, round_, rsqrt_, set_anomaly_enabled, set_default_device, set_default_dtype,
     set_default_tensor_type, set_deterministic_debug_mode, set_float32_matmul_precision, set_flush_denormal,
     set_warn_always, sigmoid_, sin_, sinc_, sinh_, sqrt_, square_, strided, swapaxes, swapdims, tan_, tanh_, trunc_,
@@ -151,11 +153,13 @@ __all__ = [
     "masked_scatter", "masked_select", "matmul", "max", "max_pool1d", "max_pool1d_with_indices", "max_pool2d",
     "max_pool2d_with_indices", "max_pool3d", "max_pool3d_with_indices", "maximum", "mean", "median", "meshgrid", "min",
     "minimum", "mish", "mish_", "mm", "mode", "moveaxis", "movedim", "mse_loss", "msort", "mul", "multinomial",
-    "multiply", "mv", "nan_to_num", "nan_to_num_", "nanmean", "nanmedian", "nansum", "narrow", "narrow_copy",
+    "multiply", "mv", "nan_to_num", "nan_to_num_", "nanmean", "nanmedian", "nanquantile", "nansum", "narrow",
+    "narrow_copy",
     "native_batch_norm", "native_group_norm", "native_layer_norm", "ne", "neg", "neg_", "negative", "negative_",
     "nextafter", "nll_loss", "nonzero", "norm", "normal", "not_equal", "number", "numel", "numpy_view", "one_hot",
     "ones", "ones_like", "outer", "pad", "permute", "poisson", "polar", "positive", "pow", "prelu", "prod", "put",
-    "rad2deg", "rad2deg_", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "range",
+    "quantile", "rad2deg", "rad2deg_", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
+    "randperm", "range",
     "ravel", "real", "reciprocal", "reciprocal_", "relu", "relu6", "relu6_", "relu_", "remainder", "renorm", "repeat",
     "repeat_interleave", "reshape", "resize_", "resize_as_", "resolve_conj", "resolve_neg", "result_type", "rms_norm",
     "rnn_relu_cell", "rnn_tanh_cell", "roll", "rot90", "round", "round_", "row_dims", "row_stack", "rrelu", "rrelu_",
@@ -169,7 +173,8 @@ __all__ = [
     "take_along_dim", "tan", "tan_", "tanh", "tanh_", "tensor", "tensor_split", "tensordot", "threshold", "threshold_",
     "tile", "to_dlpack", "topk", "trace", "transpose", "trapezoid", "trapz", "tril", "tril_indices", "triu",
     "triu_indices", "true_divide", "trunc", "trunc_", "typename", "unbind", "unflatten", "unfold_windows", "unique",
-    "unique_consecutive", "unravel_index", "unsqueeze", "use_deterministic_algorithms", "vander", "var", "var_mean",
+    "unique_consecutive", "unravel_index", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "unsqueeze",
+    "use_deterministic_algorithms", "vander", "var", "var_mean",
     "vdot", "vector_norm", "view_as_complex", "view_as_real", "vsplit", "vstack", "where", "where_nonzero", "xlogy",
     "xlogy_", "zero_", "zeros", "zeros_like", "zeros_of",
 ]

@@ -276,7 +276,7 @@ def fmin(input, other):
     return ir.fmin(input, other) if input.dtype.kind == "f" else ir.minimum(input, other)
 
 
-@traced(kinds="buif")
+@traced(kinds="uif")
 def clamp_both(input, min, max):
     """`input` no smaller than `min` and no larger than `max` (`max` wins where they cross)."""
     return ir.minimum(ir.maximum(input, min), max)
@@ -286,6 +286,9 @@ def clamp_both(input, min, max):
 def _(grad, input, min, max):
     inside = ir.and_(ir.ge(input, min), ir.le(input, max))
     return ir.select(inside, grad, ir.const(0, grad.dtype))
+
+
+clamp_both.operator.title = "clamp_cpu"
 
 
 @traced(kinds="buif")

@@ -433,7 +433,9 @@ def scatter_reduce(
             "scatter(): Expected self.dtype to be equal to src.dtype",
             got=f"{input.spec.dtype!r} and {src.spec.dtype!r}",
         )
-    if input.spec.dtype.kind in "bc" and reduce not in ("sum", "prod"):
+    if input.spec.dtype.kind == "b" and reduce == "mean":
+        fail(NotImplementedError, "\"scatter_gather_tensor_cpu_reduce_mean\" not implemented for 'Bool'")
+    if input.spec.dtype.kind == "c" and reduce not in ("sum", "prod"):
         fail(NotImplementedError, f"scatter_reduce(reduce={reduce!r}) is not implemented for '{_title(input)}'")
     n = input.spec.shape[d] if input.spec.ndim else 1
     _bounds_of(index, n, d)

@@ -13,7 +13,7 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from . import creation
-from .copying import copied, copy_of, copy_values, overwrite
+from .copying import copied, copy_of, copy_values, dense_order, overwrite
 from .creation import dtype_c_name, fill_values, number, zeros_of
 from .declare import CHECK_LEAF, CHECK_VIEW, OVERLAP, PREPARE_OUT, REBASE, check_cast, record, traced
 from .view import as_strided_part
@@ -114,9 +114,8 @@ def _share(a: Tensor, b: Tensor) -> bool:
     first_b, last_b = b.ptr + low_b * b.spec.dtype.itemsize, b.ptr + (high_b + 1) * b.spec.dtype.itemsize
     if last_a <= first_b or last_b <= first_a:
         return False
-    return (
-        a.spec.contiguous and b.spec.contiguous
-    )  # interleaved layouts may well be disjoint: PyTorch lets them pass too
+    # Layouts with gaps may well be disjoint: PyTorch lets them pass too.
+    return dense_order(a.spec) is not None and dense_order(b.spec) is not None
 
 
 def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:

@@ -1098,7 +1098,7 @@ METHODS = {
     sorting: (
         "argsort bucketize cummax cummin kthvalue median mode msort nanmedian sort topk unique unique_consecutive"
     ),
-    statistics: "bincount corrcoef cov diff dist histc renorm trace",
+    statistics: "bincount corrcoef cov diff dist histc nanquantile quantile renorm trace",
     copying: "clone contiguous",
     inplace: "copy_ detach_ fill_ resize_ zero_",
 }
@@ -1319,6 +1319,53 @@ for _name in ("swapaxes_", "swapdims_"):
 for _name, _target in ALIASES.items():
     if hasattr(Tensor, _target + "_"):
         setattr(Tensor, _name + "_", getattr(Tensor, _target + "_"))
+
+
+for _name, _body in (
+    ("cross", matmul.cross),
+    ("unsafe_chunk", view.chunk),
+    ("unsafe_split", view.split),
+    ("unsafe_split_with_sizes", view.split_with_sizes),
+):
+    setattr(Tensor, _name, _body)
+
+
+class UntypedStorage:
+    """The memory of a tensor as bytes: `Tensor.untyped_storage()`."""
+
+    def __init__(self, storage: Storage):
+        self._storage = storage
+
+    def data_ptr(self) -> int:
+        """The address of the first byte."""
+        return self._storage.ptr
+
+    def nbytes(self) -> int:
+        """How many bytes there are."""
+        return self._storage.nbytes
+
+    size = __len__ = nbytes
+
+    def tolist(self) -> list[int]:
+        """The bytes as numbers."""
+        return list(ctypes.string_at(self._storage.ptr, self._storage.nbytes)) if self._storage.nbytes else []
+
+    @property
+    def device(self) -> Device:
+        """Where the memory is."""
+        return self._storage.device
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, UntypedStorage) and other._storage is self._storage
+
+    def __hash__(self) -> int:
+        return id(self._storage)
+
+
+@method
+def untyped_storage(self) -> UntypedStorage:
+    """The memory that the tensor looks at."""
+    return UntypedStorage(self.storage)
 
 
 @method

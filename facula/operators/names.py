@@ -23,7 +23,8 @@ __all__ = [
     "result_type",
     "set_default_device", "set_default_dtype", "set_default_tensor_type", "set_deterministic_debug_mode",
     "set_float32_matmul_precision",
-    "set_flush_denormal", "set_warn_always", "strided", "typename", "use_deterministic_algorithms",
+    "set_flush_denormal", "set_warn_always", "strided", "typename", "unsafe_chunk", "unsafe_split",
+    "unsafe_split_with_sizes", "use_deterministic_algorithms",
 ]  # fmt: skip
 
 strided = STRIDED
@@ -249,6 +250,9 @@ not_equal = elementwise.ne
 moveaxis = view.movedim
 swapaxes = view.transpose
 swapdims = view.transpose
+unsafe_chunk = view.chunk
+unsafe_split = view.split
+unsafe_split_with_sizes = view.split_with_sizes
 
 # torch.abs_(x) is x.abs_().
 abs_ = Tensor.abs_

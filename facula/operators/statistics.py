@@ -20,7 +20,8 @@ from .reduction import sum as sum_over
 from .view import diagonal, narrow, reshape, transpose, unsqueeze
 
 __all__ = [
-    "bincount", "corrcoef", "cov", "cumulative_trapezoid", "diff", "dist", "gradient", "histc", "renorm", "trace",
+    "bincount", "corrcoef", "cov", "cumulative_trapezoid", "diff", "dist", "gradient", "histc", "nanquantile",
+    "quantile", "renorm", "trace",
     "trapezoid", "trapz",
 ]  # fmt: skip
 
@@ -278,3 +279,73 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out=None) -> Te
     factor = where(norm > maxnorm, maxnorm / (norm + 1e-7), one)
     made = mul(contiguous(input), factor)
     return made if out is None else _to_out("renorm", out, made, (input,))
+
+
+def _quantile(name: str, input: Tensor, q, dim, keepdim: bool, interpolation: str, out) -> Tensor:
+    from .public import where
+    from .sorting import sort
+
+    kind = input.spec.dtype
+    if kind not in (dt.float32, dt.float64):
+        fail(RuntimeError, f"{name}() input tensor must be either float or double dtype", got=str(kind))
+    if interpolation not in ("linear", "lower", "higher", "midpoint", "nearest"):
+        fail(
+            RuntimeError,
+            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, "
+            f"but got {interpolation}",
+        )
+    if not isinstance(q, Tensor):
+        if not 0 <= q <= 1:
+            fail(RuntimeError, f"{name}() q must be in the range [0, 1] but got {q:g}")
+        q = full((), q, dtype=kind)
+    if q.spec.ndim > 1:
+        fail(RuntimeError, f"{name}() q must be a scalar or 1D tensor")
+    if q.spec.dtype is not kind:
+        fail(RuntimeError, f"{name}() q tensor must be same dtype as the input tensor")
+    if q.spec.numel and not 0 <= float(q.min()) <= float(q.max()) <= 1:
+        fail(RuntimeError, f"{name}() q values must be in the range [0, 1]")
+    if not input.spec.numel:
+        fail(RuntimeError, f"{name}() input tensor must be non-empty")
+    rank = input.spec.ndim
+    whole = dim is None
+    x = reshape(input, (-1,)) if whole else input
+    d = 0 if whole else normalize_dim(dim, rank)
+    ordered = sort(x.movedim(d, -1) if x.spec.ndim else reshape(x, (1,)), -1)[0]  # NaN last
+    n = ordered.spec.shape[-1]
+    count = ordered.isnan().logical_not().sum(-1, keepdim=True)
+    if name == "quantile":
+        last = full((), n - 1, dtype=kind)
+    else:
+        last = cast((count - 1).clamp(min=0), kind)
+    at = mul(reshape(q, (-1,)), last)  # (..., number of quantiles)
+    if interpolation == "lower":
+        at = at.floor()
+    elif interpolation == "higher":
+        at = at.ceil()
+    elif interpolation == "nearest":
+        at = at.round()
+    lead = (*ordered.spec.shape[:-1], q.spec.numel)
+    at = at.expand(lead)
+    low = at.floor()
+    weight = sub(at, low) if interpolation != "midpoint" else cast((at != low), kind) * 0.5
+    first = ordered.gather(-1, low.long())
+    second = ordered.gather(-1, at.ceil().long())
+    made = first.lerp(second, weight)
+    spoilt = (count < n) if name == "quantile" else count == 0
+    made = where(spoilt, full((), math.nan, dtype=kind), made)
+    made = made.movedim(-1, 0) if q.spec.ndim else made.squeeze(-1)
+    if keepdim:
+        made = made.unsqueeze(d + q.spec.ndim) if not whole else reshape(made, (*q.spec.shape, *[1] * rank))
+    return made if out is None else _to_out(name, out, made, (input,))
+
+
+def quantile(input: Tensor, q, dim=None, keepdim: bool = False, *, interpolation: str = "linear", out=None) -> Tensor:
+    """The values below which the fractions `q` of the elements lie, along `dim`."""
+    return _quantile("quantile", input, q, dim, keepdim, interpolation, out)
+
+
+def nanquantile(
+    input: Tensor, q, dim=None, keepdim: bool = False, *, interpolation: str = "linear", out=None
+) -> Tensor:
+    """`quantile` of the elements that are not NaN."""
+    return _quantile("nanquantile", input, q, dim, keepdim, interpolation, out)

@@ -479,6 +479,22 @@ row(
     tolerance=LOOSE,
 )
 
+for name in ("quantile", "nanquantile"):
+    row(
+        name,
+        [
+            s(t(7), 0.3),
+            s(t(3, 5), 0.5, 1),
+            s(t(3, 5), t(values=[0.0, 0.25, 1.0], grad=False), 0, True),
+            s(t(3, 5), 0.7, keepdim=True),
+            *[s(t(3, 6), 0.35, 1, interpolation=how) for how in ("lower", "higher", "midpoint", "nearest")],
+            s(t(values=[[1.0, NAN, 3.0], [2.0, 5.0, 4.0]], grad=False), 0.5, 1),
+        ],
+        "f",
+        refused=("float16", "bfloat16"),
+        strides=False,
+    )
+
 # --- shapes -------------------------------------------------------------------------------------------------------
 
 row("Tensor.view", [s(t(3, 4), 12), s(t(3, 4), (2, 6)), s(t(3, 4), -1, 2), s(t(), 1), s(t(0), 0, 3),
@@ -1027,7 +1043,13 @@ row(
     errors=[bad(RuntimeError, "mat1 and mat2 shapes cannot be multiplied (3x4 and 5x6)", t(3, 6), t(3, 4), t(5, 6))],
 )
 row("addmv", [s(t(3), t(3, 4), t(4)), s(t(3), t(3, 4), t(4), beta=2, alpha=3)], tolerance=PRODUCT, refused=NO_BOOL)
-row("addr", [s(t(3, 4), t(3), t(4)), s(t(3, 4), t(3), t(4), beta=2, alpha=3)], tolerance=PRODUCT)
+row(
+    "addr",
+    [s(t(3, 4), t(3), t(4)), s(t(3, 4), t(3), t(4), beta=2, alpha=3)],
+    tolerance=PRODUCT,
+    refused=NO_BOOL,
+    more=NO_BOOL,
+)
 row(
     "baddbmm",
     [s(t(2, 3, 5), t(2, 3, 4), t(2, 4, 5)), s(t(5), t(2, 3, 4), t(2, 4, 5), beta=2, alpha=3)],

@@ -80,7 +80,8 @@ NO_OPERATORS = set(
 ALIASES = {
     "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
     "arctan2": "atan2", "arctanh": "atanh", "fix": "trunc", "greater": "gt", "greater_equal": "ge", "less": "lt",
-    "less_equal": "le", "not_equal": "ne", "negative": "neg", "detach": "Tensor.detach", "fill": "full_like",
+    "less_equal": "le", "not_equal": "ne", "unsafe_chunk": "chunk", "unsafe_split": "split",
+    "unsafe_split_with_sizes": "split_with_sizes", "negative": "neg", "detach": "Tensor.detach", "fill": "full_like",
 }  # fmt: skip
 # Drivers of in-place writing and of other operators, seen through their users.
 INTERNAL = {"copied", "filled", "to_dtype", "reinterpret"}
