@@ -11,14 +11,13 @@ from typing import Any
 
 from facula.config import settings
 from facula.core.device import CPU, device
-from facula.core.dtype import dtype
 from facula.core.spec import Spec, dense
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.ir.expr import walk
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, Access, Kernel, Result
 
-__all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "new_storage", "product", "run"]
+__all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "native", "new_storage", "run"]
 
 ORDERED = ("index", "extent", "row_index", "scan")  # nodes whose meaning depends on the order of dims
 
@@ -176,14 +175,9 @@ def empty(spec: Spec) -> Tensor:
         return _EMPTY[spec.device](spec)
 
 
-def product(dtype: dtype, where: device = CPU) -> Callable[..., None]:
-    """The device's matrix product for a dtype: see `targets/cpu/matmul.py` for its arguments."""
-    return _target(where).product(dtype)
-
-
-def random(where: device = CPU) -> Any:
-    """The device's samplers: see `targets/cpu/random.py`."""
-    return _target(where).random
+def native(name: str, where: device = CPU) -> Any:
+    """A routine of the device's target that is no generated kernel (`product`, `random`, ...): see its `__init__`."""
+    return getattr(_target(where), name)
 
 
 def constructor(cls: type, arguments: Sequence[str], defaults: dict[str, Any]) -> Callable:

@@ -121,7 +121,11 @@ def test_imports_go_downward():
         ("nn/linear.py", "from .. import tensor", "the library imports upward, from facula"),
         ("nn/linear.py", "import importlib\nimportlib.import_module('facula.cli')", "upward, from cli (facula.cli)"),
         ("targets/cpu/jit.py", "from ..cuda import driver", "target cpu imports its sibling cuda"),
-        ("targets/reference.py", "from facula.targets.cpu.jit import load", "target reference imports its sibling cpu"),
+        (
+            "targets/reference/memory.py",
+            "from facula.targets.cpu.jit import load",
+            "target reference imports its sibling cpu",
+        ),
         ("nn/linear.py", "def f():\n    import torch.nn", "imports torch"),
         ("nn/linear.py", "import scipy.special", "imports scipy on loading"),
         ("nn/linear.py", "try:\n    from tqdm import tqdm\nexcept ImportError:\n    pass", "imports tqdm on loading"),
@@ -155,8 +159,16 @@ def test_what_is_allowed_passes(tmp_path, file, text):
 
 def plant(root: Path, file: str, text: str) -> None:
     """A bare tree like `facula/`, with `text` in `file`."""
-    modules = ("core/tensor", "codegen/stages", "targets/cpu/jit", "targets/cpu/pool", "targets/cuda/driver")
+    modules = (
+        "core/tensor",
+        "codegen/stages",
+        "targets/cpu/jit",
+        "targets/cpu/pool",
+        "targets/cuda/driver",
+        "targets/reference/memory",
+    )
     modules += ("autograd/engine", "operators/methods", "operators/view", "nn/linear", "optim/adam", "alias", "cli")
+    modules += ("targets/reference/memory",)
     for module in modules:
         (root / module).parent.mkdir(parents=True, exist_ok=True)
         (root / f"{module}.py").touch()

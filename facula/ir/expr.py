@@ -74,7 +74,7 @@ OPS = _table(
     Op("bitcast", 1, "given", "uif"),
 )  # fmt: skip
 
-# Reductions over a row. State and combination of each are spelled out in `codegen` and `targets/reference.py`.
+# Reductions over a row. State and combination of each are spelled out in `codegen` and `targets/reference/`.
 REDUCTIONS = {
     "sum": "same", "prod": "same", "max": "same", "min": "same",  # NaN wins in max and min
     "any": "bool", "all": "bool",

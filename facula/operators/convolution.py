@@ -263,7 +263,7 @@ class _Plan:
     def __init__(self, x: Spec, outputs: int, geometry: tuple[Geometry, ...], groups: int):
         cut = self.cut = _Cut(x, outputs, geometry)
         item, kind = cut.item, x.dtype
-        self.product = launch.product(kind, x.device)
+        self.product = launch.native("product", x.device)(kind)
         self.scale = _scale(kind, 1.0, 0.0)
         own, k, total = outputs // groups, cut.columns // groups, cut.positions
         aside = cut.wide and not (cut.exact and all(p.samples == 1 for p in cut.pieces))  # step 4 is needed
@@ -557,7 +557,7 @@ class _WeightPlan:
         outputs = grad.shape[1]
         cut = self.cut = _Cut(x, outputs, geometry)
         item, kind = cut.item, x.dtype
-        self.product = launch.product(kind, x.device)
+        self.product = launch.native("product", x.device)(kind)
         own, k = outputs // groups, cut.columns // groups
         aside = cut.spread and cut.wide  # the gradient in the matrix' layout, 0 at positions that are no windows
         beside = max(p.samples * cut.length(p.rows) for p in cut.pieces) * outputs if aside else 0

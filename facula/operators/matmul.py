@@ -94,7 +94,7 @@ def _plan(a: Spec, b: Spec, out: Spec | None) -> _Plan:
     plan = _Plan()
     plan.out = found
     plan.calls = [(o, tail) for o in offsets] if 0 not in batch and m and n else []
-    plan.run = launch.product(a.dtype, a.device) if plan.calls else None
+    plan.run = launch.native("product", a.device)(a.dtype) if plan.calls else None
     plan.single = (*tail, 1.0, 0.0, 0, 0, 0) if len(plan.calls) == 1 and a.dtype.kind == "f" else None
     return plan
 

@@ -26,7 +26,7 @@ __all__ = [
 
 
 def _sampler(where):
-    return launch.random(where)
+    return launch.native("random", where)
 
 
 def _generator(given) -> Generator:

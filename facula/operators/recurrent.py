@@ -148,7 +148,7 @@ class _Rows:
 
     def __init__(self, kind: dtype, where):
         self.kind, self.where, self.item = kind, where, kind.itemsize
-        self.run = launch.product(kind, where)
+        self.run = launch.native("product", where)(kind)
 
     def empty(self, rows: int, width: int) -> Tensor:
         return launch.empty(dense(self.kind, (rows, width), self.where))

@@ -15,8 +15,8 @@ from facula.core import dtype as dt
 from facula.ir import expr as ir
 from facula.ir.kernel import Access, Check, Input, Kernel, Param, Result
 from facula.ir.printer import show
-from facula.targets import reference
 from facula.targets.cpu.emit import text
+from facula.targets.reference import interpreter as reference
 from tests.targets.kernels import check_kernel, map_kernel
 
 GOLDEN = Path(__file__).parent / "golden"

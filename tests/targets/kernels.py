@@ -10,7 +10,7 @@ from facula.core.dtype import dtype
 from facula.ir import expr as ir
 from facula.ir.expr import Expr
 from facula.ir.kernel import Access, Input, Kernel, Param, Result, arguments
-from facula.targets import reference
+from facula.targets.reference import interpreter as reference
 
 MARGIN = 64  # elements before and after each operand that nobody may write
 

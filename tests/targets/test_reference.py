@@ -6,7 +6,7 @@ import pytest
 from facula.core import dtype as dt
 from facula.ir import expr as ir
 from facula.ir.kernel import Access, Check, Input, Kernel, Param, Result
-from facula.targets import reference
+from facula.targets.reference import interpreter as reference
 from facula.targets.reference import run
 
 

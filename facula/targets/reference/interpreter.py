@@ -4,7 +4,6 @@ Every node becomes an array that broadcasts over the whole iteration space (oute
 fused, blocked or fast. Memory is read and written through raw addresses, as compiled kernels do.
 """
 
-import ctypes
 import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
@@ -19,33 +18,9 @@ from facula.core.tensor import Tensor
 from facula.ir.expr import Expr
 from facula.ir.kernel import CONTIGUOUS, STRIDED, Access, Kernel, Result, arguments
 
-__all__ = ["compile", "run"]
+from .memory import bits, decode, encode, memory
 
-
-# Memory ---------------------------------------------------------------------------------------------------------------
-
-
-def _bits(t: dtype) -> np.dtype:
-    """The NumPy type of what lies in memory; bfloat16 is the upper half of a float32."""
-    return np.dtype("u2") if t.numpy is None else np.dtype("u1") if t.kind == "b" else t.numpy
-
-
-def _memory(ptr: int, positions: np.ndarray, t: dtype) -> tuple[np.ndarray, np.ndarray]:
-    """A flat array over the elements that `positions` touch, and the positions inside it."""
-    low, high = int(positions.min()), int(positions.max())
-    block = (ctypes.c_char * ((high - low + 1) * t.itemsize)).from_address(ptr + low * t.itemsize)
-    return np.frombuffer(memoryview(block), _bits(t)), positions - low
-
-
-def _decode(raw: np.ndarray, t: dtype) -> np.ndarray:
-    """Values of memory bits; bfloat16 becomes the float32 of equal value."""
-    if t.numpy is None:
-        return (raw.astype("u4") << 16).view("f4")
-    return raw != 0 if t.kind == "b" else raw
-
-
-def _encode(value: np.ndarray, t: dtype) -> np.ndarray:
-    return (value.view("u4") >> 16).astype("u2") if t.numpy is None else value.astype(_bits(t))
+__all__ = ["compile", "empty", "new_storage", "run"]
 
 
 # Casts ----------------------------------------------------------------------------------------------------------------
@@ -320,7 +295,7 @@ class _Run:
             case "cast":
                 return _cast(self.value(node.args[0]), node.args[0].dtype, node.dtype)
             case "bitcast":
-                return np.ascontiguousarray(self.value(node.args[0])).view(_bits(node.dtype))
+                return np.ascontiguousarray(self.value(node.args[0])).view(bits(node.dtype))
             case "reduce":
                 rows = self.rows(node.args[0])
                 return REDUCTIONS[node.value](rows).astype(node.dtype.numpy).reshape(self.outer + (1,) * len(self.row))
@@ -345,11 +320,11 @@ class _Run:
             positions = positions + self.value(node.args[0])
             where = where & self.allowed
         positions, where = np.broadcast_arrays(positions, where)
-        raw = np.zeros(positions.shape, _bits(operand.dtype))
+        raw = np.zeros(positions.shape, bits(operand.dtype))
         if where.any():
-            memory, inside = _memory(ptr, positions[where], operand.dtype)
-            raw[where] = memory[inside]
-        return _decode(raw, operand.dtype)
+            block, inside = memory(ptr, positions[where], operand.dtype)
+            raw[where] = block[inside]
+        return decode(raw, operand.dtype)
 
     def store(self, result: Result) -> None:
         ptr, strides, _ = self.place[result.name]
@@ -363,14 +338,14 @@ class _Run:
         if not where.any():
             return
         positions, value = positions[where], value[where]  # flat, in row-major order
-        memory, inside = _memory(ptr, positions, result.dtype)
+        block, inside = memory(ptr, positions, result.dtype)
         if result.combine == "set":
-            memory[inside] = _encode(_cast(value, result.value.dtype, result.dtype), result.dtype)
+            block[inside] = encode(_cast(value, result.value.dtype, result.dtype), result.dtype)
             return
         for at, more in zip(inside, value):  # one by one: each addition is rounded to the type in memory
-            before = _decode(memory[at : at + 1], result.dtype)
+            before = decode(block[at : at + 1], result.dtype)
             after = _cast(before.astype(value.dtype) + more, result.value.dtype, result.dtype)
-            memory[at : at + 1] = _encode(after, result.dtype)
+            block[at : at + 1] = encode(after, result.dtype)
 
 
 def run(

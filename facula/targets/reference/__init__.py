@@ -1,0 +1,6 @@
+"""The machine that needs none: kernels interpreted with NumPy, the oracle of the code generators."""
+
+from .interpreter import compile, empty, new_storage, run
+from .product import product
+
+__all__ = ["compile", "empty", "new_storage", "product", "run"]

@@ -1,0 +1,34 @@
+"""The matrix product with NumPy; `targets/cpu/matmul.py` documents the arguments."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from facula.core.dtype import dtype
+
+from .memory import read, write
+
+__all__ = ["product"]
+
+
+def product(element: dtype) -> Callable[..., None]:
+    """`C[i] = alpha * A[i] @ B[i] + beta * C[i] + bias`; 16-bit floats are summed in float32."""
+    wide = np.dtype("f4") if element.itemsize == 2 and element.kind == "f" else element.numpy
+
+    def call(c, a, b, batch, m, n, k, *rest):
+        (c_batch, c_row, c_col, a_batch, a_row, a_k, b_batch, b_k, b_col), rest = rest[:9], rest[9:]
+        if element.kind == "c":
+            alpha, beta, (bias, bias_row, bias_col) = complex(*rest[:2]), complex(*rest[2:4]), rest[4:]
+        else:
+            alpha, beta, bias, bias_row, bias_col = rest
+        left = read(a, element, (batch, m, k), (a_batch, a_row, a_k)).astype(wide)
+        right = read(b, element, (batch, k, n), (b_batch, b_k, b_col)).astype(wide)
+        made = np.matmul(left, right) * wide.type(alpha)
+        strides = (c_batch, c_row, c_col)
+        if beta:
+            made = made + read(c, element, (batch, m, n), strides).astype(wide) * wide.type(beta)
+        if bias:
+            made = made + read(bias, element, (m, n), (bias_row, bias_col)).astype(wide)
+        write(c, element, strides, made.astype(wide))
+
+    return call
