@@ -26,6 +26,7 @@ linear = ops.linear
 logsigmoid = ops.logsigmoid
 one_hot = ops.one_hot
 prelu = ops.prelu
+scaled_dot_product_attention = ops.scaled_dot_product_attention
 softplus = ops.softplus
 softshrink = ops.softshrink
 
