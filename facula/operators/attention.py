@@ -18,7 +18,7 @@ from .copying import cast, contiguous, like_layout
 from .creation import dtype_c_name, fill_values, ones
 from .declare import function
 from .dropout import dropout
-from .elementwise import add, eq, logical_or, masked_fill, mul, sub
+from .elementwise import add, eq, masked_fill, mul, sub
 from .joining import repeat_interleave, tril
 from .matmul import matmul
 from .normalization import softmax

@@ -37,7 +37,7 @@ def kind(name: str) -> str:
 
 BLOCK_VECTORS = 4  # vectors of queries in a block
 BLOCK_KEYS = 64
-HEIGHTS = (6, 4, 2, 1)  # rows of a tile: 6 x 4 sums fill 24 of 32 registers
+HEIGHTS = (6, 2, 1)  # rows of a tile: 6 x 4 sums fill 24 of 32 registers
 TASK_WORK = 1 << 19  # multiplications of one task
 LEAST_TASKS = 16  # ... of which a backward with few heads has about so many
 MINUS_INFINITY = float("-inf")
