@@ -453,7 +453,14 @@ def embedding_bag(
             f"mode='{mode}'). Please open a feature request on GitHub.",
         )
     if padding_idx is not None:
-        padding_idx %= weight.shape[0]
+        rows = weight.shape[0]
+        if not -rows <= padding_idx < rows:
+            fail(
+                RuntimeError,
+                f"padding_idx must be within the number of embeddings, -{rows} through {rows - 1}, but got "
+                f"{padding_idx}",
+            )
+        padding_idx %= rows
     if max_norm is not None:
         with no_grad():
             ops.embedding_renorm_(weight, input.contiguous(), max_norm, norm_type)
