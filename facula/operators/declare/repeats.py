@@ -11,11 +11,20 @@ from facula.operators.promotion import of_defaults
 
 from .recording import SEQUENCE
 
-__all__ = ["Repeats"]
+__all__ = ["Repeats", "unrecorded"]
 
 
 def _unknown(*arguments) -> None:
     return None
+
+
+def _recording(memo: Any, node: type) -> Any:
+    return memo.Recording(node, edge_of, SEQUENCE, GUARD.active, b"facula.")
+
+
+def unrecorded(memo: Any) -> Any:
+    """What a memo is told whose `run` is to leave alone operands that need a gradient."""
+    return _recording(memo, object)
 
 
 class Repeats:
@@ -35,7 +44,7 @@ class Repeats:
         What `Traced.call_rows` is to be told; without it `Traced.call` does what machine code does not know.
     """
 
-    __slots__ = ("bare", "count", "force", "memo", "operator", "others", "rows", "run")
+    __slots__ = ("added", "bare", "count", "force", "memo", "operator", "others", "rows", "run")
 
     def __init__(self, operator: Any, count: int, others: int = 0, rows: dict[str, Any] | None = None):
         self.operator, self.count, self.others, self.rows = operator, count, others, rows
@@ -45,6 +54,7 @@ class Repeats:
     def clear(self) -> None:
         """Forget all calls."""
         self.memo: Any = None
+        self.added: dict[Any, list[int]] = {}
         self.run = self.bare = self.force = _unknown
 
     def in_mode(self) -> Callable:
@@ -59,7 +69,8 @@ class Repeats:
             return self.operator.rows_slowly(self, arguments, self.rows, kwargs)
         out = self.operator.call(*arguments, **kwargs)
         if not kwargs and len(arguments) == self.count:
-            self.learn((tuple([x.spec if isinstance(x, Tensor) else type(x) for x in arguments]), None), arguments)
+            kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in arguments])
+            self.learn((kinds, None), tuple(arguments))
         return out
 
     def learn(self, key: tuple, arguments: Sequence[Any], node_class: type | None = None) -> None:
@@ -80,10 +91,19 @@ class Repeats:
         if not plan.repeats:
             return
         if self.memo is None:
-            recording = memo.Recording(operator.node_kind, edge_of, SEQUENCE, GUARD.active, b"facula.")
+            recording = _recording(memo, operator.node_kind)
             numbers = self.count - len(operator.operands)
             self.memo = memo(
                 len(operator.operands), numbers, self.others, recording if operator.differentiable else None
             )
+        # A known call comes here where more is asked than machine code does (several recorded results, say), or where
+        # another call took its place: learning costs as much as ten calls, so only now and then.
+        added = self.added.setdefault((key, arguments[self.count :]), [-1, 0])
+        added[1] += 1
+        if added[0] == len(plan.backs) and added[1] % 64:
+            return
+        added[0] = len(plan.backs)
+        if len(self.added) > 4096:
+            self.added.clear()
         plan.repeats = self.memo.add(arguments, plan, sources, node_class or operator.node_class)
         self.run, self.bare, self.force = self.memo.run, self.memo.bare, self.memo.force

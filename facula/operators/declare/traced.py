@@ -459,7 +459,7 @@ class Traced(Operator):
             plan = self.remember(key, self.plan(kinds, scalars=scalars, dims=dims, keepdim=keepdim, shape=shape))
         made = self._run(plan, operands, scalars, node_class)
         if known is not None:
-            known.learn(key, operands, node_class)
+            known.learn(key, tuple(operands), node_class)
         return made
 
     def remember(self, key, plan: Plan) -> Plan:

@@ -7,5 +7,6 @@ from .emit_many import compile_many
 from .matmul import matmul as product
 from .pool import new_storage
 from .records import empty, view
+from .scalars import reader
 
-__all__ = ["Memo", "compile", "compile_many", "empty", "new_storage", "product", "random", "view"]
+__all__ = ["Memo", "compile", "compile_many", "empty", "new_storage", "product", "random", "reader", "view"]
