@@ -1522,7 +1522,7 @@ def native(name: str, *codes: str) -> Callable[..., Any]:
 
 
 def sampler(name: str, count: int, code: str, contiguous: bool = True) -> Callable[..., None]:
-    """The builtin (state address, out address, count, parameters) that draws so many numbers; call it under the lock."""
+    """The builtin (state address, out address, count, parameters) that draws numbers; call it under the lock."""
     one_by_one = name == "normal" and not (count >= 16 and contiguous)
     return native("normal_one" if one_by_one else name, code)
 
