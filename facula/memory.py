@@ -21,7 +21,7 @@ def memory_stats() -> dict[str, int]:
           an eighth more, for tensors of 512 bytes on)
         - ``reserved_bytes.all.current`` and ``.peak``: these and the bytes kept for reuse
         - ``cached_bytes.all.current``: the bytes kept for reuse alone
-        - ``allocation.all.current``, ``.allocated``, ``.freed``: blocks of memory that tensors have, ever had, gave back
+        - ``allocation.all.current``, ``.allocated``, ``.freed``: blocks that tensors have, ever had, gave back
         - ``num_device_alloc``, ``num_device_free``: blocks that came from the system, and went back to it
         - ``pool_hits``: blocks that were had without asking the system
 

@@ -38,8 +38,9 @@ def test_freed_memory_is_had_again():
     del x
     before = torch.memory_stats()
     assert before["cached_bytes.all.current"] >= 4 * MIB
-    x = torch.zeros(MIB)
+    y = torch.zeros(MIB)
     after = torch.memory_stats()
+    del y
     assert after["num_device_alloc"] == before["num_device_alloc"]
     assert after["pool_hits"] == before["pool_hits"] + 1
     assert after["reserved_bytes.all.current"] == before["reserved_bytes.all.current"]

@@ -25,9 +25,9 @@ _HUGE = 2 << 20
 _LARGEST = 1 << 46
 _LINUX = sys.platform == "linux"
 
-_COUNTERS = (  # all in one cache line
-    "bytes_in_use", "bytes_held", "bytes_peak", "blocks_in_use", "blocks_taken", "blocks_fresh",  # of the last two, from
-    "bytes_peak_with_held", "blocks_returned",  # and to the system
+_COUNTERS = (  # all in one cache line; fresh blocks came from the system, returned ones went back to it
+    "bytes_in_use", "bytes_held", "bytes_peak", "blocks_in_use", "blocks_taken", "blocks_fresh",
+    "bytes_peak_with_held", "blocks_returned",
 )  # fmt: skip
 
 # Of the data sizes in units of 64 bytes: classes 0-7 are 1 to 8 units, then each doubling has eight steps.
