@@ -206,6 +206,13 @@ def threads() -> Any:
     return pool
 
 
+def memory() -> Any:
+    """The memory pool of the host."""
+    from facula.targets.cpu import pool
+
+    return pool
+
+
 _MANY: dict[tuple[Kernel, str], Callable[..., None]] = {}
 
 
