@@ -11,11 +11,11 @@ from facula.operators.promotion import of_defaults
 
 from .recording import SEQUENCE
 
-__all__ = ["Repeats", "unrecorded"]
+__all__ = ["Repeats", "unknown", "unrecorded"]
 
 
-def _unknown(*arguments) -> None:
-    return None
+def unknown(*arguments) -> None:
+    """What knows no call."""
 
 
 def _recording(memo: Any, node: type) -> Any:
@@ -55,13 +55,13 @@ class Repeats:
         """Forget all calls."""
         self.memo: Any = None
         self.added: dict[Any, list[int]] = {}
-        self.run = self.bare = self.force = _unknown
+        self.run = self.bare = self.force = unknown
 
     def in_mode(self) -> Callable:
         """What to ask where some mode is not its default."""
         if LOCAL.special:
-            return _unknown
-        return self.bare if not LOCAL.grad else _unknown if LOCAL.saved_hooks else self.force
+            return unknown
+        return self.bare if not LOCAL.grad else unknown if LOCAL.saved_hooks else self.force
 
     def slowly(self, arguments: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """The result of a call that machine code does not know; the next one like it is known."""

@@ -6,7 +6,8 @@ from .emit import compile
 from .emit_many import compile_many
 from .matmul import matmul as product
 from .pool import new_storage
+from .pull import pull
 from .records import empty, view
 from .scalars import reader
 
-__all__ = ["Memo", "compile", "compile_many", "empty", "new_storage", "product", "random", "reader", "view"]
+__all__ = ["Memo", "compile", "compile_many", "empty", "new_storage", "product", "pull", "random", "reader", "view"]
