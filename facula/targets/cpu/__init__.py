@@ -3,8 +3,9 @@
 from . import random
 from .emit import compile
 from .emit_many import compile_many
+from .matmul import bind as bind_product
 from .matmul import matmul as product
 from .pool import new_storage
 from .records import empty, view
 
-__all__ = ["compile", "compile_many", "empty", "new_storage", "product", "random", "view"]
+__all__ = ["bind_product", "compile", "compile_many", "empty", "new_storage", "product", "random", "view"]

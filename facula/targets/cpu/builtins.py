@@ -152,7 +152,7 @@ class _MethodDef(ctypes.Structure):
 
 
 _FASTCALL = 0x80
-_kept: list[_MethodDef] = []  # CPython keeps pointers into these
+_kept: dict[tuple[int, str], _MethodDef] = {}  # CPython keeps pointers into these; contexts share them
 _new = ctypes.pythonapi.PyCFunction_NewEx
 _new.restype = ctypes.py_object
 _new.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
@@ -160,8 +160,10 @@ _new.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
 
 def make(address: int, name: str, doc: str | None = None, context: object = None) -> Callable[..., Any]:
     """The builtin whose METH_FASTCALL function is at `address`; `context` is its first C argument, kept alive."""
-    definition = _MethodDef(name.encode(), address, _FASTCALL, None if doc is None else doc.encode())
-    _kept.append(definition)
+    definition = _kept.get((address, name))
+    if definition is None:
+        definition = _MethodDef(name.encode(), address, _FASTCALL, None if doc is None else doc.encode())
+        _kept[address, name] = definition
     return _new(ctypes.addressof(definition), None if context is None else id(context), None)
 
 

@@ -1,6 +1,6 @@
 """The machine that needs none: kernels interpreted with NumPy, the oracle of the code generators."""
 
 from .interpreter import compile, empty, new_storage, run
-from .product import product
+from .product import bind_product, product
 
-__all__ = ["compile", "empty", "new_storage", "product", "run"]
+__all__ = ["bind_product", "compile", "empty", "new_storage", "product", "run"]

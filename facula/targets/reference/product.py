@@ -8,7 +8,7 @@ from facula.core.dtype import dtype
 
 from .memory import read, write
 
-__all__ = ["product"]
+__all__ = ["bind_product", "product"]
 
 
 def product(element: dtype) -> Callable[..., None]:
@@ -32,3 +32,26 @@ def product(element: dtype) -> Callable[..., None]:
         write(c, element, strides, made.astype(wide))
 
     return call
+
+
+def bind_product(element: dtype, **fields) -> Callable[[int, int, int, int], None]:
+    """`product` with everything but the addresses settled; `targets/cpu/matmul.py`, `bind`, documents the fields."""
+    call, size = product(element), element.itemsize
+    given = {"outer": 1, "alpha": 1.0, "beta": 0.0, **fields}
+    get = lambda name: given.get(name, 0)  # noqa: E731
+    names = "m n k c_batch c_row c_col a_batch a_row a_k b_batch b_k b_col"
+    tail = [get(name) for name in names.split()]
+    scale = [get("alpha"), get("beta")]
+    if element.kind == "c":
+        scale = [part for x in scale for part in (complex(x).real, complex(x).imag)]
+
+    def run(c, a, b, bias):
+        for i in range(get("outer")):
+            for j in range(get("batch")):
+                at = [
+                    address and address + size * (i * get(f"{x}_outer") + j * get(f"{x}_batch"))
+                    for x, address in (("c", c), ("a", a), ("b", b), ("bias", bias))
+                ]
+                call(*at[:3], 1, *tail, *scale, at[3], get("bias_row"), get("bias_col"))
+
+    return run
