@@ -17,7 +17,7 @@ from facula.core.tensor import Tensor
 from facula.ir.expr import walk
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, Access, Kernel, Result
 
-__all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "native", "new_storage", "run"]
+__all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "memo", "native", "new_storage", "run"]
 
 ORDERED = ("index", "extent", "row_index", "scan")  # nodes whose meaning depends on the order of dims
 
@@ -178,6 +178,11 @@ def empty(spec: Spec) -> Tensor:
 def native(name: str, where: device = CPU) -> Any:
     """A routine of the device's target that is no generated kernel (`product`, `random`, ...): see its `__init__`."""
     return getattr(_target(where), name)
+
+
+def memo(where: device = CPU) -> Any:
+    """What repeats calls in machine code on a device (`targets/cpu/apply.py`), or None where nothing does."""
+    return getattr(_target(where), "Memo", None)
 
 
 def constructor(cls: type, arguments: Sequence[str], defaults: dict[str, Any]) -> Callable:

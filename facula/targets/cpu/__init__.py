@@ -1,6 +1,7 @@
 """The host's processor: LLVM text, just-in-time compilation, memory pool, thread pool, matrix product."""
 
 from . import random
+from .apply import Memo
 from .emit import compile
 from .emit_many import compile_many
 from .matmul import bind as bind_product
@@ -8,4 +9,4 @@ from .matmul import matmul as product
 from .pool import new_storage
 from .records import empty, view
 
-__all__ = ["bind_product", "compile", "compile_many", "empty", "new_storage", "product", "random", "view"]
+__all__ = ["Memo", "bind_product", "compile", "compile_many", "empty", "new_storage", "product", "random", "view"]

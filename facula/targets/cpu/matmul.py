@@ -1,15 +1,17 @@
 """The matrix product of CPUs as one builtin a dtype, compiled at first use; its text is `matmul_kernel`'s."""
 
+import ctypes
 import platform
 from collections.abc import Callable
 from functools import cache
+from math import prod
 
 from facula.core.dtype import dtype
 from facula.errors import fail
 
 from . import builtins, jit, matmul_kernel, threads
 
-__all__ = ["bind", "bound", "build", "matmul"]
+__all__ = ["BoundProduct", "bind", "build", "matmul"]
 
 _NEEDS = threads  # the text calls `facula_parallel`, which this module provides
 _NS_A_PRODUCT = 0.02  # of one multiplication and addition, on one thread; decides when the GIL is let go
@@ -68,14 +70,28 @@ def matmul(element: dtype) -> Callable[..., None]:
     return build(element, matmul_kernel.shape_for(host.features, platform.machine().lower()))
 
 
-@cache
 def build(element: dtype, shape: matmul_kernel.Shape) -> Callable[..., None]:
     """The builtin for a given register tile, which the host must be able to run."""
-    return builtins.make(_addresses(element, shape)["matmul.builtin"], f"matmul_{element.name}")
+    return _builtins(element, shape)["matmul"]
 
 
-def bind(element: dtype, **fields: int | float | complex) -> Callable[[int, int, int, int], None]:
-    """`matmul(element)` with everything but the addresses settled: a builtin `(c, a, b, bias)`, far cheaper to call.
+class BoundProduct:
+    """`matmul(element)` with everything but the addresses settled: `function(c, a, b, bias, *tail)`."""
+
+    __slots__ = ("function", "record", "tail")
+
+    def __init__(self, element: dtype, shape: matmul_kernel.Shape, fields: dict[str, int | float | complex]):
+        self.function = _builtins(element, shape)["bound"]
+        self.record = ctypes.create_string_buffer(matmul_kernel.template(element.code, fields))
+        work = prod(int(fields.get(name, 1).real) for name in ("outer", "batch", "m", "n", "k"))
+        self.tail = (ctypes.addressof(self.record), work)
+
+    def __call__(self, c: int, a: int, b: int, bias: int = 0) -> None:
+        self.function(c, a, b, bias, *self.tail)
+
+
+def bind(element: dtype, **fields: int | float | complex) -> BoundProduct:
+    """`matmul(element)` with everything but the addresses settled, far cheaper to call.
 
     Parameters
     ----------
@@ -90,94 +106,25 @@ def bind(element: dtype, **fields: int | float | complex) -> Callable[[int, int,
     >>> from facula.core.dtype import float32
     >>> a, b, c = np.ones((2, 3), "f"), np.full((3, 4), 2.0, "f"), np.empty((2, 4), "f")
     >>> sizes = dict(batch=1, m=2, n=4, k=3, c_row=4, c_col=1, a_row=3, a_k=1, b_k=4, b_col=1, alpha=1, beta=0)
-    >>> bind(float32, **sizes)(c.ctypes.data, a.ctypes.data, b.ctypes.data, 0)
+    >>> bind(float32, **sizes)(c.ctypes.data, a.ctypes.data, b.ctypes.data)
     >>> c[0]
     array([6., 6., 6., 6.], dtype=float32)
     """
     host = jit.machine.ready()
-    return bound(element, matmul_kernel.shape_for(host.features, platform.machine().lower()), fields)
-
-
-def bound(element: dtype, shape: matmul_kernel.Shape, fields: dict) -> Callable[[int, int, int, int], None]:
-    """The same for a given register tile."""
-    address = _addresses(element, shape)["matmul.bound"]
-    work = fields.get("outer", 1) * fields["batch"] * fields["m"] * fields["n"] * fields["k"]
-    fields = {**fields, "long": int(work * _NS_A_PRODUCT > builtins.RELEASE_NS)}
-    return builtins.make(address, f"matmul_{element.name}", None, matmul_kernel.template(element.code, fields))
+    return BoundProduct(element, matmul_kernel.shape_for(host.features, platform.machine().lower()), fields)
 
 
 @cache
-def _addresses(element: dtype, shape: matmul_kernel.Shape) -> dict[str, int]:
+def _builtins(element: dtype, shape: matmul_kernel.Shape) -> dict[str, Callable[..., None]]:
     if element.code not in matmul_kernel.ELEMENTS:
         name = element.name.capitalize()
         fail(RuntimeError, f"\"addmm_impl_cpu_\" not implemented for '{name}'", mend="convert the operands first")
     listed = matmul_kernel.parameters(element.code)
     names = [name for name, _ in listed]
-    work = [names.index(size) for size in ("batch", "m", "n", "k")]
+    work = tuple(names.index(size) for size in ("batch", "m", "n", "k"))
     title = f"matmul_{element.name}"
-    text = "\n".join(
-        (
-            matmul_kernel.module_text(element.code, shape),
-            builtins.DECLARATIONS,
-            builtins.wrapper(
-                "matmul.builtin", "matmul", [kind for _, kind in listed], title=title, work=work, cost=_NS_A_PRODUCT
-            ),
-            _bound_text(title),
-        )
-    )
-    return jit.load(text, ["matmul.builtin", "matmul.bound"], optimize="clean")
-
-
-def _bound_text(title: str) -> str:
-    """The builtin of bound products: copies the record that is its context, puts four addresses in, and runs it."""
-    size = 8 * len(matmul_kernel.FIELDS)
-    reads = stores = ""
-    suspect = "false"
-    for i, name in enumerate(("c", "a", "b", "bias")):
-        reads += f"""
-  %at.{name} = getelementptr ptr, ptr %args, i64 {i}
-  %object.{name} = load ptr, ptr %at.{name}
-  %{name} = call i64 @facula_as_i64(ptr %object.{name})
-  %odd.{name} = icmp eq i64 %{name}, -1
-  %suspect.{name} = or i1 {suspect}, %odd.{name}"""
-        suspect = f"%suspect.{name}"
-        stores += f"""
-  %in.{name} = getelementptr i8, ptr %record, i64 {8 * matmul_kernel.FIELDS.index(name)}
-  store i64 %{name}, ptr %in.{name}"""
-    return f"""
-{builtins.string("bound.title", title)}
-declare ptr @PyBytes_AsString(ptr)
-define ptr @matmul.bound(ptr %self, ptr %args, i64 %count) nounwind {{
-  %record = alloca [{size} x i8], align 16
-  %fits = icmp eq i64 %count, 4
-  br i1 %fits, label %read, label %misfit
-misfit:
-  %raised = call ptr @facula_bad_count(ptr @bound.title, i64 4, i64 %count)
-  ret ptr null
-read:{reads}
-  br i1 {suspect}, label %check, label %run
-check:
-  %error = call ptr @PyErr_Occurred()
-  %good = icmp eq ptr %error, null
-  br i1 %good, label %run, label %failed
-failed:
-  ret ptr null
-run:
-  %from = call ptr @PyBytes_AsString(ptr %self)
-  call void @llvm.memcpy.p0.p0.i64(ptr %record, ptr %from, i64 {size}, i1 false){stores}
-  %long.in = getelementptr i8, ptr %record, i64 {8 * matmul_kernel.FIELDS.index("long")}
-  %long.word = load i64, ptr %long.in
-  %long = icmp ne i64 %long.word, 0
-  br i1 %long, label %release, label %keep
-release:
-  %saved = call ptr @PyEval_SaveThread()
-  call void @run(ptr %record)
-  call void @PyEval_RestoreThread(ptr %saved)
-  br label %done
-keep:
-  call void @run(ptr %record)
-  br label %done
-done:
-{builtins.NONE}
-}}
-"""
+    inners = {
+        "matmul": builtins.Inner(tuple(kind for _, kind in listed), "none", title, None, work, _NS_A_PRODUCT),
+        "bound": builtins.Inner(("ptr",) * 5 + ("i64",), "none", title, None, (5,), _NS_A_PRODUCT),
+    }
+    return builtins.build_several(matmul_kernel.module_text(element.code, shape), inners, "clean")

@@ -102,7 +102,7 @@ ARGUMENTS = (
 # What a bound product has besides: a second batch dim around the first, and a bias for each item.
 OUTER_ARGUMENTS = ("outer", "c_outer", "a_outer", "b_outer", "bias_outer", "bias_batch")
 FIELDS = ARGUMENTS + OUTER_ARGUMENTS + (
-    "alpha_imaginary", "beta_imaginary", "serial", "long",  # long: let go of the GIL
+    "alpha_imaginary", "beta_imaginary", "serial",
     "block_from", "block_k", "step_k", "padded_k", "is_first", "is_last",  # the part of k at hand
     "a_form", "b_packed", "own", "a_pack", "b_pack",  # a_form: 0 packed, 1 column-major in place, 2 row-major in place
     "m_tiles", "m_whole", "m_left", "n_tiles", "m_blocks", "n_blocks", "items", "tasks",
@@ -1104,6 +1104,14 @@ class Writer:
         f.call("void", "@run", record)
         self.finish(f)
 
+    def bound(self) -> None:
+        """The function to call with a record from `template`; the last argument says how much work that is."""
+        f = self.function("bound", "ptr c, ptr a, ptr b, ptr bias, ptr template, i64 work", linkage="", extra="")
+        record = self.copy_record(f, f.template)
+        self.set(f, record, c=f.c, a=f.a, b=f.b, bias=f.bias)
+        f.call("void", "@run", record)
+        self.finish(f)
+
     def text(self) -> str:
         """The whole module."""
         s, e = self.s, self.e
@@ -1130,7 +1138,7 @@ class Writer:
             self.scale()
         for part in (
             self.pack_a, self.pack_b, self.pack_task, self.compute_task, self.spread, self.block, self.product,
-            self.item_task, self.run, self.memory, self.entry,
+            self.item_task, self.run, self.memory, self.entry, self.bound,
         ):  # fmt: skip
             part()
         globals_ = [

@@ -34,7 +34,7 @@ def product(element: dtype) -> Callable[..., None]:
     return call
 
 
-def bind_product(element: dtype, **fields) -> Callable[[int, int, int, int], None]:
+def bind_product(element: dtype, **fields) -> Callable[..., None]:
     """`product` with everything but the addresses settled; `targets/cpu/matmul.py`, `bind`, documents the fields."""
     call, size = product(element), element.itemsize
     given = {"outer": 1, "alpha": 1.0, "beta": 0.0, **fields}
@@ -45,7 +45,7 @@ def bind_product(element: dtype, **fields) -> Callable[[int, int, int, int], Non
     if element.kind == "c":
         scale = [part for x in scale for part in (complex(x).real, complex(x).imag)]
 
-    def run(c, a, b, bias):
+    def run(c, a, b, bias=0):
         for i in range(get("outer")):
             for j in range(get("batch")):
                 at = [
