@@ -26,7 +26,7 @@ class Repeats:
 
     Parameters
     ----------
-    operator : Traced
+    operator : Traced or Function
     count : int
         How many operands, and numbers after them, a call has.
     others : int
@@ -79,11 +79,18 @@ class Repeats:
         )
         if not plan.repeats:
             return
+        plan.repeats = self.add(arguments, plan, sources, node_class or operator.node_class, len(operator.operands))
+
+    def add(self, arguments: Sequence[Any], plan: Any, sources: Sequence[int], node_class: type, operands: int) -> bool:
+        """Make a call known by its plan; see `Memo.add`. Of the arguments so many are operands."""
+        operator = self.operator
         if self.memo is None:
+            memo = launch.memo(plan.outs[0].device)
+            if memo is None:
+                return False
             recording = memo.Recording(operator.node_kind, edge_of, SEQUENCE, GUARD.active, b"facula.")
-            numbers = self.count - len(operator.operands)
-            self.memo = memo(
-                len(operator.operands), numbers, self.others, recording if operator.differentiable else None
-            )
-        plan.repeats = self.memo.add(arguments, plan, sources, node_class or operator.node_class)
+            differentiable = getattr(operator, "differentiable", True)
+            self.memo = memo(operands, self.count - operands, self.others, recording if differentiable else None)
+        known = self.memo.add(arguments, plan, sources, node_class)
         self.run, self.bare, self.force = self.memo.run, self.memo.bare, self.memo.force
+        return known
