@@ -4,10 +4,23 @@ from . import random
 from .apply import Memo
 from .emit import compile
 from .emit_many import compile_many
+from .matmul import bind as bind_product
 from .matmul import matmul as product
 from .pool import new_storage
 from .pull import pull
 from .records import empty, view
 from .scalars import reader
 
-__all__ = ["Memo", "compile", "compile_many", "empty", "new_storage", "product", "pull", "random", "reader", "view"]
+__all__ = [
+    "Memo",
+    "bind_product",
+    "compile",
+    "compile_many",
+    "empty",
+    "new_storage",
+    "product",
+    "pull",
+    "random",
+    "reader",
+    "view",
+]

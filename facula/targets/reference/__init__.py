@@ -2,6 +2,14 @@
 
 from .interpreter import compile, empty, new_storage, run
 from .memory import reader
-from .product import product
+from .product import bind_product, product
 
-__all__ = ["compile", "empty", "new_storage", "product", "reader", "run"]
+__all__ = [
+    "bind_product",
+    "compile",
+    "empty",
+    "new_storage",
+    "product",
+    "reader",
+    "run",
+]
