@@ -6,5 +6,6 @@ from .emit_many import compile_many
 from .matmul import matmul as product
 from .pool import new_storage
 from .records import empty, view
+from .sort import sort
 
-__all__ = ["compile", "compile_many", "empty", "new_storage", "product", "random", "view"]
+__all__ = ["compile", "compile_many", "empty", "new_storage", "product", "random", "sort", "view"]
