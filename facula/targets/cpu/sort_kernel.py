@@ -26,7 +26,7 @@ FIELDS = (*ARGUMENTS, "group", "bytes", "long", "row", "piece", "pieces", "shift
 HOW = {"order": 0, "median": 1, "nanmedian": 2, "mode": 3, "first": 4, "kth": 5}
 
 # Measured on Zen 4.
-RANKED = 128  # pairs up to which ranks are counted
+RANKED = 96  # pairs up to which ranks are counted
 INSERTED = 16  # pairs of one run that are put in order by insertion
 GROUPS = 16  # most shares of rows
 SHARE = 1 << 13  # elements of one share at least

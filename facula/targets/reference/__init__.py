@@ -2,5 +2,6 @@
 
 from .interpreter import compile, empty, new_storage, run
 from .product import product
+from .sort import sort
 
-__all__ = ["compile", "empty", "new_storage", "product", "run"]
+__all__ = ["compile", "empty", "new_storage", "product", "run", "sort"]
