@@ -3,9 +3,10 @@
 from . import random
 from .emit import compile
 from .emit_many import compile_many
+from .mask import masks
 from .matmul import matmul as product
 from .pool import new_storage
 from .records import empty, view
 from .sort import sort
 
-__all__ = ["compile", "compile_many", "empty", "new_storage", "product", "random", "sort", "view"]
+__all__ = ["compile", "compile_many", "empty", "masks", "new_storage", "product", "random", "sort", "view"]

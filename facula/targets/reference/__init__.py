@@ -1,7 +1,8 @@
 """The machine that needs none: kernels interpreted with NumPy, the oracle of the code generators."""
 
 from .interpreter import compile, empty, new_storage, run
+from .mask import masks
 from .product import product
 from .sort import sort
 
-__all__ = ["compile", "empty", "new_storage", "product", "run", "sort"]
+__all__ = ["compile", "empty", "masks", "new_storage", "product", "run", "sort"]
