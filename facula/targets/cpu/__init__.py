@@ -4,12 +4,14 @@ from . import random
 from .apply import Memo
 from .emit import compile
 from .emit_many import compile_many
+from .mask import masks
 from .matmul import bind as bind_product
 from .matmul import matmul as product
 from .pool import new_storage
 from .pull import pull
 from .records import empty, view
 from .scalars import reader
+from .sort import sort
 
 __all__ = [
     "Memo",
@@ -17,10 +19,12 @@ __all__ = [
     "compile",
     "compile_many",
     "empty",
+    "masks",
     "new_storage",
     "product",
     "pull",
     "random",
     "reader",
+    "sort",
     "view",
 ]
