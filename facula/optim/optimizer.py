@@ -430,6 +430,7 @@ class RuleOptimizer(Optimizer):
     def _step_group(self, group: dict) -> None:
         names = self.state_names(group)
         options = self.options(group)
+        first = {**options, "first": True}  # of parameters whose state the rule fills from the gradient
         remembers = bool(names) or self.counts_steps
         checked = group.get("fused") or group.get("capturable")
         differentiable = bool(group.get("differentiable"))
@@ -456,9 +457,9 @@ class RuleOptimizer(Optimizer):
             tensors = [param, grad]
             for name in names:
                 value = state.get(name)
-                if value is None:  # the rule fills it from the gradient
+                if value is None:
                     value = state[name] = zeros_like(param)
-                    chosen = {**options, "first": True}
+                    chosen = first
                 tensors.append(value)
             jobs.append((chosen, given, tensors))
         apply_rules(self.rule, jobs, differentiable, self.complex_as_real)
