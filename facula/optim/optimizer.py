@@ -17,7 +17,7 @@ from facula.core.dtype import float32
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.nn.hooks import RemovableHandle
-from facula.nn.module import typename, zero_grad
+from facula.nn.module import typename, zero_grads
 from facula.operators import tensor, zeros_like
 from facula.operators.promotion import DEFAULT
 
@@ -242,9 +242,7 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or fill them with zeros."""
-        for group in self.param_groups:
-            for param in group["params"]:
-                zero_grad(param, set_to_none)
+        zero_grads([param for group in self.param_groups for param in group["params"]], set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters once; `closure`, if given, evaluates the model and returns the loss."""
