@@ -101,9 +101,9 @@ def test_tables_hold_addresses_sizes_and_shares():
 
     a, b, c = torch.zeros(10), torch.zeros(0), torch.zeros(5)
     code = launch.many(many._update(many._scaled, torch.float32, "factor"), (0, 0), CPU)
-    table = (ctypes.c_int64 * 7)()
+    table = (ctypes.c_int64 * 9)()
     assert code.fill([a, b, b, a], ctypes.addressof(table), 2, 0b10, 4) == 10
-    assert list(table[:4]) == [a.data_ptr() or a.ptr, b.ptr, 10, 0]
+    assert list(table) == [a.ptr, b.ptr, 10, 0, b.ptr, a.ptr, 0, 3, 3]
     table = (ctypes.c_int64 * 10)()
     assert code.fill([a, b, c], ctypes.addressof(table), 1, 0, 4) == 15
     assert list(table) == [a.ptr, 10, 0, b.ptr, 0, 3, c.ptr, 5, 3, 5]
