@@ -17,7 +17,7 @@ from facula.core.tensor import Tensor
 from facula.ir.expr import walk
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, TRANSPOSED, Access, Kernel, Result, known_step
 
-__all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "native", "new_storage", "run"]
+__all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "memo", "native", "new_storage", "run"]
 
 ORDERED = ("index", "extent", "row_index", "scan")  # nodes whose meaning depends on the order of dims
 
@@ -189,6 +189,11 @@ def native(name: str, where: device = CPU) -> Any:
     return getattr(_target(where), name)
 
 
+def memo(where: device = CPU) -> Any:
+    """What repeats calls in machine code on a device (`targets/cpu/apply.py`), or None where nothing does."""
+    return getattr(_target(where), "Memo", None)
+
+
 def constructor(cls: type, arguments: Sequence[str], defaults: dict[str, Any]) -> Callable:
     """A fast function that makes instances of a class with slots from values in the order of `arguments`."""
     from facula.targets.cpu import records  # records live in the host's memory, whatever the device
@@ -206,6 +211,13 @@ def view_record() -> Callable[..., Tensor]:
 def threads() -> Any:
     """The thread pool of the host."""
     from facula.targets.cpu import threads as pool
+
+    return pool
+
+
+def memory() -> Any:
+    """The memory pool of the host."""
+    from facula.targets.cpu import pool
 
     return pool
 
