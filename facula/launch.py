@@ -16,7 +16,7 @@ from facula.core.spec import Spec, dense
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.ir.expr import walk
-from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, Access, Kernel, Result
+from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, TRANSPOSED, Access, Kernel, Result, known_step
 
 __all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "memo", "native", "new_storage", "run"]
 
@@ -79,6 +79,15 @@ def _order(sizes: list[int], strides: list[list[int]], lead: Sequence[int]) -> t
     return [sizes[d] for d in dims], [[s[d] for d in dims] for s in strides]
 
 
+def _beside(sizes: list[int], strides: list[list[int]]) -> tuple[list[int], list[list[int]]]:
+    """Dims of a map in an order where one that some operand is contiguous along stands beside the last."""
+    turned = [d for s in strides if s and s[-1] not in (0, 1) for d in range(len(sizes) - 1) if s[d] == 1]
+    if not turned:
+        return sizes, strides
+    dims = [d for d in range(len(sizes) - 1) if d != turned[0]] + [turned[0], len(sizes) - 1]
+    return [sizes[d] for d in dims], [[s[d] for d in dims] for s in strides]
+
+
 def _step(stride: int) -> str:
     return CONTIGUOUS if stride == 1 else BROADCAST if stride == 0 else STRIDED
 
@@ -108,6 +117,8 @@ def bind(
             # Order by the first result, then the inputs; a reduction's outer dims likewise.
             outer, outer_strides = _order(outer, outer_strides, range(len(strides)))
         outer, outer_strides = _merge(outer, outer_strides)
+        if row is None and not ordered_writes and not kernel.checks:
+            outer, outer_strides = _beside(outer, outer_strides)
         if row is not None:
             row = list(row)
             if not kernel.uses(*ORDERED[2:]) and not _extremes(kernel) and not ordered_writes:
@@ -121,6 +132,8 @@ def bind(
     for operand, o, r in zip(kernel.operands, outer_strides, row_strides):
         # A dim of size 1 steps nowhere: call it contiguous, so that all such layouts share code.
         step = CONTIGUOUS if outer[-1] == 1 and row is None else _step(o[-1])
+        if step == STRIDED and row is None and len(outer) > 1 and o[-2] == 1:
+            step = TRANSPOSED
         if row is not None:
             per_row = isinstance(operand, Result) and operand.per_row
             step += BROADCAST if per_row else _step(r[-1])
@@ -129,11 +142,7 @@ def bind(
     tail = [*outer, *(row or ())]
     for operand, letters, o, r in zip(kernel.operands, inner, outer_strides, row_strides):
         own = o if (isinstance(operand, Result) and operand.per_row) else [*o, *(r if row is not None else ())]
-        dims = len(outer) + len(row or ())
-        for d, stride in enumerate(own):
-            known = (d == len(outer) - 1 and letters[0] != STRIDED) or (row and d == dims - 1 and letters[1] != STRIDED)
-            if not known:
-                tail.append(stride)
+        tail += [stride for d, stride in enumerate(own) if known_step(len(outer), len(row or ()), letters, d) is None]
     return Bound(compiled(kernel, access, where), tuple(tail))
 
 
