@@ -114,7 +114,7 @@ def attention(query, key, value, mask, causal, scale):
     out = _output(s, value.spec.shape[-1])
     statistics = launch.empty(dense(s.dtype, (2, *s.shape[:3]), s.device))
     if out.spec.numel:
-        run = launch.native("attention", s.device)()
+        run = launch.native("attend", s.device)()
         run(*_arguments(query, key, value, out, mask, statistics, causal, scale))
     elif statistics.spec.numel:
         fill_values(statistics, 0)
@@ -131,7 +131,7 @@ def _(grad_out, query, key, value, mask, causal, scale, out, statistics):
     grads = [launch.empty(dense(x.spec.dtype, x.spec.shape, x.spec.device)) for x in (query, key, value)]
     if not out.spec.numel:
         return tuple(fill_values(x, 0) for x in grads)
-    run = launch.native("attention_backward", query.spec.device)()
+    run = launch.native("attend_backward", query.spec.device)()
     run(
         *_arguments(query, key, value, out, mask, statistics, causal, scale), grad.ptr, *[x.ptr for x in grads],
         *_steps(grad, *grads),

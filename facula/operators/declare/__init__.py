@@ -15,6 +15,7 @@ from .fast import binary, fast_in_place, fast_rows
 from .function import Function
 from .layout import broadcast_strides, check_cast, row_dims
 from .recording import freed, keep, record, unkeep
+from .repeats import unrecorded
 from .seams import (
     CHECK_LEAF,
     CHECK_VIEW,
@@ -37,7 +38,7 @@ __all__ = [
     "REBASE", "SUM_TO", "ZEROS", "Function",
     "Operator", "Plan", "Traced", "View", "binary", "broadcast_strides", "check_cast", "fast_in_place", "fast_rows",
     "freed",
-    "function", "keep", "record", "row_dims", "traced", "unkeep", "view", "view_of",
+    "function", "keep", "record", "row_dims", "traced", "unkeep", "unrecorded", "view", "view_of",
 ]  # fmt: skip
 
 

@@ -1,13 +1,34 @@
-"""The host's processor: LLVM text, just-in-time compilation, memory pool, thread pool, matrix product."""
+"""The host's processor: LLVM text, just-in-time compilation, memory and threads, routines that are no kernels."""
 
-from . import random
-from .attention import attention, attention_backward
+from importlib import import_module
+from typing import Any
+
 from .emit import compile
-from .emit_many import compile_many
-from .matmul import matmul as product
 from .pool import new_storage
 from .records import empty, view
 
-__all__ = [
-    "attention", "attention_backward", "compile", "compile_many", "empty", "new_storage", "product", "random", "view",
-]  # fmt: skip
+__all__ = ["compile", "empty", "new_storage", "view"]
+
+# What is imported when it is first asked for: a file, or a name in a file.
+ROUTINES = {
+    "Memo": "apply.Memo",
+    "attend": "attention.attention",
+    "attend_backward": "attention.attention_backward",
+    "bind_product": "matmul.bind",
+    "compile_many": "emit_many.compile_many",
+    "masks": "mask.masks",
+    "product": "matmul.matmul",
+    "pull": "pull.pull",
+    "random": "random",
+    "reader": "scalars.reader",
+    "sort": "sort.sort",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ROUTINES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    file, _, inside = ROUTINES[name].partition(".")
+    module = import_module(f".{file}", __name__)
+    found = globals()[name] = getattr(module, inside) if inside else module
+    return found

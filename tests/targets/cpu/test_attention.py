@@ -11,8 +11,8 @@ import pytest
 from facula.targets.cpu import threads
 from facula.targets.cpu.attention import build
 from facula.targets.cpu.matmul_kernel import SHAPES
-from facula.targets.reference import attention as oracle
-from facula.targets.reference import attention_backward as oracle_backward
+from facula.targets.reference.attention import attention as oracle
+from facula.targets.reference.attention import attention_backward as oracle_backward
 
 from .test_matmul import runnable_tiles
 
