@@ -21,6 +21,8 @@ ROUTINES = {
     "pull": "pull.pull",
     "random": "random",
     "reader": "scalars.reader",
+    "recurrence": "recurrent.recurrent",
+    "recurrence_backward": "recurrent.recurrent_backward",
     "sort": "sort.sort",
 }
 

@@ -16,6 +16,8 @@ ROUTINES = {
     "masks": "mask.masks",
     "product": "product.product",
     "reader": "memory.reader",
+    "recurrence": "recurrent.recurrent",
+    "recurrence_backward": "recurrent.recurrent_backward",
     "sort": "sort.sort",
 }
 
