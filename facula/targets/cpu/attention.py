@@ -44,7 +44,7 @@ def attention() -> Callable[..., None]:
 def attention_backward() -> Callable[..., None]:
     """The gradients of `attention`: its arguments, then those of the output's gradient and of the three results ::
 
-        attention_backward(..., grad, grad_q, grad_k, grad_v, grad_batch, grad_head, grad_row, ... of the three)
+    attention_backward(..., grad, grad_q, grad_k, grad_v, grad_batch, grad_head, grad_row, ... of the three)
     """
     return build("backward", _shape())
 

@@ -29,6 +29,7 @@ FIELDS = (*BACKWARD, "blocks", "tasks", "parts", "partial", "whole")
 _POINTERS = {"q", "k", "v", "o", "mask", "statistics", *_GRADIENTS, "partial"}
 STRIDES = {*_STEPS, *_GRADIENT_STEPS}
 
+
 def kind(name: str) -> str:
     """How an argument comes from Python, as `builtins.KINDS` has it."""
     return "ptr" if name in _POINTERS else "f32" if name == "scale" else "i64"
@@ -363,9 +364,7 @@ class _Attention(Writer):
         tables = []
         for form in ("row", "column"):
             names = ", ".join(f"ptr @tile_{form}_{rows}_{vectors}" for vectors in self.widths for rows in HEIGHTS)
-            tables.append(
-                f"@tiles_{form} = internal constant [{len(HEIGHTS) * len(self.widths)} x ptr] [{names}]"
-            )
+            tables.append(f"@tiles_{form} = internal constant [{len(HEIGHTS) * len(self.widths)} x ptr] [{names}]")
         tables.append("@slots = internal global [16 x ptr] zeroinitializer, align 64")
         ones = ", ".join(["float 1.0"] * self.block)
         tables.append(f"@ones = internal constant [{self.block} x float] [{ones}], align 64")
@@ -450,9 +449,7 @@ class Forward(_Attention):
             self.put(f, f.select(nothing, zero, self.op(f, "fdiv", one, sums)), total, v)
             alone = self.compare(f, "oeq", most, MINUS_INFINITY)
             self.put(f, f.select(alone, zero, most), peak, v)
-        f.call(
-            "void", "@turn_out", self.place(f, r, "o", b, h, i0), out, rows, r["width"], r["o_row"], total
-        )
+        f.call("void", "@turn_out", self.place(f, r, "o", b, h, i0), out, rows, r["width"], r["o_row"], total)
         first = head * r["queries"] + i0
         place = f.at(r["statistics"], first * 4)
         inverse = f.at(place, r["batch"] * r["heads"] * r["queries"] * 4)
