@@ -178,7 +178,7 @@ def _quotient(c: Code, t: dtype, ty: str, lanes: int, a: str, b: str) -> tuple[s
 
 
 def _long_quotient(c: Code, ty: str, lanes: int, a: str, b: str) -> str:
-    """a / b towards zero of 64-bit integers, b not 0: float64's division where all lie within 2**52, else one by one."""
+    """a / b towards zero of 64-bit integers, b not 0: as float64 where all lie within 2**52, else one by one."""
     wide, border = vector("double", lanes), constant(1 << 52, dt.int64, lanes)
     near = [
         c.let(f"icmp ult {ty} {c.let(f'add {ty} {v}, {border}')}, {constant(1 << 53, dt.int64, lanes)}") for v in (a, b)
