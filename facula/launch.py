@@ -4,6 +4,7 @@ Chooses the iteration space (drops, orders and merges dimensions), asks the devi
 (kernel, access) and binds sizes and strides. The result, a `Plan`, is kept by the operator that asked.
 """
 
+import ctypes
 import importlib
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -222,12 +223,46 @@ def memory() -> Any:
     return pool
 
 
-_MANY: dict[tuple[Kernel, str], Callable[..., None]] = {}
+class Many:
+    """A kernel that runs on many sets of dense operands in one call; `run_many` runs it."""
+
+    __slots__ = ("chunk", "fill", "function", "partial", "width", "written")
+
+    def __init__(self, kernel: Kernel, columns: Sequence[int | None], where: device):
+        from facula.targets.cpu import tables  # tensors are records in the host's memory, whatever the device
+
+        self.function, self.chunk = _target(where).compile_many(kernel, columns)
+        self.fill = tables.fill()
+        self.width = 1 + max(column for column in columns if column is not None)
+        results = list(zip(kernel.results, columns))
+        self.written = sum({1 << column for _, column in results if column is not None})
+        self.partial = next((result.dtype for result, column in results if column is None), None)
 
 
-def many(kernel: Kernel, where: device = CPU) -> Callable[..., None]:
-    """Machine code that runs a map kernel on many sets of dense operands at once: (table, rows, elements, *params)."""
-    found = _MANY.get((kernel, where.type))
+_MANY: dict[tuple[Kernel, tuple[int | None, ...], str], Many] = {}
+
+
+def many(kernel: Kernel, columns: tuple[int | None, ...], where: device = CPU) -> Many:
+    """Machine code for rows of tensors: `columns` says which of a row's tensors is each of `kernel.operands`.
+
+    None stands for a result of one element a share of at most `chunk` elements: the kernel reduces these.
+    """
+    key = (kernel, columns, where.type)
+    found = _MANY.get(key)
     if found is None:
-        found = _MANY[kernel, where.type] = _target(where).compile_many(kernel)
+        found = _MANY[key] = Many(kernel, columns, where)
     return found
+
+
+def run_many(code: Many, tensors: list[Tensor], params: Sequence[Any] = (), where: device = CPU) -> Tensor | None:
+    """Run on `tensors`, the rows one after the other; what was written counts as changed. Returns results of shares."""
+    rows = len(tensors) // code.width
+    table = (ctypes.c_int64 * (rows * (code.width + 2) + 1))()
+    address = ctypes.addressof(table)
+    elements = code.fill(tensors, address, code.width, code.written, code.chunk)
+    if code.partial is None:
+        code.function(address, rows, elements, 0, *params)
+        return None
+    partial = empty_dense((table[-1],), code.partial, where)
+    code.function(address, rows, elements, partial.ptr, *params)
+    return partial

@@ -873,19 +873,14 @@ def _python(name: str, apply, reflected: bool = False):
         setattr(Tensor, f"__r{name}__", backward)
 
 
-def _matmul(a, b):
-    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
-        return NotImplemented
-    return matmul.matmul(a, b)
-
-
 for _name, _apply in (
     ("sub", public.sub), ("truediv", elementwise.true_divide), ("floordiv", elementwise.floor_divide),
-    ("mod", elementwise.remainder), ("pow", elementwise.pow), ("matmul", _matmul), ("and", elementwise.bitwise_and),
-    ("or", elementwise.bitwise_or), ("xor", elementwise.bitwise_xor), ("lshift", elementwise.bitwise_left_shift),
-    ("rshift", elementwise.bitwise_right_shift), ("add", elementwise.add), ("mul", elementwise.mul),
+    ("mod", elementwise.remainder), ("pow", elementwise.pow), ("matmul", matmul.matmul),
+    ("and", elementwise.bitwise_and), ("or", elementwise.bitwise_or), ("xor", elementwise.bitwise_xor),
+    ("lshift", elementwise.bitwise_left_shift), ("rshift", elementwise.bitwise_right_shift), ("add", elementwise.add), ("mul", elementwise.mul),
 ):  # fmt: skip
     _python(_name, _apply, reflected=True)
+Tensor.__matmul__ = matmul.python_matmul
 _python("rsub", elementwise.rsub)
 for _name in ("lt", "le", "gt", "ge"):
     _python(_name, getattr(elementwise, _name))

@@ -11,11 +11,11 @@ from facula.operators.promotion import of_defaults
 
 from .recording import SEQUENCE
 
-__all__ = ["Repeats", "unrecorded"]
+__all__ = ["Repeats", "unknown", "unrecorded"]
 
 
-def _unknown(*arguments) -> None:
-    return None
+def unknown(*arguments) -> None:
+    """What knows no call."""
 
 
 def _recording(memo: Any, node: type) -> Any:
@@ -35,7 +35,7 @@ class Repeats:
 
     Parameters
     ----------
-    operator : Traced
+    operator : Traced or Function
     count : int
         How many operands, and numbers after them, a call has.
     others : int
@@ -55,13 +55,13 @@ class Repeats:
         """Forget all calls."""
         self.memo: Any = None
         self.added: dict[Any, list[int]] = {}
-        self.run = self.bare = self.force = _unknown
+        self.run = self.bare = self.force = unknown
 
     def in_mode(self) -> Callable:
         """What to ask where some mode is not its default."""
         if LOCAL.special:
-            return _unknown
-        return self.bare if not LOCAL.grad else _unknown if LOCAL.saved_hooks else self.force
+            return unknown
+        return self.bare if not LOCAL.grad else unknown if LOCAL.saved_hooks else self.force
 
     def slowly(self, arguments: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """The result of a call that machine code does not know; the next one like it is known."""
@@ -90,20 +90,27 @@ class Repeats:
         )
         if not plan.repeats:
             return
-        if self.memo is None:
-            recording = _recording(memo, operator.node_kind)
-            numbers = self.count - len(operator.operands)
-            self.memo = memo(
-                len(operator.operands), numbers, self.others, recording if operator.differentiable else None
-            )
+        plan.repeats = self.add(arguments, plan, sources, node_class or operator.node_class, len(operator.operands))
+
+    def add(self, arguments: Sequence[Any], plan: Any, sources: Sequence[int], node_class: type, operands: int) -> bool:
+        """Make a call known by its plan; see `Memo.add`. Of the arguments so many are operands."""
         # A known call comes here where more is asked than machine code does (several recorded results, say), or where
         # another call took its place: learning costs as much as ten calls, so only now and then.
-        added = self.added.setdefault((key, arguments[self.count :]), [-1, 0])
+        moving = [x.spec if isinstance(x, Tensor) else type(x) for x in arguments[: self.count]]
+        added = self.added.setdefault((*moving, *arguments[self.count :]), [-1, 0])
         added[1] += 1
         if added[0] == len(plan.backs) and added[1] % 64:
-            return
+            return True
         added[0] = len(plan.backs)
         if len(self.added) > 4096:
             self.added.clear()
-        plan.repeats = self.memo.add(arguments, plan, sources, node_class or operator.node_class)
+        operator = self.operator
+        if self.memo is None:
+            memo = launch.memo(plan.outs[0].device)
+            if memo is None:
+                return False
+            recording = _recording(memo, operator.node_kind) if getattr(operator, "differentiable", True) else None
+            self.memo = memo(operands, self.count - operands, self.others, recording)
+        known = self.memo.add(arguments, plan, sources, node_class)
         self.run, self.bare, self.force = self.memo.run, self.memo.bare, self.memo.force
+        return known

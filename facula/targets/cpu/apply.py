@@ -533,6 +533,7 @@ class Memo:
         fixed = (False,) * self._moving + (True,) * others
         context = (ctypes.addressof(self._places), ctypes.addressof(_CLASSES), Storage, Tensor, 0, (), "__name__")
         context += (None, None, []) if recording is None else (recording.edge_of, recording.sequence, recording.active)
+        context += (self._places, self._held)  # a builtin may outlive its memo
         plain = Form(operands, fixed, steps)
         self.bare = _builtin(plain, context)
         self.run = self.force = self.bare

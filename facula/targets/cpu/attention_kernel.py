@@ -171,11 +171,11 @@ class _Attention(Writer):
         )
         table = Value(f, f"@tiles_{form}", "ptr")
         row_step = f.a_step if form == "row" else f.constant("i64", 4)
-        for v, (wide, left) in self.pieces(f, f.vectors, self.widths):
+        for v, (_, left) in self.pieces(f, f.vectors, self.widths):
             offset = v * (self.lanes * 4)
             b, c = f.at(f.b, offset), f.at(f.c, offset)
             keep = f.select(f.keep.eq(0), f.keep, f.at(f.keep, offset))
-            for i, (high, which) in self.pieces(f, f.rows, HEIGHTS):
+            for i, (_, which) in self.pieces(f, f.rows, HEIGHTS):
                 kernel = f.load("ptr", f.at(table, (left * len(HEIGHTS) + which) * 8))
                 f.call(
                     "void", kernel.name, f.k, f.at(f.a, i * row_step), f.a_step, b, f.b_step, f.at(c, i * f.c_step),

@@ -158,7 +158,8 @@ class Values:
             stays = self.letter(i, self.vector_dim) == BROADCAST and not (result.per_row and self.mode == "row")
             moved = result.offset is not None and self.bits[result.offset] >> self.vector_dim & 1
             scalar |= stays and not moved
-            scalar |= result.combine == "add" and bool(moved)
+            apart = kernel.disjoint and self.mode == "column"  # each lane has a column of its own
+            scalar |= result.combine == "add" and bool(moved) and not apart
             size = max(size, result.dtype.itemsize if not stays else 1)
         self.lanes = 1 if scalar else max(2, self.bits_wide // 8 // size)
         self.cost = max(0.05, sum(self._cost(x) for x in self.order if x not in self.rare))

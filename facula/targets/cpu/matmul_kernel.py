@@ -13,6 +13,7 @@ x + iy is packed as the 2 x 2 block (x, y), (-y, x), and A and C are read as pai
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from struct import pack_into
 
 from .text import Function, Value, literal, mangled
 
@@ -98,14 +99,16 @@ ARGUMENTS = (
     "c", "a", "b", "batch", "m", "n", "k", "c_batch", "c_row", "c_col", "a_batch", "a_row", "a_k",
     "b_batch", "b_k", "b_col", "alpha", "beta", "bias", "bias_row", "bias_col",
 )  # fmt: skip
-FIELDS = ARGUMENTS + (
+# What a bound product has besides: a second batch dim around the first, and a bias for each item.
+OUTER_ARGUMENTS = ("outer", "c_outer", "a_outer", "b_outer", "bias_outer", "bias_batch")
+FIELDS = ARGUMENTS + OUTER_ARGUMENTS + (
     "alpha_imaginary", "beta_imaginary", "serial",
     "block_from", "block_k", "step_k", "padded_k", "is_first", "is_last",  # the part of k at hand
     "a_form", "b_packed", "own", "a_pack", "b_pack",  # a_form: 0 packed, 1 column-major in place, 2 row-major in place
     "m_tiles", "m_whole", "m_left", "n_tiles", "m_blocks", "n_blocks", "items", "tasks",
 )  # fmt: skip
 POINTERS = {"c", "a", "b", "bias", "a_pack", "b_pack"}
-STRIDES = {name for name in ARGUMENTS if name.endswith(("_batch", "_row", "_col", "_k"))}
+STRIDES = {x for x in ARGUMENTS + OUTER_ARGUMENTS if x.endswith(("_outer", "_batch", "_row", "_col", "_k"))}
 SCALARS = {"alpha", "beta", "alpha_imaginary", "beta_imaginary"}
 
 EPILOGUE = "{sum} alpha, {sum} beta, ptr bias, i64 bias_row, i64 bias_col"
@@ -118,6 +121,7 @@ LEAST_WORK = 1 << 17  # ... of one of a few
 DOT_ROWS = 24  # rows up to which A @ B.T of row-major matrices is sums along a long k ...
 DOT_K = 16  # ... of at least so many elements a row
 DOT_STRIP = 8  # columns of C that are such sums at a time
+TINY = 96  # the largest size of a product that is computed in place without further thought
 SWEEP_ROWS = 3  # rows up to which a large row-major B is read along its rows ...
 SWEEP_LINES = 8  # ... so many rows at a time
 SWEEP_VECTORS = 16  # ... for so many vectors of columns
@@ -597,6 +601,14 @@ class Writer:
         start = f.select(t <= whole, t * self.s.rows, m - height)
         return start, height
 
+    def set_tiles(self, f: Function, record: Value, m: Value) -> Value:
+        """How many tiles m rows are, as `tile` cuts them."""
+        whole, left = m // self.s.rows, m % self.s.rows
+        more = f.select(left > self.s.rows // 2, f.constant("i64", 2), 1)
+        tiles = whole + f.select(left.eq(0), f.constant("i64", 0), more)
+        self.set(f, record, m_tiles=tiles, m_whole=whole, m_left=left)
+        return tiles
+
     def share(self, f: Function, block: Value, blocks: Value, tiles: Value) -> tuple[Value, Value]:
         return block * tiles // blocks, (block + 1) * tiles // blocks
 
@@ -782,10 +794,7 @@ class Writer:
             by_col = by_col | (m.eq(1) if not e.complex else no)
             a_form = f.select(by_col, f.constant("i64", 1), f.select(by_row, f.constant("i64", 2), 0))
         a_packed = a_form.eq(0)
-        whole, left = m // s.rows, m % s.rows
-        m_tiles = whole + f.select(
-            left.eq(0), f.constant("i64", 0), f.select(left > s.rows // 2, f.constant("i64", 2), 1)
-        )
+        m_tiles = self.set_tiles(f, f.record, m)
         n_tiles = (n + (self.width - 1)) // self.width
         # One part of k where sums are wider than C, or where C is written but once anyway.
         if e.converts:
@@ -815,7 +824,7 @@ class Writer:
         n_blocks = f.select(own, n_tiles, n_blocks)
         self.set(
             f, f.record, a_form=a_form, b_packed=b_packed, padded_k=depth, step_k=step_k, own=own,
-            m_tiles=m_tiles, m_whole=whole, m_left=left, n_tiles=n_tiles, m_blocks=m_blocks, n_blocks=n_blocks,
+            n_tiles=n_tiles, m_blocks=m_blocks, n_blocks=n_blocks,
         )  # fmt: skip
         a_bytes = f.select(a_packed, m_tiles * self.a_pitch(f, depth), 0)
         b_bytes = f.select(b_packed, n_tiles * depth * (self.width * e.sum_size), 0)
@@ -910,15 +919,58 @@ class Writer:
                     f.call("void", "@block", part)
         self.finish(f)
 
+    def moved(self, f: Function, record: Value, i: Value) -> dict[str, Value]:
+        """Where item i of the batch is."""
+        get = lambda name: self.get(f, record, name)  # noqa: E731
+        which, inner = f.variable("i64", 0), f.variable("i64", i)
+        with f.when(get("outer") > 1):
+            which.set(i // get("batch"))
+            inner.set(i % get("batch"))
+        places = {
+            x: f.at(get(x), inner.get() * get(f"{x}_batch") + which.get() * get(f"{x}_outer"))
+            for x in ("a", "b", "c", "bias")
+        }
+        places["bias"] = f.select(get("bias").eq(0), get("bias"), places["bias"])
+        return places
+
+    def tiny_task(self) -> None:
+        """A group of items of few tiles each, in place: nothing to decide, nothing to pack."""
+        e, s = self.e, self.s
+        f = self.function("tiny_task", "ptr record, i64 block")
+        r = {name: self.get(f, f.record, name) for name in FIELDS}
+        first, last = self.share(f, f.block, r["tasks"], r["batch"] * r["outer"])
+        by_row = r["a_k"].eq(e.memory_size)
+        a_step = f.select(by_row, r["a_row"], r["a_k"])
+        kernels = len(s.heights())
+        plain = r["bias"].eq(0)
+        with f.loop(first, last) as item:
+            place = self.moved(f, f.record, item.index)
+            with f.loop(0, r["n"], self.width) as j:
+                cols = f.least(r["n"] - j.index, self.width)
+                vectors = (cols - 1) // self.lanes
+                table = f.select(by_row, vectors + s.vectors, vectors) * kernels
+                b = f.at(place["b"], j.index * e.memory_size)
+                c = f.at(place["c"], j.index * e.memory_size)
+                bias = f.at(place["bias"], j.index * r["bias_col"])
+                with f.loop(0, r["m_tiles"]) as t:
+                    i, rows = self.tile(f, f.record, t.index)
+                    which = table + f.select(rows.eq(s.rows), f.constant("i64", s.rows // 2), rows - 1)
+                    kernel = f.load("ptr", f.at(Value(f, "@kernels", "ptr"), which * 8))
+                    f.call(
+                        "void", kernel.name, r["k"], f.at(place["a"], i * r["a_row"]), a_step, b, r["b_k"],
+                        f.at(c, i * r["c_row"]), r["c_row"], r["c_col"], cols, r["alpha"], r["beta"],
+                        f.select(plain, r["bias"], f.at(bias, i * r["bias_row"])), r["bias_row"], r["bias_col"],
+                    )  # fmt: skip
+        self.finish(f)
+
     def item_task(self) -> None:
         """A group of items of the batch."""
         f = self.function("item_task", "ptr record, i64 block")
         get = lambda name: self.get(f, f.record, name)  # noqa: E731
-        first, last = self.share(f, f.block, get("tasks"), get("batch"))
+        first, last = self.share(f, f.block, get("tasks"), get("batch") * get("outer"))
         with f.loop(first, last) as i:
             item = self.copy_record(f, f.record)
-            moved = {x: f.at(get(x), i.index * get(f"{x}_batch")) for x in "abc"}
-            self.set(f, item, **moved)
+            self.set(f, item, **self.moved(f, f.record, i.index))
             if self.e.complex:
                 f.call("void", "@scale", item)
             f.call("void", "@product", item)
@@ -948,30 +1000,40 @@ class Writer:
         f = self.function("run", "ptr record")
         get = lambda name: self.get(f, f.record, name)  # noqa: E731
         # Items that follow each other with the same B are one taller item.
-        joint = get("b_batch").eq(0) & get("bias_row").eq(0)
+        joint = get("b_batch").eq(0) & get("bias_row").eq(0) & get("bias_batch").eq(0)
         joint = joint & get("a_batch").eq(get("m") * get("a_row")) & get("c_batch").eq(get("m") * get("c_row"))
         with f.when(joint):
             self.set(f, f.record, m=get("m") * get("batch"), batch=1)
-        batch, m, n, k = (get(x) for x in ("batch", "m", "n", "k"))
+        m, n, k = (get(x) for x in ("m", "n", "k"))
+        batch = get("batch") * get("outer")
         item = m * n * k
         with f.when((m > 0) & (n > 0) & (batch > 0)):
             small = item * batch < PARALLEL_FROM
             large = item >= 32 * LEAST_WORK
+            task = f.variable("ptr", Value(f, "@item_task", "ptr"))
+            if not (self.e.converts or self.e.complex):
+                size = self.e.memory_size
+                a_row = get("a_row")
+                tiny = (m <= TINY) & (n <= TINY) & (k <= TINY) & get("c_col").eq(size) & get("b_col").eq(size)
+                by_row = get("a_k").eq(size) & ((a_row & 4095).ne(0) | (m <= self.s.rows // 2))
+                tiny = tiny & (by_row | a_row.eq(size))
+                if not self.s.masked:
+                    tiny = tiny & (n % self.width).eq(0)
+                self.set_tiles(f, f.record, m)
+                task.set(f.select(tiny, Value(f, "@tiny_task", "ptr"), task.get()))
             # Large items one after the other, each on all threads; small ones in groups, each group on one.
             with f.either((batch < 2) | large) as seam:
                 self.set(f, f.record, serial=small, tasks=batch)
                 with f.loop(0, batch) as i:
-                    f.call("void", "@item_task", f.record, i.index)
+                    f.call("void", task.get().name, f.record, i.index)
                 seam.otherwise()
                 tasks = f.least(item * batch // (2 * LEAST_WORK) + 1, batch)
-                self.set(f, f.record, tasks=f.select(small, f.constant("i64", 1), tasks), serial=small)
-                outer = self.copy_record(f, f.record)
+                self.set(f, f.record, tasks=f.select(small, f.constant("i64", 1), tasks), serial=1)
                 with f.either(small) as alone:
-                    f.call("void", "@item_task", outer, f.constant("i64", 0))
+                    f.call("void", task.get().name, f.record, f.constant("i64", 0))
                     alone.otherwise()
-                    self.set(f, outer, serial=1)
                     self.declare("void @facula_parallel(ptr, ptr, i64)")
-                    f.call("void", "@facula_parallel", Value(f, "@item_task", "ptr"), outer, get("tasks"))
+                    f.call("void", "@facula_parallel", task.get(), f.record, get("tasks"))
         self.finish(f)
 
     def memory(self) -> None:
@@ -1038,6 +1100,15 @@ class Writer:
             self.set(f, record, **{name: x})
         if not e.complex:
             self.set(f, record, alpha_imaginary=f.constant(e.sum, 0), beta_imaginary=f.constant(e.sum, 0))
+        self.set(f, record, **{name: int(name == "outer") for name in OUTER_ARGUMENTS})
+        f.call("void", "@run", record)
+        self.finish(f)
+
+    def bound(self) -> None:
+        """The function to call with a record from `template`; the last argument says how much work that is."""
+        f = self.function("bound", "ptr c, ptr a, ptr b, ptr bias, ptr template, i64 work", linkage="", extra="")
+        record = self.copy_record(f, f.template)
+        self.set(f, record, c=f.c, a=f.a, b=f.b, bias=f.bias)
         f.call("void", "@run", record)
         self.finish(f)
 
@@ -1062,11 +1133,12 @@ class Writer:
             self.dot_task()
             if not e.converts:
                 self.sweep()
+                self.tiny_task()
         else:
             self.scale()
         for part in (
             self.pack_a, self.pack_b, self.pack_task, self.compute_task, self.spread, self.block, self.product,
-            self.item_task, self.run, self.memory, self.entry,
+            self.item_task, self.run, self.memory, self.entry, self.bound,
         ):  # fmt: skip
             part()
         globals_ = [
@@ -1087,6 +1159,29 @@ def parameters(code: str) -> list[tuple[str, str]]:
         if e.complex and name in SCALARS:
             listed.append((f"{name}_imaginary", scalar))
     return listed
+
+
+def template(code: str, fields: dict[str, int | float | complex]) -> bytes:
+    """The record that `@run` works on, from sizes, strides in elements, alpha and beta; addresses are zero."""
+    e = ELEMENTS[code]
+    record = bytearray(8 * len(FIELDS))
+    scalar = {"float": "f", "double": "d"}.get(e.sum, "q")
+    values = {"outer": 1, **fields}
+    for name in SCALARS & values.keys():
+        x = values.pop(name)
+        if e.complex:
+            x, imaginary = complex(x).real, complex(x).imag
+            pack_into(scalar, record, 8 * FIELDS.index(f"{name}_imaginary"), imaginary)
+        if not e.real:
+            x = (int(x) + (1 << 63)) % (1 << 64) - (1 << 63)
+        pack_into(scalar, record, 8 * FIELDS.index(name), x)
+    for name, x in values.items():
+        if name in STRIDES:
+            x = x * e.memory_size * (1 if not e.complex or name.endswith(("_col", "_k")) else 2)
+        elif e.complex and name in ("n", "k"):
+            x = 2 * x
+        pack_into("q", record, 8 * FIELDS.index(name), x)
+    return bytes(record)
 
 
 def module_text(code: str, shape: Shape) -> str:
