@@ -67,6 +67,7 @@ class Shape:
     vectors: int
     masked: bool  # loads and stores of part of a vector cost no more than whole ones
     depth: int = 512  # most of k that is summed before C is touched
+    pairs: bool = False  # has dot products of pairs of bfloat16
 
     def heights(self) -> list[int]:
         """The tile heights that have a micro-kernel; what is left over is cut in at most two of the lower ones."""
@@ -76,6 +77,7 @@ class Shape:
 # rows * vectors accumulators, `vectors` for B and one for A's element fit the registers: 32 (AVX-512, NEON) or 16.
 SHAPES = {
     "avx512": Shape(512, 14, 2, True, depth=1024),
+    "avx512bf16": Shape(512, 14, 2, True, depth=1024, pairs=True),
     "avx2": Shape(256, 6, 2, False),
     "neon": Shape(128, 8, 3, False),
     "any": Shape(128, 4, 2, False),
@@ -86,7 +88,7 @@ def shape_for(features: str, architecture: str) -> Shape:
     """The tile for a host, from LLVM's list of features (`+avx2,-avx512f,...`)."""
     have = {f[1:] for f in features.split(",") if f.startswith("+")}
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= have:
-        return SHAPES["avx512"]
+        return SHAPES["avx512bf16" if "avx512bf16" in have else "avx512"]
     if {"avx2", "fma"} <= have:
         return SHAPES["avx2"]
     return SHAPES["neon" if architecture.startswith(("aarch64", "arm64")) else "any"]
@@ -104,6 +106,7 @@ OUTER_ARGUMENTS = ("outer", "c_outer", "a_outer", "b_outer", "bias_outer", "bias
 FIELDS = ARGUMENTS + OUTER_ARGUMENTS + (
     "alpha_imaginary", "beta_imaginary", "serial",
     "block_from", "block_k", "step_k", "padded_k", "is_first", "is_last",  # the part of k at hand
+    "odd",  # whether the second of the last pair of k is missing, where k is counted in pairs
     "a_form", "b_packed", "own", "a_pack", "b_pack",  # a_form: 0 packed, 1 column-major in place, 2 row-major in place
     "m_tiles", "m_whole", "m_left", "n_tiles", "m_blocks", "n_blocks", "items", "tasks",
 )  # fmt: skip
@@ -215,6 +218,10 @@ class Writer:
         suffix = suffix.replace("float", "f32").replace("double", "f64")
         self.declare(f"{a.type} @llvm.fmuladd.{suffix}({a.type}, {a.type}, {a.type})")
         return f.call(a.type, f"@llvm.fmuladd.{suffix}", a, b, c)
+
+    def gather(self, f: Function, a: Value, b: Value, c: Value) -> Value:
+        """What the micro-kernel adds to its sums c for packed values a and b."""
+        return self.fused(f, a, b, c)
 
     def is_zero(self, f: Function, scalar: Value) -> Value:
         return f.value(
@@ -354,7 +361,7 @@ class Writer:
                     place = f.at(points[0], i * size)
                 left = self.splat(f, f.load(e.sum, place, size))
                 for v in range(vectors):
-                    sums[i * vectors + v] = self.fused(f, left, right[v], sums[i * vectors + v])
+                    sums[i * vectors + v] = self.gather(f, left, right[v], sums[i * vectors + v])
             step = size if form == "row" else f.a_step
             loop.next = [*sums, f.at(b, f.b_step), *(f.at(p, step) for p in points)]
         sums = loop.carried[: rows * vectors]
@@ -509,7 +516,7 @@ class Writer:
     def pack_a(self) -> None:
         """A tile of A, element (i, p) at p * rows + i."""
         e, lanes, size = self.e, self.lanes, self.e.memory_size
-        f = self.function("pack_a", "ptr target, ptr source, i64 rows, i64 depth, i64 a_row, i64 a_k")
+        f = self.function("pack_a", "ptr target, ptr source, i64 rows, i64 depth, i64 a_row, i64 a_k, i64 odd")
         zero = f.constant("i64", 0)
         if e.complex:
             with f.loop(0, f.depth) as p:
@@ -539,7 +546,8 @@ class Writer:
         e, lanes, size = self.e, self.lanes, self.e.memory_size
         f = self.function(
             "pack_b",
-            "ptr target, ptr source, i64 cols, i64 depth, i64 b_k, i64 b_col, {sum} alpha, {sum} alpha_imaginary",
+            "ptr target, ptr source, i64 cols, i64 depth, i64 b_k, i64 b_col, i64 odd, {sum} alpha, "
+            "{sum} alpha_imaginary",
         )
         zero, width = f.constant("i64", 0), f.constant("i64", self.width)
         if e.complex:
@@ -628,14 +636,14 @@ class Writer:
             source = f.at(get("b"), j * get("b_col") + start * get("b_k"))
             f.call(
                 "void", "@pack_b", target, source, f.least(get("n") - j, self.width), depth, get("b_k"), get("b_col"),
-                get("alpha"), get("alpha_imaginary"),
+                get("odd"), get("alpha"), get("alpha_imaginary"),
             )  # fmt: skip
             seam.otherwise()
             t = f.block - slivers
             i, rows = self.tile(f, f.record, t)
             target = f.at(get("a_pack"), t * self.a_pitch(f, get("padded_k")))
             source = f.at(get("a"), i * get("a_row") + start * get("a_k"))
-            f.call("void", "@pack_a", target, source, rows, depth, get("a_row"), get("a_k"))
+            f.call("void", "@pack_a", target, source, rows, depth, get("a_row"), get("a_k"), get("odd"))
         self.finish(f)
 
     def compute_task(self) -> None:
@@ -766,11 +774,15 @@ class Writer:
             f.call("void", "@facula_parallel", f.task, f.record, f.count)
         self.finish(f)
 
+    def count_pairs(self, f: Function) -> None:
+        """Where k is packed in pairs: count and step in pairs from here on."""
+
     def block(self) -> None:
         """A product whose m and n are at most OUTER: block by block of k, pack, then compute."""
         e, s = self.e, self.s
         f = self.function("block", "ptr record")
         get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        self.count_pairs(f)
         m, n, k = get("m"), get("n"), get("k")
         a_row, a_k, b_k, b_col = (get(x) for x in ("a_row", "a_k", "b_k", "b_col"))
         size = f.constant("i64", e.memory_size)
@@ -1186,4 +1198,7 @@ def template(code: str, fields: dict[str, int | float | complex]) -> bytes:
 
 def module_text(code: str, shape: Shape) -> str:
     """The LLVM text of the product of two matrices of the element type `code`; its entry is `@matmul`."""
-    return Writer(ELEMENTS[code], shape).text()
+    from .matmul_pairs import PairWriter
+
+    writer = PairWriter if shape.pairs and code == "bf16" else Writer
+    return writer(ELEMENTS[code], shape).text()
