@@ -107,7 +107,8 @@ FIELDS = ARGUMENTS + OUTER_ARGUMENTS + (
     "alpha_imaginary", "beta_imaginary", "serial",
     "block_from", "block_k", "step_k", "padded_k", "is_first", "is_last",  # the part of k at hand
     "odd",  # whether the second of the last pair of k is missing, where k is counted in pairs
-    "a_form", "b_packed", "own", "a_pack", "b_pack",  # a_form: 0 packed, 1 column-major in place, 2 row-major in place
+    "a_form",  # 0 packed, 1 column-major in place, 2 row-major in place, 3 packed by each task as it goes
+    "b_packed", "own", "a_pack", "b_pack",
     "m_tiles", "m_whole", "m_left", "n_tiles", "m_blocks", "n_blocks", "items", "tasks",
 )  # fmt: skip
 POINTERS = {"c", "a", "b", "bias", "a_pack", "b_pack"}
@@ -131,6 +132,10 @@ SWEEP_VECTORS = 16  # ... for so many vectors of columns
 LINES = 64  # rows of a large B in place that are used before the next columns
 LINES_FROM = 96 << 10  # bytes from which B is large
 MC_TILES = 12  # tiles of A that stay in the second-level cache
+LEAN_TILES = 4  # tiles of m (of n) up to which the other operand is packed as it is used ...
+LEAN_FROM = 1 << 19  # ... from so many elements of it
+LEAN_STEP = 512  # ... so much of k at a time
+LEAN_TASKS = 32  # ... in so many tasks
 OUTER = 4096  # rows of A and columns of B that are packed at a time
 SMALL = 1 << 20  # bytes of B (of A) that are read in place however often they are used
 PACK_ALONE = 1 << 15  # elements that one thread packs sooner than others are woken
@@ -700,6 +705,77 @@ class Writer:
                     )  # fmt: skip
         self.finish(f)
 
+    def lean(self, which: str) -> None:
+        """A share of C's slivers (its tiles): that part of B (of A) is packed bit by bit, just before it is used."""
+        e = self.e
+        f = self.function(f"lean_{which}", "ptr record, i64 block")
+        r = {name: self.get(f, f.record, name) for name in FIELDS}
+        by_row, packed_a, packed_b = r["a_form"].eq(2), r["a_form"].eq(0), r["b_packed"].ne(0)
+        a_pitch, kernels = self.a_pitch(f, r["padded_k"]), len(self.s.heights())
+        lines = self.width if which == "b" else self.lanes * -(-self.s.rows // self.lanes)
+        buffer = f.call("ptr", "@take", f.constant("i64", (LEAN_STEP + 1) * lines * e.sum_size))
+        steps = (r["k"] + (LEAN_STEP - 1)) // LEAN_STEP
+        tiles, slivers = (f.constant("i64", 0), r["m_tiles"]), (f.constant("i64", 0), r["n_tiles"])
+        if which == "b":
+            slivers = self.share(f, f.block, r["n_blocks"], r["n_tiles"])
+        else:
+            tiles = self.share(f, f.block, r["m_blocks"], r["m_tiles"])
+        with f.loop(0, steps) as step:
+            done = step.index * LEAN_STEP
+            depth = f.least(r["k"] - done, LEAN_STEP)
+            beta = f.select(step.index.eq(0), r["beta"], 1)
+            last = step.index.eq(steps - 1)
+            bias = f.select(last, r["bias"], f.constant("ptr", 0))
+            a_start, b_start = f.at(r["a"], done * r["a_k"]), f.at(r["b"], done * r["b_k"])
+            b_pack = f.at(r["b_pack"], done * (self.width * e.sum_size))
+
+            def sliver(s: Value, b_start=b_start) -> tuple[Value, Value, Value]:
+                j = s * self.width
+                return j, f.least(r["n"] - j, self.width), f.at(b_start, j * r["b_col"])
+
+            def compute(t: Value, s: Value, a: Value, a_step: Value, b: Value, b_step: Value, form: Value) -> None:
+                i, rows = self.tile(f, f.record, t)
+                j, cols, _ = sliver(s)
+                vectors = (cols - 1) // self.lanes
+                table = f.select(form, vectors + self.s.vectors, vectors) * kernels
+                number = table + f.select(rows.eq(self.s.rows), f.constant("i64", self.s.rows // 2), rows - 1)
+                kernel = f.load("ptr", f.at(Value(f, "@kernels", "ptr"), number * 8))
+                added = f.at(bias, i * r["bias_row"] + j * r["bias_col"])
+                f.call(
+                    "void", kernel.name, depth, a, a_step, b, b_step, f.at(r["c"], i * r["c_row"] + j * r["c_col"]),
+                    r["c_row"], r["c_col"], cols, r["alpha"], beta, f.select(bias.eq(0), bias, added), r["bias_row"],
+                    r["bias_col"],
+                )  # fmt: skip
+
+            if which == "b":
+                with f.loop(slivers[0], slivers[1]) as s:
+                    _, cols, source = sliver(s.index)
+                    f.call(
+                        "void", "@pack_b", buffer, source, cols, depth, r["b_k"], r["b_col"], f.constant("i64", 0),
+                        r["alpha"], r["alpha_imaginary"],
+                    )  # fmt: skip
+                    with f.loop(tiles[0], tiles[1]) as t:
+                        i, rows = self.tile(f, f.record, t.index)
+                        packed = f.at(r["a_pack"], t.index * a_pitch + done * rows * e.sum_size)
+                        a = f.select(packed_a, packed, f.at(a_start, i * r["a_row"]))
+                        a_step = f.select(packed_a, rows * e.sum_size, f.select(by_row, r["a_row"], r["a_k"]))
+                        compute(t.index, s.index, a, a_step, buffer, f.constant("i64", self.width * e.sum_size), by_row)
+            else:
+                with f.loop(tiles[0], tiles[1]) as t:
+                    i, rows = self.tile(f, f.record, t.index)
+                    f.call(
+                        "void", "@pack_a", buffer, f.at(a_start, i * r["a_row"]), rows, depth, r["a_row"], r["a_k"],
+                        f.constant("i64", 0),
+                    )  # fmt: skip
+                    with f.loop(slivers[0], slivers[1]) as s:
+                        j, _, in_place = sliver(s.index)
+                        packed = f.at(b_pack, j * r["padded_k"] * e.sum_size)
+                        b = f.select(packed_b, packed, in_place)
+                        b_step = f.select(packed_b, f.constant("i64", self.width * e.sum_size), r["b_k"])
+                        compute(t.index, s.index, buffer, rows * e.sum_size, b, b_step, f.constant("i1", 0))
+        f.call("void", "@give", buffer)
+        self.finish(f)
+
     def dot_task(self) -> None:
         """Strips of DOT_STRIP columns of C, all rows of each."""
         f = self.function("dot_task", "ptr record, i64 block")
@@ -805,15 +881,24 @@ class Writer:
             by_col = (a_row.eq(size) & once) if not e.complex else no
             by_col = by_col | (m.eq(1) if not e.complex else no)
             a_form = f.select(by_col, f.constant("i64", 1), f.select(by_row, f.constant("i64", 2), 0))
-        a_packed = a_form.eq(0)
         m_tiles = self.set_tiles(f, f.record, m)
         n_tiles = (n + (self.width - 1)) // self.width
+        # Few rows against a large B, or few columns against a large A: each task packs what it reads as it goes.
+        lean_a = lean_b = no
+        if not (e.converts or e.complex):
+            lean_b = b_packed & (m <= LEAN_TILES * s.rows) & (k * n >= LEAN_FROM) & (n_tiles >= LEAN_TASKS)
+            lean_a = (n <= LEAN_TILES * self.width) & (m * k >= LEAN_FROM) & (m_tiles > LEAN_TILES)
+            lean_a = lean_a & lean_b.eq(0) & (a_form.eq(0) | (a_form.eq(2) & (k > s.depth)))
+            b_packed = b_packed & lean_b.eq(0)
+            a_form = f.select(lean_a, f.constant("i64", 3), a_form)
+        lean = lean_a | lean_b
+        a_packed = a_form.eq(0)
         # One part of k where sums are wider than C, or where C is written but once anyway.
         if e.converts:
             parts = f.constant("i64", 1)
         else:
             parts = f.select((b_packed | a_packed).eq(0) & few, f.constant("i64", 1), (k + (s.depth - 1)) // s.depth)
-            parts = f.select(parts < 1, f.constant("i64", 1), parts)
+            parts = f.select(lean | (parts < 1), f.constant("i64", 1), parts)
         depth = ((k + (parts - 1)) // parts + 15) // 16 * 16
         # Tasks: about TASK_WORK each, A's part at most half of the second-level cache.
         # B in place is read line by line: few lines at a time, so that their pages and streams stay known.
@@ -831,9 +916,19 @@ class Writer:
             m_blocks * n_blocks < wanted, f.least((wanted + n_blocks - 1) // n_blocks, m_tiles), m_blocks
         )
         # Where only B is packed and there are slivers enough, each task packs its own: one wait for all less.
-        own = a_packed.eq(0) & b_packed & parts.eq(1) & (n_tiles > 3) & (m * depth <= SLIVER_WORK // self.width)
-        m_blocks = f.select(own, f.constant("i64", 1), m_blocks)
-        n_blocks = f.select(own, n_tiles, n_blocks)
+        own = (
+            lean.eq(0)
+            & a_packed.eq(0)
+            & b_packed
+            & parts.eq(1)
+            & (n_tiles > 3)
+            & (m * depth <= SLIVER_WORK // self.width)
+        )
+        m_blocks = f.select(own | lean_b, f.constant("i64", 1), m_blocks)
+        n_blocks = f.select(own, n_tiles, f.select(lean_a, f.constant("i64", 1), n_blocks))
+        n_blocks = f.select(lean_b, f.least(n_tiles, LEAN_TASKS), n_blocks)
+        m_blocks = f.select(lean_a, f.least(m_tiles, LEAN_TASKS), m_blocks)
+        step_k = f.select(lean, f.constant("i64", LEAN_STEP), step_k)
         self.set(
             f, f.record, a_form=a_form, b_packed=b_packed, padded_k=depth, step_k=step_k, own=own,
             n_tiles=n_tiles, m_blocks=m_blocks, n_blocks=n_blocks,
@@ -859,7 +954,10 @@ class Writer:
                     f.call("void", "@pack_task", f.record, pack.index)
                 seam.otherwise()
                 f.call("void", "@spread", Value(f, "@pack_task", "ptr"), f.record, packs)
-            f.call("void", "@spread", Value(f, "@compute_task", "ptr"), f.record, m_blocks * n_blocks)
+            task = Value(f, "@compute_task", "ptr")
+            if not (e.converts or e.complex):
+                task = f.select(lean_b, Value(f, "@lean_b", "ptr"), f.select(lean_a, Value(f, "@lean_a", "ptr"), task))
+            f.call("void", "@spread", task, f.record, m_blocks * n_blocks)
         with f.when(scratch.get().ne(0)):
             f.call("void", "@give", scratch.get())
         self.finish(f)
@@ -1146,6 +1244,8 @@ class Writer:
             if not e.converts:
                 self.sweep()
                 self.tiny_task()
+                self.lean("a")
+                self.lean("b")
         else:
             self.scale()
         for part in (
