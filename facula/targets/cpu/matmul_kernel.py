@@ -127,11 +127,18 @@ DOT_K = 16  # ... of at least so many elements a row
 DOT_STRIP = 8  # columns of C that are such sums at a time
 TINY = 96  # the largest size of a product that is computed in place without further thought
 SWEEP_ROWS = 3  # rows up to which a large row-major B is read along its rows ...
+SWEEP_K = 128  # ... split from twice as many rows
 SWEEP_LINES = 8  # ... so many rows at a time
-SWEEP_VECTORS = 16  # ... for so many vectors of columns
+SWEEP_VECTORS = 64  # ... for so many vectors of columns
 LINES = 64  # rows of a large B in place that are used before the next columns
 LINES_FROM = 96 << 10  # bytes from which B is large
 MC_TILES = 12  # tiles of A that stay in the second-level cache
+LINE_SUMS = 8  # sums that a dot product of two vectors keeps
+LINE_FROM = 1 << 16  # elements of such vectors from which threads pay
+SPLIT_K = 1024  # of a long k: a part of it ...
+SPLIT_GRAIN = 64  # ... in multiples of this ...
+SPLIT_PARTS = 32  # ... of so many at most
+SPLIT_MOST = 1 << 16  # elements of C up to which k is split
 LEAN_TILES = 4  # tiles of m (of n) up to which the other operand is packed as it is used ...
 LEAN_FROM = 1 << 19  # ... from so many elements of it
 LEAN_STEP = 512  # ... so much of k at a time
@@ -991,8 +998,134 @@ class Writer:
             most = f.least(get("k") // DOT_K, DOT_ROWS)
             with f.when(along & (get("n") > 1) & (get("n") <= most) & (get("m") > most)):
                 turn()
+            if e.converts:
+                f.call("void", "@direct", f.record)
+            else:
+                with f.either(self.wants_split(f)) as seam:
+                    f.call("void", "@split", f.record)
+                    seam.otherwise()
+                    f.call("void", "@direct", f.record)
+        else:
+            f.call("void", "@direct", f.record)
+        self.finish(f)
+
+    def wants_split(self, f: Function) -> Value:
+        """Whether a small C is better computed in parts of k: sums are long, or a large B is read along its rows."""
+        get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        m, n, k, size = get("m"), get("n"), get("k"), self.e.memory_size
+        long = (k >= 2 * SPLIT_K) & (m * 8 <= k) & (n * 8 <= k)
+        swept = get("b_col").eq(size) & (m <= SWEEP_ROWS) & (k * n > LINES_FROM // size) & (k >= SWEEP_K * 2)
+        swept = swept & (n > 1)
+        return get("serial").eq(0) & (m * n <= SPLIT_MOST) & (long | swept)
+
+    def split(self) -> None:
+        """Parts of k into matrices of their own, which are then added in order."""
+        e = self.e
+        f = self.function("split", "ptr record")
+        get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        m, n, k = get("m"), get("n"), get("k")
+        least = f.select((m * n).eq(1), f.constant("i64", LEAST_WORK >> 2), LEAST_WORK)
+        chunk = f.select(k >= 2 * SPLIT_K, f.constant("i64", SPLIT_K), SWEEP_K)
+        parts = f.least(f.least(k // chunk, m * n * k // least + 1), SPLIT_PARTS)
+        size = m * n * e.sum_size
+        memory = f.call("ptr", "@take", size * parts + 64)
+        self.set(f, f.record, a_pack=memory, tasks=parts)
+        f.call("void", "@spread", Value(f, "@part_task", "ptr"), f.record, parts)
+        with f.loop(1, parts) as part:
+            source = f.at(memory, part.index * size)
+            whole = m * n // self.lanes * self.lanes
+            with f.loop(0, whole, self.lanes) as i:
+                place = f.at(memory, i.index * e.sum_size)
+                more = f.load(self.vector, f.at(source, i.index * e.sum_size), e.sum_size)
+                f.store(self.plus(f, f.load(self.vector, place, e.sum_size), more), place, align=e.sum_size)
+            with f.loop(whole, m * n) as i:
+                place = f.at(memory, i.index * e.sum_size)
+                more = f.load(e.sum, f.at(source, i.index * e.sum_size))
+                f.store(self.plus(f, f.load(e.sum, place), more), place)
+        f.call(
+            "void", "@merge", memory, n * e.sum_size, m, n, get("c"), get("c_row"), get("c_col"), get("alpha"),
+            get("beta"), get("bias"), get("bias_row"), get("bias_col"),
+        )  # fmt: skip
+        f.call("void", "@give", memory)
+        self.finish(f)
+
+    def part_task(self) -> None:
+        """One part of k, on one thread."""
+        e = self.e
+        f = self.function("part_task", "ptr record, i64 block")
+        get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        part = self.copy_record(f, f.record)
+        k, n = get("k"), get("n")
+        # Parts begin where vectors do that begin with the whole.
+        shares = self.share(f, f.block, get("tasks"), (k + (SPLIT_GRAIN - 1)) // SPLIT_GRAIN)
+        first, last = (f.least(x * SPLIT_GRAIN, k) for x in shares)
+        self.set(
+            f, part, a=f.at(get("a"), first * get("a_k")), b=f.at(get("b"), first * get("b_k")), k=last - first,
+            c=f.at(get("a_pack"), f.block * get("m") * n * e.sum_size), c_row=n * e.sum_size,
+            c_col=e.sum_size, bias=0, serial=1,
+        )  # fmt: skip
+        one, zero = (f.constant(e.sum, x) for x in (1, 0))
+        self.set(f, part, alpha=one, beta=zero)
+        f.call("void", "@direct", part)
+        self.finish(f)
+
+    def line(self) -> None:
+        """The sum of products of two contiguous vectors: as many sums at a time as hide each other's latency."""
+        e, lanes, size = self.e, self.lanes, self.e.memory_size
+        f = self.function("line", "i64 k, ptr a, ptr b", e.sum)
+        zero = f.constant(self.vector, 0)
+        step = LINE_SUMS * lanes
+
+        def read(pointer: Value, p: Value, offset: int = 0) -> Value:
+            return self.load(f, f.at(f.at(pointer, p * size), offset * size))
+
+        whole = f.k // step * step
+        with f.loop(0, whole, step, [zero] * LINE_SUMS) as main:
+            main.next = [
+                self.fused(f, read(f.a, main.index, i * lanes), read(f.b, main.index, i * lanes), total)
+                for i, total in enumerate(main.carried)
+            ]
+        sums = main.carried
+        vectors = f.k // lanes * lanes
+        with f.loop(whole, vectors, lanes, [sums[0]]) as rest:
+            rest.next = [self.fused(f, read(f.a, rest.index), read(f.b, rest.index), rest.carried[0])]
+        sums = [rest.carried[0], *sums[1:]]
+        while len(sums) > 1:
+            sums = [self.plus(f, x, y) for x, y in zip(sums[::2], sums[1::2], strict=True)]
+        total, width = sums[0], lanes
+        while width > 1:
+            width //= 2
+            low, high = range(width), range(width, 2 * width)
+            total = self.plus(f, self.shuffle(f, total, total, low), self.shuffle(f, total, total, high))
+        one = f.value(e.sum, f"extractelement {total.type} {total.name}, i64 0")
+        with f.loop(vectors, f.k, 1, [one]) as tail:
+            x, y = (self.load_one(f, f.at(p, tail.index * size)) for p in (f.a, f.b))
+            tail.next = [self.fused(f, x, y, tail.carried[0])]
+        self.finish(f, tail.carried[0])
+
+    def direct(self) -> None:
+        """A product as it lies: by dot products, by sweeping along B's rows, or block by block."""
+        e = self.e
+        f = self.function("direct", "ptr record")
+        get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        size = f.constant("i64", e.memory_size)
+        if not e.complex:
+            along = get("a_k").eq(size) & get("b_k").eq(size)
+            most = f.least(get("k") // DOT_K, DOT_ROWS)
             done = f.variable("i64", 0)
-            with f.when(along & (get("m") <= most)):
+            if not e.converts:
+                with f.when(along & get("m").eq(1) & get("n").eq(1)):
+                    done.set(1)
+                    total = f.alloca(e.sum)
+                    f.store(f.call(e.sum, "@line", get("k"), get("a"), get("b")), total)
+                    f.call(
+                        "void", "@merge", total, f.constant("i64", e.sum_size), get("m"), get("n"), get("c"),
+                        get("c_row"), get("c_col"), get("alpha"), get("beta"), get("bias"), get("bias_row"),
+                        get("bias_col"),
+                    )  # fmt: skip
+            # One row against many columns of a short k is worth it too: the columns' ends are next to each other.
+            short = get("m").eq(1) & (get("n") >= DOT_STRIP) & (get("k") > 2)
+            with f.when(along & ((get("m") <= most) | short) & done.get().eq(0)):
                 done.set(1)
                 m, n, k = get("m"), get("n"), get("k")
                 strips = (n + (DOT_STRIP - 1)) // DOT_STRIP
@@ -1001,7 +1134,7 @@ class Writer:
                 f.call("void", "@spread", Value(f, "@dot_task", "ptr"), f.record, blocks)
             if not e.converts:
                 m, n, k = get("m"), get("n"), get("k")
-                long = get("b_col").eq(size) & (m <= SWEEP_ROWS) & (k * n > LINES_FROM // e.memory_size)
+                long = get("b_col").eq(size) & (n > 1) & (m <= SWEEP_ROWS) & (k * n > LINES_FROM // e.memory_size)
                 if not self.s.masked:
                     long = long & (n % self.lanes).eq(0)
                 with f.when(long & done.get().eq(0)):
@@ -1118,7 +1251,8 @@ class Writer:
         batch = get("batch") * get("outer")
         item = m * n * k
         with f.when((m > 0) & (n > 0) & (batch > 0)):
-            small = item * batch < PARALLEL_FROM
+            line = (m * n).eq(1) & (k >= LINE_FROM)
+            small = (item * batch < PARALLEL_FROM) & line.eq(0)
             large = item >= 32 * LEAST_WORK
             task = f.variable("ptr", Value(f, "@item_task", "ptr"))
             if not (self.e.converts or self.e.complex):
@@ -1243,14 +1377,17 @@ class Writer:
             self.dot_task()
             if not e.converts:
                 self.sweep()
+                self.line()
+                self.split()
+                self.part_task()
                 self.tiny_task()
                 self.lean("a")
                 self.lean("b")
         else:
             self.scale()
         for part in (
-            self.pack_a, self.pack_b, self.pack_task, self.compute_task, self.spread, self.block, self.product,
-            self.item_task, self.run, self.memory, self.entry, self.bound,
+            self.pack_a, self.pack_b, self.pack_task, self.compute_task, self.spread, self.block, self.direct,
+            self.product, self.item_task, self.run, self.memory, self.entry, self.bound,
         ):  # fmt: skip
             part()
         globals_ = [
