@@ -127,7 +127,7 @@ class _Tap(NamedTuple):
 class _Plan:
     """Numbers for `convolve` and `convolve_weight`, kept in an array; `targets/cpu/convolution.py` documents them."""
 
-    __slots__ = ("address", "array", "work", "y")
+    __slots__ = ("address", "array", "own", "work", "y")
 
     def __init__(self, batch, groups, own, channels, sides, taps, x, y, w, at=0):
         """`x` and `y` are strides along batch and channels, `w` along groups, outputs and channels.
@@ -142,7 +142,7 @@ class _Plan:
         for tap in taps:
             numbers += [*tap.offsets, sum(o * d.x for o, d in zip(tap.offsets, sides)), tap.weight]
         self.array = np.array(numbers, np.int64)
-        self.address, self.y = self.array.ctypes.data, at
+        self.address, self.y, self.own = self.array.ctypes.data, at, own
         self.work = batch * groups * own * channels * len(taps) * prod(d.out for d in sides)
 
 
@@ -258,7 +258,7 @@ def _result(x: Spec, w: Spec, shape) -> Spec:
 def _run(out: Spec, plans: list[_Plan], x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     made = launch.empty(out)
     if out.numel:
-        convolve = launch.native("convolve", out.device)(out.dtype)
+        convolve = launch.native("convolve", out.device)(out.dtype, plans[0].own)
         item, b = out.dtype.itemsize, 0 if bias is None else bias.ptr
         for plan in plans:
             convolve(made.ptr + plan.y * item, x.ptr, weight.ptr, b, plan.address, plan.work)
@@ -278,19 +278,12 @@ def _weight_plan(grad: Spec, x: Spec, out: Spec, stride, padding, dilation, grou
     return _Plan(x.shape[0], groups, own, channels, sides, taps, x.strides[:2], grad.strides[:2], w_steps)
 
 
-def _parts(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Real and imaginary part, dense."""
-    from .copying import clone
-    from .view import imag, real
-
-    return clone(real(x), memory_format="contiguous"), clone(imag(x), memory_format="contiguous")
-
-
 def _complex(product, a: Tensor, b: Tensor) -> Tensor:
     """What a bilinear function of real operands makes of complex ones."""
-    from .joining import complex as joined
+    from .elementwise import complex as joined
+    from .elementwise import imag_part, real_part
 
-    (x, y), (u, v) = _parts(a), _parts(b)
+    x, y, u, v = real_part(a), imag_part(a), real_part(b), imag_part(b)
     return joined(product(x, u) - product(y, v), product(x, v) + product(y, u))
 
 
@@ -308,7 +301,7 @@ def _convolve_weight(given: Tensor, input: Tensor, size, stride, padding, dilati
     if out.numel == 0:
         return launch.empty(out)
     made = launch.empty(out)
-    convolve_weight = launch.native("convolve_weight", out.device)(out.dtype)
+    convolve_weight = launch.native("convolve_weight", out.device)(out.dtype, plan.own)
     convolve_weight(made.ptr, input.ptr, given.ptr, plan.address, plan.work)
     return made
 
