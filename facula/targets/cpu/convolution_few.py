@@ -43,8 +43,10 @@ class Few(Writer):
         empty = get("taps").eq(0)
         lows = [f.select(empty, f.constant("i64", 0), x.get()) for x in low]
         reach = [f.select(empty, f.constant("i64", 0), h.get() - x.get()) for x, h in zip(low, high)]
-        phase = get("o2") + reach[2] // get("s2") + (self.lanes + 1)
-        phase = (phase + (self.lanes - 1)) // self.lanes * self.lanes
+        # What a vector writes past a row is overwritten by the next row, but not where phases are written together.
+        phase = get("o2") + reach[2] // get("s2")
+        whole = (phase + (self.lanes - 1)) // self.lanes * self.lanes
+        phase = f.select(get("s2").eq(1), phase, whole)
         row = phase * get("s2")
         planes = reach[0] + 1
         # As many rows of windows as fit, at least one.
@@ -55,8 +57,8 @@ class Few(Writer):
         rows = self.up(f, get("o1"), blocks)
         copied = (rows - 1) * get("s1") + reach[1] + 1
         self.set(
-            f, record, block=rows, blocks=self.up(f, get("o1"), rows), steps=copied, span=planes, step=phase, height=row,
-            tile_bytes=planes * copied * row * self.e.sum_size, k_padded=lows[0], o_slivers=lows[1], parts=lows[2],
+            f, record, block=rows, blocks=self.up(f, get("o1"), rows), steps=copied, span=planes, step=phase,
+            height=row, tile_bytes=planes * copied * row * self.e.sum_size, k_padded=lows[0], o_slivers=lows[1], parts=lows[2],
         )  # fmt: skip
 
     def copy(self) -> None:
