@@ -14,6 +14,8 @@ ROUTINES = {
     "Memo": "apply.Memo",
     "bind_product": "matmul.bind",
     "compile_many": "emit_many.compile_many",
+    "convolve": "convolution.convolve",
+    "convolve_weight": "convolution.convolve_weight",
     "masks": "mask.masks",
     "product": "matmul.matmul",
     "pull": "pull.pull",

@@ -508,7 +508,7 @@ class Writer(matmul_kernel.Writer):
         plane = get("y0").eq(get("o1") * get("o2") * get("y2")) | get("o0").eq(1)
         joined = even & plane & (get("y2").eq(self.e.memory_size) | pixels.eq(1))
         # Channels that are packed at a time: equal blocks.
-        fits = self.most(f, f.constant("i64", DEPTH) // taps, 1)
+        fits = self.most(f, f.constant("i64", DEPTH) // self.most(f, taps, 1), 1)
         blocks = self.most(f, self.up(f, channels, fits), 1)
         block = self.up(f, channels, blocks)
         self.set(

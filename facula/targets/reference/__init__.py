@@ -11,6 +11,8 @@ __all__ = ["compile", "empty", "new_storage", "run"]
 ROUTINES = {
     "bind_product": "product.bind_product",
     "compile_many": "many.compile_many",
+    "convolve": "convolution.convolve",
+    "convolve_weight": "convolution.convolve_weight",
     "masks": "mask.masks",
     "product": "product.product",
     "reader": "memory.reader",
