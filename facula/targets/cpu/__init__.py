@@ -12,6 +12,8 @@ __all__ = ["compile", "empty", "new_storage", "view"]
 # What is imported when it is first asked for: a file, or a name in a file.
 ROUTINES = {
     "Memo": "apply.Memo",
+    "attend": "attention.attention",
+    "attend_backward": "attention.attention_backward",
     "bind_product": "matmul.bind",
     "compile_many": "emit_many.compile_many",
     "convolve": "convolution.convolve",
@@ -21,6 +23,8 @@ ROUTINES = {
     "pull": "pull.pull",
     "random": "random",
     "reader": "scalars.reader",
+    "recurrence": "recurrent.recurrent",
+    "recurrence_backward": "recurrent.recurrent_backward",
     "sort": "sort.sort",
 }
 

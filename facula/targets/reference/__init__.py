@@ -9,6 +9,8 @@ __all__ = ["compile", "empty", "new_storage", "run"]
 
 # What is imported when it is first asked for: a name in a file.
 ROUTINES = {
+    "attend": "attention.attention",
+    "attend_backward": "attention.attention_backward",
     "bind_product": "product.bind_product",
     "compile_many": "many.compile_many",
     "convolve": "convolution.convolve",
@@ -16,6 +18,8 @@ ROUTINES = {
     "masks": "mask.masks",
     "product": "product.product",
     "reader": "memory.reader",
+    "recurrence": "recurrent.recurrent",
+    "recurrence_backward": "recurrent.recurrent_backward",
     "sort": "sort.sort",
 }
 
