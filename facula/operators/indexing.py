@@ -8,8 +8,8 @@ import numpy as np
 
 from facula import launch
 from facula.core import dtype as dt
-from facula.core.shape import Size, broadcast, normalize_dim
 from facula.core.modes import GUARD, LOCAL
+from facula.core.shape import Size, broadcast, normalize_dim
 from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
@@ -75,7 +75,9 @@ def _gather_kernel(kind, kinds: tuple, negative: bool) -> Kernel:
 
 
 def _bounds_kernel(kind, negative: bool) -> Kernel:
-    return Kernel("bounds", (Input("index0", kind),), (), (Param("size0", dt.int64),), (_checked(0, kind, negative)[1],))
+    return Kernel(
+        "bounds", (Input("index0", kind),), (), (Param("size0", dt.int64),), (_checked(0, kind, negative)[1],)
+    )
 
 
 def _scatter_kernel(kind, source_kind, kinds: tuple, combine: str, negative: bool) -> Kernel:

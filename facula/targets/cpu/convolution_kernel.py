@@ -11,11 +11,10 @@ gradient of `out`, turned to [pixel][o], are the vectors. Pixels are cut in part
 their sums are added in order, so the bits do not depend on the number of threads.
 """
 
-from collections.abc import Sequence
 
 from . import matmul_kernel
 from .matmul_kernel import ELEMENTS, Element, Shape
-from .text import Function, Value, literal, mangled
+from .text import Function, Value, mangled
 
 __all__ = ["GEOMETRY", "TAP", "module_text"]
 
@@ -699,7 +698,9 @@ class Writer(matmul_kernel.Writer):
             slivers, o_slivers = get("slivers"), self.up(f, own, self.width)
             # Parts of the pixels while their sums are few, then blocks of channels.
             size = groups * o_slivers * self.width * get("k")
-            parts = self.most(f, f.least(f.least(slivers // 4, 16), f.constant("i64", PARTIAL) // self.most(f, size, 1)), 1)
+            parts = self.most(
+                f, f.least(f.least(slivers // 4, 16), f.constant("i64", PARTIAL) // self.most(f, size, 1)), 1
+            )
             parts = f.least(parts, self.most(f, self.up(f, f.constant("i64", 32), groups), 1))
             wanted = self.up(f, f.constant("i64", 16), groups * parts)
             blocks = self.most(f, get("blocks"), f.least(wanted, self.up(f, channels * taps, 4 * self.s.rows)))
@@ -731,7 +732,12 @@ class Writer(matmul_kernel.Writer):
 
     def text(self, entry: str = "convolve") -> str:
         """All functions that `entry` needs."""
-        parts = [self.segments, self.prepare, *(lambda w=w: self.pack(w) for w in ("unit", "pair", "gather")), self.pack_patches]
+        parts = [
+            self.segments,
+            self.prepare,
+            *(lambda w=w: self.pack(w) for w in ("unit", "pair", "gather")),
+            self.pack_patches,
+        ]
         if entry == "convolve":
             names = [f"micro_{rows}" for rows in self.heights()]
             for rows in self.heights():

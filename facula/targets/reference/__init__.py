@@ -1,21 +1,26 @@
 """The machine that needs none: kernels interpreted with NumPy, the oracle of the code generators."""
 
-from .interpreter import compile, empty, new_storage, run
-from .many import compile_many
-from .mask import masks
-from .memory import reader
-from .product import bind_product, product
-from .sort import sort
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "bind_product",
-    "compile",
-    "compile_many",
-    "empty",
-    "masks",
-    "new_storage",
-    "product",
-    "reader",
-    "run",
-    "sort",
-]
+from .interpreter import compile, empty, new_storage, run
+
+__all__ = ["compile", "empty", "new_storage", "run"]
+
+# What is imported when it is first asked for: a name in a file.
+ROUTINES = {
+    "bind_product": "product.bind_product",
+    "compile_many": "many.compile_many",
+    "masks": "mask.masks",
+    "product": "product.product",
+    "reader": "memory.reader",
+    "sort": "sort.sort",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ROUTINES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    file, _, inside = ROUTINES[name].partition(".")
+    found = globals()[name] = getattr(import_module(f".{file}", __name__), inside)
+    return found
