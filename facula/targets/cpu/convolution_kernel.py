@@ -11,7 +11,6 @@ gradient of `out`, turned to [pixel][o], are the vectors. Pixels are cut in part
 their sums are added in order, so the bits do not depend on the number of threads.
 """
 
-
 from . import matmul_kernel
 from .matmul_kernel import ELEMENTS, Element, Shape
 from .text import Function, Value, mangled
