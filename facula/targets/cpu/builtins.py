@@ -2,12 +2,14 @@
 
 import ctypes
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from . import jit
 
-__all__ = ["DECLARATIONS", "KINDS", "NONE", "PACKED", "Packed", "build", "make", "string", "wrapper"]
+__all__ = [
+    "DECLARATIONS", "KINDS", "NONE", "PACKED", "Inner", "Packed", "build", "build_several", "make", "string", "wrapper",
+]  # fmt: skip
 
 
 class Kind(NamedTuple):
@@ -203,17 +205,37 @@ def build(
     >>> build(text, "twice", ["i64"], "i64")(21)
     42
     """
-    entry, packed = f"{inner}.builtin", f"{inner}.packed"
-    head = f"{text}\n{DECLARATIONS}\n"
-    called: dict[str, Any] = {"title": name or inner, "work": work, "cost": cost}
-    if result != "none":
-        text = head + wrapper(entry, inner, arguments, result, **called)
-        return make(jit.load(text, [entry], optimize=optimize)[entry], name or inner, doc)
-    # The builtin calls the packed function too, so that the code of `inner` is there once.
-    text = head + _packed(packed, inner, arguments) + wrapper(entry, packed, arguments, result, packed=True, **called)
-    loaded = jit.load(text, [entry, packed], optimize=optimize)
-    made = make(loaded[entry], name or inner, doc)
-    PACKED[made] = Packed(loaded[packed], tuple(arguments), tuple(work), cost)
+    one = Inner(tuple(arguments), result, name or inner, doc, tuple(work), cost)
+    return build_several(text, {inner: one}, optimize)[inner]
+
+
+class Inner(NamedTuple):
+    """A native function to make a builtin of; fields as the arguments of `build`."""
+
+    arguments: tuple[str, ...]
+    result: str
+    name: str
+    doc: str | None = None
+    work: tuple[int, ...] = ()
+    cost: float = 1.0
+
+
+def build_several(text: str, inners: Mapping[str, Inner], optimize: str) -> dict[str, Callable[..., Any]]:
+    """`build` for several functions of one text, by their names in it."""
+    text, symbols = f"{text}\n{DECLARATIONS}\n", []
+    for inner, f in inners.items():
+        entry, packed, plain = f"{inner}.builtin", f"{inner}.packed", f.result != "none"
+        if not plain:  # the builtin calls the packed function too, so that the code of `inner` is there once
+            text += _packed(packed, inner, f.arguments)
+        called = inner if plain else packed
+        text += wrapper(entry, called, f.arguments, f.result, title=f.name, work=f.work, cost=f.cost, packed=not plain)
+        symbols += [entry] if plain else [entry, packed]
+    loaded = jit.load(text, symbols, optimize=optimize)
+    made = {}
+    for inner, f in inners.items():
+        made[inner] = make(loaded[f"{inner}.builtin"], f.name, f.doc)
+        if f.result == "none":
+            PACKED[made[inner]] = Packed(loaded[f"{inner}.packed"], f.arguments, f.work, f.cost)
     return made
 
 

@@ -1,7 +1,32 @@
 """The machine that needs none: kernels interpreted with NumPy, the oracle of the code generators."""
 
-from .convolution import convolve, convolve_weight
-from .interpreter import compile, empty, new_storage, run
-from .product import product
+from importlib import import_module
+from typing import Any
 
-__all__ = ["compile", "convolve", "convolve_weight", "empty", "new_storage", "product", "run"]
+from .interpreter import compile, empty, new_storage, run
+
+__all__ = ["compile", "empty", "new_storage", "run"]
+
+# What is imported when it is first asked for: a name in a file.
+ROUTINES = {
+    "attend": "attention.attention",
+    "attend_backward": "attention.attention_backward",
+    "bind_product": "product.bind_product",
+    "compile_many": "many.compile_many",
+    "convolve": "convolution.convolve",
+    "convolve_weight": "convolution.convolve_weight",
+    "masks": "mask.masks",
+    "product": "product.product",
+    "reader": "memory.reader",
+    "recurrence": "recurrent.recurrent",
+    "recurrence_backward": "recurrent.recurrent_backward",
+    "sort": "sort.sort",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ROUTINES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    file, _, inside = ROUTINES[name].partition(".")
+    found = globals()[name] = getattr(import_module(f".{file}", __name__), inside)
+    return found
