@@ -515,7 +515,7 @@ class Memo:
     numbers : int
         How many numbers follow.
     others : int
-        How many constants follow (a dim, a bool, None), compared by identity.
+        How many constants follow (a dim, a bool, a spec, None), compared by identity.
     recording : Recording or None
         None where there is no gradient: nothing is recorded then. For plans with steps nothing is recorded either:
         `run` does not know calls of operands that need a gradient.
@@ -553,7 +553,7 @@ class Memo:
         for number, argument in enumerate(arguments):
             kind = argument.__class__
             if number >= self._moving:
-                small = argument is None or kind is bool or kind is str or (kind is int and -5 <= argument <= 256)
+                small = argument is None or kind in (bool, str, Spec) or (kind is int and -5 <= argument <= 256)
                 keys.append(argument)
                 if not small:  # numbers beyond have no identity
                     return None

@@ -20,7 +20,7 @@ PREFIX, COLUMN, ELEMENT = 1, 2, 3  # depths of evaluation; 0 is the whole call
 # Nanoseconds an element and core, roughly, of operations that are not plain instructions.
 COSTS = {
     "div": 0.15, "sqrt": 0.2, "rsqrt": 0.3, "floordiv": 2.0, "remainder": 2.0, "fmod": 2.0, "truncdiv": 1.0, "pow": 5.0,
-    "nextafter": 0.4, "scan": 1.0, "load": 0.1,
+    "nextafter": 0.4, "scan": 0.3, "load": 0.1,
 }  # fmt: skip
 PLAIN = 0.04
 MOST_LANES = 64
@@ -148,7 +148,7 @@ class Values:
             self.mode, self.vector_dim = "column", last_outer
         else:
             self.mode, self.vector_dim = "row", last
-        size, scalar = 1, scans and self.mode == "row"
+        size, scalar = 1, self.mode == "row" and any(n.op == "scan" and n.value == "cprod" for n in self.order)
         for node in self.order:
             if self.bits[node] >> self.vector_dim & 1:
                 size = max(size, node.dtype.itemsize)
@@ -205,6 +205,10 @@ class Values:
         if count > 24:
             return [rest] if self.masks else [(self.lanes, False), rest]
         times = max(1, min(4 if count <= 8 else 2, MOST_LANES // self.lanes))
+        if any(n.op == "load" and self.letter(self.number[n.value[0]], self.vector_dim) == STRIDED for n in nodes):
+            times = 1
+        if any(n.op == "scan" for n in nodes):
+            return [(self.lanes, False), rest]
         if times == 1 and self.masks:
             return [rest] if count > 12 else [(self.lanes, False), rest]
         return [(self.lanes * times, False), rest]
@@ -418,6 +422,9 @@ class Values:
         """The element that lies in memory; of a complex one the real part, with `imaginary` knowing the other."""
         c, t = self.code, self.operands[number].dtype
         mask = self._where(scope, where, lanes)
+        apart = lanes > 1 and t.kind != "c" and offset is where is None
+        if apart and self.letter(number, self.vector_dim) == STRIDED:
+            return self._one_by_one(scope, number, lanes)
         at, many = self._places(scope, number, offset, lanes)
         if lanes == 1 and (mask is not None or (self.row and scope.depth < ELEMENT)):
             # Nothing is read where `where` says no, nor of a row without elements.
@@ -441,6 +448,21 @@ class Values:
             re, im = (c.pick(both, real, 2 * lanes, range(k, 2 * lanes, 2)) for k in (0, 1))
         self.imaginary[re] = im
         return re
+
+    def _one_by_one(self, scope: Scope, number: int, lanes: int) -> str:
+        """Elements that are a stride apart: loads of single lanes take half the time of a gather."""
+        c, t = self.code, self.operands[number].dtype
+        scalar = "i8" if t.kind == "b" else register(t)
+        ty, at, step = vector(scalar, lanes), self.address(scope, number), self._bytes(number, self.vector_dim)
+        left = "" if scope.mask is None else c.i64("sub", scope.end, scope.coordinate(self.vector_dim))
+        value = "poison"
+        for k in range(lanes):
+            if k:  # beyond the last one: that one again
+                by = step if not left else c.let(f"select i1 {c.let(f'icmp sgt i64 {left}, {k}')}, i64 {step}, i64 0")
+                at = c.let(f"getelementptr i8, ptr {at}, i64 {by}")
+            one = c.let(f"load {scalar}, ptr {at}, align {t.itemsize}")
+            value = c.let(f"insertelement {ty} {value}, {scalar} {one}, i64 {k}")
+        return c.let(f"icmp ne {ty} {value}, zeroinitializer") if t.kind == "b" else value
 
     def _fetch(self, scalar: str, at: str, many: bool, lanes: int, mask: str | None, align: int) -> str:
         """Loads `lanes` scalars from one address on, or from many."""

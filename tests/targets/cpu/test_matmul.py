@@ -29,7 +29,7 @@ def runnable_tiles() -> list[str]:
     """The tiles that this host can run, its own first."""
     host = jit.machine.ready()
     own = matmul_kernel.shape_for(host.features, platform.machine().lower())
-    wide = {"avx512": own.bits >= 512, "avx2": own.bits >= 256}
+    wide = {"avx512": own.bits >= 512, "avx512bf16": own.pairs, "avx2": own.bits >= 256}
     names = [name for name in matmul_kernel.SHAPES if wide.get(name, True)]
     return sorted(names, key=lambda name: matmul_kernel.SHAPES[name] is not own)
 
