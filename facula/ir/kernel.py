@@ -12,7 +12,7 @@ from facula.core.dtype import dtype
 
 from .expr import Expr, walk
 
-__all__ = ["Access", "Check", "Input", "Kernel", "Param", "Result", "arguments"]
+__all__ = ["Access", "Check", "Input", "Kernel", "Param", "Result", "arguments", "known_step"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ class Kernel:
 
 
 # How an operand moves along the innermost dim of an iteration: next to each other, not at all, or by a stride.
-CONTIGUOUS, BROADCAST, STRIDED = "1", "0", "s"
+# TRANSPOSED: by a stride, but next to each other along the dim before (both outer, of a map).
+CONTIGUOUS, BROADCAST, STRIDED, TRANSPOSED = "1", "0", "s", "t"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class Access:
     """What machine code is specialised by, besides the kernel: ranks and the innermost step of each operand.
 
     `inner[i]` belongs to `kernel.operands[i]` and has one letter a role: the step along the last outer dim, then
-    (with row dims) along the last row dim; CONTIGUOUS, BROADCAST or STRIDED each. A per_row result has "0" for rows.
+    (with row dims) along the last row dim; CONTIGUOUS, BROADCAST, STRIDED or TRANSPOSED each. A per_row result has
+    "0" for rows.
     """
 
     outer: int  # number of outer dims, at least 1 (launchers make a dim of size 1)
@@ -128,9 +130,14 @@ def arguments(kernel: Kernel, access: Access) -> list[str]:
     for operand, inner in zip(kernel.operands, access.inner):
         last = access.outer if isinstance(operand, Result) and operand.per_row else dims
         for d in range(last):
-            known = (d == access.outer - 1 and inner[0] != STRIDED) or (
-                access.row and d == dims - 1 and inner[1] != STRIDED
-            )
-            if not known:
+            if known_step(access.outer, access.row, inner, d) is None:
                 names.append(f"{operand.name}.s{d}")
     return names
+
+
+def known_step(outer: int, row: int, inner: str, d: int) -> int | None:
+    """The step of an operand along dim `d` where its letters tell it, else None: it is an argument."""
+    letter = inner[0] if d == outer - 1 else inner[1] if row and d == outer + row - 1 else STRIDED
+    if letter == STRIDED and d == outer - 2 and inner[0] == TRANSPOSED:
+        letter = CONTIGUOUS
+    return {CONTIGUOUS: 1, BROADCAST: 0}.get(letter)

@@ -8,17 +8,18 @@ import numpy as np
 
 from facula import launch
 from facula.core import dtype as dt
+from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size, broadcast, normalize_dim
-from facula.core.spec import Spec, dense
+from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Check, Input, Kernel, Param, Result
 
 from . import creation
-from .copying import cast, copy_values, like_layout
+from .copying import cast, contiguous, copy_values, like_layout
 from .creation import from_numpy, numpy_view, tensor, zeros_of
-from .declare import OPERATORS, broadcast_strides, function, view
+from .declare import OPERATORS, broadcast_strides, function, view, view_of
 from .view import alias_view, expand_to, reshape, select, slice_dim, unsqueeze
 
 __all__ = [
@@ -29,74 +30,134 @@ __all__ = [
 
 
 # --- one kernel form: positions given by index tensors ------------------------------------------------------------
-# The iteration space has the shape of the result (of a gather) or of the source (of a scatter). `source` moves along
-# the dims that are not indexed; each index tensor i adds index * step{i}, after a check against size{i}.
+# Reading: the iteration space has the shape of the result; `source` moves along the dims that are not indexed, and each
+# index tensor i adds index * step{i}, after a check against size{i}.
+# Writing: all indices are checked before anything is written; then the iteration space is that of the source, its
+# rows the dims along which places may meet: they are written in order, by one thread.
 
 _KERNELS: dict[tuple, Kernel] = {}
 
 
-def _offset(indices: Sequence[Spec], negative: bool):
-    """The checked offset that index tensors give: (expression, checks, params)."""
-    total, checks, params = None, [], []
-    for i, s in enumerate(indices):
-        at = ir.cast(ir.load(f"index{i}", s.dtype), dt.int64)
-        size, step = ir.param(f"size{i}", dt.int64), ir.param(f"step{i}", dt.int64)
-        params += [Param(f"size{i}", dt.int64), Param(f"step{i}", dt.int64)]
-        holds = ir.and_(at >= (-size if negative else 0), at < size)
-        checks.append(Check(holds, at, "index {value} is out of bounds"))
-        place = ir.select(at < 0, at + size, at) * step
-        total = place if total is None else total + place
-    return total, tuple(checks), tuple(params)
+def _checked(i: int, kind, negative: bool) -> tuple[Any, Check]:
+    """An index tensor's value (int64), and that it is in range."""
+    at, size = ir.cast(ir.load(f"index{i}", kind), dt.int64), ir.param(f"size{i}", dt.int64)
+    holds = ir.and_(at >= (-size if negative else 0), at < size)
+    return at, Check(holds, at, "index {value} is out of bounds")
 
 
-def _gather_kernel(kind, indices: Sequence[Spec], negative: bool) -> Kernel:
-    key = ("gather", kind, negative, tuple(s.dtype for s in indices))
+def _offset(kinds: Sequence, negative: bool) -> tuple[Any, tuple[Param, ...]]:
+    """The offset that index tensors give together, and its params."""
+    total, params = None, []
+    for i, kind in enumerate(kinds):
+        at, step = ir.cast(ir.load(f"index{i}", kind), dt.int64), ir.param(f"step{i}", dt.int64)
+        if negative:
+            at = ir.select(at < 0, at + ir.param(f"size{i}", dt.int64), at)
+            params.append(Param(f"size{i}", dt.int64))
+        params.append(Param(f"step{i}", dt.int64))
+        total = at * step if total is None else total + at * step
+    return total, tuple(params)
+
+
+def _kernel(key: tuple, make) -> Kernel:
     found = _KERNELS.get(key)
     if found is None:
-        offset, checks, params = _offset(indices, negative)
-        inputs = (Input("source", kind), *(Input(f"index{i}", s.dtype) for i, s in enumerate(indices)))
-        found = Kernel("gather", inputs, (Result("out", kind, ir.load("source", kind, offset)),), params, checks)
-        _KERNELS[key] = found
+        found = _KERNELS[key] = make(*key[1:])
     return found
 
 
-def _scatter_kernel(kind, source_kind, indices: Sequence[Spec], combine: str, negative: bool) -> Kernel:
-    key = ("scatter", kind, source_kind, tuple(s.dtype for s in indices), combine, negative)
-    found = _KERNELS.get(key)
-    if found is None:
-        offset, checks, params = _offset(indices, negative)
-        value = ir.load("source", source_kind)
-        compute = dt.float32 if kind.itemsize == 2 and kind.kind == "f" else kind
-        value = ir.cast(value, compute)
-        inputs = (Input("source", source_kind), *(Input(f"index{i}", s.dtype) for i, s in enumerate(indices)))
-        found = Kernel("scatter", inputs, (Result("out", kind, value, offset=offset, combine=combine),), params, checks)
-        _KERNELS[key] = found
-    return found
+def _gather_kernel(kind, kinds: tuple, negative: bool) -> Kernel:
+    offset, params = _offset(kinds, negative)
+    if not negative:
+        params = tuple(p for i in range(len(kinds)) for p in (Param(f"size{i}", dt.int64), params[i]))
+    checks = tuple(_checked(i, k, negative)[1] for i, k in enumerate(kinds))
+    inputs = (Input("source", kind), *(Input(f"index{i}", k) for i, k in enumerate(kinds)))
+    return Kernel("gather", inputs, (Result("out", kind, ir.load("source", kind, offset)),), params, checks)
 
 
-def _indexed(
-    base: Tensor, base_strides: Sequence[int], other: Tensor, indices: Sequence[Tensor], sizes: Sequence[int],
-    steps: Sequence[int],
-    shape: tuple[int, ...], write: str | None, describe, negative: bool = False,
-) -> Tensor:  # fmt: skip
-    """Gather from `base` into `other`, or scatter `other` into `base` (`write` is "set" or "add")."""
-    index_specs = [t.spec for t in indices]
-    if write is None:
-        kernel = _gather_kernel(base.spec.dtype, index_specs, negative)
-        first, second = other, base
-        strides = [list(other.spec.strides), list(base_strides)]
-    else:
-        kernel = _scatter_kernel(base.spec.dtype, other.spec.dtype, index_specs, write, negative)
-        first, second = base, other
-        strides = [list(base_strides), broadcast_strides(other.spec, shape)]
-    strides += [broadcast_strides(s, shape) for s in index_specs]
-    bound = launch.bind(kernel, shape, None, strides, base.spec.device)
-    values = [v for pair in zip(sizes, steps) for v in pair]
-    failed = launch.run(bound, [first.ptr, second.ptr, *[t.ptr for t in indices]], values)
-    if failed is not None:
-        number, value = failed if isinstance(failed, tuple) else (0, failed)
-        describe(number, value)
-    return other if write is None else base
+def _bounds_kernel(kind, negative: bool) -> Kernel:
+    return Kernel(
+        "bounds", (Input("index0", kind),), (), (Param("size0", dt.int64),), (_checked(0, kind, negative)[1],)
+    )
+
+
+def _scatter_kernel(kind, source_kind, kinds: tuple, combine: str, negative: bool) -> Kernel:
+    offset, params = _offset(kinds, negative)
+    value = ir.load("source", source_kind)
+    value = ir.cast(value, dt.float32 if kind.itemsize == 2 and kind.kind == "f" else kind)
+    inputs = (Input("source", source_kind), *(Input(f"index{i}", k) for i, k in enumerate(kinds)))
+    result = Result("out", kind, value, offset=offset, combine=combine)
+    return Kernel("scatter", inputs, (result,), params, disjoint=True)
+
+
+class Plan:
+    """Machine code that reads or writes by index, bound to sizes and strides.
+
+    `checks` are (number of the index tensor, machine code, arguments), one an index tensor, for writes alone.
+    """
+
+    __slots__ = ("arguments", "checks", "describe", "function", "out")
+
+    def __init__(self, out: Spec, bound: launch.Bound, values: Sequence[int], describe, checks: tuple = ()):
+        self.out, self.function, self.arguments = out, bound.function, (*values, *bound.tail)
+        self.describe, self.checks = describe, checks
+
+    def read(self, input: Tensor, *tensors: Tensor) -> Tensor:
+        """What the index tensors name, in a new tensor."""
+        out = launch.empty(self.out)
+        if self.function is not None:
+            failed = self.function(out.ptr, input.ptr, *[t.ptr for t in tensors], *self.arguments)
+            if failed is not None:
+                self.describe(*failed) if failed.__class__ is tuple else self.describe(0, failed)
+        return out
+
+    def check(self, *tensors: Tensor) -> None:
+        """An error for an index out of range."""
+        for number, function, arguments in self.checks:
+            failed = function(tensors[number].ptr, *arguments)
+            if failed is not None:
+                self.describe(number, failed)
+
+    def write(self, out: Tensor, source: Tensor, *tensors: Tensor) -> Tensor:
+        """`source` at the places that the index tensors, which are in range, name."""
+        if self.function is not None:
+            self.function(out.ptr, source.ptr, *[t.ptr for t in tensors], *self.arguments)
+        return out
+
+
+_PLANS: dict[tuple, Plan] = {}
+
+
+def _reading(base: Spec, moves, out: Spec, indices, steps_of, sizes, steps, describe, negative=False) -> Plan:
+    """The plan of a gather: `moves` are the strides of `base`, `steps_of[i]` those of index i, along the dims of `out`."""
+    kernel = _kernel(("gather", base.dtype, tuple(s.dtype for s in indices), negative), _gather_kernel)
+    strides = [list(out.strides), list(moves), *[list(s) for s in steps_of]]
+    bound = launch.bind(kernel, out.shape, None, strides, base.device)
+    return Plan(out, bound, [v for pair in zip(sizes, steps) for v in pair], describe)
+
+
+def _writing(
+    base: Spec, moves, source: Spec, source_moves, indices, steps_of, sizes, steps, shape, meet, how: str, describe,
+    negative: bool = False,
+) -> Plan:  # fmt: skip
+    """The plan of a scatter over `shape`; places may meet along the dims in `meet` (a range) alone."""
+    kinds = tuple(s.dtype for s in indices)
+    kernel = _kernel(("scatter", base.dtype, source.dtype, kinds, how, negative), _scatter_kernel)
+    apart = [d for d in range(len(shape)) if d not in meet]
+    order = [*apart, *meet]
+    strides = [[s[d] for d in order] for s in (moves, source_moves, *steps_of)]
+    bound = launch.bind(kernel, [shape[d] for d in apart], [shape[d] for d in meet], strides, base.device)
+    values = [v for pair in zip(sizes, steps) for v in pair] if negative else steps
+    return Plan(base, bound, values, describe, _check_plans(indices, sizes, negative))
+
+
+def _check_plans(indices: Sequence[Spec], sizes: Sequence[int], negative: bool) -> tuple:
+    found = []
+    for i, (s, size) in enumerate(zip(indices, sizes)):
+        kernel = _kernel(("bounds", s.dtype, negative), _bounds_kernel)
+        bound = launch.bind(kernel, s.shape or (1,), None, [list(s.strides) or [1]], s.device)
+        if bound.function is not None:
+            found.append((i, bound.function, (size, *bound.tail)))
+    return tuple(found)
 
 
 # --- along one dim ------------------------------------------------------------------------------------------------
@@ -128,21 +189,26 @@ def _out_of_range(dim: int, size: int):
 @function(tensors=("input",), out=True)
 def gather(input, dim, index, sparse_grad=False):
     """`out[i][j][k] = input[index[i][j][k]][j][k]` for dim 0, and so on: the shape of `index`."""
+    plan = _PLANS.get(("gather", input.spec, index.spec, dim))
+    if plan is None:
+        plan = _PLANS["gather", input.spec, index.spec, dim] = _gather_plan(input.spec, index, dim)
+    return plan.read(input, index)
+
+
+def _gather_plan(s: Spec, index: Tensor, dim: int) -> Plan:
     _index_dtype(index, "gather")
-    if index.spec.numel == 0:
-        return launch.empty(dense(input.spec.dtype, index.spec.shape, input.spec.device))
-    rank = input.spec.ndim
-    d = normalize_dim(dim, rank)
-    _same_rank("gather", input.spec, index.spec, d, "input")
-    if rank == 0:
-        input, index = reshape(input, (1,)), reshape(index, (1,))
-        return reshape(gather.operator.body(input, 0, index), ())
-    steps = [0 if e == d else st for e, st in enumerate(input.spec.strides)]
-    out = launch.empty(dense(input.spec.dtype, index.spec.shape, input.spec.device))
-    size = input.spec.shape[d]
-    return _indexed(
-        input, steps, out, [index], [size], [input.spec.strides[d]], index.spec.shape, None, _out_of_range(d, size)
-    )
+    i = index.spec
+    out = dense(s.dtype, i.shape, s.device)
+    if i.numel == 0:
+        return Plan(out, launch.Bound(None, ()), (), None)
+    d = normalize_dim(dim, s.ndim)
+    _same_rank("gather", s, i, d, "input")
+    shape, strides, moves = s.shape or (1,), s.strides or (1,), i.strides
+    if not i.ndim:  # one element
+        moves, wide = (), ()
+    else:
+        wide = [0 if e == d else st for e, st in enumerate(strides)]
+    return _reading(s, wide, out, [i], [moves], [shape[d]], [strides[d]], _out_of_range(d, shape[d]))
 
 
 @gather.gradient("input")
@@ -167,47 +233,54 @@ def _same_rank(name: str, s: Spec, index: Spec, d: int, what: str) -> None:
 
 
 def _scatter(name: str, input: Tensor, dim: int, index: Tensor, src: Tensor, how: str) -> Tensor:
+    s = input.spec
+    out = dense(s.dtype, s.shape, s.device)
+    plan = _scatter_plan(name, out, dim, index, src, how)
+    plan.check(index)
+    return plan.write(copy_values(launch.empty(out), input), src, index)
+
+
+def _scatter_plan(name: str, out: Spec, dim: int, index: Tensor, src: Tensor, how: str) -> Plan:
+    """The plan of writing `src` into a tensor of spec `out` at the places that `index` names along `dim`."""
+    key = ("scatter", out, index.spec, src.spec, dim, how)
+    found = _PLANS.get(key)
+    if found is not None:
+        return found
     _index_dtype(index, name)
-    out = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape, input.spec.device)), input)
-    return _scatter_into(name, out, dim, index, src, how)
-
-
-def _scatter_into(name: str, out: Tensor, dim: int, index: Tensor, src: Tensor, how: str) -> Tensor:
-    if index.spec.numel == 0:
-        return out
-    d = normalize_dim(dim, out.spec.ndim)
-    _same_rank(name, out.spec, index.spec, d, "self")
-    if src.spec.ndim:
-        if (src.spec.ndim or 1) != (index.spec.ndim or 1):
+    i, s = index.spec, src.spec
+    if i.numel == 0:
+        return Plan(out, launch.Bound(None, ()), (), None)
+    d = normalize_dim(dim, out.ndim)
+    _same_rank(name, out, i, d, "self")
+    if s.ndim:
+        if (s.ndim or 1) != (i.ndim or 1):
             fail(
                 RuntimeError,
                 "Index tensor must have the same number of dimensions as src tensor",
-                got=f"{tuple(index.spec.shape)} and {tuple(src.spec.shape)}",
+                got=f"{tuple(i.shape)} and {tuple(s.shape)}",
             )
-        if any(n > m for n, m in zip(index.spec.shape, src.spec.shape)):
+        if any(n > m for n, m in zip(i.shape, s.shape)):
             fail(
                 RuntimeError,
-                f"Expected index {list(index.spec.shape)} to be no larger than self {list(out.spec.shape)} apart from "
-                f"dimension {d} and to be no larger size than src {list(src.spec.shape)}",
+                f"Expected index {list(i.shape)} to be no larger than self {list(out.shape)} apart from "
+                f"dimension {d} and to be no larger size than src {list(s.shape)}",
             )
-        if src.spec.dtype is not out.spec.dtype:
+        if s.dtype is not out.dtype:
             fail(
                 RuntimeError,
                 f"{name}(): Expected self.dtype to be equal to src.dtype",
-                got=f"{out.spec.dtype!r} and {src.spec.dtype!r}",
+                got=f"{out.dtype!r} and {s.dtype!r}",
             )
-        for e, n in enumerate(index.spec.shape):
-            if n != src.spec.shape[e]:
-                src = slice_dim(src, e, 0, n)
-    if out.spec.ndim == 0:
-        target, index, src = reshape(out, (1,)), reshape(index, (1,)), reshape(src, (1,))
-        _scatter_into(name, target, 0, index, src, how)
-        return out
-    steps = [0 if e == d else st for e, st in enumerate(out.spec.strides)]
-    size = out.spec.shape[d]
-    return _indexed(
-        out, steps, src, [index], [size], [out.spec.strides[d]], index.spec.shape, how, _out_of_range(d, size)
-    )
+    rank = max(1, i.ndim)
+    shape, strides, full = i.shape or (1,), out.strides or (1,), out.shape or (1,)
+    moves = [0 if e == d else st for e, st in enumerate(strides)]
+    theirs = s.strides if s.ndim else (0,) * rank
+    made = _writing(
+        out, moves, s, theirs, [i], [i.strides or (1,)], [full[d]], [strides[d]], shape, range(d, d + 1), how,
+        _out_of_range(d, full[d]),
+    )  # fmt: skip
+    _PLANS[key] = made
+    return made
 
 
 @function(tensors=("input", "src"))
@@ -449,10 +522,11 @@ def scatter_reduce(
 
 
 def _bounds_of(index: Tensor, size: int, dim: int) -> None:
-    values = numpy_view(index)
-    bad = (values < 0) | (values >= size)
-    if bad.any():
-        _out_of_range(dim, size)(0, int(values[bad].flat[0]))
+    """RuntimeError for an index out of range."""
+    for _, function, arguments in _check_plans([index.spec], [size], False):
+        failed = function(index.ptr, *arguments)
+        if failed is not None:
+            _out_of_range(dim, size)(0, failed)
 
 
 @function(tensors=("input", "source"))
@@ -495,24 +569,31 @@ def index_reduce(
 @function(tensors=("input",), out=True)
 def index_select(input, dim, index):
     """The parts of `input` along `dim` that the vector `index` names, in that order, copied."""
+    plan = _PLANS.get(("index_select", input.spec, index.spec, dim))
+    if plan is None:
+        plan = _PLANS["index_select", input.spec, index.spec, dim] = _index_select_plan(input.spec, dim, index)
+    return plan.read(input, index)
+
+
+def _index_select_plan(s: Spec, dim: int, index: Tensor) -> Plan:
     _index_dtype(index, "index_select")
-    if index.spec.ndim > 1:
-        fail(IndexError, "index_select(): Index is supposed to be a vector", got=f"shape {tuple(index.spec.shape)}")
-    rank = input.spec.ndim
-    d = normalize_dim(dim, rank)
-    if rank == 0:
-        return reshape(index_select.operator.body(reshape(input, (1,)), 0, index), ())
-    n = index.spec.numel
-    shape = (*input.spec.shape[:d], n, *input.spec.shape[d + 1 :])
-    out = launch.empty(dense(input.spec.dtype, shape, input.spec.device))
-    along = reshape(index, (n, *[1] * (rank - d - 1)))
-    steps = [0 if e == d else st for e, st in enumerate(input.spec.strides)]
-    size = input.spec.shape[d]
+    i = index.spec
+    if i.ndim > 1:
+        fail(IndexError, "index_select(): Index is supposed to be a vector", got=f"shape {tuple(i.shape)}")
+    d = normalize_dim(dim, s.ndim)
+    shape, strides = s.shape or (1,), s.strides or (1,)
+    size, step = shape[d], i.strides[0] if i.ndim else 1
 
     def describe(number: int, value: int):
         fail(IndexError, "index out of range in self", expected=f"indices from 0 to {size - 1}", got=value)
 
-    return _indexed(input, steps, out, [along], [size], [input.spec.strides[d]], shape, None, describe)
+    moves = [0 if e == d else st for e, st in enumerate(strides)]
+    along = [step if e == d else 0 for e in range(len(shape))]
+    made = dense(s.dtype, (*shape[:d], i.numel, *shape[d + 1 :]), s.device)
+    plan = _reading(s, moves, made, [i], [along], [size], [strides[d]], describe)
+    if not s.ndim:
+        plan.out = dense(s.dtype, (), s.device)
+    return plan
 
 
 @index_select.gradient("input")
@@ -528,25 +609,35 @@ def index_add_core(input, dim, index, source, alpha):
     if not input.spec.ndim:
         body = index_add_core.operator.body
         return reshape(body(reshape(input, (1,)), 0, reshape(index, (-1,)), reshape(source, (-1,)), alpha), ())
-    out = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape, input.spec.device)), input)
+    out = dense(input.spec.dtype, input.spec.shape, input.spec.device)
     if alpha != 1:
         source = OPERATORS["mul"].call(source, alpha)
-    return _add_along(out, d, index, source)
+    plan = _index_add_plan(out, d, index.spec, source.spec)
+    plan.check(index)
+    return plan.write(copy_values(launch.empty(out), input), source, index)
 
 
-def _add_along(out: Tensor, d: int, index: Tensor, source: Tensor) -> Tensor:
-    """Add the parts of `source` to those of `out` that `index` names along dim `d`; nothing is recorded."""
-    along = reshape(index, (index.spec.numel, *[1] * (out.spec.ndim - d - 1)))
-    shape = (*out.spec.shape[:d], index.spec.numel, *out.spec.shape[d + 1 :])
-    if tuple(source.spec.shape) != shape:
+def _index_add_plan(out: Spec, d: int, i: Spec, source: Spec) -> Plan:
+    """The plan of adding the parts of a source to those of a tensor that indices name along dim `d`."""
+    key = ("index_add", out, d, i, source)
+    found = _PLANS.get(key)
+    if found is not None:
+        return found
+    shape = (*out.shape[:d], i.numel, *out.shape[d + 1 :])
+    if tuple(source.shape) != shape:
         fail(
             RuntimeError,
-            f"index_add_(): Number of indices ({index.spec.numel}) should be equal to source.size(dim): "
-            f"({source.spec.shape[d]}), for dim: {d}",
+            f"index_add_(): Number of indices ({i.numel}) should be equal to source.size(dim): "
+            f"({source.shape[d]}), for dim: {d}",
         )
-    steps = [0 if e == d else st for e, st in enumerate(out.spec.strides)]
-    size = out.spec.shape[d]
-    return _indexed(out, steps, source, [along], [size], [out.spec.strides[d]], shape, "add", _out_of_range(d, size))
+    moves = [0 if e == d else st for e, st in enumerate(out.strides)]
+    along = [(i.strides[0] if i.ndim else 1) if e == d else 0 for e in range(out.ndim)]
+    size = out.shape[d]
+    made = _PLANS[key] = _writing(
+        out, moves, source, source.strides, [i], [along], [size], [out.strides[d]], shape, range(d, d + 1), "add",
+        _out_of_range(d, size),
+    )  # fmt: skip
+    return made
 
 
 @index_add_core.gradient("input")
@@ -729,19 +820,62 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out=None) -> Any:
     """The coordinates of the elements that are not 0: (n, ndim), or a tuple of ndim vectors."""
     if as_tuple and out is not None:
         fail(TypeError, "nonzero() received an invalid combination of arguments - as_tuple and out exclude each other")
-    array = numpy_view(input)
-    if input.spec.dtype is dt.bfloat16:
-        array = (array & 0x7FFF) != 0
-    found = np.nonzero(np.atleast_1d(array)) if input.spec.ndim else (np.flatnonzero(array),)[: input.spec.ndim]
+    shape = tuple(input.spec.shape)
+    total, columns = _columns(input, shape or (1,))
     if as_tuple:
-        if not input.spec.ndim:
-            found = (np.flatnonzero(array),)
-        return tuple(from_numpy(np.ascontiguousarray(c)) for c in found)
-    count = len(found[0]) if found else int(bool(array))
-    made = from_numpy(np.stack(found, 0).T if found else np.empty((count, 0), np.int64))
+        if len(columns.spec.shape) == 1:
+            return (columns,)
+        column = dense(dt.int64, (total,), input.spec.device)
+        return tuple(view_of(columns, column, 8 * total * d) for d in range(len(shape)))
+    if not shape:
+        return launch.empty(dense(dt.int64, (total, 0), input.spec.device))
+    made = creation.record_of(
+        spec(dt.int64, input.spec.device, Size((total, len(shape))), (1, max(total, 1))), columns.storage, columns.ptr
+    )
     if out is None:
         return made
     return _to_out("nonzero", out, made, ())
+
+
+def _mask_of(input: Tensor) -> Tensor:
+    """Row-major bytes that are not 0 where the elements are not."""
+    s = input.spec
+    if s.dtype is not dt.bool_ and s.dtype is not dt.uint8:
+        input = OPERATORS["ne"].call(input.detach(), 0)
+    return input if input.spec.contiguous else contiguous(input)
+
+
+def _columns(input: Tensor, shape: tuple[int, ...]) -> tuple[int, Tensor]:
+    """How many elements are not 0, and their coordinates in `shape`: (n,) of one dim, else (dims, n)."""
+    device, mask = input.spec.device, _mask_of(input)
+    total = 0
+    if mask.spec.numel:
+        masks = launch.native("masks", device)
+        total, counts = masks.count(mask.ptr, mask.spec.numel)
+    made = launch.empty(dense(dt.int64, (total,) if len(shape) == 1 else (len(shape), total), device))
+    if total:
+        masks.coordinates(mask.ptr, mask.spec.numel, counts, made.ptr, total, shape)
+    return total, made
+
+
+def _chosen(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements, or parts along the first dims, where a mask of these dims holds; nothing is recorded."""
+    s, lead = input.spec, mask.spec.ndim
+    _check_mask(mask, s, 0)
+    if lead < s.ndim:
+        _, at = _columns(mask, (mask.spec.numel,))
+        flat = reshape(input, (mask.spec.numel, *s.shape[lead:]))
+        return index_select.operator.body(flat, 0, at)
+    mask = mask if mask.spec.contiguous else contiguous(mask)
+    input = input if s.contiguous else contiguous(input)
+    if not s.numel:
+        return launch.empty(dense(s.dtype, (0,), s.device))
+    masks = launch.native("masks", s.device)
+    total, counts = masks.count(mask.ptr, s.numel)
+    out = launch.empty(dense(s.dtype, (total,), s.device))
+    if total:
+        masks.select(s.dtype.itemsize)(mask.ptr, s.numel, counts, input.ptr, out.ptr)
+    return out
 
 
 def argwhere(input: Tensor) -> Tensor:
@@ -759,6 +893,8 @@ def masked_select(input: Tensor, mask: Tensor, *, out=None) -> Tensor:
     if mask.spec.dtype is not dt.bool_:
         fail(RuntimeError, "masked_select: expected BoolTensor for mask", got=str(mask.spec.dtype))
     shape = broadcast(input.spec.shape, mask.spec.shape)
+    if input.spec.shape == mask.spec.shape == shape and shape and out is None:
+        return getitem(input, mask)
     made = (
         getitem(expand_to(input, shape), expand_to(mask, shape))
         if shape
@@ -791,9 +927,17 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 @function(tensors=("input",))
 def index(input, indices):
     """The elements that index tensors (one for each of the first dims, None: all of a dim) name together."""
-    shape, steps, tensors, sizes, strides, layout = _advanced(input, indices)
-    out = launch.empty(dense(input.spec.dtype, shape, input.spec.device))
-    return _indexed(input, steps, out, tensors, sizes, strides, shape, None, _bad_index(layout, sizes), True)
+    key = ("index", input.spec, *[t if t is None else t.spec for t in indices])
+    plan = _PLANS.get(key)
+    if plan is None:
+        plan = _PLANS[key] = _index_plan(input.spec, indices)
+    return plan.read(input, *[t for t in indices if t is not None])
+
+
+def _index_plan(s: Spec, indices: Sequence[Any]) -> Plan:
+    shape, moves, specs, steps_of, _, at = _advanced(s, indices)
+    out, sizes = dense(s.dtype, shape, s.device), [s.shape[d] for d in at]
+    return _reading(s, moves, out, specs, steps_of, sizes, [s.strides[d] for d in at], _bad_index(at, sizes), True)
 
 
 @index.gradient("input")
@@ -814,78 +958,65 @@ def _bad_index(dims: Sequence[int], sizes: Sequence[int]):
     return describe
 
 
-def _advanced(input: Tensor, indices: Sequence[Any]):
-    """The iteration space of an advanced index: (shape, input strides, index tensors, their sizes, strides, dims)."""
-    s = input.spec
+def _advanced(s: Spec, indices: Sequence[Any]):
+    """The iteration space of an advanced index.
+
+    (shape, strides of the indexed tensor, specs of the index tensors, their strides, the dims of the shape that they
+    make, the dims that they index)
+    """
     at = [d for d, i in enumerate(indices) if i is not None]
-    shapes = [indices[d].spec.shape for d in at]
+    specs = [indices[d].spec for d in at]
     try:
-        block = shapes[0] if len(shapes) == 1 else broadcast(*shapes)
+        block = specs[0].shape if len(specs) == 1 else broadcast(*[i.shape for i in specs])
     except RuntimeError:
         fail(
             IndexError,
             "shape mismatch: indexing tensors could not be broadcast together with shapes "
-            f"{', '.join(str(list(s)) for s in shapes)}",
+            f"{', '.join(str(list(i.shape)) for i in specs)}",
         )
-    together = at == list(range(at[0], at[-1] + 1))
-    lead = at[0] if together else 0
     others = [d for d in range(s.ndim) if d not in at]
-    before, after = (others[:lead], others[lead:]) if together else ([], others)
-    if together:
-        before, after = [d for d in others if d < at[0]], [d for d in others if d > at[-1]]
+    before = [d for d in others if d < at[0]] if at == list(range(at[0], at[-1] + 1)) else []
+    after = others[len(before) :]
     shape = (*[s.shape[d] for d in before], *block, *[s.shape[d] for d in after])
-    steps = [*[s.strides[d] for d in before], *[0] * len(block), *[s.strides[d] for d in after]]
-    tensors = []
-    for d in at:
-        t = expand_to(indices[d], block) if indices[d].spec.shape != block else indices[d]
-        tensors.append(reshape_view(t, (*t.spec.shape, *[1] * len(after))))
-    return shape, steps, tensors, [s.shape[d] for d in at], [s.strides[d] for d in at], at
-
-
-def reshape_view(t: Tensor, shape) -> Tensor:
-    """`t` with sizes of 1 appended: a view whatever its strides."""
-    from facula.core.spec import spec
-
-    from .declare import view_of
-
-    extra = len(shape) - t.spec.ndim
-    return (
-        view_of(t, spec(t.spec.dtype, t.spec.device, Size(shape), (*t.spec.strides, *[1] * extra)), 0) if extra else t
-    )
+    moves = [*[s.strides[d] for d in before], *[0] * len(block), *[s.strides[d] for d in after]]
+    steps_of = [[*[0] * len(before), *broadcast_strides(i, block), *[0] * len(after)] for i in specs]
+    return shape, moves, specs, steps_of, range(len(before), len(before) + len(block)), at
 
 
 @function(tensors=("input", "values"))
 def index_put_core(input, indices, values, accumulate):
     """A copy of `input` with `values` at the elements that index tensors name (added to them with `accumulate`)."""
-    out = copy_values(launch.empty(like_layout(input.spec)), input)
-    return _put(out, indices, values, accumulate)
+    out = like_layout(input.spec)
+    plan = _put_plan(out, indices, values.spec, accumulate)
+    tensors = [t for t in indices if t is not None]
+    plan.check(*tensors)
+    return plan.write(copy_values(launch.empty(out), input), values, *tensors)
 
 
-def _put(out: Tensor, indices, values: Tensor, accumulate: bool) -> Tensor:
-    shape, steps, tensors, sizes, strides, dims = _advanced(out, indices)
-    lead = len(values.spec.shape) - len(shape)
-    if lead > 0 and all(n == 1 for n in values.spec.shape[:lead]):
-        values = reshape(values, values.spec.shape[lead:])
-    if len(values.spec.shape) > len(shape) or any(
-        n not in (1, m) for n, m in zip(reversed(values.spec.shape), reversed(shape))
-    ):
+def _put_plan(out: Spec, indices, values: Spec, accumulate: bool) -> Plan:
+    """The plan of writing values at the elements of a tensor that index tensors name."""
+    key = ("index_put", out, values, accumulate, *[t if t is None else t.spec for t in indices])
+    found = _PLANS.get(key)
+    if found is not None:
+        return found
+    shape, moves, specs, steps_of, meet, at = _advanced(out, indices)
+    lead = len(values.shape) - len(shape)
+    sizes, strides = values.shape, values.strides
+    if lead > 0 and all(n == 1 for n in sizes[:lead]):
+        sizes, strides = sizes[lead:], strides[lead:]
+    if len(sizes) > len(shape) or any(n not in (1, m) for n, m in zip(reversed(sizes), reversed(shape))):
         fail(
             RuntimeError,
-            f"shape mismatch: value tensor of shape {list(values.spec.shape)} cannot be broadcast to indexing result "
+            f"shape mismatch: value tensor of shape {list(sizes)} cannot be broadcast to indexing result "
             f"of shape {list(shape)}",
         )
-    return _indexed(
-        out,
-        steps,
-        values,
-        tensors,
-        sizes,
-        strides,
-        shape,
-        "add" if accumulate else "set",
-        _bad_index(dims, sizes),
-        True,
-    )
+    theirs = [0] * (len(shape) - len(sizes)) + [0 if n == 1 else st for n, st in zip(sizes, strides)]
+    extents = [out.shape[d] for d in at]
+    made = _PLANS[key] = _writing(
+        out, moves, values, theirs, specs, steps_of, extents, [out.strides[d] for d in at], shape, meet,
+        "add" if accumulate else "set", _bad_index(at, extents), True,
+    )  # fmt: skip
+    return made
 
 
 @index_put_core.gradient("input")
@@ -1110,6 +1241,28 @@ basic_index.operator.naming = _last_step
 _select, _basic = select.operator.call, basic_index.operator.call
 
 
+def _positions(items: tuple) -> tuple | None:
+    """Index tensors and whole dims (None), where an index has nothing else."""
+    found = []
+    for i in items:
+        if i.__class__ is Tensor:
+            if i.spec.dtype is not dt.int64 or not i.spec.ndim:
+                return None
+            found.append(i)
+        elif i.__class__ is slice and i.start is None and i.stop is None and i.step is None:
+            found.append(None)
+        else:
+            return None
+    while found[-1] is None:
+        found.pop()
+    return tuple(found)
+
+
+def _recorded(input: Tensor) -> bool:
+    """Whether what is done with `input` is recorded, or seen by somebody else."""
+    return bool(GUARD.active and LOCAL.special) or (input.needs_grad and (not GUARD.active or LOCAL.grad))
+
+
 def getitem(input: Tensor, item) -> Tensor:
     """`input[item]`: a view for ints and slices, a copy for index tensors and masks."""
     kind = item.__class__
@@ -1131,6 +1284,12 @@ def getitem(input: Tensor, item) -> Tensor:
             )
     if kind is slice:
         return _basic(input, ((item.start, item.stop, item.step),))
+    if kind is Tensor:
+        s = item.spec
+        if s.dtype is dt.int64 and s.ndim and input.spec.ndim:
+            return index(input, (item,))
+        if s.dtype is dt.bool_ and s.ndim and not _recorded(input):
+            return _chosen(input, item)
     if kind is tuple:
         encoded = []
         for i in item:
@@ -1141,6 +1300,10 @@ def getitem(input: Tensor, item) -> Tensor:
             encoded.append(i)
         else:
             return _basic(input, tuple(encoded))
+        if len(item) <= input.spec.ndim:
+            positions = _positions(item)
+            if positions is not None:
+                return index(input, positions)
     found, advanced = _views(input, _key(item))
     if not advanced:
         return found if found is not input else alias_view(input)
@@ -1149,9 +1312,24 @@ def getitem(input: Tensor, item) -> Tensor:
 
 def setitem(input: Tensor, item, value) -> None:
     """`input[item] = value`."""
-    from .inplace import copy_, fill_
+    from .inplace import copy_, fill_, recording
 
-    target, advanced = _views(input, _key(item))
+    kind = item.__class__
+    if kind is Tensor and item.spec.ndim and item.spec.dtype is dt.int64 and input.spec.ndim:
+        target, advanced = input, [(0, item)]
+    elif kind is Tensor and item.spec.dtype is dt.bool_ and item.spec.shape == input.spec.shape and item.spec.ndim:
+        if isinstance(value, Tensor):
+            single = value.spec.ndim == 0 and value.spec.dtype is input.spec.dtype
+        else:  # other numbers are converted with care
+            single = value.__class__ in (int, float) and input.spec.dtype.kind == "f"
+        if single and not recording(input, value):
+            OPERATORS["masked_fill"].in_place(input, item, value)
+            return
+        target, advanced = _views(input, (item,))
+    elif kind is int or kind is slice:
+        target, advanced = getitem(input, item), ()
+    else:
+        target, advanced = _views(input, _key(item))
     if not advanced:
         if isinstance(value, Tensor):
             shape, own = value.spec.shape, target.spec.shape
@@ -1204,9 +1382,12 @@ def put_(target: Tensor, indices: tuple, value: Tensor, accumulate: bool = False
 
     if not recording(target, value):
         check_overlap(target)
-        shape, _, tensors, sizes, _, dims = _advanced(target, indices)
-        _bounds(tensors, sizes, dims)  # before anything is written: nothing is left half-changed
-        _put(target, indices, value, accumulate)
+        plan = _put_plan(target.spec, indices, value.spec, accumulate)
+        tensors = [t for t in indices if t is not None]
+        plan.check(*tensors)  # before anything is written: nothing is left half-changed
+        if value.storage is target.storage:
+            value = value.clone()
+        plan.write(target, value, *[t.clone() if t.storage is target.storage else t for t in tensors])
         target.storage.version += 1
         return target
     return write(target, lambda x: index_put_core(x, indices, value, accumulate), value)
@@ -1229,11 +1410,9 @@ def _scatter_in_place(name: str, target: Tensor, dim: int, index: Tensor, src: T
     if not _direct(target, src, index):
         core = scatter_src if how == "set" else scatter_add
         return write(target, lambda x: core(x, dim, index, src), src)
-    _index_dtype(index, name)
-    d = normalize_dim(dim, target.spec.ndim)
-    if index.spec.numel:
-        _bounds_of(index, target.spec.shape[d] if target.spec.ndim else 1, d)  # before anything is written
-    _scatter_into(name, target, dim, index, src, how)
+    plan = _scatter_plan(name, target.spec, dim, index, src, how)
+    plan.check(index)  # before anything is written
+    plan.write(target, src, index)
     target.storage.version += 1
     return target
 
@@ -1269,8 +1448,9 @@ def index_add_(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha=1
         )
     d = normalize_dim(dim, self.spec.ndim)
     _index_dtype(index, "index_add")
-    _bounds_of(index, self.spec.shape[d], d)
-    _add_along(self, d, index, source)
+    plan = _index_add_plan(self.spec, d, index.spec, source.spec)
+    plan.check(index)
+    plan.write(self, source, index)
     self.storage.version += 1
     return self
 
@@ -1284,13 +1464,3 @@ def index_put_(self: Tensor, indices, values: Tensor, accumulate: bool = False) 
             f"{_title(values)} for the source.",
         )
     return put_(self, _as_positions(self, tuple(indices)), values, accumulate)
-
-
-def _bounds(tensors: Sequence[Tensor], sizes: Sequence[int], dims: Sequence[int]) -> None:
-    """IndexError for the first index that is out of range."""
-    for t, size, d in zip(tensors, sizes, dims):
-        if t.spec.numel:
-            values = numpy_view(t)
-            bad = (values < -size) | (values >= size)
-            if bad.any():
-                _bad_index(dims, sizes)(list(dims).index(d), int(values[bad].flat[0]))

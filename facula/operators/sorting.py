@@ -1,7 +1,10 @@
-"""Order: sort, topk, medians, modes, unique values, searches, running extremes, one-hot rows; NumPy does the sorting.
+"""Order: sort, topk, medians, modes, unique values, searches, running extremes, one-hot rows.
 
-Values are taken by index with `pick`, whose gradient goes back to the places that they came from.
+What is in order comes from the target's routine `sort`; gradients go back to the places that values came from.
 """
+
+import operator
+from math import prod
 
 import numpy as np
 
@@ -9,18 +12,20 @@ from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.shape import normalize_dim
-from facula.core.spec import dense
+from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.ir import expr as ir
 
-from .copying import cast
+from . import creation
+from .copying import cast, clone, contiguous
 from .creation import arange, from_numpy, numpy_view, zeros_of
-from .declare import Function, function
+from .declare import Function, function, traced
 from .elementwise import eq, isnan, logical_and, logical_or, mul, true_divide
-from .indexing import gather, scatter_add
+from .indexing import scatter_add
 from .reduction import sum as sum_over
 from .results import named
-from .view import reshape, squeeze_dims, unsqueeze
+from .view import reshape, unsqueeze
 
 __all__ = [
     "argsort", "bucketize", "cummax", "cummin", "kthvalue", "median", "mode", "msort", "nanmedian", "one_hot",
@@ -28,25 +33,55 @@ __all__ = [
 ]  # fmt: skip
 
 
-# --- elements by index along a dim --------------------------------------------------------------------------------
+# --- the order along a dim ----------------------------------------------------------------------------------------
+
+_PLANS: dict[tuple, tuple] = {}  # (spec, dim, count, keepdim) -> routine, sizes, specs of values and indices, layout
 
 
-@function(tensors=("input",))
-def pick(input, dim, index, keepdim=True):
-    """`gather`, the dim dropped unless `keepdim`; its users give it the name that the graph shows."""
-    made = gather(input, dim, index)
-    return made if keepdim else squeeze_dims(made, (dim,))
+def _plan(s: Spec, dim: int, count: int, keepdim: bool) -> tuple:
+    n = s.shape[dim] if s.ndim else 1
+    if n >= 1 << 32:
+        fail(RuntimeError, "sort: a row has too many elements", expected="fewer than 2**32", got=n)
+    outer, inner = prod(s.shape[:dim]), prod(s.shape[dim + 1 :])
+    kept = (count,) if keepdim else ()
+    shape = (*s.shape[:dim], *kept, *s.shape[dim + 1 :]) if s.ndim else () if count else (0,)
+    values, indices = (dense(kind, shape, s.device) for kind in (s.dtype, dt.int64))
+    routine = launch.native("sort", s.device)(s.dtype) if s.numel and values.numel else None
+    made = routine, (outer, n, inner), values, indices, s.strides == dense(s.dtype, s.shape, s.device).strides
+    _PLANS[s, dim, count, keepdim] = made
+    return made
 
 
-@pick.gradient("input")
-def _(grad, input_spec, dim, index, keepdim):
-    grad = grad if keepdim else unsqueeze(grad, dim)
-    return scatter_add(zeros_of(dense(input_spec.dtype, input_spec.shape, input_spec.device)), dim, index, grad)
+def _order_along(input, dim, how, first, count, descending, keepdim, valued: bool = True):
+    s = input.spec
+    plan = _PLANS.get((s, dim, count, keepdim)) or _plan(s, dim, count, keepdim)
+    routine, (outer, n, inner), values, indices, packed = plan
+    values, indices = launch.empty(values) if valued else None, launch.empty(indices)
+    if routine is not None:
+        if not packed:
+            input = contiguous(input)
+        place = values.ptr if values is not None else 0
+        routine(place, indices.ptr, input.ptr, outer, n, inner, first, count, how, descending)
+    return values, indices
+
+
+@function(tensors=("input",), outputs=("values", "indices"), fill=False)
+def order_along(input, dim, how, first, count, descending, keepdim=True):
+    """A part of the order of the elements along `dim`, and where they were; see the target's `sort`."""
+    return _order_along(input, dim, how, first, count, descending, keepdim)
+
+
+@order_along.gradient("input")
+def _(grad_values, input_spec, indices, dim, keepdim):
+    if not keepdim and input_spec.ndim:
+        grad_values, indices = unsqueeze(grad_values, dim), unsqueeze(indices, dim)
+    zeros = zeros_of(dense(input_spec.dtype, input_spec.shape, input_spec.device))
+    return scatter_add(zeros, dim, indices, grad_values)
 
 
 def _named(name: str, title: str):
-    made = Function(pick.operator.body, name, tensors=("input",))
-    made.gradients = pick.operator.gradients
+    made = Function(order_along.operator.body, name, tensors=("input",), outputs=("values", "indices"), fill=False)
+    made.gradients = order_along.operator.gradients
     made.node_class.__name__ = title
     return made.call
 
@@ -54,92 +89,13 @@ def _named(name: str, title: str):
 _TITLES = {
     "sort": "SortBackward0", "sort_stable": "SortBackward1", "topk": "TopkBackward0", "kthvalue": "KthvalueBackward0",
     "median": "MedianBackward1", "nanmedian": "NanmedianBackward1", "mode": "ModeBackward0",
-    "cummax": "CummaxBackward0", "cummin": "CumminBackward0",
 }  # fmt: skip
-_PICKS = {name: _named(f"{name}_values", title) for name, title in _TITLES.items()}
+_ORDERS = {name: _named(f"{name}_values", title) for name, title in _TITLES.items()}
 
 
-def _picked(name: str, input: Tensor, dim: int, indices: np.ndarray, keepdim: bool = True, node: str = ""):
-    """(values, indices) of the operator `name` along a dim; indices of 0-d tensors are 0-d."""
-    index = from_numpy(np.ascontiguousarray(indices, np.int64))
-    if not input.spec.ndim:
-        index = reshape(index, ())
-        return named(name, _PICKS[node or name](input, 0, index), index)
-    values = _PICKS[node or name](input, dim, index, keepdim)
-    return named(name, values, index if keepdim else squeeze_dims(index, (dim,)))
-
-
-# --- order --------------------------------------------------------------------------------------------------------
-
-
-def _array(input: Tensor, name: str = "sort") -> np.ndarray:
-    """The elements as NumPy sorts them: float16 and bfloat16 as float32, bools as bytes."""
-    kind = input.spec.dtype
-    if kind.kind == "c":
+def _real(input: Tensor, name: str = "sort") -> None:
+    if input.spec.dtype.kind == "c":
         fail(RuntimeError, f" {name.capitalize()} does not support complex dtypes on CPU")
-    if kind.itemsize == 2 and kind.kind == "f":
-        input = cast(input.detach(), dt.float32)
-    array = numpy_view(input)
-    return array.view(np.uint8) if kind.kind == "b" else array
-
-
-def _last(array: np.ndarray, dim: int) -> np.ndarray:
-    """`dim` as the last one, row-major (0-d: one element)."""
-    return np.ascontiguousarray(np.moveaxis(array, dim, -1)) if array.ndim else array.reshape(1)
-
-
-def _keys(rows: np.ndarray, descending: bool) -> np.ndarray | None:
-    """Unsigned keys of 32 bits in the order of the elements, NaN the largest; None where these do not do."""
-    if rows.dtype.itemsize > 4:
-        if rows.dtype.kind == "f" or not rows.size or int(rows.max()) - int(rows.min()) >= 2**32:
-            return None
-        keys = (rows - rows.min()).astype(np.uint32)  # long integers of a small range
-        return ~keys if descending else keys
-    if rows.dtype.kind == "f":
-        bits = (rows + rows.dtype.type(0)).view(np.uint32)  # -0 is equal to 0
-        keys = bits ^ np.where(bits >> np.uint32(31), np.uint32(0xFFFFFFFF), np.uint32(0x80000000))
-        keys[np.isnan(rows)] = 0xFFFFFFFF
-    elif rows.dtype.kind == "u":
-        keys = rows.astype(np.uint32)
-    else:
-        keys = rows.astype(np.int32).view(np.uint32) ^ np.uint32(0x80000000)
-    return ~keys if descending else keys
-
-
-def _packed(rows: np.ndarray, descending: bool) -> np.ndarray | None:
-    """Keys and places as one number each: sorting these is stable and gives both."""
-    keys = _keys(rows, descending) if rows.shape[-1] < 2**32 else None
-    if keys is None:
-        return None
-    packed = keys.astype(np.uint64)
-    packed <<= np.uint64(32)
-    packed |= np.arange(rows.shape[-1], dtype=np.uint64)
-    return packed
-
-
-def _places(packed: np.ndarray) -> np.ndarray:
-    return (packed & np.uint64(0xFFFFFFFF)).astype(np.int64)
-
-
-def order(rows: np.ndarray, descending: bool) -> np.ndarray:
-    """The places of the elements of each row (last dim) in order; equal ones as they were."""
-    packed = _packed(rows, descending)
-    if packed is not None:
-        packed.sort(-1)
-        return _places(packed)
-    if descending:  # from behind, so that equal ones stay in order
-        n = rows.shape[-1]
-        return n - 1 - np.flip(order(np.flip(rows, -1), False), -1)
-    found = np.argsort(rows, -1)  # fast, but equal ones in any order
-    values = np.take_along_axis(rows, found, -1)
-    ties = values[..., 1:] == values[..., :-1]
-    if values.dtype.kind == "f":
-        ties |= np.isnan(values[..., :-1])
-    return np.argsort(rows, -1, kind="stable") if ties.any() else found
-
-
-def _back(indices: np.ndarray, dim: int, input: Tensor) -> np.ndarray:
-    return np.moveaxis(indices, -1, dim) if input.spec.ndim else indices
 
 
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, *, out=None):
@@ -155,10 +111,12 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
     values=tensor([1., 2., 3.]),
     indices=tensor([1, 2, 0]))
     """
-    d = normalize_dim(dim, input.spec.ndim)
-    rows = _last(_array(input), d)
-    found = _back(order(rows, bool(descending)), d, input)
-    return _written("sort", out, _picked("sort", input, d, found, node="sort_stable" if stable else "sort"))
+    s = input.spec
+    d = normalize_dim(dim, s.ndim)
+    _real(input)
+    n = s.shape[d] if s.ndim else 1
+    made = _ORDERS["sort_stable" if stable else "sort"](input, d, "order", 0, n, bool(descending), True)
+    return _written("sort", out, named("sort", *made))
 
 
 def _written(name: str, out, made):
@@ -172,7 +130,11 @@ def _written(name: str, out, made):
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """The indices that sort the elements along `dim`."""
-    return sort(input.detach(), dim, descending, stable)[1]
+    s = input.spec
+    d = normalize_dim(dim, s.ndim)
+    _real(input)
+    n = s.shape[d] if s.ndim else 1
+    return _order_along(input, d, "order", 0, n, bool(descending), True, False)[1]
 
 
 def msort(input: Tensor) -> Tensor:
@@ -182,62 +144,28 @@ def msort(input: Tensor) -> Tensor:
 
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out=None):
     """The `k` largest (or smallest) elements along `dim`, in order: (values, indices)."""
-    d = normalize_dim(dim, input.spec.ndim)
-    n = input.spec.shape[d] if input.spec.ndim else 1
+    s = input.spec
+    d = normalize_dim(dim, s.ndim)
+    n = s.shape[d] if s.ndim else 1
+    k = operator.index(k)
     if not 0 <= k <= n:
         fail(RuntimeError, "selected index k out of range", expected=f"0 to {n}, the size of dim {d}", got=k)
-    rows = _last(_array(input, "topk"), d)
-    found = _first(rows, k, bool(largest))
-    if not input.spec.ndim and k == 0:
-        return named("topk", input.new_empty((0,)), from_numpy(np.empty(0, np.int64)))
-    return _written("topk", out, _picked("topk", input, d, _back(found, d, input)))
-
-
-def _first(rows: np.ndarray, k: int, descending: bool) -> np.ndarray:
-    """The places of the first `k` elements of each row in order."""
-    n = rows.shape[-1]
-    if k == 0 or k > n // 2 or not rows.size:
-        return order(rows, descending)[..., :k]
-    if n >= 4096 and k * 64 <= n and rows.size <= 64 * n:
-        flat = rows.reshape(-1, n)
-        found = [f for row in flat if (f := _candidates(row, k, descending)) is not None]
-        if len(found) == len(flat):
-            return np.stack(found).reshape(*rows.shape[:-1], k)
-    some = np.argpartition(rows, n - k if descending else k - 1, -1)
-    some = np.sort(some[..., n - k :] if descending else some[..., :k], -1)
-    return np.take_along_axis(some, order(np.take_along_axis(rows, some, -1), descending), -1)
-
-
-def _candidates(row: np.ndarray, k: int, descending: bool) -> np.ndarray | None:
-    """`_first` of one long row: what reaches the k-th best of the blocks' best is sorted; None where NaN hides it."""
-    n = len(row)
-    width = n // (k * 8)
-    blocks = row[: n // width * width].reshape(-1, width)
-    best = blocks.max(-1) if descending else blocks.min(-1)
-    at = len(best) - k if descending else k - 1
-    limit = np.partition(best, at)[at]
-    if (
-        best.dtype.kind == "f"
-        and np.isnan(best).any()
-        or (row[n // width * width :] != row[n // width * width :]).any()
-    ):
-        return None
-    some = np.flatnonzero(row >= limit if descending else row <= limit)
-    return some[order(row[some], descending)[:k]]
+    _real(input, "topk")
+    return _written("topk", out, named("topk", *_ORDERS["topk"](input, d, "first", 0, k, bool(largest), True)))
 
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out=None):
     """The `k`-th smallest element along `dim`: (values, indices)."""
-    d = normalize_dim(dim, input.spec.ndim)
-    n = input.spec.shape[d] if input.spec.ndim else 1
+    s = input.spec
+    d = normalize_dim(dim, s.ndim)
+    n = s.shape[d] if s.ndim else 1
     if n == 0:
         _empty("kthvalue", d)
     if not 1 <= k <= n:
         fail(RuntimeError, f"kthvalue(): selected number k out of range for dimension {d}", expected=f"1 to {n}", got=k)
     _no_bool("kthvalue_cpu", input)
-    rows = _last(_array(input), d)
-    found = _first(rows, k, False)[..., -1:]
-    return _written("kthvalue", out, _picked("kthvalue", input, d, _back(found, d, input), keepdim))
+    made = _ORDERS["kthvalue"](input, d, "kth", operator.index(k) - 1, 1, False, keepdim)
+    return _written("kthvalue", out, named("kthvalue", *made))
 
 
 def _empty(name: str, dim: int):
@@ -252,21 +180,9 @@ def _no_bool(name: str, input: Tensor) -> None:
 def _median(name: str, skip: bool):
     """The lower median; `skip`: of what is not NaN (else NaN wins)."""
 
-    def middle(rows: np.ndarray) -> np.ndarray:
-        places = order(rows, False)
-        n = rows.shape[-1]
-        at = np.full((*rows.shape[:-1], 1), (n - 1) // 2)
-        if rows.dtype.kind == "f":
-            missing = np.isnan(rows).sum(-1, keepdims=True)
-            if skip:
-                at = np.maximum(0, (n - missing - 1) // 2)
-            else:  # the first NaN
-                at = np.where(missing > 0, n - missing, at)
-        return np.take_along_axis(places, at, -1)
-
     def body(input):
-        flat = reshape(input.detach(), (-1,))
-        return reshape(gather(flat, 0, from_numpy(middle(_array(flat)))), ())
+        flat = reshape(input, (-1,))
+        return _order_along(flat, 0, name, (flat.spec.numel - 1) // 2, 1, False, False)[0]
 
     def shared(grad, input, out):  # by all that are equal to it
         hit = eq(input, out)
@@ -281,15 +197,17 @@ def _median(name: str, skip: bool):
     whole = whole.call
 
     def entry(input, dim=None, keepdim=False, *, out=None):
+        s = input.spec
         _no_bool("median_cpu", input)
         if dim is None:
-            if not input.spec.numel:
-                return input.new_full((), float("nan") if input.spec.dtype.kind == "f" else 0)
+            if not s.numel:
+                return input.new_full((), float("nan") if s.dtype.kind == "f" else 0)
             return whole(input)
-        d = normalize_dim(dim, input.spec.ndim)
-        if input.spec.ndim and input.spec.shape[d] == 0:
+        d = normalize_dim(dim, s.ndim)
+        n = s.shape[d] if s.ndim else 1
+        if n == 0:
             _empty(name, d)
-        return _written(name, out, _picked(name, input, d, _back(middle(_last(_array(input), d)), d, input), keepdim))
+        return _written(name, out, named(name, *_ORDERS[name](input, d, name, (n - 1) // 2, 1, False, keepdim)))
 
     entry.__name__ = entry.__qualname__ = name
     return entry
@@ -303,49 +221,70 @@ nanmedian.__doc__ = """`median` of the elements that are not NaN."""
 
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out=None):
     """The most frequent element along `dim` (of several the smallest), and the index of its last occurrence."""
-    d = normalize_dim(dim, input.spec.ndim)
-    if input.spec.ndim and input.spec.shape[d] == 0:
+    s = input.spec
+    d = normalize_dim(dim, s.ndim)
+    if s.ndim and s.shape[d] == 0:
         _empty("mode", d)
-    rows = _last(_array(input), d)
-    n = rows.shape[-1]
-    if rows.size == 0:
-        return _picked("mode", input, d, _back(np.empty((*rows.shape[:-1], 1), np.int64), d, input), keepdim)
-    places = order(rows, False)
-    values = np.take_along_axis(rows, places, -1)
-    starts = np.concatenate([np.ones((*rows.shape[:-1], 1), bool), values[..., 1:] != values[..., :-1]], -1)
-    first = np.maximum.accumulate(np.where(starts, np.arange(n), 0), -1)
-    best = np.argmax(np.arange(n) - first, -1)[..., None]  # the end of the first longest run
-    return _written(
-        "mode", out, _picked("mode", input, d, _back(np.take_along_axis(places, best, -1), d, input), keepdim)
-    )
+    _real(input)
+    return _written("mode", out, named("mode", *_ORDERS["mode"](input, d, "mode", 0, 1, False, keepdim)))
 
 
 # --- running extremes ---------------------------------------------------------------------------------------------
 
 
-def _running(name: str, accumulate):
+def _running(kind: str, name: str):
+    def places(input, best):
+        hit = ir.eq(input, best)
+        if input.dtype.kind == "f":
+            hit = ir.or_(hit, ir.ne(input, input))
+        return ir.scan("max", ir.select(hit, ir.row_index(), ir.const(0, dt.int64)))
+
+    def scanned(input):
+        best = ir.scan(kind, input)
+        return best, places(input, best)
+
+    scanned.__name__ = scanned.__qualname__ = f"{name}_rows"
+    rows = traced(scanned, rows=True, differentiable=False)
+
+    def body(input, dim):
+        return rows(input, dims=(dim,)) if input.spec.ndim else (clone(input), creation.zeros((), dtype=dt.int64))
+
+    made = Function(body, f"{name}_values", tensors=("input",), outputs=("values", "indices"), fill=False)
+
+    def formula(grad_values, input_spec, indices, dim):
+        zeros = zeros_of(dense(input_spec.dtype, input_spec.shape, input_spec.device))
+        return scatter_add(zeros, dim, indices, grad_values)
+
+    made.gradient("input")(formula)
+    made.node_class.__name__ = f"{name.capitalize()}Backward0"
+    call = made.call
+
     def entry(input, dim, *, out=None):
         d = normalize_dim(dim, input.spec.ndim)
-        rows = _last(_array(input), d)
-        best = accumulate(rows, axis=-1) if rows.size else rows
-        hit = rows == best
-        if rows.dtype.kind == "f":
-            hit |= np.isnan(rows)
-        at = np.where(hit, np.arange(rows.shape[-1]), 0)
-        at = np.maximum.accumulate(at, axis=-1) if at.size else at  # the last of equal ones
-        return _written(name, out, _picked(name, input, d, _back(at, d, input)))
+        _real(input, name)
+        return _written(name, out, named(name, *call(input, d)))
 
     entry.__name__ = entry.__qualname__ = name
     return entry
 
 
-cummax = _running("cummax", np.maximum.accumulate)
+cummax = _running("max", "cummax")
 cummax.__doc__ = """The largest of the elements up to each along `dim`, and its index (the last of equal ones)."""
-cummin = _running("cummin", np.minimum.accumulate)
+cummin = _running("min", "cummin")
 cummin.__doc__ = """The smallest of the elements up to each along `dim`, and its index (the last of equal ones)."""
 
 
 # --- unique values ------------------------------------------------------------------------------------------------
+
+
+def _array(input: Tensor, name: str = "sort") -> np.ndarray:
+    """The elements as NumPy compares them: float16 and bfloat16 as float32, bools as bytes."""
+    kind = input.spec.dtype
+    _real(input, name)
+    if kind.itemsize == 2 and kind.kind == "f":
+        input = cast(input.detach(), dt.float32)
+    array = numpy_view(input)
+    return array.view(np.uint8) if kind.kind == "b" else array
 
 
 def _tensor(array: np.ndarray, like: Tensor) -> Tensor:

@@ -11,11 +11,20 @@ from facula.operators.promotion import of_defaults
 
 from .recording import SEQUENCE
 
-__all__ = ["Repeats"]
+__all__ = ["Repeats", "unknown", "unrecorded"]
 
 
-def _unknown(*arguments) -> None:
-    return None
+def unknown(*arguments) -> None:
+    """What knows no call."""
+
+
+def _recording(memo: Any, node: type) -> Any:
+    return memo.Recording(node, edge_of, SEQUENCE, GUARD.active, b"facula.")
+
+
+def unrecorded(memo: Any) -> Any:
+    """What a memo is told whose `run` is to leave alone operands that need a gradient."""
+    return _recording(memo, object)
 
 
 class Repeats:
@@ -35,7 +44,7 @@ class Repeats:
         What `Traced.call_rows` is to be told; without it `Traced.call` does what machine code does not know.
     """
 
-    __slots__ = ("bare", "count", "force", "memo", "operator", "others", "rows", "run")
+    __slots__ = ("added", "bare", "count", "force", "memo", "operator", "others", "rows", "run")
 
     def __init__(self, operator: Any, count: int, others: int = 0, rows: dict[str, Any] | None = None):
         self.operator, self.count, self.others, self.rows = operator, count, others, rows
@@ -45,13 +54,14 @@ class Repeats:
     def clear(self) -> None:
         """Forget all calls."""
         self.memo: Any = None
-        self.run = self.bare = self.force = _unknown
+        self.added: dict[Any, list[int]] = {}
+        self.run = self.bare = self.force = unknown
 
     def in_mode(self) -> Callable:
         """What to ask where some mode is not its default."""
         if LOCAL.special:
-            return _unknown
-        return self.bare if not LOCAL.grad else _unknown if LOCAL.saved_hooks else self.force
+            return unknown
+        return self.bare if not LOCAL.grad else unknown if LOCAL.saved_hooks else self.force
 
     def slowly(self, arguments: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """The result of a call that machine code does not know; the next one like it is known."""
@@ -59,7 +69,8 @@ class Repeats:
             return self.operator.rows_slowly(self, arguments, self.rows, kwargs)
         out = self.operator.call(*arguments, **kwargs)
         if not kwargs and len(arguments) == self.count:
-            self.learn((tuple([x.spec if isinstance(x, Tensor) else type(x) for x in arguments]), None), arguments)
+            kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in arguments])
+            self.learn((kinds, None), tuple(arguments))
         return out
 
     def learn(self, key: tuple, arguments: Sequence[Any], node_class: type | None = None) -> None:
@@ -83,14 +94,23 @@ class Repeats:
 
     def add(self, arguments: Sequence[Any], plan: Any, sources: Sequence[int], node_class: type, operands: int) -> bool:
         """Make a call known by its plan; see `Memo.add`. Of the arguments so many are operands."""
+        # A known call comes here where more is asked than machine code does (several recorded results, say), or where
+        # another call took its place: learning costs as much as ten calls, so only now and then.
+        moving = [x.spec if isinstance(x, Tensor) else type(x) for x in arguments[: self.count]]
+        added = self.added.setdefault((*moving, *arguments[self.count :]), [-1, 0])
+        added[1] += 1
+        if added[0] == len(plan.backs) and added[1] % 64:
+            return True
+        added[0] = len(plan.backs)
+        if len(self.added) > 4096:
+            self.added.clear()
         operator = self.operator
         if self.memo is None:
             memo = launch.memo(plan.outs[0].device)
             if memo is None:
                 return False
-            recording = memo.Recording(operator.node_kind, edge_of, SEQUENCE, GUARD.active, b"facula.")
-            differentiable = getattr(operator, "differentiable", True)
-            self.memo = memo(operands, self.count - operands, self.others, recording if differentiable else None)
+            recording = _recording(memo, operator.node_kind) if getattr(operator, "differentiable", True) else None
+            self.memo = memo(operands, self.count - operands, self.others, recording)
         known = self.memo.add(arguments, plan, sources, node_class)
         self.run, self.bare, self.force = self.memo.run, self.memo.bare, self.memo.force
         return known

@@ -23,7 +23,7 @@ from facula.operators.promotion import DEFAULT, number_dtype, of_defaults, opmat
 from .base import Operator
 from .layout import broadcast_shapes_of, broadcast_strides, check_in_place, result_strides
 from .recording import Packed, freed, keep, materialised, record, unkeep
-from .repeats import Repeats
+from .repeats import Repeats, unknown
 from .seams import CHECK_LEAF, CHECK_VIEW, COPY, INTERCEPT, OF_ARRAY, OVERLAP, PREPARE_OUT, REBASE, SUM_TO
 
 
@@ -39,7 +39,7 @@ class Plan:
 class Back:
     """How to differentiate a plan for one choice of inputs that need it."""
 
-    __slots__ = ("grads", "known", "numbers", "saves", "slots")
+    __slots__ = ("grads", "known", "numbers", "pull", "saves", "slots")
 
 
 class TracedNode(Node):
@@ -51,6 +51,8 @@ class TracedNode(Node):
         back = self.back
         if back is None:
             return (self.operator.pull(self.plan, *grads),)
+        if not LOCAL.grad and not LOCAL.special and (found := back.pull(self, *grads)) is not None:
+            return found
         saved = self.saved
         if saved is None:
             freed(self)
@@ -71,6 +73,8 @@ class TracedNode(Node):
         results = known.bare(*operands) if plain and not LOCAL.special else None
         if results is None:
             results = known.slowly(operands, {})
+        elif back.pull is unknown:
+            back.pull = _pull(self, known) or unknown
         out: list = [None] * len(self.edges)
         if results.__class__ is not tuple:
             results = (results,)
@@ -84,6 +88,15 @@ class TracedNode(Node):
     def release(self) -> None:
         if self.saved:
             self.saved = None
+
+
+def _pull(node: TracedNode, known: Repeats) -> Callable | None:
+    """The builtin that does what `TracedNode.apply` does for nodes like this one."""
+    back = node.back
+    operands = [("grad", i) for i in back.grads] + [("saved", i) for i in range(len(back.saves))]
+    operands += [("number", i) for i in back.numbers]
+    make = launch.native("pull", node.outputs[0].device)
+    return make(known.bare, TracedNode, len(node.outputs), len(node.edges), operands, back.slots, SUM_TO[0])
 
 
 class Traced(Operator):
@@ -396,7 +409,7 @@ class Traced(Operator):
                 results=tuple(memory), rows=self.rows, per_row=row_names & set(names), keep=names,
                 depth=self.depth + 1, row_results=tuple(n in self.per_row for n in wanted) if self.rows else None,
             )  # fmt: skip
-        back.known = None
+        back.known, back.pull = None, unknown
         if wanted:
             shape = {"dims": dims, "keepdim": keepdim, "shape": plan.shape}
             back.known = operator.known(shape if self.rows else None)
@@ -459,7 +472,7 @@ class Traced(Operator):
             plan = self.remember(key, self.plan(kinds, scalars=scalars, dims=dims, keepdim=keepdim, shape=shape))
         made = self._run(plan, operands, scalars, node_class)
         if known is not None:
-            known.learn(key, operands, node_class)
+            known.learn(key, tuple(operands), node_class)
         return made
 
     def remember(self, key, plan: Plan) -> Plan:

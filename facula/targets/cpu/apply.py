@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from facula.core.spec import Spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 
@@ -18,7 +19,7 @@ from .text import Function, Value
 __all__ = ["Memo"]
 
 WAYS = 256  # places of a table; a call looks at two of them
-ARGUMENTS, RESULTS, SLOTS, TAIL = 8, 4, 16, 48  # of a plan, at most
+ARGUMENTS, RESULTS, SLOTS, TAIL = 10, 4, 16, 96  # of a plan, at most
 RECORDED = 3  # operands of a call that is recorded, at most: a place for each choice of them
 CLASSES = 4  # of tensors: Tensor and subclasses that were met
 
@@ -32,7 +33,7 @@ for _name, _words in (
     ("outs", 4 * RESULTS),  # of each result: spec, bytes, bytes as a Python int, device
     ("sources", SLOTS),  # of each argument of the kernel after the results: 4 * its position + how it is read
     ("backs", 1 << RECORDED),  # for each choice of operands that need a gradient: a Kept, or 0
-    ("sizes", TAIL),
+    ("sizes", TAIL),  # of a plan with steps, for each: kernel, offset in bytes, position of the operand, tail
 ):
     ARRAYS[_name] = _end
     _end += 8 * _words
@@ -184,22 +185,27 @@ def _look(f: _Text, keys: Sequence[Value]) -> Value:
     return plan.get()
 
 
-def _choice(f: _Text, plan: Value, given, tensors, operands: int) -> Value:
-    """What is kept for backward (a Kept), or null where nothing is recorded; unknown choices go to `miss`."""
+def _wants(f: _Text, given, tensors, operands: int) -> Value:
+    """A bit for each operand that needs a gradient."""
     needs_at = layout.slots(Tensor)["needs_grad"]
     mask = f.variable("i64", 0)
     for i in range(operands):
         with f.when(tensors[i]):
             wants = f.same(f.slot(given[i], needs_at), f.symbol_value("_Py_TrueStruct"))
-            mask.set(f.value("i64", f"or i64 {mask.get().name}, {f.select(wants, 1 << i, 0).name}"))
+            mask.set(mask.get() | f.select(wants, 1 << i, 0))
+    return mask.get()
+
+
+def _choice(f: _Text, plan: Value, mask: Value, operands: int) -> Value:
+    """What is kept for backward (a Kept), or null where nothing is recorded; unknown choices go to `miss`."""
     kept = f.variable("ptr", f.constant("ptr", 0))
     smooth = f.load("i64", f.at(plan, AT["smooth"]))
-    with f.when(mask.get().ne(0) & smooth.ne(0)):
+    with f.when(mask.ne(0) & smooth.ne(0)):
         if operands > RECORDED:
             f.emit("br label %miss")
             f.label(f.fresh("never"))
         else:
-            kept.set(f.load("ptr", f.item(plan, mask.get(), ARRAYS["backs"])))
+            kept.set(f.load("ptr", f.item(plan, mask, ARRAYS["backs"])))
             f.leave(f.null(kept.get()), "miss")
     return kept.get()
 
@@ -268,6 +274,24 @@ def _run(f: _Text, plan: Value, results: Value, words: Value) -> None:
         f.emit(f"call void {kernel.name}(ptr {words.name})")
     f.branch("after")
     f.label("after")
+
+
+def _steps(f: _Text, plan: Value, words: Value) -> None:
+    """Calls one kernel after another: each reads one operand and writes a part of the result."""
+    place = f.variable("ptr", f.at(plan, ARRAYS["sizes"]))
+    start = f.load("i64", words)
+    with f.loop(0, f.load("i64", f.at(plan, AT["slots"]))):
+        step = place.get()
+        source = f.load("ptr", f.item(f.args, f.load("i64", f.at(step, 16))))
+        f.store(start + f.load("i64", f.at(step, 8)), words)
+        f.store(f.call("i64", "@facula_as_i64", f.slot(source, layout.slots(Tensor)["ptr"])), f.at(words, 8))
+        tail = f.load("i64", f.at(step, 24)) * 8
+        f.emit(
+            f"call void @llvm.memcpy.p0.p0.i64(ptr {f.at(words, 16).name}, ptr {f.at(step, 32).name}, "
+            f"i64 {tail.name}, i1 false)"
+        )
+        f.emit(f"call void {f.slot(step, 0).name}(ptr {words.name})")
+        place.set(f.at(f.at(step, 32), tail))
 
 
 def _tuple(f: _Text, size: Value | int) -> Value:
@@ -397,28 +421,47 @@ def _user_line(inside: bytes) -> str:
     return builtins.string("inside", inside.decode()) + f.text()
 
 
+class Form(NamedTuple):
+    """What the text of a builtin depends on."""
+
+    operands: int
+    fixed: tuple[bool, ...]  # for each argument: compared by identity
+    steps: bool = False  # plans are lists of kernels
+    modes: bool = False  # no call is known while some mode is not its default
+    gradient: str = ""  # what to do where an operand needs one: nothing, "refuse" the call, "record" it
+    node: tuple[tuple[str, int], ...] = ()  # the slots of nodes
+    inside: bytes = b""
+
+
 @cache
-def _text(
-    count: int, operands: int, fixed: tuple[bool, ...], node: tuple[tuple[str, int], ...], inside: bytes, modes: bool
-) -> str:
-    """`apply`; without `node` (its slots) nothing is recorded, with `modes` no call is known while some are on."""
+def _text(form: Form) -> str:
+    count, operands = len(form.fixed), form.operands
     f: Any = _Text("apply", "ptr self, ptr args, i64 given", "ptr", linkage="")
     words, made = f.alloca("i64", RESULTS + SLOTS + TAIL), f.alloca("ptr", RESULTS)
     f.made = f.variable("i64", 0)  # how many results there are, for `undo`
     f.leave(f.given.ne(count), "misfit")
     _words(f)
-    if modes:
+    if form.modes:
         f.leave(f.load("i64", f.at(f.own_active, 16)).ne(0), "miss")  # the length of a list
-    given, keys, tensors = _keys(f, count, fixed)
+    given, keys, tensors = _keys(f, count, form.fixed)
     plan = _look(f, keys)
-    kept = _choice(f, plan, given, tensors, operands) if node else None
+    kept = None
+    if form.gradient:
+        mask = _wants(f, given, tensors, operands)
+        if form.gradient == "record":
+            kept = _choice(f, plan, mask, operands)
+        else:
+            f.leave(mask.ne(0), "miss")
     owner = f.count(f.slot(plan, AT["owner"]))  # another thread may forget the call while a long kernel runs
     results = _results(f, plan, made, words)
-    _run(f, plan, results, words)
+    if form.steps:
+        _steps(f, plan, words)
+    else:
+        _run(f, plan, results, words)
     result = f.load("ptr", made)
     if kept is not None:
         with f.when(f.value("i1", f"icmp ne ptr {kept.name}, null")):
-            _record(f, plan, kept, result, given, tensors, operands, dict(node))
+            _record(f, plan, kept, result, given, tensors, operands, dict(form.node))
     f.leave(results.eq(1), "one")
     several = _tuple(f, results)
     with f.loop(0, results) as loop:
@@ -435,7 +478,7 @@ def _text(
     f.emit("ret ptr null")
     f.label("misfit")
     f.done(f.call("ptr", "@facula_bad_count", f.symbol_value("title"), f.constant("i64", count), f.given))
-    line = _user_line(inside) if node else ""
+    line = _user_line(form.inside) if kept is not None else ""
     return f"{records.fresh_text()}\n{_DECLARATIONS}\n{builtins.string('title', 'apply')}\n{line}\n{f.text()}"
 
 
@@ -455,12 +498,8 @@ def _meet(kind: type) -> bool:
     return True
 
 
-def _builtin(
-    count: int, operands: int, fixed: tuple[bool, ...], recording: Recording | None, modes: bool, context: tuple
-) -> Callable[..., Any]:
-    node = () if recording is None else tuple(layout.slots(recording.node).items())
-    text = _text(count, operands, fixed, node, b"" if recording is None else recording.inside, modes)
-    return builtins.make(jit.load(text, ["apply"], optimize="clean")["apply"], "apply", None, context)
+def _builtin(form: Form, context: tuple) -> Callable[..., Any]:
+    return builtins.make(jit.load(_text(form), ["apply"], optimize="clean")["apply"], "apply", None, context)
 
 
 class Memo:
@@ -476,26 +515,32 @@ class Memo:
     numbers : int
         How many numbers follow.
     others : int
-        How many constants follow (a dim, a bool, None), compared by identity.
+        How many constants follow (a dim, a bool, a spec, None), compared by identity.
     recording : Recording or None
-        None where there is no gradient: nothing is recorded then.
+        None where there is no gradient: nothing is recorded then. For plans with steps nothing is recorded either:
+        `run` does not know calls of operands that need a gradient.
+    steps : bool
+        Plans are lists of kernels.
     """
 
     Recording = Recording
     __slots__ = ("_count", "_held", "_moving", "_operands", "_places", "bare", "force", "run")
 
-    def __init__(self, operands: int, numbers: int, others: int, recording: Recording | None):
+    def __init__(self, operands: int, numbers: int, others: int, recording: Recording | None, steps: bool = False):
         self._operands, self._moving, self._count = operands, operands + numbers, operands + numbers + others
         self._places = (ctypes.c_int64 * WAYS)()
         self._held: dict[int, tuple[list[int], tuple]] = {}  # by place: the keys, and what the place points at
         fixed = (False,) * self._moving + (True,) * others
         context = (ctypes.addressof(self._places), ctypes.addressof(_CLASSES), Storage, Tensor, 0, (), "__name__")
         context += (None, None, []) if recording is None else (recording.edge_of, recording.sequence, recording.active)
-        self.bare = _builtin(self._count, operands, fixed, None, False, context)
-        self.force = (
-            self.bare if recording is None else _builtin(self._count, operands, fixed, recording, False, context)
-        )
-        self.run = _builtin(self._count, operands, fixed, recording, True, context) if recording else self.bare
+        context += (self._places, self._held)  # a builtin may outlive its memo
+        plain = Form(operands, fixed, steps)
+        self.bare = _builtin(plain, context)
+        self.run = self.force = self.bare
+        if recording is not None:
+            node = () if steps else tuple(layout.slots(recording.node).items())
+            form = plain._replace(gradient="refuse" if steps else "record", node=node, inside=recording.inside)
+            self.force, self.run = _builtin(form, context), _builtin(form._replace(modes=True), context)
 
     def clear(self) -> None:
         """Forget all calls."""
@@ -508,7 +553,7 @@ class Memo:
         for number, argument in enumerate(arguments):
             kind = argument.__class__
             if number >= self._moving:
-                small = argument is None or kind is bool or kind is str or (kind is int and -5 <= argument <= 256)
+                small = argument is None or kind in (bool, str, Spec) or (kind is int and -5 <= argument <= 256)
                 keys.append(argument)
                 if not small:  # numbers beyond have no identity
                     return None
@@ -548,46 +593,72 @@ class Memo:
         if packed is not None and not all(kind in _READ for kind in packed.kinds[len(outs) : len(outs) + len(sources)]):
             return False
         block = (ctypes.c_int64 * WORDS)()
-        held: list[Any] = [block, plan, outs, node_class, *keys]
-
-        def put(array: str, place: int, value: int) -> None:
-            block[ARRAYS[array] // 8 + place] = value
-
-        words = {"plan": id(plan), "node_class": id(node_class), "specs": id(outs), "results": len(outs)}
+        self._head(block, keys, outs)
+        held: list[Any] = [plan, outs, node_class]
         recorded = node_class is not None and any(out.dtype.kind in "fc" for out in outs)
-        words |= {"slots": len(sources), "tail": len(plan.tail), "smooth": recorded}
+        words = {"plan": id(plan), "node_class": id(node_class), "specs": id(outs), "smooth": recorded}
+        words |= {"slots": len(sources), "tail": len(plan.tail)}
         if packed is not None:
-            values = [getattr(argument, "ptr", argument) for argument in (arguments[i] for i in sources)]
-            values = [0] * len(outs) + values + list(plan.tail)
+            values = [0] * len(outs) + [getattr(arguments[i], "ptr", arguments[i]) for i in sources] + list(plan.tail)
             cost = packed.cost
             for number in packed.work:
                 cost *= values[number]
             words |= {"kernel": packed.address, "long": cost > builtins.RELEASE_NS}
-        for i, key in enumerate(keys):
-            put("keys", i, id(key))
-        for i, out in enumerate(outs):
-            for j, value in enumerate((id(out), out.nbytes, id(out.nbytes), id(out.device))):
-                put("outs", 4 * i + j, value)
-        for i, source in enumerate(sources if packed is not None else ()):
-            put("sources", i, 4 * source + _READ[packed.kinds[len(outs) + i]])
-        for i, size in enumerate(plan.tail):
-            put("sizes", i, size)
+            at = ARRAYS["sources"] // 8
+            block[at : at + len(sources)] = [
+                4 * source + _READ[kind] for source, kind in zip(sources, packed.kinds[len(outs) :])
+            ]
+        at = ARRAYS["sizes"] // 8
+        block[at : at + len(plan.tail)] = list(plan.tail)
+        for name, value in words.items():
+            block[AT[name] // 8] = value
         for mask, back in plan.backs.items() if self._operands <= RECORDED and len(outs) == 1 else ():
             saves = [-1 if is_output else i for is_output, i in back.saves] if back is not None else []
             numbers = back is not None and bool(back.numbers)
             kept = (ctypes.c_int64 * (len(saves) + 3))(id(back), numbers, len(saves), *saves)
             held += [back, kept]
-            put("backs", mask, ctypes.addressof(kept))
-        owner = tuple(held)
-        words["owner"] = id(owner)
-        for name, value in words.items():
-            block[AT[name] // 8] = value
+            block[ARRAYS["backs"] // 8 + mask] = ctypes.addressof(kept)
+        self._publish(block, keys, held)
+        return True
+
+    def add_steps(self, arguments: Sequence[Any], out: Spec, steps: Sequence[tuple[int, int, Callable, tuple]]) -> bool:
+        """Make a call known whose result is written piece by piece; False where machine code cannot do it.
+
+        Each step is (the position of its operand, the offset in bytes of its piece, the kernel, its sizes).
+        """
+        keys = self._keys(arguments) if len(arguments) == self._count <= ARGUMENTS else None
+        packed = [builtins.PACKED.get(function) for _, _, function, _ in steps]
+        if keys is None or None in packed or sum(4 + len(tail) for *_, tail in steps) > TAIL:
+            return False
+        block = (ctypes.c_int64 * WORDS)()
+        self._head(block, keys, (out,))
+        at = ARRAYS["sizes"] // 8
+        for (position, offset, _, tail), code in zip(steps, packed):
+            block[at : at + 4 + len(tail)] = [code.address, offset, position, len(tail), *tail]
+            at += 4 + len(tail)
+        block[AT["slots"] // 8] = len(steps)
+        self._publish(block, keys, [out, *packed])
+        return True
+
+    @staticmethod
+    def _head(block: Any, keys: list[Any], outs: Sequence[Spec]) -> None:
+        """What every plan begins with: its keys, its results."""
+        block[AT["results"] // 8] = len(outs)
+        for i, key in enumerate(keys):
+            block[ARRAYS["keys"] // 8 + i] = id(key)
+        for i, out in enumerate(outs):
+            at = ARRAYS["outs"] // 8 + 4 * i
+            block[at : at + 4] = [id(out), out.nbytes, id(out.nbytes), id(out.device)]
+
+    def _publish(self, block: Any, keys: list[Any], held: list[Any]) -> None:
+        """Let calls find the plan, which lives as long as they can."""
+        owner = (block, *keys, *held)
+        block[AT["owner"] // 8] = id(owner)
         wanted = [id(key) for key in keys]
         place = self._place(wanted)
         self._held[place], old = (wanted, owner), self._held.get(place)
         self._places[place] = ctypes.addressof(block)
         del old  # only now does nothing point at it
-        return True
 
     def _place(self, keys: list[int]) -> int:
         mixed = 0

@@ -3,17 +3,19 @@
 The result is a function `task(record, number)`, which does one share of the work; `emit_run` cuts the work in shares.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 
 from facula.core import dtype as dt
 from facula.ir.expr import Expr
-from facula.ir.kernel import BROADCAST, STRIDED, Check, Result, arguments
+from facula.ir.kernel import BROADCAST, STRIDED, Access, Check, Kernel, Result, arguments
 
 from . import emit_reduce as red
 from .emit_blocks import Blocks
 from .emit_code import Code, register, vector
-from .emit_ops import cast
+from .emit_ops import cast, constant
+from .emit_tile import BLOCK, MOST, block_work, tiled_loads
 from .emit_values import COLUMN, ELEMENT, PREFIX, Scope, Values
 
 __all__ = ["COMBINE", "HIDDEN", "NOTE", "PIECE", "WHOLE", "Nest"]
@@ -22,12 +24,18 @@ Body = Callable[[Scope, int], None]  # writes what is done at one place; the num
 LANES_PER_SUM = 64  # additions into one lane before its sum is put away in a more exact total
 WORTH = 8  # operations that are rather stored than done again
 # Fields of the record after the arguments.
-HIDDEN = ("stream", "units", "grain", "chunk", "chunks", "fail", "mode", "pieces", "piece", "scratch", "rows")
+HIDDEN = ("stream", "units", "grain", "chunk", "chunks", "fail", "mode", "pieces", "piece", "scratch", "rows",
+          "blocks")  # fmt: skip
 WHOLE, PIECE, COMBINE = range(3)  # what `task` does with rows
 
 
 class Nest(Values):
     """The loops of one kernel."""
+
+    def __init__(self, kernel: Kernel, access: Access, bits: int, masks: bool):
+        super().__init__(kernel, access, bits, masks)
+        self.tile = min(self.lanes, MOST)  # rows and columns of a tile
+        self.tiles = [] if self.serial or self.tile < 4 else tiled_loads(self)
 
     # Loops -----------------------------------------------------------------------------------------------------------
 
@@ -225,11 +233,13 @@ class Nest(Values):
             self.row_results(scope)
 
     def start_scans(self, scope: Scope, nodes: list[Expr]) -> None:
-        """Sets the running values of the scans of one pass."""
+        """Sets the running values of the scans of one pass: one for each lane, or along the row one for all."""
         c, lanes = self.code, scope.lanes
         for node in nodes:
             if node.op == "scan":
                 t = node.args[0].dtype
+                if self.mode == "row" and node.value == "sum" and t.kind == "f":
+                    t = dt.float64
                 types = [vector(register(part), lanes) for part, _ in red.components(node.value, t)]
                 self.running[node] = [(ty, c.variable(ty)) for ty in types]
                 for (ty, place), first in zip(self.running[node], red.starts(node.value, t, lanes)):
@@ -238,6 +248,8 @@ class Nest(Values):
     def scan_step(self, scope: Scope, node: Expr) -> str:
         c, lanes = self.code, scope.lanes
         values = [self.value(scope, a, lanes) for a in node.args]
+        if self.mode == "row" and node.value != "cprod":
+            return self._scan_lanes(scope, node, values[0])
         before = [c.let(f"load {ty}, ptr {place}") for ty, place in self.running[node]]
         after = red.update(c, node.value, node.args[0].dtype, lanes, before, values, None, None)
         for (ty, place), value in zip(self.running[node], after):
@@ -245,6 +257,33 @@ class Nest(Values):
         if node.value == "cprod":
             self.imaginary[after[0]] = after[1]
         return after[0]
+
+    def _scan_lanes(self, scope: Scope, node: Expr, value: str) -> str:
+        """A scan along the lanes: each joins the one 1, 2, 4, ... before it, then all join what came before."""
+        c, lanes, kind, t = self.code, scope.lanes, node.value, node.args[0].dtype
+        (whole, place), ty = self.running[node][0], vector(register(t), lanes)
+        (nothing,) = red.starts(kind, t, lanes)
+        if scope.mask is not None:
+            value = c.let(f"select <{lanes} x i1> {scope.mask}, {ty} {value}, {ty} {nothing}")
+        step = 1
+        while step < lanes:
+            picks = ", ".join(f"i32 {k - step if k >= step else lanes}" for k in range(lanes))
+            moved = c.let(f"shufflevector {ty} {value}, {ty} {nothing}, <{lanes} x i32> <{picks}>")
+            (value,) = red.combine(c, kind, t, lanes, [moved], [value])
+            step *= 2
+        total, before = c.pick(value, register(t), lanes, [lanes - 1]), c.let(f"load {whole}, ptr {place}")
+        kept = dt.float64 if kind == "sum" and t.kind == "f" else t
+        (after,) = red.combine(c, kind, kept, 1, [before], [cast(c, total, t, kept, 1)])
+        c.do(f"store {whole} {after}, ptr {place}")
+        if kept is not t:  # sums before are kept in float64: what float32 has no room for joins first
+            head = cast(c, before, kept, t, 1)
+            rest = cast(c, c.let(f"fsub {whole} {before}, {cast(c, head, t, kept, 1)}"), kept, t, 1)
+            size = c.intrinsic("fabs", register(t), rest)
+            finite = c.let(f"fcmp olt {register(t)} {size}, {constant(math.inf, t, 1)}")
+            rest = c.let(f"select i1 {finite}, {register(t)} {rest}, {register(t)} -0.0")
+            (value,) = red.combine(c, kind, t, lanes, [c.splat(rest, register(t), lanes)], [value])
+            before = head
+        return red.combine(c, kind, t, lanes, [c.splat(before, register(t), lanes)], [value])[0]
 
     def checks(self, scope: Scope, checks) -> None:
         """Notes the first element that breaks a check."""
@@ -303,6 +342,7 @@ class Nest(Values):
         wanted = ["fail"] if self.kernel.checks else []
         wanted += ["stream"] if self.streams else []
         wanted += ["chunk"] if self.single else ["units", "grain"] + ["chunk", "chunks"] * (self.mode != "row")
+        wanted += ["blocks"] if self.tiles else []
         wanted += ["mode", "pieces", "piece", "scratch", "rows"] if self.splits else []
         names = self.names()
         for k, (ty, name) in enumerate([*names, *(("i64", name) for name in HIDDEN)]):
@@ -361,17 +401,23 @@ class Nest(Values):
         first = c.i64("mul", share, "%grain")
         last = c.i64("smin", c.i64("add", first, "%grain"), "%units")
         chunked = self.mode != "row"
-        dims = list(range(last_outer if chunked else self.outer))
-        counters = ([("%chunks", c.variable("i64"))] if chunked else []) + [
-            (f"%n{d}", c.variable("i64")) for d in reversed(dims)
-        ]
+        dims = list(range(last_outer - bool(self.tiles) if chunked else self.outer))
+        sizes = ["%chunks"] * chunked + ["%blocks"] * bool(self.tiles) + [f"%n{d}" for d in reversed(dims)]
+        counters = [(size, c.variable("i64")) for size in sizes]
         self._set_odometer(counters, first)
         with c.loop(first, last):
             places = [c.let(f"load i64, ptr {place}") for _, place in counters]
-            scope = Scope(PREFIX, root, coordinates=dict(zip(reversed(dims), places[chunked:])))
+            scope = Scope(PREFIX, root, coordinates=dict(zip(reversed(dims), places[chunked + bool(self.tiles) :])))
             for number in range(len(self.operands)):
                 self.address(scope, number)
-            if chunked:
+            if self.tiles:
+                starts = [c.i64("mul", at, BLOCK) for at in places[1::-1]]
+                ends = [
+                    c.i64("smin", c.i64("add", at, BLOCK), f"%n{d}")
+                    for at, d in zip(starts, (last_outer - 1, last_outer))
+                ]
+                block_work(self, scope, starts, ends)
+            elif chunked:
                 start = c.i64("mul", places[0], "%chunk")
                 end = c.i64("smin", c.i64("add", start, "%chunk"), f"%n{last_outer}")
                 self.prepare(scope, self.order)

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 
 from .emit_code import Code
 from .emit_nest import COMBINE, HIDDEN, NOTE, PIECE, WHOLE, Nest
+from .emit_tile import BLOCK
 
 __all__ = ["module"]
 
 PARALLEL_NS = 20_000.0  # work below this stays on the calling thread
 BLOCK_NS = 8_000.0  # about how long one share of the work is
-PIECE_ELEMENTS = 1 << 15  # elements of a long row that are reduced by themselves
+PIECE_ELEMENTS = 1 << 16  # elements of a long row that are reduced by themselves
+WIDE = 2048  # columns of a share whose rows are cut in pieces
 FEW = 16  # shares of whole rows below which long rows are cut in pieces
 STREAM_BYTES = 8 << 20  # results from this size on go past the caches
 
@@ -62,6 +64,13 @@ class Entry:
         small = {"units": units, "grain": units, "chunk": last, "chunks": "1"}
         if self.nest.splits:
             small |= {"mode": str(WHOLE), "pieces": "1", "piece": f"%n{self.nest.outer}"}
+        if self.nest.tiles:
+            dims = range(self.nest.outer - 2, self.nest.outer)
+            blocks, chunks = (c.i64("udiv", c.i64("add", f"%n{d}", BLOCK - 1), BLOCK) for d in dims)
+            before = self._product(range(self.nest.outer - 2))
+            units = c.i64("mul", blocks, chunks)
+            units = units if before == "1" else c.i64("mul", before, units)
+            small = {"units": units, "grain": units, "chunks": chunks, "blocks": blocks}
         if self.nest.single:
             small = {"chunk": last} | ({"stream": "0"} if self.nest.streams else {})
         for name, value in small.items():
@@ -108,12 +117,21 @@ class Entry:
             shares = c.i64("udiv", c.i64("add", last, block - 1), block)
             c.do(f"call void @facula_parallel(ptr @task, ptr %record, i64 {shares})")
             return
+        if self.nest.tiles:
+            size = c.i64("smin", f"%n{self.nest.outer - 2}", BLOCK)
+            size = c.i64("mul", size, c.i64("smin", last, BLOCK))
+            grain = c.i64("smax", c.i64("udiv", block, size), 1)
+            self._put_field("grain", grain)
+            shares = c.i64("udiv", c.i64("add", units, c.i64("sub", grain, 1)), grain)
+            c.do(f"call void @facula_parallel(ptr @task, ptr %record, i64 {shares})")
+            return
         width = "1"  # columns a unit
         if self.nest.mode != "row":
             width = str(block)
             if self.nest.row:
                 wide = c.i64("udiv", block, c.i64("smax", row, 1))
-                width = c.i64("smax", c.i64("and", c.i64("add", wide, 63), -64), 64)
+                least = WIDE if self.nest.splits else 64  # few whole rows are read like few long stretches of memory
+                width = c.i64("smax", c.i64("and", c.i64("add", wide, 63), -64), least)
             chunks = c.i64("udiv", c.i64("add", last, c.i64("sub", width, 1)), width)
             units = chunks if units == "1" else c.i64("mul", units, chunks)
             width = c.i64("smin", width, last)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from facula.core import dtype as dt
 from facula.ir.expr import Expr, walk
-from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, Access, Input, Kernel, Result
+from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, TRANSPOSED, Access, Input, Kernel, Result
 
 from .emit_code import Code, mangle, numbers, register, vector
 from .emit_ops import cast, constant, operation
@@ -20,7 +20,7 @@ PREFIX, COLUMN, ELEMENT = 1, 2, 3  # depths of evaluation; 0 is the whole call
 # Nanoseconds an element and core, roughly, of operations that are not plain instructions.
 COSTS = {
     "div": 0.15, "sqrt": 0.2, "rsqrt": 0.3, "floordiv": 2.0, "remainder": 2.0, "fmod": 2.0, "truncdiv": 1.0, "pow": 5.0,
-    "nextafter": 0.4, "scan": 1.0, "load": 0.1,
+    "nextafter": 0.4, "scan": 0.3, "load": 0.1,
 }  # fmt: skip
 PLAIN = 0.04
 MOST_LANES = 64
@@ -77,6 +77,7 @@ class Values:
             self.bits[node] = self._bits(node)
             below = max((self.rank[a] for a in node.args), default=0)
             self.rank[node] = below + (node.op == "reduce")
+        self.rare = self._rare()
         self._choose()
         if self.mode == "column":  # states have a lane for each column
             for node in self.order:
@@ -103,7 +104,9 @@ class Values:
             return BROADCAST
         letters = self.access.inner[number]
         if dim == self.outer - 1:
-            return letters[0]
+            return STRIDED if letters[0] == TRANSPOSED else letters[0]
+        if dim == self.outer - 2 and letters[0] == TRANSPOSED:
+            return CONTIGUOUS
         return letters[1] if self.row and dim == self.dims - 1 else STRIDED
 
     def _bits(self, node: Expr) -> int:
@@ -145,7 +148,7 @@ class Values:
             self.mode, self.vector_dim = "column", last_outer
         else:
             self.mode, self.vector_dim = "row", last
-        size, scalar = 1, scans and self.mode == "row"
+        size, scalar = 1, self.mode == "row" and any(n.op == "scan" and n.value == "cprod" for n in self.order)
         for node in self.order:
             if self.bits[node] >> self.vector_dim & 1:
                 size = max(size, node.dtype.itemsize)
@@ -155,10 +158,11 @@ class Values:
             stays = self.letter(i, self.vector_dim) == BROADCAST and not (result.per_row and self.mode == "row")
             moved = result.offset is not None and self.bits[result.offset] >> self.vector_dim & 1
             scalar |= stays and not moved
-            scalar |= result.combine == "add" and bool(moved)
+            apart = kernel.disjoint and self.mode == "column"  # each lane has a column of its own
+            scalar |= result.combine == "add" and bool(moved) and not apart
             size = max(size, result.dtype.itemsize if not stays else 1)
         self.lanes = 1 if scalar else max(2, self.bits_wide // 8 // size)
-        self.cost = max(0.05, sum(self._cost(x) for x in self.order))
+        self.cost = max(0.05, sum(self._cost(x) for x in self.order if x not in self.rare))
         self.serial = self._serial()
         self.single = self.mode == "map" and self.outer == 1
         self.streams: list[Result] = []
@@ -197,10 +201,14 @@ class Values:
         if self.lanes == 1:
             return [(1, False)]
         rest = (self.lanes, True) if self.masks else (1, False)
-        count = sum(1 for n in nodes if self.bits[n] >> self.vector_dim & 1 and n.op != "const")
+        count = sum(1 for n in nodes if self.bits[n] >> self.vector_dim & 1 and n.op != "const" and n not in self.rare)
         if count > 24:
             return [rest] if self.masks else [(self.lanes, False), rest]
         times = max(1, min(4 if count <= 8 else 2, MOST_LANES // self.lanes))
+        if any(n.op == "load" and self.letter(self.number[n.value[0]], self.vector_dim) == STRIDED for n in nodes):
+            times = 1
+        if any(n.op == "scan" for n in nodes):
+            return [(self.lanes, False), rest]
         if times == 1 and self.masks:
             return [rest] if count > 12 else [(self.lanes, False), rest]
         return [(self.lanes * times, False), rest]
@@ -226,6 +234,8 @@ class Values:
     def prepare(self, scope: Scope, nodes: Iterable[Expr]) -> None:
         """Computes what can be computed at this depth."""
         for node in nodes:
+            if node in self.rare:
+                continue
             if node.op not in ("reduce", "complex") and self.depth(node) <= scope.depth and scope.find(node) is None:
                 if all(scope.find(r) is not None for r in self._reductions_below(node)):
                     scope.values[node] = self.evaluate(scope, node)
@@ -279,8 +289,58 @@ class Values:
             case "part":
                 whole = self.value(scope, node.args[0])
                 return (self.imaginary[whole] if node.value else whole), lanes
+        if is_usual(node):
+            self._branch(scope, node)
+            return scope.values[node]
         args = [self.value(scope, a, lanes) for a in node.args]
         return operation(c, node, lanes, args), lanes
+
+    def _rare(self) -> set[Expr]:
+        """The nodes that only the rare side of a `usually` needs."""
+        common: set[Expr] = set()
+        stack = list(self.roots)
+        while stack:
+            node = stack.pop()
+            if node not in common:
+                common.add(node)
+                stack += node.args[:2] if is_usual(node) else node.args
+        # What is read, or goes from element to element, is done in any case.
+        always = walk(*(n for n in self.order if n.op in ("load", "reduce", "scan")))
+        return set(self.order) - common - set(always)
+
+    def _branch(self, scope: Scope, node: Expr) -> None:
+        """All selects that depend on one condition as `usually` does: what is rare is computed in a branch."""
+        c, lanes, condition = self.code, self.lanes_of(scope, node), node.args[0]
+        group = [node]
+        for other in self.order:
+            if is_usual(other) and other.args[0] is condition and other not in group and scope.find(other) is None:
+                below = self.needed([other])
+                ready = all(n.op != "reduce" or scope.find(n) is not None for n in below)
+                if ready and not any(n in below for n in group) and self.lanes_of(scope, other) == lanes:
+                    group.append(other)
+        holds = self.value(scope, condition)
+        types = [vector(register(n.dtype), lanes) for n in group]
+        usual = [self.value(scope, n.args[1], lanes) for n in group]
+        for below in self.needed([n.args[2] for n in group]):
+            if below.op in ("load", "scan", "part") or below not in self.rare:
+                self.value(scope, below)
+        mask = self.lanes_of(scope, condition)
+        if mask > 1:
+            word = c.let(f"bitcast <{mask} x i1> {holds} to i{mask}")
+            every = c.let(f"icmp eq i{mask} {word}, -1")
+        else:
+            every = holds
+        before = c.label
+        inner = Scope(scope.depth, scope, scope.lanes, scope.mask, scope.end)
+        with c.when(c.let(f"xor i1 {every}, true"), rare=True):
+            rare = [self.value(inner, n.args[2], lanes) for n in group]
+            if mask > 1:
+                rare = [
+                    c.let(f"select <{mask} x i1> {holds}, {ty} {a}, {ty} {b}") for ty, a, b in zip(types, usual, rare)
+                ]
+            after = c.label
+        for n, ty, a, b in zip(group, types, usual, rare):
+            scope.values[n] = c.let(f"phi {ty} [ {a}, %{before} ], [ {b}, %{after} ]"), lanes
 
     def _along(self, scope: Scope, first: str, lanes: int) -> str:
         if lanes == 1:
@@ -362,6 +422,9 @@ class Values:
         """The element that lies in memory; of a complex one the real part, with `imaginary` knowing the other."""
         c, t = self.code, self.operands[number].dtype
         mask = self._where(scope, where, lanes)
+        apart = lanes > 1 and t.kind != "c" and offset is where is None
+        if apart and self.letter(number, self.vector_dim) == STRIDED:
+            return self._one_by_one(scope, number, lanes)
         at, many = self._places(scope, number, offset, lanes)
         if lanes == 1 and (mask is not None or (self.row and scope.depth < ELEMENT)):
             # Nothing is read where `where` says no, nor of a row without elements.
@@ -385,6 +448,21 @@ class Values:
             re, im = (c.pick(both, real, 2 * lanes, range(k, 2 * lanes, 2)) for k in (0, 1))
         self.imaginary[re] = im
         return re
+
+    def _one_by_one(self, scope: Scope, number: int, lanes: int) -> str:
+        """Elements that are a stride apart: loads of single lanes take half the time of a gather."""
+        c, t = self.code, self.operands[number].dtype
+        scalar = "i8" if t.kind == "b" else register(t)
+        ty, at, step = vector(scalar, lanes), self.address(scope, number), self._bytes(number, self.vector_dim)
+        left = "" if scope.mask is None else c.i64("sub", scope.end, scope.coordinate(self.vector_dim))
+        value = "poison"
+        for k in range(lanes):
+            if k:  # beyond the last one: that one again
+                by = step if not left else c.let(f"select i1 {c.let(f'icmp sgt i64 {left}, {k}')}, i64 {step}, i64 0")
+                at = c.let(f"getelementptr i8, ptr {at}, i64 {by}")
+            one = c.let(f"load {scalar}, ptr {at}, align {t.itemsize}")
+            value = c.let(f"insertelement {ty} {value}, {scalar} {one}, i64 {k}")
+        return c.let(f"icmp ne {ty} {value}, zeroinitializer") if t.kind == "b" else value
 
     def _fetch(self, scalar: str, at: str, many: bool, lanes: int, mask: str | None, align: int) -> str:
         """Loads `lanes` scalars from one address on, or from many."""
@@ -516,6 +594,11 @@ class Values:
             if still and result.offset is None and not (result.per_row and self.outer == 1):
                 return True
         return self.ordered
+
+
+def is_usual(node: Expr) -> bool:
+    """Whether a select was made by `codegen.math.basics.usually`."""
+    return node.op == "select" and node.value == "usually"
 
 
 def parts(value: Expr) -> tuple[Expr, ...]:

@@ -16,7 +16,7 @@ from facula.core.spec import Spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.ir.expr import Expr
-from facula.ir.kernel import CONTIGUOUS, STRIDED, Access, Kernel, Result, arguments
+from facula.ir.kernel import Access, Kernel, Result, arguments, known_step
 
 from .memory import bits, decode, encode, memory
 
@@ -197,6 +197,7 @@ FUNCTIONS: dict[str, Callable] = {
     "atan2": np.arctan2, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
     "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "hypot": np.hypot,
     "erf": _map(math.erf), "erfc": _map(math.erfc), "erfinv": _map(_erfinv),
+    "ndtr": _map(lambda x: 0.5 * math.erfc(-x * math.sqrt(0.5))),
     "lgamma": _map(_lgamma), "digamma": _map(_digamma),
     "real": np.real, "imag": np.imag, "complex": lambda a, b: a + 1j * b, "conj": np.conj, "angle": _angle,
 }  # fmt: skip
@@ -213,7 +214,7 @@ FUNCTIONS["complex"] = _complex
 
 TRANSCENDENTAL = frozenset(
     "cbrt exp exp2 expm1 log log2 log10 log1p pow sigmoid sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh "
-    "atanh hypot erf erfc erfinv lgamma digamma rsqrt".split()
+    "atanh hypot erf erfc erfinv ndtr lgamma digamma rsqrt".split()
 )
 
 
@@ -410,8 +411,8 @@ def compile(kernel: Kernel, access: Access) -> Callable:
     dims = access.outer + access.row
 
     def stride(given: dict[str, Any], name: str, letters: str, d: int) -> int:
-        letter = letters[0] if d == access.outer - 1 else letters[1] if access.row and d == dims - 1 else STRIDED
-        return given[f"{name}.s{d}"] if letter == STRIDED else int(letter == CONTIGUOUS)
+        known = known_step(access.outer, access.row, letters, d)
+        return given[f"{name}.s{d}"] if known is None else known
 
     def call(*values):
         given = dict(zip(names, values, strict=True))

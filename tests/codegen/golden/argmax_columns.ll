@@ -359,7 +359,7 @@ done.12:
 
 define void @run(ptr %out.ptr, ptr %x.ptr, i64 %n0, i64 %n1, i64 %x.s1) #0 {
 entry:
-  %record = alloca [16 x i64]
+  %record = alloca [17 x i64]
   %.1 = getelementptr i64, ptr %record, i64 0
   store ptr %out.ptr, ptr %.1, align 8
   %.2 = getelementptr i64, ptr %record, i64 1
@@ -395,7 +395,7 @@ then.16:
   %.18 = udiv i64 44416, %.17
   %.19 = add i64 %.18, 63
   %.20 = and i64 %.19, -64
-  %.21 = call i64 @llvm.smax.i64(i64 %.20, i64 64)
+  %.21 = call i64 @llvm.smax.i64(i64 %.20, i64 2048)
   %.22 = sub i64 %.21, 1
   %.23 = add i64 %n0, %.22
   %.24 = udiv i64 %.23, %.21
@@ -416,7 +416,7 @@ then.16:
   %.35 = add i64 %.24, %.34
   %.36 = udiv i64 %.35, %.31
   %.37 = call i64 @llvm.smax.i64(i64 %.25, i64 1)
-  %.38 = udiv i64 32768, %.37
+  %.38 = udiv i64 65536, %.37
   %.39 = call i64 @llvm.smax.i64(i64 %.38, i64 1)
   %.40 = sub i64 %.39, 1
   %.41 = add i64 %n1, %.40

@@ -222,3 +222,89 @@ def test_constants_are_compared_by_identity():
 def test_repeats_start_empty():
     fresh = Repeats(elementwise.mul.operator, 2)
     assert fresh.run(1, 2) is None and fresh.memo is None
+
+
+def backwards(make, times=4):
+    """The gradients of a fresh graph, made and run several times: machine code takes over after the first."""
+    return [make() for _ in range(times)]
+
+
+def test_backward_of_known_calls():
+    x, w = np.linspace(-1, 1, 61, dtype="f4"), np.linspace(2, 3, 61, dtype="f4")
+
+    def make():
+        a, b, c = (
+            torch.tensor(x, requires_grad=True),
+            torch.tensor(w, requires_grad=True),
+            torch.tensor(1.5, requires_grad=True),
+        )
+        y = (a * b + c) * 2.5 / b  # a broadcast number: its gradient is summed
+        torch.where(y > 1, y, torch.exp(y)).sum().backward()
+        return a.grad.numpy(), b.grad.numpy(), c.grad.item()
+
+    first, *others = backwards(make)
+    y = (x * w + 1.5) * 2.5 / w
+    slope = np.where(y > 1, 1, np.exp(y))
+    np.testing.assert_allclose(first[0], slope * 2.5, rtol=1e-5)
+    np.testing.assert_allclose(first[1], slope * (-1.5 * 2.5 / w**2), rtol=1e-4)
+    np.testing.assert_allclose(first[2], (slope * 2.5 / w).sum(), rtol=1e-5)
+    for other in others:
+        assert all(np.array_equal(p, q) for p, q in zip(first, other))
+
+
+def test_backward_notices_what_happened_since():
+    for _ in range(4):
+        a, b = torch.ones(67, requires_grad=True), torch.full((67,), 3.0)
+        y = (a * b).sum()
+        y.backward()
+        with pytest.raises(RuntimeError, match="second time"):
+            y.backward()
+        y = (a * b).sum()
+        b.add_(1)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            y.backward()
+        y = a * b
+        (first,) = torch.autograd.grad(y.sum(), a, create_graph=True)
+        assert first.tolist() == [4.0] * 67
+        z = (a * a * a).sum()
+        (first,) = torch.autograd.grad(z, a, create_graph=True)
+        (second,) = torch.autograd.grad(first.sum(), a)
+        assert second.tolist() == [6.0] * 67
+
+
+def test_hooks_see_each_gradient():
+    for _ in range(4):
+        a, b = torch.ones(71, requires_grad=True), torch.full((71,), 3.0)
+        y = a * b
+        y.register_hook(lambda g: g * 2)
+        y.grad_fn.register_hook(lambda made, given: tuple(None if g is None else g + 1 for g in made))
+        y.sum().backward()
+        assert a.grad.tolist() == [7.0] * 71
+
+
+def test_a_builtin_outlives_its_memo():
+    a = torch.ones(73)
+    elementwise.mul(a, a)
+    run = known("mul").run
+    known("mul").clear()
+    gc.collect()
+    [torch.full((n,), 1.0) * 2 for n in range(1, 200)]  # memory is used again
+    assert run(a, a).tolist() == [1.0] * 73
+
+
+def test_many_threads_learn_the_same_calls():
+    for size in range(80, 90):
+        w, start = torch.ones(size, requires_grad=True), threading.Barrier(4)
+
+        def work(w=w, start=start):
+            start.wait()
+            for _ in range(20):
+                (w * 2).sum().backward()
+
+        elementwise.mul.operator.known().clear()
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert w.grad.tolist() == [160.0] * size
