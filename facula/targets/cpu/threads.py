@@ -3,7 +3,8 @@
 The task, `void(ptr context, i64 block)`, is called once for each block, on any thread, the caller's included. The
 cutting into blocks is the caller's, so that results do not depend on the number of threads. Workers never touch
 Python. There is one job at a time: a call made while another is under way (from another Python thread, or from inside
-a task) runs its blocks by itself.
+a task) runs its blocks by itself. Each thread begins with a span of the blocks that is always the same part of them,
+so that a kernel finds what the one before it wrote in the cache of its own core.
 """
 
 import ctypes
@@ -19,6 +20,7 @@ from . import jit
 __all__ = ["get_num_threads", "set_num_threads"]
 
 MOST = 4096  # threads
+SPANS = 64  # parts of a job that threads begin with
 
 _DARWIN = sys.platform == "darwin"
 _CLOCK_MONOTONIC = 6 if _DARWIN else 1
@@ -115,10 +117,11 @@ define internal void @spread_out() nounwind {
 def _text() -> str:
     """The pool.
 
-    The ticket holds the job's number (high half) and the next block to hand out (low half). A thread takes blocks by
-    comparing and swapping the ticket: where that succeeds, what it read of the job before belonged to that ticket,
-    because a new job is written only while the ticket is closed, and opened under another number. Nobody can open one
-    before all blocks taken are counted in `done`, so a thread that holds blocks sees a job that stands still.
+    A job's blocks lie in as many spans as there are threads. A span's ticket holds the job's number (high half) and the
+    span's next block to hand out (low half). A thread takes blocks by comparing and swapping a ticket, of its own span
+    first, then of the others: where that succeeds, what it read of the job before belonged to that ticket, because a
+    new job is written only while all tickets are closed, and opened under another number. Nobody can open one before
+    all blocks taken are counted in `done`, so a thread that holds blocks sees a job that stands still.
     """
     declare_pause, pause = _PAUSE.get(_MACHINE, ("", ""))
     return f"""
@@ -143,9 +146,10 @@ declare i64 @llvm.umax.i64(i64, i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 {_SPREAD if sys.platform == "linux" and _MACHINE in _GETTID else _NO_SPREAD}
 ; Each group has cache lines of its own.
-@ticket = internal global i64 {CLOSED}, align 128
+@tickets = internal global [{SPANS} x [16 x i64]] zeroinitializer, align 128
+@number = internal global i64 0, align 128
 @blocks = internal global i64 0, align 128
-@parts = internal global i64 1
+@spans = internal global i64 1
 @base = internal global i64 0
 @task = internal global ptr null
 @context = internal global ptr null
@@ -175,42 +179,93 @@ define internal i64 @now() nounwind {{
   ret i64 %sum
 }}
 
-; Whether there may be a block to take.
-define internal i1 @open() nounwind alwaysinline {{
-  %t = load atomic i64, ptr @ticket seq_cst, align 8
-  %next = and i64 %t, 4294967295
-  %n = load atomic i64, ptr @blocks monotonic, align 8
-  %some = icmp ult i64 %next, %n
-  ret i1 %some
+; Where a span ends, of so many.
+define internal i64 @border(i64 %span, i64 %spans, i64 %n) nounwind alwaysinline {{
+  %behind = add i64 %span, 1
+  %all = mul i64 %behind, %n
+  %end = udiv i64 %all, %spans
+  ret i64 %end
 }}
 
-; Takes and runs blocks while there are any.
-define internal void @take() nounwind {{
+; Whether there may be a block to take.
+define internal i1 @open() nounwind {{
+entry:
+  %n = load atomic i64, ptr @blocks monotonic, align 8
+  %spans = load atomic i64, ptr @spans monotonic, align 8
+  br label %look
+look:
+  %span = phi i64 [0, %entry], [%more, %on]
+  %ticket = getelementptr [16 x i64], ptr @tickets, i64 %span
+  %t = load atomic i64, ptr %ticket seq_cst, align 8
+  %next = and i64 %t, 4294967295
+  %end = call i64 @border(i64 %span, i64 %spans, i64 %n)
+  %some = icmp ult i64 %next, %end
+  br i1 %some, label %yes, label %on
+on:
+  %more = add i64 %span, 1
+  %left = icmp ult i64 %more, %spans
+  br i1 %left, label %look, label %no
+yes:
+  ret i1 1
+no:
+  ret i1 0
+}}
+
+; Lets blocks be taken from all spans, or from none.
+define internal void @announce(i64 %spans, i64 %number, i1 %opens, i64 %n) nounwind {{
+entry:
+  br label %loop
+loop:
+  %span = phi i64 [0, %entry], [%more, %loop]
+  %ticket = getelementptr [16 x i64], ptr @tickets, i64 %span
+  %before = sub i64 %span, 1
+  %first = call i64 @border(i64 %before, i64 %spans, i64 %n)
+  %next = select i1 %opens, i64 %first, i64 {CLOSED}
+  %t = or i64 %number, %next
+  store atomic i64 %t, ptr %ticket seq_cst, align 8
+  %more = add i64 %span, 1
+  %left = icmp ult i64 %more, %spans
+  br i1 %left, label %loop, label %leave
+leave:
+  ret void
+}}
+
+; Takes and runs blocks while there are any, those of the thread's own span first.
+define internal void @take(i64 %index) nounwind {{
 entry:
   br label %again
 again:
-  %total = phi i64 [0, %entry], [%total, %try], [%more, %ran]
-  %t = load atomic i64, ptr @ticket acquire, align 8
+  %total = phi i64 [0, %entry], [%total, %try], [%more, %ran], [%total, %pass]
+  %passed = phi i64 [0, %entry], [%passed, %try], [%passed, %ran], [%one.more, %pass]
+  %now.spans = load atomic i64, ptr @spans monotonic, align 8
+  %turn = add i64 %index, %passed
+  %span = urem i64 %turn, %now.spans
+  %ticket = getelementptr [16 x i64], ptr @tickets, i64 %span
+  %t = load atomic i64, ptr %ticket acquire, align 8
   %next = and i64 %t, 4294967295
   %n = load atomic i64, ptr @blocks monotonic, align 8
-  %parts = load atomic i64, ptr @parts monotonic, align 8
+  %spans = load atomic i64, ptr @spans monotonic, align 8
   %from = load atomic i64, ptr @base monotonic, align 8
   %call = load atomic ptr, ptr @task monotonic, align 8
   %with = load atomic ptr, ptr @context monotonic, align 8
-  %some = icmp ult i64 %next, %n
-  br i1 %some, label %try, label %none
+  %end = call i64 @border(i64 %span, i64 %spans, i64 %n)
+  %some = icmp ult i64 %next, %end
+  br i1 %some, label %try, label %pass
+pass:
+  %one.more = add i64 %passed, 1
+  %others = icmp ult i64 %one.more, %spans
+  br i1 %others, label %again, label %none
 try:
   ; Large bites first, single blocks at the end.
-  %rest = sub i64 %n, %next
-  %share = udiv i64 %rest, %parts
+  %rest = sub i64 %end, %next
+  %share = lshr i64 %rest, 2
   %step = call i64 @llvm.umax.i64(i64 %share, i64 1)
   %after = add i64 %t, %step
-  %swap = cmpxchg ptr @ticket, i64 %t, i64 %after acq_rel monotonic, align 8
+  %swap = cmpxchg ptr %ticket, i64 %t, i64 %after acq_rel monotonic, align 8
   %mine = extractvalue {{i64, i1}} %swap, 1
   br i1 %mine, label %took, label %again
 took:
-  %past = add i64 %next, %step
-  %stop = call i64 @llvm.umin.i64(i64 %past, i64 %n)
+  %stop = add i64 %next, %step
   br label %run
 run:
   %i = phi i64 [%next, %took], [%j, %run]
@@ -220,8 +275,7 @@ run:
   %left = icmp ult i64 %j, %stop
   br i1 %left, label %run, label %ran
 ran:
-  %count = sub i64 %stop, %next
-  %more = add i64 %total, %count
+  %more = add i64 %total, %step
   br label %again
 none:
   %worked = icmp ne i64 %total, 0
@@ -253,7 +307,7 @@ entry:
   call void @sign_in(i64 %index)
   br label %loop
 loop:
-  call void @take()
+  call void @take(i64 %index)
   %started = call i64 @now()
   br label %look
 look:
@@ -343,19 +397,17 @@ leave:
 ; One job of at most 2**31 blocks.
 define internal void @job(ptr %task, ptr %context, i64 %base, i64 %n, i64 %threads) nounwind {{
 entry:
-  %old = load atomic i64, ptr @ticket monotonic, align 8
-  %number = and i64 %old, -4294967296
+  %number = load i64, ptr @number
   %bumped = add i64 %number, 4294967296
-  %closed = or i64 %bumped, {CLOSED}
-  store atomic i64 %closed, ptr @ticket seq_cst, align 8
-  %parts = shl i64 %threads, 2
+  store i64 %bumped, ptr @number
+  %spans = call i64 @llvm.umin.i64(i64 %threads, i64 {SPANS})
   store atomic i64 %n, ptr @blocks monotonic, align 8
-  store atomic i64 %parts, ptr @parts monotonic, align 8
+  store atomic i64 %spans, ptr @spans monotonic, align 8
   store atomic i64 %base, ptr @base monotonic, align 8
   store atomic ptr %task, ptr @task monotonic, align 8
   store atomic ptr %context, ptr @context monotonic, align 8
   store atomic i64 0, ptr @done monotonic, align 8
-  store atomic i64 %bumped, ptr @ticket seq_cst, align 8
+  call void @announce(i64 %spans, i64 %bumped, i1 1, i64 %n)
   %idle = load atomic i64, ptr @sleepers seq_cst, align 8
   %others = sub i64 %n, 1
   %calls = call i64 @llvm.umin.i64(i64 %idle, i64 %others)
@@ -375,7 +427,7 @@ unlock:
   call i32 @pthread_mutex_unlock(ptr @mutex)
   br label %work
 work:
-  call void @take()
+  call void @take(i64 0)
   %first = load atomic i64, ptr @done acquire, align 8
   %ready = icmp eq i64 %first, %n
   br i1 %ready, label %leave, label %spin
@@ -414,6 +466,7 @@ awake:
   call i32 @pthread_mutex_unlock(ptr @mutex)
   br label %leave
 leave:
+  call void @announce(i64 %spans, i64 %bumped, i1 0, i64 %n)
   ret void
 }}
 
@@ -462,9 +515,8 @@ leave:
 
 ; A pool without threads; also what a child of fork() has.
 define void @facula_threads_reset() nounwind {{
-  %old = load atomic i64, ptr @ticket monotonic, align 8
-  %closed = or i64 %old, {CLOSED}
-  store atomic i64 %closed, ptr @ticket seq_cst, align 8
+  %number = load i64, ptr @number
+  call void @announce(i64 {SPANS}, i64 %number, i1 0, i64 0)
   store atomic i64 0, ptr @blocks seq_cst, align 8
   store atomic i64 0, ptr @running seq_cst, align 8
   store atomic i64 0, ptr @sleepers seq_cst, align 8
