@@ -18,6 +18,7 @@ from facula.ir import expr as ir
 from .copying import cast
 from .creation import from_numpy, full, numpy_view
 from .declare import OPERATORS, SUM_TO, Repeats, fast_rows, function, row_dims, traced, view
+from .results import NAMED
 from .view import narrow, view_shape
 
 __all__ = [
@@ -159,10 +160,13 @@ def prod_rows(input):
 
 
 prod_rows.operator.node_class.__name__ = "ProdBackward0"
+_prod_fast = fast_rows(prod_rows)
 
 
 def prod(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """The product over one dim, or over all; integers and bools give int64."""
+    if dtype is None and out is None and not input.needs_grad:
+        return _prod_fast(input, dim, keepdim)
     if dtype is not None:
         input = cast(input, dtype)
     if input.needs_grad and out is None and (not GUARD.active or LOCAL.grad):
@@ -217,10 +221,19 @@ def nansum_rows(input):
     )
 
 
-def nansum(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
-    """`sum` with NaN counted as 0."""
+def _no_complex(input: Tensor, dims=None, dim=None) -> None:
     if input.spec.dtype.is_complex:
         fail(RuntimeError, "nansum on CPU does not support complex inputs")
+
+
+_nansum_fast = fast_rows(nansum_rows, check=_no_complex)
+
+
+def nansum(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
+    """`sum` with NaN counted as 0."""
+    if dtype is None and out is None:
+        return _nansum_fast(input, dim, keepdim)
+    _no_complex(input)
     if dtype is not None:
         input = cast(input, dtype)
     return nansum_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out))
@@ -241,8 +254,7 @@ def nanmean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
             "nanmean(): expected input to have floating point or complex dtype but got "
             f"{dtype_title(input.spec.dtype)}",
         )
-    if input.spec.dtype.is_complex:
-        fail(RuntimeError, "nansum on CPU does not support complex inputs")
+    _no_complex(input)
     return nanmean_rows(
         cast(input, dtype or input.spec.dtype), dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out)
     )
@@ -254,9 +266,12 @@ def count_nonzero_rows(input):
     return ir.reduce("sum", ir.cast(hit, dt.int64))
 
 
+_count_fast = fast_rows(count_nonzero_rows)
+
+
 def count_nonzero(input, dim=None) -> Tensor:
     """How many elements are not 0."""
-    return count_nonzero_rows(input, dims=row_dims(input.spec, dim))
+    return _count_fast(input, dim, False)
 
 
 # --- truth --------------------------------------------------------------------------------------------------------
@@ -271,21 +286,32 @@ def _truth(name: str):
 
 
 any_rows, all_rows = _truth("any"), _truth("all")
+_any_fast, _all_fast = fast_rows(any_rows), fast_rows(all_rows)
 
 
 def any(input, dim=None, keepdim=False, *, out=None) -> Tensor:
     """Whether some element is not 0; uint8 stays uint8."""
-    found = any_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out))
-    return cast(found, dt.uint8) if input.spec.dtype is dt.uint8 and out is None else found
+    if out is not None:
+        return any_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, out=out)
+    found = _any_fast(input, dim, keepdim)
+    return cast(found, dt.uint8) if input.spec.dtype is dt.uint8 else found
 
 
 def all(input, dim=None, keepdim=False, *, out=None) -> Tensor:
     """Whether every element is not 0; uint8 stays uint8."""
-    found = all_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out))
-    return cast(found, dt.uint8) if input.spec.dtype is dt.uint8 and out is None else found
+    if out is not None:
+        return all_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, out=out)
+    found = _all_fast(input, dim, keepdim)
+    return cast(found, dt.uint8) if input.spec.dtype is dt.uint8 else found
 
 
 # --- extremes -----------------------------------------------------------------------------------------------------
+
+
+def _checked(entry, name: str):
+    """`fast_rows` of an operator that has no result for no element; () as `dim` means all dims of `amax`, `amin`."""
+    empty = (None, ()) if name in ("amax", "amin") else (None,)
+    return fast_rows(entry, check=lambda input, dims, dim: _nonempty(input, dims, name, dim in empty))
 
 
 def _nonempty(input: Tensor, dims: Sequence[int], name: str, whole: bool) -> None:
@@ -331,35 +357,44 @@ def _extreme(kind: str):
 
 _amax, _max_whole, _max, _argmax = _extreme("max")
 _amin, _min_whole, _min, _argmin = _extreme("min")
+_amax_fast, _argmax_fast = _checked(_amax, "amax"), _checked(_argmax, "argmax")
+_amin_fast, _argmin_fast = _checked(_amin, "amin"), _checked(_argmin, "argmin")
 
 
 def amax(input, dim=(), keepdim=False, *, out=None) -> Tensor:
     """The largest element over dims; ties share the gradient."""
+    if out is None:
+        return _amax_fast(input, dim, keepdim)
     dims = row_dims(input.spec, dim)
     _nonempty(input, dims, "amax", dim is None or dim == ())
-    return _amax(input, dims=dims, keepdim=keepdim, **_out(out))
+    return _amax(input, dims=dims, keepdim=keepdim, out=out)
 
 
 def amin(input, dim=(), keepdim=False, *, out=None) -> Tensor:
     """The smallest element over dims; ties share the gradient."""
+    if out is None:
+        return _amin_fast(input, dim, keepdim)
     dims = row_dims(input.spec, dim)
     _nonempty(input, dims, "amin", dim is None or dim == ())
-    return _amin(input, dims=dims, keepdim=keepdim, **_out(out))
+    return _amin(input, dims=dims, keepdim=keepdim, out=out)
 
 
 def aminmax(input, *, dim=None, keepdim=False, out=None):
     """The smallest and the largest element."""
-    from .results import named
-
     d = () if dim is None else dim
     low, high = (None, None) if out is None else out
-    return named("aminmax", amin(input, d, keepdim, out=low), amax(input, d, keepdim, out=high))
+    return NAMED["aminmax"](amin(input, d, keepdim, out=low), amax(input, d, keepdim, out=high))
 
 
 def _best(name: str, values, both, pair):
-    def entry(input, dim=None, keepdim=False, *, other=None, out=None):
-        from .results import named
+    whole, along, result_type = _checked(values, name), _checked(both, name), NAMED[name]
 
+    def entry(input, dim=None, keepdim=False, *, other=None, out=None):
+        if out is None and other is None:
+            if dim is None:
+                return whole(input, None, False)
+            if dim.__class__ is int:
+                return result_type(*along(input, dim, keepdim))
         other = dim if isinstance(dim, Tensor) else other
         if other is not None:
             return pair().call(input, other, **_out(out))
@@ -368,8 +403,7 @@ def _best(name: str, values, both, pair):
             return values(input, dims=row_dims(input.spec, None), **_out(out))
         dims = row_dims(input.spec, dim)
         _nonempty(input, dims, name, False)
-        result = both(input, dims=dims, keepdim=keepdim, **_out(out))
-        return named(name, *result)
+        return result_type(*both(input, dims=dims, keepdim=keepdim, **_out(out)))
 
     entry.__name__ = entry.__qualname__ = name
     return entry
@@ -387,16 +421,20 @@ min.__doc__ = (
 
 def argmax(input, dim=None, keepdim=False, *, out=None) -> Tensor:
     """The index of the largest element (the first of several), in the flattened tensor when `dim` is None."""
+    if out is None:
+        return _argmax_fast(input, dim, keepdim)
     dims = row_dims(input.spec, dim)
     _nonempty(input, dims, "argmax", dim is None)
-    return _argmax(input, dims=dims, keepdim=keepdim, **_out(out))
+    return _argmax(input, dims=dims, keepdim=keepdim, out=out)
 
 
 def argmin(input, dim=None, keepdim=False, *, out=None) -> Tensor:
     """The index of the smallest element (the first of several), in the flattened tensor when `dim` is None."""
+    if out is None:
+        return _argmin_fast(input, dim, keepdim)
     dims = row_dims(input.spec, dim)
     _nonempty(input, dims, "argmin", dim is None)
-    return _argmin(input, dims=dims, keepdim=keepdim, **_out(out))
+    return _argmin(input, dims=dims, keepdim=keepdim, out=out)
 
 
 # --- moments and norms --------------------------------------------------------------------------------------------
@@ -443,12 +481,20 @@ for _op, _name in ((var_rows, "Var"), (std_rows, "Std"), (var_mean_rows, "VarMea
 
 
 def _moment(rows, name: str, text: str):
-    def entry(input, dim=None, unbiased=None, keepdim=False, *, correction=None, out=None):
-        if isinstance(dim, bool):  # var(input, unbiased)
-            dim, unbiased = None, dim
+    def check(input, dims=None, dim=None) -> None:
         if input.spec.dtype.kind not in "fc":
             what = name if name.endswith("_mean") else "std and var"
             fail(RuntimeError, f"{what} only support floating point and complex dtypes", got=str(input.spec.dtype))
+
+    fast = fast_rows(rows, check=check)
+    fast_biased = fast_rows(rows, check=check, correction=0)
+
+    def entry(input, dim=None, unbiased=None, keepdim=False, *, correction=None, out=None):
+        if isinstance(dim, bool):  # var(input, unbiased)
+            dim, unbiased = None, dim
+        if correction is None and out is None:
+            return (fast_biased if unbiased is False else fast)(input, dim, keepdim)
+        check(input)
         if correction is None:
             correction = 1 if unbiased is None else int(unbiased)
         given = {} if correction == 1 else {"correction": correction}
@@ -520,23 +566,36 @@ vector_norm_rows.operator.node_class.__name__ = "LinalgVectorNormBackward0"
 
 def vector_norm(x, ord: Any = 2, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """The p-norm over dims of the elements as one vector: `sum(abs(x)**ord)**(1/ord)`."""
+    if out is None and dtype is None and (known := _NORMS.get(ord)) is not None:
+        return known(x, dim, keepdim)
     if dtype is not None:
         x = cast(x, dtype)
+    dims, ord = row_dims(x.spec, dim), float(ord)
+    _normed(x, dims, ord)
+    return vector_norm_rows(x, dims=dims, keepdim=keepdim, **({} if ord == 2 else {"ord": ord}), **_out(out))
+
+
+def _normed(x: Tensor, dims: Sequence[int], ord: float) -> None:
     if x.spec.dtype.kind not in "fc":
         fail(
             RuntimeError,
             "linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
             f"{dtype_title(x.spec.dtype)}",
         )
-    dims = row_dims(x.spec, dim)
-    ord = float(ord)
     if 0 in [x.spec.shape[d] for d in dims] and (ord < 0 or ord == math.inf):
         fail(
             RuntimeError,
             f"linalg.vector_norm cannot compute the {ord:g} norm on an empty tensor because the operation does not "
             "have an identity",
         )
-    return vector_norm_rows(x, dims=dims, keepdim=keepdim, **({} if ord == 2 else {"ord": ord}), **_out(out))
+
+
+def _norm_fast(ord: float):
+    given = {} if ord == 2 else {"ord": ord}
+    return fast_rows(vector_norm_rows, check=lambda x, dims, dim: _normed(x, dims, ord), **given)
+
+
+_NORMS = {ord: _norm_fast(ord) for ord in (0.0, 1.0, 2.0, math.inf, -math.inf)}
 
 
 def norm(input, p: Any = "fro", dim=None, keepdim=False, out=None, dtype=None) -> Tensor:
@@ -565,11 +624,14 @@ def _(grad, out, input):
 
 
 logsumexp_rows.operator.node_class.__name__ = "LogsumexpBackward0"
+_logsumexp_fast = fast_rows(logsumexp_rows)
 
 
 def logsumexp(input, dim, keepdim=False, *, out=None) -> Tensor:
     """`log(sum(exp(input)))` over dims without overflow."""
-    return logsumexp_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, **_out(out))
+    if out is None:
+        return _logsumexp_fast(input, dim, keepdim)
+    return logsumexp_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, out=out)
 
 
 # --- scans --------------------------------------------------------------------------------------------------------
@@ -590,9 +652,13 @@ def _flipped_cumsum(plan, grad):
 cumsum_rows.operator.pull = _flipped_cumsum
 cumsum_rows.operator.node_class.__name__ = "CumsumBackward0"
 
+_cumsum_fast = fast_rows(cumsum_rows)
+
 
 def cumsum(input, dim, *, dtype=None, out=None) -> Tensor:
     """Running sums along `dim`; integers and bools give int64."""
+    if dtype is None and out is None and dim.__class__ is int and input.spec.ndim:
+        return _cumsum_fast(input, dim, False)
     if dtype is not None:
         input = cast(input, dtype)
     d = normalize_dim(dim, input.spec.ndim)
@@ -617,8 +683,13 @@ def cumprod_rows(input):
     return ir.scan("prod", input)
 
 
+_cumprod_fast = fast_rows(cumprod_rows)
+
+
 def cumprod(input, dim, *, dtype=None, out=None) -> Tensor:
     """Running products along `dim`; integers and bools give int64."""
+    if dtype is None and out is None and not input.needs_grad and dim.__class__ is int and input.spec.ndim:
+        return _cumprod_fast(input, dim, False)
     if dtype is not None:
         input = cast(input, dtype)
     if not input.spec.ndim:

@@ -74,14 +74,18 @@ def binary(operator: Traced, foreign: bool = False) -> Callable:
     return entry
 
 
-def fast_rows(entry: Callable, over: str) -> Callable:
+def fast_rows(entry: Callable, over: str | None = None, check: Callable | None = None, **scalars) -> Callable:
     """The function (input, dim as the user gave it, keepdim) of a reduction of one operand.
 
-    `over` is the name of its nodes where a dim is given: PyTorch counts that as another overload.
+    `over` is the name of its nodes where a dim is given, if PyTorch counts that as another overload;
+    `check(input, dims, dim)` refuses what may not be reduced, by its spec; `scalars` are as for `Traced.call_rows`.
     """
     operator = entry.operator
-    over_dims = type(over, (operator.node_class,), {"__slots__": (), "__module__": "torch.autograd"})
+    over_dims = operator.node_class
+    if over is not None:
+        over_dims = type(over, (operator.node_class,), {"__slots__": (), "__module__": "torch.autograd"})
     known = Repeats(operator, 1, others=2)
+    constants = tuple(sorted(scalars.items())) if scalars else None
 
     def fast(input, dim, keepdim):
         if (out := known.run(input, dim, keepdim)) is not None:
@@ -91,9 +95,11 @@ def fast_rows(entry: Callable, over: str) -> Callable:
         if dim.__class__ is list:
             dim = tuple(dim)
         dims = row_dims(input.spec, dim)
+        if check is not None:
+            check(input, dims, dim)
         node_class = operator.node_class if dim is None else over_dims
-        out = operator.call_rows(input, dims=dims, keepdim=keepdim, node_class=node_class)
-        known.learn(((input.spec,), dims, keepdim, None, None), (input, dim, keepdim), node_class)
+        out = operator.call_rows(input, dims=dims, keepdim=keepdim, node_class=node_class, **scalars)
+        known.learn(((input.spec,), dims, keepdim, None, constants), (input, dim, keepdim), node_class)
         return out
 
     return fast
