@@ -58,7 +58,8 @@ class Few(Writer):
         copied = (rows - 1) * get("s1") + reach[1] + 1
         self.set(
             f, record, block=rows, blocks=self.up(f, get("o1"), rows), steps=copied, span=planes, step=phase,
-            height=row, tile_bytes=planes * copied * row * self.e.sum_size, k_padded=lows[0], o_slivers=lows[1], parts=lows[2],
+            height=row, tile_bytes=planes * copied * row * self.e.sum_size,
+            k_padded=lows[0], o_slivers=lows[1], parts=lows[2],
         )  # fmt: skip
 
     def copy(self) -> None:

@@ -181,6 +181,7 @@ class Writer(matmul_kernel.Writer):
         columns = self.value_mul(f, iota, self.splat32(f, s2))
         limit = self.splat32(f, get("d2"))
         none = f.constant(self.bits, 0)
+        pair = along.eq(2 * e.memory_size)
         entry = f.variable("ptr", f.at(f.program, 64))
         extra = f.variable("ptr", f.at(f.program, taps * (self.s.vectors * ENTRY) + 64))
         extras = f.variable("i64", 0)
@@ -188,8 +189,9 @@ class Writer(matmul_kernel.Writer):
         def note(at: Value, offset: Value | int, mask: Value) -> None:
             f.store(offset, at, "i64")
             f.store(mask, f.at(at, 8))
-            f.store(self.even_lanes(f, mask, 0), f.at(at, 16))
-            f.store(self.even_lanes(f, mask, 1), f.at(at, 24))
+            with f.when(pair):
+                f.store(self.even_lanes(f, mask, 0), f.at(at, 16))
+                f.store(self.even_lanes(f, mask, 1), f.at(at, 24))
 
         with f.loop(0, taps) as tap:
             off0, off1, off2 = (self.tap(f, table, tap.index, n) for n in TAP[:3])
