@@ -34,7 +34,8 @@ def routine(name: str, entry: str, few: bool, tile: str | None = None):
     element = dt.BY_NAME[name]
     if tile is not None:
         return convolution.build(element, matmul_kernel.SHAPES[tile], entry, few)
-    return getattr(convolution, entry)(element, convolution_few.MOST if few else convolution_few.MOST + 1)
+    own = convolution_few.MOST if few else 1 << 20
+    return getattr(convolution, entry)(element, own, *((1 << 20, 1) if entry == "convolve" else ()))
 
 
 def guarded(values: np.ndarray) -> np.ndarray:
@@ -121,9 +122,17 @@ class Case:
 
     def check(self, tile: str | None = None, place=np.array) -> None:
         """Both routines against the reference target's; raises where they are too far apart."""
-        for entry, run in (("convolve", self.forward), ("convolve_weight", self.weight)):
-            got = self.wide(run(routine(self.name, entry, self.few, tile), place))
-            expected = self.wide(run(getattr(reference, entry)(self.element, 1)))
+        ways = [
+            ("convolve", self.forward, True),
+            ("convolve", self.forward, False),
+            ("convolve_weight", self.weight, False),
+        ]
+        if self.few:
+            ways.append(("convolve_weight", self.weight, True))
+        for entry, run, few in ways:
+            got = self.wide(run(routine(self.name, entry, few, tile), place))
+            choice = (1, 1, 1) if entry == "convolve" else (1,)
+            expected = self.wide(run(getattr(reference, entry)(self.element, *choice)))
             if self.error == 0:
                 np.testing.assert_array_equal(got, expected)
                 continue
