@@ -9,7 +9,7 @@ import numpy as np
 from facula import launch
 from facula.core import dtype as dt
 from facula.core.modes import LOCAL
-from facula.core.spec import dense
+from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
@@ -30,7 +30,8 @@ _KERNELS: dict[tuple, Kernel] = {}
 def _run(kernel: Kernel, outer, row, operands, strides, params=()) -> int | None:
     """Run a kernel on tensors with their strides along the iteration's dims; the first value that a check refuses."""
     where = operands[0].spec.device
-    key = (kernel, tuple(outer), None if row is None else tuple(row), tuple(map(tuple, strides)), where)
+    # By identity: the hash of a kernel walks its expressions, and those of `_KERNELS` live as long as the program.
+    key = (id(kernel), tuple(outer), None if row is None else tuple(row), tuple(map(tuple, strides)), where)
     bound = _BOUND.get(key)
     if bound is None:
         if len(_BOUND) > 4096:
@@ -78,17 +79,29 @@ def _gather_rows(kind, index_kind) -> Kernel:
     )
 
 
+_PLANS: dict[tuple, tuple] = {}  # by the specs of table and indices: (machine code, its last arguments, result's spec)
+
+
+def _plan(w: Spec, i: Spec) -> tuple:
+    rows, width = w.shape
+    out = dense(w.dtype, (*i.shape, width), w.device)
+    strides = [list(out.strides), [*[0] * i.ndim, w.strides[1]], [*i.strides, 0]]
+    bound = launch.bind(_gather_rows(w.dtype, i.dtype), list(out.shape), None, strides, w.device)
+    if len(_PLANS) > 4096:
+        _PLANS.clear()
+    found = _PLANS[w, i] = (bound.function, (rows, w.strides[0], *bound.tail), out)
+    return found
+
+
 @function(tensors=("weight",))
 def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq):
-    w, i = weight.spec, indices.spec
-    rows, width = w.shape
-    out = launch.empty(dense(w.dtype, (*i.shape, width), w.device))
-    strides = [out.spec.strides, (*[0] * i.ndim, w.strides[1]), (*i.strides, 0)]
-    wrong = _run(
-        _gather_rows(w.dtype, i.dtype), out.spec.shape, None, [out, weight, indices], strides, (rows, w.strides[0])
-    )
-    if wrong is not None:
-        fail(IndexError, "index out of range in self", expected=f"indices from 0 to {rows - 1}", got=wrong)
+    run, rest, made = _PLANS.get((weight.spec, indices.spec)) or _plan(weight.spec, indices.spec)
+    out = launch.empty(made)
+    if run is not None:
+        wrong = run(out.ptr, weight.ptr, indices.ptr, *rest)
+        if wrong is not None:
+            rows = weight.spec.shape[0]
+            fail(IndexError, "index out of range in self", expected=f"indices from 0 to {rows - 1}", got=wrong)
     return out
 
 

@@ -1,5 +1,6 @@
 """The host's processor: LLVM text, just-in-time compilation, memory and threads, routines that are no kernels."""
 
+import functools
 from importlib import import_module
 from typing import Any
 
@@ -7,7 +8,7 @@ from .emit import compile
 from .pool import new_storage
 from .records import empty, view
 
-__all__ = ["compile", "empty", "new_storage", "view"]
+__all__ = ["compile", "empty", "new_storage", "routine", "view"]
 
 # What is imported when it is first asked for: a file, or a name in a file.
 ROUTINES = {
@@ -29,10 +30,11 @@ ROUTINES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+@functools.cache
+def routine(name: str) -> Any:
+    """The routine of this name; AttributeError where the target has none."""
     if name not in ROUTINES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"target {__name__!r} has no attribute {name!r}")
     file, _, inside = ROUTINES[name].partition(".")
     module = import_module(f".{file}", __name__)
-    found = globals()[name] = getattr(module, inside) if inside else module
-    return found
+    return getattr(module, inside) if inside else module
