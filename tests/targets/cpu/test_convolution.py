@@ -132,7 +132,7 @@ class Case:
         for entry, run, few in ways:
             got = self.wide(run(routine(self.name, entry, few, tile), place))
             choice = (1, 1, 1) if entry == "convolve" else (1,)
-            expected = self.wide(run(getattr(reference, entry)(self.element, *choice)))
+            expected = self.wide(run(reference.routine(entry)(self.element, *choice)))
             if self.error == 0:
                 np.testing.assert_array_equal(got, expected)
                 continue
