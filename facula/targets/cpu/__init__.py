@@ -26,6 +26,7 @@ ROUTINES = {
     "reader": "scalars.reader",
     "recurrence": "recurrent.recurrent",
     "recurrence_backward": "recurrent.recurrent_backward",
+    "rows": "rows.rows",
     "sort": "sort.sort",
 }
 

@@ -21,6 +21,7 @@ ROUTINES = {
     "reader": "memory.reader",
     "recurrence": "recurrent.recurrent",
     "recurrence_backward": "recurrent.recurrent_backward",
+    "rows": "rows.rows",
     "sort": "sort.sort",
 }
 
