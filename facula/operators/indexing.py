@@ -145,7 +145,8 @@ def _writing(
     strides = [[s[d] for d in order] for s in (moves, source_moves, *steps_of)]
     bound = launch.bind(kernel, [shape[d] for d in apart], [shape[d] for d in meet], strides, base.device)
     values = [v for pair in zip(sizes, steps) for v in pair] if negative else steps
-    return Plan(base, bound, values, describe, _check_plans(indices, sizes, negative))
+    checks = _check_plans(indices, sizes, negative) if bound.function is not None else ()
+    return Plan(base, bound, values, describe, checks)
 
 
 def _check_plans(indices: Sequence[Spec], sizes: Sequence[int], negative: bool) -> tuple:
@@ -826,7 +827,8 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out=None) -> Any:
         column = dense(dt.int64, (total,), input.spec.device)
         return tuple(view_of(columns, column, 8 * total * d) for d in range(len(shape)))
     if not shape:
-        return launch.empty(dense(dt.int64, (total, 0), input.spec.device))
+        made = launch.empty(dense(dt.int64, (total, 0), input.spec.device))
+        return made if out is None else _to_out("nonzero", out, made, ())
     made = creation.record_of(
         spec(dt.int64, input.spec.device, Size((total, len(shape))), (1, max(total, 1))), columns.storage, columns.ptr
     )

@@ -229,22 +229,31 @@ class Nest(Values):
         c, lanes = self.code, scope.lanes
         for node in nodes:
             if node.op == "scan":
-                t = node.args[0].dtype
+                t = red.scan_state(node)
                 types = [vector(register(part), lanes) for part, _ in red.components(node.value, t)]
                 self.running[node] = [(ty, c.variable(ty)) for ty in types]
                 for (ty, place), first in zip(self.running[node], red.starts(node.value, t, lanes)):
                     c.do(f"store {ty} {first}, ptr {place}")
 
     def scan_step(self, scope: Scope, node: Expr) -> str:
-        c, lanes = self.code, scope.lanes
-        values = [self.value(scope, a, lanes) for a in node.args]
+        c, lanes, kind = self.code, scope.lanes, red.scan_state(node)
+        own = node.args[0].dtype
+        values = [cast(c, self.value(scope, a, lanes), own, kind, lanes) for a in node.args]
         before = [c.let(f"load {ty}, ptr {place}") for ty, place in self.running[node]]
-        after = red.update(c, node.value, node.args[0].dtype, lanes, before, values, None, None)
+        if self.scans and lanes > 1:  # the state is one number: what all vectors before come to
+            sums, total = red.prefix(c, node.value, kind, lanes, values[0], scope.mask)
+            ((ty, place),) = self.running[node]
+            (after,) = red.combine(c, node.value, kind, 1, before, [total])
+            c.do(f"store {ty} {after}, ptr {place}")
+            (out,) = red.combine(c, node.value, kind, lanes, [c.splat(before[0], ty, lanes)], [sums])
+            return cast(c, out, kind, own, lanes)
+        after = red.update(c, node.value, kind, lanes, before, values, None, None)
         for (ty, place), value in zip(self.running[node], after):
             c.do(f"store {ty} {value}, ptr {place}")
         if node.value == "cprod":
             self.imaginary[after[0]] = after[1]
-        return after[0]
+            return after[0]
+        return cast(c, after[0], kind, own, lanes)
 
     def checks(self, scope: Scope, checks) -> None:
         """Notes the first element that breaks a check."""

@@ -4,11 +4,12 @@ import math
 
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
+from facula.ir.expr import Expr
 
 from .emit_code import Code, literal, register, vector
 from .emit_ops import OPERATIONS, cast, constant, select
 
-__all__ = ["combine", "components", "identity", "shrink", "update"]
+__all__ = ["combine", "components", "identity", "prefix", "scan_state", "scans_in_lanes", "shrink", "update"]
 
 _OPERATION = {"sum": "add", "prod": "mul", "max": "maximum", "min": "minimum", "any": "or", "all": "and"}
 
@@ -136,3 +137,33 @@ def starts(kind: str, t: dtype, lanes: int) -> list[str]:
         literal(v, part) if lanes == 1 else f"splat ({register(part)} {literal(v, part)})"
         for part, v in components(kind, t)
     ]
+
+
+def scan_state(node: Expr) -> dtype:
+    """What a scan adds or multiplies in: float32 in float64, as PyTorch does."""
+    t = node.args[0].dtype
+    return dt.float64 if t.code == "f32" and node.value in ("sum", "prod") else t
+
+
+def scans_in_lanes(node: Expr) -> bool:
+    """Whether the order of the operations of a scan does not matter.
+
+    It does for float64, where partial sums or products might overflow that the whole ones do not.
+    """
+    t = node.args[0].dtype
+    return node.value != "cprod" and (node.value in ("max", "min") or t.code != "f64")
+
+
+def prefix(c: Code, kind: str, t: dtype, lanes: int, value: str, mask: str | None) -> tuple[str, str]:
+    """Each lane of a vector combined with those before it, and all lanes together."""
+    scalar = register(t)
+    ty, nothing = vector(scalar, lanes), constant(identity(kind, t), t, lanes)
+    if mask is not None:
+        value = select(c, mask, ty, lanes, value, nothing)
+    step = 1
+    while step < lanes:
+        picks = ", ".join(f"i32 {lanes + i if i < step else i - step}" for i in range(lanes))
+        moved = c.let(f"shufflevector {ty} {value}, {ty} {nothing}, <{lanes} x i32> <{picks}>")
+        (value,) = combine(c, kind, t, lanes, [moved], [value])
+        step *= 2
+    return value, c.let(f"extractelement {ty} {value}, i64 {lanes - 1}")

@@ -10,6 +10,7 @@ from facula.core import dtype as dt
 from facula.ir.expr import Expr, walk
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, Access, Input, Kernel, Result
 
+from . import emit_reduce as red
 from .emit_code import Code, mangle, numbers, register, vector
 from .emit_ops import cast, constant, operation
 
@@ -20,7 +21,7 @@ PREFIX, COLUMN, ELEMENT = 1, 2, 3  # depths of evaluation; 0 is the whole call
 # Nanoseconds an element and core, roughly, of operations that are not plain instructions.
 COSTS = {
     "div": 0.15, "sqrt": 0.2, "rsqrt": 0.3, "floordiv": 2.0, "remainder": 2.0, "fmod": 2.0, "truncdiv": 1.0, "pow": 5.0,
-    "nextafter": 0.4, "scan": 1.0, "load": 0.1,
+    "nextafter": 0.4, "scan": 0.3, "load": 0.1,
 }  # fmt: skip
 PLAIN = 0.04
 MOST_LANES = 64
@@ -145,8 +146,11 @@ class Values:
             self.mode, self.vector_dim = "column", last_outer
         else:
             self.mode, self.vector_dim = "row", last
-        size, scalar = 1, scans and self.mode == "row"
+        self.scans = scans and self.mode == "row"  # along the vectors
+        size, scalar = 1, self.scans and not all(red.scans_in_lanes(n) for n in self.order if n.op == "scan")
         for node in self.order:
+            if self.scans and node.op == "scan":
+                size = max(size, red.scan_state(node).itemsize)
             if self.bits[node] >> self.vector_dim & 1:
                 size = max(size, node.dtype.itemsize)
                 if node.op == "reduce" and node.value.startswith("arg"):
@@ -198,6 +202,8 @@ class Values:
         if self.lanes == 1:
             return [(1, False)]
         rest = (self.lanes, True) if self.masks else (1, False)
+        if self.scans:
+            return [(self.lanes, False), rest]
         count = sum(1 for n in nodes if self.bits[n] >> self.vector_dim & 1 and n.op != "const")
         if count > 24:
             return [rest] if self.masks else [(self.lanes, False), rest]
