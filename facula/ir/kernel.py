@@ -95,8 +95,9 @@ class Kernel:
         return any(node.op in ops for node in walk(*self.roots()))
 
 
-# How an operand moves along the innermost dim of an iteration: next to each other, not at all, or by a stride.
-CONTIGUOUS, BROADCAST, STRIDED = "1", "0", "s"
+# How an operand moves along the innermost dim of an iteration: to the next, not at all, by a stride; inputs also back to
+# the one before.
+CONTIGUOUS, BROADCAST, STRIDED, REVERSED = "1", "0", "s", "r"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Access:
     """What machine code is specialised by, besides the kernel: ranks and the innermost step of each operand.
 
     `inner[i]` belongs to `kernel.operands[i]` and has one letter a role: the step along the last outer dim, then
-    (with row dims) along the last row dim; CONTIGUOUS, BROADCAST or STRIDED each. A per_row result has "0" for rows.
+    (with row dims) along the last row dim; CONTIGUOUS, BROADCAST, STRIDED or REVERSED each. A per_row result has "0" for rows.
     """
 
     outer: int  # number of outer dims, at least 1 (launchers make a dim of size 1)

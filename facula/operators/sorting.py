@@ -18,14 +18,16 @@ from facula.errors import fail
 from facula.ir import expr as ir
 
 from . import creation
-from .copying import cast, clone, contiguous
-from .creation import arange, from_numpy, numpy_view, zeros_of
+from .copying import cast, clone, contiguous, copy_values
+from .creation import arange, from_numpy, numpy_view, tensor, zeros_of
 from .declare import Function, function, traced
-from .elementwise import eq, isnan, logical_and, logical_or, mul, true_divide
-from .indexing import scatter_add
+from .elementwise import eq, isnan, logical_and, logical_or, mul, ne, true_divide
+from .indexing import masked_select, nonzero, scatter, scatter_add
+from .joining import cat
+from .reduction import amax, amin, cumsum
 from .reduction import sum as sum_over
 from .results import named
-from .view import reshape, unsqueeze
+from .view import narrow, reshape, unsqueeze
 
 __all__ = [
     "argsort", "bucketize", "cummax", "cummin", "kthvalue", "median", "mode", "msort", "nanmedian", "one_hot",
@@ -312,7 +314,11 @@ def unique(
     Tensor or tuple
         The values; with `return_inverse` the place there of each element, with `return_counts` how often each occurs.
     """
-    array = _array(input.detach(), "unique") if input.spec.dtype.kind != "c" else numpy_view(input)
+    if dim is None and input.spec.dtype.kind != "c":
+        flat = reshape(input.detach(), (-1,))
+        values, order = sort(flat)
+        return _parts(_runs(values, order, input.spec.shape, return_inverse, return_counts), (return_inverse, return_counts))
+    array = numpy_view(input) if input.spec.dtype.kind == "c" else _array(input.detach(), "unique")
     axis = None if dim is None else normalize_dim(dim, input.spec.ndim)
     if axis is None:
         values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, equal_nan=False)
@@ -323,10 +329,33 @@ def unique(
     return _parts(made, (return_inverse, return_counts))
 
 
+def _runs(values: Tensor, order: Tensor | None, shape, inverse: bool, counts: bool) -> tuple:
+    """The first of each run of equal elements of a vector; the run of each element, whose place was `order`; sizes."""
+    n = values.spec.numel
+    starts = creation.ones((n,), dtype=dt.bool_)
+    if n > 1:
+        copy_values(narrow(starts, 0, 1, n - 1), ne(narrow(values, 0, 1, n - 1), narrow(values, 0, 0, n - 1)))
+    made = masked_select(values, starts)
+    run = sizes = None
+    if inverse:
+        run = cumsum(starts, 0) - 1
+        if order is not None:
+            run = scatter(creation.empty((n,), dtype=dt.int64), 0, order, run)
+        run = reshape(run, shape)
+    if counts:
+        (first,) = nonzero(starts, as_tuple=True)
+        sizes = cat((narrow(first, 0, min(1, n), max(first.spec.numel - 1, 0)), tensor([n][: min(n, 1)])), 0) - first
+    return made, run, sizes
+
+
 def unique_consecutive(
     input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ):
     """The values (or parts along `dim`) without those that are equal to the one before; results as `unique`."""
+    flags = (return_inverse, return_counts)
+    if dim is None and input.spec.dtype.kind != "c":
+        flat = reshape(input.detach(), (-1,))
+        return _parts(_runs(flat, None, input.spec.shape, *flags), flags)
     array = _array(input.detach(), "unique") if input.spec.dtype.kind != "c" else numpy_view(input)
     if dim is None:
         parts = array.reshape(-1)
@@ -434,10 +463,9 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             fail(RuntimeError, "Can not infer total number of classes from empty tensor.")
         return launch.empty(dense(dt.int64, (*input.spec.shape, num_classes), input.spec.device))
-    values = numpy_view(input)
-    if values.min() < 0:
-        fail(RuntimeError, "Class values must be non-negative.", got=int(values.min()))
-    most = int(values.max())
+    least, most = amin(input).item(), amax(input).item()
+    if least < 0:
+        fail(RuntimeError, "Class values must be non-negative.", got=least)
     if num_classes == -1:
         num_classes = most + 1
     elif most >= num_classes:
@@ -447,4 +475,9 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
             expected=f"indices below {num_classes}",
             got=most,
         )
-    return cast(eq(unsqueeze(input, -1), arange(num_classes, device=input.spec.device)), dt.int64)
+    return _one_hot(unsqueeze(input, -1), arange(num_classes, device=input.spec.device))
+
+
+@traced(differentiable=False)
+def _one_hot(input, classes):
+    return ir.cast(ir.eq(input, classes), dt.int64)

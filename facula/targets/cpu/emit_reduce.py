@@ -148,10 +148,13 @@ def scan_state(node: Expr) -> dtype:
 def scans_in_lanes(node: Expr) -> bool:
     """Whether the order of the operations of a scan does not matter.
 
-    It does for float64, where partial sums or products might overflow that the whole ones do not.
+    It does for float64, where partial sums or products might overflow that the whole ones do not; sums of what is not
+    negative cannot.
     """
-    t = node.args[0].dtype
-    return node.value != "cprod" and (node.value in ("max", "min") or t.code != "f64")
+    (first, *_) = node.args
+    if first.op == "exp" and node.value == "sum":
+        return True
+    return node.value != "cprod" and (node.value in ("max", "min") or first.dtype.code != "f64")
 
 
 def prefix(c: Code, kind: str, t: dtype, lanes: int, value: str, mask: str | None) -> tuple[str, str]:

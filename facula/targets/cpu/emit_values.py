@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from facula.core import dtype as dt
 from facula.ir.expr import Expr, walk
-from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, Access, Input, Kernel, Result
+from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, Access, Input, Kernel, Result
 
 from . import emit_reduce as red
 from .emit_code import Code, mangle, numbers, register, vector
@@ -321,7 +321,8 @@ class Values:
     def _bytes(self, number: int, dim: int) -> str:
         """An operand's step along a dim, in bytes."""
         size = self.operands[number].dtype.itemsize
-        return str(size) if self.letter(number, dim) == CONTIGUOUS else self.stride[number, dim]
+        known = {CONTIGUOUS: size, REVERSED: -size}.get(self.letter(number, dim))
+        return self.stride[number, dim] if known is None else str(known)
 
     def _where(self, scope: Scope, where: Expr | None, lanes: int) -> str | None:
         """The lanes in which an access is made; None: all."""
@@ -369,6 +370,14 @@ class Values:
         """The element that lies in memory; of a complex one the real part, with `imaginary` knowing the other."""
         c, t = self.code, self.operands[number].dtype
         mask = self._where(scope, where, lanes)
+        back = lanes > 1 and offset is None and t.kind != "c" and self.letter(number, self.vector_dim) == REVERSED
+        if back:  # lane 0 is the last in memory
+            turn = list(reversed(range(lanes)))
+            memory = "i8" if t.kind == "b" else register(t)
+            at = c.let(f"getelementptr i8, ptr {self.address(scope, number)}, i64 {-(lanes - 1) * t.itemsize}")
+            mask = None if mask is None else c.pick(mask, "i1", lanes, turn)
+            value = c.pick(self._fetch(memory, at, False, lanes, mask, t.itemsize), memory, lanes, turn)
+            return c.let(f"icmp ne {vector('i8', lanes)} {value}, zeroinitializer") if t.kind == "b" else value
         at, many = self._places(scope, number, offset, lanes)
         if lanes == 1 and (mask is not None or (self.row and scope.depth < ELEMENT)):
             # Nothing is read where `where` says no, nor of a row without elements.
