@@ -22,8 +22,9 @@ from .copying import cast, clone, contiguous, copy_values
 from .creation import arange, from_numpy, numpy_view, tensor, zeros_of
 from .declare import Function, function, traced
 from .elementwise import eq, isnan, logical_and, logical_or, mul, ne, true_divide
-from .indexing import masked_select, nonzero, scatter, scatter_add
+from .indexing import gather, masked_select, nonzero, scatter, scatter_add
 from .joining import cat
+from .promotion import result_type
 from .reduction import amax, amin, cumsum
 from .reduction import sum as sum_over
 from .results import named
@@ -395,9 +396,10 @@ def searchsorted(
                 "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True",
             )
     right = right or side == "right"
+    sequence = sorted_sequence.detach()
     number = not isinstance(input, Tensor)
-    values = np.asarray(input) if number else _array(input.detach())
-    sequence = _array(sorted_sequence.detach())
+    values = tensor(input, dtype=sequence.spec.dtype if sequence.spec.dtype.kind == "f" else None) if number else input
+    values = values.detach()
     if sorter is not None:
         if sorter.spec.shape != sorted_sequence.spec.shape:
             fail(
@@ -405,26 +407,29 @@ def searchsorted(
                 "torch.searchsorted(): boundary and sorter must have the same size, but got boundary tensor "
                 f"{list(sorted_sequence.spec.shape)}and got sorter tensor {list(sorter.spec.shape)}",
             )
-        sequence = np.take_along_axis(sequence, numpy_view(sorter), -1)
-    if not number and sorted_sequence.spec.dtype is not input.spec.dtype and sequence.ndim and values.ndim:
-        both = np.result_type(sequence, values)
-        sequence, values = sequence.astype(both), values.astype(both)
-    where = "right" if right else "left"
-    if sequence.ndim == 1:
-        found = np.searchsorted(sequence, values, where)
-    elif sequence.ndim == 0 or sequence.shape[:-1] != values.shape[:-1]:
+        sequence = gather(sequence, -1, sorter)
+    kind = sequence.spec.dtype
+    if values.spec.dtype is not kind:
+        kind = result_type((sequence.spec, values.spec)) if sequence.spec.ndim and values.spec.ndim or number else kind
+        sequence, values = cast(sequence, kind), cast(values, kind)
+    _real(sequence, "searchsorted")
+    s, v = sequence.spec, values.spec
+    if not s.ndim or (s.ndim > 1 and s.shape[:-1] != v.shape[:-1]):
         fail(
             RuntimeError,
             "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of "
             "boundaries tensor and input value "
-            f"tensor must match, but we got boundaries tensor {list(sequence.shape)} and input value "
-            f"tensor {list(values.shape)}",
+            f"tensor must match, but we got boundaries tensor {list(s.shape)} and input value "
+            f"tensor {list(v.shape)}",
         )
-    else:
-        found = np.empty(values.shape, np.int64)
-        for at in np.ndindex(*sequence.shape[:-1]):
-            found[at] = np.searchsorted(sequence[at], values[at], where)
-    made = from_numpy(np.asarray(found, np.int32 if out_int32 else np.int64).reshape(values.shape))
+    made = launch.empty(dense(dt.int32 if out_int32 else dt.int64, v.shape, v.device))
+    n, rows = s.shape[-1], prod(s.shape[:-1])
+    if not n:
+        made = creation.zeros_like(made)
+    elif v.numel:
+        sequence, values = (x if x.spec.contiguous else contiguous(x) for x in (sequence, values))
+        routine = launch.native("search", v.device)(kind, bool(right), bool(out_int32))
+        routine(made.ptr, sequence.ptr, values.ptr, rows, n, v.numel // rows, n if s.ndim > 1 else 0)
     if out is None:
         return made
     from .matmul import _to_out

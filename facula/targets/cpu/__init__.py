@@ -7,6 +7,7 @@ from .mask import masks
 from .matmul import matmul as product
 from .pool import new_storage
 from .records import empty, view
+from .search import search
 from .sort import sort
 
-__all__ = ["compile", "compile_many", "empty", "masks", "new_storage", "product", "random", "sort", "view"]
+__all__ = ["compile", "compile_many", "empty", "masks", "new_storage", "product", "random", "search", "sort", "view"]

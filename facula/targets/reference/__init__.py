@@ -3,6 +3,7 @@
 from .interpreter import compile, empty, new_storage, run
 from .mask import masks
 from .product import product
+from .search import search
 from .sort import sort
 
-__all__ = ["compile", "empty", "masks", "new_storage", "product", "run", "sort"]
+__all__ = ["compile", "empty", "masks", "new_storage", "product", "run", "search", "sort"]
