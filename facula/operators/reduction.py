@@ -667,7 +667,7 @@ def logcumsumexp_near(input, *, most=0.0):
     """`logcumsumexp` of elements so near the largest of all, `most`, that no exponential underflows in float64."""
     x = ir.cast(input, dt.float64)
     most = ir.cast(most, dt.float64)
-    return ir.cast(ir.log(ir.scan("sum", ir.exp(x - most))) + most, input.dtype)
+    return ir.cast(ir.log(ir.scan("growth", ir.exp(x - most))) + most, input.dtype)
 
 
 _NEAR = {"f64": 16.0}  # from the largest to the smallest element: what the difference costs in the last digits

@@ -11,7 +11,7 @@ from .emit_ops import OPERATIONS, cast, constant, select
 
 __all__ = ["combine", "components", "identity", "prefix", "scan_state", "scans_in_lanes", "shrink", "update"]
 
-_OPERATION = {"sum": "add", "prod": "mul", "max": "maximum", "min": "minimum", "any": "or", "all": "and"}
+_OPERATION = {"sum": "add", "growth": "add", "prod": "mul", "max": "maximum", "min": "minimum", "any": "or", "all": "and"}
 
 
 def _lowest(t: dtype) -> bool | int | float:
@@ -28,7 +28,7 @@ def _highest(t: dtype) -> bool | int | float:
 def identity(kind: str, t: dtype) -> bool | int | float:
     """What changes nothing."""
     match kind:
-        case "sum" | "any":
+        case "sum" | "growth" | "any":
             return False if kind == "any" else -0.0 if t.kind == "f" else 0
         case "prod" | "all":
             return kind == "all" or 1
@@ -142,7 +142,7 @@ def starts(kind: str, t: dtype, lanes: int) -> list[str]:
 def scan_state(node: Expr) -> dtype:
     """What a scan adds or multiplies in: float32 in float64, as PyTorch does."""
     t = node.args[0].dtype
-    return dt.float64 if t.code == "f32" and node.value in ("sum", "prod") else t
+    return dt.float64 if t.code == "f32" and node.value in ("sum", "prod", "growth") else t
 
 
 def scans_in_lanes(node: Expr) -> bool:
@@ -151,10 +151,9 @@ def scans_in_lanes(node: Expr) -> bool:
     It does for float64, where partial sums or products might overflow that the whole ones do not; sums of what is not
     negative cannot.
     """
-    (first, *_) = node.args
-    if first.op == "exp" and node.value == "sum":
+    if node.value in ("max", "min", "growth"):
         return True
-    return node.value != "cprod" and (node.value in ("max", "min") or first.dtype.code != "f64")
+    return node.value != "cprod" and node.args[0].dtype.code != "f64"
 
 
 def prefix(c: Code, kind: str, t: dtype, lanes: int, value: str, mask: str | None) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from functools import cache
 from facula.core.dtype import dtype
 
 from . import builtins, jit, search_kernel, threads
+from .emit import host
 
 __all__ = ["search"]
 
@@ -32,7 +33,7 @@ def search(element: dtype, right: bool, narrow: bool) -> Callable[..., None]:
     """
     names = search_kernel.ARGUMENTS
     return builtins.build(
-        search_kernel.module_text(element.code, right, "i32" if narrow else "i64", jit.attributes()),
+        search_kernel.module_text(element.code, right, "i32" if narrow else "i64", jit.attributes(host()[0])),
         "search",
         ["ptr" if name in search_kernel.POINTERS else "i64" for name in names],
         name=f"search_{element.name}",

@@ -3,14 +3,15 @@
 Several values are searched for side by side, so that their reads overlap; a step of the search has no branch.
 """
 
-from .matmul_kernel import Function, Value
+from .matmul_kernel import Function, Value, literal
 
 __all__ = ["ARGUMENTS", "ELEMENTS", "module_text"]
 
 ARGUMENTS = ("out", "sequence", "values", "rows", "n", "m", "row_step")
 POINTERS = {"out", "sequence", "values"}
 BLOCK = 1 << 12  # values of a task
-LANES = 8  # values side by side
+LANES = 16  # values side by side
+SIZES = {"float": 4, "double": 8, "half": 2, "i8": 1, "i16": 2, "i32": 4, "i64": 8}
 # What elements are compared as: (memory, compared, what converts, prefix of the comparison)
 ELEMENTS = {
     "f32": ("float", "float", "", "f"), "f64": ("double", "double", "", "f"), "i64": ("i64", "i64", "", "s"),
@@ -20,14 +21,38 @@ ELEMENTS = {
 }  # fmt: skip
 
 
-def _load(f: Function, code: str, at: Value) -> Value:
+def _wide(type: str, lanes: int) -> str:
+    return type if lanes == 1 else f"<{lanes} x {type}>"
+
+
+def _splat(f: Function, x: Value, lanes: int) -> Value:
+    if lanes == 1:
+        return x
+    type = _wide(x.type, lanes)
+    one = f.value(type, f"insertelement {type} poison, {x.type} {x.name}, i64 0")
+    return f.value(type, f"shufflevector {type} {one.name}, {type} poison, <{lanes} x i32> zeroinitializer")
+
+
+def _load(f: Function, code: str, at: Value, lanes: int) -> Value:
+    """Elements from one address on, or from as many addresses, as they are compared."""
     memory, compared, how, _ = ELEMENTS[code]
-    x = f.load(memory, at)
+    type, to = _wide(memory, lanes), _wide(compared, lanes)
+    if at.type == "ptr":
+        x = f.load(type, at, SIZES[memory])
+    else:
+        given = f"{at.type} align {SIZES[memory]} {at.name}, <{lanes} x i1> splat (i1 true), {type} zeroinitializer"
+        x = f.value(type, f"call {type} @llvm.masked.gather.{_short(type)}.v{lanes}p0({given})")
     if how == "bits":
-        wide = f.value("i32", f"zext i16 {x.name} to i32")
-        wide = f.value("i32", f"shl i32 {wide.name}, 16")
-        return f.value("float", f"bitcast i32 {wide.name} to float")
-    return f.value(compared, f"fpext {memory} {x.name} to {compared}") if how else x
+        whole = _wide("i32", lanes)
+        wide = f.value(whole, f"zext {type} {x.name} to {whole}")
+        wide = f.value(whole, f"shl {whole} {wide.name}, {literal(16, whole)}")
+        return f.value(to, f"bitcast {whole} {wide.name} to {to}")
+    return f.value(to, f"fpext {type} {x.name} to {to}") if how else x
+
+
+def _short(type: str) -> str:
+    scalar = type[1:-1].split(" x ")[1]
+    return f"v{LANES}{ {'float': 'f32', 'double': 'f64', 'half': 'f16'}.get(scalar, scalar)}".replace(" ", "")
 
 
 def _goes_on(f: Function, code: str, element: Value, value: Value, right: bool) -> Value:
@@ -36,11 +61,9 @@ def _goes_on(f: Function, code: str, element: Value, value: Value, right: bool) 
     As in PyTorch: not (element >= value), or not (element > value), so that a NaN is behind all.
     """
     kind = ELEMENTS[code][3]
-    if kind == "f":
-        word = f"fcmp {'ule' if right else 'ult'}"
-    else:
-        word = f"icmp {kind}{'le' if right else 'lt'}"
-    return f.value("i1", f"{word} {element.type} {element.name}, {value.name}")
+    word = f"fcmp {'ule' if right else 'ult'}" if kind == "f" else f"icmp {kind}{'le' if right else 'lt'}"
+    result = "i1" if element.type[0] != "<" else f"<{LANES} x i1>"
+    return f.value(result, f"{word} {element.type} {element.name}, {value.name}")
 
 
 def module_text(code: str, right: bool, result: str, attributes: str) -> str:
@@ -67,9 +90,10 @@ def module_text(code: str, right: bool, result: str, attributes: str) -> str:
     end = f.least(start + BLOCK, m)
 
     def search(first: Value, lanes: int) -> None:
-        wanted = [_load(f, code, item(values, first + k, memory)) for k in range(lanes)]
-        lows = [f.variable("i64", 0) for _ in range(lanes)]
-        highs = [f.variable("i64", n) for _ in range(lanes)]
+        places = _wide("i64", lanes)
+        value = _load(f, code, item(values, first, memory), lanes)
+        low, high = f.variable(places, 0), f.variable(places, _splat(f, n, lanes))
+        last = _splat(f, n - 1, lanes)
         left = f.variable("i64", n)  # of the longest interval that may be left
         name = f.fresh("search")
         f.branch(f"{name}.head")
@@ -77,20 +101,20 @@ def module_text(code: str, right: bool, result: str, attributes: str) -> str:
         size = left.get()
         f.emit(f"br i1 {(size > 0).name}, label %{name}.body, label %{name}.end")
         f.label(f"{name}.body")
-        for value, low, high in zip(wanted, lows, highs):
-            least, most = low.get(), high.get()
-            middle = least + ((most - least) >> 1)
-            on = _goes_on(f, code, _load(f, code, item(base, f.least(middle, n - 1), memory)), value, right)
-            on = on & (least < most)
-            low.set(f.select(on, middle + 1, least))
-            high.set(f.select(on, most, middle))
+        least, most = low.get(), high.get()
+        middle = least + ((most - least) >> 1)
+        inside = f.least(middle, last)
+        at = f.value(_wide("ptr", lanes), f"getelementptr {memory}, ptr {base.name}, {places} {inside.name}")
+        on = _goes_on(f, code, _load(f, code, at, lanes), value, right) & (least < most)
+        low.set(f.select(on, middle + 1, least))
+        high.set(f.select(on, most, middle))
         left.set(size >> 1)
         f.branch(f"{name}.head")
         f.label(f"{name}.end")
-        for k, low in enumerate(lows):
-            found = low.get()
-            found = found if result == "i64" else f.value(result, f"trunc i64 {found.name} to {result}")
-            f.store(found, item(out, first + k, result))
+        found = low.get()
+        if result != "i64":
+            found = f.value(_wide(result, lanes), f"trunc {places} {found.name} to {_wide(result, lanes)}")
+        f.store(found, item(out, first, result), align=SIZES[result])
 
     whole = start + ((end - start) & -LANES)
     with f.loop(start, whole, LANES) as loop:
@@ -108,4 +132,6 @@ def module_text(code: str, right: bool, result: str, attributes: str) -> str:
     tasks = entry.rows * ((entry.m + (BLOCK - 1)) // BLOCK)
     entry.emit(f"call void @facula_parallel(ptr @search_block, ptr {record.name}, i64 {tasks.name})")
     entry.done()
-    return "\n\n".join(["declare void @facula_parallel(ptr, ptr, i64)", f.text(), entry.text()])
+    many = _wide(memory, LANES)
+    gather = f"declare {many} @llvm.masked.gather.{_short(many)}.v{LANES}p0(<{LANES} x ptr>, <{LANES} x i1>, {many})"
+    return "\n\n".join(["declare void @facula_parallel(ptr, ptr, i64)", gather, f.text(), entry.text()])
