@@ -71,7 +71,7 @@ class Kernel:
     results: tuple[Result, ...]
     params: tuple[Param, ...] = ()
     checks: tuple[Check, ...] = ()
-    disjoint: bool = False  # offsets of results never meet: any order and any number of threads will do
+    disjoint: bool = False  # offsets of results meet within a row at most: rows may go in any order, on any threads
     _hash: int = field(default=0, compare=False, repr=False)
 
     def __post_init__(self):
@@ -95,8 +95,8 @@ class Kernel:
         return any(node.op in ops for node in walk(*self.roots()))
 
 
-# How an operand moves along the innermost dim of an iteration: to the next, not at all, by a stride; inputs also back to
-# the one before.
+# How an operand moves along the innermost dim of an iteration: to the next, not at all, by a stride; inputs also back
+# to the one before.
 CONTIGUOUS, BROADCAST, STRIDED, REVERSED = "1", "0", "s", "r"
 
 
@@ -105,7 +105,8 @@ class Access:
     """What machine code is specialised by, besides the kernel: ranks and the innermost step of each operand.
 
     `inner[i]` belongs to `kernel.operands[i]` and has one letter a role: the step along the last outer dim, then
-    (with row dims) along the last row dim; CONTIGUOUS, BROADCAST, STRIDED or REVERSED each. A per_row result has "0" for rows.
+    (with row dims) along the last row dim; CONTIGUOUS, BROADCAST, STRIDED or REVERSED each. A per_row result has "0" for
+    rows.
     """
 
     outer: int  # number of outer dims, at least 1 (launchers make a dim of size 1)

@@ -8,8 +8,8 @@ import numpy as np
 
 from facula import launch
 from facula.core import dtype as dt
-from facula.core.shape import Size, broadcast, normalize_dim
 from facula.core.modes import GUARD, LOCAL
+from facula.core.shape import Size, broadcast, normalize_dim
 from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
@@ -75,7 +75,9 @@ def _gather_kernel(kind, kinds: tuple, negative: bool) -> Kernel:
 
 
 def _bounds_kernel(kind, negative: bool) -> Kernel:
-    return Kernel("bounds", (Input("index0", kind),), (), (Param("size0", dt.int64),), (_checked(0, kind, negative)[1],))
+    return Kernel(
+        "bounds", (Input("index0", kind),), (), (Param("size0", dt.int64),), (_checked(0, kind, negative)[1],)
+    )
 
 
 def _scatter_kernel(kind, source_kind, kinds: tuple, combine: str, negative: bool) -> Kernel:
@@ -110,8 +112,8 @@ class Plan:
 
     def check(self, *tensors: Tensor) -> None:
         """An error for an index out of range."""
-        for number, function, arguments in self.checks:
-            failed = function(tensors[number].ptr, *arguments)
+        for number, code, arguments in self.checks:
+            failed = code(tensors[number].ptr, *arguments)
             if failed is not None:
                 self.describe(number, failed)
 
@@ -126,7 +128,7 @@ _PLANS: dict[tuple, Plan] = {}
 
 
 def _reading(base: Spec, moves, out: Spec, indices, steps_of, sizes, steps, describe, negative=False) -> Plan:
-    """The plan of a gather: `moves` are the strides of `base`, `steps_of[i]` those of index i, along the dims of `out`."""
+    """The plan of a gather; along the dims of `out`, `moves` are the strides of `base`, `steps_of[i]` of index i."""
     kernel = _kernel(("gather", base.dtype, tuple(s.dtype for s in indices), negative), _gather_kernel)
     strides = [list(out.strides), list(moves), *[list(s) for s in steps_of]]
     bound = launch.bind(kernel, out.shape, None, strides, base.device)
@@ -522,8 +524,8 @@ def scatter_reduce(
 
 def _bounds_of(index: Tensor, size: int, dim: int) -> None:
     """RuntimeError for an index out of range."""
-    for _, function, arguments in _check_plans([index.spec], [size], False):
-        failed = function(index.ptr, *arguments)
+    for _, code, arguments in _check_plans([index.spec], [size], False):
+        failed = code(index.ptr, *arguments)
         if failed is not None:
             _out_of_range(dim, size)(0, failed)
 

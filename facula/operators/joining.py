@@ -251,8 +251,8 @@ def _moved(input: Tensor, key: tuple, boxes, layout: object = "preserve") -> Ten
             _MOVES.clear()
         plan = _MOVES[key, s] = out, parts
     out = launch.empty(plan[0])
-    for function, tail, to, here in plan[1]:
-        function(out.ptr + to, input.ptr + here, *tail)
+    for code, tail, to, here in plan[1]:
+        code(out.ptr + to, input.ptr + here, *tail)
     return out
 
 
@@ -274,7 +274,9 @@ def flip_dims(input, dims):
 
     shape = input.spec.shape
     return _moved(
-        input, ("flip", dims), lambda: [(shape, [(0, n - 1, -1) if d in dims else (0, 0, 1) for d, n in enumerate(shape)])]
+        input,
+        ("flip", dims),
+        lambda: [(shape, [(0, n - 1, -1) if d in dims else (0, 0, 1) for d, n in enumerate(shape)])],
     )
 
 

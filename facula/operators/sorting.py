@@ -318,7 +318,9 @@ def unique(
     if dim is None and input.spec.dtype.kind != "c":
         flat = reshape(input.detach(), (-1,))
         values, order = sort(flat)
-        return _parts(_runs(values, order, input.spec.shape, return_inverse, return_counts), (return_inverse, return_counts))
+        return _parts(
+            _runs(values, order, input.spec.shape, return_inverse, return_counts), (return_inverse, return_counts)
+        )
     array = numpy_view(input) if input.spec.dtype.kind == "c" else _array(input.detach(), "unique")
     axis = None if dim is None else normalize_dim(dim, input.spec.ndim)
     if axis is None:

@@ -9,9 +9,13 @@ from facula.ir.expr import Expr
 from .emit_code import Code, literal, register, vector
 from .emit_ops import OPERATIONS, cast, constant, select
 
-__all__ = ["combine", "components", "identity", "prefix", "scan_state", "scans_in_lanes", "shrink", "update"]
+__all__ = [
+    "combine", "components", "identity", "prefix", "scan_state", "scans_in_lanes", "shrink", "update",
+]  # fmt: skip
 
-_OPERATION = {"sum": "add", "growth": "add", "prod": "mul", "max": "maximum", "min": "minimum", "any": "or", "all": "and"}
+_OPERATION = {
+    "sum": "add", "growth": "add", "prod": "mul", "max": "maximum", "min": "minimum", "any": "or", "all": "and",
+}  # fmt: skip
 
 
 def _lowest(t: dtype) -> bool | int | float:

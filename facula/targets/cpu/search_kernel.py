@@ -52,7 +52,7 @@ def _load(f: Function, code: str, at: Value, lanes: int) -> Value:
 
 def _short(type: str) -> str:
     scalar = type[1:-1].split(" x ")[1]
-    return f"v{LANES}{ {'float': 'f32', 'double': 'f64', 'half': 'f16'}.get(scalar, scalar)}".replace(" ", "")
+    return f"v{LANES}{ {'float': 'f32', 'double': 'f64', 'half': 'f16'}.get(scalar, scalar) }".replace(" ", "")
 
 
 def _goes_on(f: Function, code: str, element: Value, value: Value, right: bool) -> Value:

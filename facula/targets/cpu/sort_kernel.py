@@ -78,7 +78,7 @@ def pieces_of(n: int) -> tuple[int, int]:
 
 
 def scratch_bytes(rows: int, n: int) -> int:
-    """How much memory a call needs: four buffers of pairs for each share of rows, counts of the pieces of a long row."""
+    """What a call needs: four buffers of pairs for each share of rows, counts of the pieces of a long row."""
     groups = 1 if n >= LONG and rows <= FEW else max(1, min(GROUPS, rows))
     return 4 * 8 * (n + PAD) * groups + (8 * 256 * PIECES + 64 * PIECES)
 
@@ -206,7 +206,7 @@ class Writer:
             body(f.load(e.memory, self.element_at(f, x, loop.index, step)), loop.index, 1)
 
     def minmax(self) -> None:
-        """The smallest and the largest key of elements `start` to `n`, and how many are NaN: three i64 at `to`."""
+        """The smallest and the largest key of elements `begin` to `n`, and how many are NaN: three i64 at `to`."""
         f, e = self.function("minmax", "ptr x, i64 step, i64 begin, i64 n, KEY flip, ptr to"), self.e
         least, most, nans = {}, {}, {}
         for lanes in (LANES, 1):
@@ -236,8 +236,8 @@ class Writer:
         self.finish(f)
 
     def encode(self) -> None:
-        """The pairs of elements `start` to `n`, into `keys` from there on."""
-        f, e = self.function("encode", "ptr x, i64 step, i64 begin, i64 n, KEY flip, KEY low, KEY shift, ptr keys"), self.e
+        """The pairs of elements `begin` to `n`, into `keys` from there on."""
+        f = self.function("encode", "ptr x, i64 step, i64 begin, i64 n, KEY flip, KEY low, KEY shift, ptr keys")
 
         def body(x: Value, i: Value, lanes: int) -> None:
             key = self.key(f, x, f.flip, lanes)
@@ -270,9 +270,6 @@ class Writer:
                 less = self.unsigned(f, "ult", other, mine)
                 loop.next = [loop.carried[0] - self.convert(f, "sext", less, ty)]
             ranks = loop.carried[0]
-            left = f.least(f.n - block.index, f.constant("i64", LANES))
-            # Lanes that hold no pair rank behind all others: they are written over each other behind the last.
-            del left
             counts = f.alloca("i64", LANES)
             f.store(ranks, counts, align=64)
             some = f.least(f.n - block.index, f.constant("i64", LANES))
@@ -314,7 +311,7 @@ class Writer:
         self.finish(f)
 
     def spread(self) -> None:
-        """Pairs `start` to `n` of `a` go to `b`, each where `places` of its digit says, which moves on."""
+        """Pairs `begin` to `n` of `a` go to `b`, each where `places` of its digit says, which moves on."""
         f = self.function("spread", "ptr a, ptr b, i64 begin, i64 n, i64 by, ptr places")
 
         def one(i: Value) -> None:
@@ -472,9 +469,14 @@ class Writer:
 
         A limit that `k` pairs are known to reach lets most others go unread.
         """
-        f, e = self.function(
-            "leaders", "ptr x, i64 step, i64 n, i64 k, KEY flip, KEY low, KEY shift, i64 bits, ptr a, ptr b, ptr c", "i64"
-        ), self.e
+        f, e = (
+            self.function(
+                "leaders",
+                "ptr x, i64 step, i64 n, i64 k, KEY flip, KEY low, KEY shift, i64 bits, ptr a, ptr b, ptr c",
+                "i64",
+            ),
+            self.e,
+        )
         fill = f.value("i64", f"and i64 {(f.k * 4 + 63).name}, -16")
         room = fill * 2
         with f.when(f.n < room * 2):
@@ -553,9 +555,12 @@ class Writer:
 
     def give(self) -> None:
         """Elements `first` to `last` of the order in `keys`: values and places, `step` apart."""
-        f, e = self.function(
-            "give", "ptr keys, i64 first, i64 last, ptr values, ptr indices, i64 step, ptr x, i64 x_step, i64 base"
-        ), self.e
+        f, e = (
+            self.function(
+                "give", "ptr keys, i64 first, i64 last, ptr values, ptr indices, i64 step, ptr x, i64 x_step, i64 base"
+            ),
+            self.e,
+        )
         with f.when(f.values.ne(0)), f.loop(f.first, f.last) as loop:
             place = f.load("i64", self.pair_at(f, f.keys, loop.index)) & 0xFFFFFFFF
             value = f.load(e.memory, self.element_at(f, f.x, place, f.x_step))
