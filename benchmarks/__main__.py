@@ -9,9 +9,13 @@ import platform
 import sys
 from pathlib import Path
 
-from . import kernels, products, small, training  # noqa: F401  (their rows register themselves)
-from .harness import BUDGET, ROWS, Result, measure, table
+from . import convolutions, kernels, limits, optimizers, products, small, training  # noqa: F401  (rows register themselves)
+from .harness import BUDGET, ROWS, Result, measure, summary, table
+from .memory import MEMORY
+from .report import BEGIN, END, markdown, merge, put
 from .startup import STARTUP
+
+ALONE = [("memory", *one) for one in MEMORY] + [("start", *one) for one in STARTUP]  # each in processes of their own
 
 
 def wanted(filters: list[str], group: str, name: str) -> bool:
@@ -28,51 +32,93 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="name the rows and stop")
     parser.add_argument("--markdown", action="store_true", help="print the table as markdown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE as well")
+    parser.add_argument(
+        "--from",
+        dest="files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="take figures of earlier runs (--json) instead of measuring",
+    )
+    parser.add_argument(
+        "--write", type=Path, metavar="PAGE", help=f"put the tables into PAGE, between {BEGIN} and {END}"
+    )
     options = parser.parse_args()
 
-    rows = [one for one in ROWS if wanted(options.filters, one.group, one.name)]
-    starts = [(name, run) for name, run in STARTUP if wanted(options.filters, "start", name)]
-    if options.list:
-        print("\n".join([*(f"{one.group}: {one.name}" for one in rows), *(f"start: {name}" for name, _ in starts)]))
-        return 0
-    if not rows and not starts:
-        print(f"no row holds {' or '.join(options.filters)}; --list names them all", file=sys.stderr)
-        return 2
+    if options.files:
+        figures = merge([json.loads(path.read_text()) for path in options.files])
+    else:
+        rows = [one for one in ROWS if wanted(options.filters, one.group, one.name)]
+        alone = [one for one in ALONE if wanted(options.filters, one[0], one[1])]
+        if options.list:
+            print(
+                "\n".join([*(f"{r.group}: {r.name}" for r in rows), *(f"{group}: {name}" for group, name, _ in alone)])
+            )
+            return 0
+        if not rows and not alone:
+            print(f"no row holds {' or '.join(options.filters)}; --list names them all", file=sys.stderr)
+            return 2
+        figures = run(rows, alone, options)
 
+    results = [Result.of_dict(one) for one in figures["rows"]]
+    names = (figures["baseline"], figures["candidate"])
+    if options.markdown:
+        print(markdown(figures))
+    else:
+        print(f"{figures['machine']}; ratio = {names[0]} / {names[1]}")
+        print(table(results, names, limits=figures["limits"]))
+        for result in results:
+            for what, value in result.notes.items():
+                print(f"{result.name}: {what}: {value}")
+        print("\n".join([*(f"{limits.LIMITS[k]}: {v:.3g}" for k, v in figures["limits"].items()), *summary(results)]))
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1))
+    if options.write:
+        put(options.write, markdown(figures))
+    return 0
+
+
+def run(rows, alone, options) -> dict:
+    """Measure the rows; the figures as they are written to files."""
     threads = options.threads or len(os.sched_getaffinity(0))
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # for the processes started below, and for both libraries
         os.environ[variable] = str(threads)
     results: list[Result] = []
+    found: dict[str, float] = {}
     if rows:
-        baseline, candidate = importlib.import_module(options.baseline), importlib.import_module(options.candidate)
-        for framework in (baseline, candidate):
+        frameworks = [importlib.import_module(name) for name in (options.baseline, options.candidate)]
+        for framework in frameworks:
             framework.set_num_threads(threads)
         gc.collect()
         gc.freeze()  # so that neither framework pays for collecting the other's modules
+        found = limits.measure(frameworks, threads)
     for one in rows:
         progress(f"{one.group}: {one.name}")
-        results.append(measure(one, baseline, candidate, options.budget))
+        results.append(measure(one, frameworks[0], frameworks[1], options.budget))
         gc.collect()
-    for name, run in starts:
-        progress(f"start: {name}")
+    for group, name, function in alone:
+        progress(f"{group}: {name}")
         try:
-            results.append(run(options.baseline, options.candidate))
+            results.append(function(options.baseline, options.candidate))
         except RuntimeError as error:
-            results.append(Result("start", name, problem=f"fails: {error}"))
+            results.append(Result(group, name, problem=f"fails: {error}"))
     progress("")
+    return {
+        "baseline": options.baseline,
+        "candidate": options.candidate,
+        "machine": f"{processor()}, {threads} threads, Python {platform.python_version()}",
+        "limits": found,
+        "rows": [result.as_dict() for result in results],
+    }
 
-    names = (options.baseline, options.candidate)
-    print(
-        f"{platform.machine()}, {threads} threads, Python {platform.python_version()}; ratio = {names[0]} / {names[1]}"
-    )
-    print(table(results, names, options.markdown))
-    for result in results:
-        for what, value in result.notes.items():
-            print(f"{result.name}: {what}: {value}")
-    if options.json:
-        figures = {"baseline": names[0], "candidate": names[1], "threads": threads}
-        options.json.write_text(json.dumps({**figures, "rows": [result.as_dict() for result in results]}, indent=1))
-    return 0
+
+def processor() -> str:
+    """The model of the processor where the system tells it, else the kind."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def progress(text: str) -> None:

@@ -3,13 +3,13 @@
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["ROWS", "Result", "Row", "fill", "measure", "row", "table"]
+__all__ = ["GOALS", "ROWS", "Result", "Row", "Work", "fill", "measure", "row", "summary", "table"]
 
 SAMPLE = 0.02  # seconds that one sample should last: long beside the clock's grain, short beside the machine's moods
 BUDGET = 3.0  # seconds of samples for a row
@@ -19,6 +19,21 @@ SETTLE = 0.005  # seconds for the other framework's threads to stop spinning
 NOISY = 1.5  # quartiles further apart than this: the machine was busy, measure again
 AGREE = 2e-3  # relative to the largest element: both must have done the same work
 
+GOALS: dict[str, float] = {  # of the geometric mean of a group's ratios
+    "small tensors": 1.8,
+    "kernels": 2.0,
+    "matrix products": 1.8,
+    "convolutions": 1.3,
+    "training steps": 2.0,
+}
+
+
+class Work(NamedTuple):
+    """What a call has to do whatever the program: so many operations or bytes, against one of the machine's limits."""
+
+    limit: str  # a key of `limits.measure`
+    amount: float
+
 
 @dataclass(frozen=True)
 class Row:
@@ -27,9 +42,9 @@ class Row:
     group: str
     name: str
     make: Callable[[Any], Callable[[], Any]]
-    least: float | None  # the ratio to reach, and
-    aim: float | None  # the one to aim at, of DESIGN.md section 7
-    compare: bool  # whether both must give the same numbers
+    least: float | None  # the ratio to reach
+    compare: bool = True  # whether both must give the same numbers
+    work: Work | None = None
 
 
 @dataclass
@@ -39,7 +54,6 @@ class Result:
     group: str
     name: str
     least: float | None = None
-    aim: float | None = None
     unit: str = "s"
     baseline: float | None = None
     candidate: float | None = None
@@ -47,20 +61,27 @@ class Result:
     quartiles: tuple[float, float] | None = None
     pairs: int = 0
     problem: str | None = None  # why there is no ratio, or why it counts for nothing
+    work: Work | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def of_dict(cls, figures: dict[str, Any]) -> "Result":
+        """What `as_dict` made, perhaps through a file."""
+        work = figures.get("work")
+        return cls(**{**figures, "work": Work(*work) if work else None})
+
 
 ROWS: list[Row] = []
 
 
-def row(group: str, name: str, least: float | None = None, aim: float | None = None, compare: bool = True):
+def row(group: str, name: str, least: float | None = None, compare: bool = True, work: Work | None = None):
     """Register the decorated `make(torch)` as a row."""
 
     def register(make):
-        ROWS.append(Row(group, name, make, least, aim, compare))
+        ROWS.append(Row(group, name, make, least, compare, work))
         return make
 
     return register
@@ -68,7 +89,7 @@ def row(group: str, name: str, least: float | None = None, aim: float | None = N
 
 def measure(one: Row, baseline: Any, candidate: Any, budget: float = BUDGET) -> Result:
     """Time `one` on both frameworks, sample against sample."""
-    result = Result(one.group, one.name, one.least, one.aim)
+    result = Result(one.group, one.name, one.least, work=one.work)
     baseline.manual_seed(0)
     run_baseline = one.make(baseline)
     expected = run_baseline()  # an error here is one of the benchmark: let it out
@@ -196,14 +217,37 @@ def verdict(result: Result) -> str:
         return result.problem
     if result.ratio is None or result.least is None:
         return ""
-    word = "below" if result.ratio < result.least else "aim" if result.aim and result.ratio >= result.aim else "ok"
+    word = "below" if result.ratio < result.least else "ok"
     low, high = result.quartiles or (1.0, 1.0)
     return f"{word}, but noisy" if high > NOISY * low else word
 
 
-def table(results: list[Result], names: tuple[str, str], markdown: bool = False) -> str:
+def share(result: Result, limits: Mapping[str, float]) -> str:
+    """How much of the machine's limit the candidate reaches, in percent."""
+    if result.work is None or not result.candidate or result.work.limit not in limits:
+        return ""
+    return f"{100 * result.work.amount / result.candidate / limits[result.work.limit]:.0f} %"
+
+
+def summary(results: Sequence[Result]) -> list[str]:
+    """A line for each group: the geometric mean of its ratios, and how many rows are below what they should reach."""
+    lines = []
+    for group in dict.fromkeys(r.group for r in results):
+        rows = [r for r in results if r.group == group]
+        ratios = [r.ratio for r in rows if r.ratio]
+        judged = [r for r in rows if r.least is not None]
+        below = sum(r.problem is not None or r.ratio is None or r.ratio < r.least for r in judged if r.least)
+        mean = f"geometric mean {statistics.geometric_mean(ratios):.2f}" if ratios else "nothing measured"
+        goal = f" (at least {GOALS[group]:g})" if group in GOALS else ""
+        lines.append(f"{group}: {mean}{goal}, {below} of {len(judged)} rows below")
+    return lines
+
+
+def table(
+    results: Sequence[Result], names: tuple[str, str], markdown: bool = False, limits: Mapping[str, float] | None = None
+) -> str:
     """All results, one a line, under the heading of their group."""
-    head = ("", *names, "ratio", "quartiles", "least", "aim", "")
+    head = ("", *names, "ratio", "quartiles", "least", "of limit", "")
     lines: list[tuple[str, ...]] = []
     group = None
     for r in results:
@@ -212,9 +256,9 @@ def table(results: list[Result], names: tuple[str, str], markdown: bool = False)
             lines.append((f"**{group}**" if markdown else group.upper(),) + ("",) * (len(head) - 1))
         spread = f"{r.quartiles[0]:.2f}-{r.quartiles[1]:.2f}" if r.quartiles else ""
         ratio = "-" if r.ratio is None else f"{r.ratio:.2f}"
-        goals = ("" if goal is None else f"{goal:g}" for goal in (r.least, r.aim))
+        goal = "" if r.least is None else f"{r.least:g}"
         times = seconds(r.baseline, r.unit), seconds(r.candidate, r.unit)
-        lines.append((r.name, *times, ratio, spread, *goals, verdict(r)))
+        lines.append((r.name, *times, ratio, spread, goal, share(r, limits or {}), verdict(r)))
     if markdown:
         rule = ("---", *("---:",) * 6, "---")
         return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))

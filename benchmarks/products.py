@@ -1,83 +1,70 @@
-"""Rows for matrix products, convolutions and the optimizer's update of many parameters."""
+"""Rows for matrix products: square, skinny, batched, transposed, with bias and activation, of each floating dtype."""
 
-from .harness import row
+from math import prod
+
+from .harness import Work, row
 
 
-def product(name, left, right, least=None, aim=None, arrange=lambda a, b: (a, b)):
+def work(left, right, limit="float32"):
+    """Two operations for each element of the left operand and each column of the right."""
+    return Work(limit, 2.0 * prod(left) * (right[-1] if len(right) > 1 else 1))
+
+
+def product(name, left, right, arrange=lambda a, b: (a, b)):
     """A row for left @ right, after `arrange` has changed their layouts."""
 
-    @row("matrix products, float32", name, least, aim)
+    @row("matrix products", name, 1.3, work=work(left, right))
     def make(torch):
         a, b = arrange(torch.randn(*left), torch.randn(*right))
         return lambda: a @ b
 
 
 for n in (64, 128, 256, 512, 1024, 2048):
-    product(f"{n} x {n} x {n}", (n, n), (n, n), *((1.5, 2.3) if n >= 256 else (1.2, 2.0)))
+    product(f"{n} x {n} x {n}", (n, n), (n, n))
 product("skinny 32 x 4096 x 4096", (32, 4096), (4096, 4096))
 product("skinny 4096 x 32 x 4096", (4096, 32), (32, 4096))
+product("skinny 4096 x 4096 x 32", (4096, 4096), (4096, 32))
 product("matrix by vector 4096", (4096, 4096), (4096,))
 product("batch of 64, 128 x 128 x 128", (64, 128, 128), (64, 128, 128))
 product("batch of 512, 32 x 32 x 32", (512, 32, 32), (512, 32, 32))
-product("1024, left transposed", (1024, 1024), (1024, 1024), 1.5, 2.3, lambda a, b: (a.t(), b))
-product("1024, right transposed", (1024, 1024), (1024, 1024), 1.5, 2.3, lambda a, b: (a, b.t()))
+product("1024, left transposed", (1024, 1024), (1024, 1024), lambda a, b: (a.t(), b))
+product("1024, right transposed", (1024, 1024), (1024, 1024), lambda a, b: (a, b.t()))
+product("1024, both transposed", (1024, 1024), (1024, 1024), lambda a, b: (a.t(), b.t()))
 
 
-@row("matrix products, float64", "1024 x 1024 x 1024")
-def double(torch):
-    a = torch.randn(1024, 1024, dtype=torch.float64)
-    b = torch.randn(1024, 1024, dtype=torch.float64)
-    return lambda: a @ b
-
-
-def convolution(channels, width, batch):
-    name = f"3x3, {channels} channels, {width}x{width}, batch {batch}"
-
-    @row("convolution", f"forward {name}", 1.0, 1.5)
-    def forward(torch):
-        layer = torch.nn.Conv2d(channels, channels, 3, padding=1)
-        x = torch.randn(batch, channels, width, width)
+def linear_relu(rows, inward, outward):
+    @row(
+        "matrix products",
+        f"linear, bias, relu {rows} x {inward} x {outward}",
+        1.3,
+        work=work((rows, inward), (outward,) * 2),
+    )
+    def make(torch):
+        layer, x = torch.nn.Linear(inward, outward), torch.randn(rows, inward)
 
         def run():
             with torch.no_grad():
-                return layer(x)
-
-        return run
-
-    @row("convolution", f"forward and backward {name}", 1.0, 1.5)
-    def both(torch):
-        layer = torch.nn.Conv2d(channels, channels, 3, padding=1)
-        x = torch.randn(batch, channels, width, width, requires_grad=True)
-        grad = torch.randn(batch, channels, width, width)
-
-        def run():
-            x.grad = None
-            layer.zero_grad()
-            layer(x).backward(grad)
-            return x.grad, layer.weight.grad
+                return torch.relu(layer(x))
 
         return run
 
 
-for channels, width, batch in ((16, 32, 32), (64, 56, 8), (128, 28, 8), (256, 14, 8)):
-    convolution(channels, width, batch)
+linear_relu(128, 1024, 1024)
+linear_relu(1024, 1024, 1024)
 
 
-def update(name, make_optimizer):
-    @row("optimizers, 100 parameters, 5e6 values", name, 1.2, 2.0)
+def typed(n, dtype, compare=True):
+    limit = dtype if dtype == "float64" else "float32"
+
+    @row("matrix products, other dtypes", f"{dtype} {n} x {n} x {n}", 1.0, compare, work((n, n), (n, n), limit))
     def make(torch):
-        parameters = [torch.nn.Parameter(torch.randn(250, 200)) for _ in range(100)]
-        for parameter in parameters:
-            parameter.grad = torch.randn(250, 200)
-        optimizer = make_optimizer(torch, parameters)
-
-        def run():
-            optimizer.step()
-            return parameters[0]
-
-        return run
+        kind = getattr(torch, dtype)
+        a, b = torch.randn(n, n).to(kind), torch.randn(n, n).to(kind)
+        return lambda: a @ b
 
 
-update("SGD with momentum", lambda torch, parameters: torch.optim.SGD(parameters, lr=1e-3, momentum=0.9))
-update("Adam", lambda torch, parameters: torch.optim.Adam(parameters, lr=1e-3))
-update("AdamW", lambda torch, parameters: torch.optim.AdamW(parameters, lr=1e-3))
+typed(
+    1024, "bfloat16", compare=False
+)  # rounded to 8 bits: sums in another order differ by more than the harness allows
+typed(512, "float64")
+typed(1024, "float64")

@@ -16,15 +16,11 @@ def stepper(model, optimizer, criterion, x, y):
     return run
 
 
-def tiny(name, least=2.0, aim=4.0):
-    return row("training steps, small models", name, least, aim)
+def training(name, least=1.2, **options):
+    return row("training steps", name, least, **options)
 
 
-def large(name, least=1.2, aim=2.0):
-    return row("training steps, large models", name, least, aim)
-
-
-@tiny("linear regression by hand, 80 points")
+@training("linear regression by hand, 80 points")
 def by_hand(torch):
     x = torch.rand(80, 1)
     y = 1 + 2 * x
@@ -43,14 +39,14 @@ def by_hand(torch):
     return run
 
 
-@tiny("linear regression, Linear(1, 1) and SGD, 80 points")
+@training("linear regression, Linear(1, 1) and SGD, 80 points")
 def linear_regression(torch):
     x = torch.rand(80, 1)
     model = torch.nn.Linear(1, 1)
     return stepper(model, torch.optim.SGD(model.parameters(), lr=0.01), torch.nn.MSELoss(), x, 1 + 2 * x)
 
 
-@tiny("MLP 64-128-10, Adam, batch 32", 2.5)
+@training("MLP 64-128-10, Adam, batch 32")
 def mlp(torch):
     nn = torch.nn
     model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
@@ -58,7 +54,7 @@ def mlp(torch):
     return stepper(model, torch.optim.Adam(model.parameters(), lr=1e-4), nn.CrossEntropyLoss(), x, y)
 
 
-@tiny("digits 64-256-128-10 with dropout, Adam, batch 32")
+@training("digits 64-256-128-10 with dropout, Adam, batch 32")
 def digits(torch):
     nn = torch.nn
     hidden = nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.2), nn.Linear(256, 128), nn.ReLU(), nn.Dropout(0.2)
@@ -67,7 +63,16 @@ def digits(torch):
     return stepper(model, torch.optim.Adam(model.parameters(), lr=1e-4), nn.CrossEntropyLoss(), x, y)
 
 
-@large("newsgroups, 29572 words, 100-100-3, Adam, batch 150")
+@training("MLP 784-2048-2048-10, Adam, batch 128")
+def large_mlp(torch):
+    nn = torch.nn
+    hidden = nn.Linear(784, 2048), nn.ReLU(), nn.Linear(2048, 2048), nn.ReLU()
+    model = nn.Sequential(*hidden, nn.Linear(2048, 10))
+    x, y = torch.randn(128, 784), torch.randint(10, (128,))
+    return stepper(model, torch.optim.Adam(model.parameters(), lr=1e-4), nn.CrossEntropyLoss(), x, y)
+
+
+@training("text classifier, 29572 words, 100-100-3, Adam, batch 150")
 def newsgroups(torch):
     nn = torch.nn
     words = 29572
@@ -77,7 +82,7 @@ def newsgroups(torch):
     return stepper(model, torch.optim.Adam(model.parameters(), lr=1e-4), nn.CrossEntropyLoss(), x, y)
 
 
-@large("LeNet-like CNN, 28x28, Adam, batch 64")
+@training("LeNet-like CNN, 28x28, Adam, batch 64")
 def cnn(torch):
     nn = torch.nn
     features = nn.Conv2d(1, 16, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3), nn.ReLU(), nn.MaxPool2d(2)
@@ -86,7 +91,39 @@ def cnn(torch):
     return stepper(model, torch.optim.Adam(model.parameters(), lr=1e-4), nn.CrossEntropyLoss(), x, y)
 
 
-@large("LSTM 32-128, 64 steps, Adam, batch 16")
+@training("ResNet-18 (CIFAR, 32x32), SGD with momentum, batch 16", compare=False)  # batch norm amplifies the last bits
+def resnet(torch):
+    nn = torch.nn
+
+    def conv(inward, outward, size, stride):
+        return nn.Conv2d(inward, outward, size, stride=stride, padding=size // 2, bias=False)
+
+    class Block(nn.Module):
+        def __init__(self, inward, outward, stride):
+            super().__init__()
+            self.conv1, self.norm1 = conv(inward, outward, 3, stride), nn.BatchNorm2d(outward)
+            self.conv2, self.norm2 = conv(outward, outward, 3, 1), nn.BatchNorm2d(outward)
+            self.relu = nn.ReLU(inplace=True)
+            self.shortcut = nn.Sequential()
+            if stride != 1 or inward != outward:
+                self.shortcut = nn.Sequential(conv(inward, outward, 1, stride), nn.BatchNorm2d(outward))
+
+        def forward(self, x):
+            y = self.norm2(self.conv2(self.relu(self.norm1(self.conv1(x)))))
+            return self.relu(y + self.shortcut(x))
+
+    parts = [conv(3, 64, 3, 1), nn.BatchNorm2d(64), nn.ReLU(inplace=True)]
+    inward = 64
+    for outward, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        parts += [Block(inward, outward, stride), Block(outward, outward, 1)]
+        inward = outward
+    model = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
+    x, y = torch.randn(16, 3, 32, 32), torch.randint(10, (16,))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
+    return stepper(model, optimizer, nn.CrossEntropyLoss(), x, y)
+
+
+@training("LSTM 32-128, 64 steps, Adam, batch 16")
 def lstm(torch):
     nn = torch.nn
 
@@ -106,7 +143,7 @@ def lstm(torch):
     return stepper(model, torch.optim.Adam(model.parameters(), lr=1e-4), nn.CrossEntropyLoss(), x, y)
 
 
-@large("GPT, 4 layers of 128, 4 heads, 64 tokens, AdamW, batch 16")
+@training("GPT, 4 layers of 128, 4 heads, 64 tokens, AdamW, batch 16")
 def gpt(torch):
     nn = torch.nn
     width, heads, tokens, alphabet = 128, 4, 64, 65
@@ -151,3 +188,22 @@ def gpt(torch):
     model = GPT()
     x, y = torch.randint(alphabet, (16, tokens)), torch.randint(alphabet, (16 * tokens,))
     return stepper(model, torch.optim.AdamW(model.parameters(), lr=1e-4), nn.CrossEntropyLoss(), x, y)
+
+
+@training("embedding bag 20000 x 64, linear, SGD, batch 64 of 100 words")
+def embedding_bag(torch):
+    nn = torch.nn
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.scores = nn.EmbeddingBag(20000, 64), nn.Linear(64, 4)
+
+        def forward(self, x):
+            return self.scores(self.words(*x))
+
+    model = Model()
+    x = torch.randint(20000, (6400,)), torch.arange(0, 6400, 100)
+    return stepper(
+        model, torch.optim.SGD(model.parameters(), lr=0.1), nn.CrossEntropyLoss(), x, torch.randint(4, (64,))
+    )

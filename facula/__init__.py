@@ -111,6 +111,7 @@ from facula.operators import (
 )
 # isort: on
 # fmt: on
+from facula.memory import memory_stats
 from facula.printing import get_printoptions, set_printoptions
 from facula.serialization import load, save
 from facula.threads import get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads
@@ -162,8 +163,8 @@ __all__ = [
     "logcumsumexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logit_", "logsigmoid",
     "logspace", "logsumexp", "long", "lstm_cell", "lt", "manual_seed", "masked_fill", "masked_scatter",
     "masked_select", "matmul", "max", "max_pool1d", "max_pool1d_with_indices", "max_pool2d", "max_pool2d_with_indices",
-    "max_pool3d", "max_pool3d_with_indices", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mish",
-    "mish_", "mm", "mode", "moveaxis", "movedim", "mse_loss", "msort", "mul", "multinomial", "multiply", "mv",
+    "max_pool3d", "max_pool3d_with_indices", "maximum", "mean", "median", "memory_stats", "meshgrid", "min", "minimum",
+    "mish", "mish_", "mm", "mode", "moveaxis", "movedim", "mse_loss", "msort", "mul", "multinomial", "multiply", "mv",
     "nan_to_num", "nan_to_num_", "nanmean", "nanmedian", "nanquantile", "nansum", "narrow", "narrow_copy",
     "native_batch_norm", "native_group_norm", "native_layer_norm", "ne", "neg", "neg_", "negative", "negative_",
     "nextafter", "nll_loss", "no_grad", "nonzero", "norm", "normal", "not_equal", "number", "numel", "numpy_view",
@@ -193,5 +194,5 @@ __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("autograd", "cuda", "linalg", "nn", "optim", "random", "serialization", "utils"),
+    __name__, ("autograd", "cuda", "linalg", "memory", "nn", "optim", "random", "serialization", "utils"),
 )  # fmt: skip

@@ -4,6 +4,7 @@ Chooses the iteration space (drops, orders and merges dimensions), asks the devi
 (kernel, access) and binds sizes and strides. The result, a `Plan`, is kept by the operator that asked.
 """
 
+import ctypes
 import importlib
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -15,9 +16,9 @@ from facula.core.spec import Spec, dense
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.ir.expr import walk
-from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, Access, Kernel, Result
+from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, TRANSPOSED, Access, Kernel, Result, known_step
 
-__all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "native", "new_storage", "run"]
+__all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "memo", "native", "new_storage", "run"]
 
 ORDERED = ("index", "extent", "row_index", "scan")  # nodes whose meaning depends on the order of dims
 
@@ -78,6 +79,15 @@ def _order(sizes: list[int], strides: list[list[int]], lead: Sequence[int]) -> t
     return [sizes[d] for d in dims], [[s[d] for d in dims] for s in strides]
 
 
+def _beside(sizes: list[int], strides: list[list[int]]) -> tuple[list[int], list[list[int]]]:
+    """Dims of a map in an order where one that some operand is contiguous along stands beside the last."""
+    turned = [d for s in strides if s and s[-1] not in (0, 1) for d in range(len(sizes) - 1) if s[d] == 1]
+    if not turned:
+        return sizes, strides
+    dims = [d for d in range(len(sizes) - 1) if d != turned[0]] + [turned[0], len(sizes) - 1]
+    return [sizes[d] for d in dims], [[s[d] for d in dims] for s in strides]
+
+
 def _step(stride: int, read: bool) -> str:
     return {1: CONTIGUOUS, 0: BROADCAST, -1: REVERSED if read else STRIDED}.get(stride, STRIDED)
 
@@ -107,6 +117,8 @@ def bind(
             # Order by the first result, then the inputs; a reduction's outer dims likewise.
             outer, outer_strides = _order(outer, outer_strides, range(len(strides)))
         outer, outer_strides = _merge(outer, outer_strides)
+        if row is None and not ordered_writes and not kernel.checks:
+            outer, outer_strides = _beside(outer, outer_strides)
         if row is not None:
             row = list(row)
             if not kernel.uses(*ORDERED[2:]) and not _extremes(kernel) and not ordered_writes:
@@ -121,6 +133,8 @@ def bind(
         # A dim of size 1 steps nowhere: call it contiguous, so that all such layouts share code.
         read = not isinstance(operand, Result)
         step = CONTIGUOUS if outer[-1] == 1 and row is None else _step(o[-1], read)
+        if step == STRIDED and row is None and len(outer) > 1 and o[-2] == 1:
+            step = TRANSPOSED
         if row is not None:
             per_row = isinstance(operand, Result) and operand.per_row
             step += BROADCAST if per_row else _step(r[-1], read)
@@ -129,11 +143,7 @@ def bind(
     tail = [*outer, *(row or ())]
     for operand, letters, o, r in zip(kernel.operands, inner, outer_strides, row_strides):
         own = o if (isinstance(operand, Result) and operand.per_row) else [*o, *(r if row is not None else ())]
-        dims = len(outer) + len(row or ())
-        for d, stride in enumerate(own):
-            known = (d == len(outer) - 1 and letters[0] != STRIDED) or (row and d == dims - 1 and letters[1] != STRIDED)
-            if not known:
-                tail.append(stride)
+        tail += [stride for d, stride in enumerate(own) if known_step(len(outer), len(row or ()), letters, d) is None]
     return Bound(compiled(kernel, access, where), tuple(tail))
 
 
@@ -181,6 +191,11 @@ def native(name: str, where: device = CPU) -> Any:
     return getattr(_target(where), name)
 
 
+def memo(where: device = CPU) -> Any:
+    """What repeats calls in machine code on a device (`targets/cpu/apply.py`), or None where nothing does."""
+    return getattr(_target(where), "Memo", None)
+
+
 def constructor(cls: type, arguments: Sequence[str], defaults: dict[str, Any]) -> Callable:
     """A fast function that makes instances of a class with slots from values in the order of `arguments`."""
     from facula.targets.cpu import records  # records live in the host's memory, whatever the device
@@ -202,12 +217,53 @@ def threads() -> Any:
     return pool
 
 
-_MANY: dict[tuple[Kernel, str], Callable[..., None]] = {}
+def memory() -> Any:
+    """The memory pool of the host."""
+    from facula.targets.cpu import pool
+
+    return pool
 
 
-def many(kernel: Kernel, where: device = CPU) -> Callable[..., None]:
-    """Machine code that runs a map kernel on many sets of dense operands at once: (table, rows, elements, *params)."""
-    found = _MANY.get((kernel, where.type))
+class Many:
+    """A kernel that runs on many sets of dense operands in one call; `run_many` runs it."""
+
+    __slots__ = ("chunk", "fill", "function", "partial", "width", "written")
+
+    def __init__(self, kernel: Kernel, columns: Sequence[int | None], where: device):
+        from facula.targets.cpu import tables  # tensors are records in the host's memory, whatever the device
+
+        self.function, self.chunk = _target(where).compile_many(kernel, columns)
+        self.fill = tables.fill()
+        self.width = 1 + max(column for column in columns if column is not None)
+        results = list(zip(kernel.results, columns))
+        self.written = sum({1 << column for _, column in results if column is not None})
+        self.partial = next((result.dtype for result, column in results if column is None), None)
+
+
+_MANY: dict[tuple[Kernel, tuple[int | None, ...], str], Many] = {}
+
+
+def many(kernel: Kernel, columns: tuple[int | None, ...], where: device = CPU) -> Many:
+    """Machine code for rows of tensors: `columns` says which of a row's tensors is each of `kernel.operands`.
+
+    None stands for a result of one element a share of at most `chunk` elements: the kernel reduces these.
+    """
+    key = (kernel, columns, where.type)
+    found = _MANY.get(key)
     if found is None:
-        found = _MANY[kernel, where.type] = _target(where).compile_many(kernel)
+        found = _MANY[key] = Many(kernel, columns, where)
     return found
+
+
+def run_many(code: Many, tensors: list[Tensor], params: Sequence[Any] = (), where: device = CPU) -> Tensor | None:
+    """Run on `tensors`, the rows one after the other; what was written counts as changed. Returns results of shares."""
+    rows = len(tensors) // code.width
+    table = (ctypes.c_int64 * (rows * (code.width + 2) + 1))()
+    address = ctypes.addressof(table)
+    elements = code.fill(tensors, address, code.width, code.written, code.chunk)
+    if code.partial is None:
+        code.function(address, rows, elements, 0, *params)
+        return None
+    partial = empty_dense((table[-1],), code.partial, where)
+    code.function(address, rows, elements, partial.ptr, *params)
+    return partial

@@ -78,7 +78,7 @@ def run(
     needed = None if targets is None else _needed(start, targets)
     captured: dict[tuple, Tensor] = {}
     pending: dict[Any, list] = {}
-    ready: list[tuple[int, int, Node]] = []
+    ready: list[tuple[int, int, Node, list]] = []  # each with its gradients
     edges: Sequence = start
     results = list(reversed(grads))
     grad_mode, outer = LOCAL.grad, RUN.number
@@ -93,24 +93,24 @@ def run(
                 if edge is None:
                     continue
                 vertex, number = (edge.node, edge.number) if edge.__class__ is Output else (edge, 0)
-                slots = pending.get(vertex)
+                left = users[vertex] = users[vertex] - 1
+                slots = pending.pop(vertex, None)
                 if slots is None:
-                    slots = pending[vertex] = [None] * (len(vertex.outputs) if isinstance(vertex, Node) else 1)
+                    slots = [None] * len(vertex.outputs) if isinstance(vertex, Node) else [None]
                 if grad is not None:
                     slots[number] = grad if slots[number] is None else ARITHMETIC.add(slots[number], grad)
                 grad = None  # a leaf may keep memory that nobody else holds: see `_leaf`
-                users[vertex] -= 1
-                if users[vertex] == 0:
-                    if isinstance(vertex, Node):
-                        heappush(ready, (-vertex.sequence, id(vertex), vertex))
-                    elif targets is None or (vertex, 0) in targets:
-                        _leaf(vertex, pending.pop(vertex), None if accumulate else captured, create)
+                if left:
+                    pending[vertex] = slots
+                elif isinstance(vertex, Node):
+                    heappush(ready, (-vertex.sequence, id(vertex), vertex, slots))
+                elif targets is None or (vertex, 0) in targets:
+                    _leaf(vertex, slots, None if accumulate else captured, create)
             if not ready:
                 break
             # Run the latest node whose users have all run.
-            node = heappop(ready)[2]
             slots = edges = ()
-            outs = pending.pop(node)
+            _, _, node, outs = heappop(ready)
             if node.pre_hooks:
                 _pre_hooks(node, outs)
             if needed is not None and targets is not None:

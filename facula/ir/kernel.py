@@ -12,7 +12,7 @@ from facula.core.dtype import dtype
 
 from .expr import Expr, walk
 
-__all__ = ["Access", "Check", "Input", "Kernel", "Param", "Result", "arguments"]
+__all__ = ["Access", "Check", "Input", "Kernel", "Param", "Result", "arguments", "known_step"]
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,10 @@ class Kernel:
         return any(node.op in ops for node in walk(*self.roots()))
 
 
-# How an operand moves along the innermost dim of an iteration: to the next, not at all, by a stride; inputs also back
-# to the one before.
-CONTIGUOUS, BROADCAST, STRIDED, REVERSED = "1", "0", "s", "r"
+# How an operand moves along the innermost dim of an iteration: next to each other, not at all, or by a stride.
+# TRANSPOSED: by a stride, but next to each other along the dim before (both outer, of a map).
+# REVERSED: to the one before (inputs alone).
+CONTIGUOUS, BROADCAST, STRIDED, TRANSPOSED, REVERSED = "1", "0", "s", "t", "r"
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ class Access:
     """What machine code is specialised by, besides the kernel: ranks and the innermost step of each operand.
 
     `inner[i]` belongs to `kernel.operands[i]` and has one letter a role: the step along the last outer dim, then
-    (with row dims) along the last row dim; CONTIGUOUS, BROADCAST, STRIDED or REVERSED each. A per_row result has "0" for
-    rows.
+    (with row dims) along the last row dim; CONTIGUOUS, BROADCAST, STRIDED, TRANSPOSED or REVERSED each. A per_row
+    result has "0" for rows.
     """
 
     outer: int  # number of outer dims, at least 1 (launchers make a dim of size 1)
@@ -130,9 +131,14 @@ def arguments(kernel: Kernel, access: Access) -> list[str]:
     for operand, inner in zip(kernel.operands, access.inner):
         last = access.outer if isinstance(operand, Result) and operand.per_row else dims
         for d in range(last):
-            known = (d == access.outer - 1 and inner[0] != STRIDED) or (
-                access.row and d == dims - 1 and inner[1] != STRIDED
-            )
-            if not known:
+            if known_step(access.outer, access.row, inner, d) is None:
                 names.append(f"{operand.name}.s{d}")
     return names
+
+
+def known_step(outer: int, row: int, inner: str, d: int) -> int | None:
+    """The step of an operand along dim `d` where its letters tell it, else None: it is an argument."""
+    letter = inner[0] if d == outer - 1 else inner[1] if row and d == outer + row - 1 else STRIDED
+    if letter == STRIDED and d == outer - 2 and inner[0] == TRANSPOSED:
+        letter = CONTIGUOUS
+    return {CONTIGUOUS: 1, BROADCAST: 0, REVERSED: -1}.get(letter)

@@ -9,7 +9,7 @@ import inspect
 import warnings
 import weakref
 from collections import OrderedDict, namedtuple
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from itertools import chain
 from operator import methodcaller
 from typing import Any
@@ -19,7 +19,7 @@ from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
 from facula.core.tensor import Tensor
 from facula.errors import explain, fail
-from facula.operators import empty_like
+from facula.operators import empty_like, many
 
 from .hooks import BackwardHook, RemovableHandle, WrappedHook
 from .parameter import Buffer, Parameter
@@ -872,8 +872,7 @@ class Module:
                 "using autograd.grad instead.",
                 stacklevel=2,
             )
-        for parameter in self.parameters():
-            zero_grad(parameter, set_to_none)
+        zero_grads(self.parameters(), set_to_none)
 
     def share_memory(self) -> "Module":
         """Move parameters and buffers to memory that processes share."""
@@ -1171,19 +1170,26 @@ def _mend_keys(missing: list[str], unexpected: list[str]) -> str | None:
     return None
 
 
-def zero_grad(parameter: Tensor, set_to_none: bool) -> None:
-    """Forget the gradient of one parameter, or fill it with zeros."""
-    grad = parameter.grad
-    if grad is None:
-        return
-    if set_to_none:
-        parameter.grad = None
-        return
-    if grad.grad_fn is not None:
-        grad.detach_()
+def zero_grads(parameters: Iterable[Tensor], set_to_none: bool) -> None:
+    """Forget the gradients of parameters, or fill them with zeros."""
+    grads = []
+    for parameter in parameters:
+        grad = parameter.grad
+        if grad is None:
+            continue
+        if set_to_none:
+            parameter.grad = None
+            continue
+        if grad.grad_fn is not None:
+            grad.detach_()
+        else:
+            grad.requires_grad_(False)
+        grads.append(grad)
+    if many.alike(grads):
+        many.zero_(grads)
     else:
-        grad.requires_grad_(False)
-    grad.zero_()
+        for grad in grads:
+            grad.zero_()
 
 
 def parse_to(*args, **kwargs):

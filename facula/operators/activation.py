@@ -20,7 +20,8 @@ from facula.errors import fail
 from facula.ir import expr as ir
 
 from .creation import from_numpy, numpy_view
-from .declare import function, traced
+from .declare import Repeats, function, traced
+from .promotion import of_defaults
 from .view import narrow, reshape
 
 __all__ = [
@@ -57,20 +58,18 @@ def activation(title: str, *, node: str | None = None, check: Callable | None = 
                 given = {n: int(v) if type(v) is float and math.isfinite(v) else v for n, v in given.items()}
             return given
 
-        ready: dict = {}  # (spec, arguments) -> (plan, its numbers, scalars) for calls that passed the checks
+        known: dict = of_defaults({})  # by scalars as they were passed: calls like that, and the scalars that move
 
         def entry(input, *args, **kwargs):
-            if not kwargs and not (GUARD.active and LOCAL.special):
+            if not kwargs:
                 try:
-                    plan, numbers, given = ready[input.spec, args]
-                except (KeyError, TypeError, AttributeError):
+                    repeats, moving = known[args]
+                except (KeyError, TypeError):
                     return slow(input, *args)
-                out = plan.empty(plan.out)
-                if plan.function is not None:
-                    plan.function(out.ptr, input.ptr, *numbers, *plan.tail)
-                if input.needs_grad and (not GUARD.active or LOCAL.grad):
-                    operator.record(plan, (input,), given, (out,))
-                return out
+                if (out := repeats.run(input, *moving)) is not None:
+                    return out
+                if GUARD.active and (out := repeats.in_mode()(input, *moving)) is not None:
+                    return out
             return slow(input, *args, **kwargs)
 
         def slow(input, *args, out=None, **kwargs):
@@ -85,23 +84,23 @@ def activation(title: str, *, node: str | None = None, check: Callable | None = 
             if out is not None:
                 _same_dtype(input, out)
                 return core(input, out=out, **given)
-            if (
-                kwargs
-                or not isinstance(input, Tensor)
-                or input.spec.kind is not None
-                or (GUARD.active and LOCAL.special)
-            ):
-                return core(input, **given)
-            plan = operator.plan((input.spec,), scalars=given)
             out = core(input, **given)
-            if plan.kernel_names == ("input",) and all(n in given for n, _ in plan.numbers):
-                if len(ready) > 4096:
-                    ready.clear()
-                try:
-                    ready[input.spec, args] = plan, tuple([given[n] for n, _ in plan.numbers]), given
-                except TypeError:
-                    pass  # a scalar that is no key
+            if not kwargs and isinstance(input, Tensor) and not (whole and input.spec.dtype.kind in "ui"):
+                learn(input, args, given)
             return out
+
+        def learn(input: Tensor, args: tuple, given: dict) -> None:
+            values = [given.get(n, default) for n, default in operator.scalars.items()]
+            moving = tuple([v if type(v) in (int, float) else None for v in values])
+            try:
+                if args not in known:
+                    if len(known) > 4096:
+                        known.clear()
+                    known[args] = Repeats(operator, 1 + len(moving)), moving
+            except TypeError:
+                return  # a scalar that is no key
+            key = (input.spec,), tuple(sorted(given.items())) or None
+            known[args][0].learn(key, (input, *moving))
 
         def in_place(input, *args, **kwargs):
             if check is not None:

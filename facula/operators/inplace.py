@@ -330,7 +330,8 @@ def write(target: Tensor, make, *inputs: Tensor, needs_input: bool = False) -> T
     # Through a view: the part is overwritten by `made`.
     shell = alias(target)
     node = record(copied.operator.node_class, (None, edge_of(made)), (shell,))
-    node.recipe, node.arguments, node.versions = copied.operator._recipe(_SOURCE), {"source_spec": made.spec}, ()
+    node.back, node.numbers, node.versions = copied.operator._recipe(_SOURCE), {"source_spec": made.spec}, ()
+    node.plan = None
     rebase(target, node)
     return target
 
@@ -358,8 +359,8 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     own_edge = edge_of(input) if input.base is None else None  # a part of a larger tensor: `CopySlices` zeroes it
     overwrite(input, src)
     node = record(copied.operator.node_class, (own_edge, source_edge), (shell,))
-    node.recipe = copied.operator._recipe((1 + (own_edge is not None), 1 + (source_edge is not None)))
-    node.arguments, node.versions = {"source_spec": src.spec, "input_spec": input.spec}, ()
+    node.back = copied.operator._recipe((1 + (own_edge is not None), 1 + (source_edge is not None)))
+    node.numbers, node.versions, node.plan = {"source_spec": src.spec, "input_spec": input.spec}, (), None
     rebase(input, node)
     return input
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import product
 
 from facula import launch
+from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import normalize_dim
 from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
@@ -12,7 +13,7 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
 
 from .copying import bound_copy, cast, clone, copy_kernel, copy_values, like_layout
-from .declare import function
+from .declare import function, unrecorded
 from .promotion import result_type
 from .view import expand_to, ints, reshape, slice_dim, unsqueeze
 
@@ -113,8 +114,48 @@ def _(grad, tensors_spec, dim):
     return tuple(pieces)
 
 
+class _Joined:
+    """Calls that machine code repeats, for each number of tensors."""
+
+    def __init__(self, stacked: bool):
+        self.stacked, self.memos, self.tried = stacked, {}, set()
+
+    def find(self, tensors, dim) -> Tensor | None:
+        """The result of a call like one before, of operands that need no gradient."""
+        memo = self.memos.get(len(tensors))
+        if memo is None or not GUARD.active:
+            return None if memo is None else memo.run(*tensors, dim)
+        return None if LOCAL.special or LOCAL.grad else memo.bare(*tensors, dim)
+
+    def learn(self, tensors: Sequence[Tensor], dim: int) -> None:
+        """Make the call known; long lists and large tensors gain nothing from it."""
+        key = (("stack",) if self.stacked else ()) + (dim, *[t.spec for t in tensors])
+        if key in self.tried:
+            return
+        if len(self.tried) > 4096:
+            self.tried.clear()
+        self.tried.add(key)
+        found = _CAT_PLANS.get(key)
+        kind = launch.memo(tensors[0].spec.device)
+        if found is None or kind is None or len(tensors) > 8 or found[0].nbytes > 1 << 16 or LOCAL.special:
+            return
+        memo = self.memos.get(len(tensors))
+        if memo is None:
+            memo = self.memos[len(tensors)] = kind(len(tensors), 0, 1, unrecorded(kind), steps=True)
+        memo.add_steps((*tensors, dim), *found)
+
+
+_CATS, _STACKS = _Joined(False), _Joined(True)
+
+
 def cat(tensors, dim=0, *, out=None, axis=None) -> Tensor:
     """Tensors one after another along `dim`; their other sizes must agree."""
+    if out is None and axis is None and tensors.__class__ in (list, tuple):
+        if (made := _CATS.find(tensors, dim)) is not None:
+            return made
+        made = _cat(tuple(tensors), dim)
+        _CATS.learn(tensors, dim)
+        return made
     made = _cat(tuple(tensors) if type(tensors) is not tuple else tensors, dim if axis is None else axis)
     if out is None:
         return made
@@ -128,6 +169,8 @@ concat = concatenate = cat
 
 def stack(tensors, dim=0, *, out=None) -> Tensor:
     """Tensors of one shape along a new dim."""
+    if out is None and tensors.__class__ in (list, tuple) and (made := _STACKS.find(tensors, dim)) is not None:
+        return made
     tensors = tuple(tensors)
     if not tensors:
         fail(RuntimeError, "stack expects a non-empty TensorList")
@@ -145,6 +188,8 @@ def stack(tensors, dim=0, *, out=None) -> Tensor:
         fail(IndexError, f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {dim})")
     made = stack_core(tensors, dim % rank)
     if out is None:
+        if 0 <= dim:
+            _STACKS.learn(tensors, dim)
         return made
     from .matmul import _to_out
 

@@ -1,18 +1,21 @@
 """Matrix products: two matrices, batches of them, with a bias, by index letters."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from inspect import signature
 from math import prod
 from typing import Any
 
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
+from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import broadcast
-from facula.core.spec import Spec, dense
+from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from .declare import INTO, function
+from .declare.repeats import Repeats
 from .reduction import sum as sum_over
 from .reduction import sum_to
 from .view import expand_to, permute, reshape, squeeze_dims, transpose, unsqueeze, view_shape
@@ -24,13 +27,17 @@ __all__ = [
 ]  # fmt: skip
 
 
-class _Plan:
-    """Sizes and strides of a product: calls of the target's builtin, one a step of the batch dims that do not merge."""
+# --- plans --------------------------------------------------------------------------------------------------------
 
-    __slots__ = ("calls", "out", "run", "single")
+
+class _Plan:
+    """A product of operands of given specs: machine code, what it is called with, what comes out, what is kept."""
+
+    __slots__ = ("arguments", "backs", "calls", "function", "outs", "tail")
 
 
 _PLANS: dict[tuple, _Plan] = {}
+_STRIDES = ("outer", "batch", "row", "col")
 
 
 def _merge_batch(shape, *strides) -> tuple[list[int], list[list[int]]]:
@@ -51,8 +58,20 @@ def _merge_batch(shape, *strides) -> tuple[list[int], list[list[int]]]:
     return sizes, steps
 
 
-def _plan(a: Spec, b: Spec, out: Spec | None) -> _Plan:
-    """The plan of `a @ b` for operands of at least two dims whose batch dims broadcast."""
+def _broadcast_strides(s: Spec, shape: Sequence[int]) -> list[int]:
+    """Strides of an operand seen with a shape that it broadcasts to."""
+    lead = len(shape) - s.ndim
+    return [0] * lead + [0 if n == 1 else step for n, step in zip(s.shape, s.strides)]
+
+
+def _plan(
+    a: Spec, b: Spec, out: Spec | None = None, alpha: Any = 1.0, beta: Any = 0.0, bias: Spec | None = None,
+    shape: Sequence[int] | None = None,
+) -> _Plan:  # fmt: skip
+    """The plan of `alpha * a @ b + beta * out + bias` for operands of at least two dims whose batch dims broadcast.
+
+    `out` is given where it exists; `shape` is how the result is seen, if not as those dims.
+    """
     if a.dtype.kind == "b":
         fail(NotImplementedError, "\"addmm_impl_cpu_\" not implemented for 'Bool'", mend="convert the operands first")
     if a.dtype is not b.dtype:
@@ -65,38 +84,162 @@ def _plan(a: Spec, b: Spec, out: Spec | None) -> _Plan:
     if k != k2:
         _mismatch(a, b)
     batch = broadcast(a.shape[:-2], b.shape[:-2])
-    found = out or dense(a.dtype, (*batch, m, n), a.device)
-    lead = len(batch)
-
-    def steps(s: Spec) -> list[int]:
-        own = s.ndim - 2
-        return [0] * (lead - own) + [0 if size == 1 else st for size, st in zip(s.shape[:own], s.strides[:own])]
-
-    a_steps, b_steps, c_steps = steps(a), steps(b), steps(found)
-    a_row, a_k = a.strides[-2:]
-    b_k, b_col = b.strides[-2:]
-    c_row, c_col = found.strides[-2:]
-    sizes, (c_steps, a_steps, b_steps) = _merge_batch(batch, c_steps, a_steps, b_steps)
+    whole = (*batch, m, n)
+    found = out or dense(a.dtype, whole, a.device)
+    # Strides along the batch, rows and columns; of C, A, B and the bias.
+    c_steps = list(found.strides)
+    a_steps = [*_broadcast_strides(a, (*batch, m, k))[:-2], *a.strides[-2:]]
+    b_steps = [*_broadcast_strides(b, (*batch, k, n))[:-2], *b.strides[-2:]]
+    bias_steps = [0] * len(whole) if bias is None else _broadcast_strides(bias, whole)
+    every = (c_steps, a_steps, b_steps, bias_steps)
+    sizes, leads = _merge_batch(batch, *[s[:-2] for s in every])
+    (c_row, c_col), (a_row, a_k), (b_k, b_col), (bias_row, bias_col) = (s[-2:] for s in every)
     # Many rows against one matrix are one tall matrix.
-    if len(sizes) == 1 and b_steps[0] == 0 and a_steps[0] == m * a_row and c_steps[0] == m * c_row:
-        m, sizes, c_steps, a_steps, b_steps = m * sizes[0], [], [], [], []
-    inner = sizes[-1] if sizes else 1
-    last = [s[-1] if s else 0 for s in (c_steps, a_steps, b_steps)]
-    tail = (inner, m, n, k, last[0], c_row, c_col, last[1], a_row, a_k, last[2], b_k, b_col)
-    offsets = [(0, 0, 0)]
-    item = a.dtype.itemsize
-    for d in range(len(sizes) - 1):
+    rows = [s[-1] if s else 0 for s in leads]
+    if len(sizes) == 1 and rows[1:3] == [m * a_row, 0] and rows[0] == m * c_row and rows[3] == m * bias_row:
+        m, sizes, leads = m * sizes[0], [], [[] for _ in leads]
+    fields: dict[str, Any] = {"m": m, "n": n, "k": k, "alpha": alpha, "beta": beta}
+    fields |= {"c_row": c_row, "c_col": c_col, "a_row": a_row, "a_k": a_k, "b_k": b_k, "b_col": b_col}
+    fields |= {"bias_row": bias_row, "bias_col": bias_col, "batch": sizes[-1] if sizes else 1}
+    fields["outer"] = sizes[-2] if len(sizes) > 1 else 1
+    for name, lead in zip(("c", "a", "b", "bias"), leads):
+        fields[f"{name}_batch"] = lead[-1] if lead else 0
+        fields[f"{name}_outer"] = lead[-2] if len(lead) > 1 else 0
+    # What is left of the batch after two dims is a call each.
+    offsets = [(0, 0, 0, 0)]
+    for d in range(len(sizes) - 2):
+        steps = [lead[d] * a.dtype.itemsize for lead in leads]
         offsets = [
-            (c + i * c_steps[d] * item, x + i * a_steps[d] * item, y + i * b_steps[d] * item)
-            for c, x, y in offsets
-            for i in range(sizes[d])
+            tuple(start + i * step for start, step in zip(known, steps)) for known in offsets for i in range(sizes[d])
         ]
     plan = _Plan()
-    plan.out = found
-    plan.calls = [(o, tail) for o in offsets] if 0 not in batch and m and n else []
-    plan.run = launch.native("product", a.device)(a.dtype) if plan.calls else None
-    plan.single = (*tail, 1.0, 0.0, 0, 0, 0) if len(plan.calls) == 1 and a.dtype.kind == "f" else None
+    plan.outs = (found if shape is None else dense(a.dtype, shape, a.device),)
+    plan.arguments, plan.backs, plan.calls = {}, {}, ()
+    plan.function, plan.tail = None, ()
+    if found.numel:
+        bound = launch.native("bind_product", a.device)(a.dtype, **fields)
+        plan.function, plan.tail = bound.function, bound.tail if bias is not None else (0, *bound.tail)
+        plan.calls = (bound, offsets)
     return plan
+
+
+def _run(plan: _Plan, c: int, a: int, b: int, bias: int = 0) -> None:
+    """The calls of a plan, given addresses."""
+    if plan.calls:
+        bound, offsets = plan.calls
+        for i, j, k, o in offsets:
+            bound(c + i, a + j, b + k, bias and bias + o)
+
+
+def _turned(s: Spec, turn: bool) -> Spec:
+    """The spec of the transposed matrix."""
+    if not turn:
+        return s
+    shape, strides = s.shape, s.strides
+    return spec(s.dtype, s.device, (*shape[:-2], shape[-1], shape[-2]), (*strides[:-2], strides[-1], strides[-2]))
+
+
+def _remember(key: tuple, make: Callable[[], _Plan]) -> _Plan:
+    plan = _PLANS.get(key)
+    if plan is None:
+        if len(_PLANS) > 4096:
+            _PLANS.clear()
+        plan = _PLANS[key] = make()
+    return plan
+
+
+def _product(
+    a: Tensor, b: Tensor, out: Tensor | None = None, alpha: Any = 1.0, beta: Any = 0.0, bias: Tensor | None = None,
+    turns: tuple[bool, bool] = (False, False),
+) -> Tensor:  # fmt: skip
+    """`alpha * a @ b + beta * out + bias` for operands of at least two dims; nothing is recorded."""
+    specs = (a.spec, b.spec, None if out is None else out.spec, None if bias is None else bias.spec)
+    plan = _remember(
+        (specs, alpha, beta, turns),
+        lambda: _plan(_turned(specs[0], turns[0]), _turned(specs[1], turns[1]), specs[2], alpha, beta, specs[3]),
+    )
+    if out is None:
+        out = launch.empty(plan.outs[0])
+    _run(plan, out.ptr, a.ptr, b.ptr, 0 if bias is None else bias.ptr)
+    return out
+
+
+# --- repeated calls -----------------------------------------------------------------------------------------------
+
+
+class _Missing:
+    """Stands for an operand that was not given by position."""
+
+
+_MISSING: Any = _Missing()
+
+
+def _learn(known: Repeats, arguments: tuple, operands: int, entry: Any, make: Callable, sources: Sequence[int]) -> None:
+    """Let machine code repeat a call that has just been made: of `entry`'s operator, with the plan that `make` makes.
+
+    `entry` is None where a call that is recorded takes several operators.
+    """
+    if GUARD.active and LOCAL.special:
+        return
+    if entry is None and LOCAL.grad and any(isinstance(x, Tensor) and x.needs_grad for x in arguments):
+        return
+    specs = tuple([x.spec if isinstance(x, Tensor) else x for x in arguments])
+    if not all(x is None or isinstance(x, Tensor) for x in arguments[:operands]):
+        return
+    plan = _remember((known, specs), lambda: make(*specs))
+    if plan.calls and len(plan.calls[1]) > 1:
+        return  # more dims than machine code knows
+    operator = known.operator if entry is None else entry.operator
+    if entry is not None and not plan.backs:
+        tensors = [isinstance(x, Tensor) for x in arguments[:operands]]
+        for mask in range(1, 1 << operands):
+            wants = [bool(mask >> i & 1) for i in range(operands)]
+            if not any(want and not tensor for want, tensor in zip(wants, tensors)):
+                pattern = [0] * len(operator.names)
+                pattern[:operands] = [2 if want else int(tensor) for want, tensor in zip(wants, tensors)]
+                key = tuple(pattern)
+                if key not in operator.recipes:
+                    operator.recipes[key] = operator._recipe(key)
+                plan.backs[mask] = operator.recipes[key]
+        named = dict(zip(operator.names, arguments))
+        plan.arguments = {n: x for n, x in named.items() if not isinstance(x, Tensor)}
+        plan.arguments |= {f"{n}_spec": getattr(x, "spec", None) for n, x in named.items()}
+    known.add(arguments, plan, sources, operator.node_class, operands)
+
+
+def _binary(slow: Callable, operator: Any, plan_of: Callable[[Spec, Spec], tuple[_Plan, Any]], foreign: bool = False):
+    """The function of two tensors that repeats known calls in machine code and goes `slow` for others.
+
+    `plan_of` gives a plan and the function whose operator is recorded (None: several are).
+    """
+    known = Repeats(operator, 2)
+
+    def entry(input=_MISSING, other=_MISSING, **kwargs):
+        if kwargs:
+            return slow(*[x for x in (input, other) if x is not _MISSING], **kwargs)
+        if (out := known.run(input, other)) is not None:
+            return out
+        if GUARD.active and (out := known.in_mode()(input, other)) is not None:
+            return out
+        if foreign and not (isinstance(input, Tensor) and isinstance(other, Tensor)):
+            return NotImplemented
+        out = slow(*[x for x in (input, other) if x is not _MISSING])
+        if isinstance(input, Tensor) and isinstance(other, Tensor) and isinstance(out, Tensor):
+            recorded, make = plan_of(input.spec, other.spec)
+            _learn(known, (input, other), 2, recorded, make, (0, 1))
+        return out
+
+    return entry
+
+
+def _public(slow: Callable, entry: Callable) -> Any:
+    """`entry` with the name, documentation and operator of `slow`."""
+    entry.__name__ = entry.__qualname__ = slow.__name__
+    entry.__doc__, entry.__module__, entry.__signature__ = slow.__doc__, slow.__module__, signature(slow)
+    for name in ("operator", "gradient"):
+        if hasattr(slow, name):
+            setattr(entry, name, getattr(slow, name))
+    return entry
 
 
 def _c_name(kind) -> str:
@@ -120,41 +263,6 @@ def _mismatch(a: Spec, b: Spec):
         got=f"shapes {tuple(a.shape)} and {tuple(b.shape)}",
         mend="transpose one operand, or check the number of features of the layer",
     )
-
-
-def _product(
-    a: Tensor,
-    b: Tensor,
-    out: Tensor | None = None,
-    alpha=1.0,
-    beta=0.0,
-    bias: Tensor | None = None,
-    bias_row: int = 0,
-    bias_col: int = 0,
-) -> Tensor:
-    """`alpha * a @ b + beta * out + bias` for operands of at least two dims; nothing is recorded."""
-    key = (a.spec, b.spec) if out is None else (a.spec, b.spec, out.spec)
-    plan = _PLANS.get(key)
-    if plan is None:
-        if len(_PLANS) > 4096:
-            _PLANS.clear()
-        plan = _PLANS[key] = _plan(a.spec, b.spec, None if out is None else out.spec)
-    if out is None:
-        out = launch.empty(plan.out)
-    if plan.single is not None and bias is None and alpha == 1 and beta == 0:
-        plan.run(out.ptr, a.ptr, b.ptr, *plan.single)
-    elif plan.run is not None:
-        scale: tuple = (alpha, beta)
-        kind = a.spec.dtype.kind
-        if kind == "c":
-            alpha, beta = complex(alpha), complex(beta)
-            scale = (alpha.real, alpha.imag, beta.real, beta.imag)
-        elif kind in "ui":
-            scale = (int(alpha), int(beta))
-        address = 0 if bias is None else bias.ptr
-        for (c, x, y), tail in plan.calls:
-            plan.run(out.ptr + c, a.ptr + x, b.ptr + y, *tail, *scale, address, bias_row, bias_col)
-    return out
 
 
 def _mH(x: Tensor) -> Tensor:
@@ -183,12 +291,28 @@ def mm(input, mat2):
 
 @mm.gradient("input")
 def _(grad, mat2):
-    return mm(grad, _mH(mat2))
+    return _by_turned(grad, mat2, False, True)
 
 
 @mm.gradient("mat2")
 def _(grad, input):
-    return mm(_mH(input), grad)
+    return _by_turned(input, grad, True, False)
+
+
+mm = _public(mm, _binary(mm, mm.operator, lambda a, b: (mm, _plan)))
+_KNOWN_TURNED = Repeats(mm.operator, 2, others=2)
+
+
+def _by_turned(a: Tensor, b: Tensor, left: bool, right: bool) -> Tensor:
+    """The product of two matrices, one or both of them transposed (and conjugate)."""
+    if a.spec.dtype.kind == "c" or LOCAL.grad or LOCAL.special:
+        return mm(_mH(a) if left else a, _mH(b) if right else b)
+    if (out := _KNOWN_TURNED.bare(a, b, left, right)) is not None:
+        return out
+    out = _product(a, b, turns=(left, right))
+    make = lambda a, b, left, right: _plan(_turned(a, left), _turned(b, right))  # noqa: E731
+    _learn(_KNOWN_TURNED, (a, b, left, right), 2, None, make, (0, 1))
+    return out
 
 
 @function(tensors=("input", "other"))
@@ -215,6 +339,23 @@ def _(grad, input, other_spec):
 
 
 matmul_batched.operator.node_class.__name__ = "UnsafeViewBackward0"
+
+
+def _plan_matmul(a: Spec, b: Spec) -> tuple[Any, Callable]:
+    """Which operator `matmul` is for operands of these ranks (None: several), and what makes its plan."""
+    ranks = a.ndim, b.ndim
+    recorded = {(1, 1): dot, (2, 1): mv, (2, 2): mm}.get(ranks, matmul_batched if min(ranks) > 1 else None)
+    return recorded, _plan_vectors if min(ranks) == 1 else _plan
+
+
+def _plan_vectors(a: Spec, b: Spec) -> _Plan:
+    """A vector is a row on the left, a column on the right."""
+    shape = [*broadcast(a.shape[:-2], b.shape[:-2]), *a.shape[-2:-1], *b.shape[1:][-1:]]
+    if a.ndim == 1:
+        a = spec(a.dtype, a.device, (1, *a.shape), (0, *a.strides))
+    if b.ndim == 1:
+        b = spec(b.dtype, b.device, (*b.shape, 1), (*b.strides, 0))
+    return _plan(a, b, shape=shape)
 
 
 def matmul(input: Tensor, other: Tensor, *, out=None) -> Tensor:
@@ -266,6 +407,11 @@ def matmul(input: Tensor, other: Tensor, *, out=None) -> Tensor:
     return squeeze_dims(made, (-1,)) if ranks[1] == 1 else made
 
 
+matmul = _public(matmul, _binary(matmul, mm.operator, _plan_matmul))
+python_matmul = _binary(matmul, mm.operator, _plan_matmul, foreign=True)
+python_matmul.__name__ = "__matmul__"
+
+
 def _to_out(name: str, out: Tensor, made: Tensor, inputs: Sequence[Tensor]) -> Tensor:
     from .copying import overwrite
     from .inplace import prepare_out
@@ -277,7 +423,7 @@ def _to_out(name: str, out: Tensor, made: Tensor, inputs: Sequence[Tensor]) -> T
 INTO.append(_to_out)
 
 
-def bmm(input: Tensor, mat2: Tensor, *, out=None) -> Tensor:
+def _bmm(input: Tensor, mat2: Tensor, *, out=None) -> Tensor:
     """The products of two batches of matrices: (b, n, k) @ (b, k, m) -> (b, n, m)."""
     for x, which in ((input, "batch1"), (mat2, "batch2")):
         if x.spec.ndim != 3:
@@ -311,6 +457,8 @@ def _(grad, input):
 
 
 bmm_core.operator.node_class.__name__ = "BmmBackward0"
+_bmm.__name__ = "bmm"
+bmm = _public(_bmm, _binary(_bmm, bmm_core.operator, lambda a, b: (bmm_core, _plan)))
 
 
 @function(tensors=("input", "vec"), out=True)
@@ -326,6 +474,9 @@ def mv(input, vec):
     out = launch.empty(dense(input.spec.dtype, (input.spec.shape[0],), input.spec.device))
     _product(input, unsqueeze(vec, 1), unsqueeze(out, 1))
     return out
+
+
+mv = _public(mv, _binary(mv, mv.operator, lambda a, b: (mv, _plan_vectors)))
 
 
 @mv.gradient("input")
@@ -367,6 +518,9 @@ def dot(input, tensor):
     out = launch.empty(dense(input.spec.dtype, (), input.spec.device))
     _product(unsqueeze(input, 0), unsqueeze(tensor, 1), view_shape(out, (1, 1)))
     return out
+
+
+dot = _public(dot, _binary(dot, dot.operator, lambda a, b: (dot, _plan_vectors)))
 
 
 @dot.gradient("input")
@@ -422,14 +576,11 @@ def inner(input: Tensor, other: Tensor, *, out=None) -> Tensor:
 @function(tensors=("input", "mat1", "mat2"))
 def addmm_core(input, mat1, mat2, alpha, beta):
     """`beta * input + alpha * mat1 @ mat2` with `input` broadcast."""
-    out = dense(mat1.spec.dtype, (mat1.spec.shape[0], mat2.spec.shape[1]), mat1.spec.device)
-    if beta == 0:
-        return _product(mat1, mat2, None, alpha)
-    if beta == 1 and alpha == 1 or beta == 1:
-        steps = expand_to(input, out.shape).spec.strides
-        return _product(mat1, mat2, None, alpha, 0.0, input, steps[0], steps[1])
+    if beta == 0 or beta == 1:
+        return _product(mat1, mat2, None, alpha, 0.0, input if beta else None)
     from .copying import copy_values
 
+    out = dense(mat1.spec.dtype, (mat1.spec.shape[0], mat2.spec.shape[1]), mat1.spec.device)
     target = copy_values(launch.empty(out), expand_to(input, out.shape))
     return _product(mat1, mat2, target, alpha, beta)
 
@@ -449,19 +600,27 @@ def _(grad, input_spec, beta):
 
 @addmm_core.gradient("mat1")
 def _(grad, mat2, alpha):
-    return _scaled(mm(grad, _mH(mat2)), alpha)
+    return _scaled(_by_turned(grad, mat2, False, True), alpha)
 
 
 @addmm_core.gradient("mat2")
 def _(grad, mat1, alpha):
-    return _scaled(mm(_mH(mat1), grad), alpha)
+    return _scaled(_by_turned(mat1, grad, True, False), alpha)
 
 
 addmm_core.operator.node_class.__name__ = "AddmmBackward0"
 
 
+_KNOWN_ADDMM = Repeats(addmm_core.operator, 3, others=2)
+
+
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta=1, alpha=1, out=None) -> Tensor:
     """`beta * input + alpha * mat1 @ mat2`; `input` broadcasts to the result."""
+    if out is None:
+        if (made := _KNOWN_ADDMM.run(input, mat1, mat2, alpha, beta)) is not None:
+            return made
+        if GUARD.active and (made := _KNOWN_ADDMM.in_mode()(input, mat1, mat2, alpha, beta)) is not None:
+            return made
     for x, which in ((mat1, "mat1"), (mat2, "mat2")):
         if x.spec.ndim != 2:
             fail(RuntimeError, f"{which} must be a matrix, got {x.spec.ndim}-D tensor")
@@ -475,7 +634,12 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta=1, alpha=1, out=Non
                 f"{dtype_title(mat2.spec.dtype)}",
             )
     made = addmm_core(input, mat1, mat2, alpha, beta)
-    return made if out is None else _to_out("addmm", out, made, (input, mat1, mat2))
+    if out is not None:
+        return _to_out("addmm", out, made, (input, mat1, mat2))
+    if beta == 1 and isinstance(alpha, int):
+        make = lambda c, a, b, alpha, _: _plan(a, b, None, alpha, 0.0, c)  # noqa: E731
+        _learn(_KNOWN_ADDMM, (input, mat1, mat2, alpha, beta), 3, addmm_core, make, (1, 2, 0))
+    return made
 
 
 def _plus(input: Tensor, made: Tensor, beta, alpha) -> Tensor:
@@ -527,23 +691,12 @@ def linear(input, weight, bias=None):
     rows = input if input.spec.ndim > 1 else unsqueeze(input, 0)
     if rows.spec.shape[-1] != weight.spec.shape[1] or rows.spec.dtype is not weight.spec.dtype:
         _bad_linear(rows.spec, weight.spec)
-    if bias is None:
-        made = _product(rows, transpose(weight, 0, 1))
-    elif bias.spec.ndim <= 1 and bias.spec.dtype is rows.spec.dtype:
-        made = _product(
-            rows,
-            transpose(weight, 0, 1),
-            None,
-            1.0,
-            0.0,
-            bias,
-            0,
-            bias.spec.strides[0] if bias.spec.shape and bias.spec.shape[0] > 1 else 0,
-        )
+    if bias is None or bias.spec.ndim <= 1 and bias.spec.dtype is rows.spec.dtype:
+        made = _product(rows, weight, bias=bias, turns=(False, True))
     else:
         from .elementwise import add
 
-        made = add(_product(rows, transpose(weight, 0, 1)), bias)
+        made = add(_product(rows, weight, turns=(False, True)), bias)
     return made if rows is input else squeeze_dims(made, (0,))
 
 
@@ -580,7 +733,7 @@ def _(grad, input, weight_spec):
 
         return sum_to(mul(unsqueeze(grad, -1), _conj(input)), weight_spec)
     grad, rows = _rows(grad), _rows(_conj(input))
-    return mm(transpose(grad, 0, 1), rows)
+    return _by_turned(grad, rows, True, False)
 
 
 @linear.gradient("bias")
@@ -596,6 +749,37 @@ def _rows(x: Tensor) -> Tensor:
 
 
 linear.operator.node_class.__name__ = "AddmmBackward0"
+
+
+def _plan_linear(x: Spec, weight: Spec, bias: Spec | None) -> _Plan:
+    shape = (*x.shape[:-1], weight.shape[0])
+    if x.ndim == 1:
+        x = spec(x.dtype, x.device, (1, *x.shape), (0, *x.strides))
+    return _plan(x, _turned(weight, True), None, 1.0, 0.0, bias, shape)
+
+
+def _linear() -> Callable:
+    """`linear` with known calls repeated in machine code."""
+    known, slow = Repeats(linear.operator, 3), linear
+
+    def entry(input=_MISSING, weight=_MISSING, bias=None, **kwargs):
+        if kwargs:
+            given = [x for x in (input, weight) if x is not _MISSING]
+            return slow(*given, **kwargs) if bias is None else slow(*given, bias, **kwargs)
+        if (out := known.run(input, weight, bias)) is not None:
+            return out
+        if GUARD.active and (out := known.in_mode()(input, weight, bias)) is not None:
+            return out
+        out = slow(*[x for x in (input, weight) if x is not _MISSING], bias)
+        plain = isinstance(input, Tensor) and isinstance(weight, Tensor) and weight.spec.ndim == 2
+        if plain and (bias is None or (isinstance(bias, Tensor) and bias.spec.ndim <= 1)):
+            _learn(known, (input, weight, bias), 3, linear, _plan_linear, (0, 1) if bias is None else (0, 1, 2))
+        return out
+
+    return entry
+
+
+linear = _public(linear, _linear())
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -1,5 +1,6 @@
 """What a tensor can do: operators as methods, Python's operators, attributes, conversions. Meaning: the operators."""
 
+import ctypes
 import warnings
 from typing import Any
 
@@ -566,30 +567,30 @@ def is_shared(self) -> bool:
 
 # --- to Python and NumPy ------------------------------------------------------------------------------------------
 
-import ctypes  # noqa: E402
-
-_READERS = {
-    dt.bool_: ctypes.c_bool, dt.uint8: ctypes.c_uint8, dt.int8: ctypes.c_int8, dt.int16: ctypes.c_int16,
-    dt.int32: ctypes.c_int32,
-    dt.int64: ctypes.c_int64, dt.float32: ctypes.c_float, dt.float64: ctypes.c_double,
-}  # fmt: skip
-_FROM_ADDRESS = {kind: reader.from_address for kind, reader in _READERS.items()}
+_ITEMS: dict = {}  # by spec of one element: what reads it
 
 
 @method
 def item(self):
     """The one element as a Python number."""
     s = self.spec
+    try:
+        return _ITEMS[s](self.ptr)
+    except KeyError:
+        pass
     if s.numel != 1:
         fail(
             RuntimeError,
             f"a Tensor with {s.numel} elements cannot be converted to Scalar",
             mend="reduce it or pick one element first",
         )
-    read = _FROM_ADDRESS.get(s.dtype)
-    if read is not None:
-        return read(self.ptr).value
-    return _array(self).item()
+    reader = launch.native("reader", s.device)(s.dtype)
+    if reader is None:
+        return _array(self).item()
+    if len(_ITEMS) > 4096:
+        _ITEMS.clear()
+    _ITEMS[s] = reader
+    return reader(self.ptr)
 
 
 def _array(self) -> np.ndarray:
@@ -872,19 +873,14 @@ def _python(name: str, apply, reflected: bool = False):
         setattr(Tensor, f"__r{name}__", backward)
 
 
-def _matmul(a, b):
-    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
-        return NotImplemented
-    return matmul.matmul(a, b)
-
-
 for _name, _apply in (
     ("sub", public.sub), ("truediv", elementwise.true_divide), ("floordiv", elementwise.floor_divide),
-    ("mod", elementwise.remainder), ("pow", elementwise.pow), ("matmul", _matmul), ("and", elementwise.bitwise_and),
-    ("or", elementwise.bitwise_or), ("xor", elementwise.bitwise_xor), ("lshift", elementwise.bitwise_left_shift),
-    ("rshift", elementwise.bitwise_right_shift), ("add", elementwise.add), ("mul", elementwise.mul),
+    ("mod", elementwise.remainder), ("pow", elementwise.pow), ("matmul", matmul.matmul),
+    ("and", elementwise.bitwise_and), ("or", elementwise.bitwise_or), ("xor", elementwise.bitwise_xor),
+    ("lshift", elementwise.bitwise_left_shift), ("rshift", elementwise.bitwise_right_shift), ("add", elementwise.add), ("mul", elementwise.mul),
 ):  # fmt: skip
     _python(_name, _apply, reflected=True)
+Tensor.__matmul__ = matmul.python_matmul
 _python("rsub", elementwise.rsub)
 for _name in ("lt", "le", "gt", "ge"):
     _python(_name, getattr(elementwise, _name))

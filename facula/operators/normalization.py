@@ -10,7 +10,7 @@ from typing import Any
 
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
-from facula.core.modes import LOCAL
+from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import normalize_dim
 from facula.core.tensor import Tensor
 from facula.errors import fail
@@ -18,7 +18,7 @@ from facula.ir import expr as ir
 
 from .copying import cast
 from .creation import dtype_c_name
-from .declare import function, traced
+from .declare import Repeats, function, traced
 from .limits import finfo
 from .view import reshape
 
@@ -59,8 +59,14 @@ log_softmax_rows.operator.node_class.__name__ = "LogSoftmaxBackward0"
 
 def _softmax(rows, name: str):
     core = rows.operator.call_rows
+    known = Repeats(rows.operator, 1, others=1)
 
     def entry(input, dim, dtype=None, *, out=None):
+        if dtype is None and out is None:
+            if (made := known.run(input, dim)) is not None:
+                return made
+            if GUARD.active and (made := known.in_mode()(input, dim)) is not None:
+                return made
         if dtype is not None:
             input = cast(input, dtype)
         s = input.spec
@@ -75,7 +81,11 @@ def _softmax(rows, name: str):
                 f"Expected out tensor to have dtype {dtype_c_name(s.dtype)}, but got "
                 f"{dtype_c_name(out.spec.dtype)} instead",
             )
-        return core(input, dims=dims) if out is None else core(input, dims=dims, out=out)
+        if out is not None:
+            return core(input, dims=dims, out=out)
+        made = core(input, dims=dims)
+        known.learn(((s,), dims, False, None, None), (input, dim))
+        return made
 
     entry.__name__ = entry.__qualname__ = name
     return entry

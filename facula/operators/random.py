@@ -13,9 +13,9 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from .copying import copy_values, dense_order, overwrite
-from .creation import _finish, _kind_of, _like, _place, _resized, _spec_of, from_numpy, numpy_view
+from .creation import DEVICE, _finish, _kind_of, _like, _place, _resized, _spec_of, from_numpy, numpy_view
 from .declare import INTO
-from .promotion import DEFAULT
+from .promotion import DEFAULT, of_defaults
 from .view import ints
 
 __all__ = [
@@ -180,16 +180,34 @@ def _drawn(size, dtype, device, requires_grad, out, draw) -> Tensor:
     return _finish(draw(made), requires_grad)
 
 
+_FRESH: dict[tuple, tuple] = of_defaults({})  # by what was asked for: allocator, spec, sampler
+
+
 def _fresh(size, dtype, device, requires_grad, out, name: str, generator, *args) -> Tensor:
     """A new tensor drawn by one of the float samplers: nothing to check, no layout to follow."""
-    kind = dtype or DEFAULT.float
-    if out is not None or kind.kind != "f":
-        in_place = uniform_ if name == "uniform" else normal_
-        return _drawn(size, dtype, device, requires_grad, out, lambda t: in_place(t, generator=generator))
-    s = _spec_of(size, kind, device, name)
-    made = launch.empty(s)
-    getattr(_sampler(s.device), name)(made.ptr, s.numel, kind.code, _generator(generator), *args)
-    return _finish(made, requires_grad)
+    try:
+        empty, s, draw = _FRESH[size, dtype, device, name, DEVICE[0]]
+    except (KeyError, TypeError):
+        kind = dtype or DEFAULT.float
+        if out is not None or kind.kind != "f":
+            return _drawn(size, dtype, device, requires_grad, out, lambda t: _into(t, name, generator))
+        s = _spec_of(size, kind, device, name)
+        empty, draw = launch.allocator(s.device), _sampler(s.device).sampler(name, s.numel, kind.code)
+        if size.__class__ is tuple and all(n.__class__ is int for n in size):
+            if len(_FRESH) > 4096:
+                _FRESH.clear()
+            _FRESH[size, dtype, device, name, DEVICE[0]] = empty, s, draw
+    if out is not None:
+        return _drawn(size, dtype, device, requires_grad, out, lambda t: _into(t, name, generator))
+    made = empty(s)
+    generator = default_generator if generator is None else _generator(generator)
+    with generator.lock:
+        draw(generator.ptr, made.ptr, s.numel, *args)
+    return _finish(made, requires_grad) if requires_grad else made
+
+
+def _into(target: Tensor, name: str, generator) -> Tensor:
+    return (uniform_ if name == "uniform" else normal_)(target, generator=generator)
 
 
 def rand(

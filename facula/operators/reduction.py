@@ -17,7 +17,7 @@ from facula.ir import expr as ir
 
 from .copying import cast
 from .creation import from_numpy, full, numpy_view
-from .declare import OPERATORS, SUM_TO, fast_rows, function, row_dims, traced, view
+from .declare import OPERATORS, SUM_TO, Repeats, fast_rows, function, row_dims, traced, view
 from .view import narrow, view_shape
 
 __all__ = [
@@ -88,14 +88,22 @@ def cast_back(out: Tensor, dtype) -> Tensor:
     return out if dtype is None else cast(out, dtype)
 
 
+_SUMMED = Repeats(sum_rows.operator, 1, others=1)
+
+
 def sum_to(input: Tensor, target: Spec) -> Tensor:
     """`input` summed over the dims that broadcasting added to `target`, in its shape and dtype."""
-    shape = input.spec.shape
+    plain = not LOCAL.grad and not LOCAL.special
+    if plain and (made := _SUMMED.bare(input, target)) is not None:
+        return made
+    given, shape = input, input.spec.shape
     if shape != target.shape:
         lead = len(shape) - len(target.shape)
         dims = (*range(lead), *(d for d in range(lead, len(shape)) if target.shape[d - lead] == 1 and shape[d] != 1))
         if dims:
             input = _sum_call(input, dims=dims, keepdim=False)
+            if plain and input.spec is target:
+                _SUMMED.learn(((given.spec,), dims, False, None, None), (given, target))
         if input.spec.shape != target.shape:
             input = view_shape(input, target.shape)
     return cast(_real(input, target), target.dtype)

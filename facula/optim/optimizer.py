@@ -17,7 +17,7 @@ from facula.core.dtype import float32
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.nn.hooks import RemovableHandle
-from facula.nn.module import typename, zero_grad
+from facula.nn.module import typename, zero_grads
 from facula.operators import tensor, zeros_like
 from facula.operators.promotion import DEFAULT
 
@@ -242,9 +242,7 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or fill them with zeros."""
-        for group in self.param_groups:
-            for param in group["params"]:
-                zero_grad(param, set_to_none)
+        zero_grads([param for group in self.param_groups for param in group["params"]], set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters once; `closure`, if given, evaluates the model and returns the loss."""
@@ -430,6 +428,7 @@ class RuleOptimizer(Optimizer):
     def _step_group(self, group: dict) -> None:
         names = self.state_names(group)
         options = self.options(group)
+        first = {**options, "first": True}  # of parameters whose state the rule fills from the gradient
         remembers = bool(names) or self.counts_steps
         checked = group.get("fused") or group.get("capturable")
         differentiable = bool(group.get("differentiable"))
@@ -456,9 +455,9 @@ class RuleOptimizer(Optimizer):
             tensors = [param, grad]
             for name in names:
                 value = state.get(name)
-                if value is None:  # the rule fills it from the gradient
+                if value is None:
                     value = state[name] = zeros_like(param)
-                    chosen = {**options, "first": True}
+                    chosen = first
                 tensors.append(value)
             jobs.append((chosen, given, tensors))
         apply_rules(self.rule, jobs, differentiable, self.complex_as_real)

@@ -5,13 +5,14 @@ A rule says what happens to one element: `rule(f, param, grad, *state, **options
 numbers. The same function runs on tensors where autograd goes through the step, and for complex numbers.
 """
 
-import ctypes
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from facula import launch
 from facula.autograd import set_grad_enabled
+from facula.core.device import device
+from facula.core.spec import Spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
@@ -25,9 +26,7 @@ ON_TENSORS = SimpleNamespace(sqrt=sqrt, maximum=maximum)
 ON_SYMBOLS = SimpleNamespace(sqrt=ir.sqrt, maximum=ir.maximum)
 
 _PLANS: dict[tuple, launch.Bound] = {}
-
-
-_KERNELS: dict[tuple, Kernel] = {}
+_MANY: dict[tuple, launch.Many] = {}
 
 
 def apply_rules(
@@ -37,46 +36,44 @@ def apply_rules(
     complex_as_real: bool = True,
 ) -> None:
     """Update many parameters: `jobs` are (options, scalars, tensors). Dense ones of the same kind share one call."""
-    batches: dict[tuple, tuple[Kernel, tuple, list[list[Tensor]]]] = {}
+    batches: dict[tuple, tuple[launch.Many, tuple, device, list[Tensor]]] = {}
     for options, scalars, tensors in jobs:
-        first = tensors[0].spec
-        dense = not differentiable and first.dtype.kind == "f"
+        spec = tensors[0].spec
+        alike = dense = not differentiable and spec.contiguous and spec.kind is None and spec.dtype.kind == "f"
         for t in tensors:
-            s = t.spec
-            dense = dense and s.contiguous and s.kind is None and s.shape == first.shape and s.device is first.device
+            alike = alike and t.spec is spec
+        if dense and not alike:
+            dense = all(_suits(t.spec, spec) for t in tensors)
         if not dense:
             apply_rule(rule, options, scalars, tensors, differentiable, complex_as_real)
             continue
-        key = (id(scalars), *options.values(), *[t.spec.dtype for t in tensors])
+        kinds = (spec.dtype,) if alike else tuple([t.spec.dtype for t in tensors])
+        key = (id(scalars), id(options), spec.device, kinds)
         batch = batches.get(key)
         if batch is None:
-            name = (rule, *options.values(), *[t.spec.dtype for t in tensors])
-            kernel = _KERNELS.get(name)
-            if kernel is None:
-                specs = tuple([t.spec for t in tensors])
-                kernel = _KERNELS[name] = _kernel(rule, options, tuple(scalars), specs)
-            batch = batches[key] = (kernel, tuple(scalars.values()), [])
-        batch[2].append(tensors)
-    for kernel, numbers, rows in batches.values():
-        _run(kernel, numbers, rows)
+            code = _many(rule, options, tuple(scalars), tensors)
+            batch = batches[key] = (code, tuple(scalars.values()), spec.device, [])
+        batch[3].extend(tensors)
+    for code, numbers, where, rows in batches.values():
+        launch.run_many(code, rows, numbers, where)
 
 
-def _run(kernel: Kernel, numbers: tuple, rows: list[list[Tensor]]) -> None:
-    """One call for all rows: each is a parameter, its gradient and its state."""
-    table: list[int] = []
-    elements = 0
-    for tensors in rows:
-        addresses = [t.ptr for t in tensors]
-        size = tensors[0].spec.numel
-        table.append(addresses[0])
-        table += addresses[2:]  # results: all but the gradient
-        table += addresses
-        table.append(size)
-        elements += size
-        for t in tensors[:1] + tensors[2:]:
-            t.storage.version += 1
-    memory = (ctypes.c_int64 * len(table))(*table)
-    launch.many(kernel, rows[0][0].spec.device)(ctypes.addressof(memory), len(rows), elements, *numbers)
+def _suits(spec: Spec, first: Spec) -> bool:
+    """Whether a tensor lies in memory as the dense parameter that it belongs to."""
+    return spec.contiguous and spec.kind is None and spec.shape == first.shape and spec.device is first.device
+
+
+def _many(rule: Callable, options: dict[str, Any], scalars: tuple[str, ...], tensors: list[Tensor]) -> launch.Many:
+    """Machine code for a rule on many parameters with tensors of these dtypes; see `launch.many`."""
+    specs = tuple([t.spec for t in tensors])
+    name = (rule, *options.values(), *[s.dtype for s in specs], specs[0].device.type)
+    found = _MANY.get(name)
+    if found is None:
+        places = range(len(specs))
+        results = (0, *places[2:])  # all but the gradient are updated
+        found = launch.many(_kernel(rule, options, scalars, specs), (*results, *places), specs[0].device)
+        _MANY[name] = found
+    return found
 
 
 def apply_rule(

@@ -105,7 +105,10 @@ def access(kernel: Kernel, outer, row, strides) -> Access:
     for operand, own in zip(kernel.operands, strides):
         step = lambda s: "1" if s == 1 else "0" if s == 0 else "s"  # noqa: E731
         per_row = isinstance(operand, Result) and operand.per_row
-        letters.append(step(own[len(outer) - 1]) + ("" if not row else "0" if per_row else step(own[-1])))
+        first = step(own[len(outer) - 1])
+        if first == "s" and not row and len(outer) > 1 and own[-2] == 1:
+            first = "t"
+        letters.append(first + ("" if not row else "0" if per_row else step(own[-1])))
     return Access(len(outer), len(row), tuple(letters))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from facula.autograd import no_grad
 from facula.core.tensor import Tensor
 from facula.errors import fail
-from facula.operators import linalg, stack, tensor
+from facula.operators import linalg, many, stack, tensor
 
 __all__ = ["clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
 
@@ -18,6 +18,15 @@ def _listed(tensors: Tensor | Iterable[Tensor]) -> list[Tensor]:
 
 def _grads(parameters: Iterable[Tensor]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def _together(grads: list[Tensor]) -> bool:
+    """Whether all gradients can be changed in one launch: no history follows them, no two share memory."""
+    return (
+        many.alike(grads)
+        and not any(grad.edge is not None or grad.needs_grad for grad in grads)
+        and len({grad.ptr for grad in grads}) == len(grads)
+    )
 
 
 def get_total_norm(
@@ -32,8 +41,11 @@ def get_total_norm(
     if not tensors:
         return tensor(0.0)
     with no_grad():
-        norms = [linalg.vector_norm(t, norm_type).to(tensors[0].device) for t in tensors]
-        total = linalg.vector_norm(stack(norms), norm_type)
+        if norm_type in many.NORMS and many.alike(tensors) and all(t.spec.numel for t in tensors):
+            total = many.norm(tensors, norm_type)
+        else:
+            norms = [linalg.vector_norm(t, norm_type).to(tensors[0].device) for t in tensors]
+            total = linalg.vector_norm(stack(norms), norm_type)
     if error_if_nonfinite and not bool(total.isfinite()):
         fail(
             RuntimeError,
@@ -52,8 +64,13 @@ def clip_grads_with_norm_(
     if grads:
         with no_grad():
             factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
-            for grad in grads:
-                grad.mul_(factor.to(grad.device))
+            if _together(grads) and factor.spec.dtype is grads[0].spec.dtype and factor.device.type == "cpu":
+                scale = factor.item()
+                if scale != 1.0:  # else it would change nothing
+                    many.scale_(grads, scale)
+            else:
+                for grad in grads:
+                    grad.mul_(factor.to(grad.device))
 
 
 def clip_grad_norm_(
@@ -96,6 +113,10 @@ def clip_grad_norm(*args, **kwargs) -> Tensor:
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
     """Limit each element of the gradients to [-clip_value, clip_value]."""
     clip_value = float(clip_value)
-    with no_grad():
-        for grad in _grads(_listed(parameters)):
-            grad.clamp_(min=-clip_value, max=clip_value)
+    grads = _grads(_listed(parameters))
+    if _together(grads) and clip_value == clip_value:
+        many.clamp_(grads, -clip_value, clip_value)
+    else:
+        with no_grad():
+            for grad in grads:
+                grad.clamp_(min=-clip_value, max=clip_value)

@@ -15,6 +15,7 @@ from .fast import binary, fast_in_place, fast_rows
 from .function import Function
 from .layout import broadcast_strides, check_cast, row_dims
 from .recording import freed, keep, record, unkeep
+from .repeats import Repeats, unrecorded
 from .seams import (
     CHECK_LEAF,
     CHECK_VIEW,
@@ -33,11 +34,10 @@ from .traced import Plan, Traced
 from .view import View, view_of
 
 __all__ = [
-    "COPY", "CHECK_LEAF", "CHECK_VIEW", "EMBED", "INTERCEPT", "INTO", "OF_ARRAY", "OPERATORS", "OVERLAP", "PREPARE_OUT",
-    "REBASE", "SUM_TO", "ZEROS", "Function",
-    "Operator", "Plan", "Traced", "View", "binary", "broadcast_strides", "check_cast", "fast_in_place", "fast_rows",
-    "freed",
-    "function", "keep", "record", "row_dims", "traced", "unkeep", "view", "view_of",
+    "CHECK_LEAF", "CHECK_VIEW", "COPY", "EMBED", "INTERCEPT", "INTO", "OF_ARRAY", "OPERATORS", "OVERLAP",
+    "PREPARE_OUT", "REBASE", "SUM_TO", "ZEROS", "Function", "Operator", "Plan", "Repeats", "Traced", "View", "binary",
+    "broadcast_strides", "check_cast", "fast_in_place", "fast_rows", "freed", "function", "keep", "record", "row_dims",
+    "traced", "unkeep", "unrecorded", "view", "view_of",
 ]  # fmt: skip
 
 

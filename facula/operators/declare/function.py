@@ -17,21 +17,23 @@ from .seams import INTERCEPT, INTO
 class Recipe:
     """How a function is recorded for one pattern of arguments: its formulas, what they mention, how that is kept."""
 
-    __slots__ = ("collect", "formulas", "inputs", "needs", "outputs")
+    __slots__ = ("collect", "formulas", "inputs", "needs", "numbers", "outputs", "saves")
 
 
 class FunctionNode(Node):
     """A recorded function: the arguments that its formulas mention, those that are tensors with their versions."""
 
-    __slots__ = ("arguments", "recipe", "versions")
-    arguments: Any  # a dict; None once released
+    __slots__ = ("back", "numbers", "plan", "versions")
+    back: Recipe
+    plan: Any  # of a call that machine code repeated: what its formulas mention apart from tensors; else None
+    numbers: Any  # the same of other calls, a dict
 
     def apply(self, *grads):
         saved = self.saved
         if saved is None:
             freed(self)
-        operator, recipe = self.operator, self.recipe
-        known = dict(self.arguments)
+        operator, recipe = self.operator, self.back
+        known = dict(self.numbers if self.plan is None else self.plan.arguments)
         at = 0
         for name in recipe.inputs:
             known[name] = unkeep(self, saved[at], self.versions[at], False)
@@ -58,7 +60,7 @@ class FunctionNode(Node):
     def release(self) -> None:
         if self.saved:
             self.saved = None
-            self.arguments = None
+            self.numbers = ()
 
 
 def _specs(x):
@@ -116,6 +118,8 @@ class Function(Operator):
         recipe.outputs = tuple((n, self.outputs.index(n)) for n in mentioned if n in self.outputs)
         own = [n for n in mentioned if n in self.positions and n not in self.outputs]
         recipe.inputs = tuple(n for n in own if key[self.positions[n]] in (1, 2))
+        recipe.saves = [(False, self.positions[n]) for n in recipe.inputs] + [(True, i) for _, i in recipe.outputs]
+        recipe.numbers = ()
         kept = [f"args[{self.positions[n]}]" for n in recipe.inputs] + [f"alias(outs[{i}])" for _, i in recipe.outputs]
         owners = [f"args[{self.positions[n]}]" for n in recipe.inputs] + [f"outs[{i}]" for _, i in recipe.outputs]
         versions = [f"{owner}.storage.version" for owner in owners]
@@ -169,8 +173,8 @@ class Function(Operator):
             saved, versions = keep(saved)
         if self.make is None:
             self.make = launch.constructor(
-                self.node_class, ("edges", "outputs", "sequence", "line", "saved", "versions", "arguments", "recipe"),
-                {"pre_hooks": None, "post_hooks": None},
+                self.node_class, ("edges", "outputs", "sequence", "line", "saved", "versions", "numbers", "back"),
+                {"pre_hooks": None, "post_hooks": None, "plan": None},
             )  # fmt: skip
         node = self.make(
             tuple(edges),

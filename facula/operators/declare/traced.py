@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 from facula import launch
@@ -24,6 +23,7 @@ from facula.operators.promotion import DEFAULT, number_dtype, of_defaults, opmat
 from .base import Operator
 from .layout import broadcast_shapes_of, broadcast_strides, check_in_place, result_strides
 from .recording import Packed, freed, keep, materialised, record, unkeep
+from .repeats import Repeats, unknown
 from .seams import CHECK_LEAF, CHECK_VIEW, COPY, INTERCEPT, OF_ARRAY, OVERLAP, PREPARE_OUT, REBASE, SUM_TO
 
 
@@ -32,15 +32,14 @@ class Plan:
 
     __slots__ = (
         "back", "backs", "common", "compute", "empty", "function", "key", "kernel_names", "numbers", "out", "outs",
-        "pulled", "shape", "slots", "smooth", "specs",
-        "static", "tail", "targets",
+        "repeats", "shape", "slots", "specs", "static", "tail", "targets",
     )  # fmt: skip
 
 
 class Back:
     """How to differentiate a plan for one choice of inputs that need it."""
 
-    __slots__ = ("collect", "entry", "grads", "numbers", "saves", "shape_arg", "slots")
+    __slots__ = ("grads", "known", "numbers", "pull", "saves", "slots")
 
 
 class TracedNode(Node):
@@ -52,6 +51,8 @@ class TracedNode(Node):
         back = self.back
         if back is None:
             return (self.operator.pull(self.plan, *grads),)
+        if not LOCAL.grad and not LOCAL.special and (found := back.pull(self, *grads)) is not None:
+            return found
         saved = self.saved
         if saved is None:
             freed(self)
@@ -66,9 +67,14 @@ class TracedNode(Node):
             i += 1
         if back.numbers:
             operands += [self.numbers[i] for i in back.numbers]
-        if back.entry is None:
+        known = back.known
+        if known is None:
             return [None] * len(self.edges)
-        results = back.entry(*operands, **back.shape_arg)
+        results = known.bare(*operands) if plain and not LOCAL.special else None
+        if results is None:
+            results = known.slowly(operands, {})
+        elif back.pull is unknown:
+            back.pull = _pull(self, known) or unknown
         out: list = [None] * len(self.edges)
         if results.__class__ is not tuple:
             results = (results,)
@@ -82,6 +88,15 @@ class TracedNode(Node):
     def release(self) -> None:
         if self.saved:
             self.saved = None
+
+
+def _pull(node: TracedNode, known: Repeats) -> Callable | None:
+    """The builtin that does what `TracedNode.apply` does for nodes like this one."""
+    back = node.back
+    operands = [("grad", i) for i in back.grads] + [("saved", i) for i in range(len(back.saves))]
+    operands += [("number", i) for i in back.numbers]
+    make = launch.native("pull", node.outputs[0].device)
+    return make(known.bare, TracedNode, len(node.outputs), len(node.edges), operands, back.slots, SUM_TO[0])
 
 
 class Traced(Operator):
@@ -138,6 +153,7 @@ class Traced(Operator):
         self.entry: Callable | None = None
         self.plans: dict[Any, Plan] = of_defaults({})
         self.derived: dict[Any, Traced] = {}
+        self.repeated: dict[Any, Repeats] = {}  # by what `call_rows` is told
 
     def fast(self) -> Callable:
         """The function of operands that applies the operator with the least overhead; the same one each time."""
@@ -147,6 +163,16 @@ class Traced(Operator):
 
             self.entry = (nary if several else {1: unary, 2: binary}.get(len(self.operands), nary))(self)
         return self.entry
+
+    def known(self, rows: dict[str, Any] | None = None, numbers: int = 0) -> Repeats:
+        """What is remembered of calls by position; of row operators, for each `dims`, `keepdim` and so on."""
+        key = tuple(rows.items()) if rows else None
+        found = self.repeated.get(key)
+        if found is None:
+            if len(self.repeated) > 256:
+                self.repeated.clear()
+            found = self.repeated[key] = Repeats(self, len(self.operands) + numbers, rows=rows)
+        return found
 
     # What a body computes, for given dtypes
 
@@ -291,9 +317,8 @@ class Traced(Operator):
         plan.out = plan.outs[0]
         plan.empty = launch.allocator(where)
         plan.key = (dims, keepdim)
-        plan.backs = {}
-        plan.pulled = self.pull is not None
-        plan.smooth = plan.out.dtype.kind in "fc"
+        plan.backs = {} if self.pull is None else dict.fromkeys(range(1 << len(self.operands)))
+        plan.repeats = True
         return plan
 
     def back(self, plan: Plan, mask: tuple[bool, ...]) -> Back:
@@ -301,6 +326,7 @@ class Traced(Operator):
         found = plan.back.get(mask)
         if found is None:
             found = plan.back[mask] = self._make_back(plan, mask)
+            plan.backs[sum(1 << i for i, m in enumerate(mask) if m)] = found
         return found
 
     def _make_back(self, plan: Plan, mask: tuple[bool, ...]) -> Back:
@@ -357,7 +383,6 @@ class Traced(Operator):
         back.saves = tuple(
             [(False, self.operands.index(n)) for n in in_names] + [(True, o_names.index(n)) for n in out_names]
         )
-        back.collect = _collector(back.saves)
         order = [*self.operands, *self.scalars]
         back.numbers = tuple(order.index(n) for n in numbers)
         names = (*grad_names, *in_names, *out_names, *numbers)
@@ -375,7 +400,6 @@ class Traced(Operator):
             targets.append(None if same else s)
             memory.append(s.dtype if same else plan.common if root.dtype is plan.compute else root.dtype)
         back.slots = tuple((self.operands.index(n), t) for n, t in zip(wanted, targets))
-        back.shape_arg = {"dims": dims, "keepdim": keepdim, "shape": plan.shape} if self.rows else {}
         key = (tuple(roots), names, tuple(memory), mask)
         operator = self.derived.get(key)
         if operator is None:
@@ -385,7 +409,10 @@ class Traced(Operator):
                 results=tuple(memory), rows=self.rows, per_row=row_names & set(names), keep=names,
                 depth=self.depth + 1, row_results=tuple(n in self.per_row for n in wanted) if self.rows else None,
             )  # fmt: skip
-        back.entry = (operator.call_rows if self.rows else operator.fast()) if wanted else None
+        back.known, back.pull = None, unknown
+        if wanted:
+            shape = {"dims": dims, "keepdim": keepdim, "shape": plan.shape}
+            back.known = operator.known(shape if self.rows else None)
         return back
 
     # Application
@@ -417,8 +444,22 @@ class Traced(Operator):
             plan = self.remember(key, self.plan(kinds, scalars=scalars))
         return self._run(plan, operands, scalars)
 
-    def call_rows(self, *operands, dims: tuple[int, ...], keepdim: bool = False, shape=None, out=None, **scalars):
+    def call_rows(
+        self, *operands, dims: tuple[int, ...], keepdim=False, shape=None, out=None, node_class=None, **scalars
+    ):
         """Apply over the row dims `dims` (normalised, sorted)."""
+        rows = {"dims": dims, "keepdim": keepdim, "shape": shape, "node_class": node_class}
+        if out is None and not scalars and len(operands) == len(self.operands):
+            known = self.repeated.get(tuple(rows.items())) or self.known(rows)
+            ask = known.run if not GUARD.active else known.in_mode()
+            found = ask(*operands)
+            return known.slowly(operands, {}) if found is None else found
+        return self.rows_slowly(None, operands, rows, {**scalars, "out": out})
+
+    def rows_slowly(self, known: Repeats | None, operands: Sequence, rows: dict, scalars: dict) -> Any:
+        """`call_rows` where machine code does not know the call; `known` will next time."""
+        dims, keepdim, shape = rows["dims"], rows["keepdim"], rows["shape"]
+        node_class, out = rows.get("node_class"), scalars.pop("out", None)
         if GUARD.active and LOCAL.special:
             return INTERCEPT[0](self, operands, {**scalars, "dims": dims, "keepdim": keepdim, "shape": shape}, out)
         kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
@@ -429,7 +470,10 @@ class Traced(Operator):
         if plan is None:
             operands, kinds = self._checked(operands, kinds)
             plan = self.remember(key, self.plan(kinds, scalars=scalars, dims=dims, keepdim=keepdim, shape=shape))
-        return self._run(plan, operands, scalars)
+        made = self._run(plan, operands, scalars, node_class)
+        if known is not None:
+            known.learn(key, tuple(operands), node_class)
+        return made
 
     def remember(self, key, plan: Plan) -> Plan:
         if len(self.plans) > 4096:  # ever-changing shapes
@@ -498,30 +542,32 @@ class Traced(Operator):
             args.append(number if part is None else getattr(complex(number), part))
         plan.function(*args, *plan.tail)
 
-    def _run(self, plan: Plan, operands: tuple, scalars: dict):
+    def _run(self, plan: Plan, operands: tuple, scalars: dict, node_class: type | None = None):
         outs = [plan.empty(s) for s in plan.outs]
         self._execute(plan, operands, scalars, outs)
         if self.differentiable:
             for x in operands:
                 if isinstance(x, Tensor) and x.needs_grad:
                     if not GUARD.active or LOCAL.grad:
-                        self.record(plan, operands, scalars, outs)
+                        self.record(plan, operands, scalars, outs, node_class)
                     break
         return outs[0] if len(outs) == 1 else tuple(outs)
 
-    def record(self, plan: Plan, operands: tuple, scalars: dict, outs: Sequence[Tensor]) -> TracedNode | None:
+    def record(
+        self, plan: Plan, operands: tuple, scalars: dict, outs: Sequence[Tensor], node_class: type | None = None
+    ) -> TracedNode | None:
         """Give `outs` a node that remembers how they were made."""
         edges = tuple([edge_of(x) if isinstance(x, Tensor) else None for x in operands])
         mask = tuple([e is not None for e in edges])
         if not any(o.spec.dtype.kind in "fc" for o in outs) or not any(mask):
             return None
         if self.pull is not None:
-            node = record(self.node_class, edges, outs)
+            node = record(node_class or self.node_class, edges, outs)
             node.plan, node.back = plan, None
             return node
         back = self.back(plan, mask)
         kept = [alias(outs[i]) if is_output else operands[i] for is_output, i in back.saves]
-        node = record(self.node_class, edges, outs)
+        node = record(node_class or self.node_class, edges, outs)
         node.plan = plan
         node.back = back
         node.saved, node.versions = keep(kept)
@@ -650,13 +696,3 @@ def _scalar_compute(compute: dtype, value) -> dtype:
 def _split_part(name: str) -> tuple[str, str | None]:
     base, _, part = name.partition(".")
     return base, part or None
-
-
-@cache
-def _collector(saves: tuple[tuple[bool, int], ...]) -> Callable:
-    """A function (operands, out) -> (values to keep, their versions) for one pattern of what a gradient mentions."""
-    names = ["alias(out)" if is_output else f"operands[{i}]" for is_output, i in saves]
-    versions = [f"{'out' if is_output else f'operands[{i}]'}.storage.version" for is_output, i in saves]
-    kept, counted = ("".join(f"{part}, " for part in parts) for parts in (names, versions))
-    text = f"lambda operands, out: (({kept}), ({counted}))"
-    return eval(text, {"alias": alias})

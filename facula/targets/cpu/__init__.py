@@ -1,13 +1,33 @@
-"""The host's processor: LLVM text, just-in-time compilation, memory pool, thread pool, matrix product."""
+"""The host's processor: LLVM text, just-in-time compilation, memory and threads, routines that are no kernels."""
 
-from . import random
+from importlib import import_module
+from typing import Any
+
 from .emit import compile
-from .emit_many import compile_many
-from .mask import masks
-from .matmul import matmul as product
 from .pool import new_storage
 from .records import empty, view
-from .search import search
-from .sort import sort
 
-__all__ = ["compile", "compile_many", "empty", "masks", "new_storage", "product", "random", "search", "sort", "view"]
+__all__ = ["compile", "empty", "new_storage", "view"]
+
+# What is imported when it is first asked for: a file, or a name in a file.
+ROUTINES = {
+    "Memo": "apply.Memo",
+    "bind_product": "matmul.bind",
+    "compile_many": "emit_many.compile_many",
+    "masks": "mask.masks",
+    "product": "matmul.matmul",
+    "pull": "pull.pull",
+    "random": "random",
+    "reader": "scalars.reader",
+    "search": "search.search",
+    "sort": "sort.sort",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ROUTINES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    file, _, inside = ROUTINES[name].partition(".")
+    module = import_module(f".{file}", __name__)
+    found = globals()[name] = getattr(module, inside) if inside else module
+    return found

@@ -2,12 +2,14 @@
 
 import ctypes
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from . import jit
 
-__all__ = ["DECLARATIONS", "KINDS", "NONE", "build", "make", "string", "wrapper"]
+__all__ = [
+    "DECLARATIONS", "KINDS", "NONE", "PACKED", "Inner", "Packed", "build", "build_several", "make", "string", "wrapper",
+]  # fmt: skip
 
 
 class Kind(NamedTuple):
@@ -19,6 +21,17 @@ class Kind(NamedTuple):
     error: str  # the value that may mean an error
     convert: str = ""
 
+
+class Packed(NamedTuple):
+    """The native function behind a builtin, called with one pointer: to its arguments, a word each."""
+
+    address: int
+    kinds: tuple[str, ...]  # of the arguments
+    work: tuple[int, ...]  # which of them multiply to how much there is to do
+    cost: float  # nanoseconds a unit of it
+
+
+PACKED: dict[Callable[..., Any], Packed] = {}  # by builtin, for those that return None
 
 # A complex number is passed as two f64.
 KINDS = {
@@ -81,8 +94,11 @@ def wrapper(
     title: str | None = None,
     work: Sequence[int] = (),
     cost: float = 1.0,
+    packed: bool = False,
 ) -> str:
     """LLVM text of a METH_FASTCALL function `name` around the function `inner` of the same text.
+
+    With `packed`, `inner` takes its arguments as `_packed` reads them.
 
     `arguments` are keys of `KINDS`, `result` one of `RESULTS`. With `work` (positions of i64 arguments), the GIL is
     released while `inner` runs if the product of these arguments times `cost` (nanoseconds) is large.
@@ -118,6 +134,12 @@ def wrapper(
     lines.append("failed:\n  ret ptr null")
     lines.append("run:")
     call = f"call {returns} @{inner}({', '.join(values)})"
+    if packed:
+        lines.insert(2, f"  %words = alloca i64, i64 {len(arguments)}")
+        for i, argument in enumerate(arguments):
+            lines.append(f"  %word{i} = getelementptr i64, ptr %words, i64 {i}")
+            lines.append(f"  store {KINDS[argument].read} %read{i}, ptr %word{i}")
+        call = f"call void @{inner}(ptr %words)"
     if work:
         product = f"{cost:.6e}"
         for i in work:
@@ -183,11 +205,51 @@ def build(
     >>> build(text, "twice", ["i64"], "i64")(21)
     42
     """
-    entry = f"{inner}.builtin"
-    text = (
-        f"{text}\n{DECLARATIONS}\n{wrapper(entry, inner, arguments, result, title=name or inner, work=work, cost=cost)}"
-    )
-    return make(jit.load(text, [entry], optimize=optimize)[entry], name or inner, doc)
+    one = Inner(tuple(arguments), result, name or inner, doc, tuple(work), cost)
+    return build_several(text, {inner: one}, optimize)[inner]
+
+
+class Inner(NamedTuple):
+    """A native function to make a builtin of; fields as the arguments of `build`."""
+
+    arguments: tuple[str, ...]
+    result: str
+    name: str
+    doc: str | None = None
+    work: tuple[int, ...] = ()
+    cost: float = 1.0
+
+
+def build_several(text: str, inners: Mapping[str, Inner], optimize: str) -> dict[str, Callable[..., Any]]:
+    """`build` for several functions of one text, by their names in it."""
+    text, symbols = f"{text}\n{DECLARATIONS}\n", []
+    for inner, f in inners.items():
+        entry, packed, plain = f"{inner}.builtin", f"{inner}.packed", f.result != "none"
+        if not plain:  # the builtin calls the packed function too, so that the code of `inner` is there once
+            text += _packed(packed, inner, f.arguments)
+        called = inner if plain else packed
+        text += wrapper(entry, called, f.arguments, f.result, title=f.name, work=f.work, cost=f.cost, packed=not plain)
+        symbols += [entry] if plain else [entry, packed]
+    loaded = jit.load(text, symbols, optimize=optimize)
+    made = {}
+    for inner, f in inners.items():
+        made[inner] = make(loaded[f"{inner}.builtin"], f.name, f.doc)
+        if f.result == "none":
+            PACKED[made[inner]] = Packed(loaded[f"{inner}.packed"], f.arguments, f.work, f.cost)
+    return made
+
+
+def _packed(name: str, inner: str, arguments: Sequence[str]) -> str:
+    """LLVM text of a function that calls `inner` with arguments from memory: 64-bit words, floats as doubles."""
+    lines, values = [f"define void @{name}(ptr %words) noinline nounwind {{"], []
+    for i, argument in enumerate(arguments):
+        kind = KINDS[argument]
+        lines.append(f"  %at{i} = getelementptr i64, ptr %words, i64 {i}")
+        lines.append(f"  %read{i} = load {kind.read}, ptr %at{i}")
+        if kind.convert:
+            lines.append(f"  %value{i} = {kind.convert.format(f'%read{i}')}")
+        values.append(f"{kind.type} %{'value' if kind.convert else 'read'}{i}")
+    return "\n".join([*lines, f"  call void @{inner}({', '.join(values)})", "  ret void", "}\n"])
 
 
 # The layout of Python's int on 64-bit machines: a word that says how many 30-bit digits follow, then the digits.

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 
 from facula.core import dtype as dt
 from facula.ir.expr import Expr
-from facula.ir.kernel import BROADCAST, STRIDED, Check, Result, arguments
+from facula.ir.kernel import BROADCAST, STRIDED, Access, Check, Kernel, Result, arguments
 
 from . import emit_reduce as red
 from .emit_blocks import Blocks
 from .emit_code import Code, register, vector
 from .emit_ops import cast
+from .emit_tile import BLOCK, MOST, block_work, tiled_loads
 from .emit_values import COLUMN, ELEMENT, PREFIX, Scope, Values
 
 __all__ = ["COMBINE", "HIDDEN", "NOTE", "PIECE", "WHOLE", "Nest"]
@@ -22,12 +23,18 @@ Body = Callable[[Scope, int], None]  # writes what is done at one place; the num
 LANES_PER_SUM = 64  # additions into one lane before its sum is put away in a more exact total
 WORTH = 8  # operations that are rather stored than done again
 # Fields of the record after the arguments.
-HIDDEN = ("stream", "units", "grain", "chunk", "chunks", "fail", "mode", "pieces", "piece", "scratch", "rows")
+HIDDEN = ("stream", "units", "grain", "chunk", "chunks", "fail", "mode", "pieces", "piece", "scratch", "rows",
+          "blocks")  # fmt: skip
 WHOLE, PIECE, COMBINE = range(3)  # what `task` does with rows
 
 
 class Nest(Values):
     """The loops of one kernel."""
+
+    def __init__(self, kernel: Kernel, access: Access, bits: int, masks: bool):
+        super().__init__(kernel, access, bits, masks)
+        self.tile = min(self.lanes, MOST)  # rows and columns of a tile
+        self.tiles = [] if self.serial or self.tile < 4 else tiled_loads(self)
 
     # Loops -----------------------------------------------------------------------------------------------------------
 
@@ -312,6 +319,7 @@ class Nest(Values):
         wanted = ["fail"] if self.kernel.checks else []
         wanted += ["stream"] if self.streams else []
         wanted += ["chunk"] if self.single else ["units", "grain"] + ["chunk", "chunks"] * (self.mode != "row")
+        wanted += ["blocks"] if self.tiles else []
         wanted += ["mode", "pieces", "piece", "scratch", "rows"] if self.splits else []
         names = self.names()
         for k, (ty, name) in enumerate([*names, *(("i64", name) for name in HIDDEN)]):
@@ -370,17 +378,23 @@ class Nest(Values):
         first = c.i64("mul", share, "%grain")
         last = c.i64("smin", c.i64("add", first, "%grain"), "%units")
         chunked = self.mode != "row"
-        dims = list(range(last_outer if chunked else self.outer))
-        counters = ([("%chunks", c.variable("i64"))] if chunked else []) + [
-            (f"%n{d}", c.variable("i64")) for d in reversed(dims)
-        ]
+        dims = list(range(last_outer - bool(self.tiles) if chunked else self.outer))
+        sizes = ["%chunks"] * chunked + ["%blocks"] * bool(self.tiles) + [f"%n{d}" for d in reversed(dims)]
+        counters = [(size, c.variable("i64")) for size in sizes]
         self._set_odometer(counters, first)
         with c.loop(first, last):
             places = [c.let(f"load i64, ptr {place}") for _, place in counters]
-            scope = Scope(PREFIX, root, coordinates=dict(zip(reversed(dims), places[chunked:])))
+            scope = Scope(PREFIX, root, coordinates=dict(zip(reversed(dims), places[chunked + bool(self.tiles) :])))
             for number in range(len(self.operands)):
                 self.address(scope, number)
-            if chunked:
+            if self.tiles:
+                starts = [c.i64("mul", at, BLOCK) for at in places[1::-1]]
+                ends = [
+                    c.i64("smin", c.i64("add", at, BLOCK), f"%n{d}")
+                    for at, d in zip(starts, (last_outer - 1, last_outer))
+                ]
+                block_work(self, scope, starts, ends)
+            elif chunked:
                 start = c.i64("mul", places[0], "%chunk")
                 end = c.i64("smin", c.i64("add", start, "%chunk"), f"%n{last_outer}")
                 self.prepare(scope, self.order)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from .emit_code import Code
 from .emit_nest import COMBINE, HIDDEN, NOTE, PIECE, WHOLE, Nest
+from .emit_tile import BLOCK
 
 __all__ = ["module"]
 
@@ -62,6 +63,13 @@ class Entry:
         small = {"units": units, "grain": units, "chunk": last, "chunks": "1"}
         if self.nest.splits:
             small |= {"mode": str(WHOLE), "pieces": "1", "piece": f"%n{self.nest.outer}"}
+        if self.nest.tiles:
+            dims = range(self.nest.outer - 2, self.nest.outer)
+            blocks, chunks = (c.i64("udiv", c.i64("add", f"%n{d}", BLOCK - 1), BLOCK) for d in dims)
+            before = self._product(range(self.nest.outer - 2))
+            units = c.i64("mul", blocks, chunks)
+            units = units if before == "1" else c.i64("mul", before, units)
+            small = {"units": units, "grain": units, "chunks": chunks, "blocks": blocks}
         if self.nest.single:
             small = {"chunk": last} | ({"stream": "0"} if self.nest.streams else {})
         for name, value in small.items():
@@ -106,6 +114,14 @@ class Entry:
             if self.nest.streams:
                 self._put_field("stream", self._streaming(last))
             shares = c.i64("udiv", c.i64("add", last, block - 1), block)
+            c.do(f"call void @facula_parallel(ptr @task, ptr %record, i64 {shares})")
+            return
+        if self.nest.tiles:
+            size = c.i64("smin", f"%n{self.nest.outer - 2}", BLOCK)
+            size = c.i64("mul", size, c.i64("smin", last, BLOCK))
+            grain = c.i64("smax", c.i64("udiv", block, size), 1)
+            self._put_field("grain", grain)
+            shares = c.i64("udiv", c.i64("add", units, c.i64("sub", grain, 1)), grain)
             c.do(f"call void @facula_parallel(ptr @task, ptr %record, i64 {shares})")
             return
         width = "1"  # columns a unit

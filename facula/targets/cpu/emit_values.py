@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from facula.core import dtype as dt
 from facula.ir.expr import Expr, walk
-from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, Access, Input, Kernel, Result
+from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, TRANSPOSED, Access, Input, Kernel, Result
 
 from . import emit_reduce as red
 from .emit_code import Code, mangle, numbers, register, vector
@@ -78,6 +78,7 @@ class Values:
             self.bits[node] = self._bits(node)
             below = max((self.rank[a] for a in node.args), default=0)
             self.rank[node] = below + (node.op == "reduce")
+        self.rare = self._rare()
         self._choose()
         if self.mode == "column":  # states have a lane for each column
             for node in self.order:
@@ -104,7 +105,9 @@ class Values:
             return BROADCAST
         letters = self.access.inner[number]
         if dim == self.outer - 1:
-            return letters[0]
+            return STRIDED if letters[0] == TRANSPOSED else letters[0]
+        if dim == self.outer - 2 and letters[0] == TRANSPOSED:
+            return CONTIGUOUS
         return letters[1] if self.row and dim == self.dims - 1 else STRIDED
 
     def _bits(self, node: Expr) -> int:
@@ -163,7 +166,7 @@ class Values:
             scalar |= result.combine == "add" and bool(moved) and not apart
             size = max(size, result.dtype.itemsize if not stays else 1)
         self.lanes = 1 if scalar else max(2, self.bits_wide // 8 // size)
-        self.cost = max(0.05, sum(self._cost(x) for x in self.order))
+        self.cost = max(0.05, sum(self._cost(x) for x in self.order if x not in self.rare))
         self.serial = self._serial()
         self.single = self.mode == "map" and self.outer == 1
         self.streams: list[Result] = []
@@ -204,7 +207,7 @@ class Values:
         rest = (self.lanes, True) if self.masks else (1, False)
         if self.scans:
             return [(self.lanes, False), rest]
-        count = sum(1 for n in nodes if self.bits[n] >> self.vector_dim & 1 and n.op != "const")
+        count = sum(1 for n in nodes if self.bits[n] >> self.vector_dim & 1 and n.op != "const" and n not in self.rare)
         if count > 24:
             return [rest] if self.masks else [(self.lanes, False), rest]
         times = max(1, min(4 if count <= 8 else 2, MOST_LANES // self.lanes))
@@ -233,6 +236,8 @@ class Values:
     def prepare(self, scope: Scope, nodes: Iterable[Expr]) -> None:
         """Computes what can be computed at this depth."""
         for node in nodes:
+            if node in self.rare:
+                continue
             if node.op not in ("reduce", "complex") and self.depth(node) <= scope.depth and scope.find(node) is None:
                 if all(scope.find(r) is not None for r in self._reductions_below(node)):
                     scope.values[node] = self.evaluate(scope, node)
@@ -286,8 +291,58 @@ class Values:
             case "part":
                 whole = self.value(scope, node.args[0])
                 return (self.imaginary[whole] if node.value else whole), lanes
+        if is_usual(node):
+            self._branch(scope, node)
+            return scope.values[node]
         args = [self.value(scope, a, lanes) for a in node.args]
         return operation(c, node, lanes, args), lanes
+
+    def _rare(self) -> set[Expr]:
+        """The nodes that only the rare side of a `usually` needs."""
+        common: set[Expr] = set()
+        stack = list(self.roots)
+        while stack:
+            node = stack.pop()
+            if node not in common:
+                common.add(node)
+                stack += node.args[:2] if is_usual(node) else node.args
+        # What is read, or goes from element to element, is done in any case.
+        always = walk(*(n for n in self.order if n.op in ("load", "reduce", "scan")))
+        return set(self.order) - common - set(always)
+
+    def _branch(self, scope: Scope, node: Expr) -> None:
+        """All selects that depend on one condition as `usually` does: what is rare is computed in a branch."""
+        c, lanes, condition = self.code, self.lanes_of(scope, node), node.args[0]
+        group = [node]
+        for other in self.order:
+            if is_usual(other) and other.args[0] is condition and other not in group and scope.find(other) is None:
+                below = self.needed([other])
+                ready = all(n.op != "reduce" or scope.find(n) is not None for n in below)
+                if ready and not any(n in below for n in group) and self.lanes_of(scope, other) == lanes:
+                    group.append(other)
+        holds = self.value(scope, condition)
+        types = [vector(register(n.dtype), lanes) for n in group]
+        usual = [self.value(scope, n.args[1], lanes) for n in group]
+        for below in self.needed([n.args[2] for n in group]):
+            if below.op in ("load", "scan", "part") or below not in self.rare:
+                self.value(scope, below)
+        mask = self.lanes_of(scope, condition)
+        if mask > 1:
+            word = c.let(f"bitcast <{mask} x i1> {holds} to i{mask}")
+            every = c.let(f"icmp eq i{mask} {word}, -1")
+        else:
+            every = holds
+        before = c.label
+        inner = Scope(scope.depth, scope, scope.lanes, scope.mask, scope.end)
+        with c.when(c.let(f"xor i1 {every}, true"), rare=True):
+            rare = [self.value(inner, n.args[2], lanes) for n in group]
+            if mask > 1:
+                rare = [
+                    c.let(f"select <{mask} x i1> {holds}, {ty} {a}, {ty} {b}") for ty, a, b in zip(types, usual, rare)
+                ]
+            after = c.label
+        for n, ty, a, b in zip(group, types, usual, rare):
+            scope.values[n] = c.let(f"phi {ty} [ {a}, %{before} ], [ {b}, %{after} ]"), lanes
 
     def _along(self, scope: Scope, first: str, lanes: int) -> str:
         if lanes == 1:
@@ -532,6 +587,11 @@ class Values:
             if still and result.offset is None and not (result.per_row and self.outer == 1):
                 return True
         return self.ordered
+
+
+def is_usual(node: Expr) -> bool:
+    """Whether a select was made by `codegen.math.basics.usually`."""
+    return node.op == "select" and node.value == "usually"
 
 
 def parts(value: Expr) -> tuple[Expr, ...]:

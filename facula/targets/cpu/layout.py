@@ -5,10 +5,11 @@ import sys
 
 from facula.errors import fail
 
-__all__ = ["INCREF", "TUPLE_ITEMS", "TYPE", "increment", "slots"]
+__all__ = ["INCREF", "LIST_ITEMS", "TUPLE_ITEMS", "TYPE", "increment", "slots"]
 
 TYPE = 8  # offset of an object's type; its reference count is at 0
 TUPLE_ITEMS = 24
+LIST_ITEMS = 24  # of a pointer to them
 _MEMBER, _OFFSET = 40, 16  # of a member descriptor: its PyMemberDef; of that: the slot's offset in instances
 
 # Counting a reference, as Py_INCREF of each version does: plainly up to 3.11; later, immortal objects stay.
@@ -69,8 +70,9 @@ def slots(cls: type) -> dict[str, int]:
 
 def _check() -> None:
     mark = object()
-    several = (mark, None)
-    if _word(id(mark) + TYPE) != id(object) or _word(id(several) + TUPLE_ITEMS) != id(mark):
+    several, listed = (mark, None), [mark, None]
+    first = _word(_word(id(listed) + LIST_ITEMS))
+    if _word(id(mark) + TYPE) != id(object) or not _word(id(several) + TUPLE_ITEMS) == first == id(mark):
         fail(RuntimeError, "objects do not lie in memory as expected", expected="CPython, 64 bits", got=sys.version)
 
 

@@ -11,266 +11,13 @@ Strides are in bytes everywhere in this file. A complex product is a real one of
 x + iy is packed as the 2 x 2 block (x, y), (-y, x), and A and C are read as pairs of reals.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from struct import pack_into
+
+from .text import Function, Value, literal, mangled
 
 __all__ = ["ARGUMENTS", "ELEMENTS", "SHAPES", "Element", "Shape", "module_text", "parameters", "shape_for"]
-
-
-# ---------------------------------------------------------------------------------------------- writing LLVM text
-
-
-class Value:
-    """An SSA value; arithmetic on it writes instructions."""
-
-    __slots__ = ("f", "name", "type")
-
-    def __init__(self, f: "Function", name: str, type: str):
-        self.f, self.name, self.type = f, name, type
-
-    def _operand(self, other: "Value | int | float") -> str:
-        return other.name if isinstance(other, Value) else literal(other, self.type)
-
-    def _binary(self, op: str, other: "Value | int | float") -> "Value":
-        return self.f.value(self.type, f"{op} {self.type} {self.name}, {self._operand(other)}")
-
-    def _compare(self, op: str, other: "Value | int") -> "Value":
-        result = "i1" if not self.type.startswith("<") else f"{self.type.split(' x ')[0]} x i1>"
-        return self.f.value(result, f"icmp {op} {self.type} {self.name}, {self._operand(other)}")
-
-    def __add__(self, other):
-        return self._binary("add", other)
-
-    def __sub__(self, other):
-        return self._binary("sub", other)
-
-    def __mul__(self, other):
-        return self._binary("mul", other)
-
-    def __floordiv__(self, other):
-        return self._binary("udiv", other)
-
-    def __mod__(self, other):
-        return self._binary("urem", other)
-
-    def __and__(self, other):
-        return self._binary("and", other)
-
-    def __or__(self, other):
-        return self._binary("or", other)
-
-    def __rshift__(self, other):
-        return self._binary("lshr", other)
-
-    def __lt__(self, other):
-        return self._compare("slt", other)
-
-    def __le__(self, other):
-        return self._compare("sle", other)
-
-    def __gt__(self, other):
-        return self._compare("sgt", other)
-
-    def __ge__(self, other):
-        return self._compare("sge", other)
-
-    def eq(self, other) -> "Value":
-        """Equality as an i1."""
-        return self._compare("eq", other)
-
-    def ne(self, other) -> "Value":
-        """Inequality as an i1."""
-        return self._compare("ne", other)
-
-
-def literal(number: int | float, type: str) -> str:
-    """A constant of `type`; a vector gets it in all lanes."""
-    if type.startswith("<"):
-        scalar = type[1:-1].split(" x ")[1]
-        return "zeroinitializer" if number == 0 else f"splat ({scalar} {literal(number, scalar)})"
-    if type == "ptr":
-        return "null"
-    return repr(float(number)) if type in ("half", "float", "double") else str(int(number))
-
-
-class Variable:
-    """A place in the frame for a value that changes; LLVM's SROA makes a register of it."""
-
-    def __init__(self, f: "Function", type: str, initial: Value | int | float):
-        self.f, self.type = f, type
-        self.place = f.alloca(type)
-        self.set(initial)
-
-    def get(self) -> Value:
-        """The current value."""
-        return self.f.load(self.type, self.place)
-
-    def set(self, value: Value | int | float) -> None:
-        """Overwrite it."""
-        self.f.store(value, self.place, self.type)
-
-
-@dataclass
-class Loop:
-    """What a `with f.loop(...)` body sees: the index, the carried values, and where to put the next ones."""
-
-    index: Value
-    carried: list[Value]
-    next: list[Value] = field(default_factory=list)
-
-
-class Function:
-    """The text of one function, written from top to bottom."""
-
-    def __init__(
-        self, name: str, parameters: str, result: str = "void", attributes: str = "nounwind", linkage: str = "internal"
-    ):
-        self.heading = f"define {linkage} {result} @{name}({_named(parameters)}) {attributes} {{"
-        self.framed: list[str] = []
-        self.written: list[str] = []
-        self.numbered = 0
-        self.label_now = "start"
-        self.symbol = name
-        for part in filter(None, (p.strip() for p in parameters.split(","))):
-            type, _, parameter = part.rpartition(" ")
-            assert parameter not in self.__dict__ and not hasattr(Function, parameter), parameter
-            setattr(self, parameter, Value(self, f"%{parameter}", type))
-
-    def __getattr__(self, name: str) -> Value:  # only parameters come here, and only for type checkers
-        raise AttributeError(name)
-
-    def text(self) -> str:
-        """The finished definition."""
-        return "\n".join([self.heading, "entry:", *self.framed, "  br label %start", "start:", *self.written, "}"])
-
-    def fresh(self, stem: str = "v") -> str:
-        self.numbered += 1
-        return f"{stem}{self.numbered}"
-
-    def emit(self, line: str) -> None:
-        self.written.append("  " + line)
-
-    def value(self, type: str, text: str) -> Value:
-        name = f"%{self.fresh()}"
-        self.written.append(f"  {name} = {text}")
-        return Value(self, name, type)
-
-    def constant(self, type: str, number: int | float) -> Value:
-        return Value(self, literal(number, type), type)
-
-    def alloca(self, type: str, count: int = 1) -> Value:
-        name = f"%{self.fresh('frame')}"
-        self.framed.append(f"  {name} = alloca {type}, i64 {count}, align 64")
-        return Value(self, name, "ptr")
-
-    def variable(self, type: str, initial: Value | int | float) -> Variable:
-        return Variable(self, type, initial)
-
-    def load(self, type: str, pointer: Value, align: int | None = None) -> Value:
-        return self.value(type, f"load {type}, ptr {pointer.name}" + (f", align {align}" if align else ""))
-
-    def store(
-        self, value: Value | int | float, pointer: Value, type: str | None = None, align: int | None = None
-    ) -> None:
-        if not isinstance(value, Value):
-            value = self.constant(type or "i64", value)
-        self.emit(f"store {value.type} {value.name}, ptr {pointer.name}" + (f", align {align}" if align else ""))
-
-    def at(self, pointer: Value, offset: Value | int) -> Value:
-        """The address `offset` bytes on."""
-        text = offset.name if isinstance(offset, Value) else str(offset)
-        return pointer if text == "0" else self.value("ptr", f"getelementptr i8, ptr {pointer.name}, i64 {text}")
-
-    def call(self, result: str, name: str, *arguments: Value) -> Value:
-        text = f"call {result} {name}({', '.join(f'{a.type} {a.name}' for a in arguments)})"
-        if result == "void":
-            self.emit(text)
-            return Value(self, "", "void")
-        return self.value(result, text)
-
-    def select(self, condition: Value, yes: Value | int | float, no: Value | int | float, type: str = "i64") -> Value:
-        yes = yes if isinstance(yes, Value) else self.constant(no.type if isinstance(no, Value) else type, yes)
-        no = no if isinstance(no, Value) else self.constant(yes.type, no)
-        return self.value(
-            yes.type, f"select {condition.type} {condition.name}, {yes.type} {yes.name}, {no.type} {no.name}"
-        )
-
-    def least(self, a: Value, b: Value | int) -> Value:
-        return self.select(a < b, a, b)
-
-    def label(self, name: str) -> None:
-        self.written.append(f"{name}:")
-        self.label_now = name
-
-    def branch(self, name: str) -> None:
-        self.emit(f"br label %{name}")
-
-    @contextmanager
-    def loop(self, start: Value | int, stop: Value, step: int = 1, carry: Sequence[Value] = ()) -> Iterator[Loop]:
-        """`for index in range(start, stop, step)`; afterwards `carried` holds the final values."""
-        name = self.fresh("loop")
-        before = self.label_now
-        self.branch(f"{name}.head")
-        self.label(f"{name}.head")
-        first = start.name if isinstance(start, Value) else str(start)
-        index = self.value("i64", f"phi i64 [{first}, %{before}], [%{name}.next, %{name}.latch]")
-        places = [len(self.written) + i for i in range(len(carry))]
-        carried = [self.value(c.type, "") for c in carry]
-        inside = self.value("i1", f"icmp slt i64 {index.name}, {stop.name}")
-        self.emit(f"br i1 {inside.name}, label %{name}.body, label %{name}.end")
-        self.label(f"{name}.body")
-        state = Loop(index, carried)
-        yield state
-        self.branch(f"{name}.latch")
-        self.label(f"{name}.latch")
-        self.emit(f"%{name}.next = add nsw i64 {index.name}, {step}")
-        self.branch(f"{name}.head")
-        for place, now, initial, following in zip(places, carried, carry, state.next, strict=True):
-            self.written[place] = (
-                f"  {now.name} = phi {now.type} [{initial.name}, %{before}], [{following.name}, %{name}.latch]"
-            )
-        self.label(f"{name}.end")
-
-    @contextmanager
-    def when(self, condition: Value) -> Iterator[None]:
-        """`if condition:`; `otherwise` may follow inside `either`."""
-        name = self.fresh("if")
-        self.emit(f"br i1 {condition.name}, label %{name}.yes, label %{name}.end")
-        self.label(f"{name}.yes")
-        yield
-        self.branch(f"{name}.end")
-        self.label(f"{name}.end")
-
-    @contextmanager
-    def either(self, condition: Value) -> Iterator["Either"]:
-        """`if condition: ... else: ...`: the body calls `.otherwise()` between the two."""
-        name = self.fresh("if")
-        self.emit(f"br i1 {condition.name}, label %{name}.yes, label %{name}.no")
-        self.label(f"{name}.yes")
-        yield Either(self, name)
-        self.branch(f"{name}.end")
-        self.label(f"{name}.end")
-
-    def done(self, result: Value | None = None) -> None:
-        self.emit("ret void" if result is None else f"ret {result.type} {result.name}")
-
-
-class Either:
-    """The seam between the two sides of `Function.either`."""
-
-    def __init__(self, f: Function, name: str):
-        self.f, self.name = f, name
-
-    def otherwise(self) -> None:
-        """What follows is done where the condition is false."""
-        self.f.branch(f"{self.name}.end")
-        self.f.label(f"{self.name}.no")
-
-
-def _named(parameters: str) -> str:
-    parts = [p.strip().rpartition(" ") for p in parameters.split(",") if p.strip()]
-    return ", ".join(f"{type} %{name}" for type, _, name in parts)
 
 
 # ---------------------------------------------------------------------------------------------- elements and machines
@@ -352,14 +99,16 @@ ARGUMENTS = (
     "c", "a", "b", "batch", "m", "n", "k", "c_batch", "c_row", "c_col", "a_batch", "a_row", "a_k",
     "b_batch", "b_k", "b_col", "alpha", "beta", "bias", "bias_row", "bias_col",
 )  # fmt: skip
-FIELDS = ARGUMENTS + (
+# What a bound product has besides: a second batch dim around the first, and a bias for each item.
+OUTER_ARGUMENTS = ("outer", "c_outer", "a_outer", "b_outer", "bias_outer", "bias_batch")
+FIELDS = ARGUMENTS + OUTER_ARGUMENTS + (
     "alpha_imaginary", "beta_imaginary", "serial",
     "block_from", "block_k", "step_k", "padded_k", "is_first", "is_last",  # the part of k at hand
     "a_form", "b_packed", "own", "a_pack", "b_pack",  # a_form: 0 packed, 1 column-major in place, 2 row-major in place
     "m_tiles", "m_whole", "m_left", "n_tiles", "m_blocks", "n_blocks", "items", "tasks",
 )  # fmt: skip
 POINTERS = {"c", "a", "b", "bias", "a_pack", "b_pack"}
-STRIDES = {name for name in ARGUMENTS if name.endswith(("_batch", "_row", "_col", "_k"))}
+STRIDES = {x for x in ARGUMENTS + OUTER_ARGUMENTS if x.endswith(("_outer", "_batch", "_row", "_col", "_k"))}
 SCALARS = {"alpha", "beta", "alpha_imaginary", "beta_imaginary"}
 
 EPILOGUE = "{sum} alpha, {sum} beta, ptr bias, i64 bias_row, i64 bias_col"
@@ -372,6 +121,7 @@ LEAST_WORK = 1 << 17  # ... of one of a few
 DOT_ROWS = 24  # rows up to which A @ B.T of row-major matrices is sums along a long k ...
 DOT_K = 16  # ... of at least so many elements a row
 DOT_STRIP = 8  # columns of C that are such sums at a time
+TINY = 96  # the largest size of a product that is computed in place without further thought
 SWEEP_ROWS = 3  # rows up to which a large row-major B is read along its rows ...
 SWEEP_LINES = 8  # ... so many rows at a time
 SWEEP_VECTORS = 16  # ... for so many vectors of columns
@@ -509,7 +259,7 @@ class Writer:
         type = self.memory_vector
         if mask is None:
             return self.widen(f, f.load(type, pointer, self.e.memory_size))
-        name = f"@llvm.masked.load.v{self.lanes}{_mangled(self.e.memory)}.p0"
+        name = f"@llvm.masked.load.v{self.lanes}{mangled(self.e.memory)}.p0"
         self.declare(f"{type} {name}(ptr, i32, <{self.lanes} x i1>, {type})")
         given = f"ptr {pointer.name}, i32 {self.e.memory_size}, {mask.type} {mask.name}, {type} zeroinitializer"
         return self.widen(f, f.value(type, f"call {type} {name}({given})"))
@@ -522,7 +272,7 @@ class Writer:
         if mask is None:
             f.store(x, pointer, align=self.e.memory_size)
             return
-        name = f"@llvm.masked.store.v{self.lanes}{_mangled(self.e.memory)}.p0"
+        name = f"@llvm.masked.store.v{self.lanes}{mangled(self.e.memory)}.p0"
         self.declare(f"void {name}({x.type}, ptr, i32, <{self.lanes} x i1>)")
         given = f"{x.type} {x.name}, ptr {pointer.name}, i32 {self.e.memory_size}, {mask.type} {mask.name}"
         f.emit(f"call void {name}({given})")
@@ -635,7 +385,7 @@ class Writer:
         """A vector of B as the micro-kernel reads it: sums' type, packed or (where types agree) in place."""
         if mask is None:
             return f.load(self.vector, pointer, self.e.sum_size)
-        name = f"@llvm.masked.load.v{self.lanes}{_mangled(self.e.sum)}.p0"
+        name = f"@llvm.masked.load.v{self.lanes}{mangled(self.e.sum)}.p0"
         self.declare(f"{self.vector} {name}(ptr, i32, <{self.lanes} x i1>, {self.vector})")
         given = f"ptr {pointer.name}, i32 {self.e.sum_size}, {mask.type} {mask.name}, {self.vector} zeroinitializer"
         return f.value(self.vector, f"call {self.vector} {name}({given})")
@@ -851,6 +601,14 @@ class Writer:
         start = f.select(t <= whole, t * self.s.rows, m - height)
         return start, height
 
+    def set_tiles(self, f: Function, record: Value, m: Value) -> Value:
+        """How many tiles m rows are, as `tile` cuts them."""
+        whole, left = m // self.s.rows, m % self.s.rows
+        more = f.select(left > self.s.rows // 2, f.constant("i64", 2), 1)
+        tiles = whole + f.select(left.eq(0), f.constant("i64", 0), more)
+        self.set(f, record, m_tiles=tiles, m_whole=whole, m_left=left)
+        return tiles
+
     def share(self, f: Function, block: Value, blocks: Value, tiles: Value) -> tuple[Value, Value]:
         return block * tiles // blocks, (block + 1) * tiles // blocks
 
@@ -1036,10 +794,7 @@ class Writer:
             by_col = by_col | (m.eq(1) if not e.complex else no)
             a_form = f.select(by_col, f.constant("i64", 1), f.select(by_row, f.constant("i64", 2), 0))
         a_packed = a_form.eq(0)
-        whole, left = m // s.rows, m % s.rows
-        m_tiles = whole + f.select(
-            left.eq(0), f.constant("i64", 0), f.select(left > s.rows // 2, f.constant("i64", 2), 1)
-        )
+        m_tiles = self.set_tiles(f, f.record, m)
         n_tiles = (n + (self.width - 1)) // self.width
         # One part of k where sums are wider than C, or where C is written but once anyway.
         if e.converts:
@@ -1069,7 +824,7 @@ class Writer:
         n_blocks = f.select(own, n_tiles, n_blocks)
         self.set(
             f, f.record, a_form=a_form, b_packed=b_packed, padded_k=depth, step_k=step_k, own=own,
-            m_tiles=m_tiles, m_whole=whole, m_left=left, n_tiles=n_tiles, m_blocks=m_blocks, n_blocks=n_blocks,
+            n_tiles=n_tiles, m_blocks=m_blocks, n_blocks=n_blocks,
         )  # fmt: skip
         a_bytes = f.select(a_packed, m_tiles * self.a_pitch(f, depth), 0)
         b_bytes = f.select(b_packed, n_tiles * depth * (self.width * e.sum_size), 0)
@@ -1164,15 +919,58 @@ class Writer:
                     f.call("void", "@block", part)
         self.finish(f)
 
+    def moved(self, f: Function, record: Value, i: Value) -> dict[str, Value]:
+        """Where item i of the batch is."""
+        get = lambda name: self.get(f, record, name)  # noqa: E731
+        which, inner = f.variable("i64", 0), f.variable("i64", i)
+        with f.when(get("outer") > 1):
+            which.set(i // get("batch"))
+            inner.set(i % get("batch"))
+        places = {
+            x: f.at(get(x), inner.get() * get(f"{x}_batch") + which.get() * get(f"{x}_outer"))
+            for x in ("a", "b", "c", "bias")
+        }
+        places["bias"] = f.select(get("bias").eq(0), get("bias"), places["bias"])
+        return places
+
+    def tiny_task(self) -> None:
+        """A group of items of few tiles each, in place: nothing to decide, nothing to pack."""
+        e, s = self.e, self.s
+        f = self.function("tiny_task", "ptr record, i64 block")
+        r = {name: self.get(f, f.record, name) for name in FIELDS}
+        first, last = self.share(f, f.block, r["tasks"], r["batch"] * r["outer"])
+        by_row = r["a_k"].eq(e.memory_size)
+        a_step = f.select(by_row, r["a_row"], r["a_k"])
+        kernels = len(s.heights())
+        plain = r["bias"].eq(0)
+        with f.loop(first, last) as item:
+            place = self.moved(f, f.record, item.index)
+            with f.loop(0, r["n"], self.width) as j:
+                cols = f.least(r["n"] - j.index, self.width)
+                vectors = (cols - 1) // self.lanes
+                table = f.select(by_row, vectors + s.vectors, vectors) * kernels
+                b = f.at(place["b"], j.index * e.memory_size)
+                c = f.at(place["c"], j.index * e.memory_size)
+                bias = f.at(place["bias"], j.index * r["bias_col"])
+                with f.loop(0, r["m_tiles"]) as t:
+                    i, rows = self.tile(f, f.record, t.index)
+                    which = table + f.select(rows.eq(s.rows), f.constant("i64", s.rows // 2), rows - 1)
+                    kernel = f.load("ptr", f.at(Value(f, "@kernels", "ptr"), which * 8))
+                    f.call(
+                        "void", kernel.name, r["k"], f.at(place["a"], i * r["a_row"]), a_step, b, r["b_k"],
+                        f.at(c, i * r["c_row"]), r["c_row"], r["c_col"], cols, r["alpha"], r["beta"],
+                        f.select(plain, r["bias"], f.at(bias, i * r["bias_row"])), r["bias_row"], r["bias_col"],
+                    )  # fmt: skip
+        self.finish(f)
+
     def item_task(self) -> None:
         """A group of items of the batch."""
         f = self.function("item_task", "ptr record, i64 block")
         get = lambda name: self.get(f, f.record, name)  # noqa: E731
-        first, last = self.share(f, f.block, get("tasks"), get("batch"))
+        first, last = self.share(f, f.block, get("tasks"), get("batch") * get("outer"))
         with f.loop(first, last) as i:
             item = self.copy_record(f, f.record)
-            moved = {x: f.at(get(x), i.index * get(f"{x}_batch")) for x in "abc"}
-            self.set(f, item, **moved)
+            self.set(f, item, **self.moved(f, f.record, i.index))
             if self.e.complex:
                 f.call("void", "@scale", item)
             f.call("void", "@product", item)
@@ -1202,30 +1000,40 @@ class Writer:
         f = self.function("run", "ptr record")
         get = lambda name: self.get(f, f.record, name)  # noqa: E731
         # Items that follow each other with the same B are one taller item.
-        joint = get("b_batch").eq(0) & get("bias_row").eq(0)
+        joint = get("b_batch").eq(0) & get("bias_row").eq(0) & get("bias_batch").eq(0)
         joint = joint & get("a_batch").eq(get("m") * get("a_row")) & get("c_batch").eq(get("m") * get("c_row"))
         with f.when(joint):
             self.set(f, f.record, m=get("m") * get("batch"), batch=1)
-        batch, m, n, k = (get(x) for x in ("batch", "m", "n", "k"))
+        m, n, k = (get(x) for x in ("m", "n", "k"))
+        batch = get("batch") * get("outer")
         item = m * n * k
         with f.when((m > 0) & (n > 0) & (batch > 0)):
             small = item * batch < PARALLEL_FROM
             large = item >= 32 * LEAST_WORK
+            task = f.variable("ptr", Value(f, "@item_task", "ptr"))
+            if not (self.e.converts or self.e.complex):
+                size = self.e.memory_size
+                a_row = get("a_row")
+                tiny = (m <= TINY) & (n <= TINY) & (k <= TINY) & get("c_col").eq(size) & get("b_col").eq(size)
+                by_row = get("a_k").eq(size) & ((a_row & 4095).ne(0) | (m <= self.s.rows // 2))
+                tiny = tiny & (by_row | a_row.eq(size))
+                if not self.s.masked:
+                    tiny = tiny & (n % self.width).eq(0)
+                self.set_tiles(f, f.record, m)
+                task.set(f.select(tiny, Value(f, "@tiny_task", "ptr"), task.get()))
             # Large items one after the other, each on all threads; small ones in groups, each group on one.
             with f.either((batch < 2) | large) as seam:
                 self.set(f, f.record, serial=small, tasks=batch)
                 with f.loop(0, batch) as i:
-                    f.call("void", "@item_task", f.record, i.index)
+                    f.call("void", task.get().name, f.record, i.index)
                 seam.otherwise()
                 tasks = f.least(item * batch // (2 * LEAST_WORK) + 1, batch)
-                self.set(f, f.record, tasks=f.select(small, f.constant("i64", 1), tasks), serial=small)
-                outer = self.copy_record(f, f.record)
+                self.set(f, f.record, tasks=f.select(small, f.constant("i64", 1), tasks), serial=1)
                 with f.either(small) as alone:
-                    f.call("void", "@item_task", outer, f.constant("i64", 0))
+                    f.call("void", task.get().name, f.record, f.constant("i64", 0))
                     alone.otherwise()
-                    self.set(f, outer, serial=1)
                     self.declare("void @facula_parallel(ptr, ptr, i64)")
-                    f.call("void", "@facula_parallel", Value(f, "@item_task", "ptr"), outer, get("tasks"))
+                    f.call("void", "@facula_parallel", task.get(), f.record, get("tasks"))
         self.finish(f)
 
     def memory(self) -> None:
@@ -1292,6 +1100,15 @@ class Writer:
             self.set(f, record, **{name: x})
         if not e.complex:
             self.set(f, record, alpha_imaginary=f.constant(e.sum, 0), beta_imaginary=f.constant(e.sum, 0))
+        self.set(f, record, **{name: int(name == "outer") for name in OUTER_ARGUMENTS})
+        f.call("void", "@run", record)
+        self.finish(f)
+
+    def bound(self) -> None:
+        """The function to call with a record from `template`; the last argument says how much work that is."""
+        f = self.function("bound", "ptr c, ptr a, ptr b, ptr bias, ptr template, i64 work", linkage="", extra="")
+        record = self.copy_record(f, f.template)
+        self.set(f, record, c=f.c, a=f.a, b=f.b, bias=f.bias)
         f.call("void", "@run", record)
         self.finish(f)
 
@@ -1316,11 +1133,12 @@ class Writer:
             self.dot_task()
             if not e.converts:
                 self.sweep()
+                self.tiny_task()
         else:
             self.scale()
         for part in (
             self.pack_a, self.pack_b, self.pack_task, self.compute_task, self.spread, self.block, self.product,
-            self.item_task, self.run, self.memory, self.entry,
+            self.item_task, self.run, self.memory, self.entry, self.bound,
         ):  # fmt: skip
             part()
         globals_ = [
@@ -1329,10 +1147,6 @@ class Writer:
             f"@slots = internal global [{SLOTS} x ptr] zeroinitializer, align 64",
         ]
         return "\n".join([*globals_, *sorted(self.intrinsics), *self.functions]) + "\n"
-
-
-def _mangled(type: str) -> str:
-    return {"float": "f32", "double": "f64", "half": "f16"}.get(type, type)
 
 
 def parameters(code: str) -> list[tuple[str, str]]:
@@ -1345,6 +1159,29 @@ def parameters(code: str) -> list[tuple[str, str]]:
         if e.complex and name in SCALARS:
             listed.append((f"{name}_imaginary", scalar))
     return listed
+
+
+def template(code: str, fields: dict[str, int | float | complex]) -> bytes:
+    """The record that `@run` works on, from sizes, strides in elements, alpha and beta; addresses are zero."""
+    e = ELEMENTS[code]
+    record = bytearray(8 * len(FIELDS))
+    scalar = {"float": "f", "double": "d"}.get(e.sum, "q")
+    values = {"outer": 1, **fields}
+    for name in SCALARS & values.keys():
+        x = values.pop(name)
+        if e.complex:
+            x, imaginary = complex(x).real, complex(x).imag
+            pack_into(scalar, record, 8 * FIELDS.index(f"{name}_imaginary"), imaginary)
+        if not e.real:
+            x = (int(x) + (1 << 63)) % (1 << 64) - (1 << 63)
+        pack_into(scalar, record, 8 * FIELDS.index(name), x)
+    for name, x in values.items():
+        if name in STRIDES:
+            x = x * e.memory_size * (1 if not e.complex or name.endswith(("_col", "_k")) else 2)
+        elif e.complex and name in ("n", "k"):
+            x = 2 * x
+        pack_into("q", record, 8 * FIELDS.index(name), x)
+    return bytes(record)
 
 
 def module_text(code: str, shape: Shape) -> str:

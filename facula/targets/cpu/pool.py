@@ -25,6 +25,11 @@ _HUGE = 2 << 20
 _LARGEST = 1 << 46
 _LINUX = sys.platform == "linux"
 
+_COUNTERS = (  # all in one cache line; fresh blocks came from the system, returned ones went back to it
+    "bytes_in_use", "bytes_held", "bytes_peak", "blocks_in_use", "blocks_taken", "blocks_fresh",
+    "bytes_peak_with_held", "blocks_returned",
+)  # fmt: skip
+
 # Of the data sizes in units of 64 bytes: classes 0-7 are 1 to 8 units, then each doubling has eight steps.
 _SYSTEM = (
     f"""
@@ -102,8 +107,8 @@ declare i64 @llvm.umax.i64(i64, i64)
 @bump = internal global i64 0
 @bump.end = internal global i64 0
 @bound = internal global i64 0
-; bytes in use, bytes held, most bytes ever in use, blocks in use, blocks taken, of these from the system
-@facula_pool_counters = global [6 x i64] zeroinitializer, align 64
+; See _COUNTERS.
+@facula_pool_counters = global [{len(_COUNTERS)} x i64] zeroinitializer, align 64
 {_SYSTEM}
 define internal i64 @class.of(i64 %bytes) nounwind alwaysinline {{
   %least = call i64 @llvm.umax.i64(i64 %bytes, i64 1)
@@ -145,6 +150,7 @@ define internal void @count(i64 %which, i64 %change) nounwind alwaysinline {{
 
 ; Returns a block to the system.
 define internal void @release(ptr %block) nounwind {{
+  call void @count(i64 7, i64 1)
   %mapped.at = getelementptr i8, ptr %block, i64 40
   %mapped = load i64, ptr %mapped.at
   %is = icmp ne i64 %mapped, 0
@@ -295,6 +301,16 @@ retry:
 made:
   %made.block = phi ptr [%new, %system], [%again, %retry]
   %made.size = call i64 @size.of(i64 %wanted)
+  ; all bytes together grow here only
+  %held.at = getelementptr i64, ptr @facula_pool_counters, i64 1
+  %held.now = load i64, ptr %held.at
+  %used.now = load i64, ptr @facula_pool_counters
+  %both = add i64 %held.now, %used.now
+  %all = add i64 %both, %made.size
+  %all.peak.at = getelementptr i64, ptr @facula_pool_counters, i64 6
+  %all.peak = load i64, ptr %all.peak.at
+  %all.most = call i64 @llvm.umax.i64(i64 %all, i64 %all.peak)
+  store i64 %all.most, ptr %all.peak.at
   br label %give
 give:
   %block = phi ptr [%held, %pop], [%made.block, %made]
@@ -407,12 +423,11 @@ Block: type = _block_type(_native["facula_pool_give"])
 _trim = ctypes.PYFUNCTYPE(None)(_native["facula_pool_trim"])
 _set = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(_native["facula_pool_start"])
 _set(id(Block), settings.pool_bytes)
-_counters = (ctypes.c_int64 * 6).from_address(_native["facula_pool_counters"])
-_COUNTERS = ("bytes_in_use", "bytes_held", "bytes_peak", "blocks_in_use", "blocks_taken", "blocks_fresh")
+_counters = (ctypes.c_int64 * len(_COUNTERS)).from_address(_native["facula_pool_counters"])
 
 
 def memory_stats() -> dict[str, int]:
-    """Bytes in use, held for reuse, and in use at the highest; blocks in use, ever taken, and of these from the system.
+    """The counters of the pool by their names in `_COUNTERS`; `facula.memory` says what they mean.
 
     >>> memory_stats()["bytes_in_use"] >= 0
     True
@@ -421,8 +436,9 @@ def memory_stats() -> dict[str, int]:
 
 
 def reset_peak() -> None:
-    """Let `bytes_peak` start again from what is in use now."""
+    """Let the highest numbers of bytes start again from those of now."""
     _counters[2] = _counters[0]
+    _counters[6] = _counters[0] + _counters[1]
 
 
 def empty_cache() -> None:

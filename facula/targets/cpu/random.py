@@ -1521,6 +1521,12 @@ def native(name: str, *codes: str) -> Callable[..., Any]:
     )
 
 
+def sampler(name: str, count: int, code: str, contiguous: bool = True) -> Callable[..., None]:
+    """The builtin (state address, out address, count, parameters) that draws numbers; call it under the lock."""
+    one_by_one = name == "normal" and not (count >= 16 and contiguous)
+    return native("normal_one" if one_by_one else name, code)
+
+
 def uniform(ptr: int, count: int, code: str, generator: Generator, low: float = 0.0, high: float = 1.0) -> None:
     """Numbers in [low, high), as `Tensor.uniform_`."""
     function = native("uniform", code)
@@ -1532,7 +1538,7 @@ def normal(
     ptr: int, count: int, code: str, generator: Generator, mean: float = 0.0, std: float = 1.0, contiguous: bool = True
 ) -> None:
     """Normal numbers, as `Tensor.normal_`; `contiguous`: whether the tensor is (PyTorch draws others one by one)."""
-    function = native("normal" if count >= 16 and contiguous else "normal_one", code)
+    function = sampler("normal", count, code, contiguous)
     with generator.lock:
         function(generator.ptr, ptr, count, mean, std)
 

@@ -97,17 +97,62 @@ make:
     return builtins.make(address, title, f"{title}({', '.join(arguments)})", (cls, *defaults.values()))
 
 
+def fresh_text() -> str:
+    """LLVM text of two functions that make tensors without history.
+
+    `@record(class, spec, storage, ptr, zero)` takes over the references to `storage` and `ptr`; the memory of
+    `@fresh(Storage, Tensor, zero, spec, bytes, nbytes, device)` is new, dense and uninitialised. Null means
+    that memory is short.
+    """
+    at = layout.slots(Tensor)
+    constants = {"needs_grad": "@_Py_FalseStruct", "seen": "%zero"}
+    fill = _store("%made", "spec", at["spec"], "%spec")
+    fill += _store("%made", "storage", at["storage"], "%storage", count=False)
+    fill += _store("%made", "ptr", at["ptr"], "%address", count=False)
+    for slot in TENSOR_DEFAULTS:
+        fill += _store("%made", slot, at[slot], constants.get(slot, "@_Py_NoneStruct"))
+    return f"""
+{pool._storage_text()}
+@_Py_FalseStruct = external global i8
+@_Py_NoneStruct = external global i64
+define internal ptr @record(ptr %class, ptr %spec, ptr %storage, ptr %address, ptr %zero) nounwind alwaysinline {{
+  %made = call ptr @PyType_GenericAlloc(ptr %class, i64 0)
+  %none = icmp eq ptr %made, null
+  br i1 %none, label %failed, label %fill
+failed:
+  ret ptr null
+fill:
+{fill}  ret ptr %made
+}}
+define internal ptr @fresh(ptr %storage.class, ptr %tensor.class, ptr %zero, ptr %spec, i64 %bytes, ptr %nbytes,
+                           ptr %device) nounwind {{
+  %storage = call ptr @storage(ptr %storage.class, ptr %zero, i64 %bytes, ptr %nbytes, ptr %device)
+  %none = icmp eq ptr %storage, null
+  br i1 %none, label %failed, label %record
+record:
+  %address.in = getelementptr i8, ptr %storage, i64 {layout.slots(Storage)["ptr"]}
+  %address = load ptr, ptr %address.in
+  call void @incref(ptr %address)
+  %made = call ptr @record(ptr %tensor.class, ptr %spec, ptr %storage, ptr %address, ptr %zero)
+  %none2 = icmp eq ptr %made, null
+  br i1 %none2, label %drop, label %done
+drop:
+  call void @Py_DecRef(ptr %address)
+  call void @Py_DecRef(ptr %storage)
+  br label %failed
+failed:
+  ret ptr null
+done:
+  ret ptr %made
+}}
+"""
+
+
 def _empty() -> Callable[[Spec], Tensor]:
     """`empty(spec)`: a dense tensor of uninitialised memory: block, Storage and Tensor in one call."""
-    spec, tensor = layout.slots(Spec), layout.slots(Tensor)
-    context = [Storage, 0, Tensor, Spec]
-    fill = _store("%made", "spec", tensor["spec"], "%spec") + _store("%made", "ptr", tensor["ptr"], "%address")
-    fill += _store("%made", "storage", tensor["storage"], "%storage", count=False)
-    for slot, value in TENSOR_DEFAULTS.items():
-        fill += _item(f"default.{slot}", len(context)) + _store("%made", slot, tensor[slot], f"%default.{slot}")
-        context.append(value)
+    at = layout.slots(Spec)
     text = f"""
-{pool._storage_text()}
+{fresh_text()}
 declare i64 @facula_as_i64(ptr)
 declare ptr @facula_bad_count(ptr, i64, i64)
 declare ptr @PyErr_Format(ptr, ptr, ...)
@@ -135,9 +180,9 @@ read:
   %right = icmp eq ptr %type, %spec.class
   br i1 %right, label %fields, label %wrong
 fields:
-  %nbytes.in = getelementptr i8, ptr %spec, i64 {spec["nbytes"]}
+  %nbytes.in = getelementptr i8, ptr %spec, i64 {at["nbytes"]}
   %nbytes = load ptr, ptr %nbytes.in
-  %device.in = getelementptr i8, ptr %spec, i64 {spec["device"]}
+  %device.in = getelementptr i8, ptr %spec, i64 {at["device"]}
   %device = load ptr, ptr %device.in
   %no.bytes = icmp eq ptr %nbytes, null
   %no.device = icmp eq ptr %device, null
@@ -162,7 +207,7 @@ unread:
   br i1 %too.large, label %large, label %failed
 large:
   call void @PyErr_Clear()
-  %shape.in = getelementptr i8, ptr %spec, i64 {spec["shape"]}
+  %shape.in = getelementptr i8, ptr %spec, i64 {at["shape"]}
   %shape = load ptr, ptr %shape.in
   %sizes = call ptr @PySequence_List(ptr %shape)
   %unlisted = icmp eq ptr %sizes, null
@@ -171,29 +216,20 @@ say:
   %runtime.error = load ptr, ptr @PyExc_RuntimeError
   %said = call ptr (ptr, ptr, ...) @PyErr_Format(ptr %runtime.error, ptr @overflow.text, ptr %sizes)
   call void @Py_DecRef(ptr %sizes)
-  ret ptr null
-make:
-{_item("storage.class", 0)}{_item("zero", 1)}{_item("tensor.class", 2)}
-  %storage = call ptr @storage(ptr %storage.class, ptr %zero, i64 %bytes, ptr %nbytes, ptr %device)
-  %none = icmp eq ptr %storage, null
-  br i1 %none, label %failed, label %record
-record:
-  %made = call ptr @PyType_GenericAlloc(ptr %tensor.class, i64 0)
-  %none2 = icmp eq ptr %made, null
-  br i1 %none2, label %drop, label %fill
-drop:
-  call void @Py_DecRef(ptr %storage)
   br label %failed
 failed:
   ret ptr null
-fill:
-  %address.in = getelementptr i8, ptr %storage, i64 {layout.slots(Storage)["ptr"]}
-  %address = load ptr, ptr %address.in
-{fill}  ret ptr %made
+make:
+{_item("storage.class", 0)}{_item("zero", 1)}{_item("tensor.class", 2)}
+  %made = call ptr @fresh(ptr %storage.class, ptr %tensor.class, ptr %zero, ptr %spec, i64 %bytes, ptr %nbytes,
+                          ptr %device)
+  ret ptr %made
 }}
 """
     address = jit.load(text, ["empty"], optimize="clean")["empty"]
-    return builtins.make(address, "empty", "empty(spec): a dense tensor of uninitialised memory.", tuple(context))
+    return builtins.make(
+        address, "empty", "empty(spec): a dense tensor of uninitialised memory.", (Storage, 0, Tensor, Spec)
+    )
 
 
 empty = _empty()

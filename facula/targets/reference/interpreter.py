@@ -16,7 +16,7 @@ from facula.core.spec import Spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.ir.expr import Expr
-from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, Access, Kernel, Result, arguments
+from facula.ir.kernel import Access, Kernel, Result, arguments, known_step
 
 from .memory import bits, decode, encode, memory
 
@@ -411,8 +411,8 @@ def compile(kernel: Kernel, access: Access) -> Callable:
     dims = access.outer + access.row
 
     def stride(given: dict[str, Any], name: str, letters: str, d: int) -> int:
-        letter = letters[0] if d == access.outer - 1 else letters[1] if access.row and d == dims - 1 else STRIDED
-        return given[f"{name}.s{d}"] if letter == STRIDED else {CONTIGUOUS: 1, BROADCAST: 0, REVERSED: -1}[letter]
+        known = known_step(access.outer, access.row, letters, d)
+        return given[f"{name}.s{d}"] if known is None else known
 
     def call(*values):
         given = dict(zip(names, values, strict=True))

@@ -1,13 +1,13 @@
 """Raw memory as NumPy arrays: what the interpreter and the routines of this target read and write."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from facula.core.dtype import dtype
 
-__all__ = ["bits", "decode", "encode", "memory", "read", "window", "write"]
+__all__ = ["bits", "decode", "encode", "memory", "read", "reader", "window", "write"]
 
 
 def bits(t: dtype) -> np.dtype:
@@ -56,3 +56,8 @@ def write(ptr: int, t: dtype, strides: Sequence[int], value: np.ndarray) -> None
         rounded = whole + 0x7FFF + (whole >> 16 & 1)
         value = np.where(np.isnan(value), np.uint32(0x7FC00000), rounded).astype("u4").view("f4")
     window(ptr, t, value.shape, strides)[...] = encode(value, t)
+
+
+def reader(t: dtype) -> Callable[[int], int | float] | None:
+    """A function (address) -> Python number; None for dtypes that NumPy lacks."""
+    return None if t.numpy is None else lambda ptr: read(ptr, t, (), ()).item()

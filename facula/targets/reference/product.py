@@ -8,7 +8,7 @@ from facula.core.dtype import dtype
 
 from .memory import read, write
 
-__all__ = ["product"]
+__all__ = ["bind_product", "product"]
 
 
 def product(element: dtype) -> Callable[..., None]:
@@ -32,3 +32,35 @@ def product(element: dtype) -> Callable[..., None]:
         write(c, element, strides, made.astype(wide))
 
     return call
+
+
+class BoundProduct:
+    """`product` with everything but the addresses settled; `targets/cpu/matmul.py`, `bind`, documents the fields."""
+
+    tail = ()
+
+    def __init__(self, element: dtype, fields: dict):
+        self.call, self.size = product(element), element.itemsize
+        self.fields = {"outer": 1, "alpha": 1.0, "beta": 0.0, **fields}
+        self.scale = [self.fields["alpha"], self.fields["beta"]]
+        if element.kind == "c":
+            self.scale = [part for x in self.scale for part in (complex(x).real, complex(x).imag)]
+
+    def function(self, c: int, a: int, b: int, bias: int) -> None:
+        get = lambda name: self.fields.get(name, 0)  # noqa: E731
+        tail = [get(name) for name in "m n k c_batch c_row c_col a_batch a_row a_k b_batch b_k b_col".split()]
+        for i in range(get("outer")):
+            for j in range(get("batch")):
+                at = [
+                    address and address + self.size * (i * get(f"{x}_outer") + j * get(f"{x}_batch"))
+                    for x, address in (("c", c), ("a", a), ("b", b), ("bias", bias))
+                ]
+                self.call(*at[:3], 1, *tail, *self.scale, at[3], get("bias_row"), get("bias_col"))
+
+    def __call__(self, c: int, a: int, b: int, bias: int = 0) -> None:
+        self.function(c, a, b, bias)
+
+
+def bind_product(element: dtype, **fields: int | float | complex) -> BoundProduct:
+    """A product to call with addresses alone."""
+    return BoundProduct(element, fields)

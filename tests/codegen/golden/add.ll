@@ -100,7 +100,7 @@ done.48:
 
 define void @run(ptr %out.ptr, ptr %x.ptr, ptr %y.ptr, i64 %n0) #0 {
 entry:
-  %record = alloca [15 x i64]
+  %record = alloca [16 x i64]
   %.1 = getelementptr i64, ptr %record, i64 0
   store ptr %out.ptr, ptr %.1, align 8
   %.2 = getelementptr i64, ptr %record, i64 1

@@ -138,7 +138,7 @@ done.12:
 
 define void @run(ptr %out.ptr, ptr %x.ptr, ptr %y.ptr, i64 %n0, i64 %n1, i64 %out.s0, i64 %x.s0, i64 %y.s0, i64 %y.s1) #0 {
 entry:
-  %record = alloca [20 x i64]
+  %record = alloca [21 x i64]
   %.1 = getelementptr i64, ptr %record, i64 0
   store ptr %out.ptr, ptr %.1, align 8
   %.2 = getelementptr i64, ptr %record, i64 1

@@ -283,7 +283,7 @@ done.8:
 
 define void @run(ptr %out.ptr, ptr %x.ptr, i64 %n0, i64 %n1, i64 %out.s0, i64 %x.s0) #0 {
 entry:
-  %record = alloca [17 x i64]
+  %record = alloca [18 x i64]
   %.1 = getelementptr i64, ptr %record, i64 0
   store ptr %out.ptr, ptr %.1, align 8
   %.2 = getelementptr i64, ptr %record, i64 1

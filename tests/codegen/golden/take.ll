@@ -195,7 +195,7 @@ done.78:
 
 define i64 @run(ptr %out.ptr, ptr %i.ptr, ptr %x.ptr, i64 %param.size, i64 %n0) #0 {
 entry:
-  %record = alloca [16 x i64]
+  %record = alloca [17 x i64]
   %marks = alloca [3 x i64]
   %.1 = getelementptr i64, ptr %record, i64 0
   store ptr %out.ptr, ptr %.1, align 8

@@ -1,0 +1,116 @@
+"""What an operator remembers of its calls for machine code to repeat; `targets/cpu/apply.py` is that code."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from facula import launch
+from facula.autograd.node import edge_of
+from facula.core.modes import GUARD, LOCAL
+from facula.core.tensor import Tensor
+from facula.operators.promotion import of_defaults
+
+from .recording import SEQUENCE
+
+__all__ = ["Repeats", "unknown", "unrecorded"]
+
+
+def unknown(*arguments) -> None:
+    """What knows no call."""
+
+
+def _recording(memo: Any, node: type) -> Any:
+    return memo.Recording(node, edge_of, SEQUENCE, GUARD.active, b"facula.")
+
+
+def unrecorded(memo: Any) -> Any:
+    """What a memo is told whose `run` is to leave alone operands that need a gradient."""
+    return _recording(memo, object)
+
+
+class Repeats:
+    """The calls of an operator that machine code repeats.
+
+    `run(*arguments)` returns the result, or None where it does not know the call or some mode is not its default;
+    `force` does not ask for modes, `bare` records nothing either.
+
+    Parameters
+    ----------
+    operator : Traced or Function
+    count : int
+        How many operands, and numbers after them, a call has.
+    others : int
+        How many constants follow.
+    rows : dict, optional
+        What `Traced.call_rows` is to be told; without it `Traced.call` does what machine code does not know.
+    """
+
+    __slots__ = ("added", "bare", "count", "force", "memo", "operator", "others", "rows", "run")
+
+    def __init__(self, operator: Any, count: int, others: int = 0, rows: dict[str, Any] | None = None):
+        self.operator, self.count, self.others, self.rows = operator, count, others, rows
+        self.clear()
+        of_defaults(self)
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        self.memo: Any = None
+        self.added: dict[Any, list[int]] = {}
+        self.run = self.bare = self.force = unknown
+
+    def in_mode(self) -> Callable:
+        """What to ask where some mode is not its default."""
+        if LOCAL.special:
+            return unknown
+        return self.bare if not LOCAL.grad else unknown if LOCAL.saved_hooks else self.force
+
+    def slowly(self, arguments: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """The result of a call that machine code does not know; the next one like it is known."""
+        if self.rows is not None:
+            return self.operator.rows_slowly(self, arguments, self.rows, kwargs)
+        out = self.operator.call(*arguments, **kwargs)
+        if not kwargs and len(arguments) == self.count:
+            kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in arguments])
+            self.learn((kinds, None), tuple(arguments))
+        return out
+
+    def learn(self, key: tuple, arguments: Sequence[Any], node_class: type | None = None) -> None:
+        """Make a call known, whose plan the operator has under `key`; not if its values must be seen each time."""
+        operator = self.operator
+        plan = operator.plans.get(key)
+        if plan is None or not plan.repeats or (GUARD.active and LOCAL.special):
+            return
+        names = (*operator.operands, *operator.scalars)
+        sources = [*plan.slots, *[names.index(name) for name, _ in plan.numbers]]
+        memo = launch.memo(plan.out.device)
+        plan.repeats = (
+            memo is not None
+            and not (operator.guard is not None and plan.common.kind in "ui")
+            and all(part is None for _, part in plan.numbers)
+            and all(source < self.count for source in sources)
+        )
+        if not plan.repeats:
+            return
+        plan.repeats = self.add(arguments, plan, sources, node_class or operator.node_class, len(operator.operands))
+
+    def add(self, arguments: Sequence[Any], plan: Any, sources: Sequence[int], node_class: type, operands: int) -> bool:
+        """Make a call known by its plan; see `Memo.add`. Of the arguments so many are operands."""
+        # A known call comes here where more is asked than machine code does (several recorded results, say), or where
+        # another call took its place: learning costs as much as ten calls, so only now and then.
+        moving = [x.spec if isinstance(x, Tensor) else type(x) for x in arguments[: self.count]]
+        added = self.added.setdefault((*moving, *arguments[self.count :]), [-1, 0])
+        added[1] += 1
+        if added[0] == len(plan.backs) and added[1] % 64:
+            return True
+        added[0] = len(plan.backs)
+        if len(self.added) > 4096:
+            self.added.clear()
+        operator = self.operator
+        if self.memo is None:
+            memo = launch.memo(plan.outs[0].device)
+            if memo is None:
+                return False
+            recording = _recording(memo, operator.node_kind) if getattr(operator, "differentiable", True) else None
+            self.memo = memo(operands, self.count - operands, self.others, recording)
+        known = self.memo.add(arguments, plan, sources, node_class)
+        self.run, self.bare, self.force = self.memo.run, self.memo.bare, self.memo.force
+        return known

@@ -1,0 +1,672 @@
+"""One builtin that applies an operator: finds the plan of its operands, makes the results, runs the kernel, records.
+
+It does in machine code what `operators/declare` does in Python, for calls that are like one before: operands of the
+same specs, nothing unusual switched on. For all others it returns None, and Python does it, step by step.
+"""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from facula.core.spec import Spec
+from facula.core.storage import Storage
+from facula.core.tensor import Tensor
+
+from . import builtins, jit, layout, records
+from .text import Function, Value
+
+__all__ = ["Memo"]
+
+WAYS = 256  # places of a table; a call looks at two of them
+ARGUMENTS, RESULTS, SLOTS, TAIL = 10, 4, 16, 96  # of a plan, at most
+RECORDED = 3  # operands of a call that is recorded, at most: a place for each choice of them
+CLASSES = 4  # of tensors: Tensor and subclasses that were met
+
+# What machine code sees of a plan: words, in this order; arrays last.
+FIELDS = ("owner", "plan", "kernel", "long", "node_class", "specs", "results", "slots", "tail", "smooth")
+AT = {name: 8 * i for i, name in enumerate(FIELDS)}
+ARRAYS = {}  # offset of each array
+_end = 8 * len(FIELDS)
+for _name, _words in (
+    ("keys", ARGUMENTS),  # what the arguments must be
+    ("outs", 4 * RESULTS),  # of each result: spec, bytes, bytes as a Python int, device
+    ("sources", SLOTS),  # of each argument of the kernel after the results: 4 * its position + how it is read
+    ("backs", 1 << RECORDED),  # for each choice of operands that need a gradient: a Kept, or 0
+    ("sizes", TAIL),  # of a plan with steps, for each: kernel, offset in bytes, position of the operand, tail
+):
+    ARRAYS[_name] = _end
+    _end += 8 * _words
+WORDS = _end // 8
+KEPT = {"back": 0, "numbers": 8, "count": 16, "saves": 24}  # saves: the number of an operand, or -1 for the result
+
+_TENSOR, _F64, _I64, _I32 = range(4)
+_READ = {"ptr": _TENSOR, "f64": _F64, "f32": _F64, "i64": _I64, "i32": _I32}
+
+
+class Recording(NamedTuple):
+    """What recording needs to know of `autograd`."""
+
+    node: type  # has the slots edges, outputs, sequence, line, saved, versions, plan, back, numbers, pre/post_hooks
+    edge_of: Callable[[Tensor], object]  # where the gradient of a view goes
+    sequence: Callable[[], int]
+    active: list  # empty while nothing unusual is switched on
+    inside: bytes  # how the names of modules begin that no user's line is in
+
+
+_CONTEXT = ("table", "classes", "storage", "tensor", "zero", "empty", "name", "edge_of", "sequence", "active")
+
+_DECLARATIONS = """
+@PyFloat_Type = external global i8
+@PyLong_Type = external global i8
+@PyUnicode_Type = external global i8
+@_Py_TrueStruct = external global i8
+declare i64 @facula_as_i64(ptr)
+declare i64 @facula_as_i32(ptr)
+declare double @facula_as_f64(ptr)
+declare ptr @facula_bad_count(ptr, i64, i64)
+declare ptr @PyErr_Occurred()
+declare void @PyErr_Clear()
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+declare ptr @PyTuple_New(i64)
+declare ptr @PyObject_CallNoArgs(ptr)
+declare ptr @PyObject_CallOneArg(ptr, ptr)
+declare ptr @PyEval_GetFrame()
+declare ptr @PyFrame_GetGlobals(ptr)
+declare ptr @PyFrame_GetBack(ptr)
+declare ptr @PyFrame_GetCode(ptr)
+declare i32 @PyFrame_GetLasti(ptr)
+declare ptr @PyDict_GetItemWithError(ptr, ptr)
+declare ptr @PyUnicode_AsUTF8AndSize(ptr, ptr)
+declare i32 @strncmp(ptr, ptr, i64)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+"""
+
+
+class _Text(Function):
+    """The function's text, with the idioms of code that handles Python's objects."""
+
+    def symbol_value(self, name: str) -> Value:
+        return Value(self, f"@{name}", "ptr")
+
+    def leave(self, condition: Value, label: str) -> None:
+        """Go to `label` where the condition holds, else on."""
+        on = self.fresh("on")
+        self.emit(f"br i1 {condition.name}, label %{label}, label %{on}")
+        self.label(on)
+
+    def null(self, pointer: Value) -> Value:
+        return self.value("i1", f"icmp eq ptr {pointer.name}, null")
+
+    def same(self, a: Value, b: Value) -> Value:
+        return self.value("i1", f"icmp eq ptr {a.name}, {b.name}")
+
+    def count(self, value: Value) -> Value:
+        """One more reference to `value`."""
+        self.emit(f"call void @incref(ptr {value.name})")
+        return value
+
+    def item(self, base: Value, number: Value | int, offset: int = 0) -> Value:
+        """The address of a word of an array that begins `offset` bytes on."""
+        start = self.at(base, offset)
+        if isinstance(number, int):
+            return self.at(start, 8 * number)
+        return self.value("ptr", f"getelementptr ptr, ptr {start.name}, i64 {number.name}")
+
+    def slot(self, record: Value, offset: int) -> Value:
+        return self.load("ptr", self.at(record, offset))
+
+
+def _words(f: _Text) -> None:
+    """Reads the context into attributes of `f`."""
+    for position, name in enumerate(_CONTEXT):
+        setattr(f, f"own_{name}", f.slot(f.self, layout.TUPLE_ITEMS + 8 * position))
+
+
+def _keys(f: _Text, count: int, fixed: tuple[bool, ...]) -> tuple[list[Value], list[Value], list[Value]]:
+    """The arguments, what each must be (a spec, a type of number, or the very object), whether it is a tensor."""
+    spec_at = layout.slots(Tensor)["spec"]
+    place = f.value("ptr", f"inttoptr i64 {f.call('i64', '@facula_as_i64', f.own_classes).name} to ptr")
+    classes = [f.load("ptr", f.item(place, i)) for i in range(CLASSES)]
+    given, keys, tensors = [], [], []
+    for i in range(count):
+        argument = f.load("ptr", f.item(f.args, i))
+        given.append(argument)
+        if fixed[i]:
+            keys.append(argument)
+            tensors.append(f.constant("i1", 0))
+            continue
+        key, tensor = f.variable("ptr", argument), f.variable("i1", 0)
+        type = f.slot(argument, layout.TYPE)
+        name = f.fresh("argument")
+        for one in classes:
+            f.leave(f.same(type, one), f"{name}.tensor")
+        number = f.same(type, f.symbol_value("PyFloat_Type")) | f.same(type, f.symbol_value("PyLong_Type"))
+        f.leave(number, f"{name}.number")
+        f.leave(f.same(argument, f.symbol_value("_Py_NoneStruct")), f"{name}.known")
+        f.branch("miss")
+        f.label(f"{name}.number")
+        key.set(type)
+        f.branch(f"{name}.known")
+        f.label(f"{name}.tensor")
+        key.set(f.slot(argument, spec_at))
+        tensor.set(f.constant("i1", 1))
+        f.branch(f"{name}.known")
+        f.label(f"{name}.known")
+        keys.append(key.get())
+        tensors.append(tensor.get())
+    return given, keys, tensors
+
+
+def _look(f: _Text, keys: Sequence[Value]) -> Value:
+    """The plan for these keys; else on to `miss`."""
+    mixed = f.constant("i64", 0)
+    for key in keys:
+        word = f.value("i64", f"ptrtoint ptr {key.name} to i64")
+        mixed = f.value("i64", f"xor i64 {word.name}, {mixed.name}") * -7046029254386353131
+    first = mixed >> (64 - WAYS.bit_length() + 1)
+    places = f.value("ptr", f"inttoptr i64 {f.call('i64', '@facula_as_i64', f.own_table).name} to ptr")
+    plan = f.variable("ptr", f.constant("ptr", 0))
+    for number, place in enumerate((first, f.value("i64", f"xor i64 {first.name}, 1"))):
+        found = f.load("ptr", f.item(places, place))
+        other = "look.on" if number == 0 else "miss"
+        f.leave(f.null(found), other)
+        for i, key in enumerate(keys):
+            equal = f.same(f.slot(found, ARRAYS["keys"] + 8 * i), key)
+            f.leave(f.value("i1", f"xor i1 {equal.name}, true"), other)
+        plan.set(found)
+        f.branch("hit")
+        if number == 0:
+            f.label("look.on")
+    f.label("miss")
+    f.emit(builtins.NONE.strip())
+    f.label("hit")
+    return plan.get()
+
+
+def _wants(f: _Text, given, tensors, operands: int) -> Value:
+    """A bit for each operand that needs a gradient."""
+    needs_at = layout.slots(Tensor)["needs_grad"]
+    mask = f.variable("i64", 0)
+    for i in range(operands):
+        with f.when(tensors[i]):
+            wants = f.same(f.slot(given[i], needs_at), f.symbol_value("_Py_TrueStruct"))
+            mask.set(mask.get() | f.select(wants, 1 << i, 0))
+    return mask.get()
+
+
+def _choice(f: _Text, plan: Value, mask: Value, operands: int) -> Value:
+    """What is kept for backward (a Kept), or null where nothing is recorded; unknown choices go to `miss`."""
+    kept = f.variable("ptr", f.constant("ptr", 0))
+    smooth = f.load("i64", f.at(plan, AT["smooth"]))
+    with f.when(mask.ne(0) & smooth.ne(0)):
+        if operands > RECORDED:
+            f.emit("br label %miss")
+            f.label(f.fresh("never"))
+        else:
+            kept.set(f.load("ptr", f.item(plan, mask, ARRAYS["backs"])))
+            f.leave(f.null(kept.get()), "miss")
+    return kept.get()
+
+
+def _results(f: _Text, plan: Value, tensors: Value, words: Value) -> Value:
+    """Makes the results; how many there are."""
+    results = f.load("i64", f.at(plan, AT["results"]))
+    with f.loop(0, results) as loop:
+        f.made.set(loop.index)
+        out = f.at(plan, loop.index * 32 + ARRAYS["outs"])
+        made = f.call(
+            "ptr", "@fresh", f.own_storage, f.own_tensor, f.own_zero,
+            f.slot(out, 0), f.load("i64", f.at(out, 8)), f.slot(out, 16), f.slot(out, 24),
+        )  # fmt: skip
+        f.leave(f.null(made), "undo")
+        f.store(made, f.item(tensors, loop.index))
+        f.store(f.call("i64", "@facula_as_i64", f.slot(made, layout.slots(Tensor)["ptr"])), f.item(words, loop.index))
+    f.made.set(results)
+    return results
+
+
+def _run(f: _Text, plan: Value, results: Value, words: Value) -> None:
+    """Gathers the kernel's arguments and calls it."""
+    kernel = f.slot(plan, AT["kernel"])
+    f.leave(f.null(kernel), "after")
+    slots = f.load("i64", f.at(plan, AT["slots"]))
+    with f.loop(0, slots) as loop:
+        code = f.load("i64", f.item(plan, loop.index, ARRAYS["sources"]))
+        source = f.load("ptr", f.item(f.args, code >> 2))
+        word = f.variable("i64", 0)
+        name = f.fresh("source")
+        f.emit(
+            f"switch i64 {(code & 3).name}, label %{name}.tensor "
+            f"[i64 {_F64}, label %{name}.f64  i64 {_I64}, label %{name}.i64  i64 {_I32}, label %{name}.i32]"
+        )
+        f.label(f"{name}.tensor")
+        word.set(f.call("i64", "@facula_as_i64", f.slot(source, layout.slots(Tensor)["ptr"])))
+        f.branch(f"{name}.read")
+        for label, reader in (
+            ("f64", "double @facula_as_f64"),
+            ("i64", "i64 @facula_as_i64"),
+            ("i32", "i64 @facula_as_i32"),
+        ):
+            f.label(f"{name}.{label}")
+            read = f.call(*reader.split(), source)
+            word.set(f.value("i64", f"bitcast double {read.name} to i64") if label == "f64" else read)
+            f.branch(f"{name}.check")
+        f.label(f"{name}.check")  # -1 may mean an error
+        odd = word.get().eq(-1) | word.get().eq(-4616189618054758400)
+        with f.when(odd):
+            error = f.call("ptr", "@PyErr_Occurred")
+            f.leave(f.value("i1", f"icmp ne ptr {error.name}, null"), "undo")
+        f.branch(f"{name}.read")
+        f.label(f"{name}.read")
+        f.store(word.get(), f.item(words, results + loop.index))
+    tail = f.load("i64", f.at(plan, AT["tail"]))
+    f.emit(
+        f"call void @llvm.memcpy.p0.p0.i64(ptr {f.item(words, results + slots).name}, "
+        f"ptr {f.at(plan, ARRAYS['sizes']).name}, i64 {(tail * 8).name}, i1 false)"
+    )
+    with f.either(f.load("i64", f.at(plan, AT["long"])).ne(0)) as long:
+        state = f.call("ptr", "@PyEval_SaveThread")
+        f.emit(f"call void {kernel.name}(ptr {words.name})")
+        f.call("void", "@PyEval_RestoreThread", state)
+        long.otherwise()
+        f.emit(f"call void {kernel.name}(ptr {words.name})")
+    f.branch("after")
+    f.label("after")
+
+
+def _steps(f: _Text, plan: Value, words: Value) -> None:
+    """Calls one kernel after another: each reads one operand and writes a part of the result."""
+    place = f.variable("ptr", f.at(plan, ARRAYS["sizes"]))
+    start = f.load("i64", words)
+    with f.loop(0, f.load("i64", f.at(plan, AT["slots"]))):
+        step = place.get()
+        source = f.load("ptr", f.item(f.args, f.load("i64", f.at(step, 16))))
+        f.store(start + f.load("i64", f.at(step, 8)), words)
+        f.store(f.call("i64", "@facula_as_i64", f.slot(source, layout.slots(Tensor)["ptr"])), f.at(words, 8))
+        tail = f.load("i64", f.at(step, 24)) * 8
+        f.emit(
+            f"call void @llvm.memcpy.p0.p0.i64(ptr {f.at(words, 16).name}, ptr {f.at(step, 32).name}, "
+            f"i64 {tail.name}, i1 false)"
+        )
+        f.emit(f"call void {f.slot(step, 0).name}(ptr {words.name})")
+        place.set(f.at(f.at(step, 32), tail))
+
+
+def _tuple(f: _Text, size: Value | int) -> Value:
+    made = f.call("ptr", "@PyTuple_New", size if isinstance(size, Value) else f.constant("i64", size))
+    f.leave(f.null(made), "undo")
+    return made
+
+
+def _record(f: _Text, plan: Value, kept: Value, result: Value, given, tensors, operands: int, node: dict) -> None:
+    """Gives the result a node, as `operators/declare/recording.py` does."""
+    at, none = layout.slots(Tensor), f.symbol_value("_Py_NoneStruct")
+    made = f.call("ptr", "@PyType_GenericAlloc", f.slot(plan, AT["node_class"]), f.constant("i64", 0))
+    f.leave(f.null(made), "undo")
+    # From here on the result owns the node: whatever fails, dropping the result frees all. The slots must be filled
+    # in the order in which they can be read, and an empty slot is no error for the collector.
+    f.call("void", "@Py_DecRef", f.slot(result, at["edge"]))
+    f.store(made, f.at(result, at["edge"]))
+
+    def put(slot: str, value: Value, count: bool = True) -> None:
+        f.store(f.count(value) if count else value, f.at(made, node[slot]))
+
+    edges = _tuple(f, operands)
+    put("edges", edges, count=False)
+    for i in range(operands):
+        edge = f.variable("ptr", none)
+        with f.when(tensors[i]):
+            needs = f.same(f.slot(given[i], at["needs_grad"]), f.symbol_value("_Py_TrueStruct"))
+            with f.when(needs):
+                with f.either(f.same(f.slot(given[i], at["base"]), none)) as whole:
+                    own = f.slot(given[i], at["edge"])
+                    edge.set(f.select(f.same(own, none), given[i], own))
+                    f.count(edge.get())
+                    whole.otherwise()
+                    edge.set(f.call("ptr", "@PyObject_CallOneArg", f.own_edge_of, given[i]))
+                    f.leave(f.null(edge.get()), "undo")
+        with f.when(f.same(edge.get(), none)):
+            f.count(none)
+        f.store(edge.get(), f.item(edges, i, layout.TUPLE_ITEMS))
+    put("outputs", f.slot(plan, AT["specs"]))
+    put("plan", f.slot(plan, AT["plan"]))
+    put("back", f.slot(kept, KEPT["back"]))
+    put("pre_hooks", none)
+    put("post_hooks", none)
+    sequence = f.call("ptr", "@PyObject_CallNoArgs", f.own_sequence)
+    f.leave(f.null(sequence), "undo")
+    put("sequence", sequence, count=False)
+    line = f.call("ptr", "@user_line", f.own_name)
+    f.leave(f.null(line), "undo")
+    put("line", line, count=False)
+    saves = f.load("i64", f.at(kept, KEPT["count"]))
+    held, versions = _tuple(f, saves), f.variable("ptr", none)
+    put("saved", held, count=False)
+    versions.set(_tuple(f, saves))
+    put("versions", versions.get(), count=False)
+    with f.loop(0, saves) as loop:
+        which = f.load("i64", f.item(kept, loop.index, KEPT["saves"]))
+        value = f.variable("ptr", none)
+        with f.either(which < 0) as output:
+            twin = f.call(
+                "ptr", "@record", f.own_tensor, f.slot(result, at["spec"]), f.slot(result, at["storage"]),
+                f.slot(result, at["ptr"]), f.own_zero,
+            )  # fmt: skip
+            f.leave(f.null(twin), "undo")
+            f.count(f.slot(result, at["storage"]))
+            f.count(f.slot(result, at["ptr"]))
+            value.set(twin)
+            output.otherwise()
+            value.set(f.count(f.load("ptr", f.item(f.args, which))))
+        f.store(value.get(), f.item(held, loop.index, layout.TUPLE_ITEMS))
+        version = f.slot(f.slot(value.get(), at["storage"]), layout.slots(Storage)["version"])
+        f.store(f.count(version), f.item(versions.get(), loop.index, layout.TUPLE_ITEMS))
+    with f.either(f.load("i64", f.at(kept, KEPT["numbers"])).ne(0)) as numbers:
+        values = _tuple(f, len(given))
+        put("numbers", values, count=False)
+        for i, value in enumerate(given):
+            f.store(f.count(value), f.item(values, i, layout.TUPLE_ITEMS))
+        numbers.otherwise()
+        put("numbers", f.own_empty)
+    true = f.symbol_value("_Py_TrueStruct")
+    f.call("void", "@Py_DecRef", f.slot(result, at["needs_grad"]))
+    f.store(f.count(true), f.at(result, at["needs_grad"]))
+
+
+def _user_line(inside: bytes) -> str:
+    """`user_line(name key)`: (code, instruction) of the innermost frame whose module is not inside; None without."""
+    f = _Text("user_line", "ptr key", "ptr")
+    length = f.alloca("i64")
+    none = f.symbol_value("_Py_NoneStruct")
+    frame = f.variable("ptr", f.call("ptr", "@PyEval_GetFrame"))
+    with f.when(f.value("i1", f"icmp ne ptr {frame.get().name}, null")):
+        f.count(frame.get())
+    f.branch("walk")
+    f.label("walk")
+    now = frame.get()
+    f.leave(f.null(now), "outermost")
+    names = f.call("ptr", "@PyFrame_GetGlobals", now)
+    name = f.call("ptr", "@PyDict_GetItemWithError", names, f.key)
+    f.call("void", "@Py_DecRef", names)  # the frame holds it
+    f.leave(f.null(name), "found")
+    unicode = f.same(f.slot(name, layout.TYPE), f.symbol_value("PyUnicode_Type"))
+    f.leave(f.value("i1", f"xor i1 {unicode.name}, true"), "found")
+    characters = f.call("ptr", "@PyUnicode_AsUTF8AndSize", name, length)
+    f.leave(f.null(characters), "found")
+    differs = f.call("i32", "@strncmp", characters, f.symbol_value("inside"), f.constant("i64", len(inside)))
+    f.leave(differs.ne(0), "found")
+    outer = f.call("ptr", "@PyFrame_GetBack", now)
+    f.call("void", "@Py_DecRef", now)
+    frame.set(outer)
+    f.branch("walk")
+    f.label("outermost")
+    f.count(none)
+    f.done(none)
+    f.label("found")
+    f.emit("call void @PyErr_Clear()")
+    pair = f.call("ptr", "@PyTuple_New", f.constant("i64", 2))
+    f.leave(f.null(pair), "failed")
+    code = f.call("ptr", "@PyFrame_GetCode", now)
+    instruction = f.call("i32", "@PyFrame_GetLasti", now)
+    wide = f.value("i64", f"sext i32 {instruction.name} to i64")
+    number = f.call("ptr", "@PyLong_FromLongLong", wide)
+    f.call("void", "@Py_DecRef", now)
+    f.store(code, f.item(pair, 0, layout.TUPLE_ITEMS))
+    f.store(number, f.item(pair, 1, layout.TUPLE_ITEMS))
+    f.branch("failed")
+    f.label("failed")
+    f.done(pair)
+    return builtins.string("inside", inside.decode()) + f.text()
+
+
+class Form(NamedTuple):
+    """What the text of a builtin depends on."""
+
+    operands: int
+    fixed: tuple[bool, ...]  # for each argument: compared by identity
+    steps: bool = False  # plans are lists of kernels
+    modes: bool = False  # no call is known while some mode is not its default
+    gradient: str = ""  # what to do where an operand needs one: nothing, "refuse" the call, "record" it
+    node: tuple[tuple[str, int], ...] = ()  # the slots of nodes
+    inside: bytes = b""
+
+
+@cache
+def _text(form: Form) -> str:
+    count, operands = len(form.fixed), form.operands
+    f: Any = _Text("apply", "ptr self, ptr args, i64 given", "ptr", linkage="")
+    words, made = f.alloca("i64", RESULTS + SLOTS + TAIL), f.alloca("ptr", RESULTS)
+    f.made = f.variable("i64", 0)  # how many results there are, for `undo`
+    f.leave(f.given.ne(count), "misfit")
+    _words(f)
+    if form.modes:
+        f.leave(f.load("i64", f.at(f.own_active, 16)).ne(0), "miss")  # the length of a list
+    given, keys, tensors = _keys(f, count, form.fixed)
+    plan = _look(f, keys)
+    kept = None
+    if form.gradient:
+        mask = _wants(f, given, tensors, operands)
+        if form.gradient == "record":
+            kept = _choice(f, plan, mask, operands)
+        else:
+            f.leave(mask.ne(0), "miss")
+    owner = f.count(f.slot(plan, AT["owner"]))  # another thread may forget the call while a long kernel runs
+    results = _results(f, plan, made, words)
+    if form.steps:
+        _steps(f, plan, words)
+    else:
+        _run(f, plan, results, words)
+    result = f.load("ptr", made)
+    if kept is not None:
+        with f.when(f.value("i1", f"icmp ne ptr {kept.name}, null")):
+            _record(f, plan, kept, result, given, tensors, operands, dict(form.node))
+    f.leave(results.eq(1), "one")
+    several = _tuple(f, results)
+    with f.loop(0, results) as loop:
+        f.store(f.load("ptr", f.item(made, loop.index)), f.item(several, loop.index, layout.TUPLE_ITEMS))
+    f.call("void", "@Py_DecRef", owner)
+    f.done(several)
+    f.label("one")
+    f.call("void", "@Py_DecRef", owner)
+    f.done(result)
+    f.label("undo")  # out of memory, or a number that does not fit: an error is set
+    with f.loop(0, f.made.get()) as loop:
+        f.call("void", "@Py_DecRef", f.load("ptr", f.item(made, loop.index)))
+    f.call("void", "@Py_DecRef", owner)
+    f.emit("ret ptr null")
+    f.label("misfit")
+    f.done(f.call("ptr", "@facula_bad_count", f.symbol_value("title"), f.constant("i64", count), f.given))
+    line = _user_line(form.inside) if kept is not None else ""
+    return f"{records.fresh_text()}\n{_DECLARATIONS}\n{builtins.string('title', 'apply')}\n{line}\n{f.text()}"
+
+
+_CLASSES = (ctypes.c_int64 * CLASSES)(*[id(Tensor)] * CLASSES)
+
+
+_MET: list[type] = []  # keeps them alive
+
+
+def _meet(kind: type) -> bool:
+    """Whether machine code knows tensors of this class; there is room for a few subclasses."""
+    if id(kind) not in list(_CLASSES):
+        if len(_MET) == CLASSES - 1:
+            return False
+        _MET.append(kind)
+        _CLASSES[len(_MET)] = id(kind)
+    return True
+
+
+def _builtin(form: Form, context: tuple) -> Callable[..., Any]:
+    return builtins.make(jit.load(_text(form), ["apply"], optimize="clean")["apply"], "apply", None, context)
+
+
+class Memo:
+    """Calls of one operator that machine code can repeat.
+
+    `run(*arguments)` returns the result, or None for a call that is not known and while unusual modes are switched on;
+    `force` and `bare` do not ask for modes; `bare` never records. `add` makes a call known.
+
+    Parameters
+    ----------
+    operands : int
+        How many of the arguments, from the first, are operands: tensors, numbers or None.
+    numbers : int
+        How many numbers follow.
+    others : int
+        How many constants follow (a dim, a bool, a spec, None), compared by identity.
+    recording : Recording or None
+        None where there is no gradient: nothing is recorded then. For plans with steps nothing is recorded either:
+        `run` does not know calls of operands that need a gradient.
+    steps : bool
+        Plans are lists of kernels.
+    """
+
+    Recording = Recording
+    __slots__ = ("_count", "_held", "_moving", "_operands", "_places", "bare", "force", "run")
+
+    def __init__(self, operands: int, numbers: int, others: int, recording: Recording | None, steps: bool = False):
+        self._operands, self._moving, self._count = operands, operands + numbers, operands + numbers + others
+        self._places = (ctypes.c_int64 * WAYS)()
+        self._held: dict[int, tuple[list[int], tuple]] = {}  # by place: the keys, and what the place points at
+        fixed = (False,) * self._moving + (True,) * others
+        context = (ctypes.addressof(self._places), ctypes.addressof(_CLASSES), Storage, Tensor, 0, (), "__name__")
+        context += (None, None, []) if recording is None else (recording.edge_of, recording.sequence, recording.active)
+        context += (self._places, self._held)  # a builtin may outlive its memo
+        plain = Form(operands, fixed, steps)
+        self.bare = _builtin(plain, context)
+        self.run = self.force = self.bare
+        if recording is not None:
+            node = () if steps else tuple(layout.slots(recording.node).items())
+            form = plain._replace(gradient="refuse" if steps else "record", node=node, inside=recording.inside)
+            self.force, self.run = _builtin(form, context), _builtin(form._replace(modes=True), context)
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        ctypes.memset(self._places, 0, ctypes.sizeof(self._places))
+        self._held.clear()
+
+    def _keys(self, arguments: Sequence[Any]) -> list[Any] | None:
+        """What the arguments of a call like this one must be; None where machine code cannot tell."""
+        keys: list[Any] = []
+        for number, argument in enumerate(arguments):
+            kind = argument.__class__
+            if number >= self._moving:
+                small = argument is None or kind in (bool, str, Spec) or (kind is int and -5 <= argument <= 256)
+                keys.append(argument)
+                if not small:  # numbers beyond have no identity
+                    return None
+            elif isinstance(argument, Tensor):
+                keys.append(argument.spec)
+                if not _meet(kind) or argument.spec.kind is not None:
+                    return None
+            elif kind is float or kind is int:
+                keys.append(kind)
+            elif argument is None:
+                keys.append(None)
+            else:
+                return None
+        return keys
+
+    def add(self, arguments: Sequence[Any], plan: Any, sources: Sequence[int], node_class: type | None = None) -> bool:
+        """Make the call known; False where machine code cannot do it.
+
+        Parameters
+        ----------
+        arguments : the call's
+        plan : object
+            With `function` and `tail` as `launch.Bound` has them, `outs` (the specs of the results) and `backs`: by
+            choice of operands that need a gradient what is kept (with `saves` and `numbers`), or None for nothing.
+        sources : sequence of int
+            For each argument of the kernel between results and sizes, the position among `arguments`.
+        node_class : type, optional
+            Of the nodes to record.
+        """
+        function, outs = plan.function, plan.outs
+        packed = builtins.PACKED.get(function) if function is not None else None
+        keys = self._keys(arguments) if len(arguments) == self._count else None
+        if keys is None or (function is not None and packed is None) or len(outs) > RESULTS:
+            return False
+        if len(sources) > SLOTS or len(plan.tail) > TAIL or len(arguments) > ARGUMENTS:
+            return False
+        if packed is not None and not all(kind in _READ for kind in packed.kinds[len(outs) : len(outs) + len(sources)]):
+            return False
+        block = (ctypes.c_int64 * WORDS)()
+        self._head(block, keys, outs)
+        held: list[Any] = [plan, outs, node_class]
+        recorded = node_class is not None and any(out.dtype.kind in "fc" for out in outs)
+        words = {"plan": id(plan), "node_class": id(node_class), "specs": id(outs), "smooth": recorded}
+        words |= {"slots": len(sources), "tail": len(plan.tail)}
+        if packed is not None:
+            values = [0] * len(outs) + [getattr(arguments[i], "ptr", arguments[i]) for i in sources] + list(plan.tail)
+            cost = packed.cost
+            for number in packed.work:
+                cost *= values[number]
+            words |= {"kernel": packed.address, "long": cost > builtins.RELEASE_NS}
+            at = ARRAYS["sources"] // 8
+            block[at : at + len(sources)] = [
+                4 * source + _READ[kind] for source, kind in zip(sources, packed.kinds[len(outs) :])
+            ]
+        at = ARRAYS["sizes"] // 8
+        block[at : at + len(plan.tail)] = list(plan.tail)
+        for name, value in words.items():
+            block[AT[name] // 8] = value
+        for mask, back in plan.backs.items() if self._operands <= RECORDED and len(outs) == 1 else ():
+            saves = [-1 if is_output else i for is_output, i in back.saves] if back is not None else []
+            numbers = back is not None and bool(back.numbers)
+            kept = (ctypes.c_int64 * (len(saves) + 3))(id(back), numbers, len(saves), *saves)
+            held += [back, kept]
+            block[ARRAYS["backs"] // 8 + mask] = ctypes.addressof(kept)
+        self._publish(block, keys, held)
+        return True
+
+    def add_steps(self, arguments: Sequence[Any], out: Spec, steps: Sequence[tuple[int, int, Callable, tuple]]) -> bool:
+        """Make a call known whose result is written piece by piece; False where machine code cannot do it.
+
+        Each step is (the position of its operand, the offset in bytes of its piece, the kernel, its sizes).
+        """
+        keys = self._keys(arguments) if len(arguments) == self._count <= ARGUMENTS else None
+        packed = [builtins.PACKED.get(function) for _, _, function, _ in steps]
+        if keys is None or None in packed or sum(4 + len(tail) for *_, tail in steps) > TAIL:
+            return False
+        block = (ctypes.c_int64 * WORDS)()
+        self._head(block, keys, (out,))
+        at = ARRAYS["sizes"] // 8
+        for (position, offset, _, tail), code in zip(steps, packed):
+            block[at : at + 4 + len(tail)] = [code.address, offset, position, len(tail), *tail]
+            at += 4 + len(tail)
+        block[AT["slots"] // 8] = len(steps)
+        self._publish(block, keys, [out, *packed])
+        return True
+
+    @staticmethod
+    def _head(block: Any, keys: list[Any], outs: Sequence[Spec]) -> None:
+        """What every plan begins with: its keys, its results."""
+        block[AT["results"] // 8] = len(outs)
+        for i, key in enumerate(keys):
+            block[ARRAYS["keys"] // 8 + i] = id(key)
+        for i, out in enumerate(outs):
+            at = ARRAYS["outs"] // 8 + 4 * i
+            block[at : at + 4] = [id(out), out.nbytes, id(out.nbytes), id(out.device)]
+
+    def _publish(self, block: Any, keys: list[Any], held: list[Any]) -> None:
+        """Let calls find the plan, which lives as long as they can."""
+        owner = (block, *keys, *held)
+        block[AT["owner"] // 8] = id(owner)
+        wanted = [id(key) for key in keys]
+        place = self._place(wanted)
+        self._held[place], old = (wanted, owner), self._held.get(place)
+        self._places[place] = ctypes.addressof(block)
+        del old  # only now does nothing point at it
+
+    def _place(self, keys: list[int]) -> int:
+        mixed = 0
+        for key in keys:
+            mixed = (key ^ mixed) * 0x9E3779B97F4A7C15 % (1 << 64)
+        first = mixed >> (64 - WAYS.bit_length() + 1)
+        ways = (first, first ^ 1)
+        for place in ways:
+            if place in self._held and self._held[place][0] == keys:
+                return place
+        return next((place for place in ways if place not in self._held), first)

@@ -1,0 +1,62 @@
+"""Convolutions of CPUs as builtins, one a dtype, compiled at first use; their text is `convolution_kernel`'s."""
+
+import platform
+from collections.abc import Callable
+from functools import cache
+
+from facula.core.dtype import dtype
+
+from . import builtins, convolution_kernel, jit, matmul_kernel, threads
+
+__all__ = ["build", "convolve", "convolve_weight"]
+
+_NEEDS = threads  # the text calls `facula_parallel`, which this module provides
+_NS_A_PRODUCT = 0.02  # of one multiplication and addition, on one thread; decides when the GIL is let go
+ENTRIES = {
+    "convolve": ("ptr", "ptr", "ptr", "ptr", "ptr", "i64"),
+    "convolve_weight": ("ptr", "ptr", "ptr", "ptr", "i64"),
+}
+
+
+@cache
+def convolve(element: dtype) -> Callable[..., None]:
+    """`convolve(out, x, w, bias, plan, work)`: a convolution of one dtype, whatever the layouts.
+
+    ``out[b, g, o, q] = bias[g, o] + sum of w[g, o, c, t] * x[b, g, c, q * stride + offset[t]]`` over channels c and
+    taps t, with x zero outside its sizes.
+
+    Parameters
+    ----------
+    out, x, w, bias : int
+        Addresses; bias may be 0 for none.
+    plan : int
+        The address of int64 numbers: `convolution_kernel.GEOMETRY`, then `convolution_kernel.TAP` for each tap.
+    work : int
+        The number of multiplications; long calls let go of the GIL.
+    """
+    return _host(element, "convolve")
+
+
+@cache
+def convolve_weight(element: dtype) -> Callable[..., None]:
+    """`convolve_weight(w, x, out, plan, work)`: the gradient of w for the gradient `out`, of the same plan."""
+    return _host(element, "convolve_weight")
+
+
+def _host(element: dtype, entry: str) -> Callable[..., None]:
+    host = jit.machine.ready()
+    return build(element, matmul_kernel.shape_for(host.features, platform.machine().lower()), entry)
+
+
+def build(element: dtype, shape: matmul_kernel.Shape, entry: str) -> Callable[..., None]:
+    """The builtin for a given register tile, which the host must be able to run."""
+    kinds = ENTRIES[entry]
+    return builtins.build(
+        convolution_kernel.module_text(element.code, shape, entry),
+        entry,
+        kinds,
+        name=f"{entry}_{element.name}",
+        work=[len(kinds) - 1],
+        cost=_NS_A_PRODUCT,
+        optimize="clean",
+    )
