@@ -51,6 +51,8 @@ def _plan(s: Spec, dim: int, count: int, keepdim: bool) -> tuple:
     values, indices = (dense(kind, shape, s.device) for kind in (s.dtype, dt.int64))
     routine = launch.native("sort", s.device)(s.dtype) if s.numel and values.numel else None
     made = routine, (outer, n, inner), values, indices, s.strides == dense(s.dtype, s.shape, s.device).strides
+    if len(_PLANS) > 4096:
+        _PLANS.clear()
     _PLANS[s, dim, count, keepdim] = made
     return made
 
