@@ -75,7 +75,7 @@ def _peak(name: str, threads: int) -> float:
 
     seconds()
     # the best: a thread that waited for a core says nothing about the core
-    return threads * TURNS * CHAINS * lanes * 2 / min(seconds() for _ in range(SAMPLES))
+    return threads * TURNS * CHAINS * lanes * 2 / min(seconds() for _ in range(4 * SAMPLES))
 
 
 def _copy(frameworks) -> float:

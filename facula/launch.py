@@ -188,12 +188,13 @@ def empty(spec: Spec) -> Tensor:
 
 def native(name: str, where: device = CPU) -> Any:
     """A routine of the device's target that is no generated kernel (`product`, `random`, ...): see its `__init__`."""
-    return getattr(_target(where), name)
+    return _target(where).routine(name)
 
 
 def memo(where: device = CPU) -> Any:
     """What repeats calls in machine code on a device (`targets/cpu/apply.py`), or None where nothing does."""
-    return getattr(_target(where), "Memo", None)
+    target = _target(where)
+    return target.routine("Memo") if "Memo" in target.ROUTINES else None
 
 
 def constructor(cls: type, arguments: Sequence[str], defaults: dict[str, Any]) -> Callable:
@@ -232,7 +233,7 @@ class Many:
     def __init__(self, kernel: Kernel, columns: Sequence[int | None], where: device):
         from facula.targets.cpu import tables  # tensors are records in the host's memory, whatever the device
 
-        self.function, self.chunk = _target(where).compile_many(kernel, columns)
+        self.function, self.chunk = _target(where).routine("compile_many")(kernel, columns)
         self.fill = tables.fill()
         self.width = 1 + max(column for column in columns if column is not None)
         results = list(zip(kernel.results, columns))

@@ -75,6 +75,7 @@ def _angle(g: Expr, out: Expr, a: Expr):
 
 
 TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
+ONE_OVER_SQRT_TWO_PI = 1 / math.sqrt(2 * math.pi)
 LN2, LN10 = math.log(2), math.log(10)
 
 # Each rule: (gradient of the result, result, *operands) -> gradient of each operand, None where there is none.
@@ -130,6 +131,7 @@ RULES: dict[str, Rule] = {
     "erf": lambda g, out, a: (g * ir.exp(-a * a) * TWO_OVER_SQRT_PI,),
     "erfc": lambda g, out, a: (g * ir.exp(-a * a) * -TWO_OVER_SQRT_PI,),
     "erfinv": lambda g, out, a: (g * ir.exp(out * out) * (1 / TWO_OVER_SQRT_PI),),
+    "ndtr": lambda g, out, a: (g * ir.exp(a * a * -0.5) * ONE_OVER_SQRT_TWO_PI,),
     "lgamma": lambda g, out, a: (g * ir.digamma(a),),
     "real": lambda g, out, a: (ir.complex(g, _zero(g)),),
     "imag": lambda g, out, a: (ir.complex(_zero(g), g),),

@@ -66,6 +66,7 @@ OPS = _table(
     Op("asinh", 1, takes="fc"), Op("acosh", 1, takes="fc"), Op("atanh", 1, takes="fc"), Op("hypot", 2, takes="f"),
     # special functions
     Op("erf", 1, takes="f"), Op("erfc", 1, takes="f"), Op("erfinv", 1, takes="f"),
+    Op("ndtr", 1, takes="f"),  # P(X <= x) for a standard normal X, to absolute accuracy
     Op("lgamma", 1, takes="f"), Op("digamma", 1, takes="f"),
     # complex numbers
     Op("real", 1, "real", "c"), Op("imag", 1, "real", "c"), Op("complex", 2, "complex", "f"), Op("conj", 1, takes="c"),

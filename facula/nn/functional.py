@@ -26,6 +26,7 @@ linear = ops.linear
 logsigmoid = ops.logsigmoid
 one_hot = ops.one_hot
 prelu = ops.prelu
+scaled_dot_product_attention = ops.scaled_dot_product_attention
 softplus = ops.softplus
 softshrink = ops.softshrink
 
@@ -432,26 +433,11 @@ def embedding_bag(
                 "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
                 f"sequences. However, found offsets of type {type(offsets)}",
             )
-        bags, length = input.shape
-        bag_of = ops.arange(bags, device=input.device).unsqueeze(1).expand(bags, length).reshape(-1)
-        input = input.reshape(-1)
-        per_sample_weights = None if per_sample_weights is None else per_sample_weights.reshape(-1)
     elif input.dim() == 1:
         if offsets is None:
             fail(ValueError, "offsets has to be a 1D Tensor but got None")
         if offsets.dim() != 1:
             fail(ValueError, "offsets has to be a 1D Tensor", got=f"{offsets.dim()}D")
-        starts = offsets[:-1] if include_last_offset else offsets
-        if starts.numel() and int(starts[0]) != 0:
-            fail(
-                RuntimeError,
-                "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. "
-                f"However, got {int(starts[0])}",
-            )
-        bags = starts.numel()
-        marks = ops.zeros(input.numel() + 1, dtype=int64, device=input.device)
-        marks.scatter_add_(0, starts.to(int64), ops.ones(bags, dtype=int64, device=input.device))
-        bag_of = marks[:-1].cumsum(0) - 1
     else:
         fail(ValueError, f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
     if mode not in ("sum", "mean", "max"):
@@ -467,16 +453,27 @@ def embedding_bag(
             f"mode='{mode}'). Please open a feature request on GitHub.",
         )
     if padding_idx is not None:
-        keep = (input != padding_idx % weight.shape[0]).nonzero().squeeze(1)
-        input, bag_of = input[keep], bag_of[keep]
-        per_sample_weights = None if per_sample_weights is None else per_sample_weights[keep]
-    rows = embedding(input, weight, None, max_norm, norm_type, scale_grad_by_freq, sparse)
-    if per_sample_weights is not None:
-        rows = rows * per_sample_weights.unsqueeze(1)
-    bag_of = bag_of.unsqueeze(1).expand_as(rows)
-    result = ops.zeros(bags, weight.shape[1], dtype=rows.dtype, device=rows.device)
-    how = {"sum": "sum", "mean": "mean", "max": "amax"}[mode]
-    return result.scatter_reduce(0, bag_of, rows, how, include_self=False)
+        rows = weight.shape[0]
+        if not -rows <= padding_idx < rows:
+            fail(
+                RuntimeError,
+                f"padding_idx must be within the number of embeddings, -{rows} through {rows - 1}, but got "
+                f"{padding_idx}",
+            )
+        padding_idx %= rows
+    if max_norm is not None:
+        with no_grad():
+            ops.embedding_renorm_(weight, input.contiguous(), max_norm, norm_type)
+    return ops.embedding_bag(
+        weight,
+        input,
+        offsets,
+        mode,
+        per_sample_weights,
+        include_last_offset,
+        -1 if padding_idx is None else padding_idx,
+        scale_grad_by_freq,
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from .activation import (
     hardtanh_, leaky_relu, leaky_relu_, log_sigmoid, logsigmoid, mish, mish_, prelu, relu, relu6, relu6_, relu_, rrelu,
     rrelu_, selu, selu_, silu, silu_, softplus, softshrink, threshold, threshold_,
 )
+from .attention import scaled_dot_product_attention as scaled_dot_product_attention  # torch.nn.functional has it
 from .convolution import (
     conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d, fold, unfold_windows,
 )

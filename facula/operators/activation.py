@@ -344,7 +344,7 @@ def gelu_kernel(input, *, approximate="none"):
     """x * P(X <= x) for a standard normal X; "tanh" approximates it."""
     if approximate == "tanh":
         return 0.5 * input * (1 + ir.tanh(_gelu_inner(input)))
-    return input * 0.5 * (1 + ir.erf(input * math.sqrt(0.5)))
+    return input * ir.ndtr(input)
 
 
 def _gelu_inner(x):
@@ -357,8 +357,7 @@ def _(grad, input, approximate):
         t = ir.tanh(_gelu_inner(input))
         slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * input * input)
         return grad * (0.5 * (1 + t) + 0.5 * input * (1 - t * t) * slope)
-    cdf = 0.5 * (1 + ir.erf(input * math.sqrt(0.5)))
-    return grad * (cdf + input * (ir.exp(-0.5 * input * input) * (1 / math.sqrt(2 * math.pi))))
+    return grad * (ir.ndtr(input) + input * (ir.exp(-0.5 * input * input) * (1 / math.sqrt(2 * math.pi))))
 
 
 gelu_kernel.operator.title, gelu_kernel.operator.node_class.__name__ = "GeluKernelImpl", "GeluBackward0"

@@ -1,11 +1,10 @@
-"""Convolutions of one to three dims and their transposes: windows unfolded piece by piece, then matrix products.
+"""Convolutions of one to three dims and their transposes: what the device's routine is told of windows and layouts.
 
 The gradients are convolutions again: of the input a transposed one, of the weights `convolution_weight`; so there are
-gradients of gradients. `Geometry` and the kernels that read windows serve pooling and unfold, too.
+gradients of gradients. A transposed convolution is one of stride 1 for each phase of the output.
 """
 
 import itertools
-import math
 import warnings
 from collections.abc import Sequence
 from math import prod
@@ -18,14 +17,14 @@ from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
 from facula.core.shape import contiguous_strides
-from facula.core.spec import Spec, dense
+from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
 
 from .copying import contiguous
-from .creation import fill_values, zeros_of
+from .creation import zeros_of
 from .declare import function
 from .promotion import opmath
 from .reduction import sum as sum_over
@@ -34,11 +33,6 @@ from .view import slice_dim, squeeze_dims, unsqueeze
 __all__ = [
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fold", "unfold_windows",
 ]  # fmt: skip
-
-PIECE = 1 << 21  # bytes of unfolded windows at a time: they stay in the cache until the product has read them
-LEAST = 384  # columns of a product below which packing its other operand costs too much
-NARROW = 256  # positions of a sample below which several samples are put side by side as one matrix
-UNROLLED = 49  # taps of a window up to which they are written out
 
 
 class Geometry(NamedTuple):
@@ -110,540 +104,212 @@ def _unfold_kernel(kind: dtype, geometry: Sequence[Geometry]) -> Kernel:
     return found
 
 
-def _copy_kernel(kind: dtype) -> Kernel:
-    return Kernel("copy", (Input("input", kind),), (Result("out", kind, ir.load("input", kind)),))
+# --- plans: what the routine is told ----------------------------------------------------------------------------------
 
 
-_COPIES: dict[tuple, launch.Bound] = {}
+class _Side(NamedTuple):
+    """One dim of a plan: `out` windows in steps of `stride` over `size` elements, with strides of input and result."""
+
+    out: int
+    size: int
+    stride: int
+    x: int
+    y: int
 
 
-def _strided_copy(kind: dtype, shape, out_strides, in_strides, where) -> launch.Bound:
-    key = (kind, tuple(shape), tuple(out_strides), tuple(in_strides), where)
-    found = _COPIES.get(key)
-    if found is None:
-        if len(_COPIES) > 4096:
-            _COPIES.clear()
-        found = _COPIES[key] = launch.bind(_copy_kernel(kind), key[1], None, [key[2], key[3]], where)
-    return found
+class _Tap(NamedTuple):
+    """Where a tap reads, from its window's start, for each dim; and the place of its weight."""
 
-
-def _spread_kernel(kind: dtype) -> Kernel:
-    """out[sample, channel, tap, position] = input[sample, channel, at[tap] + position]."""
-    value = ir.load("input", kind, ir.load("at", dt.int64))
-    return Kernel("spread", (Input("input", kind), Input("at", dt.int64)), (Result("out", kind, value),))
-
-
-# --- what a convolution does, planned once for operands of given specs ------------------------------------------------
-# 1. The input is put inside its border, split by its positions modulo the stride (no copy where there is neither).
-# 2. Now window o of tap k is element at[k] + o . strides of a plane: each tap's windows are one run of the plane, which
-#    is copied to a row of a matrix (for one tap: the plane is the row). At the ends of lines a run has some positions
-#    that are no windows.
-# 3. weight @ matrix; 4. where there are positions that are no windows, the others are copied to the result.
-
-
-class _Piece(NamedTuple):
-    """Some samples, or some rows of windows of one, which are unfolded together."""
-
-    sample: int
-    samples: int
-    row: int  # windows of the first dim
-    rows: int
-
-
-class _Cut:
-    """The steps 1 and 2 for one input: layouts, pieces, machine code."""
-
-    __slots__ = (
-        "channels", "columns", "exact", "geometry", "item", "kind", "lines", "out", "phases", "pieces", "planes",
-        "positions", "run", "source", "spread", "split", "table", "taps", "where", "wide",
-    )  # fmt: skip
-
-    def __init__(self, x: Spec, outputs: int, geometry: tuple[Geometry, ...]):
-        batch, self.channels = x.shape[:2]
-        self.geometry, self.kind, self.item, self.where, self.source = geometry, x.dtype, x.dtype.itemsize, x.device, x
-        self.out = [g.out for g in geometry]
-        self.positions = prod(self.out)
-        self.taps = prod(g.kernel for g in geometry)
-        self.columns = self.channels * self.taps
-        self.phases = [min(g.stride, (g.kernel - 1) * g.dilation + 1) for g in geometry]
-        self.planes = [g.out + (g.kernel - 1) * g.dilation // g.stride for g in geometry]  # sizes of a phase
-        self.lines = contiguous_strides(self.planes)
-        self.split = not (
-            all(g.stride == 1 and g.inside and g.before == 0 and g.size == n for g, n in zip(geometry, self.planes))
-            and tuple(x.strides[2:]) == tuple(self.lines)
-        )
-        self.run = self.length(self.out[0])
-        self.exact = self.run == self.positions
-        self.wide = not self.exact or self.run < NARROW
-        self.spread = self.taps > 1 or (self.wide and batch > 1)
-        at = []
-        steps_ = contiguous_strides([*self.phases, *self.planes])
-        d = len(geometry)
-        for taps in itertools.product(*(range(g.kernel) for g in geometry)):
-            moved = [k * g.dilation for k, g in zip(taps, geometry)]
-            at.append(
-                sum(m % g.stride * a + m // g.stride * b for m, g, a, b in zip(moved, geometry, steps_[:d], steps_[d:]))
-            )
-        self.table = np.array(at, np.int64)
-        width = max(LEAST, PIECE // (max(self.columns, outputs, 1) * self.item))
-        many = max(1, min(batch, width // max(self.run, 1)))
-        rows = self.out[0]
-        if self.run > width and self.spread:
-            rows = max(1, min(rows, width // max(self.lines[0], 1)))
-        self.pieces = [
-            _Piece(b, min(many, batch - b), r, min(rows, self.out[0] - r))
-            for b in range(0, batch, many)
-            for r in range(0, self.out[0], rows)
-        ]
-
-    def length(self, rows: int) -> int:
-        """Positions from the first window to the last one of so many rows of windows."""
-        return sum((n - 1) * line for n, line in zip([rows, *self.out[1:]], self.lines)) + 1
-
-    @property
-    def plane(self) -> int:
-        return prod(self.phases) * prod(self.planes)
-
-    def buffers(self) -> tuple[int, int]:
-        """Elements of the split input and of the matrix of the largest piece."""
-        most = max(p.samples for p in self.pieces)
-        split = most * self.channels * self.plane if self.split else 0
-        return split, max(p.samples * self.length(p.rows) for p in self.pieces) * self.columns if self.spread else 0
-
-    def splitting(self, piece: _Piece) -> tuple:
-        """Step 1: (code, where it reads in bytes, further arguments), once for all rows of the piece's samples."""
-        x = self.source
-        phased = tuple(
-            Geometry(g.size, n, phases, g.stride, g.before, 1)
-            for g, n, phases in zip(self.geometry, self.planes, self.phases)
-        )
-        windows, taps, origin = steps(phased, x.strides[2:])
-        shape = [piece.samples, self.channels, *self.phases, *self.planes]
-        strides = [list(contiguous_strides(shape)), [*x.strides[:2], *taps, *windows]]
-        bound = launch.bind(_unfold_kernel(self.kind, phased), shape, None, strides, self.where)
-        return bound.function, (piece.sample * x.strides[0] + origin) * self.item, (*bound_values(phased), *bound.tail)
-
-    def origin(self, piece: _Piece) -> tuple[int, int, int]:
-        """Where the planes of a piece start (in bytes), their strides from sample to sample and channel to channel."""
-        start = piece.row * self.lines[0]
-        if self.split:
-            return start * self.item, self.channels * self.plane, self.plane
-        sample, channel = self.source.strides[:2]
-        return (start + piece.sample * sample) * self.item, sample, channel
-
-    def matrix(self, piece: _Piece) -> tuple[int, int]:
-        """Strides of the matrix of a piece: from sample to sample, from row to row."""
-        n = self.length(piece.rows)
-        return (n, n * piece.samples) if self.wide else (n * self.columns, n)
-
-    def spreading(self, piece: _Piece) -> tuple:
-        """Step 2: (code, where it reads in bytes, further arguments)."""
-        at, sample, channel = self.origin(piece)
-        own, row = self.matrix(piece)
-        shape = [piece.samples, self.channels, self.taps, self.length(piece.rows)]
-        strides = [[own, self.taps * row, row, 1], [sample, channel, 0, 1], [0, 0, 1, 0]]
-        bound = launch.bind(_spread_kernel(self.kind), shape, None, strides, self.where)
-        return bound.function, at, (self.table.ctypes.data, *bound.tail)
-
-
-def _scale(kind: dtype, alpha: float, beta: float) -> tuple:
-    if kind.kind == "c":
-        return alpha, 0.0, beta, 0.0
-    return (int(alpha), int(beta)) if kind.kind in "ui" else (alpha, beta)
-
-
-_PLANS: dict[tuple, "_Plan"] = {}
+    offsets: tuple[int, ...]
+    weight: int
 
 
 class _Plan:
-    """out[b, o, windows] = weight[o, columns] @ unfolded input[b] + bias[o], for each group of channels."""
+    """Numbers for `convolve` and `convolve_weight`, kept in an array; `targets/cpu/convolution.py` documents them."""
 
-    __slots__ = ("buffers", "cut", "product", "runs", "scale")
+    __slots__ = ("address", "array", "own", "work", "y")
 
-    def __init__(self, x: Spec, outputs: int, geometry: tuple[Geometry, ...], groups: int):
-        cut = self.cut = _Cut(x, outputs, geometry)
-        item, kind = cut.item, x.dtype
-        self.product = launch.native("product", x.device)(kind)
-        self.scale = _scale(kind, 1.0, 0.0)
-        own, k, total = outputs // groups, cut.columns // groups, cut.positions
-        aside = cut.wide and not (cut.exact and all(p.samples == 1 for p in cut.pieces))  # step 4 is needed
-        result = max(p.samples * cut.length(p.rows) for p in cut.pieces) * outputs if aside else 0
-        self.buffers = tuple(dense(kind, (n,), x.device) if n else None for n in (*cut.buffers(), result))
-        self.runs = []
-        split_before = None
-        for piece in cut.pieces:
-            n = cut.length(piece.rows)
-            split = None
-            if cut.split and (piece.sample, piece.samples) != split_before:
-                split, split_before = cut.splitting(piece), (piece.sample, piece.samples)
-            spread = cut.spreading(piece) if cut.spread else None
-            if cut.spread:
-                base, (sample, row) = 0, cut.matrix(piece)
-            else:
-                base, sample, row = cut.origin(piece)
-            start = 0 if aside else (piece.sample * outputs * total + piece.row * cut.lines[0]) * item
-            c_batch, c_row = (n, n * piece.samples) if aside else (outputs * total, total)
-            batch = piece.samples
-            if cut.spread and cut.wide:  # all samples are one matrix
-                n, batch = n * batch, 1
-            products = []
-            for g in range(groups):
-                tail = (batch, own, n, k, c_batch, c_row, 1, 0, k, 1, sample, row, 1)
-                products.append(
-                    (
-                        start + g * own * c_row * item,
-                        g * own * k * item,
-                        base + g * k * row * item,
-                        tail,
-                        g * own * item,
-                    )
-                )
-            after = None
-            if aside:
-                n = cut.length(piece.rows)
-                shape = (piece.samples, outputs, piece.rows, *cut.out[1:])
-                full = contiguous_strides((x.shape[0], outputs, *cut.out))
-                bound = _strided_copy(kind, shape, full, (n, n * piece.samples, *cut.lines), x.device)
-                after = bound.function, (piece.sample * full[0] + piece.row * full[2]) * item, bound.tail
-            self.runs.append((split, spread, products, after))
+    def __init__(self, batch, groups, own, channels, sides, taps, x, y, w, at=0):
+        """`x` and `y` are strides along batch and channels, `w` along groups, outputs and channels.
 
-    def __call__(self, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-        held: list[Any] = [s and launch.empty(s) for s in self.buffers]
-        x_ptr = x.ptr
-        planes = x_ptr if held[0] is None else held[0].ptr
-        matrix = planes if held[1] is None else held[1].ptr
-        target = out.ptr if held[2] is None else held[2].ptr
-        product, scale, w, b = self.product, self.scale, weight.ptr, 0 if bias is None else bias.ptr
-        step = 1 if b else 0
-        for split, spread, products, after in self.runs:
-            if split is not None:
-                split[0](planes, x_ptr + split[1], *split[2])
-            if spread is not None:
-                spread[0](matrix, planes + spread[1], *spread[2])
-            for c_at, w_at, x_at, tail, b_at in products:
-                product(target + c_at, w + w_at, matrix + x_at, *tail, *scale, b + b_at if b else 0, step, 0)
-            if after is not None:
-                after[0](out.ptr + after[1], target, *after[2])
+        `at` is where in the result the first window is, in elements.
+        """
+        sides, taps = _merged([*[_Side(1, 1, 1, 0, 0)] * (3 - len(sides)), *sides], taps)
+        numbers = [
+            batch, groups, own, channels, len(taps), *(d.out for d in sides), *(d.size for d in sides),
+            *(d.stride for d in sides), *x, *(d.x for d in sides), *y, *(d.y for d in sides), *w,
+        ]  # fmt: skip
+        for tap in taps:
+            numbers += [*tap.offsets, sum(o * d.x for o, d in zip(tap.offsets, sides)), tap.weight]
+        self.array = np.array(numbers, np.int64)
+        self.address, self.y, self.own = self.array.ctypes.data, at, own
+        self.work = batch * groups * own * channels * len(taps) * prod(d.out for d in sides)
 
 
-def _few(groups: int, outputs: int) -> bool:
-    """Whether the matrices of the groups are too small for products."""
-    return groups > 1 and outputs // groups <= 4
+def _merged(sides: list[_Side], taps: list[_Tap]) -> tuple[list[_Side], list[_Tap]]:
+    """The same windows, with dims that both operands walk through as one joined: rows of windows become longer."""
+    taps = [_Tap((0,) * (3 - len(t.offsets)) + t.offsets, t.weight) for t in taps]
+    i = 1
+    while i < len(sides):
+        a, b = sides[i - 1], sides[i]
+        one = a.out == a.size == 1 and not any(t.offsets[i - 1] for t in taps)
+        last = b.out == b.size == 1 and not any(t.offsets[i] for t in taps)
+        through = b.stride == 1 and b.out == b.size and not any(t.offsets[i] for t in taps)
+        even = a.x == b.size * b.x and a.y == b.out * b.y and a.stride == 1
+        if i == 1 and one and len(sides) < 3:  # nothing to gain
+            break
+        if one or last:
+            gone = i - 1 if one else i
+            del sides[gone]
+            taps = [_Tap((*t.offsets[:gone], *t.offsets[gone + 1 :]), t.weight) for t in taps]
+        elif through and even:
+            sides[i - 1 : i + 1] = [_Side(a.out * b.out, a.size * b.size, 1, b.x, b.y)]
+            taps = [_Tap((*t.offsets[: i - 1], t.offsets[i - 1] * b.size, *t.offsets[i + 1 :]), t.weight) for t in taps]
+        else:
+            i += 1
+    more = 3 - len(sides)
+    taps = [_Tap((0,) * more + t.offsets, t.weight) for t in taps]
+    return [*[_Side(1, 1, 1, 0, 0)] * more, *sides], taps
 
 
-def _convolve(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: tuple[Geometry, ...],
-    groups: int,
-    out: Tensor | None = None,
-) -> Tensor:
-    """(B, C, *size), dense (O, C / groups, *kernel), dense (O) -> (B, O, *out), written to a dense `out`."""
-    outputs = weight.spec.shape[0]
-    if out is None:
-        out = launch.empty(dense(x.spec.dtype, (x.spec.shape[0], outputs, *(g.out for g in geometry)), x.spec.device))
-    if out.spec.numel == 0:
-        return out
-    if weight.spec.numel == 0:  # no channels: the bias alone
-        fill_values(out, 0)
-        if bias is not None:
-            _convolve_few(x, weight, bias, geometry, groups, out)
-        return out
-    if _few(groups, outputs):
-        return _convolve_few(x, weight, bias, geometry, groups, out)
-    key = (x.spec, outputs, geometry, groups)
-    plan = _PLANS.get(key)
-    if plan is None:
-        if len(_PLANS) > 1024:
-            _PLANS.clear()
-        plan = _PLANS[key] = _Plan(x.spec, outputs, geometry, groups)
-    plan(out, x, weight, bias)
-    return out
+_PLANS: dict[tuple, Any] = {}
 
 
-# --- few channels a group: windows summed where they lie --------------------------------------------------------------
+def _kept(key: tuple, plan: Any) -> Any:
+    if len(_PLANS) > 4096:
+        _PLANS.clear()
+    _PLANS[key] = plan
+    return plan
 
 
-def _few_kernel(
-    kind: dtype, inside: tuple[bool, ...], jumps: bool, biased: bool, channels: int, taps: tuple[int, ...]
-) -> Kernel:
-    """out[sample, group, own, windows...]: the taps written out, or (`channels` 0) as rows (channels, taps...)."""
-    key = ("few", kind, inside, jumps, biased, channels, taps)
-    found = _KERNELS.get(key)
-    if found is not None:
-        return found
-    d, compute = len(inside), opmath(kind)
-    params: dict[str, Param] = {}
-
-    def number(name: str):
-        params[name] = Param(name, dt.int64)
-        return ir.param(name, dt.int64)
-
-    # Steps other than 1 from window to window are a gather; as an offset they leave the dim free for vectors.
-    jump = ir.index(2 + d) * number("jump") if jumps else None
-    if not channels:
-        where, more = bounds(inside, 3, 4 + d)
-        x, w = ir.load("x", kind, jump, where), ir.load("w", kind)
-        total = ir.reduce("sum", ir.cast(x, compute) * ir.cast(w, compute))
-        params.update((p.name, p) for p in more)
-    else:
-        total: Any = None
-        for number_, (c, *tap) in enumerate(itertools.product(range(channels), *(range(n) for n in taps))):
-            where, more = bounds(inside, 3, tap)
-            params.update((p.name, p) for p in more)
-            offset = c * number("channel")
-            for i, k in enumerate(tap):
-                offset = offset + k * number(f"tap{i}")
-            x = ir.load("x", kind, offset if jump is None else offset + jump, where)
-            w = ir.load("w", kind, ir.const(number_, dt.int64))
-            part = ir.cast(x, compute) * ir.cast(w, compute)
-            total = part if total is None else total + part
-    inputs = [Input("x", kind), Input("w", kind)]
-    if biased:
-        total = total + ir.cast(ir.load("b", kind), compute)
-        inputs.append(Input("b", kind))
-    result = Result("out", kind, total, per_row=not channels)
-    found = _KERNELS[key] = Kernel("convolve_few", tuple(inputs), (result,), tuple(params.values()))
-    return found
-
-
-def _convolve_few(
-    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple[Geometry, ...], groups: int, out: Tensor
-) -> Tensor:
-    s, d = x.spec, len(geometry)
-    windows, taps, origin = steps(geometry, s.strides[2:])
-    jump = windows[-1] if windows[-1] != 1 and geometry[-1].out > 1 else 0
-    own, channels = weight.spec.shape[0] // groups, weight.spec.shape[1]
-    kernels = tuple(g.kernel for g in geometry)
-    written = 0 < channels * prod(kernels) <= UNROLLED
-    inside = tuple(g.inside for g in geometry)
-    taken = (channels, kernels) if written else (0, ())
-    kernel = _few_kernel(s.dtype, inside, bool(jump), bias is not None, *taken)
-    outer = [s.shape[0], groups, own, *(g.out for g in geometry)]
-    if jump:
-        windows = [*windows[:-1], 0]
-    w = contiguous_strides((groups, own, channels, *kernels))
-    strides = [
-        list(contiguous_strides(outer)),
-        [s.strides[0], channels * s.strides[1], 0, *windows],
-        [0, w[0], w[1], *[0] * d],
+def _windows(sizes, outs, kernel, stride, padding, dilation, x, y, weight) -> tuple[list[_Side], list[_Tap]]:
+    """Dims and taps of a convolution that is not transposed; `x`, `y`, `weight` are strides along these dims."""
+    sides = [_Side(o, n, st, a, b) for o, n, st, a, b in zip(outs, sizes, stride, x, y)]
+    taps = [
+        _Tap(tuple(k * d - p for k, d, p in zip(at, dilation, padding)), sum(k * w for k, w in zip(at, weight)))
+        for at in itertools.product(*(range(k) for k in kernel))
     ]
-    pointers = [out.ptr, x.ptr + origin * s.dtype.itemsize, weight.ptr]
-    if bias is not None:
-        strides.append([0, own, 1, *[0] * d])
-        pointers.append(bias.ptr)
-    if not written:
-        for own_strides, more in zip(strides[1:], ([s.strides[1], *taps], w[2:], [0] * (1 + d))):
-            own_strides.extend(more)
-    bound = launch.bind(kernel, outer, None if written else [channels, *kernels], strides, s.device)
-    values = {"jump": jump, "channel": s.strides[1], **{f"tap{i}": t for i, t in enumerate(taps)}}
-    for i, g in enumerate(geometry):
-        values.update({f"size{i}": g.size, f"stride{i}": g.stride, f"before{i}": g.before, f"dilation{i}": g.dilation})
-    launch.run(bound, pointers, [values[p.name] for p in kernel.params])
-    return out
+    return sides, taps
 
 
-def _weight_few(grad: Tensor, x: Tensor, geometry: tuple[Geometry, ...], groups: int, out: Tensor) -> Tensor:
-    """The gradient of the weights by sums over samples and windows: rows are (samples, windows), columns nothing."""
-    s, d = x.spec, len(geometry)
-    key = ("few weights", s.dtype, tuple(g.inside for g in geometry))
-    kernel = _KERNELS.get(key)
-    if kernel is None:
-        compute = opmath(s.dtype)
-        where, params = bounds(key[2], 4 + d, 3)
-        total = ir.reduce(
-            "sum", ir.cast(ir.load("x", s.dtype, None, where), compute) * ir.cast(ir.load("g", s.dtype), compute)
-        )
-        inputs = (Input("x", s.dtype), Input("g", s.dtype))
-        kernel = _KERNELS[key] = Kernel(
-            "convolve_few_weights", inputs, (Result("out", s.dtype, total, per_row=True),), params
-        )
-    own, channels = out.spec.shape[0] // groups, out.spec.shape[1]
-    windows, taps, origin = steps(geometry, s.strides[2:])
-    g = grad.spec.strides
-    strides = [
-        list(contiguous_strides((groups, own, channels, *(q.kernel for q in geometry)))),
-        [channels * s.strides[1], 0, s.strides[1], *taps, s.strides[0], *windows],
-        [own * g[1], g[1], 0, *[0] * d, g[0], *g[2:]],
-    ]
-    outer = [groups, own, channels, *(q.kernel for q in geometry)]
-    bound = launch.bind(kernel, outer, [s.shape[0], *(q.out for q in geometry)], strides, s.device)
-    launch.run(bound, [out.ptr, x.ptr + origin * s.dtype.itemsize, grad.ptr], bound_values(geometry))
-    return out
+def _outs(sizes, kernel, stride, padding, dilation) -> list[int]:
+    return [(n + 2 * p - d * (k - 1) - 1) // st + 1 for n, k, st, p, d in zip(sizes, kernel, stride, padding, dilation)]
 
 
-# --- transposed ---------------------------------------------------------------------------------------------------
+def _forward_plan(x: Spec, w: Spec, stride, padding, dilation, groups: int) -> tuple[Spec, list[_Plan]]:
+    sizes, kernel = x.shape[2:], w.shape[2:]
+    outs = _outs(sizes, kernel, stride, padding, dilation)
+    out = _result(x, w, (x.shape[0], w.shape[0], *outs))
+    own, channels = w.shape[0] // groups, w.shape[1]
+    sides, taps = _windows(
+        sizes, outs, kernel, stride, padding, dilation, x.strides[2:], out.strides[2:], w.strides[2:]
+    )
+    w_steps = own * w.strides[0], w.strides[0], w.strides[1]
+    return out, [_Plan(x.shape[0], groups, own, channels, sides, taps, x.strides[:2], out.strides[:2], w_steps)]
 
 
-def _turned(weight: Tensor, groups: int, slices: Sequence[range]) -> Tensor:
-    """(C, O / groups, *kernel) as dense (O, C / groups, *taps), with the taps of `slices` in their order."""
-    s = weight.spec
-    channels, own = s.shape[0] // groups, s.shape[1]
-    shape = (groups, own, channels, *(len(r) for r in slices))
-    out = launch.empty(dense(s.dtype, (groups * own, channels, *(len(r) for r in slices)), s.device))
-    strides = [
-        channels * s.strides[0],
-        s.strides[1],
-        s.strides[0],
-        *(r.step * st for r, st in zip(slices, s.strides[2:])),
-    ]
-    at = sum(r.start * st for r, st in zip(slices, s.strides[2:]))
-    bound = _strided_copy(s.dtype, shape, contiguous_strides(shape), strides, s.device)
-    launch.run(bound, [out.ptr, weight.ptr + at * s.dtype.itemsize])
-    return out
-
-
-def _convolve_transposed(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride, padding, dilation, sizes: Sequence[int], groups: int
-) -> Tensor:
+def _transposed_plans(x: Spec, w: Spec, stride, padding, dilation, sizes, groups: int) -> tuple[Spec, list[_Plan]]:
     """Each phase of the output (its positions modulo the stride) is a convolution of stride 1 with some of the taps."""
-    s = x.spec
-    own = weight.spec.shape[1]
-    shape = (s.shape[0], groups * own, *sizes)
-    out = launch.empty(dense(s.dtype, shape, s.device))
-    if out.spec.numel == 0:
-        return out
+    own, channels = w.shape[1], w.shape[0] // groups
+    out = _result(x, w, (x.shape[0], groups * own, *sizes))
     phases = []
-    for size, n, kernel, st, pad, dil in zip(sizes, s.shape[2:], weight.spec.shape[2:], stride, padding, dilation):
+    for size, kernel, st, pad, dil in zip(sizes, w.shape[2:], stride, padding, dilation):
         found = []
         for phase in range(min(st, size)):
-            taps = [k for k in range(kernel) if (k * dil - phase - pad) % st == 0]
-            step = st // math.gcd(st, dil)
-            count = -(-(size - phase) // st)
-            if taps:
-                before = -((phase + pad - taps[-1] * dil) // st)
-                found.append(
-                    (
-                        phase,
-                        range(taps[-1], taps[0] - 1, -step),
-                        Geometry(n, count, len(taps), 1, before, dil * step // st),
-                    )
-                )
-            else:
-                found.append((phase, range(0, 0), None))
+            taps = [k for k in range(kernel) if (phase + pad - k * dil) % st == 0]
+            found.append((phase, -(-(size - phase) // st), [(k, (phase + pad - k * dil) // st) for k in taps]))
         phases.append(found)
-    whole = all(len(found) == 1 for found in phases) and all(st == 1 for st in stride)
-    lacking = any(g is None for found in phases for _, _, g in found) or s.shape[1] == 0 or 0 in s.shape
-    if lacking:
-        fill_values(out, 0)
-        if bias is not None:
-            bound = _strided_copy(s.dtype, shape, out.spec.strides, [0, 1, *[0] * len(sizes)], s.device)
-            launch.run(bound, [out.ptr, bias.ptr])
+    plans = []
+    w_steps = channels * w.strides[0], w.strides[1], w.strides[0]
     for chosen in itertools.product(*phases):
-        if any(g is None for _, _, g in chosen) or 0 in s.shape:
-            continue
-        geometry = tuple(g for _, _, g in chosen)
-        turned = _turned(weight, groups, [r for _, r, _ in chosen])
-        if whole:
-            return _convolve(x, turned, bias, geometry, groups, out)
-        part = _convolve(x, turned, bias, geometry, groups)
-        strides = [out.spec.strides[0], out.spec.strides[1], *(st * o for st, o in zip(stride, out.spec.strides[2:]))]
-        at = sum(phase * o for (phase, _, _), o in zip(chosen, out.spec.strides[2:]))
-        bound = _strided_copy(s.dtype, part.spec.shape, strides, part.spec.strides, s.device)
-        launch.run(bound, [out.ptr + at * s.dtype.itemsize, part.ptr])
-    return out
+        sides = [
+            _Side(count, n, 1, a, b * st)
+            for (_, count, _), n, a, b, st in zip(chosen, x.shape[2:], x.strides[2:], out.strides[2:], stride)
+        ]
+        taps = [
+            _Tap(tuple(o for _, o in at), sum(k * s for (k, _), s in zip(at, w.strides[2:])))
+            for at in itertools.product(*(taps for _, _, taps in chosen))
+        ]
+        at = sum(phase * b for (phase, _, _), b in zip(chosen, out.strides[2:]))
+        plans.append(_Plan(x.shape[0], groups, own, channels, sides, taps, x.strides[:2], out.strides[:2], w_steps, at))
+    return out, plans
 
 
-# --- the gradient of the weights ------------------------------------------------------------------------------------
+def _last(s: Spec) -> bool:
+    """Whether channels are the innermost dim, of a layout that is not row-major as well."""
+    if s.ndim < 4 or s.contiguous and s.shape[1] != 1 or 0 in s.shape:
+        return False
+    return not s.contiguous and s.strides == _channels_last(s.shape)
 
 
-class _WeightPlan:
-    """grad_weight[o, columns] = sum over samples of grad[b, o, windows] @ unfolded input[b].T, for each group."""
-
-    __slots__ = ("buffers", "cut", "product", "runs")
-
-    def __init__(self, grad: Spec, x: Spec, geometry: tuple[Geometry, ...], groups: int):
-        outputs = grad.shape[1]
-        cut = self.cut = _Cut(x, outputs, geometry)
-        item, kind = cut.item, x.dtype
-        self.product = launch.native("product", x.device)(kind)
-        own, k = outputs // groups, cut.columns // groups
-        aside = cut.spread and cut.wide  # the gradient in the matrix' layout, 0 at positions that are no windows
-        beside = max(p.samples * cut.length(p.rows) for p in cut.pieces) * outputs if aside else 0
-        self.buffers = tuple(dense(kind, (n,), x.device) if n else None for n in (*cut.buffers(), beside))
-        self.runs = []
-        split_before = shape_before = None
-        beta = 0.0
-        for piece in cut.pieces:
-            n = cut.length(piece.rows)
-            split = before = None
-            if cut.split and (piece.sample, piece.samples) != split_before:
-                split, split_before = cut.splitting(piece), (piece.sample, piece.samples)
-            spread = cut.spreading(piece) if cut.spread else None
-            if cut.spread:
-                base, (sample, row) = 0, cut.matrix(piece)
-            else:
-                base, sample, row = cut.origin(piece)
-            at = piece.sample * grad.strides[0] + piece.row * grad.strides[2]
-            products = []
-            if aside:
-                shape = (outputs, piece.samples, piece.rows, *cut.out[1:])
-                strides = (n * piece.samples, n, *cut.lines)
-                moved = (grad.strides[1], grad.strides[0], *grad.strides[2:])
-                bound = _strided_copy(kind, shape, strides, moved, x.device)
-                before = bound.function, at * item, bound.tail, not cut.exact and shape != shape_before
-                shape_before = shape
-                n *= piece.samples
-                for g in range(groups):
-                    tail = (1, own, k, n, 0, k, 1, 0, n, 1, 0, 1, row, *_scale(kind, 1.0, beta))
-                    products.append((g * own * k * item, g * own * n * item, base + g * k * row * item, tail))
-                beta = 1.0
-            else:
-                for b in range(piece.samples):
-                    for g in range(groups):
-                        tail = (1, own, k, n, 0, k, 1, 0, grad.strides[1], 1, 0, 1, row, *_scale(kind, 1.0, beta))
-                        g_at = (at + b * grad.strides[0] + g * own * grad.strides[1]) * item
-                        products.append((g * own * k * item, g_at, base + (b * sample + g * k * row) * item, tail))
-                    beta = 1.0
-            self.runs.append((split, spread, before, products))
-
-    def __call__(self, out: Tensor, grad: Tensor, x: Tensor) -> None:
-        held: list[Any] = [s and launch.empty(s) for s in self.buffers]
-        x_ptr, g_ptr, target, product = x.ptr, grad.ptr, out.ptr, self.product
-        planes = x_ptr if held[0] is None else held[0].ptr
-        matrix = planes if held[1] is None else held[1].ptr
-        given = g_ptr if held[2] is None else held[2].ptr
-        beside: Any = held[2]
-        for split, spread, before, products in self.runs:
-            if split is not None:
-                split[0](planes, x_ptr + split[1], *split[2])
-            if spread is not None:
-                spread[0](matrix, planes + spread[1], *spread[2])
-            if before is not None:
-                if before[3]:
-                    fill_values(beside, 0)
-                before[0](given, g_ptr + before[1], *before[2])
-            for c_at, g_at, x_at, tail in products:
-                product(target + c_at, given + g_at, matrix + x_at, *tail, 0, 0, 0)
+def _channels_last(shape: Sequence[int]) -> tuple[int, ...]:
+    n, c, *sizes = shape
+    inner = contiguous_strides((n, *sizes, c))
+    return (inner[0], 1, *inner[1:-1])
 
 
-_WEIGHT_PLANS: dict[tuple, _WeightPlan] = {}
+def _result(x: Spec, w: Spec, shape) -> Spec:
+    """A dense result; with channels innermost where those of the input or the weights are."""
+    if _last(x) or _last(w):
+        return spec(x.dtype, x.device, tuple(shape), _channels_last(shape))
+    return dense(x.dtype, shape, x.device)
+
+
+def _run(out: Spec, plans: list[_Plan], x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    made = launch.empty(out)
+    if out.numel:
+        convolve = launch.native("convolve", out.device)(out.dtype, plans[0].own)
+        item, b = out.dtype.itemsize, 0 if bias is None else bias.ptr
+        for plan in plans:
+            convolve(made.ptr + plan.y * item, x.ptr, weight.ptr, b, plan.address, plan.work)
+    return made
+
+
+# --- the gradient of the weights --------------------------------------------------------------------------------------
+
+
+def _weight_plan(grad: Spec, x: Spec, out: Spec, stride, padding, dilation, groups: int) -> _Plan:
+    own, channels = out.shape[0] // groups, out.shape[1]
+    sides, taps = _windows(
+        x.shape[2:], grad.shape[2:], out.shape[2:], stride, padding, dilation, x.strides[2:], grad.strides[2:],
+        out.strides[2:],
+    )  # fmt: skip
+    w_steps = own * out.strides[0], out.strides[0], out.strides[1]
+    return _Plan(x.shape[0], groups, own, channels, sides, taps, x.strides[:2], grad.strides[:2], w_steps)
+
+
+def _complex(product, a: Tensor, b: Tensor) -> Tensor:
+    """What a bilinear function of real operands makes of complex ones."""
+    from .elementwise import complex as joined
+    from .elementwise import imag_part, real_part
+
+    x, y, u, v = real_part(a), imag_part(a), real_part(b), imag_part(b)
+    return joined(product(x, u) - product(y, v), product(x, v) + product(y, u))
+
+
+def _convolve_weight(given: Tensor, input: Tensor, size, stride, padding, dilation, groups: int) -> Tensor:
+    if input.spec.dtype.kind == "c":
+        return _complex(lambda g, x: _convolve_weight(g, x, size, stride, padding, dilation, groups), given, input)
+    key = ("weight", given.spec, input.spec, size, stride, padding, dilation, groups)
+    found = _PLANS.get(key)
+    if found is None:
+        last = _last(given.spec) or _last(input.spec)
+        kind, device = input.spec.dtype, input.spec.device
+        out = spec(kind, device, size, _channels_last(size)) if last else dense(kind, size, device)
+        found = _kept(key, (out, _weight_plan(given.spec, input.spec, out, stride, padding, dilation, groups)))
+    out, plan = found
+    if out.numel == 0:
+        return launch.empty(out)
+    made = launch.empty(out)
+    convolve_weight = launch.native("convolve_weight", out.device)(out.dtype, plan.own)
+    convolve_weight(made.ptr, input.ptr, given.ptr, plan.address, plan.work)
+    return made
 
 
 @function(tensors=("given", "input"))
 def convolution_weight(given, input, size, stride, padding, dilation, groups):
     """The gradient of the weights, of shape `size`, of a convolution of `input` with the result's gradient `given`."""
-    x = input
-    grad = contiguous(given)
-    shape = dense(x.spec.dtype, size, x.spec.device)
-    if shape.numel == 0 or grad.spec.numel == 0 or x.spec.numel == 0:
-        return zeros_of(shape)
-    geometry = tuple(
-        Geometry(n, o, k, st, p, dl)
-        for n, o, k, st, p, dl in zip(x.spec.shape[2:], grad.spec.shape[2:], size[2:], stride, padding, dilation)
-    )
-    if _few(groups, size[0]):
-        return _weight_few(grad, x, geometry, groups, launch.empty(shape))
-    key = (grad.spec, x.spec, geometry, groups)
-    plan = _WEIGHT_PLANS.get(key)
-    if plan is None:
-        if len(_WEIGHT_PLANS) > 1024:
-            _WEIGHT_PLANS.clear()
-        plan = _WEIGHT_PLANS[key] = _WeightPlan(grad.spec, x.spec, geometry, groups)
-    out = launch.empty(shape)
-    plan(out, grad, x)
-    return out
+    return _convolve_weight(given, input, size, stride, padding, dilation, groups)
 
 
 @convolution_weight.gradient("given")
@@ -683,20 +349,30 @@ def _back_to(s: Spec, given: Tensor, weight: Tensor, stride, padding, dilation, 
 # --- the operator ---------------------------------------------------------------------------------------------------
 
 
+def _convolve(
+    input: Tensor, weight: Tensor, bias: Tensor | None, stride, padding, dilation, transposed: bool, more, groups: int
+) -> Tensor:
+    if input.spec.dtype.kind == "c":
+        settings = stride, padding, dilation, transposed, more, groups
+        out = _complex(lambda x, w: _convolve(x, w, None, *settings), input, weight)
+        return out if bias is None else out + bias.reshape(1, -1, *[1] * len(stride))
+    key = (input.spec, weight.spec, stride, padding, dilation, transposed and more, groups)
+    found = _PLANS.get(key)
+    if found is None:
+        x, w = input.spec, weight.spec
+        if transposed:
+            sizes = transposed_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation, more)
+            found = _transposed_plans(x, w, stride, padding, dilation, sizes, groups)
+        else:
+            found = _forward_plan(x, w, stride, padding, dilation, groups)
+        _kept(key, found)
+    return _run(*found, input, weight, None if bias is None else contiguous(bias))
+
+
 @function(tensors=("input", "weight", "bias"))
 def convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
     """A convolution (`transposed`: the gradient of one with respect to its input) of checked operands."""
-    x, w = input, contiguous(weight)
-    bias = None if bias is None else contiguous(bias)
-    kernel = w.spec.shape[2:]
-    if transposed:
-        sizes = transposed_sizes(x.spec.shape[2:], kernel, stride, padding, dilation, output_padding)
-        return _convolve_transposed(x, w, bias, stride, padding, dilation, sizes, groups)
-    geometry = tuple(
-        Geometry(n, (n + 2 * p - dl * (k - 1) - 1) // st + 1, k, st, p, dl)
-        for n, k, st, p, dl in zip(x.spec.shape[2:], kernel, stride, padding, dilation)
-    )
-    return _convolve(x, w, bias, geometry, groups)
+    return _convolve(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
 
 
 def transposed_sizes(sizes, kernel, stride, padding, dilation, output_padding) -> list[int]:

@@ -1,13 +1,15 @@
 """Rows of a table by index, one by one or summed in bags; gradients are scattered into the table."""
 
+import functools
 import math
+from typing import NoReturn
 
 import numpy as np
 
 from facula import launch
 from facula.core import dtype as dt
 from facula.core.modes import LOCAL
-from facula.core.spec import dense
+from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
@@ -28,7 +30,8 @@ _KERNELS: dict[tuple, Kernel] = {}
 def _run(kernel: Kernel, outer, row, operands, strides, params=()) -> int | None:
     """Run a kernel on tensors with their strides along the iteration's dims; the first value that a check refuses."""
     where = operands[0].spec.device
-    key = (kernel, tuple(outer), None if row is None else tuple(row), tuple(map(tuple, strides)), where)
+    # By identity: the hash of a kernel walks its expressions, and those of `_KERNELS` live as long as the program.
+    key = (id(kernel), tuple(outer), None if row is None else tuple(row), tuple(map(tuple, strides)), where)
     bound = _BOUND.get(key)
     if bound is None:
         if len(_BOUND) > 4096:
@@ -76,17 +79,29 @@ def _gather_rows(kind, index_kind) -> Kernel:
     )
 
 
+_PLANS: dict[tuple, tuple] = {}  # by the specs of table and indices: (machine code, its last arguments, result's spec)
+
+
+def _plan(w: Spec, i: Spec) -> tuple:
+    rows, width = w.shape
+    out = dense(w.dtype, (*i.shape, width), w.device)
+    strides = [list(out.strides), [*[0] * i.ndim, w.strides[1]], [*i.strides, 0]]
+    bound = launch.bind(_gather_rows(w.dtype, i.dtype), list(out.shape), None, strides, w.device)
+    if len(_PLANS) > 4096:
+        _PLANS.clear()
+    found = _PLANS[w, i] = (bound.function, (rows, w.strides[0], *bound.tail), out)
+    return found
+
+
 @function(tensors=("weight",))
 def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq):
-    w, i = weight.spec, indices.spec
-    rows, width = w.shape
-    out = launch.empty(dense(w.dtype, (*i.shape, width), w.device))
-    strides = [out.spec.strides, (*[0] * i.ndim, w.strides[1]), (*i.strides, 0)]
-    wrong = _run(
-        _gather_rows(w.dtype, i.dtype), out.spec.shape, None, [out, weight, indices], strides, (rows, w.strides[0])
-    )
-    if wrong is not None:
-        fail(IndexError, "index out of range in self", expected=f"indices from 0 to {rows - 1}", got=wrong)
+    run, rest, made = _PLANS.get((weight.spec, indices.spec)) or _plan(weight.spec, indices.spec)
+    out = launch.empty(made)
+    if run is not None:
+        wrong = run(out.ptr, weight.ptr, indices.ptr, *rest)
+        if wrong is not None:
+            rows = weight.spec.shape[0]
+            fail(IndexError, "index out of range in self", expected=f"indices from 0 to {rows - 1}", got=wrong)
     return out
 
 
@@ -243,15 +258,19 @@ def _member(index_kind):
 
 
 _BAG_PARAMS = tuple(Param(n, dt.int64) for n in ("index_step", "step", "padding"))
+_BAG_ROWS = Param("rows", dt.int64)
 
 
 @_kernel
 def _bag_kernel(mode: str, kind, index_kind, factor) -> Kernel:
     at, index, counted = _member(index_kind)
+    known = ir.and_(ir.ge(index, 0), ir.lt(index, ir.param("rows", dt.int64)))
+    right = ir.or_(known, ir.not_(ir.lt(at, ir.load("last", dt.int64))))
+    counted = ir.and_(counted, known)
     compute = opmath(kind)
     value = ir.cast(ir.load("weight", kind, index * ir.param("step", dt.int64), counted), compute)
     inputs = [Input("weight", kind), Input("index", index_kind), Input("first", dt.int64), Input("last", dt.int64)]
-    params = list(_BAG_PARAMS)
+    params = [*_BAG_PARAMS, _BAG_ROWS]
     if factor is not None:
         inputs.append(Input("factor", factor))
         params.append(Param("factor_step", dt.int64))
@@ -270,7 +289,8 @@ def _bag_kernel(mode: str, kind, index_kind, factor) -> Kernel:
         if mode == "mean":
             total = total / ir.maximum(count, ir.const(1, compute))
         results = (Result("out", kind, total, per_row=True),)
-    return Kernel(f"embedding_bag_{mode}", tuple(inputs), results, tuple(params))
+    check = Check(right, index, "index {value} is out of range")
+    return Kernel(f"embedding_bag_{mode}", tuple(inputs), results, tuple(params), (check,))
 
 
 @_kernel
@@ -306,12 +326,16 @@ def _factor_gradient(kind, index_kind, factor) -> Kernel:
     return Kernel("embedding_bag_factors", inputs, (Result("out", factor, total, per_row=True),), params)
 
 
-def _edges(indices: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[np.ndarray, np.ndarray]:
+@functools.lru_cache(64)
+def _even_edges(bags: int, length: int) -> tuple[Tensor, Tensor]:
+    first = np.arange(bags, dtype=np.int64) * length
+    return from_numpy(first), from_numpy(first + length)
+
+
+def _edges(indices: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[Tensor, Tensor]:
     """The first position of each bag and the one after its last."""
     if offsets is None:
-        bags, length = indices.spec.shape
-        first = np.arange(bags, dtype=np.int64) * length
-        return first, first + length
+        return _even_edges(*indices.spec.shape)
     n = indices.spec.numel
     marks = numpy_view(offsets).astype(np.int64)
     if include_last:
@@ -331,7 +355,7 @@ def _edges(indices: Tensor, offsets: Tensor | None, include_last: bool) -> tuple
         fail(RuntimeError, f"offsets[-1] can not be greater than input's length {n} but got offsets[-1] of {marks[-1]}")
     if (last < first).any():
         fail(RuntimeError, "embedding_bag: offsets must not decrease", got=marks.tolist())
-    return first, last
+    return from_numpy(np.ascontiguousarray(first)), from_numpy(np.ascontiguousarray(last))
 
 
 @function(tensors=("weight", "per_sample_weights"), outputs=("out", "place"), fill=False)
@@ -347,12 +371,13 @@ def embedding_bags(weight, indices, first, last, mode, per_sample_weights, paddi
     strides = [[width, 1]] * (len(operands) - 1) + [[0, weight.spec.strides[1], 0]]
     operands += [indices, first, last]
     strides += [[0, 0, 0], [1, 0, 0], [1, 0, 0]]
-    params = [indices.spec.strides[0], weight.spec.strides[0], padding_idx]
+    params = [indices.spec.strides[0], weight.spec.strides[0], padding_idx, weight.spec.shape[0]]
     if factor is not None:
         operands.append(factor)
         strides.append([0, 0, 0])
         params.append(factor.spec.strides[0])
-    _run(kernel, (bags, width), (longest,), operands, strides, params)
+    if _run(kernel, (bags, width), (longest,), operands, strides, params) is not None:
+        _refuse(indices, weight.spec.shape[0])
     return out, place
 
 
@@ -468,14 +493,11 @@ def embedding_bag(
     flat = indices if indices.spec.ndim == 1 else reshape(indices, (indices.spec.numel,))
     if per_sample_weights is not None:
         per_sample_weights = reshape(per_sample_weights, (flat.spec.numel,))
-    _need_rows(flat, weight.spec.shape[0])
-    return embedding_bags(
-        weight, flat, from_numpy(first), from_numpy(last), mode, per_sample_weights, padding_idx, scale_grad_by_freq
-    )[0]
+    return embedding_bags(weight, flat, first, last, mode, per_sample_weights, padding_idx, scale_grad_by_freq)[0]
 
 
-def _need_rows(flat: Tensor, rows: int) -> None:
+def _refuse(flat: Tensor, rows: int) -> NoReturn:
+    """The error for the first index that names no row."""
     values = numpy_view(flat)
-    if len(values) and (values.min() < 0 or values.max() >= rows):
-        at = int(np.flatnonzero((values < 0) | (values >= rows))[0])
-        fail(RuntimeError, f"Index {at} of input takes value {values[at]} which is not in the valid range [0, {rows})")
+    at = int(np.flatnonzero((values < 0) | (values >= rows))[0])
+    fail(RuntimeError, f"Index {at} of input takes value {values[at]} which is not in the valid range [0, {rows})")

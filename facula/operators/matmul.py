@@ -556,6 +556,20 @@ def outer(input: Tensor, vec2: Tensor, *, out=None) -> Tensor:
     return made if out is None else _to_out("outer", out, made, (input, vec2))
 
 
+def _plan_outer(a: Spec, b: Spec) -> _Plan:
+    from .elementwise import mul
+
+    column = spec(a.dtype, a.device, (*a.shape, 1), (*a.strides, 0))
+    traced = mul.operator.plan((column, b), scalars={})
+    plan = _Plan()
+    plan.function, plan.tail, plan.outs = traced.function, traced.tail, traced.outs
+    plan.arguments, plan.backs, plan.calls = {}, {}, ()
+    return plan
+
+
+outer = _public(outer, _binary(outer, mm.operator, lambda a, b: (None, _plan_outer)))
+
+
 def inner(input: Tensor, other: Tensor, *, out=None) -> Tensor:
     """The sums of products over the last dims of both."""
     if out is not None:
@@ -864,7 +878,129 @@ def einsum(equation, *operands) -> Tensor:
         operands = tuple(tensors)
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
+    if len(operands) == 2 and not (GUARD.active and LOCAL.special):
+        return _of_two(equation, *operands)
     return _einsum(equation.replace(" ", ""), operands)
+
+
+_PROGRAMS: dict[tuple, Callable | None] = {}
+MANY_SUMS, SHORT_SUM = 64, 4096  # so many sums of so few terms without rows or columns are no product
+
+
+def _of_two(equation: str, a: Tensor, b: Tensor) -> Tensor:
+    """`einsum` of two operands: one product where their dims allow, or one multiplication."""
+    key = equation, a.spec, b.spec
+    try:
+        program = _PROGRAMS[key]
+    except KeyError:
+        made = _einsum(equation.replace(" ", ""), (a, b))  # also checks everything
+        if len(_PROGRAMS) > 4096:
+            _PROGRAMS.clear()
+        _PROGRAMS[key] = _program(equation.replace(" ", ""), a.spec, b.spec)
+        return made
+    return _einsum(equation.replace(" ", ""), (a, b)) if program is None else program(a, b)
+
+
+def _program(equation: str, a: Spec, b: Spec) -> Callable | None:
+    """The function of two operands that does what an equation says; None where that takes several steps."""
+    left, arrow, result = equation.partition("->")
+    na, nb = left.split(",")
+    if not arrow:
+        result = "".join(sorted(c for c in set(na + nb) if (na + nb).count(c) == 1))
+    plain = "." not in equation and len(set(na)) == len(na) == a.ndim and len(set(nb)) == len(nb) == b.ndim
+    sizes = {**dict(zip(na, a.shape)), **dict(zip(nb, b.shape))}
+    same = all(sizes[c] == n for c, n in (*zip(na, a.shape), *zip(nb, b.shape)))
+    alone = (set(na) ^ set(nb)) - set(result)  # letters that one operand is summed over by itself
+    if not plain or not same or alone or a.dtype is not b.dtype:
+        return None
+    if a.dtype.kind == "b" or not all(sizes.values()):
+        return None
+    summed = [c for c in na if c in nb and c not in result]
+    many = prod(sizes[c] for c in result) >= MANY_SUMS and prod(sizes[c] for c in summed) <= SHORT_SUM
+    if summed and not (set(na) == set(nb) and many):
+        if _contraction(na, nb, result, a, b) is None:
+            return None
+        labels = (na, nb, result)
+        return lambda x, y: contract(x, y, labels)
+    # No sum, or nothing but sums and a batch: a multiplication of views.
+    from .elementwise import mul
+
+    order = [*result, *summed]
+    ways = []
+    for names in (na, nb):
+        moves = tuple(names.index(c) for c in order if c in names)
+        ways.append((moves, [d for d, c in enumerate(order) if c not in names]))
+    last = list(range(len(result), len(order)))
+
+    def program(x: Tensor, y: Tensor) -> Tensor:
+        views = []
+        for z, (moves, gaps) in zip((x, y), ways):
+            if moves != tuple(range(len(moves))):
+                z = permute(z, moves)
+            for d in gaps:
+                z = unsqueeze(z, d)
+            views.append(z)
+        made = mul(*views)
+        return sum_over(made, last, dtype=made.spec.dtype) if last else made
+
+    return program
+
+
+def _contraction(na: str, nb: str, result: str, a: Spec, b: Spec) -> _Plan | None:
+    """The plan of one product without copies; None where the dims do not lie so."""
+    sizes = {**dict(zip(na, a.shape)), **dict(zip(nb, b.shape))}
+    out = dense(a.dtype, tuple(sizes[c] for c in result), a.device)
+    steps = {name: dict(zip(names, s.strides)) for name, names, s in (("c", result, out), ("a", na, a), ("b", nb, b))}
+
+    def group(letters: Sequence[str]) -> list[tuple[int, dict[str, int]]]:
+        """Dims that are left after merging: their sizes, and their strides in C, A and B."""
+        lists = [[steps[name].get(c, 0) for c in letters] for name in "cab"]
+        merged, strides = _merge_batch([sizes[c] for c in letters], *lists)
+        return [(n, dict(zip("cab", each))) for n, *each in zip(merged, *strides)]
+
+    batch = group([c for c in result if c in na and c in nb])
+    rows, cols = group([c for c in result if c not in nb]), group([c for c in result if c not in na])
+    k = group([c for c in na if c in nb and c not in result])
+    batch += rows[:-1] + cols[:-1]  # what does not merge is done one after the other
+    if len(batch) > 2 or len(k) > 1:
+        return None
+    none = (1, {"c": 0, "a": 0, "b": 0})
+    (m, row), (n, col), (depth, along) = (x[-1] if x else none for x in (rows, cols, k))
+    (outer_size, outer_steps), (inner_size, inner_steps) = ([none] * 2 + batch)[-2:]
+    fields: dict[str, Any] = {"m": m, "n": n, "k": depth, "alpha": 1.0, "beta": 0.0, "outer": outer_size}
+    fields |= {"batch": inner_size, "c_row": row["c"], "c_col": col["c"] or 1, "a_row": row["a"], "a_k": along["a"]}
+    fields |= {"b_k": along["b"], "b_col": col["b"]}
+    for name in "cab":
+        fields[f"{name}_batch"], fields[f"{name}_outer"] = inner_steps[name], outer_steps[name]
+    plan = _Plan()
+    plan.outs, plan.arguments, plan.backs = (out,), {}, {}
+    bound = launch.native("bind_product", a.device)(a.dtype, **fields)
+    plan.function, plan.tail, plan.calls = bound.function, (0, *bound.tail), (bound, [(0, 0, 0, 0)])
+    return plan
+
+
+@function(tensors=("a", "b"))
+def contract(a, b, labels):
+    """The product that `einsum` of two operands is; `labels` are the letters of both and of the result."""
+    plan = _remember((contract, a.spec, b.spec, labels), lambda: _contraction(*labels, a.spec, b.spec))
+    out = launch.empty(plan.outs[0])
+    _run(plan, out.ptr, a.ptr, b.ptr)
+    return out
+
+
+@contract.gradient("a")
+def _(grad, b, labels):
+    na, nb, result = labels
+    return einsum(f"{result},{nb}->{na}", grad, _conj(b))
+
+
+@contract.gradient("b")
+def _(grad, a, labels):
+    na, nb, result = labels
+    return einsum(f"{na},{result}->{nb}", _conj(a), grad)
+
+
+contract.operator.node_class.__name__ = "BmmBackward0"
 
 
 def _letters(subs) -> str:

@@ -877,7 +877,8 @@ for _name, _apply in (
     ("sub", public.sub), ("truediv", elementwise.true_divide), ("floordiv", elementwise.floor_divide),
     ("mod", elementwise.remainder), ("pow", elementwise.pow), ("matmul", matmul.matmul),
     ("and", elementwise.bitwise_and), ("or", elementwise.bitwise_or), ("xor", elementwise.bitwise_xor),
-    ("lshift", elementwise.bitwise_left_shift), ("rshift", elementwise.bitwise_right_shift), ("add", elementwise.add), ("mul", elementwise.mul),
+    ("lshift", elementwise.bitwise_left_shift), ("rshift", elementwise.bitwise_right_shift),
+    ("add", elementwise.add), ("mul", elementwise.mul),
 ):  # fmt: skip
     _python(_name, _apply, reflected=True)
 Tensor.__matmul__ = matmul.python_matmul

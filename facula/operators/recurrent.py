@@ -1,7 +1,8 @@
 """Recurrent layers: one direction over a whole sequence as one operator, with its backward through time; their cells.
 
-The input's share of the gates is one matrix product for all steps; a step is one product with the state and one kernel.
-Backward goes through the steps once and makes the gradients of the weights at the end, again as one product each.
+The input's share of the gates is one matrix product for all steps. In float32 the target goes through the steps by
+itself; else a step is one product with the state and one kernel. Backward goes through the steps once and makes the
+gradients of the weights at the end, again as one product each.
 Stacks, directions and modules are in `nn/recurrent.py`.
 """
 
@@ -9,8 +10,10 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from facula import launch
-from facula.core.dtype import dtype
+from facula.core.dtype import dtype, float32
 from facula.core.modes import GUARD, LOCAL
 from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
@@ -143,6 +146,21 @@ def _segments(sizes: tuple[int, ...], reverse: bool):
     return work, ends, runs
 
 
+@functools.cache
+def _table(sizes: tuple[int, ...], reverse: bool) -> np.ndarray:
+    """The order of work as the target reads it."""
+    return np.array(_segments(sizes, reverse)[0], np.int64)
+
+
+def _whole(kind: dtype, w_hr: Tensor | None, work: Sequence) -> bool:
+    """Whether the target's routine goes through all steps by itself; a single one is a product and a kernel."""
+    return kind is float32 and w_hr is None and len(work) > 1
+
+
+def _address(x: Tensor | None) -> int:
+    return 0 if x is None else x.ptr
+
+
 class _Rows:
     """Row-major matrices of one dtype, their addresses, and products of some of their rows."""
 
@@ -231,7 +249,15 @@ def recurrent(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse):
     b_hh = contiguous(b_hh) if gru and b_hh is not None else None
     body = BODIES[mode][0]
     work, ends, _ = _segments(sizes, reverse)
-    for first, n, before, row in work:
+    whole = _whole(s.dtype, w_hr, work)
+    if whole:
+        if gru and b_hh is None:
+            b_hh = fill_values(rows.empty(1, gates_n), 0)
+        launch.native("recurrence", s.device)(mode)(
+            gates.ptr, out.ptr, _address(cells), h0.ptr, _address(c0), w_hh.ptr, _address(b_hh) if gru else 0,
+            _table(sizes, reverse).ctypes.data, len(work), batch, size,
+        )  # fmt: skip
+    for first, n, before, row in () if whole else work:
         old = out.ptr + before * shown * item if before >= 0 else h0.ptr + row * shown * item
         at = gates.ptr + first * gates_n * item
         target = out.ptr + first * shown * item
@@ -341,7 +367,14 @@ def _(
     nothing: Any = fill_values(rows.empty(max(sizes), size), 0) if w_hr is not None else None
     totals: Any = rows.empty(total, shown) if w_hr is not None else None
     body = BODIES[mode][1]
-    for first, n, before, row in reversed(work):
+    whole = _whole(s.dtype, w_hr, work)
+    if whole:
+        launch.native("recurrence_backward", s.device)(mode)(
+            sums.ptr, state_sums.ptr, flow.ptr, _address(flow_c), first_h.ptr, _address(first_c), grad_out.ptr,
+            gates.ptr, out.ptr, _address(cells), h0.ptr, _address(c0), w_hh.ptr, _table(sizes, reverse).ctypes.data,
+            len(work), batch, size,
+        )  # fmt: skip
+    for first, n, before, row in () if whole else reversed(work):
         at = sums.ptr + first * gates_n * item
         to_h = flow.ptr + before * shown * item if before >= 0 else first_h.ptr + row * shown * item
         old_h = out.ptr + before * shown * item if before >= 0 else h0.ptr + row * shown * item

@@ -1,5 +1,6 @@
 """The harness of the benchmarks, on frameworks made of NumPy: what is lacking or wrong must show in the table."""
 
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -106,3 +107,28 @@ def test_the_table_tells_the_share_of_the_limit():
 def test_results_survive_a_file():
     result = Result("group", "a row", 1.0, work=Work("copy", 1.0), quartiles=(1.0, 2.0))
     assert Result.of_dict(result.as_dict()) == result
+
+
+def test_a_baseline_that_waits_for_its_threads_is_measured_on_one():
+    class Threads:
+        count = 2
+
+    def slow():
+        time.sleep(0.02 if Threads.count > 1 else 0.0005)
+
+    def fast():
+        time.sleep(0.00005)
+
+    def set_num_threads(count):
+        Threads.count = count
+
+    waits = SimpleNamespace(
+        manual_seed=lambda seed: None,
+        thing=slow,
+        set_num_threads=set_num_threads,
+        get_num_threads=lambda: Threads.count,
+    )
+    result = measure(ROW, waits, SimpleNamespace(manual_seed=lambda seed: None, thing=fast), budget=0.0)
+    assert result.ratio < 30
+    assert Threads.count == 2
+    assert "baseline on one thread" in table([result], ("a", "b"))

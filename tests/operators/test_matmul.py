@@ -141,3 +141,104 @@ def test_bits_do_not_depend_on_the_number_of_threads():
     finally:
         torch.set_num_threads(before)
     assert found[0] == found[1] == found[2]
+
+
+LETTERS = dict(zip("abcdehijklqz", (2, 3, 4, 5, 6, 3, 4, 5, 6, 7, 5, 2)))
+
+
+@pytest.mark.parametrize(
+    "equation",
+    [
+        "ij,jk->ik", "ij,jk", "bhqd,bhkd->bhqk", "bqhd,bkhd->bhqk", "bhqk,bkhd->bqhd", "i,j->ij", "bi,bi->b", "ij,ij->",
+        "ij,ij->ij", "i,i->", "ab,cd->abcd", "abc,cbd->ad", "abc,bd->acd", "ij,kj->ki", "bij,bjk->kbi", "i,ij->j",
+        "abcd,d->abc", "ijk,jil->kl", "abc,abc->c", "ij,ji->i", "zabc,zcd->zbad", "ab,bc->c", "abc,c->ab",
+    ],
+)  # fmt: skip
+def test_einsum_of_two_again_and_again(equation):
+    rng = np.random.default_rng(5)
+    terms, _, result = equation.partition("->")
+    for turned in (False, True):
+        arrays = [rng.standard_normal([LETTERS[c] for c in term]) for term in terms.split(",")]
+        operands = [
+            torch.tensor(x.T.copy()).permute(*range(x.ndim)[::-1]) if turned else torch.tensor(x) for x in arrays
+        ]
+        operands = [x.requires_grad_() for x in operands]
+        wanted = np.einsum(equation, *arrays)
+        for _ in range(3):  # the first call makes the program, the next ones run it
+            made = torch.einsum(equation, *operands)
+            close(made.detach().numpy(), wanted)
+            with torch.no_grad():
+                close(torch.einsum(equation, *operands).numpy(), wanted)
+            grads = torch.autograd.grad(made.sum() * 2, operands)
+            if "->" in equation:
+                ones = np.full(wanted.shape, 2.0)
+                for i, grad in enumerate(grads):
+                    own, other = terms.split(",")[i], terms.split(",")[1 - i]
+                    back = np.einsum(
+                        f"{result},{other}->" + "".join(c for c in own if c in result + other), ones, arrays[1 - i]
+                    )
+                    spread = [n if c in result + other else 1 for c, n in zip(own, arrays[i].shape)]
+                    close(grad.numpy(), np.broadcast_to(back.reshape(spread), arrays[i].shape))
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [((4, 4), (4, 4)), ((4, 5), (5,)), ((5,), (5,)), ((5,), (5, 3)), ((2, 4, 5), (5, 3)), ((2, 1, 4, 5), (3, 5, 2))],
+)
+def test_repeated_products_are_recorded_like_the_first(shapes):
+    rng = np.random.default_rng(6)
+    a, b = (torch.tensor(rng.standard_normal(s), requires_grad=True) for s in shapes)
+    first, names, seconds = None, set(), []
+    for _ in range(3):
+        made = a @ b
+        names.add(made.grad_fn.name())
+        grads = torch.autograd.grad((made * made).sum(), (a, b), create_graph=True)
+        found = [g.detach().numpy() for g in grads]
+        seconds.append(torch.autograd.grad((grads[0] ** 2).sum(), b)[0].numpy())
+        if first is None:
+            first = found
+        for x, y in zip(found, first):
+            np.testing.assert_array_equal(x, y)
+    assert len(names) == 1
+    np.testing.assert_array_equal(seconds[0], seconds[2])
+    with torch.no_grad():
+        assert (a @ b).grad_fn is None
+
+
+def test_repeated_products_notice_changed_operands_and_hooks():
+    a, b = torch.ones(3, 3, requires_grad=True), torch.ones(3, 3)
+    for _ in range(3):
+        made = a @ b
+    b.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        made.sum().backward()
+    packed = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: packed.append(x) or x, lambda x: x):
+        (a @ b).sum().backward()
+    assert packed
+
+
+def test_linear_again_and_again():
+    layer, x = torch.nn.Linear(5, 3), torch.randn(2, 4, 5, requires_grad=True)
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    for _ in range(3):
+        layer.zero_grad()
+        x.grad = None
+        made = layer(x)
+        np.testing.assert_allclose(made.detach().numpy(), x.detach().numpy() @ weight.T + bias, rtol=1e-5, atol=1e-6)
+        made.backward(torch.ones(2, 4, 3))
+        rows = x.detach().numpy().reshape(8, 5)
+        np.testing.assert_allclose(layer.weight.grad.numpy(), np.tile(rows.sum(0), (3, 1)), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(layer.bias.grad.numpy(), [8, 8, 8])
+        np.testing.assert_allclose(x.grad.numpy(), np.tile(weight.sum(0), (2, 4, 1)), rtol=1e-5, atol=1e-6)
+
+
+def test_addmm_again_and_again():
+    rng = np.random.default_rng(7)
+    a, b = rng.standard_normal((4, 6)), rng.standard_normal((6, 5))
+    for shape in ((5,), (4, 1), (4, 5), (1, 1), ()):
+        c = rng.standard_normal(shape)
+        for beta, alpha in ((1, 1), (1, 2), (0, 1), (0.5, 3.0), (1, 0.25)):
+            for _ in range(3):
+                made = torch.addmm(torch.tensor(c), torch.tensor(a), torch.tensor(b), beta=beta, alpha=alpha)
+                close(made.numpy(), beta * c + alpha * (a @ b))

@@ -83,6 +83,25 @@ def test_layer(mode, reverse, lengths, shown):
 
 
 @pytest.mark.parametrize("mode", GATES)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("sizes", [None, [4, 4, 3, 1]])
+def test_float32_takes_all_steps_in_one_call(mode, reverse, sizes):
+    weights, h0, c0 = operands(mode, 21, 21)
+    x = rng.normal(size=(4, 4, 3) if sizes is None else (12, 3))
+    found = []
+    for kind in ("f4", "f8"):
+        leaves = [from_numpy(a.astype(kind)).requires_grad_() for a in (x, h0, c0, *weights[:4])]
+        state = tuple(leaves[1:3]) if mode == "LSTM" else (leaves[1],)
+        out, last = recurrent_layer(mode, leaves[0], state, (*leaves[3:], None), sizes, reverse)
+        total = (out * out).sum() + sum((s * s * s).sum() for s in last)
+        wanted = leaves if mode == "LSTM" else [*leaves[:2], *leaves[3:]]
+        found.append([out, *last, *grad(total, wanted)])
+    for a, b in zip(*found):
+        right = b.detach().numpy()
+        np.testing.assert_allclose(a.detach().numpy(), right, rtol=0, atol=2e-5 * np.abs(right).max())
+
+
+@pytest.mark.parametrize("mode", GATES)
 @pytest.mark.parametrize(("sizes", "reverse"), [(None, False), ([2, 2, 1], False), ([2, 2, 1], True)])
 def test_gradients(mode, sizes, reverse):
     weights, h0, c0 = operands(mode, 3, 3, 2, 2)

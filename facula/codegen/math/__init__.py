@@ -29,7 +29,7 @@ EXPANSIONS: dict[str, Expansion] = {
     **_table(exponential, "exp exp2 expm1 log log2 log10 log1p sinh cosh tanh asinh acosh atanh sigmoid cbrt hypot"),
     "pow": exponential.power,
     **_table(trigonometric, "sin cos tan asin acos atan atan2"),
-    **_table(special, "erf erfc erfinv lgamma digamma"),
+    **_table(special, "erf erfc erfinv ndtr lgamma digamma"),
     **_table(division, "fmod remainder floordiv"),
 }
 

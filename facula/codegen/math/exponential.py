@@ -20,6 +20,7 @@ from .basics import (
     split,
     two_product,
     two_sum,
+    usually,
 )
 from .coefficients import COEFFICIENTS
 
@@ -378,9 +379,20 @@ def _double_power(x: Expr, y: Expr) -> Expr:
     return _power_specials(x, y, scale(whole + (error + expm1_rest(r, rest)), t, n))
 
 
+# As PyTorch computes these; the last one is looked for first.
+SHORT_POWERS = {
+    -2.0: lambda x: 1.0 / (x * x), -1.0: lambda x: 1.0 / x, -0.5: lambda x: 1.0 / ir.sqrt(x), 0.5: ir.sqrt,
+    3.0: lambda x: x * x * x, 2.0: lambda x: x * x,
+}  # fmt: skip
+
+
 def power(x: Expr, y: Expr) -> Expr:
-    """x**y, as C99's pow."""
-    return (_single_power if x.dtype is dt.float32 else _double_power)(x, y)
+    """x**y, as C99's pow; but a `y` that all elements share may be one of SHORT_POWERS."""
+    result = (_single_power if x.dtype is dt.float32 else _double_power)(x, y)
+    if not any(n.op in ("load", "index", "row_index", "scan") for n in ir.walk(y)):
+        for exponent, short in SHORT_POWERS.items():
+            result = usually(is_(y, exponent), short(x), result)
+    return result
 
 
 def cbrt(x: Expr) -> Expr:

@@ -36,6 +36,15 @@ def erf(x: Expr) -> Expr:
     return ir.copysign(ir.select(ir.gt(a, 0.84375), large, small), x)
 
 
+def ndtr(x: Expr) -> Expr:
+    """1/2 + erf(x / sqrt(2)) / 2; float32: an odd rational function, 0 and 1 from its border on."""
+    if x.dtype is dt.float64:
+        return ir.fma(erf(x * 0.7071067811865476), 0.5, 0.5)
+    y = clamp(x, -5.485115, 5.485115)
+    z = y * y
+    return y * polynomial(z, COEFFICIENTS["ndtr", x.dtype]) / polynomial(z, COEFFICIENTS["ndtr_below", x.dtype]) + 0.5
+
+
 def erfc(x: Expr) -> Expr:
     """1 - erf(x): e**(-x**2) / (1 + 2a) times a polynomial in (a - 2) / (a + 2), a = |x|; to relative accuracy."""
     return (_single_erfc if x.dtype is dt.float32 else _double_erfc)(x)

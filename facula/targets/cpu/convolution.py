@@ -6,7 +6,7 @@ from functools import cache
 
 from facula.core.dtype import dtype
 
-from . import builtins, convolution_kernel, jit, matmul_kernel, threads
+from . import builtins, convolution_few, convolution_kernel, jit, matmul_kernel, threads
 
 __all__ = ["build", "convolve", "convolve_weight"]
 
@@ -19,8 +19,10 @@ ENTRIES = {
 
 
 @cache
-def convolve(element: dtype) -> Callable[..., None]:
+def convolve(element: dtype, own: int) -> Callable[..., None]:
     """`convolve(out, x, w, bias, plan, work)`: a convolution of one dtype, whatever the layouts.
+
+    `own` is the number of outputs of a group, by which the routine is chosen: a product, or sums where they lie.
 
     ``out[b, g, o, q] = bias[g, o] + sum of w[g, o, c, t] * x[b, g, c, q * stride + offset[t]]`` over channels c and
     taps t, with x zero outside its sizes.
@@ -34,25 +36,27 @@ def convolve(element: dtype) -> Callable[..., None]:
     work : int
         The number of multiplications; long calls let go of the GIL.
     """
-    return _host(element, "convolve")
+    return _host(element, "convolve", own <= convolution_few.MOST)
 
 
 @cache
-def convolve_weight(element: dtype) -> Callable[..., None]:
+def convolve_weight(element: dtype, own: int) -> Callable[..., None]:
     """`convolve_weight(w, x, out, plan, work)`: the gradient of w for the gradient `out`, of the same plan."""
-    return _host(element, "convolve_weight")
+    return _host(element, "convolve_weight", own <= convolution_few.MOST)
 
 
-def _host(element: dtype, entry: str) -> Callable[..., None]:
+@cache
+def _host(element: dtype, entry: str, few: bool) -> Callable[..., None]:
     host = jit.machine.ready()
-    return build(element, matmul_kernel.shape_for(host.features, platform.machine().lower()), entry)
+    return build(element, matmul_kernel.shape_for(host.features, platform.machine().lower()), entry, few)
 
 
-def build(element: dtype, shape: matmul_kernel.Shape, entry: str) -> Callable[..., None]:
+def build(element: dtype, shape: matmul_kernel.Shape, entry: str, few: bool) -> Callable[..., None]:
     """The builtin for a given register tile, which the host must be able to run."""
     kinds = ENTRIES[entry]
+    text = convolution_few.few_text if few else convolution_kernel.module_text
     return builtins.build(
-        convolution_kernel.module_text(element.code, shape, entry),
+        text(element.code, shape, entry),
         entry,
         kinds,
         name=f"{entry}_{element.name}",

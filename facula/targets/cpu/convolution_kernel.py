@@ -34,7 +34,7 @@ FIELDS = (
 SEGMENT = ("first", "last", "place", "i0", "i1", "i2", "target")  # lanes of a row of windows, where they are
 SEGMENT_BYTES = 64
 
-DEPTH = 1024
+DEPTH = 384
 LARGE = 1 << 17  # elements of packed weights from which several slivers are multiplied while a tile is in the cache
 TASK = 1 << 22  # multiplications of a task
 CHUNK = 1 << 16  # elements of patches that the gradient of w reads while they stay in the second-level cache
@@ -270,6 +270,51 @@ class Writer(matmul_kernel.Writer):
             c.next = [v.carried[0], f.at(source, step)]
         self.finish(f)
 
+    def pack_last(self) -> None:
+        """The same where channels are contiguous: squares of pixels and channels are transposed."""
+        e, lanes = self.e, self.lanes
+        f = self.function("pack_last", "ptr record, ptr program, ptr target, ptr source, i64 channels")
+        get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        vectors = get("taps") * self.s.vectors
+        along = get("s2") * get("x2")
+        stride = get("taps") * self.bytes
+        entries = f.at(f.program, 64)
+        extras, more = f.at(entries, vectors * ENTRY), f.load("i64", f.program)
+        places, counts = f.alloca("ptr", lanes), f.alloca("i64", lanes)
+        next_extra = f.variable("i64", 0)
+
+        def fill(entry: Value) -> None:
+            bits = f.value("i64", f"zext i{lanes} {f.load(f'i{lanes}', f.at(entry, 8)).name} to i64")
+            first = f.at(f.source, f.load("i64", entry))
+            for i in range(lanes):
+                with f.when((bits & (1 << i)).ne(0)):
+                    f.store(f.at(first, along * i), f.at(places, 8 * i))
+                    f.store(f.channels, f.at(counts, 8 * i))
+
+        with f.loop(0, vectors) as v:
+            for i in range(lanes):  # nothing of it is read
+                f.store(f.source, f.at(places, 8 * i))
+                f.store(0, f.at(counts, 8 * i), "i64")
+            fill(f.at(entries, v.index * ENTRY))
+            place = v.index * (lanes * e.sum_size)
+            with f.loop(next_extra.get(), more) as x:
+                entry = f.at(extras, x.index * EXTRA)
+                with f.when(f.load("i64", f.at(entry, 32)).eq(place)):
+                    fill(entry)
+                    next_extra.set(x.index + 1)
+            target = f.at(f.target, place)
+            with f.loop(0, f.channels, lanes) as c:
+                rows = []
+                for i in range(lanes):
+                    mask = self.mask(f, f.load("i64", f.at(counts, 8 * i)) - c.index)
+                    at = f.at(f.load("ptr", f.at(places, 8 * i)), c.index * e.memory_size)
+                    rows.append(self.load(f, at, mask))
+                left = f.channels - c.index
+                for i, x in enumerate(self.transposed(f, rows)):
+                    with f.when(left > i):
+                        f.store(x, f.at(target, stride * (c.index + i)), align=e.sum_size)
+        self.finish(f)
+
     def value_mul(self, f: Function, a: Value, b: Value) -> Value:
         return f.value(a.type, f"mul {a.type} {a.name}, {b.name}")
 
@@ -281,13 +326,17 @@ class Writer(matmul_kernel.Writer):
         f = self.function("pack_patches", "ptr record, ptr program, ptr target, ptr source, i64 channels")
         given = (f.record, f.program, f.target, f.source, f.channels)
         step = self.get(f, f.record, "s2") * self.get(f, f.record, "x2")
+        last = self.get(f, f.record, "x_channel").eq(self.e.memory_size) & (f.channels >= self.lanes // 2)
         with f.either(step.eq(self.e.memory_size)) as seam:
             f.call("void", "@pack_unit", *given)
             seam.otherwise()
             with f.either(step.eq(2 * self.e.memory_size)) as other:
                 f.call("void", "@pack_pair", *given)
                 other.otherwise()
-                f.call("void", "@pack_gather", *given)
+                with f.either(last) as square:
+                    f.call("void", "@pack_last", *given)
+                    square.otherwise()
+                    f.call("void", "@pack_gather", *given)
         self.finish(f)
 
     # ------------------------------------------------------------------ forward
@@ -339,32 +388,53 @@ class Writer(matmul_kernel.Writer):
         """A tile from its buffer to memory, row of windows by row of windows."""
         e, lanes, size = self.e, self.lanes, self.e.sum_size
         f = self.function("scatter", "ptr buffer, i64 count, ptr target, i64 row_step, i64 step, ptr rows, i64 n")
-        with f.loop(0, f.n) as row:
-            r = f.at(f.rows, row.index * SEGMENT_BYTES)
-            first, last, place = (f.load("i64", f.at(r, 8 * SEGMENT.index(x))) for x in ("first", "last", "target"))
-            with f.loop(0, f.count) as i:
-                line = f.at(f.buffer, i.index * self.bytes)
-                target = f.at(f.target, place + i.index * f.row_step)
-                with f.either(f.step.eq(e.memory_size)) as seam:
-                    with f.loop(first, last, lanes) as lane:
-                        x = f.load(self.vector, f.at(line, lane.index * size), size)
-                        mask = self.mask(f, last - lane.index)
-                        self.store(f, x, f.at(target, (lane.index - first) * e.memory_size), mask)
-                    seam.otherwise()
-                    with f.either(f.step.eq(2 * e.memory_size)) as other:
+        squares = f.row_step.eq(e.memory_size) & f.step.ne(e.memory_size) & (f.count > 1)
+        with f.either(squares) as kind:  # channels are contiguous: each pixel gets its part of a line
+            with f.loop(0, f.n) as row:
+                r = f.at(f.rows, row.index * SEGMENT_BYTES)
+                first, last, place = (f.load("i64", f.at(r, 8 * SEGMENT.index(x))) for x in ("first", "last", "target"))
+                start = f.at(f.target, place)
+                with f.loop(first, last, lanes) as lane:
+                    left = last - lane.index
+                    for c in range(0, self.s.rows, lanes):
+                        with f.when(f.count > c):
+                            rows = []
+                            for i in range(lanes):
+                                line = f.least(f.constant("i64", c + i), f.count - 1)
+                                at = f.at(f.buffer, line * self.bytes + lane.index * size)
+                                rows.append(f.load(self.vector, at, size))
+                            mask = self.mask(f, f.count - c)
+                            for i, x in enumerate(self.transposed(f, rows)):
+                                with f.when(left > i):
+                                    to = f.at(start, (lane.index - first + i) * f.step + c * e.memory_size)
+                                    self.store(f, x, to, mask)
+            kind.otherwise()
+            with f.loop(0, f.n) as row:
+                r = f.at(f.rows, row.index * SEGMENT_BYTES)
+                first, last, place = (f.load("i64", f.at(r, 8 * SEGMENT.index(x))) for x in ("first", "last", "target"))
+                with f.loop(0, f.count) as i:
+                    line = f.at(f.buffer, i.index * self.bytes)
+                    target = f.at(f.target, place + i.index * f.row_step)
+                    with f.either(f.step.eq(e.memory_size)) as seam:
                         with f.loop(first, last, lanes) as lane:
                             x = f.load(self.vector, f.at(line, lane.index * size), size)
                             mask = self.mask(f, last - lane.index)
-                            for half in range(2):
-                                order = [half * lanes // 2 + j // 2 for j in range(lanes)]
-                                spread = self.shuffle(f, x, x, order)
-                                there = f.at(target, ((lane.index - first) * 2 + half * lanes) * e.memory_size)
-                                self.store(f, spread, there, self.even_lanes(f, mask, half))
-                        other.otherwise()
-                        with f.loop(first, last) as lane:
-                            x = f.load(e.sum, f.at(line, lane.index * size), size)
-                            there = f.at(target, (lane.index - first) * f.step)
-                            f.store(self.narrow(f, x), there, align=e.memory_size)
+                            self.store(f, x, f.at(target, (lane.index - first) * e.memory_size), mask)
+                        seam.otherwise()
+                        with f.either(f.step.eq(2 * e.memory_size)) as other:
+                            with f.loop(first, last, lanes) as lane:
+                                x = f.load(self.vector, f.at(line, lane.index * size), size)
+                                mask = self.mask(f, last - lane.index)
+                                for half in range(2):
+                                    order = [half * lanes // 2 + j // 2 for j in range(lanes)]
+                                    spread = self.shuffle(f, x, x, order)
+                                    there = f.at(target, ((lane.index - first) * 2 + half * lanes) * e.memory_size)
+                                    self.store(f, spread, there, self.even_lanes(f, mask, half))
+                            other.otherwise()
+                            with f.loop(first, last) as lane:
+                                x = f.load(e.sum, f.at(line, lane.index * size), size)
+                                there = f.at(target, (lane.index - first) * f.step)
+                                f.store(self.narrow(f, x), there, align=e.memory_size)
         self.finish(f)
 
     def pack_weights(self) -> None:
@@ -508,7 +578,7 @@ class Writer(matmul_kernel.Writer):
         plane = get("y0").eq(get("o1") * get("o2") * get("y2")) | get("o0").eq(1)
         joined = even & plane & (get("y2").eq(self.e.memory_size) | pixels.eq(1))
         # Channels that are packed at a time: equal blocks.
-        fits = self.most(f, f.constant("i64", DEPTH) // taps, 1)
+        fits = self.most(f, f.constant("i64", DEPTH) // self.most(f, taps, 1), 1)
         blocks = self.most(f, self.up(f, channels, fits), 1)
         block = self.up(f, channels, blocks)
         self.set(
@@ -531,7 +601,7 @@ class Writer(matmul_kernel.Writer):
             # `turned` writes squares, and past the end of its lines.
             tile_bytes = ((k + (self.lanes + 1)) * height + (2 * self.lanes + 16)) * self.e.sum_size & -64
             large = tiles * height * k > LARGE
-            together = f.select(large, f.least(slivers, 4), 1)
+            together = f.select(large, f.least(slivers, 3), 1)
             work = self.most(f, k, 1) * get("own") * self.width
             steps = self.most(f, f.constant("i64", TASK) // (self.most(f, work, 1) * together), 1)
             steps = f.least(steps, self.most(f, slivers * get("groups") // (together * 32), 1))
@@ -654,7 +724,7 @@ class Writer(matmul_kernel.Writer):
         self.finish(f)
 
     def reduce_weight(self) -> None:
-        """The sums of all parts, to w: `step` channels of a group."""
+        """The sums of all parts, to w: `step` channels of a group, some lines of k at a time."""
         e, lanes, size = self.e, self.lanes, self.e.sum_size
         f = self.function("reduce_weight", "ptr record, i64 task")
         r = {name: self.get(f, f.record, name) for name in FIELDS}
@@ -662,27 +732,52 @@ class Writer(matmul_kernel.Writer):
         group, span = f.task // spans, f.task % spans
         c_last = f.least((span + 1) * r["step"], r["channels"])
         sums_bytes = r["o_slivers"] * r["k_padded"] * self.bytes
-        line = f.alloca(self.vector, self.s.vectors)
-        with f.loop(span * r["step"], c_last) as c:
-            block = c.index // r["block"]
-            inside = (c.index - block * r["block"]) * r["taps"]
-            sums = f.at(r["sums"], (group * r["blocks"] + block) * r["parts"] * sums_bytes)
-            target = f.at(r["w"], group * r["w_group"] + c.index * r["w_channel"])
-            with f.loop(0, r["taps"]) as t:
-                to = f.at(target, self.tap(f, r["table"], t.index, "weight") * e.memory_size)
-                with f.loop(0, r["o_slivers"]) as o:
-                    at = f.at(sums, (o.index * r["k_padded"] + inside + t.index) * self.bytes)
-                    zero = [f.constant(self.vector, 0)] * self.s.vectors
-                    with f.loop(0, r["parts"], carry=[at, *zero]) as part:
-                        here, *now = part.carried
-                        there = [f.load(self.vector, f.at(here, v * lanes * size), 64) for v in range(self.s.vectors)]
-                        part.next = [f.at(here, sums_bytes), *(self.plus(f, a, b) for a, b in zip(now, there))]
-                    for v, x in enumerate(part.carried[1:]):
-                        f.store(x, f.at(line, v * lanes * size), align=64)
-                    o0 = o.index * self.width
-                    with f.loop(0, f.least(r["own"] - o0, self.width)) as i:
-                        x = self.narrow(f, f.load(e.sum, f.at(line, i.index * size), size))
-                        f.store(x, f.at(to, (o0 + i.index) * r["w_own"]), align=e.memory_size)
+        square = f.alloca(self.vector, lanes)
+        plain = f.variable("i1", r["w_channel"].eq(r["taps"] * e.memory_size))
+        with f.loop(0, r["taps"]) as t:
+            plain.set(plain.get() & self.tap(f, r["table"], t.index, "weight").eq(t.index))
+        target = f.at(r["w"], group * r["w_group"])
+        at_c = f.variable("i64", span * r["step"])
+        with f.loop(0, r["step"]) as _:  # channels of one block after the other
+            c = at_c.get()
+            with f.when(c < c_last):
+                block = c // r["block"]
+                stop = f.least(c_last, (block + 1) * r["block"])
+                first, last = (c - block * r["block"]) * r["taps"], (stop - block * r["block"]) * r["taps"]
+                sums = f.at(r["sums"], (group * r["blocks"] + block) * r["parts"] * sums_bytes)
+                at_c.set(stop)
+                with f.loop(0, r["o_slivers"] * self.s.vectors) as column:
+                    o, v = column.index // self.s.vectors, column.index % self.s.vectors
+                    o0 = column.index * lanes
+                    count = f.least(r["own"] - o0, lanes)
+                    with f.loop(first, last, lanes) as k:
+                        lines = f.least(last - k.index, lanes)
+                        for i in range(lanes):
+                            # Lines past the last are read again, and not written.
+                            line = k.index + f.least(f.constant("i64", i), lines - 1)
+                            at = f.at(sums, (o * r["k_padded"] + line) * self.bytes + v * (lanes * size))
+                            with f.loop(0, r["parts"], carry=[at, f.constant(self.vector, 0)]) as part:
+                                here, now = part.carried
+                                following = self.plus(f, now, f.load(self.vector, here, 64))
+                                part.next = [f.at(here, sums_bytes), following]
+                            f.store(part.carried[1], f.at(square, i * lanes * size), align=64)
+                        with f.either(plain.get()) as seam:
+                            rows = [f.load(self.vector, f.at(square, i * lanes * size), 64) for i in range(lanes)]
+                            mask = self.mask(f, lines)
+                            to = f.at(target, o0 * r["w_own"] + (c * r["taps"] + (k.index - first)) * e.memory_size)
+                            for i, x in enumerate(self.transposed(f, rows)):
+                                with f.when(count > i):
+                                    self.store(f, x, f.at(to, r["w_own"] * i), mask)
+                            seam.otherwise()
+                            with f.loop(0, lines) as line:
+                                number = c * r["taps"] + (k.index - first) + line.index
+                                channel = number // r["taps"]
+                                t = number - channel * r["taps"]
+                                place = channel * r["w_channel"] + self.tap(f, r["table"], t, "weight") * e.memory_size
+                                to = f.at(target, place + o0 * r["w_own"])
+                                with f.loop(0, count) as i:
+                                    x = f.load(e.sum, f.at(square, (line.index * lanes + i.index) * size), size)
+                                    f.store(self.narrow(f, x), f.at(to, i.index * r["w_own"]), align=e.memory_size)
         self.finish(f)
 
     def convolve_weight(self) -> None:
@@ -735,6 +830,7 @@ class Writer(matmul_kernel.Writer):
             self.segments,
             self.prepare,
             *(lambda w=w: self.pack(w) for w in ("unit", "pair", "gather")),
+            self.pack_last,
             self.pack_patches,
         ]
         if entry == "convolve":

@@ -232,7 +232,7 @@ class Nest(Values):
             self.row_results(scope)
 
     def start_scans(self, scope: Scope, nodes: list[Expr]) -> None:
-        """Sets the running values of the scans of one pass."""
+        """Sets the running values of the scans of one pass: one for each lane, or along the row one for all."""
         c, lanes = self.code, scope.lanes
         for node in nodes:
             if node.op == "scan":

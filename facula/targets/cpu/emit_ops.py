@@ -162,7 +162,9 @@ def _quotient(c: Code, t: dtype, ty: str, lanes: int, a: str, b: str) -> tuple[s
         minus = c.let(f"icmp eq {ty} {b}, {constant(-1, t, lanes)}")
         safe = select(c, minus, ty, lanes, one, safe)
     letter = "u" if t.kind == "u" else "s"
-    if lanes > 1 and t.itemsize < 8:  # vectors have no integer division; the next float type's is exact enough
+    if lanes > 1 and t.itemsize == 8:
+        q = _long_quotient(c, ty, lanes, a, safe)
+    elif lanes > 1:  # vectors have no integer division; the next float type's is exact enough
         wide = vector("float" if t.itemsize < 4 else "double", lanes)
         x, y = (c.let(f"{letter}itofp {ty} {v} to {wide}") for v in (a, safe))
         q = c.let(f"fpto{letter}i {wide} {c.let(f'fdiv {wide} {x}, {y}')} to {ty}")
@@ -173,6 +175,24 @@ def _quotient(c: Code, t: dtype, ty: str, lanes: int, a: str, b: str) -> tuple[s
     q = select(c, none, ty, lanes, zero, q)
     r = c.let(f"sub {ty} {a}, {c.let(f'mul {ty} {q}, {b}')}")
     return q, select(c, none, ty, lanes, zero, r)
+
+
+def _long_quotient(c: Code, ty: str, lanes: int, a: str, b: str) -> str:
+    """a / b towards zero of 64-bit integers, b not 0: as float64 where all lie within 2**52, else one by one."""
+    wide, border = vector("double", lanes), constant(1 << 52, dt.int64, lanes)
+    near = [
+        c.let(f"icmp ult {ty} {c.let(f'add {ty} {v}, {border}')}, {constant(1 << 53, dt.int64, lanes)}") for v in (a, b)
+    ]
+    inside = c.let(f"and <{lanes} x i1> {near[0]}, {near[1]}")
+    low, one = (select(c, inside, ty, lanes, v, constant(k, dt.int64, lanes)) for v, k in ((a, 0), (b, 1)))
+    x, y = (c.let(f"sitofp {ty} {v} to {wide}") for v in (low, one))
+    quick = c.let(f"fptosi {wide} {c.let(f'fdiv {wide} {x}, {y}')} to {ty}")
+    every = c.let(f"icmp eq i{lanes} {c.let(f'bitcast <{lanes} x i1> {inside} to i{lanes}')}, -1")
+    before = c.label
+    with c.when(c.let(f"xor i1 {every}, true"), rare=True):
+        slow = c.let(f"sdiv {ty} {a}, {b}")
+        after = c.label
+    return c.let(f"phi {ty} [ {quick}, %{before} ], [ {slow}, %{after} ]")
 
 
 def _frem(c: Code, ty: str, a: list[str]) -> str:

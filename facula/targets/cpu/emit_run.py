@@ -13,7 +13,8 @@ __all__ = ["module"]
 
 PARALLEL_NS = 20_000.0  # work below this stays on the calling thread
 BLOCK_NS = 8_000.0  # about how long one share of the work is
-PIECE_ELEMENTS = 1 << 15  # elements of a long row that are reduced by themselves
+PIECE_ELEMENTS = 1 << 16  # elements of a long row that are reduced by themselves
+WIDE = 2048  # columns of a share whose rows are cut in pieces
 FEW = 16  # shares of whole rows below which long rows are cut in pieces
 STREAM_BYTES = 8 << 20  # results from this size on go past the caches
 
@@ -129,7 +130,8 @@ class Entry:
             width = str(block)
             if self.nest.row:
                 wide = c.i64("udiv", block, c.i64("smax", row, 1))
-                width = c.i64("smax", c.i64("and", c.i64("add", wide, 63), -64), 64)
+                least = WIDE if self.nest.splits else 64  # few whole rows are read like few long stretches of memory
+                width = c.i64("smax", c.i64("and", c.i64("add", wide, 63), -64), least)
             chunks = c.i64("udiv", c.i64("add", last, c.i64("sub", width, 1)), width)
             units = chunks if units == "1" else c.i64("mul", units, chunks)
             width = c.i64("smin", width, last)

@@ -49,6 +49,8 @@ def block_work(nest: "Nest", scope: Scope, starts: list[str], ends: list[str]) -
                 stops = [c.i64("smin", c.i64("add", at, size), end) for at, end in zip((i, j), ends)]
                 with c.loop(i, stops[0]) as k:
                     row = Scope(PREFIX, scope, coordinates={nest.outer - 2: k})
+                    for number in range(len(nest.operands)):
+                        nest.address(row, number)
                     nest.prepare(row, nest.order)
                     widths = nest.widths(nest.order)
                     nest.vector_loops(row, COLUMN, j, stops[1], widths, lambda inner, _: nest.column_work(inner))
@@ -121,16 +123,16 @@ def transposed(c: Code, rows: list[str], scalar: str, size: int, item: int) -> l
 
     def gather(vectors: list[str]) -> list[str]:
         """For each segment s, segment s of all vectors in order."""
-        while_even, while_odd = [], []
         if count == 1:
             return vectors
+        evens, odds = [], []
         for a, b in zip(vectors[::2], vectors[1::2]):
-            while_even.append(shuffle(a, b, even))
-            while_odd.append(shuffle(a, b, odd))
+            evens.append(shuffle(a, b, even))
+            odds.append(shuffle(a, b, odd))
         if count == 2:
-            return [while_even[0], while_odd[0]]
+            return [evens[0], odds[0]]
         found = [""] * 4
-        for first, (a, b) in enumerate((while_even, while_odd)):
+        for first, (a, b) in enumerate((evens, odds)):
             found[first], found[first + 2] = shuffle(a, b, even), shuffle(a, b, odd)
         return found
 

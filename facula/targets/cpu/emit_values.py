@@ -211,6 +211,10 @@ class Values:
         if count > 24:
             return [rest] if self.masks else [(self.lanes, False), rest]
         times = max(1, min(4 if count <= 8 else 2, MOST_LANES // self.lanes))
+        if any(n.op == "load" and self.letter(self.number[n.value[0]], self.vector_dim) == STRIDED for n in nodes):
+            times = 1
+        if any(n.op == "scan" for n in nodes):
+            return [(self.lanes, False), rest]
         if times == 1 and self.masks:
             return [rest] if count > 12 else [(self.lanes, False), rest]
         return [(self.lanes * times, False), rest]
@@ -433,6 +437,9 @@ class Values:
             mask = None if mask is None else c.pick(mask, "i1", lanes, turn)
             value = c.pick(self._fetch(memory, at, False, lanes, mask, t.itemsize), memory, lanes, turn)
             return c.let(f"icmp ne {vector('i8', lanes)} {value}, zeroinitializer") if t.kind == "b" else value
+        apart = lanes > 1 and t.kind != "c" and offset is where is None
+        if apart and self.letter(number, self.vector_dim) == STRIDED:
+            return self._one_by_one(scope, number, lanes)
         at, many = self._places(scope, number, offset, lanes)
         if lanes == 1 and (mask is not None or (self.row and scope.depth < ELEMENT)):
             # Nothing is read where `where` says no, nor of a row without elements.
@@ -456,6 +463,21 @@ class Values:
             re, im = (c.pick(both, real, 2 * lanes, range(k, 2 * lanes, 2)) for k in (0, 1))
         self.imaginary[re] = im
         return re
+
+    def _one_by_one(self, scope: Scope, number: int, lanes: int) -> str:
+        """Elements that are a stride apart: loads of single lanes take half the time of a gather."""
+        c, t = self.code, self.operands[number].dtype
+        scalar = "i8" if t.kind == "b" else register(t)
+        ty, at, step = vector(scalar, lanes), self.address(scope, number), self._bytes(number, self.vector_dim)
+        left = "" if scope.mask is None else c.i64("sub", scope.end, scope.coordinate(self.vector_dim))
+        value = "poison"
+        for k in range(lanes):
+            if k:  # beyond the last one: that one again
+                by = step if not left else c.let(f"select i1 {c.let(f'icmp sgt i64 {left}, {k}')}, i64 {step}, i64 0")
+                at = c.let(f"getelementptr i8, ptr {at}, i64 {by}")
+            one = c.let(f"load {scalar}, ptr {at}, align {t.itemsize}")
+            value = c.let(f"insertelement {ty} {value}, {scalar} {one}, i64 {k}")
+        return c.let(f"icmp ne {ty} {value}, zeroinitializer") if t.kind == "b" else value
 
     def _fetch(self, scalar: str, at: str, many: bool, lanes: int, mask: str | None, align: int) -> str:
         """Loads `lanes` scalars from one address on, or from many."""

@@ -67,6 +67,7 @@ class Shape:
     vectors: int
     masked: bool  # loads and stores of part of a vector cost no more than whole ones
     depth: int = 512  # most of k that is summed before C is touched
+    pairs: bool = False  # has dot products of pairs of bfloat16
 
     def heights(self) -> list[int]:
         """The tile heights that have a micro-kernel; what is left over is cut in at most two of the lower ones."""
@@ -76,6 +77,7 @@ class Shape:
 # rows * vectors accumulators, `vectors` for B and one for A's element fit the registers: 32 (AVX-512, NEON) or 16.
 SHAPES = {
     "avx512": Shape(512, 14, 2, True, depth=1024),
+    "avx512bf16": Shape(512, 14, 2, True, depth=1024, pairs=True),
     "avx2": Shape(256, 6, 2, False),
     "neon": Shape(128, 8, 3, False),
     "any": Shape(128, 4, 2, False),
@@ -86,7 +88,7 @@ def shape_for(features: str, architecture: str) -> Shape:
     """The tile for a host, from LLVM's list of features (`+avx2,-avx512f,...`)."""
     have = {f[1:] for f in features.split(",") if f.startswith("+")}
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= have:
-        return SHAPES["avx512"]
+        return SHAPES["avx512bf16" if "avx512bf16" in have else "avx512"]
     if {"avx2", "fma"} <= have:
         return SHAPES["avx2"]
     return SHAPES["neon" if architecture.startswith(("aarch64", "arm64")) else "any"]
@@ -104,7 +106,9 @@ OUTER_ARGUMENTS = ("outer", "c_outer", "a_outer", "b_outer", "bias_outer", "bias
 FIELDS = ARGUMENTS + OUTER_ARGUMENTS + (
     "alpha_imaginary", "beta_imaginary", "serial",
     "block_from", "block_k", "step_k", "padded_k", "is_first", "is_last",  # the part of k at hand
-    "a_form", "b_packed", "own", "a_pack", "b_pack",  # a_form: 0 packed, 1 column-major in place, 2 row-major in place
+    "odd",  # whether the second of the last pair of k is missing, where k is counted in pairs
+    "a_form",  # 0 packed, 1 column-major in place, 2 row-major in place, 3 packed by each task as it goes
+    "b_packed", "own", "a_pack", "b_pack",
     "m_tiles", "m_whole", "m_left", "n_tiles", "m_blocks", "n_blocks", "items", "tasks",
 )  # fmt: skip
 POINTERS = {"c", "a", "b", "bias", "a_pack", "b_pack"}
@@ -123,11 +127,22 @@ DOT_K = 16  # ... of at least so many elements a row
 DOT_STRIP = 8  # columns of C that are such sums at a time
 TINY = 96  # the largest size of a product that is computed in place without further thought
 SWEEP_ROWS = 3  # rows up to which a large row-major B is read along its rows ...
+SWEEP_K = 128  # ... split from twice as many rows
 SWEEP_LINES = 8  # ... so many rows at a time
-SWEEP_VECTORS = 16  # ... for so many vectors of columns
+SWEEP_VECTORS = 64  # ... for so many vectors of columns
 LINES = 64  # rows of a large B in place that are used before the next columns
 LINES_FROM = 96 << 10  # bytes from which B is large
 MC_TILES = 12  # tiles of A that stay in the second-level cache
+LINE_SUMS = 8  # sums that a dot product of two vectors keeps
+LINE_FROM = 1 << 16  # elements of such vectors from which threads pay
+SPLIT_K = 1024  # of a long k: a part of it ...
+SPLIT_GRAIN = 64  # ... in multiples of this ...
+SPLIT_PARTS = 32  # ... of so many at most
+SPLIT_MOST = 1 << 16  # elements of C up to which k is split
+LEAN_TILES = 4  # tiles of m (of n) up to which the other operand is packed as it is used ...
+LEAN_FROM = 1 << 19  # ... from so many elements of it
+LEAN_STEP = 512  # ... so much of k at a time
+LEAN_TASKS = 32  # ... in so many tasks
 OUTER = 4096  # rows of A and columns of B that are packed at a time
 SMALL = 1 << 20  # bytes of B (of A) that are read in place however often they are used
 PACK_ALONE = 1 << 15  # elements that one thread packs sooner than others are woken
@@ -215,6 +230,10 @@ class Writer:
         suffix = suffix.replace("float", "f32").replace("double", "f64")
         self.declare(f"{a.type} @llvm.fmuladd.{suffix}({a.type}, {a.type}, {a.type})")
         return f.call(a.type, f"@llvm.fmuladd.{suffix}", a, b, c)
+
+    def gather(self, f: Function, a: Value, b: Value, c: Value) -> Value:
+        """What the micro-kernel adds to its sums c for packed values a and b."""
+        return self.fused(f, a, b, c)
 
     def is_zero(self, f: Function, scalar: Value) -> Value:
         return f.value(
@@ -354,7 +373,7 @@ class Writer:
                     place = f.at(points[0], i * size)
                 left = self.splat(f, f.load(e.sum, place, size))
                 for v in range(vectors):
-                    sums[i * vectors + v] = self.fused(f, left, right[v], sums[i * vectors + v])
+                    sums[i * vectors + v] = self.gather(f, left, right[v], sums[i * vectors + v])
             step = size if form == "row" else f.a_step
             loop.next = [*sums, f.at(b, f.b_step), *(f.at(p, step) for p in points)]
         sums = loop.carried[: rows * vectors]
@@ -509,7 +528,7 @@ class Writer:
     def pack_a(self) -> None:
         """A tile of A, element (i, p) at p * rows + i."""
         e, lanes, size = self.e, self.lanes, self.e.memory_size
-        f = self.function("pack_a", "ptr target, ptr source, i64 rows, i64 depth, i64 a_row, i64 a_k")
+        f = self.function("pack_a", "ptr target, ptr source, i64 rows, i64 depth, i64 a_row, i64 a_k, i64 odd")
         zero = f.constant("i64", 0)
         if e.complex:
             with f.loop(0, f.depth) as p:
@@ -539,7 +558,8 @@ class Writer:
         e, lanes, size = self.e, self.lanes, self.e.memory_size
         f = self.function(
             "pack_b",
-            "ptr target, ptr source, i64 cols, i64 depth, i64 b_k, i64 b_col, {sum} alpha, {sum} alpha_imaginary",
+            "ptr target, ptr source, i64 cols, i64 depth, i64 b_k, i64 b_col, i64 odd, {sum} alpha, "
+            "{sum} alpha_imaginary",
         )
         zero, width = f.constant("i64", 0), f.constant("i64", self.width)
         if e.complex:
@@ -628,14 +648,14 @@ class Writer:
             source = f.at(get("b"), j * get("b_col") + start * get("b_k"))
             f.call(
                 "void", "@pack_b", target, source, f.least(get("n") - j, self.width), depth, get("b_k"), get("b_col"),
-                get("alpha"), get("alpha_imaginary"),
+                get("odd"), get("alpha"), get("alpha_imaginary"),
             )  # fmt: skip
             seam.otherwise()
             t = f.block - slivers
             i, rows = self.tile(f, f.record, t)
             target = f.at(get("a_pack"), t * self.a_pitch(f, get("padded_k")))
             source = f.at(get("a"), i * get("a_row") + start * get("a_k"))
-            f.call("void", "@pack_a", target, source, rows, depth, get("a_row"), get("a_k"))
+            f.call("void", "@pack_a", target, source, rows, depth, get("a_row"), get("a_k"), get("odd"))
         self.finish(f)
 
     def compute_task(self) -> None:
@@ -690,6 +710,77 @@ class Writer:
                         r["c_col"], cols, alpha, beta, f.select(plain, bias, f.at(bias_line, i * r["bias_row"])),
                         r["bias_row"], r["bias_col"],
                     )  # fmt: skip
+        self.finish(f)
+
+    def lean(self, which: str) -> None:
+        """A share of C's slivers (its tiles): that part of B (of A) is packed bit by bit, just before it is used."""
+        e = self.e
+        f = self.function(f"lean_{which}", "ptr record, i64 block")
+        r = {name: self.get(f, f.record, name) for name in FIELDS}
+        by_row, packed_a, packed_b = r["a_form"].eq(2), r["a_form"].eq(0), r["b_packed"].ne(0)
+        a_pitch, kernels = self.a_pitch(f, r["padded_k"]), len(self.s.heights())
+        lines = self.width if which == "b" else self.lanes * -(-self.s.rows // self.lanes)
+        buffer = f.call("ptr", "@take", f.constant("i64", (LEAN_STEP + 1) * lines * e.sum_size))
+        steps = (r["k"] + (LEAN_STEP - 1)) // LEAN_STEP
+        tiles, slivers = (f.constant("i64", 0), r["m_tiles"]), (f.constant("i64", 0), r["n_tiles"])
+        if which == "b":
+            slivers = self.share(f, f.block, r["n_blocks"], r["n_tiles"])
+        else:
+            tiles = self.share(f, f.block, r["m_blocks"], r["m_tiles"])
+        with f.loop(0, steps) as step:
+            done = step.index * LEAN_STEP
+            depth = f.least(r["k"] - done, LEAN_STEP)
+            beta = f.select(step.index.eq(0), r["beta"], 1)
+            last = step.index.eq(steps - 1)
+            bias = f.select(last, r["bias"], f.constant("ptr", 0))
+            a_start, b_start = f.at(r["a"], done * r["a_k"]), f.at(r["b"], done * r["b_k"])
+            b_pack = f.at(r["b_pack"], done * (self.width * e.sum_size))
+
+            def sliver(s: Value, b_start=b_start) -> tuple[Value, Value, Value]:
+                j = s * self.width
+                return j, f.least(r["n"] - j, self.width), f.at(b_start, j * r["b_col"])
+
+            def compute(t: Value, s: Value, a: Value, a_step: Value, b: Value, b_step: Value, form: Value) -> None:
+                i, rows = self.tile(f, f.record, t)
+                j, cols, _ = sliver(s)
+                vectors = (cols - 1) // self.lanes
+                table = f.select(form, vectors + self.s.vectors, vectors) * kernels
+                number = table + f.select(rows.eq(self.s.rows), f.constant("i64", self.s.rows // 2), rows - 1)
+                kernel = f.load("ptr", f.at(Value(f, "@kernels", "ptr"), number * 8))
+                added = f.at(bias, i * r["bias_row"] + j * r["bias_col"])
+                f.call(
+                    "void", kernel.name, depth, a, a_step, b, b_step, f.at(r["c"], i * r["c_row"] + j * r["c_col"]),
+                    r["c_row"], r["c_col"], cols, r["alpha"], beta, f.select(bias.eq(0), bias, added), r["bias_row"],
+                    r["bias_col"],
+                )  # fmt: skip
+
+            if which == "b":
+                with f.loop(slivers[0], slivers[1]) as s:
+                    _, cols, source = sliver(s.index)
+                    f.call(
+                        "void", "@pack_b", buffer, source, cols, depth, r["b_k"], r["b_col"], f.constant("i64", 0),
+                        r["alpha"], r["alpha_imaginary"],
+                    )  # fmt: skip
+                    with f.loop(tiles[0], tiles[1]) as t:
+                        i, rows = self.tile(f, f.record, t.index)
+                        packed = f.at(r["a_pack"], t.index * a_pitch + done * rows * e.sum_size)
+                        a = f.select(packed_a, packed, f.at(a_start, i * r["a_row"]))
+                        a_step = f.select(packed_a, rows * e.sum_size, f.select(by_row, r["a_row"], r["a_k"]))
+                        compute(t.index, s.index, a, a_step, buffer, f.constant("i64", self.width * e.sum_size), by_row)
+            else:
+                with f.loop(tiles[0], tiles[1]) as t:
+                    i, rows = self.tile(f, f.record, t.index)
+                    f.call(
+                        "void", "@pack_a", buffer, f.at(a_start, i * r["a_row"]), rows, depth, r["a_row"], r["a_k"],
+                        f.constant("i64", 0),
+                    )  # fmt: skip
+                    with f.loop(slivers[0], slivers[1]) as s:
+                        j, _, in_place = sliver(s.index)
+                        packed = f.at(b_pack, j * r["padded_k"] * e.sum_size)
+                        b = f.select(packed_b, packed, in_place)
+                        b_step = f.select(packed_b, f.constant("i64", self.width * e.sum_size), r["b_k"])
+                        compute(t.index, s.index, buffer, rows * e.sum_size, b, b_step, f.constant("i1", 0))
+        f.call("void", "@give", buffer)
         self.finish(f)
 
     def dot_task(self) -> None:
@@ -766,11 +857,15 @@ class Writer:
             f.call("void", "@facula_parallel", f.task, f.record, f.count)
         self.finish(f)
 
+    def count_pairs(self, f: Function) -> None:
+        """Where k is packed in pairs: count and step in pairs from here on."""
+
     def block(self) -> None:
         """A product whose m and n are at most OUTER: block by block of k, pack, then compute."""
         e, s = self.e, self.s
         f = self.function("block", "ptr record")
         get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        self.count_pairs(f)
         m, n, k = get("m"), get("n"), get("k")
         a_row, a_k, b_k, b_col = (get(x) for x in ("a_row", "a_k", "b_k", "b_col"))
         size = f.constant("i64", e.memory_size)
@@ -793,15 +888,24 @@ class Writer:
             by_col = (a_row.eq(size) & once) if not e.complex else no
             by_col = by_col | (m.eq(1) if not e.complex else no)
             a_form = f.select(by_col, f.constant("i64", 1), f.select(by_row, f.constant("i64", 2), 0))
-        a_packed = a_form.eq(0)
         m_tiles = self.set_tiles(f, f.record, m)
         n_tiles = (n + (self.width - 1)) // self.width
+        # Few rows against a large B, or few columns against a large A: each task packs what it reads as it goes.
+        lean_a = lean_b = no
+        if not (e.converts or e.complex):
+            lean_b = b_packed & (m <= LEAN_TILES * s.rows) & (k * n >= LEAN_FROM) & (n_tiles >= LEAN_TASKS)
+            lean_a = (n <= LEAN_TILES * self.width) & (m * k >= LEAN_FROM) & (m_tiles > LEAN_TILES)
+            lean_a = lean_a & lean_b.eq(0) & (a_form.eq(0) | (a_form.eq(2) & (k > s.depth)))
+            b_packed = b_packed & lean_b.eq(0)
+            a_form = f.select(lean_a, f.constant("i64", 3), a_form)
+        lean = lean_a | lean_b
+        a_packed = a_form.eq(0)
         # One part of k where sums are wider than C, or where C is written but once anyway.
         if e.converts:
             parts = f.constant("i64", 1)
         else:
             parts = f.select((b_packed | a_packed).eq(0) & few, f.constant("i64", 1), (k + (s.depth - 1)) // s.depth)
-            parts = f.select(parts < 1, f.constant("i64", 1), parts)
+            parts = f.select(lean | (parts < 1), f.constant("i64", 1), parts)
         depth = ((k + (parts - 1)) // parts + 15) // 16 * 16
         # Tasks: about TASK_WORK each, A's part at most half of the second-level cache.
         # B in place is read line by line: few lines at a time, so that their pages and streams stay known.
@@ -819,9 +923,19 @@ class Writer:
             m_blocks * n_blocks < wanted, f.least((wanted + n_blocks - 1) // n_blocks, m_tiles), m_blocks
         )
         # Where only B is packed and there are slivers enough, each task packs its own: one wait for all less.
-        own = a_packed.eq(0) & b_packed & parts.eq(1) & (n_tiles > 3) & (m * depth <= SLIVER_WORK // self.width)
-        m_blocks = f.select(own, f.constant("i64", 1), m_blocks)
-        n_blocks = f.select(own, n_tiles, n_blocks)
+        own = (
+            lean.eq(0)
+            & a_packed.eq(0)
+            & b_packed
+            & parts.eq(1)
+            & (n_tiles > 3)
+            & (m * depth <= SLIVER_WORK // self.width)
+        )
+        m_blocks = f.select(own | lean_b, f.constant("i64", 1), m_blocks)
+        n_blocks = f.select(own, n_tiles, f.select(lean_a, f.constant("i64", 1), n_blocks))
+        n_blocks = f.select(lean_b, f.least(n_tiles, LEAN_TASKS), n_blocks)
+        m_blocks = f.select(lean_a, f.least(m_tiles, LEAN_TASKS), m_blocks)
+        step_k = f.select(lean, f.constant("i64", LEAN_STEP), step_k)
         self.set(
             f, f.record, a_form=a_form, b_packed=b_packed, padded_k=depth, step_k=step_k, own=own,
             n_tiles=n_tiles, m_blocks=m_blocks, n_blocks=n_blocks,
@@ -847,7 +961,10 @@ class Writer:
                     f.call("void", "@pack_task", f.record, pack.index)
                 seam.otherwise()
                 f.call("void", "@spread", Value(f, "@pack_task", "ptr"), f.record, packs)
-            f.call("void", "@spread", Value(f, "@compute_task", "ptr"), f.record, m_blocks * n_blocks)
+            task = Value(f, "@compute_task", "ptr")
+            if not (e.converts or e.complex):
+                task = f.select(lean_b, Value(f, "@lean_b", "ptr"), f.select(lean_a, Value(f, "@lean_a", "ptr"), task))
+            f.call("void", "@spread", task, f.record, m_blocks * n_blocks)
         with f.when(scratch.get().ne(0)):
             f.call("void", "@give", scratch.get())
         self.finish(f)
@@ -881,8 +998,134 @@ class Writer:
             most = f.least(get("k") // DOT_K, DOT_ROWS)
             with f.when(along & (get("n") > 1) & (get("n") <= most) & (get("m") > most)):
                 turn()
+            if e.converts:
+                f.call("void", "@direct", f.record)
+            else:
+                with f.either(self.wants_split(f)) as seam:
+                    f.call("void", "@split", f.record)
+                    seam.otherwise()
+                    f.call("void", "@direct", f.record)
+        else:
+            f.call("void", "@direct", f.record)
+        self.finish(f)
+
+    def wants_split(self, f: Function) -> Value:
+        """Whether a small C is better computed in parts of k: sums are long, or a large B is read along its rows."""
+        get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        m, n, k, size = get("m"), get("n"), get("k"), self.e.memory_size
+        long = (k >= 2 * SPLIT_K) & (m * 8 <= k) & (n * 8 <= k)
+        swept = get("b_col").eq(size) & (m <= SWEEP_ROWS) & (k * n > LINES_FROM // size) & (k >= SWEEP_K * 2)
+        swept = swept & (n > 1)
+        return get("serial").eq(0) & (m * n <= SPLIT_MOST) & (long | swept)
+
+    def split(self) -> None:
+        """Parts of k into matrices of their own, which are then added in order."""
+        e = self.e
+        f = self.function("split", "ptr record")
+        get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        m, n, k = get("m"), get("n"), get("k")
+        least = f.select((m * n).eq(1), f.constant("i64", LEAST_WORK >> 2), LEAST_WORK)
+        chunk = f.select(k >= 2 * SPLIT_K, f.constant("i64", SPLIT_K), SWEEP_K)
+        parts = f.least(f.least(k // chunk, m * n * k // least + 1), SPLIT_PARTS)
+        size = m * n * e.sum_size
+        memory = f.call("ptr", "@take", size * parts + 64)
+        self.set(f, f.record, a_pack=memory, tasks=parts)
+        f.call("void", "@spread", Value(f, "@part_task", "ptr"), f.record, parts)
+        with f.loop(1, parts) as part:
+            source = f.at(memory, part.index * size)
+            whole = m * n // self.lanes * self.lanes
+            with f.loop(0, whole, self.lanes) as i:
+                place = f.at(memory, i.index * e.sum_size)
+                more = f.load(self.vector, f.at(source, i.index * e.sum_size), e.sum_size)
+                f.store(self.plus(f, f.load(self.vector, place, e.sum_size), more), place, align=e.sum_size)
+            with f.loop(whole, m * n) as i:
+                place = f.at(memory, i.index * e.sum_size)
+                more = f.load(e.sum, f.at(source, i.index * e.sum_size))
+                f.store(self.plus(f, f.load(e.sum, place), more), place)
+        f.call(
+            "void", "@merge", memory, n * e.sum_size, m, n, get("c"), get("c_row"), get("c_col"), get("alpha"),
+            get("beta"), get("bias"), get("bias_row"), get("bias_col"),
+        )  # fmt: skip
+        f.call("void", "@give", memory)
+        self.finish(f)
+
+    def part_task(self) -> None:
+        """One part of k, on one thread."""
+        e = self.e
+        f = self.function("part_task", "ptr record, i64 block")
+        get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        part = self.copy_record(f, f.record)
+        k, n = get("k"), get("n")
+        # Parts begin where vectors do that begin with the whole.
+        shares = self.share(f, f.block, get("tasks"), (k + (SPLIT_GRAIN - 1)) // SPLIT_GRAIN)
+        first, last = (f.least(x * SPLIT_GRAIN, k) for x in shares)
+        self.set(
+            f, part, a=f.at(get("a"), first * get("a_k")), b=f.at(get("b"), first * get("b_k")), k=last - first,
+            c=f.at(get("a_pack"), f.block * get("m") * n * e.sum_size), c_row=n * e.sum_size,
+            c_col=e.sum_size, bias=0, serial=1,
+        )  # fmt: skip
+        one, zero = (f.constant(e.sum, x) for x in (1, 0))
+        self.set(f, part, alpha=one, beta=zero)
+        f.call("void", "@direct", part)
+        self.finish(f)
+
+    def line(self) -> None:
+        """The sum of products of two contiguous vectors: as many sums at a time as hide each other's latency."""
+        e, lanes, size = self.e, self.lanes, self.e.memory_size
+        f = self.function("line", "i64 k, ptr a, ptr b", e.sum)
+        zero = f.constant(self.vector, 0)
+        step = LINE_SUMS * lanes
+
+        def read(pointer: Value, p: Value, offset: int = 0) -> Value:
+            return self.load(f, f.at(f.at(pointer, p * size), offset * size))
+
+        whole = f.k // step * step
+        with f.loop(0, whole, step, [zero] * LINE_SUMS) as main:
+            main.next = [
+                self.fused(f, read(f.a, main.index, i * lanes), read(f.b, main.index, i * lanes), total)
+                for i, total in enumerate(main.carried)
+            ]
+        sums = main.carried
+        vectors = f.k // lanes * lanes
+        with f.loop(whole, vectors, lanes, [sums[0]]) as rest:
+            rest.next = [self.fused(f, read(f.a, rest.index), read(f.b, rest.index), rest.carried[0])]
+        sums = [rest.carried[0], *sums[1:]]
+        while len(sums) > 1:
+            sums = [self.plus(f, x, y) for x, y in zip(sums[::2], sums[1::2], strict=True)]
+        total, width = sums[0], lanes
+        while width > 1:
+            width //= 2
+            low, high = range(width), range(width, 2 * width)
+            total = self.plus(f, self.shuffle(f, total, total, low), self.shuffle(f, total, total, high))
+        one = f.value(e.sum, f"extractelement {total.type} {total.name}, i64 0")
+        with f.loop(vectors, f.k, 1, [one]) as tail:
+            x, y = (self.load_one(f, f.at(p, tail.index * size)) for p in (f.a, f.b))
+            tail.next = [self.fused(f, x, y, tail.carried[0])]
+        self.finish(f, tail.carried[0])
+
+    def direct(self) -> None:
+        """A product as it lies: by dot products, by sweeping along B's rows, or block by block."""
+        e = self.e
+        f = self.function("direct", "ptr record")
+        get = lambda name: self.get(f, f.record, name)  # noqa: E731
+        size = f.constant("i64", e.memory_size)
+        if not e.complex:
+            along = get("a_k").eq(size) & get("b_k").eq(size)
+            most = f.least(get("k") // DOT_K, DOT_ROWS)
             done = f.variable("i64", 0)
-            with f.when(along & (get("m") <= most)):
+            if not e.converts:
+                with f.when(along & get("m").eq(1) & get("n").eq(1)):
+                    done.set(1)
+                    total = f.alloca(e.sum)
+                    f.store(f.call(e.sum, "@line", get("k"), get("a"), get("b")), total)
+                    f.call(
+                        "void", "@merge", total, f.constant("i64", e.sum_size), get("m"), get("n"), get("c"),
+                        get("c_row"), get("c_col"), get("alpha"), get("beta"), get("bias"), get("bias_row"),
+                        get("bias_col"),
+                    )  # fmt: skip
+            # One row against many columns of a short k is worth it too: the columns' ends are next to each other.
+            short = get("m").eq(1) & (get("n") >= DOT_STRIP) & (get("k") > 2)
+            with f.when(along & ((get("m") <= most) | short) & done.get().eq(0)):
                 done.set(1)
                 m, n, k = get("m"), get("n"), get("k")
                 strips = (n + (DOT_STRIP - 1)) // DOT_STRIP
@@ -891,7 +1134,7 @@ class Writer:
                 f.call("void", "@spread", Value(f, "@dot_task", "ptr"), f.record, blocks)
             if not e.converts:
                 m, n, k = get("m"), get("n"), get("k")
-                long = get("b_col").eq(size) & (m <= SWEEP_ROWS) & (k * n > LINES_FROM // e.memory_size)
+                long = get("b_col").eq(size) & (n > 1) & (m <= SWEEP_ROWS) & (k * n > LINES_FROM // e.memory_size)
                 if not self.s.masked:
                     long = long & (n % self.lanes).eq(0)
                 with f.when(long & done.get().eq(0)):
@@ -1008,7 +1251,8 @@ class Writer:
         batch = get("batch") * get("outer")
         item = m * n * k
         with f.when((m > 0) & (n > 0) & (batch > 0)):
-            small = item * batch < PARALLEL_FROM
+            line = (m * n).eq(1) & (k >= LINE_FROM)
+            small = (item * batch < PARALLEL_FROM) & line.eq(0)
             large = item >= 32 * LEAST_WORK
             task = f.variable("ptr", Value(f, "@item_task", "ptr"))
             if not (self.e.converts or self.e.complex):
@@ -1133,12 +1377,17 @@ class Writer:
             self.dot_task()
             if not e.converts:
                 self.sweep()
+                self.line()
+                self.split()
+                self.part_task()
                 self.tiny_task()
+                self.lean("a")
+                self.lean("b")
         else:
             self.scale()
         for part in (
-            self.pack_a, self.pack_b, self.pack_task, self.compute_task, self.spread, self.block, self.product,
-            self.item_task, self.run, self.memory, self.entry, self.bound,
+            self.pack_a, self.pack_b, self.pack_task, self.compute_task, self.spread, self.block, self.direct,
+            self.product, self.item_task, self.run, self.memory, self.entry, self.bound,
         ):  # fmt: skip
             part()
         globals_ = [
@@ -1186,4 +1435,7 @@ def template(code: str, fields: dict[str, int | float | complex]) -> bytes:
 
 def module_text(code: str, shape: Shape) -> str:
     """The LLVM text of the product of two matrices of the element type `code`; its entry is `@matmul`."""
-    return Writer(ELEMENTS[code], shape).text()
+    from .matmul_pairs import PairWriter
+
+    writer = PairWriter if shape.pairs and code == "bf16" else Writer
+    return writer(ELEMENTS[code], shape).text()

@@ -197,6 +197,7 @@ FUNCTIONS: dict[str, Callable] = {
     "atan2": np.arctan2, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
     "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "hypot": np.hypot,
     "erf": _map(math.erf), "erfc": _map(math.erfc), "erfinv": _map(_erfinv),
+    "ndtr": _map(lambda x: 0.5 * math.erfc(-x * math.sqrt(0.5))),
     "lgamma": _map(_lgamma), "digamma": _map(_digamma),
     "real": np.real, "imag": np.imag, "complex": lambda a, b: a + 1j * b, "conj": np.conj, "angle": _angle,
 }  # fmt: skip
@@ -213,7 +214,7 @@ FUNCTIONS["complex"] = _complex
 
 TRANSCENDENTAL = frozenset(
     "cbrt exp exp2 expm1 log log2 log10 log1p pow sigmoid sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh "
-    "atanh hypot erf erfc erfinv lgamma digamma rsqrt".split()
+    "atanh hypot erf erfc erfinv ndtr lgamma digamma rsqrt".split()
 )
 
 

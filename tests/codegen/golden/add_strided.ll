@@ -2,8 +2,6 @@
 !0 = !{i32 1}
 
 declare i64 @llvm.smin.i64(i64, i64)
-declare <64 x float> @llvm.masked.gather.v64f32.v64p0(<64 x ptr>, <64 x i1>, <64 x float>)
-declare <16 x float> @llvm.masked.gather.v16f32.v16p0(<16 x ptr>, <16 x i1>, <16 x float>)
 declare void @llvm.masked.store.v16f32.p0(<16 x float>, ptr, <16 x i1>)
 declare i64 @llvm.smax.i64(i64, i64)
 declare void @facula_parallel(ptr, ptr, i64)
@@ -53,7 +51,7 @@ entry:
   %.13 = icmp slt i64 %.5, %.7
   br i1 %.13, label %loop.12, label %done.12
 loop.12:
-  %.14 = phi i64 [ %.5, %entry ], [ %.79, %done.49 ]
+  %.14 = phi i64 [ %.5, %entry ], [ %.194, %done.91 ]
   %.15 = load i64, ptr %.8
   %.16 = load i64, ptr %.9
   %.17 = mul i64 %.16, %.1
@@ -67,71 +65,186 @@ loop.12:
   %.25 = call i64 @llvm.smin.i64(i64 %.24, i64 %n1)
   %.26 = load float, ptr %.20, align 4
   store i64 %.23, ptr %.27
-  %.29 = sub i64 %.25, 64
+  %.29 = sub i64 %.25, 16
   %.30 = add i64 %.29, 1
   %.31 = icmp slt i64 %.23, %.30
   br i1 %.31, label %loop.28, label %done.28
 loop.28:
-  %.32 = phi i64 [ %.23, %loop.12 ], [ %.46, %loop.28 ]
-  %.33 = insertelement <64 x float> poison, float %.26, i64 0
-  %.34 = shufflevector <64 x float> %.33, <64 x float> poison, <64 x i32> zeroinitializer
+  %.32 = phi i64 [ %.23, %loop.12 ], [ %.88, %loop.28 ]
+  %.33 = insertelement <16 x float> poison, float %.26, i64 0
+  %.34 = shufflevector <16 x float> %.33, <16 x float> poison, <16 x i32> zeroinitializer
   %.35 = mul i64 %.32, %.4
   %.36 = getelementptr i8, ptr %.22, i64 %.35
-  %.37 = insertelement <64 x i64> poison, i64 %.4, i64 0
-  %.38 = shufflevector <64 x i64> %.37, <64 x i64> poison, <64 x i32> zeroinitializer
-  %.39 = mul <64 x i64> %.38, <i64 0, i64 1, i64 2, i64 3, i64 4, i64 5, i64 6, i64 7, i64 8, i64 9, i64 10, i64 11, i64 12, i64 13, i64 14, i64 15, i64 16, i64 17, i64 18, i64 19, i64 20, i64 21, i64 22, i64 23, i64 24, i64 25, i64 26, i64 27, i64 28, i64 29, i64 30, i64 31, i64 32, i64 33, i64 34, i64 35, i64 36, i64 37, i64 38, i64 39, i64 40, i64 41, i64 42, i64 43, i64 44, i64 45, i64 46, i64 47, i64 48, i64 49, i64 50, i64 51, i64 52, i64 53, i64 54, i64 55, i64 56, i64 57, i64 58, i64 59, i64 60, i64 61, i64 62, i64 63>
-  %.40 = getelementptr i8, ptr %.36, <64 x i64> %.39
-  %.41 = call <64 x float> @llvm.masked.gather.v64f32.v64p0(<64 x ptr> align 4 %.40, <64 x i1> splat (i1 true), <64 x float> zeroinitializer)
-  %.42 = fadd <64 x float> %.34, %.41
-  %.43 = mul i64 %.32, 4
-  %.44 = getelementptr i8, ptr %.18, i64 %.43
-  store <64 x float> %.42, ptr %.44, align 4
-  %.45 = add i64 %.32, 64
-  store i64 %.45, ptr %.27
-  %.46 = add i64 %.32, 64
-  %.47 = icmp slt i64 %.46, %.30
-  br i1 %.47, label %loop.28, label %done.28
+  %.37 = load float, ptr %.36, align 4
+  %.38 = insertelement <16 x float> poison, float %.37, i64 0
+  %.39 = getelementptr i8, ptr %.36, i64 %.4
+  %.40 = load float, ptr %.39, align 4
+  %.41 = insertelement <16 x float> %.38, float %.40, i64 1
+  %.42 = getelementptr i8, ptr %.39, i64 %.4
+  %.43 = load float, ptr %.42, align 4
+  %.44 = insertelement <16 x float> %.41, float %.43, i64 2
+  %.45 = getelementptr i8, ptr %.42, i64 %.4
+  %.46 = load float, ptr %.45, align 4
+  %.47 = insertelement <16 x float> %.44, float %.46, i64 3
+  %.48 = getelementptr i8, ptr %.45, i64 %.4
+  %.49 = load float, ptr %.48, align 4
+  %.50 = insertelement <16 x float> %.47, float %.49, i64 4
+  %.51 = getelementptr i8, ptr %.48, i64 %.4
+  %.52 = load float, ptr %.51, align 4
+  %.53 = insertelement <16 x float> %.50, float %.52, i64 5
+  %.54 = getelementptr i8, ptr %.51, i64 %.4
+  %.55 = load float, ptr %.54, align 4
+  %.56 = insertelement <16 x float> %.53, float %.55, i64 6
+  %.57 = getelementptr i8, ptr %.54, i64 %.4
+  %.58 = load float, ptr %.57, align 4
+  %.59 = insertelement <16 x float> %.56, float %.58, i64 7
+  %.60 = getelementptr i8, ptr %.57, i64 %.4
+  %.61 = load float, ptr %.60, align 4
+  %.62 = insertelement <16 x float> %.59, float %.61, i64 8
+  %.63 = getelementptr i8, ptr %.60, i64 %.4
+  %.64 = load float, ptr %.63, align 4
+  %.65 = insertelement <16 x float> %.62, float %.64, i64 9
+  %.66 = getelementptr i8, ptr %.63, i64 %.4
+  %.67 = load float, ptr %.66, align 4
+  %.68 = insertelement <16 x float> %.65, float %.67, i64 10
+  %.69 = getelementptr i8, ptr %.66, i64 %.4
+  %.70 = load float, ptr %.69, align 4
+  %.71 = insertelement <16 x float> %.68, float %.70, i64 11
+  %.72 = getelementptr i8, ptr %.69, i64 %.4
+  %.73 = load float, ptr %.72, align 4
+  %.74 = insertelement <16 x float> %.71, float %.73, i64 12
+  %.75 = getelementptr i8, ptr %.72, i64 %.4
+  %.76 = load float, ptr %.75, align 4
+  %.77 = insertelement <16 x float> %.74, float %.76, i64 13
+  %.78 = getelementptr i8, ptr %.75, i64 %.4
+  %.79 = load float, ptr %.78, align 4
+  %.80 = insertelement <16 x float> %.77, float %.79, i64 14
+  %.81 = getelementptr i8, ptr %.78, i64 %.4
+  %.82 = load float, ptr %.81, align 4
+  %.83 = insertelement <16 x float> %.80, float %.82, i64 15
+  %.84 = fadd <16 x float> %.34, %.83
+  %.85 = mul i64 %.32, 4
+  %.86 = getelementptr i8, ptr %.18, i64 %.85
+  store <16 x float> %.84, ptr %.86, align 4
+  %.87 = add i64 %.32, 16
+  store i64 %.87, ptr %.27
+  %.88 = add i64 %.32, 16
+  %.89 = icmp slt i64 %.88, %.30
+  br i1 %.89, label %loop.28, label %done.28
 done.28:
-  %.48 = load i64, ptr %.27
-  %.50 = icmp slt i64 %.48, %.25
-  br i1 %.50, label %loop.49, label %done.49
-loop.49:
-  %.51 = phi i64 [ %.48, %done.28 ], [ %.70, %loop.49 ]
-  %.52 = sub i64 %.25, %.51
-  %.53 = call i64 @llvm.smin.i64(i64 %.52, i64 16)
-  %.54 = sub i64 16, %.53
-  %.55 = trunc i64 %.54 to i16
-  %.56 = lshr i16 -1, %.55
-  %.57 = bitcast i16 %.56 to <16 x i1>
-  %.58 = insertelement <16 x float> poison, float %.26, i64 0
-  %.59 = shufflevector <16 x float> %.58, <16 x float> poison, <16 x i32> zeroinitializer
-  %.60 = mul i64 %.51, %.4
-  %.61 = getelementptr i8, ptr %.22, i64 %.60
-  %.62 = insertelement <16 x i64> poison, i64 %.4, i64 0
-  %.63 = shufflevector <16 x i64> %.62, <16 x i64> poison, <16 x i32> zeroinitializer
-  %.64 = mul <16 x i64> %.63, <i64 0, i64 1, i64 2, i64 3, i64 4, i64 5, i64 6, i64 7, i64 8, i64 9, i64 10, i64 11, i64 12, i64 13, i64 14, i64 15>
-  %.65 = getelementptr i8, ptr %.61, <16 x i64> %.64
-  %.66 = call <16 x float> @llvm.masked.gather.v16f32.v16p0(<16 x ptr> align 4 %.65, <16 x i1> %.57, <16 x float> zeroinitializer)
-  %.67 = fadd <16 x float> %.59, %.66
-  %.68 = mul i64 %.51, 4
-  %.69 = getelementptr i8, ptr %.18, i64 %.68
-  call void @llvm.masked.store.v16f32.p0(<16 x float> %.67, ptr align 4 %.69, <16 x i1> %.57)
-  %.70 = add i64 %.51, 16
-  %.71 = icmp slt i64 %.70, %.25
-  br i1 %.71, label %loop.49, label %done.49
-done.49:
-  %.72 = load i64, ptr %.8
-  %.73 = add i64 %.72, 1
-  %.74 = icmp eq i64 %.73, %chunks
-  %.75 = zext i1 %.74 to i64
-  %.76 = select i1 %.74, i64 0, i64 %.73
-  store i64 %.76, ptr %.8
-  %.77 = load i64, ptr %.9
-  %.78 = add i64 %.77, %.75
-  store i64 %.78, ptr %.9
-  %.79 = add i64 %.14, 1
-  %.80 = icmp slt i64 %.79, %.7
-  br i1 %.80, label %loop.12, label %done.12
+  %.90 = load i64, ptr %.27
+  %.92 = icmp slt i64 %.90, %.25
+  br i1 %.92, label %loop.91, label %done.91
+loop.91:
+  %.93 = phi i64 [ %.90, %done.28 ], [ %.185, %loop.91 ]
+  %.94 = sub i64 %.25, %.93
+  %.95 = call i64 @llvm.smin.i64(i64 %.94, i64 16)
+  %.96 = sub i64 16, %.95
+  %.97 = trunc i64 %.96 to i16
+  %.98 = lshr i16 -1, %.97
+  %.99 = bitcast i16 %.98 to <16 x i1>
+  %.100 = insertelement <16 x float> poison, float %.26, i64 0
+  %.101 = shufflevector <16 x float> %.100, <16 x float> poison, <16 x i32> zeroinitializer
+  %.102 = mul i64 %.93, %.4
+  %.103 = getelementptr i8, ptr %.22, i64 %.102
+  %.104 = sub i64 %.25, %.93
+  %.105 = load float, ptr %.103, align 4
+  %.106 = insertelement <16 x float> poison, float %.105, i64 0
+  %.107 = icmp sgt i64 %.104, 1
+  %.108 = select i1 %.107, i64 %.4, i64 0
+  %.109 = getelementptr i8, ptr %.103, i64 %.108
+  %.110 = load float, ptr %.109, align 4
+  %.111 = insertelement <16 x float> %.106, float %.110, i64 1
+  %.112 = icmp sgt i64 %.104, 2
+  %.113 = select i1 %.112, i64 %.4, i64 0
+  %.114 = getelementptr i8, ptr %.109, i64 %.113
+  %.115 = load float, ptr %.114, align 4
+  %.116 = insertelement <16 x float> %.111, float %.115, i64 2
+  %.117 = icmp sgt i64 %.104, 3
+  %.118 = select i1 %.117, i64 %.4, i64 0
+  %.119 = getelementptr i8, ptr %.114, i64 %.118
+  %.120 = load float, ptr %.119, align 4
+  %.121 = insertelement <16 x float> %.116, float %.120, i64 3
+  %.122 = icmp sgt i64 %.104, 4
+  %.123 = select i1 %.122, i64 %.4, i64 0
+  %.124 = getelementptr i8, ptr %.119, i64 %.123
+  %.125 = load float, ptr %.124, align 4
+  %.126 = insertelement <16 x float> %.121, float %.125, i64 4
+  %.127 = icmp sgt i64 %.104, 5
+  %.128 = select i1 %.127, i64 %.4, i64 0
+  %.129 = getelementptr i8, ptr %.124, i64 %.128
+  %.130 = load float, ptr %.129, align 4
+  %.131 = insertelement <16 x float> %.126, float %.130, i64 5
+  %.132 = icmp sgt i64 %.104, 6
+  %.133 = select i1 %.132, i64 %.4, i64 0
+  %.134 = getelementptr i8, ptr %.129, i64 %.133
+  %.135 = load float, ptr %.134, align 4
+  %.136 = insertelement <16 x float> %.131, float %.135, i64 6
+  %.137 = icmp sgt i64 %.104, 7
+  %.138 = select i1 %.137, i64 %.4, i64 0
+  %.139 = getelementptr i8, ptr %.134, i64 %.138
+  %.140 = load float, ptr %.139, align 4
+  %.141 = insertelement <16 x float> %.136, float %.140, i64 7
+  %.142 = icmp sgt i64 %.104, 8
+  %.143 = select i1 %.142, i64 %.4, i64 0
+  %.144 = getelementptr i8, ptr %.139, i64 %.143
+  %.145 = load float, ptr %.144, align 4
+  %.146 = insertelement <16 x float> %.141, float %.145, i64 8
+  %.147 = icmp sgt i64 %.104, 9
+  %.148 = select i1 %.147, i64 %.4, i64 0
+  %.149 = getelementptr i8, ptr %.144, i64 %.148
+  %.150 = load float, ptr %.149, align 4
+  %.151 = insertelement <16 x float> %.146, float %.150, i64 9
+  %.152 = icmp sgt i64 %.104, 10
+  %.153 = select i1 %.152, i64 %.4, i64 0
+  %.154 = getelementptr i8, ptr %.149, i64 %.153
+  %.155 = load float, ptr %.154, align 4
+  %.156 = insertelement <16 x float> %.151, float %.155, i64 10
+  %.157 = icmp sgt i64 %.104, 11
+  %.158 = select i1 %.157, i64 %.4, i64 0
+  %.159 = getelementptr i8, ptr %.154, i64 %.158
+  %.160 = load float, ptr %.159, align 4
+  %.161 = insertelement <16 x float> %.156, float %.160, i64 11
+  %.162 = icmp sgt i64 %.104, 12
+  %.163 = select i1 %.162, i64 %.4, i64 0
+  %.164 = getelementptr i8, ptr %.159, i64 %.163
+  %.165 = load float, ptr %.164, align 4
+  %.166 = insertelement <16 x float> %.161, float %.165, i64 12
+  %.167 = icmp sgt i64 %.104, 13
+  %.168 = select i1 %.167, i64 %.4, i64 0
+  %.169 = getelementptr i8, ptr %.164, i64 %.168
+  %.170 = load float, ptr %.169, align 4
+  %.171 = insertelement <16 x float> %.166, float %.170, i64 13
+  %.172 = icmp sgt i64 %.104, 14
+  %.173 = select i1 %.172, i64 %.4, i64 0
+  %.174 = getelementptr i8, ptr %.169, i64 %.173
+  %.175 = load float, ptr %.174, align 4
+  %.176 = insertelement <16 x float> %.171, float %.175, i64 14
+  %.177 = icmp sgt i64 %.104, 15
+  %.178 = select i1 %.177, i64 %.4, i64 0
+  %.179 = getelementptr i8, ptr %.174, i64 %.178
+  %.180 = load float, ptr %.179, align 4
+  %.181 = insertelement <16 x float> %.176, float %.180, i64 15
+  %.182 = fadd <16 x float> %.101, %.181
+  %.183 = mul i64 %.93, 4
+  %.184 = getelementptr i8, ptr %.18, i64 %.183
+  call void @llvm.masked.store.v16f32.p0(<16 x float> %.182, ptr align 4 %.184, <16 x i1> %.99)
+  %.185 = add i64 %.93, 16
+  %.186 = icmp slt i64 %.185, %.25
+  br i1 %.186, label %loop.91, label %done.91
+done.91:
+  %.187 = load i64, ptr %.8
+  %.188 = add i64 %.187, 1
+  %.189 = icmp eq i64 %.188, %chunks
+  %.190 = zext i1 %.189 to i64
+  %.191 = select i1 %.189, i64 0, i64 %.188
+  store i64 %.191, ptr %.8
+  %.192 = load i64, ptr %.9
+  %.193 = add i64 %.192, %.190
+  store i64 %.193, ptr %.9
+  %.194 = add i64 %.14, 1
+  %.195 = icmp slt i64 %.194, %.7
+  br i1 %.195, label %loop.12, label %done.12
 done.12:
   ret void
 }

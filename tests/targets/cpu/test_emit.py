@@ -7,7 +7,7 @@ import pytest
 
 from facula.core import dtype as dt
 from facula.ir import expr as ir
-from facula.ir.kernel import Check, Input, Kernel, Param, Result
+from facula.ir.kernel import Access, Check, Input, Kernel, Param, Result, arguments
 from facula.targets.cpu.emit import compile
 from tests.targets.kernels import check_kernel, edges, layouts, loaded, map_kernel, opmath, samples
 
@@ -19,12 +19,12 @@ SHAPES = [(1,), (67,), (1000,), (3, 5), (2, 3, 17), (0,), (4, 0)]
 # Units in the last place by which an operation may differ from the correctly rounded result; the rest are exact.
 ULPS = dict.fromkeys(
     "cbrt exp exp2 expm1 log log2 log10 log1p pow sigmoid sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh "
-    "atanh hypot erf erfc erfinv lgamma digamma".split(),
+    "atanh hypot erf erfc erfinv ndtr lgamma digamma".split(),
     4.0,
 )
 ULPS["rsqrt"] = 1.0
 # Functions that cross zero are exact to so many units of a number of this size, not of their own.
-LEAST = {"lgamma": 1.0, "digamma": 1.0}
+LEAST = {"lgamma": 1.0, "digamma": 1.0, "ndtr": 1.0}
 LOOSE = {"lgamma": 16.0, "digamma": 16.0, "erfc": 16.0, "erfinv": 64.0}
 
 
@@ -88,6 +88,61 @@ def test_layouts(t, shape):
             names = [out, x, y]
             if all(n in found for n in names):
                 check_kernel(compile, kernel, shape, strides=[found[n] for n in names])
+
+
+@pytest.mark.parametrize("bits", [128, 256, 512])
+@pytest.mark.parametrize("t", [dt.bool_, dt.int8, dt.bfloat16, dt.float32, dt.float64], ids=lambda t: t.code)
+def test_tiles(t, bits):
+    """Operands that run along another dim than the result: whole tiles, their edges, several blocks."""
+
+    def narrow(kernel, how):
+        return compile(kernel, how, bits)
+
+    body = (lambda x, y: x ^ y) if t.kind == "b" else (lambda x, y: x + y)
+    both = map_kernel("tiles", body, [t, t])
+    for shape in [(16, 16), (33, 50), (2, 40, 17), (130, 150)]:
+        found = layouts(shape)
+        beside = (*found["dense"][:-2], 1, shape[-2])
+        for y in ("dense", "last still", "first still", "step"):
+            check_kernel(narrow, both, shape, strides=[found["padded"], beside, found[y]])
+        check_kernel(narrow, both, shape, strides=[None, beside, beside])
+        wide = map_kernel("wide", lambda x: ir.cast(x, dt.float64), [t], dt.float64)
+        check_kernel(narrow, wide, shape, strides=[None, beside])
+
+
+@pytest.mark.parametrize("t", FLOATS, ids=lambda t: t.code)
+def test_rare_branches(t):
+    """Vectors in which no lane, one, some or all need the rare side of `usually`."""
+    huge = 1e30 if t is dt.float32 else 1e200
+    plain = samples(t, 300, 3, plain=True)
+    for places in ([], [20], [0, 7, 299], range(300)):
+        x = plain.copy()
+        x[list(places)] = huge
+        for name in ("sin", "tan"):
+            kernel = map_kernel(name, lambda v, name=name: ir.apply(name, v), [t])
+            check_kernel(compile, kernel, (300,), values={"x": x}, tolerance=4.0)
+
+
+@pytest.mark.parametrize("t", FLOATS, ids=lambda t: t.code)
+def test_powers_of_one_number(t):
+    exponent = Param("p", t)
+    kernel = map_kernel("power", lambda x: ir.pow(x, ir.param("p", t)), [t], params=(exponent,))
+    for value in (2.0, 3.0, 0.5, -1.0, -0.5, -2.0, 1.0, 0.0, 1.7):
+        x = (np.abs(samples(t, 100, 4, plain=True)) + 0.1).astype(t.numpy)
+        check_kernel(compile, kernel, (100,), params=(value,), values={"x": x}, tolerance=4.0, plain=True)
+
+
+def test_long_scans_are_exact_enough():
+    """Running sums keep what float32 has no room for."""
+    x = samples(dt.float32, 100_000, 6, plain=True) + np.float32(10)
+    value = ir.scan("sum", loaded("x", dt.float32))
+    kernel = Kernel("running", (Input("x", dt.float32),), (Result("out", dt.float32, value),))
+    out = np.empty_like(x)
+    function = compile(kernel, Access(1, 1, ("s1", "s1")))
+    given = {"n0": 1, "n1": x.size, "out.ptr": out.ctypes.data, "x.ptr": x.ctypes.data, "out.s0": 0, "x.s0": 0}
+    function(*(given[name] for name in arguments(kernel, Access(1, 1, ("s1", "s1")))))
+    want = np.cumsum(x.astype("f8"))
+    assert np.max(np.abs(out - want) / want) < 1.5 * 2.0**-24
 
 
 ROWS = [

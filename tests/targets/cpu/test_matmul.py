@@ -13,7 +13,7 @@ import pytest
 
 from facula.core import dtype as dt
 from facula.targets.cpu import jit, matmul_kernel, threads
-from facula.targets.cpu.matmul import build, matmul
+from facula.targets.cpu.matmul import bind, build, matmul
 
 # dtype, NumPy's stand-in (bfloat16 as its bits), relative error of one rounding
 ELEMENTS = {
@@ -29,7 +29,7 @@ def runnable_tiles() -> list[str]:
     """The tiles that this host can run, its own first."""
     host = jit.machine.ready()
     own = matmul_kernel.shape_for(host.features, platform.machine().lower())
-    wide = {"avx512": own.bits >= 512, "avx2": own.bits >= 256}
+    wide = {"avx512": own.bits >= 512, "avx512bf16": own.pairs, "avx2": own.bits >= 256}
     names = [name for name in matmul_kernel.SHAPES if wide.get(name, True)]
     return sorted(names, key=lambda name: matmul_kernel.SHAPES[name] is not own)
 
@@ -230,6 +230,53 @@ def test_skinny(m, n, turned):
     case.check(case.make(m, n), case.make(m, 700), b, 0.5, 2.0, case.make(n))
 
 
+@pytest.mark.parametrize("tile", [None, "avx2"] if "avx2" in runnable_tiles() else [None])
+@pytest.mark.parametrize(
+    "m, n, k",
+    [
+        (20, 1100, 600),  # few rows, large B
+        (33, 1100, 1030),
+        (1100, 20, 600),  # few columns, large A
+        (1024, 20, 1024),
+        (33, 34, 5000),  # long sums, small C
+        (1, 9, 70_001),
+        (1, 1, 70_001),
+        (1, 1, 15),
+        (2, 3000, 600),  # B read along its rows
+        (5000, 1, 5),  # many short sums
+        (64, 96, 96),
+    ],
+)
+def test_shapes_that_go_other_ways(m, n, k, tile):
+    for name in ("float32", "float64", "int32") if m * n * k < 1 << 22 else ("float32",):
+        case = Case(name, tile=tile)
+        for turned in range(8):
+            c, a, b = (
+                case.make(cols, rows).T if turned & bit else case.make(rows, cols)
+                for rows, cols, bit in ((m, n, 1), (m, k, 2), (k, n, 4))
+            )
+            case.check(c, a, b)
+            case.check(c, a, b, *((2, 3) if case.exact else (0.5, 2.0)), case.make(n))
+
+
+@pytest.mark.parametrize("name", ["float32", "complex64", "bfloat16"])
+def test_bound_products_have_two_batch_dims_and_a_bias_for_each_item(name):
+    case = Case(name)
+    outer, batch, m, n, k = 3, 4, 5, 17, 7
+    a, b = case.make(batch, m, outer, k).transpose(2, 0, 1, 3), case.make(outer, 1, k, n)
+    bias, c = case.make(outer, batch, 1, n), np.zeros((outer, batch, m, n), case.numpy)
+    steps = lambda x: [s // x.itemsize if n > 1 else 0 for s, n in zip(x.strides, x.shape)]  # noqa: E731
+    fields = {"outer": outer, "batch": batch, "m": m, "n": n, "k": k, "alpha": 1.0, "beta": 0.0}
+    for x, array, names in (
+        ("c", c, ("outer", "batch", "row", "col")), ("a", a, ("outer", "batch", "row", "k")),
+        ("b", b, ("outer", "batch", "k", "col")), ("bias", bias, ("outer", "batch", "row", "col")),
+    ):  # fmt: skip
+        fields |= {f"{x}_{name}": step for name, step in zip(names, steps(array))}
+    bind(dt.BY_NAME[name], **fields)(c.ctypes.data, a.ctypes.data, b.ctypes.data, bias.ctypes.data)
+    expected = case.wide(a) @ case.wide(b) + case.wide(bias)
+    np.testing.assert_allclose(case.wide(c), expected, atol=1e-5, rtol=1e-2 if name == "bfloat16" else 1e-5)
+
+
 def test_k_of_zero_is_beta_c_plus_bias():
     case = Case("float32")
     a, b, c = np.empty((3, 0), "f"), np.empty((0, 5), "f"), np.full((3, 5), np.nan, "f")
@@ -277,6 +324,11 @@ def test_nan_and_infinity_go_where_a_plain_sum_takes_them(value, shape):
         (1, 257, 129, 600),
         (40, 33, 20, 65),
         (3, 200, 210, 220),
+        (1, 20, 1100, 600),
+        (1, 1100, 20, 1200),
+        (1, 33, 34, 5000),
+        (1, 2, 3000, 600),
+        (1, 1, 1, 200_003),
     ],
 )
 @pytest.mark.parametrize("turned", [False, True])
@@ -373,7 +425,18 @@ def test_bool_has_no_product():
 
 def test_each_machine_gets_its_tile():
     shape_for, shapes = matmul_kernel.shape_for, matmul_kernel.SHAPES
-    assert shape_for("+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl", "x86_64") is shapes["avx512"]
+    wide = "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl"
+    assert shape_for(wide, "x86_64") is shapes["avx512"]
+    assert shape_for(wide + ",+avx512bf16", "x86_64") is shapes["avx512bf16"]
     assert shape_for("+avx2,+fma,-avx512f", "x86_64") is shapes["avx2"]
     assert shape_for("+sse2,-avx2", "x86_64") is shapes["any"]
     assert shape_for("+neon", "aarch64") is shapes["neon"]
+
+
+@pytest.mark.parametrize("tile", matmul_kernel.SHAPES)
+@pytest.mark.parametrize("name", ELEMENTS)
+def test_the_text_for_every_machine_is_valid(name, tile):
+    import llvmlite.binding as llvm
+
+    text = matmul_kernel.module_text(dt.BY_NAME[name].code, matmul_kernel.SHAPES[tile])
+    llvm.parse_assembly(text, llvm.create_context()).verify()

@@ -1,0 +1,419 @@
+"""The LLVM text of convolutions with few outputs a group (depthwise ones): windows are summed where they lie.
+
+A product would read each patch for a handful of outputs only. Here some rows of x are copied inside their border, split
+by their positions modulo the stride, so that each tap's windows are contiguous; then a vector of windows is a sum over
+channels and taps of loads times splats. The calls and plans are those of `convolution_kernel`.
+"""
+
+from . import matmul_kernel
+from .convolution_kernel import FIELDS, SEGMENT, Writer
+from .matmul_kernel import ELEMENTS, Shape
+from .text import Function, Value
+
+__all__ = ["MOST", "few_text"]
+
+MOST = 4  # outputs of a group
+CELLS = 4  # vectors of windows that are summed at a time
+TAPS = (9, 4)  # taps whose gradients are summed at a time
+COPIED = 1 << 14  # elements of x that are copied at a time
+
+
+class Few(Writer):
+    """Writes the functions for one element type and machine."""
+
+    def frame(self, f: Function, record: Value) -> dict[str, Value]:
+        """All numbers of the call."""
+        return {name: self.get(f, record, name) for name in FIELDS}
+
+    def read_windows(self, f: Function, record: Value) -> None:
+        """From the plan: how far taps reach, and how the copied rows lie.
+
+        Fields of other meaning in `convolution_kernel`: `block`: the rows of windows at a time, `blocks`: how many such
+        parts; `steps`: rows of the copy; `span`: its planes; `step`: elements from phase to phase; `height`: of a row;
+        `tile_bytes`: bytes of a channel; `k_padded`, `o_slivers`, `parts`: the least offsets.
+        """
+        get = lambda name: self.get(f, record, name)  # noqa: E731
+        low = [f.variable("i64", 1 << 40) for _ in range(3)]
+        high = [f.variable("i64", -(1 << 40)) for _ in range(3)]
+        with f.loop(0, get("taps")) as t:
+            for i in range(3):
+                x = self.tap(f, get("table"), t.index, f"off{i}")
+                low[i].set(f.least(x, low[i].get()))
+                high[i].set(self.most(f, x, high[i].get()))
+        empty = get("taps").eq(0)
+        lows = [f.select(empty, f.constant("i64", 0), x.get()) for x in low]
+        reach = [f.select(empty, f.constant("i64", 0), h.get() - x.get()) for x, h in zip(low, high)]
+        # What a vector writes past a row is overwritten by the next row, but not where phases are written together.
+        phase = get("o2") + reach[2] // get("s2")
+        whole = (phase + (self.lanes - 1)) // self.lanes * self.lanes
+        phase = f.select(get("s2").eq(1), phase, whole)
+        row = phase * get("s2")
+        planes = reach[0] + 1
+        # As many rows of windows as fit, at least one.
+        line = self.most(f, get("channels"), 1) * planes * row * self.most(f, get("s1"), 1)
+        rows = f.constant("i64", COPIED) // line - reach[1] // get("s1")
+        rows = self.most(f, f.least(rows, get("o1")), 1)
+        blocks = self.up(f, get("o1"), rows)
+        rows = self.up(f, get("o1"), blocks)
+        copied = (rows - 1) * get("s1") + reach[1] + 1
+        self.set(
+            f, record, block=rows, blocks=self.up(f, get("o1"), rows), steps=copied, span=planes, step=phase,
+            height=row, tile_bytes=planes * copied * row * self.e.sum_size, k_padded=lows[0], o_slivers=lows[1], parts=lows[2],
+        )  # fmt: skip
+
+    def copy(self) -> None:
+        """The rows of x that the windows of plane q0 and rows from q1 on need, of all channels of a group."""
+        e, lanes, size = self.e, self.lanes, self.e.sum_size
+        f = self.function("copy_rows", "ptr record, ptr target, ptr source, i64 q0, i64 q1")
+        r = self.frame(f, f.record)
+        zero = f.constant(self.memory_vector, 0)
+        limit = self.splat32(f, r["d2"])
+        iota = self.iota(f)
+        unit = r["x2"].eq(e.memory_size)
+        plain, pair = unit & r["s2"].eq(1), unit & r["s2"].eq(2)
+        along = r["s2"] * r["x2"]
+        jumps = self.value_mul(f, iota, self.splat32(f, along))
+        columns = self.value_mul(f, iota, self.splat32(f, r["s2"]))
+        first = r["parts"]
+
+        def inside(steps: Value, at: Value) -> Value:
+            column = self.value_add(f, steps, self.splat32(f, at))
+            return f.value(self.bits, f"icmp ult {column.type} {column.name}, {limit.name}")
+
+        lines = r["channels"] * r["span"] * r["steps"]
+        with f.loop(0, lines, carry=[f.target]) as line:
+            (to,) = line.carried
+            c = line.index // (r["span"] * r["steps"])
+            left = line.index - c * (r["span"] * r["steps"])
+            z = left // r["steps"]
+            i0 = f.q0 * r["s0"] + r["k_padded"] + z
+            i1 = f.q1 * r["s1"] + r["o_slivers"] + (left - z * r["steps"])
+            there = self.below(f, i0, r["d0"]) & self.below(f, i1, r["d1"])
+            with f.either(there) as seam:
+                row = f.at(f.source, c * r["x_channel"] + i0 * r["x0"] + i1 * r["x1"] + first * r["x2"])
+                with f.either(plain) as way:
+                    with f.loop(0, r["step"], lanes) as j:
+                        mask = inside(iota, first + j.index)
+                        x = self.masked(f, f.at(row, j.index * e.memory_size), mask, zero)
+                        f.store(self.widen(f, x), f.at(to, j.index * size), align=size)
+                    way.otherwise()
+                    with f.either(pair) as other:
+                        with f.loop(0, r["step"], lanes) as j:
+                            at = f.at(row, j.index * (2 * e.memory_size))
+                            p = first + j.index * 2
+                            a = self.masked(f, at, inside(iota, p), zero)
+                            b = self.masked(f, f.at(at, lanes * e.memory_size), inside(iota, p + lanes), zero)
+                            for phase in range(2):
+                                x = self.widen(f, self.shuffle(f, a, b, range(phase, 2 * lanes, 2)))
+                                f.store(x, f.at(to, (r["step"] * phase + j.index) * size), align=size)
+                        other.otherwise()
+                        with f.loop(0, r["s2"]) as phase:
+                            with f.loop(0, r["step"], lanes) as j:
+                                mask = inside(columns, first + phase.index + j.index * r["s2"])
+                                at = f.at(row, phase.index * r["x2"] + j.index * along)
+                                x = self.widen(f, self.gathered(f, at, jumps, mask, zero))
+                                f.store(x, f.at(to, (phase.index * r["step"] + j.index) * size), align=size)
+                seam.otherwise()
+                with f.loop(0, r["height"], lanes) as j:
+                    f.store(f.constant(self.vector, 0), f.at(to, j.index * size), align=size)
+            line.next = [f.at(to, r["height"] * size)]
+        self.finish(f)
+
+    def place_taps(self) -> None:
+        """Bytes in the copy from a window's start to each tap."""
+        f = self.function("place_taps", "ptr record, ptr into")
+        r = self.frame(f, f.record)
+        with f.loop(0, r["taps"]) as t:
+            z, y, x = (
+                self.tap(f, r["table"], t.index, f"off{i}") - r[low]
+                for i, low in enumerate(("k_padded", "o_slivers", "parts"))
+            )
+            j = x // r["s2"]
+            at = (z * r["steps"] + y) * r["height"] + (x - j * r["s2"]) * r["step"] + j
+            f.store(at * self.e.sum_size, f.at(f.into, t.index * 8))
+        self.finish(f)
+
+    def task(self, f: Function, r: dict[str, Value]) -> tuple[Value, ...]:
+        """Group, sample, plane and first row of windows of a task, and how many rows."""
+        part, left = f.task % r["blocks"], f.task // r["blocks"]
+        plane, left = left % r["o0"], left // r["o0"]
+        group, sample = left % r["groups"], left // r["groups"]
+        first = part * r["block"]
+        return group, sample, plane, first, f.least(r["block"], r["o1"] - first)
+
+    # ------------------------------------------------------------------ forward
+
+    def sums(self, own: int) -> None:
+        """CELLS vectors of windows for `own` outputs."""
+        e, lanes, size = self.e, self.lanes, self.e.sum_size
+        cells = ", ".join(f"ptr cell{i}" for i in range(CELLS))
+        f = self.function(f"sums_{own}", f"ptr record, ptr weights, ptr offsets, ptr into, i64 pitch, {cells}")
+        taps, channels, step = (self.get(f, f.record, x) for x in ("taps", "channels", "tile_bytes"))
+        begun = []
+        for o in range(own):
+            begun += [self.splat(f, f.load(e.sum, f.at(f.weights, f.pitch * o), size))] * CELLS
+        points = [getattr(f, f"cell{i}") for i in range(CELLS)]
+        first = f.at(f.weights, size)
+        with f.loop(0, channels, carry=[*begun, *points, first]) as c:
+            sums, points, weight = c.carried[: own * CELLS], c.carried[own * CELLS : -1], c.carried[-1]
+            with f.loop(0, taps, carry=[*sums, weight]) as t:
+                *now, w = t.carried
+                offset = f.load("i64", f.at(f.offsets, t.index * 8))
+                x = [f.load(self.vector, f.at(p, offset), size) for p in points]
+                following = []
+                for o in range(own):
+                    factor = self.splat(f, f.load(e.sum, f.at(w, f.pitch * o), size))
+                    following += [self.fused(f, factor, x[i], now[o * CELLS + i]) for i in range(CELLS)]
+                t.next = [*following, f.at(w, size)]
+            *now, w = t.carried
+            c.next = [*now, *(f.at(p, step) for p in points), w]
+        for i, x in enumerate(c.carried[: own * CELLS]):
+            f.store(x, f.at(f.into, i * lanes * size), align=64)
+        self.finish(f)
+
+    def compute_few(self) -> None:
+        """Some rows of windows of one sample and group."""
+        e, lanes, size = self.e, self.lanes, self.e.sum_size
+        f = self.function("compute_few", "ptr record, i64 task")
+        r = self.frame(f, f.record)
+        group, sample, plane, first, rows = self.task(f, r)
+        k = r["k"]
+        pitch = (k + 1) * size
+        copied = r["channels"] * r["tile_bytes"] + 128
+        offsets = (r["taps"] * 8 + 127) & -64
+        memory = f.call("ptr", "@take", copied + offsets + r["own"] * pitch + 64)
+        table = f.at(memory, copied)
+        weights = f.at(table, offsets)
+        f.call("void", "@place_taps", f.record, table)
+        with f.loop(0, r["own"]) as o:
+            line = f.at(weights, o.index * pitch)
+            x = f.variable(e.sum, 0)
+            with f.when(r["bias"].ne(0)):
+                x.set(self.load_one(f, f.at(r["bias"], (group * r["own"] + o.index) * e.memory_size)))
+            f.store(x.get(), line, align=size)
+            source = f.at(r["w"], group * r["w_group"] + o.index * r["w_own"])
+            with f.loop(0, r["channels"]) as c:
+                with f.loop(0, r["taps"]) as t:
+                    at = c.index * r["w_channel"] + self.tap(f, r["table"], t.index, "weight") * e.memory_size
+                    to = f.at(line, (c.index * r["taps"] + t.index + 1) * size)
+                    f.store(self.load_one(f, f.at(source, at)), to, align=size)
+        x_group = f.at(r["x"], sample * r["x_batch"] + group * r["channels"] * r["x_channel"])
+        f.call("void", "@copy_rows", f.record, memory, x_group, plane, first)
+        y = sample * r["y_batch"] + group * r["own"] * r["y_channel"] + plane * r["y0"]
+        target = f.at(r["y"], y)
+        across = self.up(f, r["o2"], lanes)
+        cells = rows * across
+        buffer = f.alloca(self.vector, MOST * CELLS)
+        segment = f.alloca("i64", 8)
+        f.store(0, segment, "i64")
+        kernel = f.load("ptr", f.at(Value(f, "@kernels", "ptr"), (r["own"] - 1) * 8))
+        unit = r["y2"].eq(e.memory_size)
+        with f.loop(0, cells, CELLS) as cell:
+            points, columns, lines = [], [], []
+            for i in range(CELLS):
+                number = f.least(cell.index + i, cells - 1)
+                row = number // across
+                column = (number - row * across) * lanes
+                points.append(f.at(memory, (row * r["s1"] * r["height"] + column) * size))
+                columns.append(column)
+                lines.append(first + row)
+            f.call("void", kernel.name, f.record, weights, table, buffer, pitch, *points)
+            for i in range(CELLS):
+                with f.when(cell.index + i < cells):
+                    count = f.least(r["o2"] - columns[i], lanes)
+                    at = lines[i] * r["y1"] + columns[i] * r["y2"]
+                    with f.loop(0, r["own"]) as o:
+                        source = f.at(buffer, (o.index * CELLS + i) * (lanes * size))
+                        to = f.at(target, at + o.index * r["y_channel"])
+                        with f.either(unit) as seam:
+                            self.store(f, f.load(self.vector, source, 64), to, self.mask(f, count))
+                            seam.otherwise()
+                            f.store(count, f.at(segment, 8))
+                            f.store(0, f.at(segment, 8 * SEGMENT.index("target")), "i64")
+                            zero, one = f.constant("i64", 0), f.constant("i64", 1)
+                            f.call("void", "@scatter", source, one, to, zero, r["y2"], segment, one)
+        f.call("void", "@give", memory)
+        self.finish(f)
+
+    def convolve(self) -> None:
+        """The entry: out = convolution of x with w plus bias."""
+        f = self.function("convolve", "ptr y, ptr x, ptr w, ptr bias, ptr plan, i64 work", linkage="", extra="")
+        record = f.alloca("i64", len(FIELDS))
+        self.read_plan(f, record)
+        get = lambda name: self.get(f, record, name)  # noqa: E731
+        with f.when((get("total") > 0) & (get("groups") > 0) & (get("own") > 0)):
+            self.read_windows(f, record)
+            tasks = get("batch") * get("groups") * get("o0") * get("blocks")
+            f.call("void", "@spread", Value(f, "@compute_few", "ptr"), record, tasks)
+        self.finish(f)
+
+    # ------------------------------------------------------------------ the gradient of the weights
+
+    def products(self, own: int, taps: int) -> None:
+        """into[o][t] = sums over the windows of some rows of grad[o] * what taps t.. read, as vectors."""
+        e, lanes, size = self.e, self.lanes, self.e.sum_size
+        f = self.function(
+            f"products_{own}_{taps}", "ptr record, ptr into, ptr offsets, i64 count, ptr copied, ptr grad, i64 rows"
+        )
+        r = self.frame(f, f.record)
+        across = r["o2"]
+        places = [f.load("i64", f.at(f.offsets, f.least(f.constant("i64", t), f.count - 1) * 8)) for t in range(taps)]
+        points = [f.at(f.copied, p) for p in places]
+        begun = [f.load(self.vector, f.at(f.into, i * lanes * size), 64) for i in range(own * taps)]
+        zero = f.constant(self.vector, 0)
+        unit = r["y2"].eq(e.memory_size)
+        jumps = self.value_mul(f, self.iota(f), self.splat32(f, r["y2"]))
+        suffix = f"v{lanes}{'f32' if e.sum == 'float' else 'f64' if e.sum == 'double' else e.sum}"
+        name = f"@llvm.masked.load.{suffix}.p0"
+        self.declare(f"{self.vector} {name}(ptr, i32, {self.bits}, {self.vector})")
+        empty = f.constant(self.memory_vector, 0)
+        step, down = r["s1"] * r["height"] * size, r["y1"]
+        with f.loop(0, f.rows, carry=begun) as row:
+            line, given = row.index * step, f.at(f.grad, row.index * down)
+            with f.loop(0, across, lanes, carry=row.carried) as j:
+                mask = self.mask(f, across - j.index)
+                g = []
+                for o in range(own):
+                    at = f.at(given, j.index * r["y2"] + r["y_channel"] * o)
+                    x = f.variable(self.memory_vector, empty)
+                    with f.either(unit) as seam:
+                        x.set(self.masked(f, at, mask, empty))
+                        seam.otherwise()
+                        x.set(self.gathered(f, at, jumps, mask, empty))
+                    g.append(self.widen(f, x.get()))
+                following = []
+                x = []
+                for p in points:
+                    at = f.at(p, line + j.index * size)
+                    given_ = f"ptr {at.name}, i32 {size}, {mask.type} {mask.name}, {self.vector} {zero.name}"
+                    x.append(f.value(self.vector, f"call {self.vector} {name}({given_})"))
+                for o in range(own):
+                    following += [self.fused(f, g[o], x[t], j.carried[o * taps + t]) for t in range(taps)]
+                j.next = following
+            row.next = j.carried
+        for i, x in enumerate(row.carried):
+            f.store(x, f.at(f.into, i * lanes * size), align=64)
+        self.finish(f)
+
+    def compute_products(self) -> None:
+        """The gradient's sums of one group over some samples, as vectors: sums[task][c][block of taps][o][t]."""
+        lanes, size = self.lanes, self.e.sum_size
+        f = self.function("compute_products", "ptr record, i64 task")
+        r = self.frame(f, f.record)
+        parts, group = r["own_parts"], f.task // r["own_parts"]
+        part = f.task - group * parts
+        b0, b1 = part * r["batch"] // parts, (part + 1) * r["batch"] // parts
+        copied = r["channels"] * r["tile_bytes"] + 128
+        offsets = (r["taps"] * 8 + 127) & -64
+        memory = f.call("ptr", "@take", copied + offsets)
+        table = f.at(memory, copied)
+        f.call("void", "@place_taps", f.record, table)
+        bytes_ = r["together"]  # of the sums of a channel
+        sums = f.at(r["sums"], f.task * r["channels"] * bytes_)
+        with f.loop(0, r["channels"] * bytes_, lanes * size) as at:
+            f.store(f.constant(self.vector, 0), f.at(sums, at.index), align=64)
+        many = r["tiles"]  # taps at a time
+        which = f.select(many.eq(TAPS[0]), f.constant("i64", 0), MOST) + r["own"] - 1
+        kernel = f.load("ptr", f.at(Value(f, "@kernels", "ptr"), which * 8))
+        inner = r["o0"] * r["blocks"]
+        with f.loop(b0 * inner, b1 * inner) as turn:
+            sample = turn.index // inner
+            left = turn.index - sample * inner
+            plane = left // r["blocks"]
+            first = (left - plane * r["blocks"]) * r["block"]
+            rows = f.least(r["block"], r["o1"] - first)
+            x_group = f.at(r["x"], sample * r["x_batch"] + group * r["channels"] * r["x_channel"])
+            f.call("void", "@copy_rows", f.record, memory, x_group, plane, first)
+            y = sample * r["y_batch"] + group * r["own"] * r["y_channel"] + plane * r["y0"] + first * r["y1"]
+            with f.loop(0, r["channels"]) as c:
+                with f.loop(0, self.up(f, r["taps"], many)) as t:
+                    start = t.index * many
+                    into = f.at(sums, c.index * bytes_ + start * r["own"] * (lanes * size))
+                    f.call(
+                        "void", kernel.name, f.record, into, f.at(table, start * 8), f.least(r["taps"] - start, many),
+                        f.at(memory, c.index * r["tile_bytes"]), f.at(r["y"], y), rows,
+                    )  # fmt: skip
+        f.call("void", "@give", memory)
+        self.finish(f)
+
+    def total_products(self) -> None:
+        """w[o, c, t] of a group: the lanes and parts of its sums together."""
+        e, lanes, size = self.e, self.lanes, self.e.sum_size
+        f = self.function("total_products", "ptr record, i64 group")
+        r = self.frame(f, f.record)
+        many = r["tiles"]
+        with f.loop(0, r["channels"]) as c:
+            with f.loop(0, r["taps"]) as t:
+                block = t.index // many
+                inside = t.index - block * many
+                with f.loop(0, r["own"]) as o:
+                    at = (block * r["own"] * many + o.index * many + inside) * (lanes * size)
+                    start = f.at(r["sums"], (f.group * r["own_parts"] * r["channels"] + c.index) * r["together"] + at)
+                    zero = f.constant(self.vector, 0)
+                    with f.loop(0, r["own_parts"], carry=[start, zero]) as part:
+                        here, now = part.carried
+                        following = self.plus(f, now, f.load(self.vector, here, 64))
+                        part.next = [f.at(here, r["channels"] * r["together"]), following]
+                    total, width = part.carried[1], lanes
+                    while width > 1:
+                        width //= 2
+                        low, high = range(width), range(width, 2 * width)
+                        total = self.plus(f, self.shuffle(f, total, total, low), self.shuffle(f, total, total, high))
+                    one = f.value(e.sum, f"extractelement {total.type} {total.name}, i64 0")
+                    to = f.group * r["w_group"] + o.index * r["w_own"] + c.index * r["w_channel"]
+                    to = to + self.tap(f, r["table"], t.index, "weight") * e.memory_size
+                    f.store(self.narrow(f, one), f.at(r["w"], to), align=e.memory_size)
+        self.finish(f)
+
+    def convolve_weight(self) -> None:
+        """The entry: w = the gradient of the weights, of x and of the gradient y of the result."""
+        f = self.function("convolve_weight", "ptr w, ptr x, ptr y, ptr plan, i64 work", linkage="", extra="")
+        record = f.alloca("i64", len(FIELDS))
+        f.bias = f.constant("ptr", 0)
+        self.read_plan(f, record)
+        get = lambda name: self.get(f, record, name)  # noqa: E731
+        with f.when((get("groups") > 0) & (get("own") > 0) & (get("k") > 0)):
+            self.read_windows(f, record)
+            groups, taps = get("groups"), get("taps")
+            small = (taps <= TAPS[1]) | (get("own") > 3)
+            many = f.select(small, f.constant("i64", TAPS[1]), TAPS[0])
+            parts = self.most(f, f.least(get("batch"), self.up(f, f.constant("i64", 16), groups)), 1)
+            bytes_ = self.up(f, taps, many) * many * get("own") * (self.lanes * self.e.sum_size)
+            memory = f.call("ptr", "@take", groups * parts * get("channels") * bytes_)
+            self.set(f, record, tiles=many, own_parts=parts, together=bytes_, sums=memory)
+            f.call("void", "@spread", Value(f, "@compute_products", "ptr"), record, groups * parts)
+            f.call("void", "@spread", Value(f, "@total_products", "ptr"), record, groups)
+            f.call("void", "@give", memory)
+        self.finish(f)
+
+    # ------------------------------------------------------------------ the module
+
+    def text(self, entry: str = "convolve") -> str:
+        """All functions that `entry` needs."""
+        if entry == "convolve":
+            for own in range(1, MOST + 1):
+                self.sums(own)
+            names = [f"ptr @sums_{own}" for own in range(1, MOST + 1)]
+            parts = [self.write, self.compute_few, self.convolve]
+        else:
+            names = []
+            for taps in TAPS:
+                for own in range(1, MOST + 1):
+                    if own * taps <= 28:
+                        self.products(own, taps)
+                        names.append(f"ptr @products_{own}_{taps}")
+                    else:
+                        names.append("ptr null")
+            parts = [self.compute_products, self.total_products, self.convolve_weight]
+        for part in (self.copy, self.place_taps, *parts, self.spread, self.memory):
+            part()
+        globals_ = [
+            f"@kernels = internal constant [{len(names)} x ptr] [{', '.join(names)}]",
+            f"@slots = internal global [{matmul_kernel.SLOTS} x ptr] zeroinitializer, align 64",
+        ]
+        return "\n".join([*globals_, *sorted(self.intrinsics), *self.functions]) + "\n"
+
+
+def few_text(code: str, shape: Shape, entry: str) -> str:
+    """The LLVM text for the element type `code`; `entry` is "convolve" or "convolve_weight"."""
+    return Few(ELEMENTS[code], shape).text(entry)
