@@ -27,6 +27,7 @@ ROUTINES = {
     "recurrence": "recurrent.recurrent",
     "recurrence_backward": "recurrent.recurrent_backward",
     "rows": "rows.rows",
+    "search": "search.search",
     "sort": "sort.sort",
 }
 
