@@ -39,6 +39,10 @@ from .container import ParameterList as ParameterList
 from .container import Sequential as Sequential
 from .convolution import Conv1d as Conv1d
 from .convolution import Conv2d as Conv2d
+from .convolution import Conv3d as Conv3d
+from .convolution import ConvTranspose1d as ConvTranspose1d
+from .convolution import ConvTranspose2d as ConvTranspose2d
+from .convolution import ConvTranspose3d as ConvTranspose3d
 from .distance import CosineSimilarity as CosineSimilarity
 from .distance import PairwiseDistance as PairwiseDistance
 from .dropout import AlphaDropout as AlphaDropout
@@ -151,6 +155,10 @@ __all__ = [
     "Container",
     "Conv1d",
     "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",

@@ -12,7 +12,7 @@ from . import init
 from .module import Module
 from .parameter import Parameter
 
-__all__ = ["Conv1d", "Conv2d"]
+__all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -46,6 +46,7 @@ class _Conv(Module):
     """
 
     dims: int
+    transposed = False
 
     def __init__(
         self,
@@ -81,12 +82,12 @@ class _Conv(Module):
         self.stride = stride
         self.padding = padding if isinstance(padding, str) else ntuple(padding, self.dims)
         self.dilation = ntuple(dilation, self.dims)
-        self.transposed = False
-        self.output_padding = (0,) * self.dims
+        self.output_padding: tuple = (0,) * self.dims
         self.groups = groups
         self.padding_mode = padding_mode
         self._reversed_padding_repeated_twice = self._border()
-        size = (out_channels, in_channels // groups, *self.kernel_size)
+        into, out = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
+        size = (into, out // groups, *self.kernel_size)
         self.weight = Parameter(empty(size, device=device, dtype=dtype))
         if bias:
             self.bias = Parameter(empty(out_channels, device=device, dtype=dtype))
@@ -125,6 +126,8 @@ class _Conv(Module):
             text += f", padding={self.padding}"
         if self.dilation != (1,) * len(self.dilation):
             text += f", dilation={self.dilation}"
+        if self.output_padding != (0,) * len(self.output_padding):
+            text += f", output_padding={self.output_padding}"
         if self.groups != 1:
             text += f", groups={self.groups}"
         if self.bias is None:
@@ -134,27 +137,130 @@ class _Conv(Module):
         return text
 
 
-class Conv1d(_Conv):
+class _Convolution(_Conv):
+    """A cross-correlation: input (N, C, *sizes) or (C, *sizes)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.weight, self.bias)
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        input, padding = self._bordered(input)
+        return CONVOLUTIONS[self.dims](input, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+
+class Conv1d(_Convolution):
     """Cross-correlation of (N, C, L) or (C, L) with kernels of length `kernel_size`; parameters as `_Conv`."""
 
     dims = 1
 
-    def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(input, self.weight, self.bias)
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        input, padding = self._bordered(input)
-        return F.conv1d(input, weight, bias, self.stride, padding, self.dilation, self.groups)
-
-
-class Conv2d(_Conv):
+class Conv2d(_Convolution):
     """Cross-correlation of (N, C, H, W) or (C, H, W) with kernels of size `kernel_size`; parameters as `_Conv`."""
 
     dims = 2
 
-    def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(input, self.weight, self.bias)
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        input, padding = self._bordered(input)
-        return F.conv2d(input, weight, bias, self.stride, padding, self.dilation, self.groups)
+class Conv3d(_Convolution):
+    """Cross-correlation of (N, C, D, H, W) or (C, D, H, W), kernels of size `kernel_size`; parameters as `_Conv`."""
+
+    dims = 3
+
+
+class _Transposed(_Conv):
+    """The gradient of a convolution as a layer (Zeiler et al., Deconvolutional Networks, 2010).
+
+    Parameters
+    ----------
+    padding : int or tuple
+        `dilation * (kernel_size - 1) - padding` zeros are added on both sides of the input.
+    output_padding : int or tuple
+        What is added to one side of the output, to choose among the sizes that a strided convolution maps to one.
+    padding_mode : "zeros"
+
+    Attributes
+    ----------
+    weight : Parameter
+        (in_channels, out_channels / groups, *kernel_size).
+
+    The others are those of `_Conv`.
+    """
+
+    transposed = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size,
+        stride=1,
+        padding=0,
+        output_padding=0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation=1,
+        padding_mode: str = "zeros",
+        device=None,
+        dtype=None,
+    ) -> None:
+        if padding_mode != "zeros":
+            fail(ValueError, f'Only "zeros" padding mode is supported for {type(self).__name__}', got=padding_mode)
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, ntuple(padding, self.dims), dilation, groups, bias,
+            padding_mode, device, dtype,
+        )  # fmt: skip
+        self.output_padding = ntuple(output_padding, self.dims)
+
+    def forward(self, input: Tensor, output_size=None) -> Tensor:
+        """The transposed convolution; `output_size` chooses `output_padding` for this call."""
+        extra = self.output_padding if output_size is None else self._output_padding(input, list(output_size))
+        return TRANSPOSED[self.dims](
+            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+        )
+
+    def _output_padding(self, input: Tensor, size: list[int]) -> list[int]:
+        """The padding of the output that gives it this size."""
+        lead = 2 if input.dim() == self.dims + 2 else 1
+        if len(size) == lead + self.dims:
+            size = size[lead:]
+        if len(size) != self.dims:
+            fail(
+                ValueError,
+                f"ConvTranspose{self.dims}D: for {input.dim()}D input, output_size must have {self.dims} or "
+                f"{lead + self.dims} elements (got {len(size)})",
+            )
+        least = [
+            (n - 1) * step - 2 * border + reach * (width - 1) + 1
+            for n, step, border, reach, width in zip(
+                input.shape[lead:], self.stride, self.padding, self.dilation, self.kernel_size
+            )
+        ]
+        most = [low + step - 1 for low, step in zip(least, self.stride)]
+        if any(not low <= n <= high for n, low, high in zip(size, least, most)):
+            fail(
+                ValueError,
+                f"requested an output size of {size}, but valid sizes range from {least} to {most} (for an input of "
+                f"{input.shape[2:]})",
+            )
+        return [n - low for n, low in zip(size, least)]
+
+
+class ConvTranspose1d(_Transposed):
+    """Transposed convolution of (N, C, L) or (C, L); parameters as `_Transposed`."""
+
+    dims = 1
+
+
+class ConvTranspose2d(_Transposed):
+    """Transposed convolution of (N, C, H, W) or (C, H, W); parameters as `_Transposed`."""
+
+    dims = 2
+
+
+class ConvTranspose3d(_Transposed):
+    """Transposed convolution of (N, C, D, H, W) or (C, D, H, W); parameters as `_Transposed`."""
+
+    dims = 3
+
+
+CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
