@@ -16,7 +16,7 @@ from facula.core.spec import Spec, dense
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.ir.expr import walk
-from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, TRANSPOSED, Access, Kernel, Result, known_step
+from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, TRANSPOSED, Access, Kernel, Result, known_step
 
 __all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "memo", "native", "new_storage", "run"]
 
@@ -88,8 +88,8 @@ def _beside(sizes: list[int], strides: list[list[int]]) -> tuple[list[int], list
     return [sizes[d] for d in dims], [[s[d] for d in dims] for s in strides]
 
 
-def _step(stride: int) -> str:
-    return CONTIGUOUS if stride == 1 else BROADCAST if stride == 0 else STRIDED
+def _step(stride: int, read: bool) -> str:
+    return {1: CONTIGUOUS, 0: BROADCAST, -1: REVERSED if read else STRIDED}.get(stride, STRIDED)
 
 
 def bind(
@@ -131,12 +131,13 @@ def bind(
     inner = []
     for operand, o, r in zip(kernel.operands, outer_strides, row_strides):
         # A dim of size 1 steps nowhere: call it contiguous, so that all such layouts share code.
-        step = CONTIGUOUS if outer[-1] == 1 and row is None else _step(o[-1])
+        read = not isinstance(operand, Result)
+        step = CONTIGUOUS if outer[-1] == 1 and row is None else _step(o[-1], read)
         if step == STRIDED and row is None and len(outer) > 1 and o[-2] == 1:
             step = TRANSPOSED
         if row is not None:
             per_row = isinstance(operand, Result) and operand.per_row
-            step += BROADCAST if per_row else _step(r[-1])
+            step += BROADCAST if per_row else _step(r[-1], read)
         inner.append(step)
     access = Access(len(outer), len(row or ()), tuple(inner))
     tail = [*outer, *(row or ())]

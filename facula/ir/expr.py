@@ -81,7 +81,7 @@ REDUCTIONS = {
     "any": "bool", "all": "bool",
     "argmax": "index", "argmin": "index",  # row_index of the first extreme; the first NaN wins
 }  # fmt: skip
-SCANS = ("sum", "prod", "max", "min")
+SCANS = ("sum", "prod", "max", "min", "growth")  # growth: the sum of what is not negative, in any order
 
 
 class Expr:

@@ -71,7 +71,7 @@ class Kernel:
     results: tuple[Result, ...]
     params: tuple[Param, ...] = ()
     checks: tuple[Check, ...] = ()
-    disjoint: bool = False  # offsets of results never meet: any order and any number of threads will do
+    disjoint: bool = False  # offsets of results meet within a row at most: rows may go in any order, on any threads
     _hash: int = field(default=0, compare=False, repr=False)
 
     def __post_init__(self):
@@ -97,7 +97,8 @@ class Kernel:
 
 # How an operand moves along the innermost dim of an iteration: next to each other, not at all, or by a stride.
 # TRANSPOSED: by a stride, but next to each other along the dim before (both outer, of a map).
-CONTIGUOUS, BROADCAST, STRIDED, TRANSPOSED = "1", "0", "s", "t"
+# REVERSED: to the one before (inputs alone).
+CONTIGUOUS, BROADCAST, STRIDED, TRANSPOSED, REVERSED = "1", "0", "s", "t", "r"
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ class Access:
     """What machine code is specialised by, besides the kernel: ranks and the innermost step of each operand.
 
     `inner[i]` belongs to `kernel.operands[i]` and has one letter a role: the step along the last outer dim, then
-    (with row dims) along the last row dim; CONTIGUOUS, BROADCAST, STRIDED or TRANSPOSED each. A per_row result has
-    "0" for rows.
+    (with row dims) along the last row dim; CONTIGUOUS, BROADCAST, STRIDED, TRANSPOSED or REVERSED each. A per_row
+    result has "0" for rows.
     """
 
     outer: int  # number of outer dims, at least 1 (launchers make a dim of size 1)
@@ -140,4 +141,4 @@ def known_step(outer: int, row: int, inner: str, d: int) -> int | None:
     letter = inner[0] if d == outer - 1 else inner[1] if row and d == outer + row - 1 else STRIDED
     if letter == STRIDED and d == outer - 2 and inner[0] == TRANSPOSED:
         letter = CONTIGUOUS
-    return {CONTIGUOUS: 1, BROADCAST: 0}.get(letter)
+    return {CONTIGUOUS: 1, BROADCAST: 0, REVERSED: -1}.get(letter)

@@ -16,7 +16,7 @@ _PLANS: dict[tuple[Spec, Spec], launch.Bound] = {}
 _KERNELS: dict[tuple[dtype, dtype], Kernel] = {}
 
 
-def _kernel(source: dtype, target: dtype) -> Kernel:
+def copy_kernel(source: dtype, target: dtype) -> Kernel:
     found = _KERNELS.get((source, target))
     if found is None:
         value = ir.load("input", source)
@@ -40,7 +40,7 @@ def bound_copy(target: Spec, source: Spec) -> launch.Bound:
                 got=tuple(source.shape),
             )
         strides = [target.strides, broadcast_strides(source, shape)]
-        bound = launch.bind(_kernel(source.dtype, target.dtype), shape, None, strides, target.device)
+        bound = launch.bind(copy_kernel(source.dtype, target.dtype), shape, None, strides, target.device)
         if len(_PLANS) > 4096:
             _PLANS.clear()
         _PLANS[target, source] = bound

@@ -85,11 +85,17 @@ _PLANS: dict[tuple, tuple] = {}  # by the specs of table and indices: (machine c
 def _plan(w: Spec, i: Spec) -> tuple:
     rows, width = w.shape
     out = dense(w.dtype, (*i.shape, width), w.device)
-    strides = [list(out.strides), [*[0] * i.ndim, w.strides[1]], [*i.strides, 0]]
-    bound = launch.bind(_gather_rows(w.dtype, i.dtype), list(out.shape), None, strides, w.device)
+    if (w.strides[1] == 1 or width == 1) and (i.contiguous or i.ndim == 1):  # rows are copied whole
+        size, step = w.dtype.itemsize, i.strides[-1] if i.ndim == 1 else 1
+        run = launch.native("rows", w.device)() if out.numel else None
+        rest = (i.numel, rows, width * size, w.strides[0] * size, step, int(i.dtype is dt.int64))
+    else:
+        strides = [list(out.strides), [*[0] * i.ndim, w.strides[1]], [*i.strides, 0]]
+        bound = launch.bind(_gather_rows(w.dtype, i.dtype), list(out.shape), None, strides, w.device)
+        run, rest = bound.function, (rows, w.strides[0], *bound.tail)
     if len(_PLANS) > 4096:
         _PLANS.clear()
-    found = _PLANS[w, i] = (bound.function, (rows, w.strides[0], *bound.tail), out)
+    found = _PLANS[w, i] = (run, rest, out)
     return found
 
 
@@ -99,9 +105,10 @@ def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq):
     out = launch.empty(made)
     if run is not None:
         wrong = run(out.ptr, weight.ptr, indices.ptr, *rest)
-        if wrong is not None:
-            rows = weight.spec.shape[0]
-            fail(IndexError, "index out of range in self", expected=f"indices from 0 to {rows - 1}", got=wrong)
+        if wrong is not None and wrong != -1:
+            values, rows = numpy_view(indices), weight.spec.shape[0]
+            first = int(values[(values < 0) | (values >= rows)].flat[0])
+            fail(IndexError, "index out of range in self", expected=f"indices from 0 to {rows - 1}", got=first)
     return out
 
 

@@ -112,8 +112,8 @@ class Plan:
 
     def check(self, *tensors: Tensor) -> None:
         """An error for an index out of range."""
-        for number, function, arguments in self.checks:
-            failed = function(tensors[number].ptr, *arguments)
+        for number, code, arguments in self.checks:
+            failed = code(tensors[number].ptr, *arguments)
             if failed is not None:
                 self.describe(number, failed)
 
@@ -127,8 +127,16 @@ class Plan:
 _PLANS: dict[tuple, Plan] = {}
 
 
+def _kept(key: tuple, plan: Plan) -> Plan:
+    """`plan`, to be found again; indices of ever new lengths must not fill the memory."""
+    if len(_PLANS) > 4096:
+        _PLANS.clear()
+    _PLANS[key] = plan
+    return plan
+
+
 def _reading(base: Spec, moves, out: Spec, indices, steps_of, sizes, steps, describe, negative=False) -> Plan:
-    """The plan of a gather: `moves` are the strides of `base`, `steps_of[i]` those of index i, along the dims of `out`."""
+    """The plan of a gather; along the dims of `out`, `moves` are the strides of `base`, `steps_of[i]` of index i."""
     kernel = _kernel(("gather", base.dtype, tuple(s.dtype for s in indices), negative), _gather_kernel)
     strides = [list(out.strides), list(moves), *[list(s) for s in steps_of]]
     bound = launch.bind(kernel, out.shape, None, strides, base.device)
@@ -147,7 +155,8 @@ def _writing(
     strides = [[s[d] for d in order] for s in (moves, source_moves, *steps_of)]
     bound = launch.bind(kernel, [shape[d] for d in apart], [shape[d] for d in meet], strides, base.device)
     values = [v for pair in zip(sizes, steps) for v in pair] if negative else steps
-    return Plan(base, bound, values, describe, _check_plans(indices, sizes, negative))
+    checks = _check_plans(indices, sizes, negative) if bound.function is not None else ()
+    return Plan(base, bound, values, describe, checks)
 
 
 def _check_plans(indices: Sequence[Spec], sizes: Sequence[int], negative: bool) -> tuple:
@@ -191,7 +200,7 @@ def gather(input, dim, index, sparse_grad=False):
     """`out[i][j][k] = input[index[i][j][k]][j][k]` for dim 0, and so on: the shape of `index`."""
     plan = _PLANS.get(("gather", input.spec, index.spec, dim))
     if plan is None:
-        plan = _PLANS["gather", input.spec, index.spec, dim] = _gather_plan(input.spec, index, dim)
+        plan = _kept(("gather", input.spec, index.spec, dim), _gather_plan(input.spec, index, dim))
     return plan.read(input, index)
 
 
@@ -279,8 +288,7 @@ def _scatter_plan(name: str, out: Spec, dim: int, index: Tensor, src: Tensor, ho
         out, moves, s, theirs, [i], [i.strides or (1,)], [full[d]], [strides[d]], shape, range(d, d + 1), how,
         _out_of_range(d, full[d]),
     )  # fmt: skip
-    _PLANS[key] = made
-    return made
+    return _kept(key, made)
 
 
 @function(tensors=("input", "src"))
@@ -523,8 +531,8 @@ def scatter_reduce(
 
 def _bounds_of(index: Tensor, size: int, dim: int) -> None:
     """RuntimeError for an index out of range."""
-    for _, function, arguments in _check_plans([index.spec], [size], False):
-        failed = function(index.ptr, *arguments)
+    for _, code, arguments in _check_plans([index.spec], [size], False):
+        failed = code(index.ptr, *arguments)
         if failed is not None:
             _out_of_range(dim, size)(0, failed)
 
@@ -571,7 +579,7 @@ def index_select(input, dim, index):
     """The parts of `input` along `dim` that the vector `index` names, in that order, copied."""
     plan = _PLANS.get(("index_select", input.spec, index.spec, dim))
     if plan is None:
-        plan = _PLANS["index_select", input.spec, index.spec, dim] = _index_select_plan(input.spec, dim, index)
+        plan = _kept(("index_select", input.spec, index.spec, dim), _index_select_plan(input.spec, dim, index))
     return plan.read(input, index)
 
 
@@ -633,11 +641,11 @@ def _index_add_plan(out: Spec, d: int, i: Spec, source: Spec) -> Plan:
     moves = [0 if e == d else st for e, st in enumerate(out.strides)]
     along = [(i.strides[0] if i.ndim else 1) if e == d else 0 for e in range(out.ndim)]
     size = out.shape[d]
-    made = _PLANS[key] = _writing(
+    made = _writing(
         out, moves, source, source.strides, [i], [along], [size], [out.strides[d]], shape, range(d, d + 1), "add",
         _out_of_range(d, size),
     )  # fmt: skip
-    return made
+    return _kept(key, made)
 
 
 @index_add_core.gradient("input")
@@ -828,7 +836,8 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out=None) -> Any:
         column = dense(dt.int64, (total,), input.spec.device)
         return tuple(view_of(columns, column, 8 * total * d) for d in range(len(shape)))
     if not shape:
-        return launch.empty(dense(dt.int64, (total, 0), input.spec.device))
+        made = launch.empty(dense(dt.int64, (total, 0), input.spec.device))
+        return made if out is None else _to_out("nonzero", out, made, ())
     made = creation.record_of(
         spec(dt.int64, input.spec.device, Size((total, len(shape))), (1, max(total, 1))), columns.storage, columns.ptr
     )
@@ -930,7 +939,7 @@ def index(input, indices):
     key = ("index", input.spec, *[t if t is None else t.spec for t in indices])
     plan = _PLANS.get(key)
     if plan is None:
-        plan = _PLANS[key] = _index_plan(input.spec, indices)
+        plan = _kept(key, _index_plan(input.spec, indices))
     return plan.read(input, *[t for t in indices if t is not None])
 
 
@@ -1012,11 +1021,11 @@ def _put_plan(out: Spec, indices, values: Spec, accumulate: bool) -> Plan:
         )
     theirs = [0] * (len(shape) - len(sizes)) + [0 if n == 1 else st for n, st in zip(sizes, strides)]
     extents = [out.shape[d] for d in at]
-    made = _PLANS[key] = _writing(
+    made = _writing(
         out, moves, values, theirs, specs, steps_of, extents, [out.strides[d] for d in at], shape, meet,
         "add" if accumulate else "set", _bad_index(at, extents), True,
     )  # fmt: skip
-    return made
+    return _kept(key, made)
 
 
 @index_put_core.gradient("input")

@@ -1,6 +1,7 @@
 """Joining and rearranging: cat, stack, flip, roll, repeat, tile, triangles; gradients are views of the gradient."""
 
 from collections.abc import Sequence
+from itertools import product
 
 from facula import launch
 from facula.core.modes import GUARD, LOCAL
@@ -11,7 +12,7 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
 
-from .copying import bound_copy, cast, clone, copy_values, like_layout
+from .copying import bound_copy, cast, clone, copy_kernel, copy_values, like_layout
 from .declare import function, unrecorded
 from .promotion import result_type
 from .view import expand_to, ints, reshape, slice_dim, unsqueeze
@@ -268,34 +269,35 @@ def block_diag(*tensors: Tensor) -> Tensor:
     return out
 
 
-# --- rearranging by index arithmetic ------------------------------------------------------------------------------
+# --- rearranging --------------------------------------------------------------------------------------------------
 
-_SHUFFLES: dict[tuple, Kernel] = {}
+_MOVES: dict[tuple, tuple] = {}  # -> the result's spec; for each box machine code, sizes and strides, byte offsets
 
 
-def _shuffled(input: Tensor, key: tuple, place, params: Sequence[int], layout: object = "preserve") -> Tensor:
-    """A tensor of the same shape whose element at coordinates i comes from `place(d, i)` in dim d."""
-    s = input.spec
-    full = (*key, s.dtype, s.ndim)
-    kernel = _SHUFFLES.get(full)
-    if kernel is None:
-        from facula.core import dtype as dt
-        from facula.ir.kernel import Param
+def _moved(input: Tensor, key: tuple, boxes, layout: object = "preserve") -> Tensor:
+    """Copies of parts of a tensor that fill one of the same shape.
 
-        offset = ir.const(0, dt.int64)
-        for d in range(s.ndim):
-            offset = offset + place(d) * ir.param(f"stride{d}", dt.int64)
-        names = [f"shift{i}" for i in range(len(params))] + [f"stride{d}" for d in range(s.ndim)]
-        used = {n.value for n in ir.walk(offset) if n.op == "param"}
-        kernel = Kernel(
-            key[0], (Input("input", s.dtype),), (Result("out", s.dtype, ir.load("input", s.dtype, offset)),),
-            tuple(Param(n, dt.int64) for n in names if n in used),
-        )  # fmt: skip
-        _SHUFFLES[full] = kernel
-    out = launch.empty(like_layout(s, None, layout))
-    values = {f"shift{i}": v for i, v in enumerate(params)} | {f"stride{d}": st for d, st in enumerate(s.strides)}
-    bound = launch.bind(kernel, s.shape, None, [out.spec.strides, [0] * s.ndim], s.device)
-    launch.run(bound, [out.ptr, input.ptr], [values[p.name] for p in kernel.params])
+    `boxes()` gives for each part its shape, and for each dim (start there, start here, step here).
+    """
+    plan = _MOVES.get((key, input.spec))
+    if plan is None:
+        s = input.spec
+        out, parts = like_layout(s, None, layout), []
+        for shape, places in boxes():
+            strides = [list(out.strides), [st * step for st, (_, _, step) in zip(s.strides, places)]]
+            bound = launch.bind(copy_kernel(s.dtype, s.dtype), shape, None, strides, s.device)
+            to, here = (
+                sum(st * p[i] for st, p in zip(strides, places)) * s.dtype.itemsize
+                for i, strides in enumerate((out.strides, s.strides))
+            )
+            if bound.function is not None:
+                parts.append((bound.function, bound.tail, to, here))
+        if len(_MOVES) > 4096:
+            _MOVES.clear()
+        plan = _MOVES[key, s] = out, parts
+    out = launch.empty(plan[0])
+    for code, tail, to, here in plan[1]:
+        code(out.ptr + to, input.ptr + here, *tail)
     return out
 
 
@@ -315,10 +317,12 @@ def flip_dims(input, dims):
     if not input.spec.ndim:
         return copy_values(launch.empty(input.spec), input)
 
-    def place(d: int):
-        return ir.extent(d) - 1 - ir.index(d) if d in dims else ir.index(d)
-
-    return _shuffled(input, ("flip", dims), place, ())
+    shape = input.spec.shape
+    return _moved(
+        input,
+        ("flip", dims),
+        lambda: [(shape, [(0, n - 1, -1) if d in dims else (0, 0, 1) for d, n in enumerate(shape)])],
+    )
 
 
 @flip_dims.gradient("input")
@@ -354,15 +358,15 @@ def roll_dims(input, shifts, dims):
     sizes = input.spec.shape
     amounts = tuple(sh % sizes[d] if sizes[d] else 0 for sh, d in zip(shifts, dims))
 
-    def place(d: int):
-        if d not in dims:
-            return ir.index(d)
-        from facula.core import dtype as dt
+    def boxes():
+        # Along each dim what stays in front of the end, and what is put back at the start: (size, there, here).
+        parts = [
+            [(n - a, a, 0), (a, 0, n - a)] if (a := dict(zip(dims, amounts)).get(d, 0)) else [(n, 0, 0)]
+            for d, n in enumerate(sizes)
+        ]
+        return [([n for n, _, _ in box], [(to, here, 1) for _, to, here in box]) for box in product(*parts)]
 
-        at = ir.index(d) - ir.param(f"shift{dims.index(d)}", dt.int64)
-        return ir.select(at < 0, at + ir.extent(d), at)
-
-    return _shuffled(input, ("roll", dims), place, amounts, "contiguous")
+    return _moved(input, ("roll", dims, amounts), boxes, "contiguous")
 
 
 @roll_dims.gradient("input")
@@ -454,6 +458,10 @@ def tile(input: Tensor, *dims) -> Tensor:
 # --- triangles and diagonals --------------------------------------------------------------------------------------
 
 
+_TRIANGLE: dict[tuple, Kernel] = {}
+_TRIANGLE_PLANS: dict[tuple, tuple] = {}
+
+
 @function(tensors=("input",))
 def triangle(input, diagonal, upper):
     """The elements on and above (or below) a diagonal of the last two dims, zeros elsewhere."""
@@ -461,21 +469,29 @@ def triangle(input, diagonal, upper):
     from facula.ir.kernel import Param
 
     s = input.spec
-    key = ("triangle", upper, s.dtype, s.ndim)
-    kernel = _SHUFFLES.get(key)
+    plan = _TRIANGLE_PLANS.get((s, upper))
+    if plan is not None:
+        spec, function, tail = plan
+        out = launch.empty(spec)
+        if function is not None:
+            function(out.ptr, input.ptr, diagonal, *tail)
+        return out
+    key = (upper, s.dtype, s.ndim)
+    kernel = _TRIANGLE.get(key)
     if kernel is None:
         gap = ir.index(s.ndim - 1) - ir.index(s.ndim - 2)
         edge = ir.param("diagonal", dt.int64)
         inside = ir.ge(gap, edge) if upper else ir.le(gap, edge)
         value = ir.load("input", s.dtype)
         wide = ir.cast(value, dt.float32) if s.dtype.kind == "f" and s.dtype.itemsize == 2 else value
-        kernel = _SHUFFLES[key] = Kernel(
+        kernel = _TRIANGLE[key] = Kernel(
             "triangle", (Input("input", s.dtype),), (Result("out", s.dtype,
                                                             ir.select(inside, wide, ir.const(0, wide.dtype))),),
             (Param("diagonal", dt.int64),),
         )  # fmt: skip
     out = launch.empty(dense(s.dtype, s.shape, s.device))
     bound = launch.bind(kernel, s.shape, None, [out.spec.strides, s.strides], s.device)
+    _TRIANGLE_PLANS[s, upper] = out.spec, bound.function, bound.tail
     launch.run(bound, [out.ptr, input.ptr], [diagonal])
     return out
 
@@ -588,7 +604,11 @@ def repeat_interleave(input: Tensor, repeats=None, dim: int | None = None, *, ou
     d = normalize_dim(dim, input.spec.ndim)
     n = input.spec.shape[d] if input.spec.ndim else 1
     if isinstance(repeats, int):
-        counts = np.full(n, repeats)
+        if repeats < 0:
+            fail(RuntimeError, "repeats can not be negative")
+        sizes = input.spec.shape if input.spec.ndim else (1,)
+        wide = expand_to(unsqueeze(reshape(input, sizes), d + 1), (*sizes[: d + 1], repeats, *sizes[d + 1 :]))
+        return reshape(clone(wide, memory_format="contiguous"), (*sizes[:d], n * repeats, *sizes[d + 1 :]))
     else:
         counts = numpy_view(repeats) if isinstance(repeats, Tensor) else np.asarray(repeats)
         if isinstance(repeats, Tensor) and repeats.spec.dtype.kind not in "i":

@@ -741,9 +741,25 @@ def _backwards(scan, input: Tensor, dim: int) -> Tensor:
     return flip(scan(flip(input, (dim,)), dim), (dim,))
 
 
+@traced(rows=True, differentiable=False, kinds="f")
+def logcumsumexp_near(input, *, most=0.0):
+    """`logcumsumexp` of elements so near the largest of all, `most`, that no exponential underflows in float64."""
+    x = ir.cast(input, dt.float64)
+    most = ir.cast(most, dt.float64)
+    return ir.cast(ir.log(ir.scan("growth", ir.exp(x - most))) + most, input.dtype)
+
+
+_NEAR = {"f64": 16.0}  # from the largest to the smallest element: what the difference costs in the last digits
+_NEAR_NARROW = 600.0
+
+
 @function(tensors=("input",))
 def logcumsumexp_along(input, dim):
-    """`log(cumsum(exp(input)))` along a dim, by NumPy."""
+    """`log(cumsum(exp(input)))` along a dim; where elements are far apart step by step, by NumPy."""
+    if input.spec.numel:
+        least, most = amin(input).item(), amax(input).item()
+        if most - least <= _NEAR.get(input.spec.dtype.code, _NEAR_NARROW):
+            return logcumsumexp_near(input, dims=(dim,), most=most)
     wide = cast(input, dt.float32) if input.spec.dtype.itemsize == 2 else input
     with np.errstate(invalid="ignore"):  # -inf with -inf
         found = np.logaddexp.accumulate(numpy_view(wide), axis=dim)

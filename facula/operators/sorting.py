@@ -18,14 +18,17 @@ from facula.errors import fail
 from facula.ir import expr as ir
 
 from . import creation
-from .copying import cast, clone, contiguous
-from .creation import arange, from_numpy, numpy_view, zeros_of
+from .copying import cast, clone, contiguous, copy_values
+from .creation import arange, from_numpy, numpy_view, tensor, zeros_of
 from .declare import Function, function, traced
-from .elementwise import eq, isnan, logical_and, logical_or, mul, true_divide
-from .indexing import scatter_add
+from .elementwise import eq, isnan, logical_and, logical_or, mul, ne, true_divide
+from .indexing import gather, masked_select, nonzero, scatter, scatter_add
+from .joining import cat
+from .promotion import result_type
+from .reduction import amax, amin, cumsum
 from .reduction import sum as sum_over
 from .results import named
-from .view import reshape, unsqueeze
+from .view import narrow, reshape, unsqueeze
 
 __all__ = [
     "argsort", "bucketize", "cummax", "cummin", "kthvalue", "median", "mode", "msort", "nanmedian", "one_hot",
@@ -48,6 +51,8 @@ def _plan(s: Spec, dim: int, count: int, keepdim: bool) -> tuple:
     values, indices = (dense(kind, shape, s.device) for kind in (s.dtype, dt.int64))
     routine = launch.native("sort", s.device)(s.dtype) if s.numel and values.numel else None
     made = routine, (outer, n, inner), values, indices, s.strides == dense(s.dtype, s.shape, s.device).strides
+    if len(_PLANS) > 4096:
+        _PLANS.clear()
     _PLANS[s, dim, count, keepdim] = made
     return made
 
@@ -312,7 +317,13 @@ def unique(
     Tensor or tuple
         The values; with `return_inverse` the place there of each element, with `return_counts` how often each occurs.
     """
-    array = _array(input.detach(), "unique") if input.spec.dtype.kind != "c" else numpy_view(input)
+    if dim is None and input.spec.dtype.kind != "c":
+        flat = reshape(input.detach(), (-1,))
+        values, order = sort(flat)
+        return _parts(
+            _runs(values, order, input.spec.shape, return_inverse, return_counts), (return_inverse, return_counts)
+        )
+    array = numpy_view(input) if input.spec.dtype.kind == "c" else _array(input.detach(), "unique")
     axis = None if dim is None else normalize_dim(dim, input.spec.ndim)
     if axis is None:
         values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, equal_nan=False)
@@ -323,10 +334,33 @@ def unique(
     return _parts(made, (return_inverse, return_counts))
 
 
+def _runs(values: Tensor, order: Tensor | None, shape, inverse: bool, counts: bool) -> tuple:
+    """The first of each run of equal elements of a vector; the run of each element, whose place was `order`; sizes."""
+    n = values.spec.numel
+    starts = creation.ones((n,), dtype=dt.bool_)
+    if n > 1:
+        copy_values(narrow(starts, 0, 1, n - 1), ne(narrow(values, 0, 1, n - 1), narrow(values, 0, 0, n - 1)))
+    made = masked_select(values, starts)
+    run = sizes = None
+    if inverse:
+        run = cumsum(starts, 0) - 1
+        if order is not None:
+            run = scatter(creation.empty((n,), dtype=dt.int64), 0, order, run)
+        run = reshape(run, shape)
+    if counts:
+        (first,) = nonzero(starts, as_tuple=True)
+        sizes = cat((narrow(first, 0, min(1, n), max(first.spec.numel - 1, 0)), tensor([n][: min(n, 1)])), 0) - first
+    return made, run, sizes
+
+
 def unique_consecutive(
     input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ):
     """The values (or parts along `dim`) without those that are equal to the one before; results as `unique`."""
+    flags = (return_inverse, return_counts)
+    if dim is None and input.spec.dtype.kind != "c":
+        flat = reshape(input.detach(), (-1,))
+        return _parts(_runs(flat, None, input.spec.shape, *flags), flags)
     array = _array(input.detach(), "unique") if input.spec.dtype.kind != "c" else numpy_view(input)
     if dim is None:
         parts = array.reshape(-1)
@@ -366,9 +400,10 @@ def searchsorted(
                 "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True",
             )
     right = right or side == "right"
+    sequence = sorted_sequence.detach()
     number = not isinstance(input, Tensor)
-    values = np.asarray(input) if number else _array(input.detach())
-    sequence = _array(sorted_sequence.detach())
+    values = tensor(input, dtype=sequence.spec.dtype if sequence.spec.dtype.kind == "f" else None) if number else input
+    values = values.detach()
     if sorter is not None:
         if sorter.spec.shape != sorted_sequence.spec.shape:
             fail(
@@ -376,26 +411,29 @@ def searchsorted(
                 "torch.searchsorted(): boundary and sorter must have the same size, but got boundary tensor "
                 f"{list(sorted_sequence.spec.shape)}and got sorter tensor {list(sorter.spec.shape)}",
             )
-        sequence = np.take_along_axis(sequence, numpy_view(sorter), -1)
-    if not number and sorted_sequence.spec.dtype is not input.spec.dtype and sequence.ndim and values.ndim:
-        both = np.result_type(sequence, values)
-        sequence, values = sequence.astype(both), values.astype(both)
-    where = "right" if right else "left"
-    if sequence.ndim == 1:
-        found = np.searchsorted(sequence, values, where)
-    elif sequence.ndim == 0 or sequence.shape[:-1] != values.shape[:-1]:
+        sequence = gather(sequence, -1, sorter)
+    kind = sequence.spec.dtype
+    if values.spec.dtype is not kind:
+        kind = result_type((sequence.spec, values.spec)) if sequence.spec.ndim and values.spec.ndim or number else kind
+        sequence, values = cast(sequence, kind), cast(values, kind)
+    _real(sequence, "searchsorted")
+    s, v = sequence.spec, values.spec
+    if not s.ndim or (s.ndim > 1 and s.shape[:-1] != v.shape[:-1]):
         fail(
             RuntimeError,
             "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of "
             "boundaries tensor and input value "
-            f"tensor must match, but we got boundaries tensor {list(sequence.shape)} and input value "
-            f"tensor {list(values.shape)}",
+            f"tensor must match, but we got boundaries tensor {list(s.shape)} and input value "
+            f"tensor {list(v.shape)}",
         )
-    else:
-        found = np.empty(values.shape, np.int64)
-        for at in np.ndindex(*sequence.shape[:-1]):
-            found[at] = np.searchsorted(sequence[at], values[at], where)
-    made = from_numpy(np.asarray(found, np.int32 if out_int32 else np.int64).reshape(values.shape))
+    made = launch.empty(dense(dt.int32 if out_int32 else dt.int64, v.shape, v.device))
+    n, rows = s.shape[-1], prod(s.shape[:-1])
+    if not n:
+        made = creation.zeros_like(made)
+    elif v.numel:
+        sequence, values = (x if x.spec.contiguous else contiguous(x) for x in (sequence, values))
+        routine = launch.native("search", v.device)(kind, bool(right), bool(out_int32))
+        routine(made.ptr, sequence.ptr, values.ptr, rows, n, v.numel // rows, n if s.ndim > 1 else 0)
     if out is None:
         return made
     from .matmul import _to_out
@@ -434,10 +472,9 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             fail(RuntimeError, "Can not infer total number of classes from empty tensor.")
         return launch.empty(dense(dt.int64, (*input.spec.shape, num_classes), input.spec.device))
-    values = numpy_view(input)
-    if values.min() < 0:
-        fail(RuntimeError, "Class values must be non-negative.", got=int(values.min()))
-    most = int(values.max())
+    least, most = amin(input).item(), amax(input).item()
+    if least < 0:
+        fail(RuntimeError, "Class values must be non-negative.", got=least)
     if num_classes == -1:
         num_classes = most + 1
     elif most >= num_classes:
@@ -447,4 +484,9 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
             expected=f"indices below {num_classes}",
             got=most,
         )
-    return cast(eq(unsqueeze(input, -1), arange(num_classes, device=input.spec.device)), dt.int64)
+    return _one_hot(unsqueeze(input, -1), arange(num_classes, device=input.spec.device))
+
+
+@traced(differentiable=False)
+def _one_hot(input, classes):
+    return ir.cast(ir.eq(input, classes), dt.int64)

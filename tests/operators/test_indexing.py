@@ -152,3 +152,58 @@ def test_views_and_copies():
         assert not x[item]._is_view()
     x[1:3, ::2][0] = 5
     assert x.sum().item() == 10
+
+
+@pytest.mark.parametrize("shape", [(7, 300), (300, 7), (4000,), (3, 50, 20)])
+def test_writes_against_numpy_and_threads(shape):
+    """Scatter and index_add along each dim, with indices that meet: NumPy's numbers, the same bits always."""
+    rng = np.random.default_rng(0)
+    from facula.targets.cpu import threads
+
+    before = threads.get_num_threads()
+    x, src = rng.standard_normal(shape).astype("f"), rng.standard_normal(shape).astype("f")
+    for dim in range(len(shape)):
+        index = rng.integers(0, shape[dim], shape)
+        row = rng.integers(0, shape[dim], shape[dim])
+        grid = list(np.indices(shape))
+        grid[dim] = index
+        added, put, along = x.astype("d"), x.copy(), x.astype("d")
+        np.add.at(added, tuple(grid), src)
+        for at in np.ndindex(*shape):
+            put[(*at[:dim], index[at], *at[dim + 1 :])] = src[at]
+        np.add.at(np.moveaxis(along, dim, 0), row, np.moveaxis(src, dim, 0))
+        made = []
+        try:
+            for count in (1, 2, 4):
+                threads.set_num_threads(count)
+                t, i, s, r = (torch.from_numpy(a) for a in (x, index, src, row))
+                made.append([
+                    torch.scatter_add(t, dim, i, s).numpy(), torch.scatter(t, dim, i, s).numpy(),
+                    torch.index_add(t, dim, r, s).numpy(),
+                ])  # fmt: skip
+        finally:
+            threads.set_num_threads(before)
+        for other in made[1:]:
+            for a, b in zip(other, made[0]):
+                assert a.tobytes() == b.tobytes()
+        np.testing.assert_allclose(made[0][0], added, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(made[0][1], put)
+        np.testing.assert_allclose(made[0][2], along, rtol=1e-5, atol=1e-5)
+
+
+def test_nothing_is_written_where_an_index_is_out_of_range():
+    x = torch.from_numpy(np.zeros((40, 50), "f"))
+    index = np.zeros((40, 50), np.int64)
+    index[39, 49] = 50
+    ones = torch.from_numpy(np.ones((40, 50), "f"))
+    row = torch.from_numpy(np.array([*range(39), 50]))
+    for change in (
+        lambda: x.scatter_(1, torch.from_numpy(index), ones),
+        lambda: x.scatter_add_(1, torch.from_numpy(index), ones),
+        lambda: x.index_add_(0, row, ones),
+        lambda: x.__setitem__(row, 1.0),
+        lambda: x.index_put_((row,), torch.from_numpy(np.ones(50, "f")), True),
+    ):
+        with pytest.raises((RuntimeError, IndexError), match="out of bounds for dimension"):
+            change()
+        assert not x.numpy().any()

@@ -26,6 +26,8 @@ ROUTINES = {
     "reader": "scalars.reader",
     "recurrence": "recurrent.recurrent",
     "recurrence_backward": "recurrent.recurrent_backward",
+    "rows": "rows.rows",
+    "search": "search.search",
     "sort": "sort.sort",
 }
 

@@ -12,6 +12,7 @@ __all__ = ["build", "convolve", "convolve_weight"]
 
 _NEEDS = threads  # the text calls `facula_parallel`, which this module provides
 _NS_A_PRODUCT = 0.02  # of one multiplication and addition, on one thread; decides when the GIL is let go
+LANES = 16  # of a vector, as far as the choice goes
 ENTRIES = {
     "convolve": ("ptr", "ptr", "ptr", "ptr", "ptr", "i64"),
     "convolve_weight": ("ptr", "ptr", "ptr", "ptr", "i64"),
@@ -19,10 +20,11 @@ ENTRIES = {
 
 
 @cache
-def convolve(element: dtype, own: int) -> Callable[..., None]:
+def convolve(element: dtype, own: int, channels: int, row: int) -> Callable[..., None]:
     """`convolve(out, x, w, bias, plan, work)`: a convolution of one dtype, whatever the layouts.
 
-    `own` is the number of outputs of a group, by which the routine is chosen: a product, or sums where they lie.
+    `own` and `channels` are the numbers of outputs and of channels of a group, `row` is that of windows in a row: by
+    them the routine is chosen, a product of packed patches or sums where they lie.
 
     ``out[b, g, o, q] = bias[g, o] + sum of w[g, o, c, t] * x[b, g, c, q * stride + offset[t]]`` over channels c and
     taps t, with x zero outside its sizes.
@@ -36,13 +38,19 @@ def convolve(element: dtype, own: int) -> Callable[..., None]:
     work : int
         The number of multiplications; long calls let go of the GIL.
     """
-    return _host(element, "convolve", own <= convolution_few.MOST)
+    return _host(element, "convolve", _few(own, channels, row))
 
 
 @cache
 def convolve_weight(element: dtype, own: int) -> Callable[..., None]:
     """`convolve_weight(w, x, out, plan, work)`: the gradient of w for the gradient `out`, of the same plan."""
     return _host(element, "convolve_weight", own <= convolution_few.MOST)
+
+
+def _few(own: int, channels: int, row: int) -> bool:
+    """Whether vectors along rows waste less than packing costs (measured: cycles of a vector, and of noting it)."""
+    waste = -(-row // LANES) * LANES / max(row, 1)
+    return own <= convolution_few.MOST or waste * own < own + 5 + 35 / max(channels, 1)
 
 
 @cache

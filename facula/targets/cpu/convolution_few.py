@@ -1,6 +1,6 @@
-"""The LLVM text of convolutions with few outputs a group (depthwise ones): windows are summed where they lie.
+"""The LLVM text of convolutions with few outputs or channels a group: windows are summed where they lie.
 
-A product would read each patch for a handful of outputs only. Here some rows of x are copied inside their border, split
+A product would copy each patch for a handful of outputs only. Here some rows of x are copied inside their border, split
 by their positions modulo the stride, so that each tap's windows are contiguous; then a vector of windows is a sum over
 channels and taps of loads times splats. The calls and plans are those of `convolution_kernel`.
 """
@@ -12,8 +12,9 @@ from .text import Function, Value
 
 __all__ = ["MOST", "few_text"]
 
-MOST = 4  # outputs of a group
+MOST = 4  # outputs of a group whose weights have their gradient here
 CELLS = 4  # vectors of windows that are summed at a time
+CELL = 24  # bytes of what is said of one
 TAPS = (9, 4)  # taps whose gradients are summed at a time
 COPIED = 1 << 14  # elements of x that are copied at a time
 
@@ -58,7 +59,8 @@ class Few(Writer):
         copied = (rows - 1) * get("s1") + reach[1] + 1
         self.set(
             f, record, block=rows, blocks=self.up(f, get("o1"), rows), steps=copied, span=planes, step=phase,
-            height=row, tile_bytes=planes * copied * row * self.e.sum_size, k_padded=lows[0], o_slivers=lows[1], parts=lows[2],
+            height=row, tile_bytes=planes * copied * row * self.e.sum_size,
+            k_padded=lows[0], o_slivers=lows[1], parts=lows[2],
         )  # fmt: skip
 
     def copy(self) -> None:
@@ -143,32 +145,53 @@ class Few(Writer):
 
     # ------------------------------------------------------------------ forward
 
-    def sums(self, own: int) -> None:
-        """CELLS vectors of windows for `own` outputs."""
-        e, lanes, size = self.e, self.lanes, self.e.sum_size
-        cells = ", ".join(f"ptr cell{i}" for i in range(CELLS))
-        f = self.function(f"sums_{own}", f"ptr record, ptr weights, ptr offsets, ptr into, i64 pitch, {cells}")
+    def heights(self) -> list[int]:
+        """Outputs that are summed at a time: with some vectors of windows each, they fill the registers."""
+        return [n for n in super().heights() if n * CELLS // 2 <= self.s.rows * self.s.vectors]
+
+    def cells(self, rows: int) -> int:
+        return CELLS if rows * CELLS <= self.s.rows * self.s.vectors else CELLS // 2
+
+    def sums(self, rows: int) -> None:
+        """`rows` outputs for some vectors of windows: `cells` says where each is read, where it goes, and how many.
+
+        `final` 0: all go to the buffer instead.
+        """
+        e, lanes, size, cells = self.e, self.lanes, self.e.sum_size, self.cells(rows)
+        f = self.function(
+            f"sums_{rows}",
+            "ptr record, ptr weights, ptr offsets, ptr cells, ptr buffer, i64 y_at, i64 count, i64 final",
+        )
         taps, channels, step = (self.get(f, f.record, x) for x in ("taps", "channels", "tile_bytes"))
         begun = []
-        for o in range(own):
-            begun += [self.splat(f, f.load(e.sum, f.at(f.weights, f.pitch * o), size))] * CELLS
-        points = [getattr(f, f"cell{i}") for i in range(CELLS)]
-        first = f.at(f.weights, size)
-        with f.loop(0, channels, carry=[*begun, *points, first]) as c:
-            sums, points, weight = c.carried[: own * CELLS], c.carried[own * CELLS : -1], c.carried[-1]
+        for i in range(rows):
+            begun += [self.splat(f, f.load(e.sum, f.at(f.weights, i * size), size))] * cells
+        points = [f.load("ptr", f.at(f.cells, i * CELL)) for i in range(cells)]
+        with f.loop(0, channels, carry=[*begun, *points, f.at(f.weights, rows * size)]) as c:
+            sums, points, weight = c.carried[: rows * cells], c.carried[rows * cells : -1], c.carried[-1]
             with f.loop(0, taps, carry=[*sums, weight]) as t:
                 *now, w = t.carried
                 offset = f.load("i64", f.at(f.offsets, t.index * 8))
                 x = [f.load(self.vector, f.at(p, offset), size) for p in points]
                 following = []
-                for o in range(own):
-                    factor = self.splat(f, f.load(e.sum, f.at(w, f.pitch * o), size))
-                    following += [self.fused(f, factor, x[i], now[o * CELLS + i]) for i in range(CELLS)]
-                t.next = [*following, f.at(w, size)]
+                for i in range(rows):
+                    factor = self.splat(f, f.load(e.sum, f.at(w, i * size), size))
+                    following += [self.fused(f, factor, x[j], now[i * cells + j]) for j in range(cells)]
+                t.next = [*following, f.at(w, rows * size)]
             *now, w = t.carried
             c.next = [*now, *(f.at(p, step) for p in points), w]
-        for i, x in enumerate(c.carried[: own * CELLS]):
-            f.store(x, f.at(f.into, i * lanes * size), align=64)
+        found = c.carried[: rows * cells]
+        with f.either(f.final.ne(0)) as seam:
+            down = self.get(f, f.record, "y_channel")
+            for j in range(cells):
+                cell = f.at(f.cells, j * CELL)
+                to, mask = f.at(f.load("ptr", f.at(cell, 8)), f.y_at), self.mask(f, f.load("i64", f.at(cell, 16)))
+                for i in range(rows):
+                    with f.when(f.count > i):
+                        self.store(f, found[i * cells + j], f.at(to, down * i), mask)
+            seam.otherwise()
+            for i, x in enumerate(found):
+                f.store(x, f.at(f.buffer, i * lanes * size), align=64)
         self.finish(f)
 
     def compute_few(self) -> None:
@@ -177,59 +200,52 @@ class Few(Writer):
         f = self.function("compute_few", "ptr record, i64 task")
         r = self.frame(f, f.record)
         group, sample, plane, first, rows = self.task(f, r)
-        k = r["k"]
-        pitch = (k + 1) * size
         copied = r["channels"] * r["tile_bytes"] + 128
-        offsets = (r["taps"] * 8 + 127) & -64
-        memory = f.call("ptr", "@take", copied + offsets + r["own"] * pitch + 64)
+        memory = f.call("ptr", "@take", copied + r["taps"] * 8)
         table = f.at(memory, copied)
-        weights = f.at(table, offsets)
         f.call("void", "@place_taps", f.record, table)
-        with f.loop(0, r["own"]) as o:
-            line = f.at(weights, o.index * pitch)
-            x = f.variable(e.sum, 0)
-            with f.when(r["bias"].ne(0)):
-                x.set(self.load_one(f, f.at(r["bias"], (group * r["own"] + o.index) * e.memory_size)))
-            f.store(x.get(), line, align=size)
-            source = f.at(r["w"], group * r["w_group"] + o.index * r["w_own"])
-            with f.loop(0, r["channels"]) as c:
-                with f.loop(0, r["taps"]) as t:
-                    at = c.index * r["w_channel"] + self.tap(f, r["table"], t.index, "weight") * e.memory_size
-                    to = f.at(line, (c.index * r["taps"] + t.index + 1) * size)
-                    f.store(self.load_one(f, f.at(source, at)), to, align=size)
         x_group = f.at(r["x"], sample * r["x_batch"] + group * r["channels"] * r["x_channel"])
         f.call("void", "@copy_rows", f.record, memory, x_group, plane, first)
         y = sample * r["y_batch"] + group * r["own"] * r["y_channel"] + plane * r["y0"]
         target = f.at(r["y"], y)
         across = self.up(f, r["o2"], lanes)
         cells = rows * across
-        buffer = f.alloca(self.vector, MOST * CELLS)
+        buffer = f.alloca(self.vector, max(n * self.cells(n) for n in self.heights()))
         segment = f.alloca("i64", 8)
+        listed = f.alloca("i64", CELLS * CELL // 8)
         f.store(0, segment, "i64")
-        kernel = f.load("ptr", f.at(Value(f, "@kernels", "ptr"), (r["own"] - 1) * 8))
+        f.store(0, f.at(segment, 8 * SEGMENT.index("target")), "i64")
         unit = r["y2"].eq(e.memory_size)
-        with f.loop(0, cells, CELLS) as cell:
-            points, columns, lines = [], [], []
+        final = f.value("i64", f"zext i1 {unit.name} to i64")
+        height = r["own_parts"]
+        together = f.select(height * CELLS <= self.s.rows * self.s.vectors, f.constant("i64", CELLS), CELLS // 2)
+        with f.loop(0, self.up(f, cells, together)) as turn:
+            start = turn.index * together
             for i in range(CELLS):
-                number = f.least(cell.index + i, cells - 1)
+                number = start + i
+                valid = number < cells
+                number = f.least(number, cells - 1)
                 row = number // across
                 column = (number - row * across) * lanes
-                points.append(f.at(memory, (row * r["s1"] * r["height"] + column) * size))
-                columns.append(column)
-                lines.append(first + row)
-            f.call("void", kernel.name, f.record, weights, table, buffer, pitch, *points)
-            for i in range(CELLS):
-                with f.when(cell.index + i < cells):
-                    count = f.least(r["o2"] - columns[i], lanes)
-                    at = lines[i] * r["y1"] + columns[i] * r["y2"]
-                    with f.loop(0, r["own"]) as o:
-                        source = f.at(buffer, (o.index * CELLS + i) * (lanes * size))
-                        to = f.at(target, at + o.index * r["y_channel"])
-                        with f.either(unit) as seam:
-                            self.store(f, f.load(self.vector, source, 64), to, self.mask(f, count))
-                            seam.otherwise()
-                            f.store(count, f.at(segment, 8))
-                            f.store(0, f.at(segment, 8 * SEGMENT.index("target")), "i64")
+                cell = f.at(listed, i * CELL)
+                f.store(f.at(memory, (row * r["s1"] * r["height"] + column) * size), cell)
+                f.store(f.at(target, (first + row) * r["y1"] + column * r["y2"]), f.at(cell, 8))
+                f.store(f.select(valid, f.least(r["o2"] - column, lanes), 0), f.at(cell, 16))
+            with f.loop(0, r["tiles"]) as t:
+                weights = f.at(r["packed"], (group * r["tiles"] + t.index) * r["together"])
+                o0 = t.index * height
+                count = f.least(height, r["own"] - o0)
+                at = o0 * r["y_channel"]
+                f.call(
+                    "void", r["kernel"].name, f.record, weights, table, listed, buffer, at, count, final
+                )  # fmt: skip
+                with f.when(unit.eq(0)):
+                    with f.loop(0, together) as i:
+                        cell = f.at(listed, i.index * CELL)
+                        f.store(f.load("i64", f.at(cell, 16)), f.at(segment, 8))
+                        with f.loop(0, count) as o:
+                            source = f.at(buffer, (o.index * together + i.index) * (lanes * size))
+                            to = f.at(f.load("ptr", f.at(cell, 8)), at + o.index * r["y_channel"])
                             zero, one = f.constant("i64", 0), f.constant("i64", 1)
                             f.call("void", "@scatter", source, one, to, zero, r["y2"], segment, one)
         f.call("void", "@give", memory)
@@ -242,9 +258,13 @@ class Few(Writer):
         self.read_plan(f, record)
         get = lambda name: self.get(f, record, name)  # noqa: E731
         with f.when((get("total") > 0) & (get("groups") > 0) & (get("own") > 0)):
+            memory = self.packing(f, record)
+            # Fields that `read_windows` uses for other things.
+            self.set(f, record, own_parts=get("height"), together=get("tile_bytes"))
             self.read_windows(f, record)
             tasks = get("batch") * get("groups") * get("o0") * get("blocks")
             f.call("void", "@spread", Value(f, "@compute_few", "ptr"), record, tasks)
+            f.call("void", "@give", memory)
         self.finish(f)
 
     # ------------------------------------------------------------------ the gradient of the weights
@@ -391,10 +411,11 @@ class Few(Writer):
     def text(self, entry: str = "convolve") -> str:
         """All functions that `entry` needs."""
         if entry == "convolve":
-            for own in range(1, MOST + 1):
-                self.sums(own)
-            names = [f"ptr @sums_{own}" for own in range(1, MOST + 1)]
-            parts = [self.write, self.compute_few, self.convolve]
+            for rows in self.heights():
+                self.sums(rows)
+            names = [f"ptr @sums_{rows}" for rows in self.heights()]
+            self.turned(-(-self.s.rows // self.lanes))
+            parts = [self.write, self.pack_weights, self.compute_few, self.convolve]
         else:
             names = []
             for taps in TAPS:

@@ -181,6 +181,7 @@ class Writer(matmul_kernel.Writer):
         columns = self.value_mul(f, iota, self.splat32(f, s2))
         limit = self.splat32(f, get("d2"))
         none = f.constant(self.bits, 0)
+        pair = along.eq(2 * e.memory_size)
         entry = f.variable("ptr", f.at(f.program, 64))
         extra = f.variable("ptr", f.at(f.program, taps * (self.s.vectors * ENTRY) + 64))
         extras = f.variable("i64", 0)
@@ -188,8 +189,9 @@ class Writer(matmul_kernel.Writer):
         def note(at: Value, offset: Value | int, mask: Value) -> None:
             f.store(offset, at, "i64")
             f.store(mask, f.at(at, 8))
-            f.store(self.even_lanes(f, mask, 0), f.at(at, 16))
-            f.store(self.even_lanes(f, mask, 1), f.at(at, 24))
+            with f.when(pair):
+                f.store(self.even_lanes(f, mask, 0), f.at(at, 16))
+                f.store(self.even_lanes(f, mask, 1), f.at(at, 24))
 
         with f.loop(0, taps) as tap:
             off0, off1, off2 = (self.tap(f, table, tap.index, n) for n in TAP[:3])
@@ -588,6 +590,20 @@ class Writer(matmul_kernel.Writer):
             serial=total * channels * taps * get("own") * get("groups") < PARALLEL_FROM,
         )  # fmt: skip
 
+    def packing(self, f: Function, record: Value) -> Value:
+        """Chooses the tiles and packs the weights; the memory to give back."""
+        get = lambda name: self.get(f, record, name)  # noqa: E731
+        self.choose(f, record, get("own"), 0)
+        height = get("height")
+        tiles = self.up(f, get("own"), height)
+        # `turned` writes squares, and past the end of its lines.
+        lines = (get("k") + (self.lanes + 1)) * height + (2 * self.lanes + 16)
+        tile_bytes = lines * self.e.sum_size & -64
+        memory = f.call("ptr", "@take", tiles * get("groups") * tile_bytes)
+        self.set(f, record, tiles=tiles, tile_bytes=tile_bytes, packed=memory)
+        f.call("void", "@spread", Value(f, "@pack_weights", "ptr"), record, tiles * get("groups"))
+        return memory
+
     def convolve(self) -> None:
         """The entry: out = convolution of x with w plus bias."""
         f = self.function("convolve", "ptr y, ptr x, ptr w, ptr bias, ptr plan, i64 work", linkage="", extra="")
@@ -595,11 +611,8 @@ class Writer(matmul_kernel.Writer):
         self.read_plan(f, record)
         get = lambda name: self.get(f, record, name)  # noqa: E731
         with f.when((get("total") > 0) & (get("groups") > 0) & (get("own") > 0)):
-            self.choose(f, record, get("own"), 0)
-            height, k, slivers = get("height"), get("k"), get("slivers")
-            tiles = self.up(f, get("own"), height)
-            # `turned` writes squares, and past the end of its lines.
-            tile_bytes = ((k + (self.lanes + 1)) * height + (2 * self.lanes + 16)) * self.e.sum_size & -64
+            memory = self.packing(f, record)
+            height, k, slivers, tiles = (get(x) for x in ("height", "k", "slivers", "tiles"))
             large = tiles * height * k > LARGE
             together = f.select(large, f.least(slivers, 3), 1)
             work = self.most(f, k, 1) * get("own") * self.width
@@ -610,10 +623,7 @@ class Writer(matmul_kernel.Writer):
             # Few pixels: the outputs are cut, too, and each part packs the patches for itself.
             wanted = self.up(f, f.constant("i64", 16), spans * get("groups"))
             parts = self.most(f, f.least(wanted, tiles // 3), 1)
-            self.set(f, record, tiles=tiles, tile_bytes=tile_bytes, together=together, span=span, own_parts=parts)
-            memory = f.call("ptr", "@take", tiles * get("groups") * tile_bytes)
-            self.set(f, record, packed=memory)
-            f.call("void", "@spread", Value(f, "@pack_weights", "ptr"), record, tiles * get("groups"))
+            self.set(f, record, together=together, span=span, own_parts=parts)
             f.call("void", "@spread", Value(f, "@compute", "ptr"), record, spans * parts * get("groups"))
             f.call("void", "@give", memory)
         self.finish(f)

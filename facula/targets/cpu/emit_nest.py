@@ -3,7 +3,6 @@
 The result is a function `task(record, number)`, which does one share of the work; `emit_run` cuts the work in shares.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 
@@ -14,7 +13,7 @@ from facula.ir.kernel import BROADCAST, STRIDED, Access, Check, Kernel, Result, 
 from . import emit_reduce as red
 from .emit_blocks import Blocks
 from .emit_code import Code, register, vector
-from .emit_ops import cast, constant
+from .emit_ops import cast
 from .emit_tile import BLOCK, MOST, block_work, tiled_loads
 from .emit_values import COLUMN, ELEMENT, PREFIX, Scope, Values
 
@@ -237,53 +236,31 @@ class Nest(Values):
         c, lanes = self.code, scope.lanes
         for node in nodes:
             if node.op == "scan":
-                t = node.args[0].dtype
-                if self.mode == "row" and node.value == "sum" and t.kind == "f":
-                    t = dt.float64
+                t = red.scan_state(node)
                 types = [vector(register(part), lanes) for part, _ in red.components(node.value, t)]
                 self.running[node] = [(ty, c.variable(ty)) for ty in types]
                 for (ty, place), first in zip(self.running[node], red.starts(node.value, t, lanes)):
                     c.do(f"store {ty} {first}, ptr {place}")
 
     def scan_step(self, scope: Scope, node: Expr) -> str:
-        c, lanes = self.code, scope.lanes
-        values = [self.value(scope, a, lanes) for a in node.args]
-        if self.mode == "row" and node.value != "cprod":
-            return self._scan_lanes(scope, node, values[0])
+        c, lanes, kind = self.code, scope.lanes, red.scan_state(node)
+        own = node.args[0].dtype
+        values = [cast(c, self.value(scope, a, lanes), own, kind, lanes) for a in node.args]
         before = [c.let(f"load {ty}, ptr {place}") for ty, place in self.running[node]]
-        after = red.update(c, node.value, node.args[0].dtype, lanes, before, values, None, None)
+        if self.scans and lanes > 1:  # the state is one number: what all vectors before come to
+            sums, total = red.prefix(c, node.value, kind, lanes, values[0], scope.mask)
+            ((ty, place),) = self.running[node]
+            (after,) = red.combine(c, node.value, kind, 1, before, [total])
+            c.do(f"store {ty} {after}, ptr {place}")
+            (out,) = red.combine(c, node.value, kind, lanes, [c.splat(before[0], ty, lanes)], [sums])
+            return cast(c, out, kind, own, lanes)
+        after = red.update(c, node.value, kind, lanes, before, values, None, None)
         for (ty, place), value in zip(self.running[node], after):
             c.do(f"store {ty} {value}, ptr {place}")
         if node.value == "cprod":
             self.imaginary[after[0]] = after[1]
-        return after[0]
-
-    def _scan_lanes(self, scope: Scope, node: Expr, value: str) -> str:
-        """A scan along the lanes: each joins the one 1, 2, 4, ... before it, then all join what came before."""
-        c, lanes, kind, t = self.code, scope.lanes, node.value, node.args[0].dtype
-        (whole, place), ty = self.running[node][0], vector(register(t), lanes)
-        (nothing,) = red.starts(kind, t, lanes)
-        if scope.mask is not None:
-            value = c.let(f"select <{lanes} x i1> {scope.mask}, {ty} {value}, {ty} {nothing}")
-        step = 1
-        while step < lanes:
-            picks = ", ".join(f"i32 {k - step if k >= step else lanes}" for k in range(lanes))
-            moved = c.let(f"shufflevector {ty} {value}, {ty} {nothing}, <{lanes} x i32> <{picks}>")
-            (value,) = red.combine(c, kind, t, lanes, [moved], [value])
-            step *= 2
-        total, before = c.pick(value, register(t), lanes, [lanes - 1]), c.let(f"load {whole}, ptr {place}")
-        kept = dt.float64 if kind == "sum" and t.kind == "f" else t
-        (after,) = red.combine(c, kind, kept, 1, [before], [cast(c, total, t, kept, 1)])
-        c.do(f"store {whole} {after}, ptr {place}")
-        if kept is not t:  # sums before are kept in float64: what float32 has no room for joins first
-            head = cast(c, before, kept, t, 1)
-            rest = cast(c, c.let(f"fsub {whole} {before}, {cast(c, head, t, kept, 1)}"), kept, t, 1)
-            size = c.intrinsic("fabs", register(t), rest)
-            finite = c.let(f"fcmp olt {register(t)} {size}, {constant(math.inf, t, 1)}")
-            rest = c.let(f"select i1 {finite}, {register(t)} {rest}, {register(t)} -0.0")
-            (value,) = red.combine(c, kind, t, lanes, [c.splat(rest, register(t), lanes)], [value])
-            before = head
-        return red.combine(c, kind, t, lanes, [c.splat(before, register(t), lanes)], [value])[0]
+            return after[0]
+        return cast(c, after[0], kind, own, lanes)
 
     def checks(self, scope: Scope, checks) -> None:
         """Notes the first element that breaks a check."""

@@ -4,13 +4,18 @@ import math
 
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
+from facula.ir.expr import Expr
 
 from .emit_code import Code, literal, register, vector
 from .emit_ops import OPERATIONS, cast, constant, select
 
-__all__ = ["combine", "components", "identity", "shrink", "update"]
+__all__ = [
+    "combine", "components", "identity", "prefix", "scan_state", "scans_in_lanes", "shrink", "update",
+]  # fmt: skip
 
-_OPERATION = {"sum": "add", "prod": "mul", "max": "maximum", "min": "minimum", "any": "or", "all": "and"}
+_OPERATION = {
+    "sum": "add", "growth": "add", "prod": "mul", "max": "maximum", "min": "minimum", "any": "or", "all": "and",
+}  # fmt: skip
 
 
 def _lowest(t: dtype) -> bool | int | float:
@@ -27,7 +32,7 @@ def _highest(t: dtype) -> bool | int | float:
 def identity(kind: str, t: dtype) -> bool | int | float:
     """What changes nothing."""
     match kind:
-        case "sum" | "any":
+        case "sum" | "growth" | "any":
             return False if kind == "any" else -0.0 if t.kind == "f" else 0
         case "prod" | "all":
             return kind == "all" or 1
@@ -136,3 +141,35 @@ def starts(kind: str, t: dtype, lanes: int) -> list[str]:
         literal(v, part) if lanes == 1 else f"splat ({register(part)} {literal(v, part)})"
         for part, v in components(kind, t)
     ]
+
+
+def scan_state(node: Expr) -> dtype:
+    """What a scan adds or multiplies in: float32 in float64, as PyTorch does."""
+    t = node.args[0].dtype
+    return dt.float64 if t.code == "f32" and node.value in ("sum", "prod", "growth") else t
+
+
+def scans_in_lanes(node: Expr) -> bool:
+    """Whether the order of the operations of a scan does not matter.
+
+    It does for float64, where partial sums or products might overflow that the whole ones do not; sums of what is not
+    negative cannot.
+    """
+    if node.value in ("max", "min", "growth"):
+        return True
+    return node.value != "cprod" and node.args[0].dtype.code != "f64"
+
+
+def prefix(c: Code, kind: str, t: dtype, lanes: int, value: str, mask: str | None) -> tuple[str, str]:
+    """Each lane of a vector combined with those before it, and all lanes together."""
+    scalar = register(t)
+    ty, nothing = vector(scalar, lanes), constant(identity(kind, t), t, lanes)
+    if mask is not None:
+        value = select(c, mask, ty, lanes, value, nothing)
+    step = 1
+    while step < lanes:
+        picks = ", ".join(f"i32 {lanes + i if i < step else i - step}" for i in range(lanes))
+        moved = c.let(f"shufflevector {ty} {value}, {ty} {nothing}, <{lanes} x i32> <{picks}>")
+        (value,) = combine(c, kind, t, lanes, [moved], [value])
+        step *= 2
+    return value, c.let(f"extractelement {ty} {value}, i64 {lanes - 1}")

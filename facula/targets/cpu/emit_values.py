@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from facula.core import dtype as dt
 from facula.ir.expr import Expr, walk
-from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, TRANSPOSED, Access, Input, Kernel, Result
+from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, TRANSPOSED, Access, Input, Kernel, Result
 
+from . import emit_reduce as red
 from .emit_code import Code, mangle, numbers, register, vector
 from .emit_ops import cast, constant, operation
 
@@ -148,8 +149,11 @@ class Values:
             self.mode, self.vector_dim = "column", last_outer
         else:
             self.mode, self.vector_dim = "row", last
-        size, scalar = 1, self.mode == "row" and any(n.op == "scan" and n.value == "cprod" for n in self.order)
+        self.scans = scans and self.mode == "row"  # along the vectors
+        size, scalar = 1, self.scans and not all(red.scans_in_lanes(n) for n in self.order if n.op == "scan")
         for node in self.order:
+            if self.scans and node.op == "scan":
+                size = max(size, red.scan_state(node).itemsize)
             if self.bits[node] >> self.vector_dim & 1:
                 size = max(size, node.dtype.itemsize)
                 if node.op == "reduce" and node.value.startswith("arg"):
@@ -201,6 +205,8 @@ class Values:
         if self.lanes == 1:
             return [(1, False)]
         rest = (self.lanes, True) if self.masks else (1, False)
+        if self.scans:
+            return [(self.lanes, False), rest]
         count = sum(1 for n in nodes if self.bits[n] >> self.vector_dim & 1 and n.op != "const" and n not in self.rare)
         if count > 24:
             return [rest] if self.masks else [(self.lanes, False), rest]
@@ -374,7 +380,8 @@ class Values:
     def _bytes(self, number: int, dim: int) -> str:
         """An operand's step along a dim, in bytes."""
         size = self.operands[number].dtype.itemsize
-        return str(size) if self.letter(number, dim) == CONTIGUOUS else self.stride[number, dim]
+        known = {CONTIGUOUS: size, REVERSED: -size}.get(self.letter(number, dim))
+        return self.stride[number, dim] if known is None else str(known)
 
     def _where(self, scope: Scope, where: Expr | None, lanes: int) -> str | None:
         """The lanes in which an access is made; None: all."""
@@ -422,6 +429,14 @@ class Values:
         """The element that lies in memory; of a complex one the real part, with `imaginary` knowing the other."""
         c, t = self.code, self.operands[number].dtype
         mask = self._where(scope, where, lanes)
+        back = lanes > 1 and offset is None and t.kind != "c" and self.letter(number, self.vector_dim) == REVERSED
+        if back:  # lane 0 is the last in memory
+            turn = list(reversed(range(lanes)))
+            memory = "i8" if t.kind == "b" else register(t)
+            at = c.let(f"getelementptr i8, ptr {self.address(scope, number)}, i64 {-(lanes - 1) * t.itemsize}")
+            mask = None if mask is None else c.pick(mask, "i1", lanes, turn)
+            value = c.pick(self._fetch(memory, at, False, lanes, mask, t.itemsize), memory, lanes, turn)
+            return c.let(f"icmp ne {vector('i8', lanes)} {value}, zeroinitializer") if t.kind == "b" else value
         apart = lanes > 1 and t.kind != "c" and offset is where is None
         if apart and self.letter(number, self.vector_dim) == STRIDED:
             return self._one_by_one(scope, number, lanes)

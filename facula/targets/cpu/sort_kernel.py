@@ -78,7 +78,7 @@ def pieces_of(n: int) -> tuple[int, int]:
 
 
 def scratch_bytes(rows: int, n: int) -> int:
-    """How much memory a call needs: four buffers of pairs for each share of rows, counts of the pieces of a long row."""
+    """What a call needs: four buffers of pairs for each share of rows, counts of the pieces of a long row."""
     groups = 1 if n >= LONG and rows <= FEW else max(1, min(GROUPS, rows))
     return 4 * 8 * (n + PAD) * groups + (8 * 256 * PIECES + 64 * PIECES)
 
@@ -206,7 +206,7 @@ class Writer:
             body(f.load(e.memory, self.element_at(f, x, loop.index, step)), loop.index, 1)
 
     def minmax(self) -> None:
-        """The smallest and the largest key of elements `start` to `n`, and how many are NaN: three i64 at `to`."""
+        """The smallest and the largest key of elements `begin` to `n`, and how many are NaN: three i64 at `to`."""
         f, e = self.function("minmax", "ptr x, i64 step, i64 begin, i64 n, KEY flip, ptr to"), self.e
         least, most, nans = {}, {}, {}
         for lanes in (LANES, 1):
@@ -236,11 +236,8 @@ class Writer:
         self.finish(f)
 
     def encode(self) -> None:
-        """The pairs of elements `start` to `n`, into `keys` from there on."""
-        f, e = (
-            self.function("encode", "ptr x, i64 step, i64 begin, i64 n, KEY flip, KEY low, KEY shift, ptr keys"),
-            self.e,
-        )
+        """The pairs of elements `begin` to `n`, into `keys` from there on."""
+        f = self.function("encode", "ptr x, i64 step, i64 begin, i64 n, KEY flip, KEY low, KEY shift, ptr keys")
 
         def body(x: Value, i: Value, lanes: int) -> None:
             key = self.key(f, x, f.flip, lanes)
@@ -273,9 +270,6 @@ class Writer:
                 less = self.unsigned(f, "ult", other, mine)
                 loop.next = [loop.carried[0] - self.convert(f, "sext", less, ty)]
             ranks = loop.carried[0]
-            left = f.least(f.n - block.index, f.constant("i64", LANES))
-            # Lanes that hold no pair rank behind all others: they are written over each other behind the last.
-            del left
             counts = f.alloca("i64", LANES)
             f.store(ranks, counts, align=64)
             some = f.least(f.n - block.index, f.constant("i64", LANES))
@@ -317,7 +311,7 @@ class Writer:
         self.finish(f)
 
     def spread(self) -> None:
-        """Pairs `start` to `n` of `a` go to `b`, each where `places` of its digit says, which moves on."""
+        """Pairs `begin` to `n` of `a` go to `b`, each where `places` of its digit says, which moves on."""
         f = self.function("spread", "ptr a, ptr b, i64 begin, i64 n, i64 by, ptr places")
 
         def one(i: Value) -> None:

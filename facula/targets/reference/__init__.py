@@ -21,6 +21,8 @@ ROUTINES = {
     "reader": "memory.reader",
     "recurrence": "recurrent.recurrent",
     "recurrence_backward": "recurrent.recurrent_backward",
+    "rows": "rows.rows",
+    "search": "search.search",
     "sort": "sort.sort",
 }
 

@@ -245,6 +245,7 @@ REDUCTIONS: dict[str, Callable] = {
 }
 SCANS: dict[str, Callable] = {
     "sum": lambda x: x.cumsum(-1, dtype=_wide(x)),
+    "growth": lambda x: x.cumsum(-1, dtype=_wide(x)),
     "prod": lambda x: x.cumprod(-1, dtype=_wide(x)),
     "max": lambda x: np.maximum.accumulate(x, -1),
     "min": lambda x: np.minimum.accumulate(x, -1),

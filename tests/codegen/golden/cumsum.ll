@@ -2,9 +2,8 @@
 !0 = !{i32 1}
 
 declare i64 @llvm.smin.i64(i64, i64)
-declare float @llvm.fabs.f32(float)
-declare <16 x float> @llvm.masked.load.v16f32.p0(ptr, <16 x i1>, <16 x float>)
-declare void @llvm.masked.store.v16f32.p0(<16 x float>, ptr, <16 x i1>)
+declare <8 x float> @llvm.masked.load.v8f32.p0(ptr, <8 x i1>, <8 x float>)
+declare void @llvm.masked.store.v8f32.p0(<8 x float>, ptr, <8 x i1>)
 declare i64 @llvm.smax.i64(i64, i64)
 declare void @facula_parallel(ptr, ptr, i64)
 
@@ -39,7 +38,7 @@ entry:
   %.9 = icmp slt i64 %.4, %.6
   br i1 %.9, label %loop.8, label %done.8
 loop.8:
-  %.10 = phi i64 [ %.4, %entry ], [ %.101, %done.57 ]
+  %.10 = phi i64 [ %.4, %entry ], [ %.79, %done.46 ]
   %.11 = load i64, ptr %.7
   %.12 = mul i64 %.11, %.1
   %.13 = getelementptr i8, ptr %out.ptr, i64 %.12
@@ -47,104 +46,82 @@ loop.8:
   %.15 = getelementptr i8, ptr %x.ptr, i64 %.14
   store double 0x8000000000000000, ptr %.16
   store i64 0, ptr %.17
-  %.19 = sub i64 %n1, 16
+  %.19 = sub i64 %n1, 8
   %.20 = add i64 %.19, 1
   %.21 = icmp slt i64 0, %.20
   br i1 %.21, label %loop.18, label %done.18
 loop.18:
-  %.22 = phi i64 [ 0, %loop.8 ], [ %.54, %loop.18 ]
+  %.22 = phi i64 [ 0, %loop.8 ], [ %.43, %loop.18 ]
   %.23 = mul i64 %.22, 4
   %.24 = getelementptr i8, ptr %.15, i64 %.23
-  %.25 = load <16 x float>, ptr %.24, align 4
-  %.26 = shufflevector <16 x float> %.25, <16 x float> splat (float 0x8000000000000000), <16 x i32> <i32 16, i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7, i32 8, i32 9, i32 10, i32 11, i32 12, i32 13, i32 14>
-  %.27 = fadd <16 x float> %.26, %.25
-  %.28 = shufflevector <16 x float> %.27, <16 x float> splat (float 0x8000000000000000), <16 x i32> <i32 16, i32 16, i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7, i32 8, i32 9, i32 10, i32 11, i32 12, i32 13>
-  %.29 = fadd <16 x float> %.28, %.27
-  %.30 = shufflevector <16 x float> %.29, <16 x float> splat (float 0x8000000000000000), <16 x i32> <i32 16, i32 16, i32 16, i32 16, i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7, i32 8, i32 9, i32 10, i32 11>
-  %.31 = fadd <16 x float> %.30, %.29
-  %.32 = shufflevector <16 x float> %.31, <16 x float> splat (float 0x8000000000000000), <16 x i32> <i32 16, i32 16, i32 16, i32 16, i32 16, i32 16, i32 16, i32 16, i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7>
-  %.33 = fadd <16 x float> %.32, %.31
-  %.34 = extractelement <16 x float> %.33, i64 15
-  %.35 = load double, ptr %.16
-  %.36 = fpext float %.34 to double
-  %.37 = fadd double %.35, %.36
-  store double %.37, ptr %.16
-  %.38 = fptrunc double %.35 to float
-  %.39 = fpext float %.38 to double
-  %.40 = fsub double %.35, %.39
-  %.41 = fptrunc double %.40 to float
-  %.42 = call float @llvm.fabs.f32(float %.41)
-  %.43 = fcmp olt float %.42, 0x7FF0000000000000
-  %.44 = select i1 %.43, float %.41, float -0.0
-  %.45 = insertelement <16 x float> poison, float %.44, i64 0
-  %.46 = shufflevector <16 x float> %.45, <16 x float> poison, <16 x i32> zeroinitializer
-  %.47 = fadd <16 x float> %.46, %.33
-  %.48 = insertelement <16 x float> poison, float %.38, i64 0
-  %.49 = shufflevector <16 x float> %.48, <16 x float> poison, <16 x i32> zeroinitializer
-  %.50 = fadd <16 x float> %.49, %.47
-  %.51 = mul i64 %.22, 4
-  %.52 = getelementptr i8, ptr %.13, i64 %.51
-  store <16 x float> %.50, ptr %.52, align 4
-  %.53 = add i64 %.22, 16
-  store i64 %.53, ptr %.17
-  %.54 = add i64 %.22, 16
-  %.55 = icmp slt i64 %.54, %.20
-  br i1 %.55, label %loop.18, label %done.18
+  %.25 = load <8 x float>, ptr %.24, align 4
+  %.26 = fpext <8 x float> %.25 to <8 x double>
+  %.27 = load double, ptr %.16
+  %.28 = shufflevector <8 x double> %.26, <8 x double> splat (double 0x8000000000000000), <8 x i32> <i32 8, i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6>
+  %.29 = fadd <8 x double> %.28, %.26
+  %.30 = shufflevector <8 x double> %.29, <8 x double> splat (double 0x8000000000000000), <8 x i32> <i32 8, i32 9, i32 0, i32 1, i32 2, i32 3, i32 4, i32 5>
+  %.31 = fadd <8 x double> %.30, %.29
+  %.32 = shufflevector <8 x double> %.31, <8 x double> splat (double 0x8000000000000000), <8 x i32> <i32 8, i32 9, i32 10, i32 11, i32 0, i32 1, i32 2, i32 3>
+  %.33 = fadd <8 x double> %.32, %.31
+  %.34 = extractelement <8 x double> %.33, i64 7
+  %.35 = fadd double %.27, %.34
+  store double %.35, ptr %.16
+  %.36 = insertelement <8 x double> poison, double %.27, i64 0
+  %.37 = shufflevector <8 x double> %.36, <8 x double> poison, <8 x i32> zeroinitializer
+  %.38 = fadd <8 x double> %.37, %.33
+  %.39 = fptrunc <8 x double> %.38 to <8 x float>
+  %.40 = mul i64 %.22, 4
+  %.41 = getelementptr i8, ptr %.13, i64 %.40
+  store <8 x float> %.39, ptr %.41, align 4
+  %.42 = add i64 %.22, 8
+  store i64 %.42, ptr %.17
+  %.43 = add i64 %.22, 8
+  %.44 = icmp slt i64 %.43, %.20
+  br i1 %.44, label %loop.18, label %done.18
 done.18:
-  %.56 = load i64, ptr %.17
-  %.58 = icmp slt i64 %.56, %n1
-  br i1 %.58, label %loop.57, label %done.57
-loop.57:
-  %.59 = phi i64 [ %.56, %done.18 ], [ %.97, %loop.57 ]
-  %.60 = sub i64 %n1, %.59
-  %.61 = call i64 @llvm.smin.i64(i64 %.60, i64 16)
-  %.62 = sub i64 16, %.61
-  %.63 = trunc i64 %.62 to i16
-  %.64 = lshr i16 -1, %.63
-  %.65 = bitcast i16 %.64 to <16 x i1>
-  %.66 = mul i64 %.59, 4
-  %.67 = getelementptr i8, ptr %.15, i64 %.66
-  %.68 = call <16 x float> @llvm.masked.load.v16f32.p0(ptr align 4 %.67, <16 x i1> %.65, <16 x float> zeroinitializer)
-  %.69 = select <16 x i1> %.65, <16 x float> %.68, <16 x float> splat (float 0x8000000000000000)
-  %.70 = shufflevector <16 x float> %.69, <16 x float> splat (float 0x8000000000000000), <16 x i32> <i32 16, i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7, i32 8, i32 9, i32 10, i32 11, i32 12, i32 13, i32 14>
-  %.71 = fadd <16 x float> %.70, %.69
-  %.72 = shufflevector <16 x float> %.71, <16 x float> splat (float 0x8000000000000000), <16 x i32> <i32 16, i32 16, i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7, i32 8, i32 9, i32 10, i32 11, i32 12, i32 13>
-  %.73 = fadd <16 x float> %.72, %.71
-  %.74 = shufflevector <16 x float> %.73, <16 x float> splat (float 0x8000000000000000), <16 x i32> <i32 16, i32 16, i32 16, i32 16, i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7, i32 8, i32 9, i32 10, i32 11>
-  %.75 = fadd <16 x float> %.74, %.73
-  %.76 = shufflevector <16 x float> %.75, <16 x float> splat (float 0x8000000000000000), <16 x i32> <i32 16, i32 16, i32 16, i32 16, i32 16, i32 16, i32 16, i32 16, i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7>
-  %.77 = fadd <16 x float> %.76, %.75
-  %.78 = extractelement <16 x float> %.77, i64 15
-  %.79 = load double, ptr %.16
-  %.80 = fpext float %.78 to double
-  %.81 = fadd double %.79, %.80
-  store double %.81, ptr %.16
-  %.82 = fptrunc double %.79 to float
-  %.83 = fpext float %.82 to double
-  %.84 = fsub double %.79, %.83
-  %.85 = fptrunc double %.84 to float
-  %.86 = call float @llvm.fabs.f32(float %.85)
-  %.87 = fcmp olt float %.86, 0x7FF0000000000000
-  %.88 = select i1 %.87, float %.85, float -0.0
-  %.89 = insertelement <16 x float> poison, float %.88, i64 0
-  %.90 = shufflevector <16 x float> %.89, <16 x float> poison, <16 x i32> zeroinitializer
-  %.91 = fadd <16 x float> %.90, %.77
-  %.92 = insertelement <16 x float> poison, float %.82, i64 0
-  %.93 = shufflevector <16 x float> %.92, <16 x float> poison, <16 x i32> zeroinitializer
-  %.94 = fadd <16 x float> %.93, %.91
-  %.95 = mul i64 %.59, 4
-  %.96 = getelementptr i8, ptr %.13, i64 %.95
-  call void @llvm.masked.store.v16f32.p0(<16 x float> %.94, ptr align 4 %.96, <16 x i1> %.65)
-  %.97 = add i64 %.59, 16
-  %.98 = icmp slt i64 %.97, %n1
-  br i1 %.98, label %loop.57, label %done.57
-done.57:
-  %.99 = load i64, ptr %.7
-  %.100 = add i64 %.99, 1
-  store i64 %.100, ptr %.7
-  %.101 = add i64 %.10, 1
-  %.102 = icmp slt i64 %.101, %.6
-  br i1 %.102, label %loop.8, label %done.8
+  %.45 = load i64, ptr %.17
+  %.47 = icmp slt i64 %.45, %n1
+  br i1 %.47, label %loop.46, label %done.46
+loop.46:
+  %.48 = phi i64 [ %.45, %done.18 ], [ %.75, %loop.46 ]
+  %.49 = sub i64 %n1, %.48
+  %.50 = call i64 @llvm.smin.i64(i64 %.49, i64 8)
+  %.51 = sub i64 8, %.50
+  %.52 = trunc i64 %.51 to i8
+  %.53 = lshr i8 -1, %.52
+  %.54 = bitcast i8 %.53 to <8 x i1>
+  %.55 = mul i64 %.48, 4
+  %.56 = getelementptr i8, ptr %.15, i64 %.55
+  %.57 = call <8 x float> @llvm.masked.load.v8f32.p0(ptr align 4 %.56, <8 x i1> %.54, <8 x float> zeroinitializer)
+  %.58 = fpext <8 x float> %.57 to <8 x double>
+  %.59 = load double, ptr %.16
+  %.60 = select <8 x i1> %.54, <8 x double> %.58, <8 x double> splat (double 0x8000000000000000)
+  %.61 = shufflevector <8 x double> %.60, <8 x double> splat (double 0x8000000000000000), <8 x i32> <i32 8, i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6>
+  %.62 = fadd <8 x double> %.61, %.60
+  %.63 = shufflevector <8 x double> %.62, <8 x double> splat (double 0x8000000000000000), <8 x i32> <i32 8, i32 9, i32 0, i32 1, i32 2, i32 3, i32 4, i32 5>
+  %.64 = fadd <8 x double> %.63, %.62
+  %.65 = shufflevector <8 x double> %.64, <8 x double> splat (double 0x8000000000000000), <8 x i32> <i32 8, i32 9, i32 10, i32 11, i32 0, i32 1, i32 2, i32 3>
+  %.66 = fadd <8 x double> %.65, %.64
+  %.67 = extractelement <8 x double> %.66, i64 7
+  %.68 = fadd double %.59, %.67
+  store double %.68, ptr %.16
+  %.69 = insertelement <8 x double> poison, double %.59, i64 0
+  %.70 = shufflevector <8 x double> %.69, <8 x double> poison, <8 x i32> zeroinitializer
+  %.71 = fadd <8 x double> %.70, %.66
+  %.72 = fptrunc <8 x double> %.71 to <8 x float>
+  %.73 = mul i64 %.48, 4
+  %.74 = getelementptr i8, ptr %.13, i64 %.73
+  call void @llvm.masked.store.v8f32.p0(<8 x float> %.72, ptr align 4 %.74, <8 x i1> %.54)
+  %.75 = add i64 %.48, 8
+  %.76 = icmp slt i64 %.75, %n1
+  br i1 %.76, label %loop.46, label %done.46
+done.46:
+  %.77 = load i64, ptr %.7
+  %.78 = add i64 %.77, 1
+  store i64 %.78, ptr %.7
+  %.79 = add i64 %.10, 1
+  %.80 = icmp slt i64 %.79, %.6
+  br i1 %.80, label %loop.8, label %done.8
 done.8:
   ret void
 }
