@@ -1,6 +1,7 @@
 """Reductions and scans against NumPy over shapes, dims, layouts, dtypes and special values."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -151,6 +152,30 @@ def test_bits_do_not_depend_on_the_number_of_threads():
     finally:
         torch.set_num_threads(before)
     assert found[0] == found[1] == found[2]
+
+
+def test_repeated_calls_tell_their_arguments_apart():
+    """The second call of a kind is repeated by machine code, found by the very objects that were given."""
+    x = torch.tensor([[1.0, 2.0, 4.0], [3.0, 0.0, 2.0]])
+    for _ in range(3):
+        assert x.max().item() == 4 and x.max(0)[1].tolist() == [1, 0, 0] and x.max(-1).values.tolist() == [4, 3]
+        assert x.max(1, True).values.shape == (2, 1) and x.amax(()).item() == 4 and x.amax((0, 1)).item() == 4
+        assert x.argmin().item() == 4 and x.argmin(0).tolist() == [0, 1, 1] and x.argmin(1, True).shape == (2, 1)
+        assert x[:1].var(1).item() == pytest.approx(7 / 3) and x[:1].var(1, False).item() == pytest.approx(14 / 9)
+        assert x[:1].var(False).item() == pytest.approx(14 / 9) and x.var(0, correction=2).isinf().all().item()
+        assert x.norm(1).item() == 12 and x.norm(0).item() == 5 and x.norm(math.inf).item() == 4
+        assert x.norm(3, 1)[0].item() == pytest.approx(73 ** (1 / 3)) and x.norm(1, 0).tolist() == [4, 2, 6]
+        assert x.any(1).tolist() == [True, True] and x.all(1, True).tolist() == [[True], [False]]
+        assert x.byte().any(0).dtype is torch.uint8 and torch.count_nonzero(x, 0).tolist() == [2, 1, 2]
+        assert x.prod(1).tolist() == [8, 0] and x.cumprod(1).tolist() == [[1, 2, 8], [3, 0, 0]]
+        y = x.clone().requires_grad_()
+        y.prod(1).sum().backward()
+        assert y.grad.tolist() == [[8, 4, 2], [0, 6, 0]]
+        with torch.no_grad():
+            assert not y.cumsum(0).requires_grad and y.prod(1).tolist() == [8, 0]
+        assert y.amax(1).grad_fn.name() == "AmaxBackward0" and y.max().grad_fn.name() == "MaxBackward1"
+        with pytest.raises(IndexError):
+            x.max(2)
 
 
 def test_empty():

@@ -48,6 +48,31 @@ loop:
 done:
   ret void
 }
+
+; Numbers the blocks as they begin; the first block waits for the second one to begin.
+define internal void @number(ptr %order, i64 %block) {
+entry:
+  %at = getelementptr i64, ptr %order, i64 %block
+  %next = getelementptr i64, ptr %order, i64 400
+  %before = atomicrmw add ptr %next, i64 1 seq_cst
+  %own = add i64 %before, 1
+  store volatile i64 %own, ptr %at
+  br label %look
+look:
+  %tries = phi i64 [0, %entry], [%again, %look]
+  %again = add i64 %tries, 1
+  %begun = load volatile i64, ptr %next
+  %alone = icmp eq i64 %begun, 1
+  %early = icmp ult i64 %again, 2000000000
+  %on = and i1 %alone, %early
+  br i1 %on, label %look, label %done
+done:
+  ret void
+}
+define void @meet(ptr %order, i64 %blocks) {
+  call void @facula_parallel(ptr @number, ptr %order, i64 %blocks)
+  ret void
+}
 define void @work(ptr %who, i64 %blocks) {
   call void @facula_parallel(ptr @burn, ptr %who, i64 %blocks)
   ret void
@@ -56,6 +81,7 @@ define void @work(ptr %who, i64 %blocks) {
 count = builtins.build(TEXT, "count", ["ptr", "i64"], work=(1,), cost=1e3)
 nest = builtins.build(TEXT, "nest", ["ptr", "i64"], work=(1,), cost=1e6)
 work = builtins.build(TEXT, "work", ["ptr", "i64"], work=(1,), cost=1e6)
+meet = builtins.build(TEXT, "meet", ["ptr", "i64"], work=(1,), cost=1e6)
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +102,16 @@ def test_every_block_runs_once(number):
         expected[: max(blocks, 0)] += 1
     np.testing.assert_array_equal(counts, expected)
     assert threads.running() <= max(number - 1, 63)
+
+
+def test_each_thread_begins_with_its_own_part():
+    """What one kernel wrote, the next one reads on the same core."""
+    threads.set_num_threads(2)
+    for _ in range(5):
+        order = np.zeros(401, np.int64)  # the last one counts
+        meet(order.ctypes.data, 400)
+        assert sorted(order[:400].tolist()) == list(range(1, 401))
+        assert {int(order[0]), int(order[200])} == {1, 2}
 
 
 def test_several_threads_do_the_work():
