@@ -591,7 +591,7 @@ def _normed(x: Tensor, dims: Sequence[int], ord: float) -> None:
 
 
 def _norm_fast(ord: float):
-    given = {} if ord == 2 else {"ord": ord}
+    given: dict[str, Any] = {} if ord == 2 else {"ord": ord}
     return fast_rows(vector_norm_rows, check=lambda x, dims, dim: _normed(x, dims, ord), **given)
 
 
