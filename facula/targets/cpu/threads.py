@@ -211,20 +211,20 @@ no:
   ret i1 0
 }}
 
-; Lets blocks be taken from all spans, or from none.
+; Lets blocks be taken from all spans, or from none; the caller's own opens last, when all others find theirs open.
 define internal void @announce(i64 %spans, i64 %number, i1 %opens, i64 %n) nounwind {{
 entry:
   br label %loop
 loop:
-  %span = phi i64 [0, %entry], [%more, %loop]
+  %behind = phi i64 [%spans, %entry], [%span, %loop]
+  %span = sub i64 %behind, 1
   %ticket = getelementptr [16 x i64], ptr @tickets, i64 %span
   %before = sub i64 %span, 1
   %first = call i64 @border(i64 %before, i64 %spans, i64 %n)
   %next = select i1 %opens, i64 %first, i64 {CLOSED}
   %t = or i64 %number, %next
   store atomic i64 %t, ptr %ticket seq_cst, align 8
-  %more = add i64 %span, 1
-  %left = icmp ult i64 %more, %spans
+  %left = icmp ne i64 %span, 0
   br i1 %left, label %loop, label %leave
 leave:
   ret void
