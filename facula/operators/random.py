@@ -180,56 +180,50 @@ def _drawn(size, dtype, device, requires_grad, out, draw) -> Tensor:
     return _finish(draw(made), requires_grad)
 
 
-_FRESH: dict[tuple, tuple] = of_defaults({})  # by what was asked for: allocator, spec, sampler
+def _creator(name: str, in_place, *parameters: float):
+    """A function of sizes that draws a new tensor by one of the float samplers."""
+    known: dict[tuple, tuple] = of_defaults({})  # by what was asked for: allocator, spec, sampler
+
+    def create(
+        *size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+    ) -> Tensor:
+        try:
+            empty, s, draw = known[size, dtype, device, DEVICE[0]]
+        except (KeyError, TypeError):
+            kind = dtype or DEFAULT.float
+            if out is not None or kind.kind != "f":
+                return _drawn(size, dtype, device, requires_grad, out, lambda t: in_place(t, generator=generator))
+            s = _spec_of(size, kind, device, name)
+            empty, draw = launch.allocator(s.device), _sampler(s.device).sampler(name, s.numel, kind.code)
+            if all(n.__class__ is int for n in size):
+                if len(known) > 4096:
+                    known.clear()
+                known[size, dtype, device, DEVICE[0]] = empty, s, draw
+        if out is not None:
+            return _drawn(size, dtype, device, requires_grad, out, lambda t: in_place(t, generator=generator))
+        made = empty(s)
+        generator = default_generator if generator is None else _generator(generator)
+        with generator.lock:
+            draw(generator.ptr, made.ptr, s.numel, *parameters)
+        return _finish(made, requires_grad) if requires_grad else made
+
+    return create
 
 
-def _fresh(size, dtype, device, requires_grad, out, name: str, generator, *args) -> Tensor:
-    """A new tensor drawn by one of the float samplers: nothing to check, no layout to follow."""
-    try:
-        empty, s, draw = _FRESH[size, dtype, device, name, DEVICE[0]]
-    except (KeyError, TypeError):
-        kind = dtype or DEFAULT.float
-        if out is not None or kind.kind != "f":
-            return _drawn(size, dtype, device, requires_grad, out, lambda t: _into(t, name, generator))
-        s = _spec_of(size, kind, device, name)
-        empty, draw = launch.allocator(s.device), _sampler(s.device).sampler(name, s.numel, kind.code)
-        if size.__class__ is tuple and all(n.__class__ is int for n in size):
-            if len(_FRESH) > 4096:
-                _FRESH.clear()
-            _FRESH[size, dtype, device, name, DEVICE[0]] = empty, s, draw
-    if out is not None:
-        return _drawn(size, dtype, device, requires_grad, out, lambda t: _into(t, name, generator))
-    made = empty(s)
-    generator = default_generator if generator is None else _generator(generator)
-    with generator.lock:
-        draw(generator.ptr, made.ptr, s.numel, *args)
-    return _finish(made, requires_grad) if requires_grad else made
+rand = _creator("uniform", uniform_, 0.0, 1.0)
+rand.__name__ = rand.__qualname__ = "rand"
+rand.__doc__ = """Numbers spread evenly over [0, 1).
 
-
-def _into(target: Tensor, name: str, generator) -> Tensor:
-    return (uniform_ if name == "uniform" else normal_)(target, generator=generator)
-
-
-def rand(
-    *size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
-) -> Tensor:
-    """Numbers spread evenly over [0, 1).
-
-    Examples
-    --------
-    >>> import facula as torch
-    >>> _ = torch.manual_seed(0)
-    >>> torch.rand(2)
-    tensor([0.4963, 0.7682])
-    """
-    return _fresh(size, dtype, device, requires_grad, out, "uniform", generator, 0.0, 1.0)
-
-
-def randn(
-    *size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
-) -> Tensor:
-    """Numbers of the standard normal distribution."""
-    return _fresh(size, dtype, device, requires_grad, out, "normal", generator, 0.0, 1.0)
+Examples
+--------
+>>> import facula as torch
+>>> _ = torch.manual_seed(0)
+>>> torch.rand(2)
+tensor([0.4963, 0.7682])
+"""
+randn = _creator("normal", normal_, 0.0, 1.0)
+randn.__name__ = randn.__qualname__ = "randn"
+randn.__doc__ = """Numbers of the standard normal distribution."""
 
 
 def randint(
