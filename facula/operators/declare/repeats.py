@@ -109,8 +109,9 @@ class Repeats:
             memo = launch.memo(plan.outs[0].device)
             if memo is None:
                 return False
-            recording = _recording(memo, operator.node_kind) if getattr(operator, "differentiable", True) else None
-            self.memo = memo(operands, self.count - operands, self.others, recording)
+            recording = _recording(memo, operator.node_kind)
+            differentiable = getattr(operator, "differentiable", True)
+            self.memo = memo(operands, self.count - operands, self.others, recording, differentiable)
         known = self.memo.add(arguments, plan, sources, node_class)
         self.run, self.bare, self.force = self.memo.run, self.memo.bare, self.memo.force
         return known

@@ -54,7 +54,7 @@ class Recording(NamedTuple):
     inside: bytes  # how the names of modules begin that no user's line is in
 
 
-_CONTEXT = ("table", "classes", "storage", "tensor", "zero", "empty", "name", "edge_of", "sequence", "active")
+_CONTEXT = ("table", "classes", "storage", "tensor", "zero", "empty", "name", "edge_of", "sequence", "active", "mode")
 
 _DECLARATIONS = """
 @PyFloat_Type = external global i8
@@ -422,15 +422,13 @@ def _user_line(inside: bytes) -> str:
 
 
 class Form(NamedTuple):
-    """What the text of a builtin depends on."""
+    """What the text of a builtin depends on; whether it records and asks for modes is told by its context."""
 
     operands: int
     fixed: tuple[bool, ...]  # for each argument: compared by identity
-    steps: bool = False  # plans are lists of kernels
-    modes: bool = False  # no call is known while some mode is not its default
-    gradient: str = ""  # what to do where an operand needs one: nothing, "refuse" the call, "record" it
-    node: tuple[tuple[str, int], ...] = ()  # the slots of nodes
-    inside: bytes = b""
+    node: tuple[tuple[str, int], ...]  # the slots of nodes; without, calls that would be recorded are not known
+    inside: bytes
+    steps: bool  # plans are lists of kernels
 
 
 @cache
@@ -441,15 +439,16 @@ def _text(form: Form) -> str:
     f.made = f.variable("i64", 0)  # how many results there are, for `undo`
     f.leave(f.given.ne(count), "misfit")
     _words(f)
-    if form.modes:
+    with f.when(f.same(f.own_mode, f.symbol_value("_Py_TrueStruct"))):
         f.leave(f.load("i64", f.at(f.own_active, 16)).ne(0), "miss")  # the length of a list
     given, keys, tensors = _keys(f, count, form.fixed)
     plan = _look(f, keys)
-    kept = None
-    if form.gradient:
+    kept = f.variable("ptr", f.constant("ptr", 0))
+    bare = f.same(f.own_mode, f.symbol_value("_Py_NoneStruct"))
+    with f.when(f.value("i1", f"xor i1 {bare.name}, true")):
         mask = _wants(f, given, tensors, operands)
-        if form.gradient == "record":
-            kept = _choice(f, plan, mask, operands)
+        if form.node:
+            kept.set(_choice(f, plan, mask, operands))
         else:
             f.leave(mask.ne(0), "miss")
     owner = f.count(f.slot(plan, AT["owner"]))  # another thread may forget the call while a long kernel runs
@@ -459,9 +458,9 @@ def _text(form: Form) -> str:
     else:
         _run(f, plan, results, words)
     result = f.load("ptr", made)
-    if kept is not None:
-        with f.when(f.value("i1", f"icmp ne ptr {kept.name}, null")):
-            _record(f, plan, kept, result, given, tensors, operands, dict(form.node))
+    if form.node:
+        with f.when(f.value("i1", f"icmp ne ptr {kept.get().name}, null")):
+            _record(f, plan, kept.get(), result, given, tensors, operands, dict(form.node))
     f.leave(results.eq(1), "one")
     several = _tuple(f, results)
     with f.loop(0, results) as loop:
@@ -478,7 +477,7 @@ def _text(form: Form) -> str:
     f.emit("ret ptr null")
     f.label("misfit")
     f.done(f.call("ptr", "@facula_bad_count", f.symbol_value("title"), f.constant("i64", count), f.given))
-    line = _user_line(form.inside) if kept is not None else ""
+    line = _user_line(form.inside) if form.node else ""
     return f"{records.fresh_text()}\n{_DECLARATIONS}\n{builtins.string('title', 'apply')}\n{line}\n{f.text()}"
 
 
@@ -516,31 +515,32 @@ class Memo:
         How many numbers follow.
     others : int
         How many constants follow (a dim, a bool, a spec, None), compared by identity.
-    recording : Recording or None
-        None where there is no gradient: nothing is recorded then. For plans with steps nothing is recorded either:
-        `run` does not know calls of operands that need a gradient.
+    recording : Recording
+    differentiable : bool
+        Where there is no gradient, nothing is recorded and no mode counts.
     steps : bool
-        Plans are lists of kernels.
+        Plans are lists of kernels, of which nothing is recorded: `run` knows no call of operands that need a gradient.
     """
 
     Recording = Recording
     __slots__ = ("_count", "_held", "_moving", "_operands", "_places", "bare", "force", "run")
 
-    def __init__(self, operands: int, numbers: int, others: int, recording: Recording | None, steps: bool = False):
+    def __init__(
+        self, operands: int, numbers: int, others: int, recording: Recording, differentiable=True, steps=False
+    ):
         self._operands, self._moving, self._count = operands, operands + numbers, operands + numbers + others
         self._places = (ctypes.c_int64 * WAYS)()
         self._held: dict[int, tuple[list[int], tuple]] = {}  # by place: the keys, and what the place points at
         fixed = (False,) * self._moving + (True,) * others
+        node = () if steps else tuple(layout.slots(recording.node).items())
+        form = Form(operands, fixed, node, recording.inside, steps)
         context = (ctypes.addressof(self._places), ctypes.addressof(_CLASSES), Storage, Tensor, 0, (), "__name__")
-        context += (None, None, []) if recording is None else (recording.edge_of, recording.sequence, recording.active)
-        context += (self._places, self._held)  # a builtin may outlive its memo
-        plain = Form(operands, fixed, steps)
-        self.bare = _builtin(plain, context)
+        context += (recording.edge_of, recording.sequence, recording.active)
+        held = (self._places, self._held)  # a builtin may outlive its memo
+        self.bare = _builtin(form, (*context, None, *held))
         self.run = self.force = self.bare
-        if recording is not None:
-            node = () if steps else tuple(layout.slots(recording.node).items())
-            form = plain._replace(gradient="refuse" if steps else "record", node=node, inside=recording.inside)
-            self.force, self.run = _builtin(form, context), _builtin(form._replace(modes=True), context)
+        if differentiable:
+            self.force, self.run = (_builtin(form, (*context, asks, *held)) for asks in (False, True))
 
     def clear(self) -> None:
         """Forget all calls."""
