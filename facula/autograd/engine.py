@@ -94,7 +94,7 @@ def run(
                     continue
                 vertex, number = (edge.node, edge.number) if edge.__class__ is Output else (edge, 0)
                 left = users[vertex] = users[vertex] - 1
-                slots = pending.pop(vertex, None)
+                slots: Any = pending.pop(vertex, None)
                 if slots is None:
                     slots = [None] * len(vertex.outputs) if isinstance(vertex, Node) else [None]
                 if grad is not None:

@@ -54,7 +54,7 @@ class _Conv(Module):
         out_channels: int,
         kernel_size,
         stride=1,
-        padding=0,
+        padding: Any = 0,
         dilation=1,
         groups: int = 1,
         bias: bool = True,
@@ -193,7 +193,7 @@ class _Transposed(_Conv):
         out_channels: int,
         kernel_size,
         stride=1,
-        padding=0,
+        padding: Any = 0,
         output_padding=0,
         groups: int = 1,
         bias: bool = True,
@@ -262,5 +262,5 @@ class ConvTranspose3d(_Transposed):
     dims = 3
 
 
-CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+CONVOLUTIONS: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+TRANSPOSED: dict[int, Any] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}

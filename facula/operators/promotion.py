@@ -1,6 +1,7 @@
 """Which dtype an operation on several operands has: PyTorch's categories of tensors, 0-d tensors and numbers."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from facula.core import dtype as dt
 from facula.core.dtype import dtype, promote_types
@@ -19,11 +20,11 @@ class Default:
 
 
 DEFAULT = Default()
-_MADE_FOR: list[dict] = []  # what operators remember, and would have to forget when the default changes
+_MADE_FOR: list[Any] = []  # what operators remember, and would have to forget when the default changes
 
 
-def of_defaults(memory: dict) -> dict:
-    """A dictionary that is emptied when the default dtype changes."""
+def of_defaults(memory: Any) -> Any:
+    """`memory`, a dictionary or what has `clear`, which is emptied when the default dtype changes."""
     _MADE_FOR.append(memory)
     return memory
 

@@ -456,7 +456,7 @@ class Traced(Operator):
             return known.slowly(operands, {}) if found is None else found
         return self.rows_slowly(None, operands, rows, {**scalars, "out": out})
 
-    def rows_slowly(self, known: Repeats | None, operands: Sequence, rows: dict, scalars: dict) -> Any:
+    def rows_slowly(self, known: Repeats | None, operands: Any, rows: dict, scalars: dict) -> Any:
         """`call_rows` where machine code does not know the call; `known` will next time."""
         dims, keepdim, shape = rows["dims"], rows["keepdim"], rows["shape"]
         node_class, out = rows.get("node_class"), scalars.pop("out", None)

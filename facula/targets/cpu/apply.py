@@ -28,15 +28,15 @@ FIELDS = ("owner", "plan", "kernel", "long", "node_class", "specs", "results", "
 AT = {name: 8 * i for i, name in enumerate(FIELDS)}
 ARRAYS = {}  # offset of each array
 _end = 8 * len(FIELDS)
-for _name, _words in (
+for _array, _size in (
     ("keys", ARGUMENTS),  # what the arguments must be
     ("outs", 4 * RESULTS),  # of each result: spec, bytes, bytes as a Python int, device
     ("sources", SLOTS),  # of each argument of the kernel after the results: 4 * its position + how it is read
     ("backs", 1 << RECORDED),  # for each choice of operands that need a gradient: a Kept, or 0
     ("sizes", TAIL),  # of a plan with steps, for each: kernel, offset in bytes, position of the operand, tail
 ):
-    ARRAYS[_name] = _end
-    _end += 8 * _words
+    ARRAYS[_array] = _end
+    _end += 8 * _size
 WORDS = _end // 8
 KEPT = {"back": 0, "numbers": 8, "count": 16, "saves": 24}  # saves: the number of an operand, or -1 for the result
 
@@ -210,7 +210,7 @@ def _choice(f: _Text, plan: Value, mask: Value, operands: int) -> Value:
     return kept.get()
 
 
-def _results(f: _Text, plan: Value, tensors: Value, words: Value) -> Value:
+def _results(f: Any, plan: Value, tensors: Value, words: Value) -> Value:
     """Makes the results; how many there are."""
     results = f.load("i64", f.at(plan, AT["results"]))
     with f.loop(0, results) as loop:
@@ -227,7 +227,7 @@ def _results(f: _Text, plan: Value, tensors: Value, words: Value) -> Value:
     return results
 
 
-def _run(f: _Text, plan: Value, results: Value, words: Value) -> None:
+def _run(f: Any, plan: Value, results: Value, words: Value) -> None:
     """Gathers the kernel's arguments and calls it."""
     kernel = f.slot(plan, AT["kernel"])
     f.leave(f.null(kernel), "after")
@@ -633,7 +633,7 @@ class Memo:
         block = (ctypes.c_int64 * WORDS)()
         self._head(block, keys, (out,))
         at = ARRAYS["sizes"] // 8
-        for (position, offset, _, tail), code in zip(steps, packed):
+        for (position, offset, _, tail), code in zip(steps, filter(None, packed)):
             block[at : at + 4 + len(tail)] = [code.address, offset, position, len(tail), *tail]
             at += 4 + len(tail)
         block[AT["slots"] // 8] = len(steps)

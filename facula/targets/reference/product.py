@@ -1,6 +1,7 @@
 """The matrix product with NumPy; `targets/cpu/matmul.py` documents the arguments."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ __all__ = ["bind_product", "product"]
 
 def product(element: dtype) -> Callable[..., None]:
     """`C[i] = alpha * A[i] @ B[i] + beta * C[i] + bias`; 16-bit floats are summed in float32."""
-    wide = np.dtype("f4") if element.itemsize == 2 and element.kind == "f" else element.numpy
+    wide: Any = np.dtype("f4") if element.itemsize == 2 and element.kind == "f" else element.numpy
 
     def call(c, a, b, batch, m, n, k, *rest):
         (c_batch, c_row, c_col, a_batch, a_row, a_k, b_batch, b_k, b_col), rest = rest[:9], rest[9:]
