@@ -17,6 +17,7 @@ from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.ir.expr import walk
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, TRANSPOSED, Access, Kernel, Result, known_step
+from facula.targets import routine, unavailable
 
 __all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "memo", "native", "new_storage", "run"]
 
@@ -29,8 +30,6 @@ def _target(where: device):
     if where.type == "cpu":
         own = "reference" if settings.target == "reference" else "cpu"
         return importlib.import_module(f"facula.targets.{own}")
-    from facula.targets import unavailable
-
     unavailable(where)
 
 
@@ -187,14 +186,13 @@ def empty(spec: Spec) -> Tensor:
 
 
 def native(name: str, where: device = CPU) -> Any:
-    """A routine of the device's target that is no generated kernel (`product`, `random`, ...): see its `__init__`."""
-    return _target(where).routine(name)
+    """A routine of the device's target that is no generated kernel: `product`, `random`, ...; see its `ROUTINES`."""
+    return routine(_target(where), name)
 
 
 def memo(where: device = CPU) -> Any:
     """What repeats calls in machine code on a device (`targets/cpu/apply.py`), or None where nothing does."""
-    target = _target(where)
-    return target.routine("Memo") if "Memo" in target.ROUTINES else None
+    return native("Memo", where) if "Memo" in _target(where).ROUTINES else None
 
 
 def constructor(cls: type, arguments: Sequence[str], defaults: dict[str, Any]) -> Callable:
@@ -233,7 +231,7 @@ class Many:
     def __init__(self, kernel: Kernel, columns: Sequence[int | None], where: device):
         from facula.targets.cpu import tables  # tensors are records in the host's memory, whatever the device
 
-        self.function, self.chunk = _target(where).routine("compile_many")(kernel, columns)
+        self.function, self.chunk = native("compile_many", where)(kernel, columns)
         self.fill = tables.fill()
         self.width = 1 + max(column for column in columns if column is not None)
         results = list(zip(kernel.results, columns))

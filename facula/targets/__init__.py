@@ -1,11 +1,14 @@
 """The machines that kernels run on, a folder each; a target knows the IR and its own machine, no operator."""
 
-from typing import NoReturn
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NoReturn
 
 from facula.core.device import device
 from facula.errors import fail
 
-__all__ = ["no_cuda", "unavailable"]
+__all__ = ["no_cuda", "routine", "unavailable"]
 
 
 def no_cuda() -> NoReturn:
@@ -23,3 +26,13 @@ def unavailable(where: device) -> NoReturn:
     if where.type == "cuda":
         no_cuda()
     fail(NotImplementedError, f"facula has no target for device '{where}' yet", expected="cpu")
+
+
+@cache
+def routine(target: ModuleType, name: str) -> Any:
+    """What a target's `ROUTINES` names: a file, or a name in a file; AttributeError where it has none."""
+    if name not in target.ROUTINES:
+        raise AttributeError(f"target {target.__name__!r} has no attribute {name!r}")
+    file, _, inside = target.ROUTINES[name].partition(".")
+    module = import_module(f".{file}", target.__name__)
+    return getattr(module, inside) if inside else module

@@ -1,16 +1,12 @@
 """The host's processor: LLVM text, just-in-time compilation, memory and threads, routines that are no kernels."""
 
-import functools
-from importlib import import_module
-from typing import Any
-
 from .emit import compile
 from .pool import new_storage
 from .records import empty, view
 
-__all__ = ["compile", "empty", "new_storage", "routine", "view"]
+__all__ = ["compile", "empty", "new_storage", "view"]
 
-# What is imported when it is first asked for: a file, or a name in a file.
+# What is imported when `targets.routine` is first asked for it: a file, or a name in a file.
 ROUTINES = {
     "Memo": "apply.Memo",
     "attend": "attention.attention",
@@ -30,13 +26,3 @@ ROUTINES = {
     "search": "search.search",
     "sort": "sort.sort",
 }
-
-
-@functools.cache
-def routine(name: str) -> Any:
-    """The routine of this name; AttributeError where the target has none."""
-    if name not in ROUTINES:
-        raise AttributeError(f"target {__name__!r} has no attribute {name!r}")
-    file, _, inside = ROUTINES[name].partition(".")
-    module = import_module(f".{file}", __name__)
-    return getattr(module, inside) if inside else module

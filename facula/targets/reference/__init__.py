@@ -1,14 +1,10 @@
 """The machine that needs none: kernels interpreted with NumPy, the oracle of the code generators."""
 
-import functools
-from importlib import import_module
-from typing import Any
-
 from .interpreter import compile, empty, new_storage, run
 
-__all__ = ["compile", "empty", "new_storage", "routine", "run"]
+__all__ = ["compile", "empty", "new_storage", "run"]
 
-# What is imported when it is first asked for: a name in a file.
+# What is imported when `targets.routine` is first asked for it: a file, or a name in a file.
 ROUTINES = {
     "attend": "attention.attention",
     "attend_backward": "attention.attention_backward",
@@ -25,13 +21,3 @@ ROUTINES = {
     "search": "search.search",
     "sort": "sort.sort",
 }
-
-
-@functools.cache
-def routine(name: str) -> Any:
-    """The routine of this name; AttributeError where the target has none."""
-    if name not in ROUTINES:
-        raise AttributeError(f"target {__name__!r} has no attribute {name!r}")
-    file, _, inside = ROUTINES[name].partition(".")
-    module = import_module(f".{file}", __name__)
-    return getattr(module, inside) if inside else module

@@ -12,6 +12,7 @@ import pytest
 from facula.core import dtype as dt
 from facula.core.shape import contiguous_strides
 from facula.targets import reference
+from facula.targets import routine as find_routine
 from facula.targets.cpu import convolution, convolution_few, convolution_kernel, jit, matmul_kernel, threads
 
 # dtype, NumPy's stand-in (bfloat16 as its bits), error of a result relative to the largest
@@ -132,7 +133,7 @@ class Case:
         for entry, run, few in ways:
             got = self.wide(run(routine(self.name, entry, few, tile), place))
             choice = (1, 1, 1) if entry == "convolve" else (1,)
-            expected = self.wide(run(reference.routine(entry)(self.element, *choice)))
+            expected = self.wide(run(find_routine(reference, entry)(self.element, *choice)))
             if self.error == 0:
                 np.testing.assert_array_equal(got, expected)
                 continue

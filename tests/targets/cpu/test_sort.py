@@ -5,6 +5,7 @@ import pytest
 
 from facula.core import dtype as dt
 from facula.targets import cpu, reference
+from facula.targets import routine as find_routine
 from facula.targets.cpu import jit, mask, mask_kernel, sort_kernel, threads
 
 rng = np.random.default_rng(0)
@@ -53,7 +54,7 @@ def ordered(target, code: str, x: np.ndarray, first: int, count: int, how: str, 
     values = np.zeros((outer, count, inner), x.dtype)
     places = np.full((outer, count, inner), -1)
     pointers = [a.ctypes.data for a in (values, places, x)]
-    target.routine("sort")(DTYPES[code])(*pointers, outer, n, inner, first, count, how, descending)
+    find_routine(target, "sort")(DTYPES[code])(*pointers, outer, n, inner, first, count, how, descending)
     return values, places
 
 
@@ -108,7 +109,7 @@ def test_either_result_may_be_left_out():
     x = numbers("f32", (2, 50, 1), 0)
     values, places = ordered(cpu, "f32", x, 0, 50, "order", False)
     again, there = np.zeros_like(values), np.zeros_like(places)
-    routine = cpu.routine("sort")(dt.float32)
+    routine = find_routine(cpu, "sort")(dt.float32)
     routine(again.ctypes.data, 0, x.ctypes.data, 2, 50, 1, 0, 50, "order", False)
     routine(0, there.ctypes.data, x.ctypes.data, 2, 50, 1, 0, 50, "order", False)
     same((again, there), (values, places))
@@ -116,7 +117,7 @@ def test_either_result_may_be_left_out():
 
 def masked(target, chosen: np.ndarray, x: np.ndarray):
     """(chosen elements, their coordinates), between guards."""
-    masks = target.routine("masks")
+    masks = find_routine(target, "masks")
     total, counts = masks.count(chosen.ctypes.data, chosen.size)
     size, rank = x[0].nbytes, chosen.ndim
     out = np.full((total + 2) * size, 77, "u1")
@@ -170,7 +171,7 @@ def test_search(code, right):
                 made = []
                 for target in (cpu, reference):
                     out = np.zeros(values.shape, "i4" if narrow else "i8")
-                    routine = target.routine("search")(DTYPES[code], right, narrow)
+                    routine = find_routine(target, "search")(DTYPES[code], right, narrow)
                     routine(out.ctypes.data, x.ctypes.data, values.ctypes.data, rows, n, values.shape[1], n)
                     made.append(out)
                 same(*([m] for m in made))
