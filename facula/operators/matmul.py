@@ -15,7 +15,7 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from .declare import INTO, function
-from .declare.repeats import Repeats
+from .declare.repeats import MISSING, Repeats
 from .reduction import sum as sum_over
 from .reduction import sum_to
 from .view import expand_to, permute, reshape, squeeze_dims, transpose, unsqueeze, view_shape
@@ -167,13 +167,6 @@ def _product(
 # --- repeated calls -----------------------------------------------------------------------------------------------
 
 
-class _Missing:
-    """Stands for an operand that was not given by position."""
-
-
-_MISSING: Any = _Missing()
-
-
 def _learn(known: Repeats, arguments: tuple, operands: int, entry: Any, make: Callable, sources: Sequence[int]) -> None:
     """Let machine code repeat a call that has just been made: of `entry`'s operator, with the plan that `make` makes.
 
@@ -214,16 +207,16 @@ def _binary(slow: Callable, operator: Any, plan_of: Callable[[Spec, Spec], tuple
     """
     known = Repeats(operator, 2)
 
-    def entry(input=_MISSING, other=_MISSING, **kwargs):
+    def entry(input=MISSING, other=MISSING, **kwargs):
         if kwargs:
-            return slow(*[x for x in (input, other) if x is not _MISSING], **kwargs)
+            return slow(*[x for x in (input, other) if x is not MISSING], **kwargs)
         if (out := known.run(input, other)) is not None:
             return out
         if GUARD.active and (out := known.in_mode()(input, other)) is not None:
             return out
         if foreign and not (isinstance(input, Tensor) and isinstance(other, Tensor)):
             return NotImplemented
-        out = slow(*[x for x in (input, other) if x is not _MISSING])
+        out = slow(*[x for x in (input, other) if x is not MISSING])
         if isinstance(input, Tensor) and isinstance(other, Tensor) and isinstance(out, Tensor):
             recorded, make = plan_of(input.spec, other.spec)
             _learn(known, (input, other), 2, recorded, make, (0, 1))
@@ -776,15 +769,15 @@ def _linear() -> Callable:
     """`linear` with known calls repeated in machine code."""
     known, slow = Repeats(linear.operator, 3), linear
 
-    def entry(input=_MISSING, weight=_MISSING, bias=None, **kwargs):
+    def entry(input=MISSING, weight=MISSING, bias=None, **kwargs):
         if kwargs:
-            given = [x for x in (input, weight) if x is not _MISSING]
+            given = [x for x in (input, weight) if x is not MISSING]
             return slow(*given, **kwargs) if bias is None else slow(*given, bias, **kwargs)
         if (out := known.run(input, weight, bias)) is not None:
             return out
         if GUARD.active and (out := known.in_mode()(input, weight, bias)) is not None:
             return out
-        out = slow(*[x for x in (input, weight) if x is not _MISSING], bias)
+        out = slow(*[x for x in (input, weight) if x is not MISSING], bias)
         plain = isinstance(input, Tensor) and isinstance(weight, Tensor) and weight.spec.ndim == 2
         if plain and (bias is None or (isinstance(bias, Tensor) and bias.spec.ndim <= 1)):
             _learn(known, (input, weight, bias), 3, linear, _plan_linear, (0, 1) if bias is None else (0, 1, 2))

@@ -4,7 +4,6 @@ A debugger sees each operator's Python function; the builtin that it asks first 
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from facula.core.modes import GUARD, LOCAL
 from facula.core.spec import Spec
@@ -12,15 +11,8 @@ from facula.core.tensor import Tensor
 from facula.operators.promotion import of_defaults
 
 from .layout import check_in_place, row_dims
-from .repeats import Repeats
+from .repeats import MISSING, Repeats
 from .traced import Plan, Traced
-
-
-class _Missing:
-    """Stands for an operand that was not given by position."""
-
-
-_MISSING: Any = _Missing()
 
 
 def nary(operator: Traced) -> Callable:
@@ -43,13 +35,13 @@ def unary(operator: Traced) -> Callable:
     """The function of one operand."""
     known = operator.known()
 
-    def entry(input=_MISSING, **kwargs):
+    def entry(input=MISSING, **kwargs):
         if not kwargs:
             if (out := known.run(input)) is not None:
                 return out
             if GUARD.active and (out := known.in_mode()(input)) is not None:
                 return out
-        return known.slowly([x for x in (input,) if x is not _MISSING], kwargs)
+        return known.slowly([x for x in (input,) if x is not MISSING], kwargs)
 
     return entry
 
@@ -61,7 +53,7 @@ def binary(operator: Traced, foreign: bool = False) -> Callable:
     """
     known = operator.known()
 
-    def entry(input=_MISSING, other=_MISSING, **kwargs):
+    def entry(input=MISSING, other=MISSING, **kwargs):
         if not kwargs:
             if (out := known.run(input, other)) is not None:
                 return out
@@ -69,7 +61,7 @@ def binary(operator: Traced, foreign: bool = False) -> Callable:
                 return out
             if foreign and not (isinstance(other, (Tensor, bool, int, float, complex)) or hasattr(other, "item")):
                 return NotImplemented
-        return known.slowly([x for x in (input, other) if x is not _MISSING], kwargs)
+        return known.slowly([x for x in (input, other) if x is not MISSING], kwargs)
 
     return entry
 

@@ -11,7 +11,14 @@ from facula.operators.promotion import of_defaults
 
 from .recording import SEQUENCE
 
-__all__ = ["Repeats", "unknown", "unrecorded"]
+__all__ = ["MISSING", "Repeats", "unknown", "unrecorded"]
+
+
+class _Missing:
+    """Stands for an operand that was not given by position."""
+
+
+MISSING: Any = _Missing()
 
 
 def unknown(*arguments) -> None:
@@ -40,13 +47,14 @@ class Repeats:
         How many operands, and numbers after them, a call has.
     others : int
         How many constants follow.
-    rows : dict, optional
-        What `Traced.call_rows` is to be told; without it `Traced.call` does what machine code does not know.
+    rows : tuple, optional
+        (dims, keepdim, shape, node class) for `Traced.call_rows`; without it `Traced.call` does what machine code does
+        not know.
     """
 
     __slots__ = ("added", "bare", "count", "force", "memo", "operator", "others", "rows", "run")
 
-    def __init__(self, operator: Any, count: int, others: int = 0, rows: dict[str, Any] | None = None):
+    def __init__(self, operator: Any, count: int, others: int = 0, rows: tuple | None = None):
         self.operator, self.count, self.others, self.rows = operator, count, others, rows
         self.clear()
         of_defaults(self)
@@ -77,20 +85,12 @@ class Repeats:
         """Make a call known, whose plan the operator has under `key`; not if its values must be seen each time."""
         operator = self.operator
         plan = operator.plans.get(key)
-        if plan is None or not plan.repeats or (GUARD.active and LOCAL.special):
+        if plan is None or plan.sources is None or (GUARD.active and LOCAL.special):
             return
-        names = (*operator.operands, *operator.scalars)
-        sources = [*plan.slots, *[names.index(name) for name, _ in plan.numbers]]
-        memo = launch.memo(plan.out.device)
-        plan.repeats = (
-            memo is not None
-            and not (operator.guard is not None and plan.common.kind in "ui")
-            and all(part is None for _, part in plan.numbers)
-            and all(source < self.count for source in sources)
-        )
-        if not plan.repeats:
-            return
-        plan.repeats = self.add(arguments, plan, sources, node_class or operator.node_class, len(operator.operands))
+        if max(plan.sources, default=0) >= self.count:
+            return  # a scalar that is no argument of the call
+        if not self.add(arguments, plan, plan.sources, node_class or operator.node_class, len(operator.operands)):
+            plan.sources = None
 
     def add(self, arguments: Sequence[Any], plan: Any, sources: Sequence[int], node_class: type, operands: int) -> bool:
         """Make a call known by its plan; see `Memo.add`. Of the arguments so many are operands."""

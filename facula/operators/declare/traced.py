@@ -32,7 +32,7 @@ class Plan:
 
     __slots__ = (
         "back", "backs", "common", "compute", "empty", "function", "key", "kernel_names", "numbers", "out", "outs",
-        "repeats", "shape", "slots", "specs", "static", "tail", "targets",
+        "shape", "slots", "sources", "specs", "static", "tail", "targets",
     )  # fmt: skip
 
 
@@ -164,14 +164,13 @@ class Traced(Operator):
             self.entry = (nary if several else {1: unary, 2: binary}.get(len(self.operands), nary))(self)
         return self.entry
 
-    def known(self, rows: dict[str, Any] | None = None, numbers: int = 0) -> Repeats:
-        """What is remembered of calls by position; of row operators, for each `dims`, `keepdim` and so on."""
-        key = tuple(rows.items()) if rows else None
-        found = self.repeated.get(key)
+    def known(self, rows: tuple | None = None) -> Repeats:
+        """What is remembered of calls by position; of row operators, for each (dims, keepdim, shape, node class)."""
+        found = self.repeated.get(rows)
         if found is None:
             if len(self.repeated) > 256:
                 self.repeated.clear()
-            found = self.repeated[key] = Repeats(self, len(self.operands) + numbers, rows=rows)
+            found = self.repeated[rows] = Repeats(self, len(self.operands), rows=rows)
         return found
 
     # What a body computes, for given dtypes
@@ -318,7 +317,10 @@ class Traced(Operator):
         plan.empty = launch.allocator(where)
         plan.key = (dims, keepdim)
         plan.backs = {} if self.pull is None else dict.fromkeys(range(1 << len(self.operands)))
-        plan.repeats = True
+        order = (*self.operands, *self.scalars)
+        seen = self.guard is not None and plan.common.kind in "ui"  # values are looked at before each run
+        split = any(part is not None for _, part in plan.numbers)
+        plan.sources = None if seen or split else (*plan.slots, *[order.index(name) for name, _ in plan.numbers])
         return plan
 
     def back(self, plan: Plan, mask: tuple[bool, ...]) -> Back:
@@ -411,8 +413,7 @@ class Traced(Operator):
             )  # fmt: skip
         back.known, back.pull = None, unknown
         if wanted:
-            shape = {"dims": dims, "keepdim": keepdim, "shape": plan.shape}
-            back.known = operator.known(shape if self.rows else None)
+            back.known = operator.known((dims, keepdim, plan.shape, None) if self.rows else None)
         return back
 
     # Application
@@ -448,18 +449,18 @@ class Traced(Operator):
         self, *operands, dims: tuple[int, ...], keepdim=False, shape=None, out=None, node_class=None, **scalars
     ):
         """Apply over the row dims `dims` (normalised, sorted)."""
-        rows = {"dims": dims, "keepdim": keepdim, "shape": shape, "node_class": node_class}
+        rows = (dims, keepdim, shape, node_class)
         if out is None and not scalars and len(operands) == len(self.operands):
-            known = self.repeated.get(tuple(rows.items())) or self.known(rows)
+            known = self.known(rows)
             ask = known.run if not GUARD.active else known.in_mode()
             found = ask(*operands)
             return known.slowly(operands, {}) if found is None else found
         return self.rows_slowly(None, operands, rows, {**scalars, "out": out})
 
-    def rows_slowly(self, known: Repeats | None, operands: Any, rows: dict, scalars: dict) -> Any:
+    def rows_slowly(self, known: Repeats | None, operands: Any, rows: tuple, scalars: dict) -> Any:
         """`call_rows` where machine code does not know the call; `known` will next time."""
-        dims, keepdim, shape = rows["dims"], rows["keepdim"], rows["shape"]
-        node_class, out = rows.get("node_class"), scalars.pop("out", None)
+        dims, keepdim, shape, node_class = rows
+        out = scalars.pop("out", None)
         if GUARD.active and LOCAL.special:
             return INTERCEPT[0](self, operands, {**scalars, "dims": dims, "keepdim": keepdim, "shape": shape}, out)
         kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
