@@ -1,12 +1,11 @@
 """`op_db` on both frameworks: values, gradients, in-place and `out=` forms, errors, forward mode, batching.
 
-    python -m tests.conformance.records.op_db                     # all entries; ends with a table of what passes
-    python -m tests.conformance.records.op_db linalg. fft.fft     # entries whose name begins so
-    python -m tests.conformance.records.op_db --checks forward errors --samples 3 add
+python -m tests.conformance.records.op_db                     # all entries; ends with a table of what passes
+python -m tests.conformance.records.op_db linalg. fft.fft     # entries whose name begins so
+python -m tests.conformance.records.op_db --checks forward errors --samples 3 add
 """
 
 import argparse
-import concurrent.futures
 import json
 import multiprocessing
 import re
@@ -477,7 +476,8 @@ def check(op, name: str, most: int | None = None) -> dict[str, Any]:
     return {"tried": tried, "failed": failed}
 
 
-def _job(index: int, names: tuple[str, ...], most: int | None) -> tuple[int, dict[str, Any]]:
+def _job(task: tuple[int, tuple[str, ...], int | None]) -> tuple[int, dict[str, Any]]:
+    index, names, most = task
     return index, {name: check(ENTRIES[index], name, most) for name in names}
 
 
@@ -522,12 +522,12 @@ def main() -> int:
                     print(f"    {what}\n        {why}", flush=True)
 
     if options.jobs > 1:
-        with concurrent.futures.ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=40) as pool:  # fmt: skip
-            for future in concurrent.futures.as_completed([pool.submit(_job, i, names, options.samples) for i in chosen]):  # fmt: skip
-                done(*future.result())
+        with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=40) as pool:
+            for index, found in pool.imap_unordered(_job, [(i, names, options.samples) for i in chosen]):
+                done(index, found)
     else:
         for i in chosen:
-            done(*_job(i, names, options.samples))
+            done(*_job((i, names, options.samples)))
     print("\n".join([f"{len(chosen)} entries, {time.monotonic() - start:.0f} s", *table(results, names)]))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))
