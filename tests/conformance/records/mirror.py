@@ -19,7 +19,18 @@ __all__ = ["Twins", "array", "flat", "leaves", "of_path", "twin"]
 
 HELPERS = "torch.testing._internal"
 KINDS = (types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
-PLACES = ("", "nn.functional", "linalg", "fft", "special", "signal.windows", "masked", "nn.init", "Tensor", "nn.utils.rnn")  # fmt: skip
+PLACES = (
+    "",
+    "nn.functional",
+    "linalg",
+    "fft",
+    "special",
+    "signal.windows",
+    "masked",
+    "nn.init",
+    "Tensor",
+    "nn.utils.rnn",
+)
 VIEWED = {torch.bfloat16: torch.int16}  # dtypes that NumPy lacks: their bits
 
 
@@ -126,7 +137,13 @@ class Twins:
             return facula.Size(value)
         if isinstance(value, tuple):
             parts = [self.of(x) for x in value]
-            return tuple(parts) if type(value) is tuple else type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)  # fmt: skip
+            return (
+                tuple(parts)
+                if type(value) is tuple
+                else type(value)(*parts)
+                if hasattr(value, "_fields")
+                else tuple(parts)
+            )
         if isinstance(value, list):
             return [self.of(x) for x in value]
         if isinstance(value, dict):
@@ -141,7 +158,9 @@ class Twins:
             made = facula.Generator()
             made.set_state(facula.from_numpy(value.get_state().numpy()))
             return made
-        if isinstance(value, (*KINDS, functools.partial)) and (getattr(value, "__module__", None) or "").startswith(("torch", "")):  # fmt: skip
+        if isinstance(value, (*KINDS, functools.partial)) and (getattr(value, "__module__", None) or "").startswith(
+            ("torch", "")
+        ):
             if inspect.isbuiltin(value) and value.__module__ not in (None, "torch", "torch._C"):
                 return value
             try:

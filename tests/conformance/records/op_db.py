@@ -30,12 +30,21 @@ __all__ = ["CHECKS", "ENTRIES", "Failure", "check", "label"]
 EXCLUDED = re.compile(r"^_(?!_)|\._|^(torch\.)?ops\.|jiterator|quantized")
 # PyTorch's entries that hold names of `torch.ops.aten`, and dtypes that are no part of the promise.
 NOT_PUBLIC = {"max_pool2d_with_indices_backward", "nn.functional.scaled_dot_product_flash_attention"}
-ENTRIES = [op for op in op_db if not EXCLUDED.search(op.name) and not EXCLUDED.search(op.aten_name or "") and op.name not in NOT_PUBLIC]  # fmt: skip
+ENTRIES = [
+    op
+    for op in op_db
+    if not EXCLUDED.search(op.name) and not EXCLUDED.search(op.aten_name or "") and op.name not in NOT_PUBLIC
+]
 NO_VALUES = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}  # undefined
 TOLERANCE = {  # dtype -> (relative, absolute as a share of the largest element)
-    "float16": (4e-3, 2e-3), "bfloat16": (2e-2, 1e-2), "float32": (2e-5, 1e-5), "float64": (1e-7, 1e-8),
-    "complex32": (4e-3, 2e-3), "complex64": (4e-5, 2e-5), "complex128": (1e-7, 1e-8),
-}  # fmt: skip
+    "float16": (4e-3, 2e-3),
+    "bfloat16": (2e-2, 1e-2),
+    "float32": (2e-5, 1e-5),
+    "float64": (1e-7, 1e-8),
+    "complex32": (4e-3, 2e-3),
+    "complex64": (4e-5, 2e-5),
+    "complex128": (1e-7, 1e-8),
+}
 FRAMEWORKS = (torch, facula)
 
 
@@ -227,7 +236,9 @@ def _compare_gradients(ours, theirs, op) -> None:
         if y is None or x is None:
             other = y if x is None else x
             if other is not None and array(other).any():
-                raise Failure(f"gradient {number}: {'None' if x is None else 'a tensor'} for {'None' if y is None else 'a tensor'}")  # fmt: skip
+                raise Failure(
+                    f"gradient {number}: {'None' if x is None else 'a tensor'} for {'None' if y is None else 'a tensor'}"
+                )
             continue
         same(x, y, op, f"gradient {number}: ")
 
@@ -258,7 +269,10 @@ def _second(op, sample):
             return
         seeds, our_seeds = _seeds(outputs[0])
         results = []
-        for framework, outs, ins, starts in ((torch, outputs[0], wanted, seeds), (facula, outputs[1], our_wanted, our_seeds)):  # fmt: skip
+        for framework, outs, ins, starts in (
+            (torch, outputs[0], wanted, seeds),
+            (facula, outputs[1], our_wanted, our_seeds),
+        ):
             starts = [s.detach().requires_grad_() for s in starts]
 
             def twice(framework=framework, outs=outs, ins=ins, starts=starts):
@@ -342,7 +356,7 @@ def errors(op, most):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         inputs = list(op.error_inputs("cpu")) if op.error_inputs_func else []
-    for number, wrong in enumerate(inputs[:most]):
+    for wrong in inputs[:most]:
         yield f"{wrong.error_type}: {wrong.error_regex[:60]} {describe(wrong.sample_input)}", _errors, op, wrong
 
 
@@ -384,7 +398,9 @@ def _forward_mode(op, sample):
         def of_inputs(*given):
             framework.manual_seed(7)
             made = flat(process(function(*put(args, given), **put(kwargs, given))))
-            return tuple(x for x in made if isinstance(x, framework.Tensor) and (x.dtype.is_floating_point or x.dtype.is_complex))  # fmt: skip
+            return tuple(
+                x for x in made if isinstance(x, framework.Tensor) and (x.dtype.is_floating_point or x.dtype.is_complex)
+            )
 
         return framework.func.jvp(of_inputs, tuple(x.detach() for x in inputs), tuple(tangents))
 
@@ -451,9 +467,15 @@ def _batched(op, sample):
 
 
 CHECKS: dict[str, Callable] = {
-    "forward": forward, "gradient": gradient, "second": second, "inplace": inplace, "out": out, "errors": errors,
-    "forward_mode": forward_mode, "batched": batched,
-}  # fmt: skip
+    "forward": forward,
+    "gradient": gradient,
+    "second": second,
+    "inplace": inplace,
+    "out": out,
+    "errors": errors,
+    "forward_mode": forward_mode,
+    "batched": batched,
+}
 
 
 def check(op, name: str, most: int | None = None) -> dict[str, Any]:
@@ -502,7 +524,9 @@ def main() -> int:
     options = parser.parse_args()
 
     def wanted(op) -> bool:
-        return not options.names or any(label(op) == n[1:] or op.name == n[1:] if n[0] == "=" else label(op).startswith(n) for n in options.names)  # fmt: skip
+        return not options.names or any(
+            label(op) == n[1:] or op.name == n[1:] if n[0] == "=" else label(op).startswith(n) for n in options.names
+        )
 
     chosen = [i for i, op in enumerate(ENTRIES) if wanted(op)]
     if not chosen:
