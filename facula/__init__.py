@@ -54,6 +54,11 @@ from facula.legacy import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
     ShortTensor,
 )
+from facula.operators.matrices import (
+    cholesky, cholesky_inverse, cholesky_solve, det, eig, geqrf, inverse, lobpcg, logdet, lstsq, lu, lu_solve,
+    lu_unpack, matrix_exp, matrix_power, matrix_rank, ormqr, pca_lowrank, pinverse, qr, slogdet, solve, svd,
+    svd_lowrank, symeig, triangular_solve,
+)
 from facula.operators import (
     abs, abs_, absolute, acos, acos_, acosh, acosh_, adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d,
     adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d, add, addbmm, addcdiv, addcmul, addmm, addmv, addmv_,
@@ -189,6 +194,9 @@ __all__ = [
     "use_deterministic_algorithms", "vander", "var", "var_mean", "vdot", "vector_norm", "view_as_complex",
     "view_as_real", "vsplit", "vstack", "where", "where_nonzero", "xlogy", "xlogy_", "zero_", "zeros", "zeros_like",
     "zeros_of",
+    "cholesky", "cholesky_inverse", "cholesky_solve", "det", "eig", "geqrf", "inverse", "lobpcg", "logdet", "lstsq",
+    "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "ormqr", "pca_lowrank", "pinverse",
+    "qr", "slogdet", "solve", "svd", "svd_lowrank", "symeig", "triangular_solve",
 ]  # fmt: skip
 __version__ = "2.13.0+facula"
 

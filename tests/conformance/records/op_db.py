@@ -23,6 +23,7 @@ from torch.testing._internal.common_methods_invocations import op_db
 
 import facula
 
+from .gauge import FREE
 from .mirror import Twins, array, flat, function_twin, leaves, of_path, twin
 
 __all__ = ["CHECKS", "ENTRIES", "Failure", "check", "label"]
@@ -81,6 +82,7 @@ def say(error: BaseException) -> str:
 def same(ours: Any, theirs: Any, op, what: str = "") -> None:
     """Failure unless two results agree in kind, dtype, shape and values."""
     a, b = flat(ours), flat(theirs)
+    free = None if what.startswith(("gradient", "tangent")) else FREE.get(op.name)
     if len(a) != len(b):
         raise Failure(f"{what}{len(a)} results for {len(b)}")
     for number, (x, y) in enumerate(zip(a, b)):
@@ -98,8 +100,11 @@ def same(ours: Any, theirs: Any, op, what: str = "") -> None:
             raise Failure(f"{where}dtype {x.dtype} for {y.dtype}")
         if tuple(x.shape) != tuple(y.shape):
             raise Failure(f"{where}shape {tuple(x.shape)} for {tuple(y.shape)}")
-        if op.name not in NO_VALUES:
+        if op.name not in NO_VALUES and free is None:
             close(array(x), array(y), str(y.dtype).removeprefix("torch."), where)
+    if free is not None:
+        for number, (x, y) in enumerate(zip(free(*map(array, a)), free(*map(array, b)))):
+            close(x, y, y.dtype.name, f"{what}invariant {number}: ")
 
 
 def close(a: np.ndarray, b: np.ndarray, dtype: str, where: str) -> None:
