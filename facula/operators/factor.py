@@ -19,8 +19,8 @@ from .view import diagonal, expand_to, narrow, transpose, unsqueeze
 
 __all__ = [
     "LinAlgError", "cholesky_core", "cholesky_inverse_core", "cholesky_solve_core", "conj", "det_core", "eig_core",
-    "eigh_core", "eye_like", "from_info", "inv_core", "ldl_core", "lstsq_core", "lu_core", "mH", "made", "matrix_exp_core",
-    "pinv_core", "qr_core", "slogdet_core", "solve_core", "svd_core", "triangular_core",
+    "eigh_core", "eye_like", "from_info", "inv_core", "ldl_core", "lstsq_core", "lu_core", "mH", "made",
+    "matrix_exp_core", "pinv_core", "qr_core", "slogdet_core", "solve_core", "svd_core", "triangular_core",
 ]  # fmt: skip
 
 
@@ -264,19 +264,18 @@ _named_node(slogdet_core, "LinalgSlogdetBackward0")
 
 
 @function(tensors=("A",), outputs=("L", "info"))
-def cholesky_core(A):
-    """Lower triangular L with L L^H = A, of which the lower half is read; info as LAPACK's."""
-    L, info = lapack.cholesky(numpy_view(A))
-    return made(L, A), from_info(info)
+def cholesky_core(A, upper):
+    """Lower triangular L with L L^H = A, of which one half is read (`upper`: L^H); info as LAPACK's."""
+    array = numpy_view(A)
+    L, info = lapack.cholesky(array.conj().swapaxes(-1, -2) if upper else array)
+    return made(L.conj().swapaxes(-1, -2) if upper else L, A), from_info(info)
 
 
 @cholesky_core.gradient("A")
-def _(grad_L, L):
+def _(grad_L, L, upper):
+    L, grad_L = (mH(L), mH(grad_L)) if upper else (L, grad_L)
     inner = tril(matmul(mH(L), grad_L))
-    inner = e.add(inner, mH(tril(inner, -1)))  # the diagonal of L is real
-    if inner.spec.dtype.kind == "c":
-        on = e.mul(diag_embed(cast(e.imag_part(diagonal(inner, 0, -2, -1)), inner.spec.dtype)), 1j)
-        inner = e.sub(inner, on)
+    inner = e.add(inner, mH(tril(inner, -1)))
     back = triangular_core(mH(L), inner, True, False)
     return e.mul(_from_right(L, back, False), 0.5)
 
@@ -472,7 +471,7 @@ def _(grad_eigenvalues, grad_eigenvectors, eigenvalues, eigenvectors):
     if grad_eigenvectors is not None:
         turn = matmul(mH(V), grad_eigenvectors)
         _phase_free("linalg_eigh", turn, V)
-        off = _over_gaps(turn, _differences(eigenvalues))
+        off = _over_gaps(e.mul(e.sub(turn, mH(turn)), 0.5), _differences(eigenvalues))
         inner = off if inner is None else e.add(inner, off)
     return None if inner is None else matmul(V, matmul(inner, mH(V)))
 

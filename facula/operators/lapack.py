@@ -37,7 +37,7 @@ def _size(x: np.ndarray) -> np.ndarray:
 def lu(A: np.ndarray, pivot: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(L and U in one matrix, the row that each row was swapped with from 1, the first zero pivot from 1 or 0)."""
     *batch, m, n = A.shape
-    LU = np.array(A, order="C").reshape(-1, m, n) if A.size else np.zeros((int(np.prod(batch)), m, n), A.dtype)
+    LU = np.array(A, order="C").reshape(int(np.prod(batch)), m, n)
     k, which = min(m, n), np.arange(len(LU))
     pivots = np.tile(np.arange(1, k + 1, dtype=np.int32), (len(LU), 1))
     info = np.zeros(len(LU), np.int32)
@@ -64,7 +64,7 @@ def lu(A: np.ndarray, pivot: bool = True) -> tuple[np.ndarray, np.ndarray, np.nd
 
 def order_of(pivots: np.ndarray, rows: int) -> np.ndarray:
     """The row of the matrix that stands in each row after all swaps."""
-    flat = pivots.reshape(-1, pivots.shape[-1])
+    flat = pivots.reshape(int(np.prod(pivots.shape[:-1])), pivots.shape[-1])
     order = np.tile(np.arange(rows), (len(flat), 1))
     which = np.arange(len(flat))
     for j in range(flat.shape[1] if len(flat) else 0):
@@ -99,7 +99,7 @@ def cholesky(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def ldl(A: np.ndarray, hermitian: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(L and D in one matrix, LAPACK's pivots of Bunch and Kaufman, the first zero of D from 1 or 0); lower half."""
     n = A.shape[-1]
-    LD = np.array(np.tril(A), order="C").reshape(-1, n, n)
+    LD = np.array(np.tril(A), order="C").reshape(int(np.prod(A.shape[:-2])), n, n)
     pivots, info = np.zeros((len(LD), n), np.int32), np.zeros(len(LD), np.int32)
     for b in range(len(LD)):
         _ldl(LD[b], pivots[b], info[b : b + 1], np.conj if hermitian and A.dtype.kind == "c" else np.array)

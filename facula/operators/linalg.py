@@ -7,6 +7,7 @@ import numpy as np
 
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
+from facula.core.shape import broadcast, normalize_dim
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
@@ -17,7 +18,7 @@ from .copying import cast
 from .creation import from_numpy, numpy_view
 from .factor import LinAlgError, conj, mH
 from .indexing import take_along_dim
-from .joining import tril, triu
+from .joining import cat, tril, triu
 from .matmul import chain_matmul, dot, matmul
 from .reduction import amax, amin, cumprod, vector_norm
 from .reduction import sum as sum_over
@@ -92,8 +93,6 @@ def _fits(name: str, A: Tensor, B: Tensor, left: bool) -> None:
 
 def _batched(name: str, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
     """Both with the batch dims of both."""
-    from facula.core.shape import broadcast
-
     batch = broadcast(A.spec.shape[:-2], B.spec.shape[:-2])
     a, b = (*batch, *A.spec.shape[-2:]), (*batch, *B.spec.shape[-2:])
     return A if tuple(A.spec.shape) == a else expand_to(A, a), B if tuple(B.spec.shape) == b else expand_to(B, b)
@@ -246,7 +245,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         rcond = max(m, n) * float(np.finfo(A.spec.dtype.to_real().numpy).eps)
     X, rank, values = f.lstsq_core(A, right, rcond)
     real = A.spec.dtype.to_real()
-    rest = from_numpy(np.empty(0, real.numpy))
+    rest = narrow(e.abs(reshape(X, (X.spec.numel,))), 0, 0, 0)  # no elements
     if m > n and driver != "gelsy" and (driver == "gels" or bool((numpy_view(rank) == n).all())):
         off = e.abs(e.sub(matmul(A, X), right))
         rest = sum_over(e.mul(off, off), -2)
@@ -316,7 +315,7 @@ def slogdet(A: Tensor):
 
 def _cholesky(name: str, A: Tensor, upper: bool, check: bool):
     checked(name.replace("_ex", ""), A)
-    L, info = f.cholesky_core(mH(A) if upper else A)
+    L, info = f.cholesky_core(A, bool(upper))
     where, order = _first(info) if check else ("", 0)
     if order:
         fail(
@@ -324,7 +323,7 @@ def _cholesky(name: str, A: Tensor, upper: bool, check: bool):
             f"{name}: {where}The factorization could not be completed because the input is not positive-definite (the "
             f"leading minor of order {order} is not positive-definite).",
         )
-    return mH(L) if upper else L, info
+    return L, info
 
 
 @writes
@@ -661,7 +660,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
         fail(TypeError, f"linalg_matrix_power(): argument 'n' (position 2) must be int, not {type(n).__name__}")
     checked("linalg.matrix_power", A, short=True)
     if n == 0:
-        return expand_to(f.eye_like(A, A.spec.shape[-1]), A.spec.shape).clone()
+        return A.clone().copy_(f.eye_like(A, A.spec.shape[-1]))
     base, n = (inv(A), -n) if n < 0 else (A, n)
     found: Any = None
     while n:
@@ -733,9 +732,10 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     if N <= 1:
         fail(RuntimeError, "N must be greater than 1.")
     kind = dt.int64 if x.spec.dtype.kind in "bui" else x.spec.dtype
+    x = x if x.spec.ndim else unsqueeze(x, 0)
     repeated = expand_to(unsqueeze(cast(x, kind), -1), (*x.spec.shape, N - 1))
     ones = x.new_ones((*x.spec.shape, 1), dtype=kind)
-    return products.OPERATORS["cat"].call([ones, cumprod(repeated, -1)], -1)
+    return cat([ones, cumprod(repeated, -1)], -1)
 
 
 @writes
@@ -743,7 +743,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The cross products of vectors of three along `dim`; other dims broadcast."""
     if input.spec.ndim != other.spec.ndim:
         fail(RuntimeError, "linalg.cross: inputs must have the same number of dimensions.")
-    return products.cross(input, other, dim)
+    return products.cross(input, other, normalize_dim(dim, input.spec.ndim))
 
 
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
@@ -790,13 +790,20 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim=(-2, -1), keepdim: bool = False
     if ord in ("nuc", 2, -2):
         floating("linalg.matrix_norm", A)
         s = _singular_values(movedim(A, (row, column), (-2, -1)))
-        found = sum_over(s, -1) if ord == "nuc" else amax(s, -1) if ord == 2 else amin(s, -1)
+        found = sum_over(s, -1) if ord == "nuc" else _extreme(s, -1, False, ord)
         for d in sorted((row, column)) if keepdim else ():
             found = unsqueeze(found, d)
         return found
     along, other = (row, column) if abs(ord) == 1 else (column, row)
     sums = vector_norm(A, 1, along, keepdim)
-    return (amax if ord > 0 else amin)(sums, other if keepdim or other < along else other - 1, keepdim=keepdim)
+    return _extreme(sums, other if keepdim or other < along else other - 1, keepdim, ord)
+
+
+def _extreme(x: Tensor, dim: int, keepdim: bool, ord: float) -> Tensor:
+    """The largest along a dim, 0 where there is none; for negative `ord` the smallest."""
+    if ord > 0 and not x.spec.shape[dim]:
+        return sum_over(x, dim, keepdim)
+    return (amax if ord > 0 else amin)(x, dim, keepdim=keepdim)
 
 
 @writes

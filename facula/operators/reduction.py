@@ -546,7 +546,8 @@ def _(grad, out, input, ord):
         return x * factor if real else ir.complex(ir.real(x) * factor, ir.imag(x) * factor)
 
     if ord == 2:
-        return scaled(input, ir.select(ir.eq(out, zero), zero, grad / out))
+        none = ir.eq(out, zero)
+        return scaled(input, ir.select(none, zero, grad / ir.select(none, ir.const(1, out.dtype), out)))
     if ord == 0:
         return scaled(input, zero)
     if ord == 1:
@@ -555,8 +556,10 @@ def _(grad, out, input, ord):
         hit = ir.cast(ir.eq(ir.abs(input), out), out.dtype)
         return scaled(direction(input), grad * hit / ir.reduce("sum", hit))
     size = ir.abs(input)
-    part = ir.pow(size / out, ord - 1) if ord > 1 else ir.pow(size, ord - 1) * ir.pow(out, 1 - ord)
-    factor = ir.select(ir.or_(ir.eq(out, zero), ir.eq(size, zero)), zero, grad * part)
+    none, one = ir.or_(ir.eq(out, zero), ir.eq(size, zero)), ir.const(1, out.dtype)
+    size, whole = ir.select(none, one, size), ir.select(none, one, out)  # finite also for the derivative
+    part = ir.pow(size / whole, ord - 1) if ord > 1 else ir.pow(size, ord - 1) * ir.pow(whole, 1 - ord)
+    factor = ir.select(none, zero, grad * part)
     return scaled(direction(input), factor)
 
 
