@@ -125,4 +125,4 @@ class Adafactor(Optimizer):
         else:
             variance = state["variance"].lerp_(grad * grad, rate)
         update = variance.clamp(min=smallest * smallest).rsqrt_().mul_(grad)
-        param.add_(update, alpha=-length / max(1.0, _size(update) / group["d"]))
+        param.sub_(update.mul_(length / max(1.0, _size(update) / group["d"])))

@@ -170,7 +170,7 @@ class LBFGS(Optimizer):
         start = 0
         for p in self._params:
             p = view_as_real(p) if p.is_complex() else p
-            p.add_(direction[start : start + p.numel()].view(p.shape), alpha=number(t))
+            p.add_(direction[start : start + p.numel()].view(p.shape) * number(t))
             start += p.numel()
 
     def _search(self, closure: Callable, start: Point, t: Any, direction: Tensor, most: int) -> tuple[Point, int]:
@@ -209,10 +209,10 @@ class LBFGS(Optimizer):
         q = grad.neg()
         for i in reversed(range(len(changes))):
             al[i] = steps[i].dot(q) * ro[i]
-            q.add_(changes[i], alpha=-al[i].item())
+            q.sub_(changes[i] * al[i])
         q = q.mul(state["H_diag"])
         for i in range(len(changes)):
-            q.add_(steps[i], alpha=(al[i] - changes[i].dot(q) * ro[i]).item())
+            q.add_(steps[i] * (al[i] - changes[i].dot(q) * ro[i]))
         return q
 
     def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
