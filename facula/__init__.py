@@ -14,11 +14,14 @@ from facula.constants import (
     contiguous_format,
     e,
     inf,
+    layout,
     memory_format,
     nan,
     newaxis,
     pi,
     preserve_format,
+    sparse_coo,
+    strided,
 )
 from facula.core.device import device
 from facula.core.dtype import bfloat16 as bfloat16
@@ -100,8 +103,8 @@ from facula.operators import (
     scatter_reduce, searchsorted, seed, select, select_scatter, selu, selu_, set_anomaly_enabled, set_default_device,
     set_default_dtype, set_default_tensor_type, set_deterministic_debug_mode, set_float32_matmul_precision,
     set_flush_denormal, set_rng_state, set_warn_always, setitem, sgn, sigmoid, sigmoid_, sign, signbit, silu, silu_,
-    sin, sin_, sinc, sinc_, sinh, sinh_, slice_scatter, smooth_l1_loss, softmax, softmin, softplus, softshrink, sort,
-    split, split_with_sizes, sqrt, sqrt_, square, square_, squeeze, stack, std, std_mean, strided, sub, subtract, sum,
+    sin, sin_, sinc, sinc_, sinh, sinh_, slice_scatter, smooth_l1_loss, softmax, softmin, softplus, softshrink, sort, sparse_coo_tensor,
+    split, split_with_sizes, sqrt, sqrt_, square, square_, squeeze, stack, std, std_mean, sub, subtract, sum,
     sum_to, swapaxes, swapdims, t, take, take_along_dim, tan, tan_, tanh, tanh_, tensor, tensor_split, tensordot,
     threshold, threshold_, tile, to_dlpack, topk, trace, transpose, trapezoid, trapz, tril, tril_indices, triu,
     triu_indices, true_divide, trunc, trunc_, typename, unbind, unflatten, unfold_windows, unique, unique_consecutive,
@@ -117,7 +120,7 @@ from facula.serialization import load, save
 from facula.threads import get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads
 
 __all__ = [
-    "channels_last", "contiguous_format", "e", "inf", "memory_format", "nan", "newaxis", "pi", "preserve_format",
+    "channels_last", "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis", "pi", "preserve_format",
     "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "Generator",
     "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "Size", "Tensor", "abs", "abs_", "absolute", "acos",
     "acos_", "acosh", "acosh_", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
@@ -179,7 +182,7 @@ __all__ = [
     "set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal", "set_grad_enabled",
     "set_num_interop_threads", "set_num_threads", "set_printoptions", "set_rng_state", "set_warn_always", "setitem",
     "sgn", "short", "sigmoid", "sigmoid_", "sign", "signbit", "silu", "silu_", "sin", "sin_", "sinc", "sinc_", "sinh",
-    "sinh_", "slice_scatter", "smooth_l1_loss", "softmax", "softmin", "softplus", "softshrink", "sort", "split",
+    "sinh_", "slice_scatter", "smooth_l1_loss", "softmax", "softmin", "softplus", "softshrink", "sort", "sparse_coo", "sparse_coo_tensor", "split",
     "split_with_sizes", "sqrt", "sqrt_", "square", "square_", "squeeze", "stack", "std", "std_mean", "strided", "sub",
     "subtract", "sum", "sum_to", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tan", "tan_", "tanh", "tanh_",
     "tensor", "tensor_split", "tensordot", "threshold", "threshold_", "tile", "to_dlpack", "topk", "trace",
@@ -194,5 +197,5 @@ __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("autograd", "cuda", "linalg", "memory", "nn", "optim", "random", "serialization", "utils"),
+    __name__, ("autograd", "cuda", "linalg", "memory", "nn", "optim", "random", "serialization", "sparse", "utils"),
 )  # fmt: skip

@@ -1,8 +1,11 @@
-"""`torch.pi` and its kin, and the names of memory formats."""
+"""`torch.pi` and its kin, and the names of memory formats and layouts."""
 
 import math
 
-__all__ = ["channels_last", "contiguous_format", "e", "inf", "memory_format", "nan", "newaxis", "pi", "preserve_format"]
+__all__ = [
+    "channels_last", "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis", "pi",
+    "preserve_format", "sparse_coo", "strided",
+]  # fmt: skip
 
 e, inf, nan, pi = math.e, math.inf, math.nan, math.pi
 newaxis = None
@@ -26,3 +29,19 @@ class memory_format:
 contiguous_format = memory_format("contiguous_format")
 preserve_format = memory_format("preserve_format")
 channels_last = memory_format("channels_last")
+
+
+class layout:
+    """How the elements of a tensor are stored, as `torch.layout`."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self):
+        return self.name
+
+
+strided, sparse_coo = layout("strided"), layout("sparse_coo")

@@ -319,6 +319,30 @@ def tensor_repr(tensor: Any, *, contents: str | None = None) -> str:
     )
 
 
+def sparse_repr(tensor: Any) -> str:
+    """`repr` of a sparse tensor: its places and its values, one below the other."""
+    prefix = "tensor("
+    parts = []
+    for name, part in (("indices", tensor._indices()), ("values", tensor._values())):
+        head = f"{name}=tensor("
+        values = host_values(part.detach())
+        if values.size:
+            text = head + _contents(values, len(prefix) + len(head))
+        else:
+            text = f"{head}[], size={tuple(part.shape)}"
+        parts.append(f"{text})")
+    parts.append(f"size={tuple(tensor.shape)}, nnz={tensor._nnz()}")
+    suffixes = []
+    if tensor.dtype not in (DEFAULT.float, dtypes.int64, dtypes.bool_):
+        suffixes.append(f"dtype={tensor.dtype}")
+    suffixes.append("layout=torch.sparse_coo")
+    if tensor.grad_fn is not None:
+        suffixes.append("grad_fn=<SparseCooTensorWithDimsAndTensorsBackward0>")
+    elif tensor.requires_grad:
+        suffixes.append("requires_grad=True")
+    return _with_suffixes(prefix + f",\n{' ' * len(prefix)}".join(parts), suffixes, len(prefix))
+
+
 def tensor_format(self: Any, form: str) -> str:
     """`format(self, form)`: a single number follows the format, everything else is its repr."""
     if self.ndim == 0 and self.device.type != "meta" and type(self) is Tensor:

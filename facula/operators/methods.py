@@ -10,6 +10,7 @@ from facula import launch
 from facula.autograd import engine, function
 from facula.autograd.backward import backward as run_backward
 from facula.autograd.node import HookHandle, Output, alias, dtype_title, edge_of, grad_fn_of, type_name
+from facula.constants import strided
 from facula.core import dtype as dt
 from facula.core.device import CPU
 from facula.core.device import device as Device
@@ -191,17 +192,9 @@ def is_cpu(self) -> bool:
 @_attribute
 def layout(self):
     """How elements are stored: strided."""
-    return STRIDED
+    return strided
 
 
-class _Layout:
-    """`torch.layout`."""
-
-    def __repr__(self) -> str:
-        return "torch.strided"
-
-
-STRIDED = _Layout()
 for _name in ("is_sparse", "is_quantized", "is_mkldnn", "is_meta", "is_nested", "is_xpu", "is_mps"):
     setattr(Tensor, _name, False)
 Tensor.names = property(lambda self: (None,) * self.spec.ndim)
