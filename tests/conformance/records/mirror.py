@@ -4,6 +4,7 @@ PyTorch's records name what they call as Python functions with `torch` among the
 is the same code with facula in that place.
 """
 
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -135,6 +136,15 @@ class Twins:
             return found
         if isinstance(value, torch.Size):
             return facula.Size(value)
+        if isinstance(value, torch.nn.Module):
+            return self.module(value)
+        if isinstance(value, type) and value.__module__.startswith("torch.nn"):
+            return of_path(facula, f"nn.{value.__name__}")
+        if dataclasses.is_dataclass(value) and type(value).__module__.startswith("torch.nn"):
+            fields = (field.name for field in dataclasses.fields(value))
+            return self.of(type(value))(**{name: self.of(getattr(value, name)) for name in fields})
+        if isinstance(value, torch.nn.utils.rnn.PackedSequence):
+            return facula.nn.utils.rnn.PackedSequence(*map(self.of, value))
         if isinstance(value, tuple):
             parts = [self.of(x) for x in value]
             return (
@@ -168,6 +178,15 @@ class Twins:
             except LookupError:
                 return value
         return value
+
+    def module(self, theirs: torch.nn.Module) -> Any:
+        """The twin of a module of PyTorch's own: the same fields, parameters and submodules."""
+        made = object.__new__(self.of(type(theirs)))
+        made.__setstate__({name: self.of(value) for name, value in vars(theirs).items()})
+        for name, parameter in theirs._parameters.items():
+            if parameter is not None:
+                made._parameters[name] = facula.nn.Parameter(self.of(parameter).detach(), parameter.requires_grad)
+        return made
 
 
 def tensor_twin(theirs: torch.Tensor) -> Any:
