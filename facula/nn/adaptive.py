@@ -96,8 +96,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         if input_.dim() != target_.dim() + 1:
             fail(
                 RuntimeError,
-                f"{target_.dim()}D target tensor expects {target_.dim() + 1}D input tensors, but found inputs with size "
-                f"{input_.shape}",
+                f"{target_.dim()}D target tensor expects {target_.dim() + 1}D input tensors, but found inputs with "
+                f"size {input_.shape}",
             )
         batched = target_.dim() > 0
         input, target = (input_, target_) if batched else (input_.unsqueeze(0), target_.unsqueeze(0))

@@ -454,12 +454,13 @@ def _all_but_channel(rank: int) -> tuple[int, ...]:
 
 @function(tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
 def native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
-    """(result, mean, 1 / standard deviation) of `batch_norm`; the running mean and variance where those are used."""
+    """(result, mean, 1 / standard deviation) of `batch_norm`; the latter two are empty where the running ones are used."""
     s = input.spec
     dims = _all_but_channel(s.ndim)
     if not training:
         out = _apply(input, weight, bias, running_mean, running_var, dims=dims, eps=float(eps))
-        return out, running_mean, running_var
+        nothing = dense(s.dtype, (0,), s.device)
+        return out, launch.empty(nothing), launch.empty(nothing)
     out, mean, rstd, variance = _train(input, weight, bias, dims=dims, eps=float(eps))
     count = math.prod(s.shape[d] for d in dims)
     if count == 0:

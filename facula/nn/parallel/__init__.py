@@ -1,4 +1,4 @@
-"""`torch.nn.parallel`: models on several GPUs of one process. Without GPUs a model is called as it is, as in PyTorch."""
+"""`torch.nn.parallel`: models on several GPUs of one process; without GPUs a model is called as it is."""
 
 from typing import Any
 

@@ -201,17 +201,22 @@ def errors(info, most) -> Iterator[tuple]:
 
 
 def _errors(info, wrong, training) -> None:
+    """The type of PyTorch's error, and what its record looks for in the message, where PyTorch's own has it."""
     sample = wrong.module_error_input
     if wrong.error_on is ModuleErrorEnum.CONSTRUCTION_ERROR:
-        args, kwargs = twin(sample.constructor_input.args), twin(sample.constructor_input.kwargs)
-        _, error = attempt(twin(info.module_cls), *args, **kwargs)
+        given = sample.constructor_input
+        _, theirs = attempt(info.module_cls, *given.args, **given.kwargs)
+        _, ours = attempt(twin(info.module_cls), *twin(given.args), **twin(given.kwargs))
     else:
         pair = Pair(info, sample, torch.float64, training)
-        _, error = attempt(pair.run_ours)
-    if error is None:
-        raise Failure(f"no error for {wrong.error_type.__name__}: {wrong.error_regex}")
-    if not isinstance(error, wrong.error_type) or not re.search(wrong.error_regex, str(error)):
-        raise Failure(f"{say(error)} for {wrong.error_type.__name__}: {wrong.error_regex}")
+        (_, theirs), (_, ours) = attempt(pair.run_theirs), attempt(pair.run_ours)
+    if theirs is None:
+        return
+    if ours is None:
+        raise Failure(f"no error for {say(theirs)}")
+    missed = re.search(wrong.error_regex, str(theirs)) and not re.search(wrong.error_regex, str(ours))
+    if not isinstance(ours, type(theirs)) or missed:
+        raise Failure(f"{say(ours)} for {say(theirs)}")
 
 
 CHECKS: dict[str, Callable] = {
