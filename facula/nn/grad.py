@@ -14,7 +14,9 @@ def _gradient(convolution, operands, which: int, grad_output: Tensor, options) -
     wanted = operands[which].requires_grad_()
     with enable_grad():
         output = convolution(*operands, None, *options)
-    return grad(output, [wanted], grad_output)[0]
+    (found,) = grad(output, [wanted], grad_output)
+    assert found is not None
+    return found
 
 
 def _of_input(dims: int) -> Any:

@@ -99,7 +99,7 @@ class _Lazy(LazyModuleMixin):
     def reset_parameters(self: Any) -> None:
         """Draw initial values, as soon as there are parameters to fill."""
         if not self.has_uninitialized_params() and getattr(self, self.size_name) != 0:
-            super().reset_parameters()
+            super().reset_parameters()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class LazyLinear(_Lazy, Linear):

@@ -305,7 +305,7 @@ class Module:
 
     # --- calls
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args, **kwargs) -> Any:
         if self._hooked or GLOBAL.active:
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from facula import operators as ops
@@ -81,7 +82,7 @@ def _is_batched(query, key, value, key_padding_mask, attn_mask, num_heads: int) 
     return batched
 
 
-def _projected(query, key, value, weight, bias) -> list[Tensor]:
+def _projected(query, key, value, weight, bias) -> Sequence[Tensor]:
     """Queries, keys and values, from the three parts of one weight; equal operands are multiplied once."""
     size = query.shape[-1]
     if key is value and query is key:
@@ -93,7 +94,7 @@ def _projected(query, key, value, weight, bias) -> list[Tensor]:
     return _projected_apart(query, key, value, ops.chunk(weight, 3), bias)
 
 
-def _projected_apart(query, key, value, weights, bias) -> list[Tensor]:
+def _projected_apart(query, key, value, weights, bias) -> Sequence[Tensor]:
     size = query.shape[-1]
     biases = (None, None, None) if bias is None else ops.chunk(bias, 3)
     for name, weight, operand in zip(("query", "key", "value"), weights, (query, key, value)):

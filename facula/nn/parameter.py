@@ -17,6 +17,8 @@ __all__ = [
     "is_lazy",
 ]
 
+SPEC: Any = Tensor.__dict__["spec"]  # the slot itself, below the property that refuses
+
 
 class _ParameterMeta(type(Tensor)):
     """A tensor of a custom subclass that was made a parameter keeps its class and carries the mark `_is_param`."""
@@ -127,7 +129,7 @@ class UninitializedTensorMixin:
         new: Any = empty(0, device=device, dtype=dtype)
         known = new.spec
         new.__class__ = cls
-        Tensor.spec.__set__(new, spec(known.dtype, known.device, known.shape, known.strides, cls))
+        SPEC.__set__(new, spec(known.dtype, known.device, known.shape, known.strides, cls))
         new.needs_grad = requires_grad
         return new
 
@@ -136,7 +138,7 @@ class UninitializedTensorMixin:
         values = empty(shape, device=device or self.device, dtype=dtype or self.dtype)
         requires_grad = self.needs_grad
         known = values.spec
-        Tensor.spec.__set__(self, known)
+        SPEC.__set__(self, known)
         self.__class__ = self.cls_to_become
         self.data = values
         self.requires_grad = requires_grad
@@ -168,10 +170,10 @@ class UninitializedTensorMixin:
         """Take the dtype and device of another one, as conversions of modules do."""
         if not is_lazy(other):
             fail(ValueError, f"an {type(self).__name__} gets its values from `materialize`, not from `data`")
-        Tensor.spec.__set__(self, Tensor.spec.__get__(other))
+        SPEC.__set__(self, SPEC.__get__(other))
 
-    dtype = property(lambda self: Tensor.spec.__get__(self).dtype)
-    device = property(lambda self: Tensor.spec.__get__(self).device)
+    dtype = property(lambda self: SPEC.__get__(self).dtype)
+    device = property(lambda self: SPEC.__get__(self).device)
 
     def is_floating_point(self) -> bool:
         """Whether its dtype is one."""

@@ -8,10 +8,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import normalize_dim
+from facula.core.spec import dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
@@ -454,7 +456,7 @@ def _all_but_channel(rank: int) -> tuple[int, ...]:
 
 @function(tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
 def native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
-    """(result, mean, 1 / standard deviation) of `batch_norm`; the latter two are empty where the running ones are used."""
+    """(result, mean, 1 / standard deviation) of `batch_norm`; the latter are empty where running ones are used."""
     s = input.spec
     dims = _all_but_channel(s.ndim)
     if not training:

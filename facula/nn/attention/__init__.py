@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from enum import Enum
+from typing import NoReturn
 
 from facula.errors import fail
 
@@ -48,7 +49,7 @@ def sdpa_kernel(backends: list[SDPBackend] | SDPBackend, set_priority: bool = Fa
     yield {}
 
 
-def _no_choice(name: str):
+def _no_choice(name: str) -> NoReturn:
     fail(
         NotImplementedError,
         f"{name}: facula has one implementation of attention, which is not replaced from outside",

@@ -2,6 +2,7 @@
 
 import warnings
 from enum import IntEnum
+from typing import Any
 
 from facula.core.dtype import bool_
 from facula.core.tensor import Tensor
@@ -27,7 +28,7 @@ class CausalBias(Tensor):
     seq_len_q: int
     seq_len_kv: int
 
-    def __new__(cls, variant: CausalVariant, seq_len_q: int, seq_len_kv: int):
+    def __new__(cls, variant: CausalVariant, seq_len_q: int, seq_len_kv: int) -> "CausalBias":
         if not isinstance(variant, CausalVariant):
             fail(AssertionError, f"variant must be a CausalVariant, got {type(variant).__name__}")
         if seq_len_q > seq_len_kv and variant is CausalVariant.LOWER_RIGHT:
@@ -35,7 +36,7 @@ class CausalBias(Tensor):
                 "Lower right causal bias will produce NaNs in the output when seq_len_q > seq_len_kv!", stacklevel=2
             )
         diagonal = seq_len_kv - seq_len_q if variant is CausalVariant.LOWER_RIGHT else 0
-        new = tril(ones(seq_len_q, seq_len_kv, dtype=bool_), diagonal)
+        new: Any = tril(ones(seq_len_q, seq_len_kv, dtype=bool_), diagonal)
         new.__class__ = cls
         new.variant, new.seq_len_q, new.seq_len_kv = variant, seq_len_q, seq_len_kv
         return new

@@ -1,6 +1,6 @@
 """`torch.nn.parallel`: models on several GPUs of one process; without GPUs a model is called as it is."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 from facula import cuda
 from facula.core.tensor import Tensor
@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 
-def _not_yet(name: str):
+def _not_yet(name: str) -> NoReturn:
     fail(
         NotImplementedError,
         f"{name}: facula computes on one device in a process",

@@ -97,7 +97,8 @@ def _path(function: Any) -> str:
     """Where PyTorch keeps a function: "nn.functional.relu"; LookupError where that is not known."""
     name = getattr(function, "__name__", "")
     module = getattr(function, "__module__", None) or ""
-    own = [module.removeprefix("torch").lstrip(".")] if module.split(".")[0] == "torch" else []
+    public = module.split(".")[0] == "torch" and "._" not in module
+    own = [module.removeprefix("torch").lstrip(".")] if public else []
     for place in (*own, *PLACES):
         try:
             if of_path(torch, f"{place}.{name}".lstrip(".")) is function:
