@@ -18,7 +18,7 @@ import facula
 
 __all__ = ["Twins", "array", "flat", "leaves", "of_path", "twin"]
 
-HELPERS = "torch.testing._internal"
+HELPERS = ("torch.testing._internal", "torch.testing._utils")
 KINDS = (types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
 PLACES = (
     "",
@@ -65,6 +65,8 @@ def _globals(module: str) -> dict[str, Any]:
             ours[name] = facula
         elif isinstance(value, types.FunctionType) and value.__module__ == module and value.__globals__ is theirs:
             ours[name] = _rebound(value, ours, {})
+        elif isinstance(value, types.FunctionType) and value.__module__ == HELPERS[1]:
+            ours[name] = _globals(HELPERS[1])[value.__name__]
         elif isinstance(value, types.ModuleType) and value.__name__ in ("torch.nn", "torch.nn.functional"):
             ours[name] = of_path(facula, value.__name__.removeprefix("torch."))
     return ours
