@@ -238,7 +238,8 @@ def format_tensor(
     Parameters
     ----------
     values : ndarray or None
-        The values (those that NumPy lacks as float32 or complex64); None for a tensor without memory (meta), which needs `shape`.
+        The values (those that NumPy lacks as float32 or complex64); None for a tensor without memory (meta), which
+        needs `shape`.
     device : str or None
         Named only where it is not the default device.
     contents : str or None
@@ -253,7 +254,7 @@ def format_tensor(
     prefix = type_name + "("
     suffixes = [f"device='{device}'"] if device else []
     shape = tuple(values.shape if values is not None else shape or ())
-    default_complex = default_dtype.to_complex()
+    default_complex = dtypes.complex128 if default_dtype is dtypes.float64 else dtypes.complex64
     if values is None:
         suffixes.append(f"size={shape}")
         shows_dtype = dtype is not default_dtype

@@ -11,7 +11,8 @@ class dtype:
     """An element type, as `torch.dtype`: one instance each, compared by identity."""
 
     __slots__ = (
-        "bits", "code", "is_complex", "is_floating_point", "is_signed", "itemsize", "kind", "name", "numpy", "rank", "title",
+        "bits", "code", "is_complex", "is_floating_point", "is_signed", "itemsize", "kind", "name", "numpy", "rank",
+        "title",
     )  # fmt: skip
 
     def __init__(self, name: str, code: str, kind: str, itemsize: int, numpy: str | None, rank: int, title: str):

@@ -136,9 +136,9 @@ def number(value: Any, kind: DType) -> bool | int | float | complex:
 def dtype_c_name(kind: DType) -> str:
     """The C name that PyTorch's messages use for a dtype."""
     return {
-        "uint8": "uint8_t", "uint16": "uint16_t", "uint32": "uint32_t", "uint64": "uint64_t", "int8": "int8_t", "int16": "int16_t", "int32": "int", "int64": "int64_t",
-        "float16": "at::Half",
-        "bfloat16": "at::BFloat16", "float32": "float", "float64": "double", "complex32": "c10::complex<c10::Half>",
+        "uint8": "uint8_t", "uint16": "uint16_t", "uint32": "uint32_t", "uint64": "uint64_t", "int8": "int8_t",
+        "int16": "int16_t", "int32": "int", "int64": "int64_t", "float16": "at::Half", "bfloat16": "at::BFloat16",
+        "float32": "float", "float64": "double", "complex32": "c10::complex<c10::Half>",
         "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
     }.get(kind.name, kind.name)  # fmt: skip
 

@@ -639,7 +639,9 @@ def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None
     if self.needs_grad:
         fail(BufferError, "Can't export tensors that require gradient, use tensor.detach()")
     if self.spec.dtype.numpy is None:
-        fail(BufferError, f"{self.spec.dtype.name} does not pass through DLPack here", mend="convert it first: x.float()")
+        fail(
+            BufferError, f"{self.spec.dtype.name} does not pass through DLPack here", mend="convert it first: x.float()"
+        )
     return creation.numpy_view(self).__dlpack__()
 
 

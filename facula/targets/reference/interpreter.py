@@ -270,7 +270,10 @@ class _Run:
     def __init__(self, kernel: Kernel, outer: tuple[int, ...], row: tuple[int, ...], pointers, strides, params):
         self.outer, self.row, self.shape = outer, row, outer + row
         self.place = {o.name: (p, tuple(s), o) for o, p, s in zip(kernel.operands, pointers, strides)}
-        self.params = {p.name: np.asarray(v).astype(p.dtype.numpy or ("c8" if p.dtype.kind == "c" else "f4")) for p, v in zip(kernel.params, params)}
+        self.params = {
+            p.name: np.asarray(v).astype(p.dtype.numpy or ("c8" if p.dtype.kind == "c" else "f4"))
+            for p, v in zip(kernel.params, params)
+        }
         self.known: dict[Expr, np.ndarray] = {}
         self.allowed: np.ndarray | np.bool = np.True_  # where gathers and scatters may go: all checks so far hold
 
