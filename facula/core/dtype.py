@@ -26,7 +26,7 @@ class dtype:
         self.rank = rank  # order of growth within a kind
         self.is_floating_point = kind == "f"
         self.is_complex = kind == "c"
-        self.is_signed = kind in "ifc"
+        self.is_signed = kind in "ifc" and not name.endswith("fnu")
 
     def __repr__(self) -> str:
         return f"torch.{self.name}"
