@@ -33,7 +33,7 @@ PLACES = (
     "Tensor",
     "nn.utils.rnn",
 )
-VIEWED = {torch.bfloat16: torch.int16}  # dtypes that NumPy lacks: their bits
+VIEWED = {torch.bfloat16: torch.int16, torch.complex32: torch.int32}  # dtypes that NumPy lacks: their bits
 
 
 def of_path(framework: Any, path: str) -> Any:
@@ -242,10 +242,12 @@ def flat(value: Any) -> list[Any]:
 
 
 def array(x: Any) -> np.ndarray:
-    """The elements of either framework's tensor; bfloat16 as float32."""
+    """The elements of either framework's tensor; what NumPy lacks as float32 or complex64."""
     x = x.detach()
     if str(x.layout) != "torch.strided":
         x = x.to_dense()
-    if str(x.dtype) == "torch.bfloat16":
+    if str(x.dtype) == "torch.bfloat16" or "float8" in str(x.dtype):
         x = x.float()
+    if str(x.dtype) == "torch.complex32":
+        x = x.cfloat()
     return x.resolve_conj().resolve_neg().numpy(force=True)
