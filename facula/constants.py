@@ -2,6 +2,8 @@
 
 import math
 
+from facula.core.layout import layout, sparse_coo, strided
+
 __all__ = [
     "channels_last", "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis", "pi",
     "preserve_format", "sparse_coo", "strided",
@@ -29,19 +31,3 @@ class memory_format:
 contiguous_format = memory_format("contiguous_format")
 preserve_format = memory_format("preserve_format")
 channels_last = memory_format("channels_last")
-
-
-class layout:
-    """How the elements of a tensor are stored, as `torch.layout`."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"torch.{self.name}"
-
-    def __reduce__(self):
-        return self.name
-
-
-strided, sparse_coo = layout("strided"), layout("sparse_coo")

@@ -299,6 +299,8 @@ def host_values(tensor: Tensor) -> np.ndarray:
 
 def tensor_repr(tensor: Any, *, contents: str | None = None) -> str:
     """`repr(tensor)`; what lies on another machine is copied here first."""
+    if tensor.is_sparse:
+        return sparse_repr(tensor)
     plain = (Tensor, getattr(sys.modules.get("facula.nn.parameter"), "Parameter", Tensor))
     device = tensor.device
     meta = device.type == "meta"

@@ -85,7 +85,7 @@ from .sorting import (
     argsort, bucketize, cummax, cummin, kthvalue, median, mode, msort, nanmedian, one_hot, searchsorted, sort, topk,
     unique, unique_consecutive,
 )
-from .sparse import sparse_coo_tensor
+from .sparse import sparse_coo_tensor as sparse_coo_tensor
 from .statistics import (
     bincount, corrcoef, cov, cumulative_trapezoid, diff, dist, gradient, histc, nanquantile, quantile,
     renorm, trace, trapezoid, trapz,
@@ -170,7 +170,7 @@ __all__ = [
     "set_default_tensor_type", "set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal",
     "set_rng_state", "set_warn_always", "setitem", "sgn", "sigmoid", "sigmoid_", "sign", "signbit", "silu", "silu_",
     "sin", "sin_", "sinc", "sinc_", "sinh", "sinh_", "slice_scatter", "smooth_l1_loss", "softmax", "softmin",
-    "softplus", "softshrink", "sort", "sparse_coo_tensor", "split", "split_with_sizes", "sqrt", "sqrt_", "square", "square_", "squeeze",
+    "softplus", "softshrink", "sort", "split", "split_with_sizes", "sqrt", "sqrt_", "square", "square_", "squeeze",
     "stack", "std", "std_mean", "sub", "subtract", "sum", "sum_to", "swapaxes", "swapdims", "t", "take",
     "take_along_dim", "tan", "tan_", "tanh", "tanh_", "tensor", "tensor_split", "tensordot", "threshold", "threshold_",
     "tile", "to_dlpack", "topk", "trace", "transpose", "trapezoid", "trapz", "tril", "tril_indices", "triu",

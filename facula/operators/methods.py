@@ -10,11 +10,11 @@ from facula import launch
 from facula.autograd import engine, function
 from facula.autograd.backward import backward as run_backward
 from facula.autograd.node import HookHandle, Output, alias, dtype_title, edge_of, grad_fn_of, type_name
-from facula.constants import strided
 from facula.core import dtype as dt
 from facula.core.device import CPU
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
+from facula.core.layout import strided
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size
 from facula.core.spec import dense
@@ -36,6 +36,7 @@ from . import (
     public,
     reduction,
     sorting,
+    sparse,
     statistics,
     view,
 )
@@ -70,7 +71,7 @@ def _add_in_place(target: Tensor, more: Tensor) -> None:
 
 
 A = engine.ARITHMETIC
-A.add, A.add_in_place, A.copy = elementwise.add, _add_in_place, _grad_copy
+A.add, A.add_in_place, A.copy = sparse.add_gradients, _add_in_place, _grad_copy
 A.ones = lambda s: creation.fill_values(launch.empty(s if s.contiguous else dense(s.dtype, s.shape, s.device)), 1)
 A.zeros = lambda s: creation.zeros_of(dense(s.dtype, s.shape, s.device))
 A.stack = joining.stack
@@ -256,17 +257,17 @@ def _set_grad(self, value) -> None:
             )
         if value is self:
             fail(RuntimeError, "can't assign Variable as its own grad")
-        if value.spec.dtype is not self.spec.dtype:
+        if value.dtype is not self.spec.dtype:
             fail(
                 RuntimeError,
-                f"attempting to assign a gradient with dtype '{_c_name(value.spec.dtype)}' to a tensor with grad_dtype "
+                f"attempting to assign a gradient with dtype '{_c_name(value.dtype)}' to a tensor with grad_dtype "
                 f"'{dtype_title(self.spec.dtype)}'. The gradient must match the tensor's grad_dtype (defaults to the "
                 "tensor's dtype).",
             )
-        if value.spec.shape != self.spec.shape:
+        if value.shape != self.spec.shape:
             fail(
                 RuntimeError,
-                f"attempting to assign a gradient of size '{list(value.spec.shape)}' to a tensor of size "
+                f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
                 f"'{list(self.spec.shape)}'. Please ensure that the gradient and the tensor are the same size",
             )
     self._grad = value

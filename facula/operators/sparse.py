@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from facula.constants import sparse_coo
 from facula.core import dtype as dt
+from facula.core.layout import sparse_coo
 from facula.core.shape import Size, normalize_dim
 from facula.core.tensor import Tensor
 from facula.errors import fail
@@ -147,11 +147,6 @@ class SparseTensor(Tensor):
         return self.sizes[0]
 
     __hash__ = object.__hash__
-
-    def __repr__(self, *, tensor_contents=None) -> str:
-        from facula.printing import sparse_repr
-
-        return sparse_repr(self)
 
     # other forms of it
 
@@ -537,6 +532,13 @@ def sparse_dense_add(dense: Any, sparse: SparseTensor, alpha: Any = 1) -> Tensor
     rows = reshape(dense, (math.prod(sparse.sizes[:count]), *sparse.sizes[count:]))
     kept = cast(sparse.kept, dense.spec.dtype)
     return reshape(index_add(rows, 0, _numbered(sparse.places, sparse.sizes), kept, alpha=alpha), sparse.sizes)
+
+
+def add_gradients(a: Tensor, b: Tensor) -> Tensor:
+    """The sum of two gradients of one tensor; a sparse one stays sparse only beside a sparse one."""
+    if a.is_sparse or b.is_sparse:
+        return sparse_dense_add(b, a) if isinstance(a, SparseTensor) else sparse_dense_add(a, b)  # pyright: ignore
+    return e.add(a, b)
 
 
 def sparse_mm(mat1: Any, mat2: Any, reduce: str | None = None) -> Any:
