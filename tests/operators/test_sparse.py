@@ -43,10 +43,12 @@ def test_conversions_keep_the_elements():
 @pytest.mark.parametrize(
     "function",
     [
-        lambda s, d: (s + s, d + d), lambda s, d: (s - 2 * s, -d), lambda s, d: (s * 2, d * 2), lambda s, d: (s / 4, d / 4),
+        lambda s, d: (s + s, d + d), lambda s, d: (s - 2 * s, -d), lambda s, d: (s * 2, d * 2),
+        lambda s, d: (s / 4, d / 4),
         lambda s, d: (s * s, d * d), lambda s, d: (s * torch.full((2, 3), 2.0), d * 2), lambda s, d: (s.t(), d.T),
         lambda s, d: (torch.from_numpy(d) + s, d + d), lambda s, d: (s @ torch.ones(3, 2), d @ np.ones((3, 2))),
-        lambda s, d: (s @ torch.ones(3), d @ np.ones(3)), lambda s, d: (torch.sparse.mm(torch.ones(4, 2), s), np.ones((4, 2)) @ d),
+        lambda s, d: (s @ torch.ones(3), d @ np.ones(3)),
+        lambda s, d: (torch.sparse.mm(torch.ones(4, 2), s), np.ones((4, 2)) @ d),
         lambda s, d: (torch.sparse.mm(s, s.t()), d @ d.T), lambda s, d: (s.sum(), d.sum()),
         lambda s, d: (torch.sparse.sum(s, 0), d.sum(0)), lambda s, d: (torch.sparse.sum(s, [0, 1]), d.sum()),
         lambda s, d: (s.square(), d * d), lambda s, d: (s.sqrt(), np.sqrt(d)), lambda s, d: (s[1], d[1]),
@@ -64,7 +66,8 @@ def test_what_is_not_defined_says_so():
     for wrong, error in (
         (lambda: torch.sin(s), NotImplementedError), (lambda: s.view(6), NotImplementedError),
         (lambda: s + torch.ones(2, 3), RuntimeError), (lambda: s.indices(), RuntimeError),
-        (lambda: s.numpy(), TypeError), (lambda: s.reshape(6), RuntimeError), (lambda: torch.ones(2).indices(), RuntimeError),
+        (lambda: s.numpy(), TypeError), (lambda: s.reshape(6), RuntimeError),
+        (lambda: torch.ones(2).indices(), RuntimeError),
         (lambda: torch.sparse_coo_tensor(PLACES, [1.0], SIZE), RuntimeError),
         (lambda: torch.sparse_coo_tensor(PLACES, VALUES, (1, 3)), RuntimeError),
         (lambda: torch.sparse_coo_tensor([[-1]], [1.0]), RuntimeError),
