@@ -538,18 +538,11 @@ def svd_core(A, full):
 @svd_core.gradient("A")
 def _(grad_U, grad_S, grad_Vh, U, S, Vh, full):
     m, n, k = U.spec.shape[-2], Vh.spec.shape[-1], S.spec.shape[-1]
+    if full:  # the vectors beyond k are not unique: they have no gradients
+        U, grad_U = (x if x is None else narrow(x, -1, 0, k) for x in (U, grad_U))
+        Vh, grad_Vh = (x if x is None else narrow(x, -2, 0, k) for x in (Vh, grad_Vh))
     if grad_U is None and grad_Vh is None:
-        if grad_S is None:
-            return None
-        left = U if U.spec.shape[-1] == k else narrow(U, -1, 0, k)
-        right = Vh if Vh.spec.shape[-2] == k else narrow(Vh, -2, 0, k)
-        return matmul(e.mul(left, unsqueeze(grad_S, -2)), right)
-    if full and U.spec.shape[-1] != Vh.spec.shape[-2]:
-        fail(
-            RuntimeError,
-            "svd_backward: The singular vectors of a full SVD of a matrix that is not square are not unique",
-            mend="use full_matrices=False for their gradients",
-        )
+        return None if grad_S is None else matmul(e.mul(U, unsqueeze(grad_S, -2)), Vh)
     row, column = unsqueeze(S, -2), unsqueeze(S, -1)
     square = e.mul(S, S)
     gaps = _differences(square)

@@ -125,8 +125,8 @@ def mean_rows(input):
 
 
 def _mean_pull(plan, grad):
-    n = math.prod(plan.shape[d] for d in plan.key[0])
-    return _expanded(plan, OPERATORS["true_divide"].call(grad, n))
+    count = plan.specs[0].numel // (plan.out.numel or 1)
+    return _expanded(plan, OPERATORS["true_divide"].fast()(grad, count))
 
 
 mean_rows.operator.pull = _mean_pull
@@ -604,11 +604,10 @@ _NORMS = {ord: _norm_fast(ord) for ord in (0.0, 1.0, 2.0, math.inf, -math.inf)}
 def norm(input, p: Any = "fro", dim=None, keepdim=False, out=None, dtype=None) -> Tensor:
     """The p-norm over dims ("fro" is 2, "nuc" the sum of singular values of a matrix)."""
     if p == "nuc":
-        fail(
-            NotImplementedError,
-            "norm(p='nuc') needs singular values, which facula does not have yet",
-            mend="use p='fro'",
-        )
+        from .linalg import matrix_norm  # stands on this file
+
+        dims = tuple(range(input.spec.ndim)) if dim is None else dim
+        return matrix_norm(input, "nuc", dims, keepdim, dtype=dtype, out=out)
     return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype, out=out)
 
 

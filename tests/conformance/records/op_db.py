@@ -23,7 +23,7 @@ from torch.testing._internal.common_methods_invocations import op_db
 
 import facula
 
-from .gauge import FREE
+from .gauge import FREE, LOOSE, NAN
 from .mirror import Twins, array, flat, function_twin, leaves, of_path, twin
 
 __all__ = ["CHECKS", "ENTRIES", "Failure", "check", "label"]
@@ -101,13 +101,15 @@ def same(ours: Any, theirs: Any, op, what: str = "") -> None:
         if tuple(x.shape) != tuple(y.shape):
             raise Failure(f"{where}shape {tuple(x.shape)} for {tuple(y.shape)}")
         if op.name not in NO_VALUES and free is None:
-            close(array(x), array(y), str(y.dtype).removeprefix("torch."), where)
+            dtype = str(y.dtype).removeprefix("torch.")
+            known = NAN.get(f"{op.name} gradient" if what.startswith("gradient") else op.name, ())
+            close(array(x), array(y), dtype, where, LOOSE.get(op.name, 1.0), dtype in known)
     if free is not None:
         for number, (x, y) in enumerate(zip(free(*map(array, a)), free(*map(array, b)))):
             close(x, y, y.dtype.name, f"{what}invariant {number}: ")
 
 
-def close(a: np.ndarray, b: np.ndarray, dtype: str, where: str) -> None:
+def close(a: np.ndarray, b: np.ndarray, dtype: str, where: str, loose: float = 1.0, better: bool = False) -> None:
     """Failure unless two arrays agree as well as their dtype allows."""
     if dtype not in TOLERANCE:
         if not np.array_equal(a, b):
@@ -115,10 +117,12 @@ def close(a: np.ndarray, b: np.ndarray, dtype: str, where: str) -> None:
         return
     if a.dtype == np.float16:
         a, b = a.astype(np.float32), b.astype(np.float32)
-    relative, share = TOLERANCE[dtype]
+    relative, share = (loose * x for x in TOLERANCE[dtype])
     finite = np.abs(b[np.isfinite(b)])
     absolute = share * max(float(finite.max()) if finite.size else 0.0, 1.0)
     wrong = ~np.isclose(a, b, rtol=relative, atol=absolute, equal_nan=True)
+    if better:  # a number in place of PyTorch's NaN
+        wrong &= ~np.isnan(b)
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise Failure(f"{where}{wrong.sum()} of {a.size} elements differ, first at {at}: {a[at]} for {b[at]}")
