@@ -20,11 +20,12 @@ ENTRIES = {
 
 
 @cache
-def convolve(element: dtype, own: int, channels: int, row: int) -> Callable[..., None]:
+def convolve(element: dtype, own: int, channels: int, row: int, pitch: int) -> Callable[..., None]:
     """`convolve(out, x, w, bias, plan, work)`: a convolution of one dtype, whatever the layouts.
 
-    `own` and `channels` are the numbers of outputs and of channels of a group, `row` is that of windows in a row: by
-    them the routine is chosen, a product of packed patches or sums where they lie.
+    `own` and `channels` are the numbers of outputs and of channels of a group, `row` is that of windows in a row,
+    `pitch` that of elements from row to row inside the border (0: windows have strides, -1: elements of a row have):
+    by them the routine is chosen, a product of packed patches or sums where they lie.
 
     ``out[b, g, o, q] = bias[g, o] + sum of w[g, o, c, t] * x[b, g, c, q * stride + offset[t]]`` over channels c and
     taps t, with x zero outside its sizes.
@@ -38,7 +39,7 @@ def convolve(element: dtype, own: int, channels: int, row: int) -> Callable[...,
     work : int
         The number of multiplications; long calls let go of the GIL.
     """
-    return _host(element, "convolve", _few(own, channels, row))
+    return _host(element, "convolve", _few(own, channels, row, pitch))
 
 
 @cache
@@ -47,10 +48,13 @@ def convolve_weight(element: dtype, own: int) -> Callable[..., None]:
     return _host(element, "convolve_weight", own <= convolution_few.MOST)
 
 
-def _few(own: int, channels: int, row: int) -> bool:
-    """Whether vectors along rows waste less than packing costs (measured: cycles of a vector, and of noting it)."""
-    waste = -(-row // LANES) * LANES / max(row, 1)
-    return own <= convolution_few.MOST or waste * own < own + 5 + 35 / max(channels, 1)
+def _few(own: int, channels: int, row: int, pitch: int) -> bool:
+    """Whether vectors along rows waste less than packing costs (measured: half cycles of a vector, and of noting it)."""
+    width = -(-row // LANES) * LANES
+    if pitch >= LANES:
+        width = min(width, pitch)
+    waste = (width if pitch >= 0 else 2 * width) / max(row, 1)
+    return own <= convolution_few.MOST or waste * own < 1.02 * own + 14 + 35 / max(channels, 1)
 
 
 @cache

@@ -30,6 +30,7 @@ POINTERS = {"y", "x", "w", "bias", "table", "packed", "kernel", "sums"}
 FIELDS = (
     *POINTERS, *GEOMETRY, "pixels", "total", "slivers", "k", "height", "tiles", "block", "blocks", "joined", "together",
     "own_parts", "steps", "span", "k_padded", "o_slivers", "parts", "tile_bytes", "serial", "step",
+    "pitch", "copied", "cells",
 )  # fmt: skip
 SEGMENT = ("first", "last", "place", "i0", "i1", "i2", "target")  # lanes of a row of windows, where they are
 SEGMENT_BYTES = 64
@@ -555,11 +556,15 @@ class Writer(matmul_kernel.Writer):
         f.call("void", "@give", memory)
         self.finish(f)
 
+    def cost(self, f: Function, record: Value, rows: int) -> Value | int:
+        """What a tile of so many rows takes."""
+        return 2 * rows + 1
+
     def choose(self, f: Function, record: Value, of: Value, first: int) -> None:
         """The tile height (and its kernel, from `first` in the table) that wastes least on `of` rows."""
         best, height, which = f.variable("i64", 1 << 62), f.variable("i64", 1), f.variable("i64", 0)
         for i, rows in enumerate(self.heights()):
-            cost = self.up(f, of, rows) * (2 * rows + 1)
+            cost = self.up(f, of, rows) * self.cost(f, record, rows)
             better = cost <= best.get()
             best.set(f.select(better, cost, best.get()))
             height.set(f.select(better, f.constant("i64", rows), height.get()))

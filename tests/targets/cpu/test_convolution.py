@@ -36,7 +36,7 @@ def routine(name: str, entry: str, few: bool, tile: str | None = None):
     if tile is not None:
         return convolution.build(element, matmul_kernel.SHAPES[tile], entry, few)
     own = convolution_few.MOST if few else 1 << 20
-    return getattr(convolution, entry)(element, own, *((1 << 20, 1) if entry == "convolve" else ()))
+    return getattr(convolution, entry)(element, own, *((1 << 20, 1, 0) if entry == "convolve" else ()))
 
 
 def guarded(values: np.ndarray) -> np.ndarray:
@@ -132,7 +132,7 @@ class Case:
             ways.append(("convolve_weight", self.weight, True))
         for entry, run, few in ways:
             got = self.wide(run(routine(self.name, entry, few, tile), place))
-            choice = (1, 1, 1) if entry == "convolve" else (1,)
+            choice = (1, 1, 1, 1) if entry == "convolve" else (1,)
             expected = self.wide(run(find_routine(reference, entry)(self.element, *choice)))
             if self.error == 0:
                 np.testing.assert_array_equal(got, expected)
