@@ -313,7 +313,7 @@ def _convolve_weight(given: Tensor, input: Tensor, size, stride, padding, dilati
     if out.numel == 0:
         return launch.empty(out)
     made = launch.empty(out)
-    convolve_weight = launch.native("convolve_weight", out.device)(out.dtype, plan.choice[0])
+    convolve_weight = launch.native("convolve_weight", out.device)(out.dtype, *plan.choice[:2])
     convolve_weight(made.ptr, input.ptr, given.ptr, plan.address, plan.work)
     return made
 

@@ -6,13 +6,18 @@ from functools import cache
 
 from facula.core.dtype import dtype
 
-from . import builtins, convolution_few, convolution_kernel, jit, matmul_kernel, threads
+from . import builtins, convolution_few, convolution_kernel, convolution_turned, jit, matmul_kernel, threads
 
 __all__ = ["build", "convolve", "convolve_weight"]
 
 _NEEDS = threads  # the text calls `facula_parallel`, which this module provides
 _NS_A_PRODUCT = 0.02  # of one multiplication and addition, on one thread; decides when the GIL is let go
 LANES = 16  # of a vector, as far as the choice goes
+TEXTS = {
+    "packed": convolution_kernel.module_text,
+    "few": convolution_few.few_text,
+    "turned": convolution_turned.turned_text,
+}
 ENTRIES = {
     "convolve": ("ptr", "ptr", "ptr", "ptr", "ptr", "i64"),
     "convolve_weight": ("ptr", "ptr", "ptr", "ptr", "i64"),
@@ -39,17 +44,20 @@ def convolve(element: dtype, own: int, channels: int, row: int, pitch: int) -> C
     work : int
         The number of multiplications; long calls let go of the GIL.
     """
-    return _host(element, "convolve", _few(own, channels, row, pitch))
+    return _host(element, "convolve", "few" if _few(own, channels, row, pitch) else "packed")
 
 
 @cache
-def convolve_weight(element: dtype, own: int) -> Callable[..., None]:
+def convolve_weight(element: dtype, own: int, channels: int) -> Callable[..., None]:
     """`convolve_weight(w, x, out, plan, work)`: the gradient of w for the gradient `out`, of the same plan."""
-    return _host(element, "convolve_weight", own <= convolution_few.MOST)
+    if own <= convolution_few.MOST:
+        return _host(element, "convolve_weight", "few")
+    waste = -(-channels // LANES) * LANES / max(channels, 1)  # of vectors of channels; packing costs a third
+    return _host(element, "convolve_weight", "turned" if channels and waste < 1.35 else "packed")
 
 
 def _few(own: int, channels: int, row: int, pitch: int) -> bool:
-    """Whether vectors along rows waste less than packing costs (measured: half cycles of a vector, and of noting it)."""
+    """Whether vectors along rows waste less than packing costs (measured: half cycles)."""
     width = -(-row // LANES) * LANES
     if pitch >= LANES:
         width = min(width, pitch)
@@ -58,17 +66,16 @@ def _few(own: int, channels: int, row: int, pitch: int) -> bool:
 
 
 @cache
-def _host(element: dtype, entry: str, few: bool) -> Callable[..., None]:
+def _host(element: dtype, entry: str, way: str) -> Callable[..., None]:
     host = jit.machine.ready()
-    return build(element, matmul_kernel.shape_for(host.features, platform.machine().lower()), entry, few)
+    return build(element, matmul_kernel.shape_for(host.features, platform.machine().lower()), entry, way)
 
 
-def build(element: dtype, shape: matmul_kernel.Shape, entry: str, few: bool) -> Callable[..., None]:
+def build(element: dtype, shape: matmul_kernel.Shape, entry: str, way: str) -> Callable[..., None]:
     """The builtin for a given register tile, which the host must be able to run."""
     kinds = ENTRIES[entry]
-    text = convolution_few.few_text if few else convolution_kernel.module_text
     return builtins.build(
-        text(element.code, shape, entry),
+        TEXTS[way](element.code, shape, entry),
         entry,
         kinds,
         name=f"{entry}_{element.name}",

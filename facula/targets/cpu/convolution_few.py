@@ -33,20 +33,11 @@ class Few(Writer):
 
         Fields of other meaning in `convolution_kernel`: `block`: the rows of windows at a time, `blocks`: how many such
         parts; `steps`: rows of the copy; `span`: its planes; `step`: elements from phase to phase; `pitch`: of a row;
-        `joined`: those that two rows share; `copied`: bytes of a channel; `cells`: vectors of windows; `k_padded`,
-        `o_slivers`, `parts`: the least offsets.
+        `joined`: those that two rows share; `copied`: bytes of a channel; `cells`: vectors of windows; `low0` ...:
+        the least offsets.
         """
         get = lambda name: self.get(f, record, name)  # noqa: E731
-        low = [f.variable("i64", 1 << 40) for _ in range(3)]
-        high = [f.variable("i64", -(1 << 40)) for _ in range(3)]
-        with f.loop(0, get("taps")) as t:
-            for i in range(3):
-                x = self.tap(f, get("table"), t.index, f"off{i}")
-                low[i].set(f.least(x, low[i].get()))
-                high[i].set(self.most(f, x, high[i].get()))
-        empty = get("taps").eq(0)
-        lows = [f.select(empty, f.constant("i64", 0), x.get()) for x in low]
-        reach = [f.select(empty, f.constant("i64", 0), h.get() - x.get()) for x, h in zip(low, high)]
+        lows, reach = self.reaches(f, record)
         # What a vector writes past a row is overwritten by the next row, but not where phases are written together.
         phase = get("o2") + reach[2] // get("s2")
         whole = (phase + (self.lanes - 1)) // self.lanes * self.lanes
@@ -69,7 +60,7 @@ class Few(Writer):
         self.set(
             f, record, block=rows, blocks=self.up(f, get("o1"), rows), steps=copied, span=planes, step=phase,
             pitch=row, joined=shared, copied=planes * copied * row * self.e.sum_size,
-            k_padded=lows[0], o_slivers=lows[1], parts=lows[2],
+            low0=lows[0], low1=lows[1], low2=lows[2],
         )  # fmt: skip
         self.set(f, record, cells=self.cut(f, record, rows)[0])
 
@@ -99,7 +90,7 @@ class Few(Writer):
         along = r["s2"] * r["x2"]
         jumps = self.value_mul(f, iota, self.splat32(f, along))
         columns = self.value_mul(f, iota, self.splat32(f, r["s2"]))
-        first = r["parts"]
+        first = r["low2"]
 
         def inside(steps: Value, at: Value) -> Value:
             column = self.value_add(f, steps, self.splat32(f, at))
@@ -113,8 +104,8 @@ class Few(Writer):
             c = line.index // (r["span"] * r["steps"])
             left = line.index - c * (r["span"] * r["steps"])
             z = left // r["steps"]
-            i0 = f.q0 * r["s0"] + r["k_padded"] + z
-            i1 = f.q1 * r["s1"] + r["o_slivers"] + (left - z * r["steps"])
+            i0 = f.q0 * r["s0"] + r["low0"] + z
+            i1 = f.q1 * r["s1"] + r["low1"] + (left - z * r["steps"])
             there = self.below(f, i0, r["d0"]) & self.below(f, i1, r["d1"])
             with f.either(there) as seam:
                 row = f.at(f.source, c * r["x_channel"] + i0 * r["x0"] + i1 * r["x1"] + first * r["x2"])
@@ -154,10 +145,7 @@ class Few(Writer):
         f = self.function("place_taps", "ptr record, ptr into")
         r = self.frame(f, f.record)
         with f.loop(0, r["taps"]) as t:
-            z, y, x = (
-                self.tap(f, r["table"], t.index, f"off{i}") - r[low]
-                for i, low in enumerate(("k_padded", "o_slivers", "parts"))
-            )
+            z, y, x = (self.tap(f, r["table"], t.index, f"off{i}") - r[f"low{i}"] for i in range(3))
             j = x // r["s2"]
             at = (z * r["steps"] + y) * r["pitch"] + (x - j * r["s2"]) * r["step"] + j
             f.store(at * self.e.sum_size, f.at(f.into, t.index * 8))

@@ -72,7 +72,7 @@ def convolve(element: dtype, own: int, channels: int, row: int, pitch: int) -> C
     return call
 
 
-def convolve_weight(element: dtype, own: int) -> Callable[..., None]:
+def convolve_weight(element: dtype, own: int, channels: int) -> Callable[..., None]:
     """`w[t] = sum over samples and windows of out * x`; 16-bit floats are summed in float32."""
     wide = _wide(element)
 
