@@ -34,8 +34,8 @@ class Turned(Writer):
     def read_windows(self, f: Function, record: Value) -> None:
         """From the plan: how windows are cut in units, and how the copy of a unit lies.
 
-        `block` rows of `wide` windows are a unit; a plane has `blocks` times `pieces` of them. Its copy has `span` planes
-        of `steps` rows of `pitch` positions, `copied` bytes; `together` units are a chunk.
+        `block` rows of `wide` windows are a unit; a plane has `blocks` times `pieces` of them. Its copy has `span`
+        planes of `steps` rows of `pitch` positions, `copied` bytes; `together` units are a chunk.
         """
         get = lambda name: self.get(f, record, name)  # noqa: E731
         lows, reach = self.reaches(f, record)
