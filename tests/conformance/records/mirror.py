@@ -4,6 +4,8 @@ PyTorch's records name what they call as Python functions with `torch` among the
 is the same code with facula in that place.
 """
 
+import contextlib
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -17,7 +19,7 @@ import facula
 
 __all__ = ["Twins", "array", "flat", "leaves", "of_path", "twin"]
 
-HELPERS = "torch.testing._internal"
+HELPERS = ("torch.testing._internal", "torch.testing._utils")
 KINDS = (types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
 PLACES = (
     "",
@@ -31,7 +33,7 @@ PLACES = (
     "Tensor",
     "nn.utils.rnn",
 )
-VIEWED = {torch.bfloat16: torch.int16}  # dtypes that NumPy lacks: their bits
+VIEWED = {torch.bfloat16: torch.int16, torch.complex32: torch.int32}  # dtypes that NumPy lacks: their bits
 
 
 def of_path(framework: Any, path: str) -> Any:
@@ -50,29 +52,34 @@ def of_path(framework: Any, path: str) -> Any:
     return found
 
 
-@functools.cache
+GLOBALS: dict[str, dict[str, Any]] = {}
+
+
 def _globals(module: str) -> dict[str, Any]:
     """The globals of one of PyTorch's test modules, with facula for torch and twins for its functions."""
+    if module in GLOBALS:
+        return GLOBALS[module]
     theirs = vars(importlib.import_module(module))
-    ours = dict(theirs)
+    ours = GLOBALS[module] = dict(theirs)  # before it is full: what closures hold may ask for it
     for name, value in theirs.items():
         if value is torch:
             ours[name] = facula
         elif isinstance(value, types.FunctionType) and value.__module__ == module and value.__globals__ is theirs:
             ours[name] = _rebound(value, ours, {})
+        elif isinstance(value, types.FunctionType) and value.__module__ == HELPERS[1]:
+            ours[name] = _globals(HELPERS[1])[value.__name__]
         elif isinstance(value, types.ModuleType) and value.__name__ in ("torch.nn", "torch.nn.functional"):
             ours[name] = of_path(facula, value.__name__.removeprefix("torch."))
     return ours
 
 
 def _rebound(function: types.FunctionType, names: dict, seen: dict) -> types.FunctionType:
-    made = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, None)
+    cells = tuple(types.CellType() for _ in function.__closure__ or ())
+    made = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, cells or None)
     made.__kwdefaults__ = function.__kwdefaults__
-    if function.__closure__:
-        seen[id(function)] = made
-        cells = tuple(types.CellType(_held(cell.cell_contents, seen)) for cell in function.__closure__)
-        made = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, cells)
-        made.__kwdefaults__ = function.__kwdefaults__
+    seen[id(function)] = made  # before its cells: it may hold itself
+    for cell, theirs in zip(cells, function.__closure__ or ()):
+        cell.cell_contents = _held(theirs.cell_contents, seen)
     return made
 
 
@@ -90,7 +97,8 @@ def _path(function: Any) -> str:
     """Where PyTorch keeps a function: "nn.functional.relu"; LookupError where that is not known."""
     name = getattr(function, "__name__", "")
     module = getattr(function, "__module__", None) or ""
-    own = [module.removeprefix("torch").lstrip(".")] if module.split(".")[0] == "torch" else []
+    public = module.split(".")[0] == "torch" and "._" not in module
+    own = [module.removeprefix("torch").lstrip(".")] if public else []
     for place in (*own, *PLACES):
         try:
             if of_path(torch, f"{place}.{name}".lstrip(".")) is function:
@@ -107,14 +115,12 @@ def function_twin(function: Any, path: str | None = None) -> Any:
         return functools.partial(
             function_twin(function.func), *twins.of(function.args), **twins.of(dict(function.keywords))
         )
-    if path is not None:
-        try:
-            if of_path(torch, path) is function:
-                return of_path(facula, path)
-        except AttributeError:
-            if function.__module__ is None or not str(function.__module__).startswith(HELPERS):
-                raise
-    if isinstance(function, types.FunctionType) and function.__module__.startswith(HELPERS):
+    own = str(getattr(function, "__module__", None) or "").startswith(HELPERS)
+    if path is not None and not own:
+        with contextlib.suppress(AttributeError):
+            path = path if of_path(torch, path) is function else None
+            return of_path(facula, path or _path(function))
+    if isinstance(function, types.FunctionType) and own:
         return _rebound(function, _globals(function.__module__), {})
     return of_path(facula, _path(function))
 
@@ -135,6 +141,15 @@ class Twins:
             return found
         if isinstance(value, torch.Size):
             return facula.Size(value)
+        if isinstance(value, torch.nn.Module):
+            return self.module(value)
+        if isinstance(value, type) and value.__module__.startswith("torch.nn"):
+            return of_path(facula, f"{value.__module__.removeprefix('torch.')}.{value.__name__}")
+        if dataclasses.is_dataclass(value) and type(value).__module__.startswith("torch.nn"):
+            fields = (field.name for field in dataclasses.fields(value))
+            return self.of(type(value))(**{name: self.of(getattr(value, name)) for name in fields})
+        if isinstance(value, torch.nn.utils.rnn.PackedSequence):
+            return facula.nn.utils.rnn.PackedSequence(*map(self.of, value))
         if isinstance(value, tuple):
             parts = [self.of(x) for x in value]
             return (
@@ -161,13 +176,22 @@ class Twins:
         if isinstance(value, (*KINDS, functools.partial)) and (getattr(value, "__module__", None) or "").startswith(
             ("torch", "")
         ):
-            if inspect.isbuiltin(value) and value.__module__ not in (None, "torch", "torch._C"):
+            if inspect.isbuiltin(value) and value.__module__ not in (None, "torch", "torch._C", "torch._C._nn"):
                 return value
             try:
                 return function_twin(value)
             except LookupError:
                 return value
         return value
+
+    def module(self, theirs: torch.nn.Module) -> Any:
+        """The twin of a module of PyTorch's own: the same fields, parameters and submodules."""
+        made = object.__new__(self.of(type(theirs)))
+        made.__setstate__({name: self.of(value) for name, value in vars(theirs).items()})
+        for name, parameter in theirs._parameters.items():
+            if parameter is not None:
+                made._parameters[name] = facula.nn.Parameter(self.of(parameter).detach(), parameter.requires_grad)
+        return made
 
 
 def tensor_twin(theirs: torch.Tensor) -> Any:
@@ -218,10 +242,12 @@ def flat(value: Any) -> list[Any]:
 
 
 def array(x: Any) -> np.ndarray:
-    """The elements of either framework's tensor; bfloat16 as float32."""
+    """The elements of either framework's tensor; what NumPy lacks as float32 or complex64."""
     x = x.detach()
     if str(x.layout) != "torch.strided":
         x = x.to_dense()
-    if str(x.dtype) == "torch.bfloat16":
+    if str(x.dtype) == "torch.bfloat16" or "float8" in str(x.dtype):
         x = x.float()
+    if str(x.dtype) == "torch.complex32":
+        x = x.cfloat()
     return x.resolve_conj().resolve_neg().numpy(force=True)
