@@ -54,6 +54,9 @@ from facula.legacy import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
     ShortTensor,
 )
+from facula.operators import (  # of nn.functional, and torch has them too
+    affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d,
+)
 from facula.operators import (
     abs, abs_, absolute, acos, acos_, acosh, acosh_, adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d,
     adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d, add, addbmm, addcdiv, addcmul, addmm, addmv, addmv_,
@@ -189,6 +192,7 @@ __all__ = [
     "use_deterministic_algorithms", "vander", "var", "var_mean", "vdot", "vector_norm", "view_as_complex",
     "view_as_real", "vsplit", "vstack", "where", "where_nonzero", "xlogy", "xlogy_", "zero_", "zeros", "zeros_like",
     "zeros_of",
+    "affine_grid_generator", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d",
 ]  # fmt: skip
 __version__ = "2.13.0+facula"
 
