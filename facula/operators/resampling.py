@@ -440,7 +440,8 @@ def interpolate(
         shown = [", ".join(f"{n}: {v}" for n, v in zip(names, own)) for own in (s.shape[2:], sizes)]
         fail(
             RuntimeError,
-            f"Input and output sizes should be greater than 0, but got input ({shown[0]}) {'and ' * (d == 1)}output ({shown[1]})",
+            f"Input and output sizes should be greater than 0, but got input ({shown[0]}) "
+            f"{'and ' * (d == 1)}output ({shown[1]})",
         )
     if s.shape[1] == 0:
         fail(
@@ -728,8 +729,8 @@ def grid_sampler(input, grid, interpolation_mode: int, padding_mode: int, align_
     if s.ndim not in (4, 5) or s.ndim != g.ndim:
         fail(
             RuntimeError,
-            f"{name}: expected {4 if s.ndim == 4 else 5}D input and grid with same number of dimensions, but got input with sizes "
-            f"{list(s.shape)} and grid with sizes {list(g.shape)}",
+            f"{name}: expected {4 if s.ndim == 4 else 5}D input and grid with same number of dimensions, but "
+            f"got input with sizes {list(s.shape)} and grid with sizes {list(g.shape)}",
         )
     mode, padding = GRID_MODES[interpolation_mode], GRID_PADDINGS[padding_mode]
     if s.ndim == 5 and mode == "bicubic":
