@@ -7,13 +7,14 @@ import numpy as np
 
 from facula import launch
 from facula.core import dtype as dt
+from facula.core.device import DEVICE
 from facula.core.generator import Generator, default_generator
 from facula.core.spec import dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from .copying import copy_values, dense_order, overwrite
-from .creation import DEVICE, _finish, _kind_of, _like, _place, _resized, _spec_of, from_numpy, numpy_view
+from .creation import _finish, _kind_of, _like, _place, _resized, _spec_of, from_numpy, numpy_view
 from .declare import INTO
 from .promotion import DEFAULT, of_defaults
 from .view import ints
