@@ -194,5 +194,5 @@ __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("autograd", "cuda", "linalg", "memory", "nn", "optim", "random", "serialization", "utils"),
+    __name__, ("autograd", "cuda", "func", "linalg", "memory", "nn", "optim", "random", "serialization", "utils"),
 )  # fmt: skip
