@@ -28,11 +28,12 @@ for line in open("/proc/self/status"):
 
 
 def fresh(*command: str, **environment: str) -> str:
-    """What `python command...` prints in a process of its own."""
+    """What `python command...` prints in a process of its own, with byte code kept as it is by default."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**kept, **environment},
         capture_output=True,
         text=True,
         check=False,

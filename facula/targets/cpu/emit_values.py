@@ -209,7 +209,7 @@ class Values:
             return [(self.lanes, False), rest]
         count = sum(1 for n in nodes if self.bits[n] >> self.vector_dim & 1 and n.op != "const" and n not in self.rare)
         if count > 24:
-            return [rest] if self.masks else [(self.lanes, False), rest]
+            return [(self.lanes, False), rest]
         times = max(1, min(4 if count <= 8 else 2, MOST_LANES // self.lanes))
         if any(n.op == "load" and self.letter(self.number[n.value[0]], self.vector_dim) == STRIDED for n in nodes):
             times = 1

@@ -15,8 +15,10 @@ entry:
   %.17 = alloca <16 x float>
   %.18 = alloca i64
   %.98 = alloca <16 x float>
-  %.99 = alloca double
-  %.178 = alloca i64
+  %.99 = alloca <16 x float>
+  %.100 = alloca double
+  %.106 = alloca i64
+  %.231 = alloca i64
   %at.out.ptr = getelementptr i64, ptr %record, i64 0
   %out.ptr = load ptr, ptr %at.out.ptr, align 8
   %at.x.ptr = getelementptr i64, ptr %record, i64 1
@@ -43,7 +45,7 @@ entry:
   %.9 = icmp slt i64 %.4, %.6
   br i1 %.9, label %loop.8, label %done.8
 loop.8:
-  %.10 = phi i64 [ %.4, %entry ], [ %.213, %done.194 ]
+  %.10 = phi i64 [ %.4, %entry ], [ %.266, %done.247 ]
   %.11 = load i64, ptr %.7
   %.12 = mul i64 %.11, %.1
   %.13 = getelementptr i8, ptr %out.ptr, i64 %.12
@@ -140,143 +142,202 @@ done.36:
   %.95 = select i1 %.94, float %.92, float %.93
   %.96 = fcmp uno float %.92, %.92
   %.97 = select i1 %.96, float %.92, float %.95
-  store double 0x8000000000000000, ptr %.99
-  %.101 = icmp slt i64 0, %n1
-  br i1 %.101, label %loop.100, label %done.100
-loop.100:
-  %.102 = phi i64 [ 0, %done.36 ], [ %.173, %done.105 ]
-  %.103 = add i64 %.102, 1024
-  %.104 = call i64 @llvm.smin.i64(i64 %.103, i64 %n1)
+  store double 0x8000000000000000, ptr %.100
+  %.102 = icmp slt i64 0, %n1
+  br i1 %.102, label %loop.101, label %done.101
+loop.101:
+  %.103 = phi i64 [ 0, %done.36 ], [ %.226, %done.156 ]
+  %.104 = add i64 %.103, 1024
+  %.105 = call i64 @llvm.smin.i64(i64 %.104, i64 %n1)
   store <16 x float> splat (float 0x8000000000000000), ptr %.98
-  %.106 = icmp slt i64 %.102, %.104
-  br i1 %.106, label %loop.105, label %done.105
-loop.105:
-  %.107 = phi i64 [ %.102, %loop.100 ], [ %.155, %loop.105 ]
-  %.108 = sub i64 %.104, %.107
-  %.109 = call i64 @llvm.smin.i64(i64 %.108, i64 16)
-  %.110 = sub i64 16, %.109
-  %.111 = trunc i64 %.110 to i16
-  %.112 = lshr i16 -1, %.111
-  %.113 = bitcast i16 %.112 to <16 x i1>
-  %.114 = mul i64 %.107, 4
-  %.115 = getelementptr i8, ptr %.15, i64 %.114
-  %.116 = call <16 x float> @llvm.masked.load.v16f32.p0(ptr align 4 %.115, <16 x i1> %.113, <16 x float> zeroinitializer)
-  %.117 = insertelement <16 x float> poison, float %.97, i64 0
-  %.118 = shufflevector <16 x float> %.117, <16 x float> poison, <16 x i32> zeroinitializer
-  %.119 = fsub <16 x float> %.116, %.118
-  %.120 = fcmp olt <16 x float> %.119, splat (float 0xC05A000000000000)
-  %.121 = select <16 x i1> %.120, <16 x float> splat (float 0xC05A000000000000), <16 x float> %.119
-  %.122 = fcmp ogt <16 x float> %.121, splat (float 0x4056400000000000)
-  %.123 = select <16 x i1> %.122, <16 x float> splat (float 0x4056400000000000), <16 x float> %.121
-  %.124 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.123, <16 x float> splat (float 0x3FF7154760000000), <16 x float> splat (float 0x4168001FC0000000))
-  %.125 = fsub <16 x float> %.124, splat (float 0x4168001FC0000000)
-  %.126 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.125, <16 x float> splat (float 0xBFE62E4300000000), <16 x float> %.123)
-  %.127 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.125, <16 x float> splat (float 0x3E205C6100000000), <16 x float> %.126)
-  %.128 = call <16 x float> @llvm.fma.v16f32(<16 x float> splat (float 0x3F56DBE6E0000000), <16 x float> %.127, <16 x float> splat (float 0x3F81241480000000))
-  %.129 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.128, <16 x float> %.127, <16 x float> splat (float 0x3FA5554520000000))
-  %.130 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.129, <16 x float> %.127, <16 x float> splat (float 0x3FC5554860000000))
-  %.131 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.130, <16 x float> %.127, <16 x float> splat (float 0x3FE0000000000000))
-  %.132 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.131, <16 x float> %.127, <16 x float> splat (float 0x3FF0000000000000))
-  %.133 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.132, <16 x float> %.127, <16 x float> splat (float 0x3FF0000000000000))
-  %.134 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.125, <16 x float> splat (float 0x3FE0000000000000), <16 x float> splat (float 0x4168000FE0000000))
-  %.135 = bitcast <16 x float> %.134 to <16 x i32>
-  %.136 = icmp ult <16 x i32> splat (i32 23), splat (i32 32)
-  %.137 = select <16 x i1> %.136, <16 x i32> splat (i32 23), <16 x i32> splat (i32 0)
-  %.138 = shl <16 x i32> %.135, %.137
-  %.139 = select <16 x i1> %.136, <16 x i32> %.138, <16 x i32> splat (i32 0)
-  %.140 = bitcast <16 x i32> %.139 to <16 x float>
-  %.141 = fmul <16 x float> %.133, %.140
-  %.142 = bitcast <16 x float> %.124 to <16 x i32>
-  %.143 = sub <16 x i32> %.142, %.135
-  %.144 = icmp ult <16 x i32> splat (i32 23), splat (i32 32)
-  %.145 = select <16 x i1> %.144, <16 x i32> splat (i32 23), <16 x i32> splat (i32 0)
-  %.146 = shl <16 x i32> %.143, %.145
-  %.147 = select <16 x i1> %.144, <16 x i32> %.146, <16 x i32> splat (i32 0)
-  %.148 = bitcast <16 x i32> %.147 to <16 x float>
-  %.149 = fmul <16 x float> %.141, %.148
-  %.150 = load <16 x float>, ptr %.98
-  %.151 = select <16 x i1> %.113, <16 x float> %.149, <16 x float> splat (float 0x8000000000000000)
-  %.152 = fadd <16 x float> %.150, %.151
-  store <16 x float> %.152, ptr %.98
-  %.153 = mul i64 %.107, 4
-  %.154 = getelementptr i8, ptr %.13, i64 %.153
-  call void @llvm.masked.store.v16f32.p0(<16 x float> %.149, ptr align 4 %.154, <16 x i1> %.113)
-  %.155 = add i64 %.107, 16
-  %.156 = icmp slt i64 %.155, %.104
-  br i1 %.156, label %loop.105, label %done.105
-done.105:
-  %.157 = load <16 x float>, ptr %.98
-  %.158 = shufflevector <16 x float> %.157, <16 x float> poison, <8 x i32> <i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7>
-  %.159 = shufflevector <16 x float> %.157, <16 x float> poison, <8 x i32> <i32 8, i32 9, i32 10, i32 11, i32 12, i32 13, i32 14, i32 15>
-  %.160 = fadd <8 x float> %.158, %.159
-  %.161 = shufflevector <8 x float> %.160, <8 x float> poison, <4 x i32> <i32 0, i32 1, i32 2, i32 3>
-  %.162 = shufflevector <8 x float> %.160, <8 x float> poison, <4 x i32> <i32 4, i32 5, i32 6, i32 7>
-  %.163 = fadd <4 x float> %.161, %.162
-  %.164 = shufflevector <4 x float> %.163, <4 x float> poison, <2 x i32> <i32 0, i32 1>
-  %.165 = shufflevector <4 x float> %.163, <4 x float> poison, <2 x i32> <i32 2, i32 3>
-  %.166 = fadd <2 x float> %.164, %.165
-  %.167 = extractelement <2 x float> %.166, i64 0
-  %.168 = extractelement <2 x float> %.166, i64 1
-  %.169 = fadd float %.167, %.168
-  %.170 = fpext float %.169 to double
-  %.171 = load double, ptr %.99
-  %.172 = fadd double %.171, %.170
-  store double %.172, ptr %.99
-  %.173 = add i64 %.102, 1024
-  %.174 = icmp slt i64 %.173, %n1
-  br i1 %.174, label %loop.100, label %done.100
-done.100:
-  %.175 = load double, ptr %.99
-  %.176 = fptrunc double %.175 to float
-  %.177 = select i1 %.3, float %.176, float 0x0000000000000000
-  store i64 0, ptr %.178
-  %.180 = sub i64 %n1, 64
-  %.181 = add i64 %.180, 1
-  %.182 = icmp slt i64 0, %.181
-  br i1 %.182, label %loop.179, label %done.179
-loop.179:
-  %.183 = phi i64 [ 0, %done.100 ], [ %.191, %loop.179 ]
-  %.184 = mul i64 %.183, 4
-  %.185 = getelementptr i8, ptr %.13, i64 %.184
-  %.186 = load <64 x float>, ptr %.185, align 4
-  %.187 = insertelement <64 x float> poison, float %.177, i64 0
-  %.188 = shufflevector <64 x float> %.187, <64 x float> poison, <64 x i32> zeroinitializer
-  %.189 = fdiv <64 x float> %.186, %.188
-  store <64 x float> %.189, ptr %.185, align 4
-  %.190 = add i64 %.183, 64
-  store i64 %.190, ptr %.178
-  %.191 = add i64 %.183, 64
-  %.192 = icmp slt i64 %.191, %.181
-  br i1 %.192, label %loop.179, label %done.179
-done.179:
-  %.193 = load i64, ptr %.178
-  %.195 = icmp slt i64 %.193, %n1
-  br i1 %.195, label %loop.194, label %done.194
-loop.194:
-  %.196 = phi i64 [ %.193, %done.179 ], [ %.209, %loop.194 ]
-  %.197 = sub i64 %n1, %.196
-  %.198 = call i64 @llvm.smin.i64(i64 %.197, i64 16)
-  %.199 = sub i64 16, %.198
-  %.200 = trunc i64 %.199 to i16
-  %.201 = lshr i16 -1, %.200
-  %.202 = bitcast i16 %.201 to <16 x i1>
-  %.203 = mul i64 %.196, 4
-  %.204 = getelementptr i8, ptr %.13, i64 %.203
-  %.205 = call <16 x float> @llvm.masked.load.v16f32.p0(ptr align 4 %.204, <16 x i1> %.202, <16 x float> zeroinitializer)
-  %.206 = insertelement <16 x float> poison, float %.177, i64 0
-  %.207 = shufflevector <16 x float> %.206, <16 x float> poison, <16 x i32> zeroinitializer
-  %.208 = fdiv <16 x float> %.205, %.207
-  call void @llvm.masked.store.v16f32.p0(<16 x float> %.208, ptr align 4 %.204, <16 x i1> %.202)
-  %.209 = add i64 %.196, 16
-  %.210 = icmp slt i64 %.209, %n1
-  br i1 %.210, label %loop.194, label %done.194
-done.194:
-  %.211 = load i64, ptr %.7
-  %.212 = add i64 %.211, 1
-  store i64 %.212, ptr %.7
-  %.213 = add i64 %.10, 1
-  %.214 = icmp slt i64 %.213, %.6
-  br i1 %.214, label %loop.8, label %done.8
+  store <16 x float> splat (float 0x8000000000000000), ptr %.99
+  store i64 %.103, ptr %.106
+  %.108 = sub i64 %.105, 16
+  %.109 = add i64 %.108, 1
+  %.110 = icmp slt i64 %.103, %.109
+  br i1 %.110, label %loop.107, label %done.107
+loop.107:
+  %.111 = phi i64 [ %.103, %loop.101 ], [ %.153, %loop.107 ]
+  %.112 = mul i64 %.111, 4
+  %.113 = getelementptr i8, ptr %.15, i64 %.112
+  %.114 = load <16 x float>, ptr %.113, align 4
+  %.115 = insertelement <16 x float> poison, float %.97, i64 0
+  %.116 = shufflevector <16 x float> %.115, <16 x float> poison, <16 x i32> zeroinitializer
+  %.117 = fsub <16 x float> %.114, %.116
+  %.118 = fcmp olt <16 x float> %.117, splat (float 0xC05A000000000000)
+  %.119 = select <16 x i1> %.118, <16 x float> splat (float 0xC05A000000000000), <16 x float> %.117
+  %.120 = fcmp ogt <16 x float> %.119, splat (float 0x4056400000000000)
+  %.121 = select <16 x i1> %.120, <16 x float> splat (float 0x4056400000000000), <16 x float> %.119
+  %.122 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.121, <16 x float> splat (float 0x3FF7154760000000), <16 x float> splat (float 0x4168001FC0000000))
+  %.123 = fsub <16 x float> %.122, splat (float 0x4168001FC0000000)
+  %.124 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.123, <16 x float> splat (float 0xBFE62E4300000000), <16 x float> %.121)
+  %.125 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.123, <16 x float> splat (float 0x3E205C6100000000), <16 x float> %.124)
+  %.126 = call <16 x float> @llvm.fma.v16f32(<16 x float> splat (float 0x3F56DBE6E0000000), <16 x float> %.125, <16 x float> splat (float 0x3F81241480000000))
+  %.127 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.126, <16 x float> %.125, <16 x float> splat (float 0x3FA5554520000000))
+  %.128 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.127, <16 x float> %.125, <16 x float> splat (float 0x3FC5554860000000))
+  %.129 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.128, <16 x float> %.125, <16 x float> splat (float 0x3FE0000000000000))
+  %.130 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.129, <16 x float> %.125, <16 x float> splat (float 0x3FF0000000000000))
+  %.131 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.130, <16 x float> %.125, <16 x float> splat (float 0x3FF0000000000000))
+  %.132 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.123, <16 x float> splat (float 0x3FE0000000000000), <16 x float> splat (float 0x4168000FE0000000))
+  %.133 = bitcast <16 x float> %.132 to <16 x i32>
+  %.134 = icmp ult <16 x i32> splat (i32 23), splat (i32 32)
+  %.135 = select <16 x i1> %.134, <16 x i32> splat (i32 23), <16 x i32> splat (i32 0)
+  %.136 = shl <16 x i32> %.133, %.135
+  %.137 = select <16 x i1> %.134, <16 x i32> %.136, <16 x i32> splat (i32 0)
+  %.138 = bitcast <16 x i32> %.137 to <16 x float>
+  %.139 = fmul <16 x float> %.131, %.138
+  %.140 = bitcast <16 x float> %.122 to <16 x i32>
+  %.141 = sub <16 x i32> %.140, %.133
+  %.142 = icmp ult <16 x i32> splat (i32 23), splat (i32 32)
+  %.143 = select <16 x i1> %.142, <16 x i32> splat (i32 23), <16 x i32> splat (i32 0)
+  %.144 = shl <16 x i32> %.141, %.143
+  %.145 = select <16 x i1> %.142, <16 x i32> %.144, <16 x i32> splat (i32 0)
+  %.146 = bitcast <16 x i32> %.145 to <16 x float>
+  %.147 = fmul <16 x float> %.139, %.146
+  %.148 = load <16 x float>, ptr %.98
+  %.149 = fadd <16 x float> %.148, %.147
+  store <16 x float> %.149, ptr %.98
+  %.150 = mul i64 %.111, 4
+  %.151 = getelementptr i8, ptr %.13, i64 %.150
+  store <16 x float> %.147, ptr %.151, align 4
+  %.152 = add i64 %.111, 16
+  store i64 %.152, ptr %.106
+  %.153 = add i64 %.111, 16
+  %.154 = icmp slt i64 %.153, %.109
+  br i1 %.154, label %loop.107, label %done.107
+done.107:
+  %.155 = load i64, ptr %.106
+  %.157 = icmp slt i64 %.155, %.105
+  br i1 %.157, label %loop.156, label %done.156
+loop.156:
+  %.158 = phi i64 [ %.155, %done.107 ], [ %.206, %loop.156 ]
+  %.159 = sub i64 %.105, %.158
+  %.160 = call i64 @llvm.smin.i64(i64 %.159, i64 16)
+  %.161 = sub i64 16, %.160
+  %.162 = trunc i64 %.161 to i16
+  %.163 = lshr i16 -1, %.162
+  %.164 = bitcast i16 %.163 to <16 x i1>
+  %.165 = mul i64 %.158, 4
+  %.166 = getelementptr i8, ptr %.15, i64 %.165
+  %.167 = call <16 x float> @llvm.masked.load.v16f32.p0(ptr align 4 %.166, <16 x i1> %.164, <16 x float> zeroinitializer)
+  %.168 = insertelement <16 x float> poison, float %.97, i64 0
+  %.169 = shufflevector <16 x float> %.168, <16 x float> poison, <16 x i32> zeroinitializer
+  %.170 = fsub <16 x float> %.167, %.169
+  %.171 = fcmp olt <16 x float> %.170, splat (float 0xC05A000000000000)
+  %.172 = select <16 x i1> %.171, <16 x float> splat (float 0xC05A000000000000), <16 x float> %.170
+  %.173 = fcmp ogt <16 x float> %.172, splat (float 0x4056400000000000)
+  %.174 = select <16 x i1> %.173, <16 x float> splat (float 0x4056400000000000), <16 x float> %.172
+  %.175 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.174, <16 x float> splat (float 0x3FF7154760000000), <16 x float> splat (float 0x4168001FC0000000))
+  %.176 = fsub <16 x float> %.175, splat (float 0x4168001FC0000000)
+  %.177 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.176, <16 x float> splat (float 0xBFE62E4300000000), <16 x float> %.174)
+  %.178 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.176, <16 x float> splat (float 0x3E205C6100000000), <16 x float> %.177)
+  %.179 = call <16 x float> @llvm.fma.v16f32(<16 x float> splat (float 0x3F56DBE6E0000000), <16 x float> %.178, <16 x float> splat (float 0x3F81241480000000))
+  %.180 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.179, <16 x float> %.178, <16 x float> splat (float 0x3FA5554520000000))
+  %.181 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.180, <16 x float> %.178, <16 x float> splat (float 0x3FC5554860000000))
+  %.182 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.181, <16 x float> %.178, <16 x float> splat (float 0x3FE0000000000000))
+  %.183 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.182, <16 x float> %.178, <16 x float> splat (float 0x3FF0000000000000))
+  %.184 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.183, <16 x float> %.178, <16 x float> splat (float 0x3FF0000000000000))
+  %.185 = call <16 x float> @llvm.fma.v16f32(<16 x float> %.176, <16 x float> splat (float 0x3FE0000000000000), <16 x float> splat (float 0x4168000FE0000000))
+  %.186 = bitcast <16 x float> %.185 to <16 x i32>
+  %.187 = icmp ult <16 x i32> splat (i32 23), splat (i32 32)
+  %.188 = select <16 x i1> %.187, <16 x i32> splat (i32 23), <16 x i32> splat (i32 0)
+  %.189 = shl <16 x i32> %.186, %.188
+  %.190 = select <16 x i1> %.187, <16 x i32> %.189, <16 x i32> splat (i32 0)
+  %.191 = bitcast <16 x i32> %.190 to <16 x float>
+  %.192 = fmul <16 x float> %.184, %.191
+  %.193 = bitcast <16 x float> %.175 to <16 x i32>
+  %.194 = sub <16 x i32> %.193, %.186
+  %.195 = icmp ult <16 x i32> splat (i32 23), splat (i32 32)
+  %.196 = select <16 x i1> %.195, <16 x i32> splat (i32 23), <16 x i32> splat (i32 0)
+  %.197 = shl <16 x i32> %.194, %.196
+  %.198 = select <16 x i1> %.195, <16 x i32> %.197, <16 x i32> splat (i32 0)
+  %.199 = bitcast <16 x i32> %.198 to <16 x float>
+  %.200 = fmul <16 x float> %.192, %.199
+  %.201 = load <16 x float>, ptr %.99
+  %.202 = select <16 x i1> %.164, <16 x float> %.200, <16 x float> splat (float 0x8000000000000000)
+  %.203 = fadd <16 x float> %.201, %.202
+  store <16 x float> %.203, ptr %.99
+  %.204 = mul i64 %.158, 4
+  %.205 = getelementptr i8, ptr %.13, i64 %.204
+  call void @llvm.masked.store.v16f32.p0(<16 x float> %.200, ptr align 4 %.205, <16 x i1> %.164)
+  %.206 = add i64 %.158, 16
+  %.207 = icmp slt i64 %.206, %.105
+  br i1 %.207, label %loop.156, label %done.156
+done.156:
+  %.208 = load <16 x float>, ptr %.98
+  %.209 = load <16 x float>, ptr %.99
+  %.210 = fadd <16 x float> %.208, %.209
+  %.211 = shufflevector <16 x float> %.210, <16 x float> poison, <8 x i32> <i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7>
+  %.212 = shufflevector <16 x float> %.210, <16 x float> poison, <8 x i32> <i32 8, i32 9, i32 10, i32 11, i32 12, i32 13, i32 14, i32 15>
+  %.213 = fadd <8 x float> %.211, %.212
+  %.214 = shufflevector <8 x float> %.213, <8 x float> poison, <4 x i32> <i32 0, i32 1, i32 2, i32 3>
+  %.215 = shufflevector <8 x float> %.213, <8 x float> poison, <4 x i32> <i32 4, i32 5, i32 6, i32 7>
+  %.216 = fadd <4 x float> %.214, %.215
+  %.217 = shufflevector <4 x float> %.216, <4 x float> poison, <2 x i32> <i32 0, i32 1>
+  %.218 = shufflevector <4 x float> %.216, <4 x float> poison, <2 x i32> <i32 2, i32 3>
+  %.219 = fadd <2 x float> %.217, %.218
+  %.220 = extractelement <2 x float> %.219, i64 0
+  %.221 = extractelement <2 x float> %.219, i64 1
+  %.222 = fadd float %.220, %.221
+  %.223 = fpext float %.222 to double
+  %.224 = load double, ptr %.100
+  %.225 = fadd double %.224, %.223
+  store double %.225, ptr %.100
+  %.226 = add i64 %.103, 1024
+  %.227 = icmp slt i64 %.226, %n1
+  br i1 %.227, label %loop.101, label %done.101
+done.101:
+  %.228 = load double, ptr %.100
+  %.229 = fptrunc double %.228 to float
+  %.230 = select i1 %.3, float %.229, float 0x0000000000000000
+  store i64 0, ptr %.231
+  %.233 = sub i64 %n1, 64
+  %.234 = add i64 %.233, 1
+  %.235 = icmp slt i64 0, %.234
+  br i1 %.235, label %loop.232, label %done.232
+loop.232:
+  %.236 = phi i64 [ 0, %done.101 ], [ %.244, %loop.232 ]
+  %.237 = mul i64 %.236, 4
+  %.238 = getelementptr i8, ptr %.13, i64 %.237
+  %.239 = load <64 x float>, ptr %.238, align 4
+  %.240 = insertelement <64 x float> poison, float %.230, i64 0
+  %.241 = shufflevector <64 x float> %.240, <64 x float> poison, <64 x i32> zeroinitializer
+  %.242 = fdiv <64 x float> %.239, %.241
+  store <64 x float> %.242, ptr %.238, align 4
+  %.243 = add i64 %.236, 64
+  store i64 %.243, ptr %.231
+  %.244 = add i64 %.236, 64
+  %.245 = icmp slt i64 %.244, %.234
+  br i1 %.245, label %loop.232, label %done.232
+done.232:
+  %.246 = load i64, ptr %.231
+  %.248 = icmp slt i64 %.246, %n1
+  br i1 %.248, label %loop.247, label %done.247
+loop.247:
+  %.249 = phi i64 [ %.246, %done.232 ], [ %.262, %loop.247 ]
+  %.250 = sub i64 %n1, %.249
+  %.251 = call i64 @llvm.smin.i64(i64 %.250, i64 16)
+  %.252 = sub i64 16, %.251
+  %.253 = trunc i64 %.252 to i16
+  %.254 = lshr i16 -1, %.253
+  %.255 = bitcast i16 %.254 to <16 x i1>
+  %.256 = mul i64 %.249, 4
+  %.257 = getelementptr i8, ptr %.13, i64 %.256
+  %.258 = call <16 x float> @llvm.masked.load.v16f32.p0(ptr align 4 %.257, <16 x i1> %.255, <16 x float> zeroinitializer)
+  %.259 = insertelement <16 x float> poison, float %.230, i64 0
+  %.260 = shufflevector <16 x float> %.259, <16 x float> poison, <16 x i32> zeroinitializer
+  %.261 = fdiv <16 x float> %.258, %.260
+  call void @llvm.masked.store.v16f32.p0(<16 x float> %.261, ptr align 4 %.257, <16 x i1> %.255)
+  %.262 = add i64 %.249, 16
+  %.263 = icmp slt i64 %.262, %n1
+  br i1 %.263, label %loop.247, label %done.247
+done.247:
+  %.264 = load i64, ptr %.7
+  %.265 = add i64 %.264, 1
+  store i64 %.265, ptr %.7
+  %.266 = add i64 %.10, 1
+  %.267 = icmp slt i64 %.266, %.6
+  br i1 %.267, label %loop.8, label %done.8
 done.8:
   ret void
 }

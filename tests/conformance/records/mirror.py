@@ -4,6 +4,7 @@ PyTorch's records name what they call as Python functions with `torch` among the
 is the same code with facula in that place.
 """
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -17,7 +18,7 @@ import facula
 
 __all__ = ["Twins", "array", "flat", "leaves", "of_path", "twin"]
 
-HELPERS = "torch.testing._internal"
+HELPERS = ("torch.testing._internal", "torch.testing._utils")
 KINDS = (types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
 PLACES = (
     "",
@@ -50,29 +51,34 @@ def of_path(framework: Any, path: str) -> Any:
     return found
 
 
-@functools.cache
+GLOBALS: dict[str, dict[str, Any]] = {}
+
+
 def _globals(module: str) -> dict[str, Any]:
     """The globals of one of PyTorch's test modules, with facula for torch and twins for its functions."""
+    if module in GLOBALS:
+        return GLOBALS[module]
     theirs = vars(importlib.import_module(module))
-    ours = dict(theirs)
+    ours = GLOBALS[module] = dict(theirs)  # before it is full: what closures hold may ask for it
     for name, value in theirs.items():
         if value is torch:
             ours[name] = facula
         elif isinstance(value, types.FunctionType) and value.__module__ == module and value.__globals__ is theirs:
             ours[name] = _rebound(value, ours, {})
+        elif isinstance(value, types.FunctionType) and value.__module__ == HELPERS[1]:
+            ours[name] = _globals(HELPERS[1])[value.__name__]
         elif isinstance(value, types.ModuleType) and value.__name__ in ("torch.nn", "torch.nn.functional"):
             ours[name] = of_path(facula, value.__name__.removeprefix("torch."))
     return ours
 
 
 def _rebound(function: types.FunctionType, names: dict, seen: dict) -> types.FunctionType:
-    made = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, None)
+    cells = tuple(types.CellType() for _ in function.__closure__ or ())
+    made = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, cells or None)
     made.__kwdefaults__ = function.__kwdefaults__
-    if function.__closure__:
-        seen[id(function)] = made
-        cells = tuple(types.CellType(_held(cell.cell_contents, seen)) for cell in function.__closure__)
-        made = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, cells)
-        made.__kwdefaults__ = function.__kwdefaults__
+    seen[id(function)] = made  # before its cells: it may hold itself
+    for cell, theirs in zip(cells, function.__closure__ or ()):
+        cell.cell_contents = _held(theirs.cell_contents, seen)
     return made
 
 
@@ -107,14 +113,12 @@ def function_twin(function: Any, path: str | None = None) -> Any:
         return functools.partial(
             function_twin(function.func), *twins.of(function.args), **twins.of(dict(function.keywords))
         )
-    if path is not None:
-        try:
-            if of_path(torch, path) is function:
-                return of_path(facula, path)
-        except AttributeError:
-            if function.__module__ is None or not str(function.__module__).startswith(HELPERS):
-                raise
-    if isinstance(function, types.FunctionType) and function.__module__.startswith(HELPERS):
+    own = str(getattr(function, "__module__", None) or "").startswith(HELPERS)
+    if path is not None and not own:
+        with contextlib.suppress(AttributeError):
+            path = path if of_path(torch, path) is function else None
+            return of_path(facula, path or _path(function))
+    if isinstance(function, types.FunctionType) and own:
         return _rebound(function, _globals(function.__module__), {})
     return of_path(facula, _path(function))
 

@@ -236,9 +236,8 @@ def _compare_gradients(ours, theirs, op) -> None:
         if y is None or x is None:
             other = y if x is None else x
             if other is not None and array(other).any():
-                raise Failure(
-                    f"gradient {number}: {'None' if x is None else 'a tensor'} for {'None' if y is None else 'a tensor'}"
-                )
+                kinds = ["None" if g is None else "a tensor" for g in (x, y)]
+                raise Failure(f"gradient {number}: {kinds[0]} for {kinds[1]}")
             continue
         same(x, y, op, f"gradient {number}: ")
 
