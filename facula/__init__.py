@@ -23,11 +23,18 @@ from facula.constants import (
 from facula.core.device import device
 from facula.core.dtype import bfloat16 as bfloat16
 from facula.core.dtype import bool_ as bool
+from facula.core.dtype import complex32 as chalf
+from facula.core.dtype import complex32 as complex32
 from facula.core.dtype import complex64 as cfloat
 from facula.core.dtype import complex64 as complex64
 from facula.core.dtype import complex128 as cdouble
 from facula.core.dtype import complex128 as complex128
 from facula.core.dtype import dtype as dtype
+from facula.core.dtype import float8_e4m3fn as float8_e4m3fn
+from facula.core.dtype import float8_e4m3fnuz as float8_e4m3fnuz
+from facula.core.dtype import float8_e5m2 as float8_e5m2
+from facula.core.dtype import float8_e5m2fnuz as float8_e5m2fnuz
+from facula.core.dtype import float8_e8m0fnu as float8_e8m0fnu
 from facula.core.dtype import float16 as float16
 from facula.core.dtype import float16 as half
 from facula.core.dtype import float32 as float
@@ -43,6 +50,9 @@ from facula.core.dtype import int64 as int64
 from facula.core.dtype import int64 as long
 from facula.core.dtype import promote_types as promote_types
 from facula.core.dtype import uint8 as uint8
+from facula.core.dtype import uint16 as uint16
+from facula.core.dtype import uint32 as uint32
+from facula.core.dtype import uint64 as uint64
 from facula.core.generator import Generator, default_generator
 from facula.core.shape import Size
 from facula.core.tensor import Tensor
@@ -132,28 +142,29 @@ __all__ = [
     "binary_cross_entropy_with_logits", "bincount", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or",
     "bitwise_right_shift", "bitwise_xor", "blackman_window", "block_diag", "bmm", "bool", "broadcast_shapes",
     "broadcast_tensors", "broadcast_to", "bucketize", "can_cast", "cartesian_prod", "cat", "cdist", "cdouble", "ceil",
-    "ceil_", "celu", "celu_", "cfloat", "chain_matmul", "chunk", "clamp", "clamp_", "clamp_max", "clamp_max_",
-    "clamp_min", "clamp_min_", "clip", "clip_", "clone", "column_stack", "combinations", "complex", "complex128",
-    "complex64", "concat", "concatenate", "conj", "conj_physical", "conj_physical_", "constant_pad_nd", "conv1d",
-    "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "copy_", "copysign", "corrcoef",
-    "cos", "cos_", "cosh", "cosh_", "count_nonzero", "cov", "cross", "cross_entropy_loss", "cummax", "cummin",
-    "cumprod", "cumsum", "cumulative_trapezoid", "default_generator", "deg2rad", "deg2rad_", "detach", "detach_",
-    "device", "diag", "diag_embed", "diagflat", "diagonal", "diagonal_scatter", "diff", "digamma", "dist", "div",
-    "divide", "dot", "double", "dropout", "dropout_", "dsplit", "dstack", "dtype", "einsum", "elu", "elu_",
-    "embedding", "embedding_bag", "embedding_dense_backward", "embedding_renorm_", "empty", "empty_like",
-    "empty_strided", "enable_grad", "eq", "equal", "erf", "erf_", "erfc", "erfc_", "erfinv", "exp", "exp2", "exp2_",
-    "exp_", "expand", "expm1", "expm1_", "eye", "feature_alpha_dropout", "feature_alpha_dropout_", "feature_dropout",
-    "feature_dropout_", "fill", "fill_", "fill_values", "finfo", "fix", "fix_", "flatten", "flip", "fliplr", "flipud",
-    "float", "float16", "float32", "float64", "float_power", "floor", "floor_", "floor_divide", "fmax", "fmin", "fmod",
-    "fold", "frac", "frac_", "frexp", "from_dlpack", "from_file", "from_numpy", "frombuffer", "full", "full_like",
-    "gather", "gcd", "gcd_", "ge", "gelu", "ger", "get_default_device", "get_default_dtype",
-    "get_deterministic_debug_mode", "get_float32_matmul_precision", "get_num_interop_threads", "get_num_threads",
-    "get_printoptions", "get_rng_state", "getitem", "glu", "gradient", "greater", "greater_equal", "group_norm",
-    "gru_cell", "gt", "half", "hamming_window", "hann_window", "hardshrink", "hardsigmoid", "hardsigmoid_",
-    "hardswish", "hardswish_", "hardtanh", "hardtanh_", "heaviside", "histc", "hsplit", "hstack", "huber_loss",
-    "hypot", "iinfo", "imag", "index_add", "index_copy", "index_fill", "index_put", "index_put_", "index_reduce",
-    "index_select", "inference_mode", "initial_seed", "inner", "instance_norm", "int", "int16", "int32", "int64",
-    "int8", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_complex", "is_conj",
+    "ceil_", "celu", "celu_", "cfloat", "chain_matmul", "chalf", "chunk", "clamp", "clamp_", "clamp_max",
+    "clamp_max_", "clamp_min", "clamp_min_", "clip", "clip_", "clone", "column_stack", "combinations", "complex",
+    "complex128", "complex32", "complex64", "concat", "concatenate", "conj", "conj_physical", "conj_physical_",
+    "constant_pad_nd", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+    "copy_", "copysign", "corrcoef", "cos", "cos_", "cosh", "cosh_", "count_nonzero", "cov", "cross",
+    "cross_entropy_loss", "cummax", "cummin", "cumprod", "cumsum", "cumulative_trapezoid", "default_generator",
+    "deg2rad", "deg2rad_", "detach", "detach_", "device", "diag", "diag_embed", "diagflat", "diagonal",
+    "diagonal_scatter", "diff", "digamma", "dist", "div", "divide", "dot", "double", "dropout", "dropout_", "dsplit",
+    "dstack", "dtype", "einsum", "elu", "elu_", "embedding", "embedding_bag", "embedding_dense_backward",
+    "embedding_renorm_", "empty", "empty_like", "empty_strided", "enable_grad", "eq", "equal", "erf", "erf_", "erfc",
+    "erfc_", "erfinv", "exp", "exp2", "exp2_", "exp_", "expand", "expm1", "expm1_", "eye", "feature_alpha_dropout",
+    "feature_alpha_dropout_", "feature_dropout", "feature_dropout_", "fill", "fill_", "fill_values", "finfo", "fix",
+    "fix_", "flatten", "flip", "fliplr", "flipud", "float", "float16", "float32", "float64", "float8_e4m3fn",
+    "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float_power", "floor", "floor_",
+    "floor_divide", "fmax", "fmin", "fmod", "fold", "frac", "frac_", "frexp", "from_dlpack", "from_file",
+    "from_numpy", "frombuffer", "full", "full_like", "gather", "gcd", "gcd_", "ge", "gelu", "ger",
+    "get_default_device", "get_default_dtype", "get_deterministic_debug_mode", "get_float32_matmul_precision",
+    "get_num_interop_threads", "get_num_threads", "get_printoptions", "get_rng_state", "getitem", "glu", "gradient",
+    "greater", "greater_equal", "group_norm", "gru_cell", "gt", "half", "hamming_window", "hann_window", "hardshrink",
+    "hardsigmoid", "hardsigmoid_", "hardswish", "hardswish_", "hardtanh", "hardtanh_", "heaviside", "histc", "hsplit",
+    "hstack", "huber_loss", "hypot", "iinfo", "imag", "index_add", "index_copy", "index_fill", "index_put",
+    "index_put_", "index_reduce", "index_select", "inference_mode", "initial_seed", "inner", "instance_norm", "int",
+    "int16", "int32", "int64", "int8", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_complex", "is_conj",
     "is_deterministic_algorithms_warn_only_enabled", "is_floating_point", "is_grad_enabled", "is_inference",
     "is_inference_mode_enabled", "is_neg", "is_nonzero", "is_same_size", "is_signed", "is_storage", "is_tensor",
     "is_warn_always_enabled", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal",
@@ -162,30 +173,30 @@ __all__ = [
     "log10_", "log1p", "log1p_", "log2", "log2_", "log_", "log_sigmoid", "log_softmax", "logaddexp", "logaddexp2",
     "logcumsumexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logit_", "logsigmoid",
     "logspace", "logsumexp", "long", "lstm_cell", "lt", "manual_seed", "masked_fill", "masked_scatter",
-    "masked_select", "matmul", "max", "max_pool1d", "max_pool1d_with_indices", "max_pool2d", "max_pool2d_with_indices",
-    "max_pool3d", "max_pool3d_with_indices", "maximum", "mean", "median", "memory_stats", "meshgrid", "min", "minimum",
-    "mish", "mish_", "mm", "mode", "moveaxis", "movedim", "mse_loss", "msort", "mul", "multinomial", "multiply", "mv",
-    "nan_to_num", "nan_to_num_", "nanmean", "nanmedian", "nanquantile", "nansum", "narrow", "narrow_copy",
-    "native_batch_norm", "native_group_norm", "native_layer_norm", "ne", "neg", "neg_", "negative", "negative_",
-    "nextafter", "nll_loss", "no_grad", "nonzero", "norm", "normal", "not_equal", "number", "numel", "numpy_view",
-    "one_hot", "ones", "ones_like", "outer", "pad", "permute", "poisson", "polar", "positive", "pow", "prelu", "prod",
-    "promote_types", "put", "quantile", "rad2deg", "rad2deg_", "rand", "rand_like", "randint", "randint_like", "randn",
-    "randn_like", "randperm", "range", "ravel", "real", "reciprocal", "reciprocal_", "relu", "relu6", "relu6_",
-    "relu_", "remainder", "renorm", "repeat", "repeat_interleave", "reshape", "resize_", "resize_as_", "resolve_conj",
-    "resolve_neg", "result_type", "rms_norm", "rnn_relu_cell", "rnn_tanh_cell", "roll", "rot90", "round", "round_",
-    "row_dims", "row_stack", "rrelu", "rrelu_", "rsqrt", "rsqrt_", "rsub", "save", "scalar_tensor", "scatter",
-    "scatter_add", "scatter_reduce", "searchsorted", "seed", "select", "select_scatter", "selu", "selu_",
-    "set_anomaly_enabled", "set_default_device", "set_default_dtype", "set_default_tensor_type",
+    "masked_select", "matmul", "max", "max_pool1d", "max_pool1d_with_indices", "max_pool2d",
+    "max_pool2d_with_indices", "max_pool3d", "max_pool3d_with_indices", "maximum", "mean", "median", "memory_stats",
+    "meshgrid", "min", "minimum", "mish", "mish_", "mm", "mode", "moveaxis", "movedim", "mse_loss", "msort", "mul",
+    "multinomial", "multiply", "mv", "nan_to_num", "nan_to_num_", "nanmean", "nanmedian", "nanquantile", "nansum",
+    "narrow", "narrow_copy", "native_batch_norm", "native_group_norm", "native_layer_norm", "ne", "neg", "neg_",
+    "negative", "negative_", "nextafter", "nll_loss", "no_grad", "nonzero", "norm", "normal", "not_equal", "number",
+    "numel", "numpy_view", "one_hot", "ones", "ones_like", "outer", "pad", "permute", "poisson", "polar", "positive",
+    "pow", "prelu", "prod", "promote_types", "put", "quantile", "rad2deg", "rad2deg_", "rand", "rand_like", "randint",
+    "randint_like", "randn", "randn_like", "randperm", "range", "ravel", "real", "reciprocal", "reciprocal_", "relu",
+    "relu6", "relu6_", "relu_", "remainder", "renorm", "repeat", "repeat_interleave", "reshape", "resize_",
+    "resize_as_", "resolve_conj", "resolve_neg", "result_type", "rms_norm", "rnn_relu_cell", "rnn_tanh_cell", "roll",
+    "rot90", "round", "round_", "row_dims", "row_stack", "rrelu", "rrelu_", "rsqrt", "rsqrt_", "rsub", "save",
+    "scalar_tensor", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "seed", "select", "select_scatter",
+    "selu", "selu_", "set_anomaly_enabled", "set_default_device", "set_default_dtype", "set_default_tensor_type",
     "set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal", "set_grad_enabled",
     "set_num_interop_threads", "set_num_threads", "set_printoptions", "set_rng_state", "set_warn_always", "setitem",
     "sgn", "short", "sigmoid", "sigmoid_", "sign", "signbit", "silu", "silu_", "sin", "sin_", "sinc", "sinc_", "sinh",
     "sinh_", "slice_scatter", "smooth_l1_loss", "softmax", "softmin", "softplus", "softshrink", "sort", "split",
     "split_with_sizes", "sqrt", "sqrt_", "square", "square_", "squeeze", "stack", "std", "std_mean", "strided", "sub",
-    "subtract", "sum", "sum_to", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tan", "tan_", "tanh", "tanh_",
-    "tensor", "tensor_split", "tensordot", "threshold", "threshold_", "tile", "to_dlpack", "topk", "trace",
+    "subtract", "sum", "sum_to", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tan", "tan_", "tanh",
+    "tanh_", "tensor", "tensor_split", "tensordot", "threshold", "threshold_", "tile", "to_dlpack", "topk", "trace",
     "transpose", "trapezoid", "trapz", "tril", "tril_indices", "triu", "triu_indices", "true_divide", "trunc",
-    "trunc_", "typename", "uint8", "unbind", "unflatten", "unfold_windows", "unique", "unique_consecutive",
-    "unravel_index", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "unsqueeze",
+    "trunc_", "typename", "uint16", "uint32", "uint64", "uint8", "unbind", "unflatten", "unfold_windows", "unique",
+    "unique_consecutive", "unravel_index", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "unsqueeze",
     "use_deterministic_algorithms", "vander", "var", "var_mean", "vdot", "vector_norm", "view_as_complex",
     "view_as_real", "vsplit", "vstack", "where", "where_nonzero", "xlogy", "xlogy_", "zero_", "zeros", "zeros_like",
     "zeros_of",
@@ -194,5 +205,7 @@ __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("autograd", "cuda", "func", "linalg", "memory", "nn", "optim", "random", "serialization", "utils"),
+    __name__, ("amp", "autograd", "cuda", "func", "linalg", "memory", "nn", "optim", "overrides", "random",
+    "serialization", "utils"),
+    {"vmap": "func", "autocast": "amp"},
 )  # fmt: skip
