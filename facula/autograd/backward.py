@@ -109,9 +109,7 @@ def grad(
     if is_grads_batched:
         found = _batched(outs, grads, wanted, keep, create_graph)
     else:
-        found = engine.run(
-            outs, _roots(outs, grads), inputs=wanted, accumulate=False, keep=keep, create=create_graph
-        )
+        found = engine.run(outs, _roots(outs, grads), inputs=wanted, accumulate=False, keep=keep, create=create_graph)
     if materialize_grads:
         return tuple(engine.ARITHMETIC.zeros(x.spec) if g is None else g for x, g in zip(wanted, found))
     if not allow_unused and any(g is None for g in found):

@@ -38,8 +38,8 @@ def result_in(cls: Any, args: tuple, level: Level, plain: Any) -> Any:
 def _needs_context(cls: Any) -> None:
     fail(
         RuntimeError,
-        "In order to use an autograd.Function with functorch transforms (vmap, grad, jvp, jacrev, ...), it must override "
-        "the setup_context staticmethod. For more details, please see "
+        "In order to use an autograd.Function with functorch transforms (vmap, grad, jvp, jacrev, ...), it must "
+        "override the setup_context staticmethod. For more details, please see "
         "https://pytorch.org/docs/main/notes/extending.func.html",
         got=cls.__name__,
     )

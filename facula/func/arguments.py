@@ -48,9 +48,7 @@ def split_aux(made: Any, has_aux: bool, title: str) -> tuple[Any, Any]:
     if not has_aux:
         return made, None
     if not (isinstance(made, tuple) and len(made) == 2):
-        raise RuntimeError(
-            f"{title}: output of function f should be a tuple: (output, aux) if has_aux is True"
-        )
+        raise RuntimeError(f"{title}: output of function f should be a tuple: (output, aux) if has_aux is True")
     return made
 
 

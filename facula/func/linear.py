@@ -80,9 +80,7 @@ def jvp_of(func: Callable, primals: Any, tangents: Any, argnums: Any, strict: bo
         outs, out_spec = tree_flatten(output)
         for x in outs:
             if not isinstance(x, Tensor):
-                raise RuntimeError(
-                    f"{TITLE}: expected f(*args) to return only tensors, got unsupported type {type(x)}"
-                )
+                raise RuntimeError(f"{TITLE}: expected f(*args) to return only tensors, got unsupported type {type(x)}")
         values = tree_unflatten([primal(x) for x in outs], out_spec)
         pushed = tree_unflatten([tangent(x) for x in outs], out_spec)
         return (values, pushed, tree_map_only(Tensor, primal, aux)) if has_aux else (values, pushed)
@@ -115,7 +113,11 @@ def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
         if own != spec:
             raise RuntimeError(f"Expected the tangents {own} to have the same argspec as the primals {spec}")
         for i, (x, t) in enumerate(zip(flat, along)):
-            for what, a, b in (("shape", t.shape, x.shape), ("device", t.device, x.device), ("dtype", t.dtype, x.dtype)):
+            for what, a, b in (
+                ("shape", t.shape, x.shape),
+                ("device", t.device, x.device),
+                ("dtype", t.dtype, x.dtype),
+            ):
                 if a != b:
                     raise RuntimeError(
                         f"tangent:{i} with {what} {a} in flattened pytree doesn't match the {what} {b} of the "

@@ -37,9 +37,7 @@ def functional_call(
             raise ValueError("Expected all elements of parameter_and_buffer_dicts to be dictionaries")
         repeated = [name for name, n in Counter(k for d in given for k in d).items() if n > 1]
         if repeated:
-            raise ValueError(
-                f"{repeated} appeared in multiple dictionaries; behavior of functional call is ambiguous"
-            )
+            raise ValueError(f"{repeated} appeared in multiple dictionaries; behavior of functional call is ambiguous")
         given = {k: x for d in given for k, x in d.items()}
     elif not isinstance(given, dict):
         raise ValueError(
@@ -67,9 +65,10 @@ def replaced(module: Any, given: dict[str, Tensor], tie_weights: bool, strict: b
         for name, names in _tied(module).items():
             own = [values[n] for n in names if n in values]
             if any(x is not own[0] for x in own):
+                keys = sorted(n for n in names if n in values)
                 raise ValueError(
-                    f"functional_call got multiple values for keys {sorted(n for n in names if n in values)}, which are "
-                    "tied. Consider using tie_weights=False"
+                    f"functional_call got multiple values for keys {keys}, which are tied. Consider using "
+                    "tie_weights=False"
                 )
             if own:
                 values[name] = own[0]

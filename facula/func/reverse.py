@@ -184,4 +184,3 @@ def grad(func: Callable, argnums: Any = 0, has_aux: bool = False) -> Callable:
         return (grads, value[1]) if has_aux else grads
 
     return wrapper
-

@@ -12,7 +12,6 @@ from facula.errors import fail
 from . import inplace
 from .batching import front, move_batch
 from .copying import cast, clone, copy_values
-from .creation import zeros_of
 from .declare import function
 from .tangents import zeros_as
 from .view import as_strided_part, expand_to, unsqueeze
@@ -156,4 +155,3 @@ def _(grad, operator, args, kwargs, base_spec):
 @written.gradient("part")
 def _(grad, operator, args, kwargs):
     return operator.call(grad, *args, **kwargs)
-

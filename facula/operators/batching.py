@@ -96,10 +96,7 @@ def _promoted(operator: Traced, args: tuple, given: list, level: Level) -> list:
     if common(given) is meant:
         return given
     apart = operator.keep | operator.follow
-    return [
-        cast(x, meant) if isinstance(x, Tensor) and n not in apart else x
-        for n, x in zip(operator.operands, given)
-    ]
+    return [cast(x, meant) if isinstance(x, Tensor) and n not in apart else x for n, x in zip(operator.operands, given)]
 
 
 def _map(operator: Traced, args: tuple, kwargs: dict, level: Level) -> Any:
@@ -216,7 +213,7 @@ def _function(*names: str) -> Callable:
 
 
 def _same(name: str) -> Callable:
-    """The rule of functions of one tensor that keep to its last dims or are elementwise: a dim in front is no matter."""
+    """The rule of functions of one tensor to which a dim in front is no matter."""
     operator = OPERATORS[name]
 
     def own(level, input, *args, **kwargs):
@@ -390,4 +387,3 @@ def _(level, input, weight, bias, stride, padding, dilation, transposed, output_
 def _(level, input, dims):
     made = OPERATORS["flip_dims"].call(front(input, level), tuple(_behind(d, input.spec.ndim) for d in dims))
     return wrapped(made, level)
-

@@ -172,4 +172,3 @@ def _record_function(operator: Function, args: tuple, made: Any, outs: list, edg
         if o.spec.dtype.kind in "fc" and box_of(o) is not None:
             o.edge = Output(node, number) if len(outs) > 1 else node
             o.needs_grad = True
-

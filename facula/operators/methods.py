@@ -588,9 +588,9 @@ def _readable(self: Tensor, name: str) -> Tensor:
     except Unbatchable:
         fail(
             RuntimeError,
-            f"vmap: It looks like you're calling .{name}() on a Tensor. We don't support vmap over calling .{name}() on "
-            "a Tensor, please try to rewrite what you're doing with other operations. If error is occurring somewhere "
-            "inside PyTorch internals, please file a bug report.",
+            f"vmap: It looks like you're calling .{name}() on a Tensor. We don't support vmap over calling .{name}() "
+            "on a Tensor, please try to rewrite what you're doing with other operations. If error is occurring "
+            "somewhere inside PyTorch internals, please file a bug report.",
         )
 
 

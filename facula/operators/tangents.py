@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from facula.autograd.backward import grad as differentiate
+from facula.autograd.grad_mode import enable_grad
 from facula.autograd.node import alias
 from facula.core.modes import LOCAL
 from facula.core.spec import dense
 from facula.core.tensor import Tensor
 from facula.core.wrapped import DUAL, Level, box_of, dual, mapped, tensors_in, top_of
-from facula.autograd.grad_mode import enable_grad
 
 from .creation import zeros_of
 from .declare import OPERATORS, Traced, View

@@ -302,17 +302,13 @@ def tree_structure(tree: PyTree, is_leaf: Callable[[PyTree], bool] | None = None
     return tree_flatten(tree, is_leaf)[1]
 
 
-def tree_map(
-    func: Callable, tree: PyTree, *rests: PyTree, is_leaf: Callable[[PyTree], bool] | None = None
-) -> PyTree:
+def tree_map(func: Callable, tree: PyTree, *rests: PyTree, is_leaf: Callable[[PyTree], bool] | None = None) -> PyTree:
     """The tree of `func(leaf, ...)`; `rests` are trees of the same shape."""
     leaves, spec = tree_flatten(tree, is_leaf)
     return spec.unflatten(map(func, leaves, *[spec.flatten_up_to(r) for r in rests]))
 
 
-def tree_map_(
-    func: Callable, tree: PyTree, *rests: PyTree, is_leaf: Callable[[PyTree], bool] | None = None
-) -> PyTree:
+def tree_map_(func: Callable, tree: PyTree, *rests: PyTree, is_leaf: Callable[[PyTree], bool] | None = None) -> PyTree:
     """`tree_map` for what `func` does, not for what it returns."""
     leaves, spec = tree_flatten(tree, is_leaf)
     deque(map(func, leaves, *[spec.flatten_up_to(r) for r in rests]), maxlen=0)
@@ -436,9 +432,7 @@ def tree_flatten_with_path(
     return list(_paths((), tree, is_leaf)), tree_structure(tree, is_leaf)
 
 
-def tree_leaves_with_path(
-    tree: PyTree, is_leaf: Callable[[PyTree], bool] | None = None
-) -> list[tuple[KeyPath, Any]]:
+def tree_leaves_with_path(tree: PyTree, is_leaf: Callable[[PyTree], bool] | None = None) -> list[tuple[KeyPath, Any]]:
     """The leaves, each with the keys that lead to it."""
     return list(_paths((), tree, is_leaf))
 

@@ -36,10 +36,10 @@ from .traced import Plan, Traced
 from .view import View, view_of
 
 __all__ = [
-    "ASSIGN", "CHECK_LEAF", "CHECK_VIEW", "COPY", "EMBED", "INTERCEPT", "INTO", "NEW_LIKE", "OF_ARRAY", "OPERATORS", "OVERLAP",
-    "PREPARE_OUT", "REBASE", "SUM_TO", "ZEROS", "Function", "Operator", "Plan", "Repeats", "Traced", "View", "binary",
-    "broadcast_strides", "check_cast", "fast_in_place", "fast_rows", "freed", "function", "keep", "record", "row_dims",
-    "traced", "unkeep", "unrecorded", "view", "view_of",
+    "ASSIGN", "CHECK_LEAF", "CHECK_VIEW", "COPY", "EMBED", "INTERCEPT", "INTO", "NEW_LIKE", "OF_ARRAY", "OPERATORS",
+    "OVERLAP", "PREPARE_OUT", "REBASE", "SUM_TO", "ZEROS", "Function", "Operator", "Plan", "Repeats", "Traced", "View",
+    "binary", "broadcast_strides", "check_cast", "fast_in_place", "fast_rows", "freed", "function", "keep", "record",
+    "row_dims", "traced", "unkeep", "unrecorded", "view", "view_of",
 ]  # fmt: skip
 
 
