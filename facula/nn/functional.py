@@ -376,10 +376,8 @@ def embedding(
     scale_grad_by_freq : bool
         Divide the gradient of each row by how often it is used.
     sparse : bool
-        Only False: facula's gradients are dense.
+        Whether the gradient of `weight` is a sparse tensor of the used rows alone.
     """
-    if sparse:
-        fail(NotImplementedError, "embedding: sparse gradients are not supported", mend="leave out sparse=True")
     rows = weight.shape[0]
     if padding_idx is not None:
         if not -rows <= padding_idx < rows:
@@ -393,7 +391,7 @@ def embedding(
     if max_norm is not None:
         with no_grad():
             ops.embedding_renorm_(weight, input.contiguous(), max_norm, norm_type)
-    return ops.embedding(weight, input, -1 if padding_idx is None else padding_idx, scale_grad_by_freq)
+    return ops.embedding(weight, input, -1 if padding_idx is None else padding_idx, scale_grad_by_freq, sparse)
 
 
 def embedding_bag(
@@ -482,6 +480,7 @@ def embedding_bag(
         include_last_offset,
         -1 if padding_idx is None else padding_idx,
         scale_grad_by_freq,
+        sparse,
     )
 
 
