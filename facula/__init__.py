@@ -67,6 +67,9 @@ from facula.legacy import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
     ShortTensor,
 )
+from facula.operators import (  # of nn.functional, and torch has them too
+    affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d,
+)
 from facula.operators import (
     abs, abs_, absolute, acos, acos_, acosh, acosh_, adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d,
     adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d, add, addbmm, addcdiv, addcmul, addmm, addmv, addmv_,
@@ -129,6 +132,9 @@ from facula.serialization import load, save
 from facula.threads import get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads
 
 __all__ = [
+    # nn.functional
+    "affine_grid_generator", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d",
+    # others
     "channels_last", "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis", "pi",
     "preserve_format", "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor",
     "Generator", "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "Size", "Tensor", "abs", "abs_", "absolute",
