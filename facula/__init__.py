@@ -11,6 +11,7 @@ from facula.autograd import (
 )
 from facula.constants import (
     channels_last,
+    channels_last_3d,
     contiguous_format,
     e,
     inf,
@@ -127,7 +128,8 @@ from facula.serialization import load, save
 from facula.threads import get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads
 
 __all__ = [
-    "channels_last", "contiguous_format", "e", "inf", "memory_format", "nan", "newaxis", "pi", "preserve_format",
+    "channels_last", "channels_last_3d", "contiguous_format", "e", "inf", "memory_format", "nan", "newaxis", "pi",
+    "preserve_format",
     "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "Generator",
     "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "Size", "Tensor", "abs", "abs_", "absolute", "acos",
     "acos_", "acosh", "acosh_", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",

@@ -2,7 +2,18 @@
 
 import math
 
-__all__ = ["channels_last", "contiguous_format", "e", "inf", "memory_format", "nan", "newaxis", "pi", "preserve_format"]
+__all__ = [
+    "channels_last",
+    "channels_last_3d",
+    "contiguous_format",
+    "e",
+    "inf",
+    "memory_format",
+    "nan",
+    "newaxis",
+    "pi",
+    "preserve_format",
+]
 
 e, inf, nan, pi = math.e, math.inf, math.nan, math.pi
 newaxis = None
@@ -26,3 +37,4 @@ class memory_format:
 contiguous_format = memory_format("contiguous_format")
 preserve_format = memory_format("preserve_format")
 channels_last = memory_format("channels_last")
+channels_last_3d = memory_format("channels_last_3d")
