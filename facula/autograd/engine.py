@@ -218,7 +218,9 @@ def _leaf(leaf: Tensor, slots: list, captured: dict | None, create: bool) -> Non
         return
     with _ACCUMULATING:
         old = leaf._grad
-        if old is None:
+        if grad.is_sparse or (old is not None and old.is_sparse):
+            leaf._grad = grad if old is None else ARITHMETIC.add(old, grad)
+        elif old is None:
             # 2: the name `grad` and getrefcount's argument, so nobody else will see the memory change.
             own = (
                 getrefcount(grad) == 2

@@ -76,6 +76,7 @@ from .random import (
     bernoulli, get_rng_state, initial_seed, manual_seed, multinomial, normal, poisson, rand, rand_like, randint,
     randint_like, randn, randn_like, randperm, seed, set_rng_state,
 )
+from .resampling import affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d, interpolate
 from .recurrent import gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
 from .reduction import (
     all, amax, amin, aminmax, any, argmax, argmin, count_nonzero, cumprod, cumsum, logcumsumexp, logsumexp, max, mean,
@@ -85,6 +86,7 @@ from .sorting import (
     argsort, bucketize, cummax, cummin, kthvalue, median, mode, msort, nanmedian, one_hot, searchsorted, sort, topk,
     unique, unique_consecutive,
 )
+from .sparse import sparse_coo_tensor as sparse_coo_tensor
 from .statistics import (
     bincount, corrcoef, cov, cumulative_trapezoid, diff, dist, gradient, histc, nanquantile, quantile,
     renorm, trace, trapezoid, trapz,
@@ -108,7 +110,7 @@ from .names import (
     not_equal, numel, rad2deg_, reciprocal_, resize_as_,
     resolve_conj, resolve_neg, result_type, round_, rsqrt_, set_anomaly_enabled, set_default_device, set_default_dtype,
     set_default_tensor_type, set_deterministic_debug_mode, set_float32_matmul_precision, set_flush_denormal,
-    set_warn_always, sigmoid_, sin_, sinc_, sinh_, sqrt_, square_, strided, swapaxes, swapdims, tan_, tanh_, trunc_,
+    set_warn_always, sigmoid_, sin_, sinc_, sinh_, sqrt_, square_, swapaxes, swapdims, tan_, tanh_, trunc_,
     typename, use_deterministic_algorithms, xlogy_, zero_,
 )
 
@@ -170,7 +172,7 @@ __all__ = [
     "set_rng_state", "set_warn_always", "setitem", "sgn", "sigmoid", "sigmoid_", "sign", "signbit", "silu", "silu_",
     "sin", "sin_", "sinc", "sinc_", "sinh", "sinh_", "slice_scatter", "smooth_l1_loss", "softmax", "softmin",
     "softplus", "softshrink", "sort", "split", "split_with_sizes", "sqrt", "sqrt_", "square", "square_", "squeeze",
-    "stack", "std", "std_mean", "strided", "sub", "subtract", "sum", "sum_to", "swapaxes", "swapdims", "t", "take",
+    "stack", "std", "std_mean", "sub", "subtract", "sum", "sum_to", "swapaxes", "swapdims", "t", "take",
     "take_along_dim", "tan", "tan_", "tanh", "tanh_", "tensor", "tensor_split", "tensordot", "threshold", "threshold_",
     "tile", "to_dlpack", "topk", "trace", "transpose", "trapezoid", "trapz", "tril", "tril_indices", "triu",
     "triu_indices", "true_divide", "trunc", "trunc_", "typename", "unbind", "unflatten", "unfold_windows", "unique",
@@ -178,4 +180,5 @@ __all__ = [
     "use_deterministic_algorithms", "vander", "var", "var_mean",
     "vdot", "vector_norm", "view_as_complex", "view_as_real", "vsplit", "vstack", "where", "where_nonzero", "xlogy",
     "xlogy_", "zero_", "zeros", "zeros_like", "zeros_of",
+    "affine_grid_generator", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "interpolate",
 ]

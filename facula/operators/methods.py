@@ -14,6 +14,7 @@ from facula.core import dtype as dt
 from facula.core.device import CPU
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
+from facula.core.layout import strided
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size
 from facula.core.spec import dense
@@ -35,6 +36,7 @@ from . import (
     public,
     reduction,
     sorting,
+    sparse,
     statistics,
     view,
 )
@@ -69,7 +71,7 @@ def _add_in_place(target: Tensor, more: Tensor) -> None:
 
 
 A = engine.ARITHMETIC
-A.add, A.add_in_place, A.copy = elementwise.add, _add_in_place, _grad_copy
+A.add, A.add_in_place, A.copy = sparse.add_gradients, _add_in_place, _grad_copy
 A.ones = lambda s: creation.fill_values(launch.empty(s if s.contiguous else dense(s.dtype, s.shape, s.device)), 1)
 A.zeros = lambda s: creation.zeros_of(dense(s.dtype, s.shape, s.device))
 A.stack = joining.stack
@@ -192,17 +194,9 @@ def is_cpu(self) -> bool:
 @_attribute
 def layout(self):
     """How elements are stored: strided."""
-    return STRIDED
+    return strided
 
 
-class _Layout:
-    """`torch.layout`."""
-
-    def __repr__(self) -> str:
-        return "torch.strided"
-
-
-STRIDED = _Layout()
 for _name in ("is_sparse", "is_quantized", "is_mkldnn", "is_meta", "is_nested", "is_xpu", "is_mps"):
     setattr(Tensor, _name, False)
 Tensor.names = property(lambda self: (None,) * self.spec.ndim)
@@ -263,17 +257,17 @@ def _set_grad(self, value) -> None:
             )
         if value is self:
             fail(RuntimeError, "can't assign Variable as its own grad")
-        if value.spec.dtype is not self.spec.dtype:
+        if value.dtype is not self.spec.dtype:
             fail(
                 RuntimeError,
-                f"attempting to assign a gradient with dtype '{_c_name(value.spec.dtype)}' to a tensor with grad_dtype "
+                f"attempting to assign a gradient with dtype '{_c_name(value.dtype)}' to a tensor with grad_dtype "
                 f"'{dtype_title(self.spec.dtype)}'. The gradient must match the tensor's grad_dtype (defaults to the "
                 "tensor's dtype).",
             )
-        if value.spec.shape != self.spec.shape:
+        if value.shape != self.spec.shape:
             fail(
                 RuntimeError,
-                f"attempting to assign a gradient of size '{list(value.spec.shape)}' to a tensor of size "
+                f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
                 f"'{list(self.spec.shape)}'. Please ensure that the gradient and the tensor are the same size",
             )
     self._grad = value

@@ -26,9 +26,7 @@ def program(function):
 
 def text(value) -> str:
     """Without what differs by design: names of modules and addresses."""
-    value = re.sub(
-        r"(torch\.nn\.modules\.\w+|facula\.nn\.\w+|torch\.nn\.utils\.\w+|facula\.nn\.utils\.\w+)\.", "", str(value)
-    )
+    value = re.sub(r"(torch\.nn\.(modules|utils)|facula\.nn(\.utils)?)\.(\w+\.)?(?=[A-Z])", "", str(value))
     return re.sub(r"0x[0-9a-f]+", "", value).replace("facula", "torch")
 
 

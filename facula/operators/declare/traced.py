@@ -173,6 +173,11 @@ class Traced(Operator):
             found = self.repeated[rows] = Repeats(self, len(self.operands), rows=rows)
         return found
 
+    def public_signature(self) -> inspect.Signature:
+        """With the keyword `out` that every such operator takes."""
+        out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
+        return self.signature.replace(parameters=[*self.signature.parameters.values(), out])
+
     # What a body computes, for given dtypes
 
     def _dtypes(self, kinds: Sequence[Spec | type]) -> tuple[dtype, dtype]:
