@@ -454,7 +454,9 @@ def seen_by(run, framework) -> list:
 
 
 @pytest.mark.parametrize("run", PROGRAMS, ids=lambda run: run.__name__)
-def test_utils(run):
+def test_utils(run, request):
+    if run is orthogonal_matrices and not hasattr(facula.linalg, "householder_product"):
+        request.applymarker(pytest.mark.xfail(reason="waits for linalg.householder_product"))
     ours, theirs = seen_by(run, facula), seen_by(run, torch)
     assert len(ours) == len(theirs)
     for number, (x, y) in enumerate(zip(ours, theirs)):
