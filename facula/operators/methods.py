@@ -473,11 +473,10 @@ def data_ptr(self) -> int:
 @method
 def is_contiguous(self, memory_format=None) -> bool:
     """Whether elements lie in row-major order (or in another memory format) without gaps."""
-    if getattr(memory_format, "name", memory_format) == "channels_last":
-        return (
-            self.spec.ndim == 4 and copying.like_layout(self.spec, None, "channels_last").strides == self.spec.strides
-        )
-    return self.spec.contiguous
+    name, s = getattr(memory_format, "name", memory_format), self.spec
+    if name in copying.CHANNELS_LAST:
+        return s.ndim == copying.CHANNELS_LAST[name] and copying.like_layout(s, None, name).strides == s.strides
+    return s.contiguous
 
 
 @method
