@@ -13,16 +13,18 @@ from facula.core import dtype as dt
 from facula.core.device import CPU, DEVICE
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
+from facula.core.modes import GUARD
 from facula.core.shape import Size
 from facula.core.spec import Spec, dense, spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
+from facula.core.wrapped import WRAPPED, memory_of
 from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Kernel, Param, Result
 
 from .copying import copy_values, like_layout, overwrite
-from .declare import OF_ARRAY, OPERATORS, ZEROS
+from .declare import NEW_LIKE, OF_ARRAY, OPERATORS, ZEROS
 from .promotion import DEFAULT, NUMBERS, number_dtype, of_defaults, opmath
 from .view import ints
 
@@ -68,7 +70,9 @@ def _spec_of(size: tuple, dtype, device, name: str) -> Spec:
     return found
 
 
-def _finish(out: Tensor, requires_grad: bool) -> Tensor:
+def _finish(out: Tensor, requires_grad: bool, like: Tensor | None = None) -> Tensor:
+    if like is not None and GUARD.active and like.spec.kind is not None:
+        out = NEW_LIKE[0](like, out)
     if requires_grad:
         if out.spec.dtype.kind not in "fc":
             fail(
@@ -175,7 +179,9 @@ def fill_values(target: Tensor, value) -> Tensor:
 
 
 def zeros_of(s: Spec) -> Tensor:
-    """Zeros of a dense spec."""
+    """Zeros of a dense spec (of its shape and dtype, where it is that of a stand-in)."""
+    if s.kind is not None:
+        s = dense(s.dtype, s.shape, s.device)
     return fill_values(launch.empty(s), _ZERO[s.dtype.kind])
 
 
@@ -288,14 +294,14 @@ def empty_like(
     input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
 ) -> Tensor:
     """`empty` in the shape, dtype and layout of another tensor."""
-    return _finish(launch.empty(_like(input, dtype, device, memory_format)), requires_grad)
+    return _finish(launch.empty(_like(input, dtype, device, memory_format)), requires_grad, input)
 
 
 def zeros_like(
     input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
 ) -> Tensor:
     """`zeros` in the shape, dtype and layout of another tensor."""
-    return _finish(zeros_of(_like(input, dtype, device, memory_format)), requires_grad)
+    return _finish(zeros_of(_like(input, dtype, device, memory_format)), requires_grad, input)
 
 
 def ones_like(
@@ -303,7 +309,7 @@ def ones_like(
 ) -> Tensor:
     """`ones` in the shape, dtype and layout of another tensor."""
     s = _like(input, dtype, device, memory_format)
-    return _finish(fill_values(launch.empty(s), _ONE[s.dtype.kind]), requires_grad)
+    return _finish(fill_values(launch.empty(s), _ONE[s.dtype.kind]), requires_grad, input)
 
 
 def full_like(
@@ -319,7 +325,7 @@ def full_like(
 ) -> Tensor:
     """`full` in the shape, dtype and layout of another tensor."""
     s = _like(input, dtype, device, memory_format)
-    return _finish(fill_values(launch.empty(s), number(fill_value, s.dtype)), requires_grad)
+    return _finish(fill_values(launch.empty(s), number(fill_value, s.dtype)), requires_grad, input)
 
 
 def empty_strided(
@@ -734,6 +740,9 @@ def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False) -> Tensor:
 def numpy_view(input: Tensor) -> np.ndarray:
     """A NumPy array on the tensor's memory (the bits of what NumPy lacks); it keeps the memory alive."""
     s = input.spec
+    if s.kind is WRAPPED:
+        input = memory_of(input)
+        s = input.spec
     kind = s.dtype.bits
     holder = _Memory(input)
     if s.numel == 0:
