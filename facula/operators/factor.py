@@ -10,7 +10,7 @@ from facula.errors import fail
 from . import elementwise as e
 from . import lapack
 from .copying import cast
-from .creation import from_numpy, numpy_view
+from .creation import eye, from_numpy, numpy_view
 from .declare import function
 from .joining import cat, diag_embed, tril, triu
 from .matmul import matmul
@@ -19,7 +19,7 @@ from .view import diagonal, expand_to, narrow, transpose, unsqueeze
 
 __all__ = [
     "LinAlgError", "cholesky_core", "cholesky_inverse_core", "cholesky_solve_core", "conj", "det_core", "eig_core",
-    "eigh_core", "eye_like", "from_info", "inv_core", "ldl_core", "lstsq_core", "lu_core", "mH", "made",
+    "eigh_core", "from_info", "inv_core", "ldl_core", "lstsq_core", "lu_core", "mH", "made",
     "matrix_exp_core", "pinv_core", "qr_core", "slogdet_core", "solve_core", "svd_core", "triangular_core",
 ]  # fmt: skip
 
@@ -50,11 +50,6 @@ def mH(x: Tensor) -> Tensor:
 def conj(x: Tensor) -> Tensor:
     """The conjugate; real tensors as they are."""
     return e.conj_physical(x) if x.spec.dtype.kind == "c" else x
-
-
-def eye_like(x: Tensor, n: int) -> Tensor:
-    """The unit matrix of size n in the dtype of `x`."""
-    return from_numpy(np.eye(n, dtype=x.spec.dtype.numpy))
 
 
 def _named_node(core, name: str) -> None:
@@ -306,7 +301,7 @@ _named_node(cholesky_solve_core, "CholeskySolveBackward0")
 @function(tensors=("L",))
 def cholesky_inverse_core(L, upper):
     """The inverse of L L^H, or of L^H L with `upper`."""
-    return cholesky_solve_core(eye_like(L, L.spec.shape[-1]), L, upper)
+    return cholesky_solve_core(eye(L.spec.shape[-1], dtype=L.spec.dtype), L, upper)
 
 
 @cholesky_inverse_core.gradient("L")
@@ -331,14 +326,15 @@ def lu_core(A, pivot):
 def permutation(pivots: Tensor, rows: int, like: Tensor) -> Tensor:
     """P with P L U = A."""
     order = lapack.order_of(numpy_view(pivots), rows)
-    return from_numpy(np.ascontiguousarray(np.eye(rows, dtype=like.spec.dtype.numpy)[order].swapaxes(-1, -2)))
+    P = from_numpy(np.ascontiguousarray(np.eye(rows, dtype=bool)[order].swapaxes(-1, -2)))
+    return cast(P, like.spec.dtype)
 
 
 def lower_of(LU: Tensor) -> Tensor:
     """L of a packed LU, with its ones."""
     m, n = LU.spec.shape[-2:]
     k = min(m, n)
-    return e.add(tril(narrow(LU, -1, 0, k), -1), from_numpy(np.eye(m, k, dtype=LU.spec.dtype.numpy)))
+    return e.add(tril(narrow(LU, -1, 0, k), -1), eye(m, k, dtype=LU.spec.dtype))
 
 
 def upper_of(LU: Tensor) -> Tensor:
@@ -437,9 +433,8 @@ _named_node(qr_core, "LinalgQrBackward0")
 
 def _over_gaps(x: Tensor, gaps: Tensor) -> Tensor:
     """`x / gaps` off the diagonal, 0 on it."""
-    on = from_numpy(np.eye(gaps.spec.shape[-1], dtype=gaps.spec.dtype.numpy))
-    off = from_numpy(1 - np.eye(gaps.spec.shape[-1], dtype=gaps.spec.dtype.to_real().numpy))
-    return e.mul(e.true_divide(x, e.add(gaps, on)), off)
+    on = eye(gaps.spec.shape[-1], dtype=gaps.spec.dtype)
+    return e.mul(e.true_divide(x, e.add(gaps, on)), e.rsub(on, 1.0))
 
 
 def _differences(values: Tensor) -> Tensor:

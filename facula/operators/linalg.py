@@ -15,7 +15,7 @@ from . import elementwise as e
 from . import factor as f
 from . import matmul as products
 from .copying import cast
-from .creation import from_numpy, numpy_view
+from .creation import eye, from_numpy, numpy_view
 from .factor import LinAlgError, conj, mH
 from .indexing import take_along_dim
 from .joining import cat, tril, triu
@@ -40,6 +40,12 @@ __all__ = [
 
 def checked(name: str, A: Tensor, square: bool = True, short: bool = False) -> None:
     """RuntimeError unless `A` has floats or complex numbers in matrices (that are square); `short`: 16 bits too."""
+    squares(name, A, square)
+    floating(name, A, short)
+
+
+def squares(name: str, A: Tensor, square: bool = True) -> None:
+    """RuntimeError unless `A` holds matrices (that are square)."""
     if not isinstance(A, Tensor):
         fail(TypeError, f"{name}(): argument 'A' (position 1) must be Tensor, not {type(A).__name__}")
     if A.spec.ndim < 2:
@@ -51,17 +57,33 @@ def checked(name: str, A: Tensor, square: bool = True, short: bool = False) -> N
     n, m = A.spec.shape[-2:]
     if square and n != m:
         fail(RuntimeError, f"{name}: A must be batches of square matrices, but they are {n} by {m} matrices")
-    floating(name, A, short)
+
+
+# What PyTorch leaves to its kernels to refuse: 16-bit floats; of those with a star, whole numbers too.
+_KERNELS = {
+    "linalg.det": "lu_cpu", "linalg.solve": "lu_cpu", "torch.linalg.lu_factor": "lu_cpu*", "linalg.lu": "lu_cpu*",
+    "linalg.solve_triangular": "triangular_solve_cpu*", "triangular_solve": "triangular_solve_cpu*",
+    "linalg.cholesky": "cholesky_cpu", "cholesky": "cholesky_cpu*", "cholesky_solve": "cholesky_solve_cpu*",
+    "cholesky_inverse": "cholesky_inverse_out_cpu*", "linalg.lu_solve": "linalg.lu_solve_cpu",
+    "torch.linalg.ldl_factor": "ldl_factor_kernel_cpu", "torch.linalg.ldl_factor_ex": "ldl_factor_kernel_cpu",
+    "torch.linalg.ldl_solve": "ldl_solve_kernel_cpu", "linalg.qr": "geqrf_cpu", "torch.geqrf": "geqrf_cpu*",
+    "torch.linalg.householder_product": "orgqr_cpu*", "torch.ormqr": "ormqr_cpu*", "linalg.eigh": "linalg_eigh_cpu*",
+    "linalg.eigvalsh": "linalg_eigh_cpu*", "linalg.eig": "linalg_eig_out_cpu", "linalg.svd": "linalg_svd_cpu",
+}  # fmt: skip
 
 
 def floating(name: str, A: Tensor, short: bool = False) -> None:
     """RuntimeError unless `A` has floats or complex numbers; `short`: 16 bits too."""
+    whole, low = A.spec.dtype.kind not in "fc", A.spec.dtype.itemsize <= 2
+    kernel = _KERNELS.get(name, "")
+    if (low and not whole and not short and kernel) or (whole and kernel[-1:] == "*"):
+        fail(NotImplementedError, f"\"{kernel.rstrip('*')}\" not implemented for '{dtype_title(A.spec.dtype)}'")
     if A.spec.dtype.kind not in "fc":
         fail(
             RuntimeError,
             f"{name}: Expected a floating point or complex tensor as input. Got {dtype_title(A.spec.dtype)}",
         )
-    if A.spec.dtype.itemsize == 2 and not short:
+    if low and not short:
         fail(
             RuntimeError,
             f"{name}: Low precision dtypes not supported. Got {dtype_title(A.spec.dtype)}",
@@ -338,8 +360,14 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False):
     return named("linalg_cholesky_ex", *_cholesky("linalg.cholesky_ex", A, upper, check_errors))
 
 
+def _pivots_needed(name: str, pivot: bool) -> None:
+    if not pivot:
+        fail(RuntimeError, f"{name}: LU without pivoting is not implemented on the CPU")
+
+
 def _lu_checked(name: str, A: Tensor, pivot: bool, check: bool):
     checked("torch.linalg.lu_factor", A, False)
+    _pivots_needed("linalg.lu_factor", pivot)
     LU, pivots, info = f.lu_core(A, pivot)
     where, at = _first(info) if check else ("", 0)
     if at:
@@ -368,6 +396,7 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False):
 def lu(A: Tensor, *, pivot: bool = True):
     """(P, L, U) with P L U = A; an empty P without `pivot`."""
     checked("linalg.lu", A, False)
+    _pivots_needed("linalg.lu", pivot)
     LU, pivots, _ = f.lu_core(A, pivot)
     P = f.permutation(pivots, A.spec.shape[-2], A) if pivot else A.new_empty((0,))
     return named("linalg_lu", P, f.lower_of(LU), f.upper_of(LU))
@@ -490,10 +519,10 @@ def _no_r(grad):
 def reflections(A: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
     """(V, T): the product of the reflectors in A below the diagonal, with factors tau, is 1 - V T V^H."""
     m, k = A.spec.shape[-2], tau.spec.shape[-1]
-    V = e.add(tril(narrow(A, -1, 0, k), -1), from_numpy(np.eye(m, k, dtype=A.spec.dtype.numpy)))
+    V = e.add(tril(narrow(A, -1, 0, k), -1), eye(m, k, dtype=A.spec.dtype))
     D = unsqueeze(tau, -1)
-    inner = e.add(e.mul(D, triu(matmul(mH(V), V), 1)), f.eye_like(A, k))
-    return V, f.triangular_core(inner, e.mul(D, f.eye_like(A, k)), True, True)
+    inner = e.add(e.mul(D, triu(matmul(mH(V), V), 1)), eye(k, dtype=A.spec.dtype))
+    return V, f.triangular_core(inner, e.mul(D, eye(k, dtype=A.spec.dtype)), True, True)
 
 
 @writes
@@ -526,7 +555,7 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
         )
     floating(name, A)
     V, T = reflections(A, tau)
-    first = from_numpy(np.eye(m, n, dtype=A.spec.dtype.numpy))
+    first = eye(m, n, dtype=A.spec.dtype)
     return e.sub(first, matmul(V, matmul(T, mH(narrow(V, -2, 0, n)))))
 
 
@@ -549,7 +578,7 @@ def eigh(A: Tensor, UPLO: str = "L"):
 @writes
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric (Hermitian) matrices, in order."""
-    checked("linalg.eigvalsh", A)
+    checked("linalg.eigh", A)
     if A.needs_grad:
         return f.eigh_core(A, _half(UPLO))[0]
     return f.made(np.linalg.eigvalsh(numpy_view(A), _half(UPLO)), A, real=True)
@@ -571,7 +600,7 @@ def eig(A: Tensor):
 @writes
 def eigvals(A: Tensor) -> Tensor:
     """The eigenvalues, complex, of any square matrices."""
-    checked("linalg.eigvals", A)
+    checked("linalg.eig", A)
     _finite(A)
     if A.needs_grad:
         return f.eig_core(A)[0]
@@ -597,7 +626,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None):
 @writes
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """The singular values, from the largest to the smallest."""
-    checked("linalg.svdvals", A, False)
+    checked("linalg.svd", A, False)
     _no_driver("svdvals", driver)
     return _singular_values(A)
 
@@ -629,18 +658,19 @@ def matrix_rank(A: Tensor, tol=None, *, atol=None, rtol=None, hermitian: bool = 
 @writes
 def cond(A: Tensor, p=None) -> Tensor:
     """The norm of A times that of its inverse; `p` None or 2 by singular values, -2 its inverse."""
-    floating("linalg.cond", A)
     if A.spec.ndim < 2:
         fail(RuntimeError, "linalg.cond: The input tensor A must have at least 2 dimensions.")
     if p in (None, 2, -2):
+        s = svdvals(A)
         if not A.spec.numel:
             return A.new_zeros(A.spec.shape[:-2], dtype=A.spec.dtype.to_real())
-        s = svdvals(A)
         least, most = (squeeze_dims(narrow(s, -1, i, 1), (-1,)) for i in (s.spec.shape[-1] - 1, 0))
         return e.true_divide(least, most) if p == -2 else e.true_divide(most, least)
     if p not in ("fro", "nuc", inf, -inf, 1, -1):
         fail(RuntimeError, f"linalg.cond got an invalid norm type: {p}")
-    checked(f"linalg.cond(ord={p})" if isinstance(p, str) else f"linalg.cond(ord={p:g})", A)
+    name = f"linalg.cond(ord={p})" if isinstance(p, str) else f"linalg.cond(ord={p:g})"
+    checked(name, A, short=True)
+    floating("linalg.inv", A)
     if not A.spec.numel:
         return A.new_zeros(A.spec.shape[:-2], dtype=A.spec.dtype.to_real())
     inverse, info = f.inv_core(A)
@@ -658,9 +688,11 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     """The product of `n` factors A; of its inverse where `n` is negative."""
     if not isinstance(n, int) or isinstance(n, bool):
         fail(TypeError, f"linalg_matrix_power(): argument 'n' (position 2) must be int, not {type(n).__name__}")
-    checked("linalg.matrix_power", A, short=True)
+    squares("linalg.matrix_power", A)
+    if A.spec.dtype.kind == "b":
+        fail(NotImplementedError, "\"addmm_impl_cpu_\" not implemented for 'Bool'")
     if n == 0:
-        return A.clone().copy_(f.eye_like(A, A.spec.shape[-1]))
+        return A.clone().copy_(eye(A.spec.shape[-1], dtype=A.spec.dtype))
     base, n = (inv(A), -n) if n < 0 else (A, n)
     found: Any = None
     while n:
@@ -731,6 +763,11 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
         N = x.spec.shape[-1] if x.spec.ndim else 0
     if N <= 1:
         fail(RuntimeError, "N must be greater than 1.")
+    if x.spec.dtype.kind == "b" or x.spec.dtype.itemsize == 2 and x.spec.dtype.kind in "fc":
+        fail(
+            RuntimeError,
+            f"linalg.vander supports floating point, complex, and integer tensors, but got {dtype_title(x.spec.dtype)}",
+        )
     kind = dt.int64 if x.spec.dtype.kind in "bui" else x.spec.dtype
     x = x if x.spec.ndim else unsqueeze(x, 0)
     repeated = expand_to(unsqueeze(cast(x, kind), -1), (*x.spec.shape, N - 1))
