@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from facula.core import dtype as dtypes
+from facula.core import float8
 from facula.core.tensor import Tensor
 from facula.operators.methods import SHOW
 from facula.operators.promotion import DEFAULT
@@ -237,7 +238,8 @@ def format_tensor(
     Parameters
     ----------
     values : ndarray or None
-        The values (bfloat16 as float32); None for a tensor without memory (meta), which needs `shape`.
+        The values (those that NumPy lacks as float32 or complex64); None for a tensor without memory (meta), which
+        needs `shape`.
     device : str or None
         Named only where it is not the default device.
     contents : str or None
@@ -279,17 +281,20 @@ def format_tensor(
 
 
 def host_values(tensor: Tensor) -> np.ndarray:
-    """A CPU tensor's memory as an array without a copy; bfloat16 is widened to a new float32 array."""
+    """A CPU tensor's memory as an array without a copy; what NumPy lacks becomes a new float32 or complex64 array."""
     spec = tensor.spec
-    kind = spec.dtype.numpy if spec.dtype.numpy is not None else np.dtype("u2")
+    kind = spec.dtype.bits
+    wide = {"f": np.float32, "c": np.complex64}.get(spec.dtype.kind) if spec.dtype.numpy is None else None
     if spec.numel == 0:
-        return np.empty(spec.shape, np.float32 if spec.dtype is dtypes.bfloat16 else kind)
+        return np.empty(spec.shape, wide or kind)
     reach = sum((size - 1) * stride for size, stride in zip(spec.shape, spec.strides)) + 1
     memory: Any = (ctypes.c_char * (reach * kind.itemsize)).from_address(tensor.ptr)
     values = np.ndarray(tuple(spec.shape), kind, memory, strides=tuple(s * kind.itemsize for s in spec.strides))
     if spec.dtype is dtypes.bfloat16:
         return (values.astype(np.uint32) << 16).view(np.float32)
-    return values
+    if spec.dtype is dtypes.complex32:
+        return np.ascontiguousarray(values)[..., None].view(np.float16).astype(np.float32).view(np.complex64)[..., 0]
+    return values if wide is None else float8.decode(values, spec.dtype)
 
 
 def tensor_repr(tensor: Any, *, contents: str | None = None) -> str:

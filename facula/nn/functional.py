@@ -13,6 +13,11 @@ from facula.core.dtype import int64
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
+from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
+from .multihead import _canonical_mask as _canonical_mask
+from .multihead import _none_or_dtype as _none_or_dtype
+from .multihead import multi_head_attention_forward as multi_head_attention_forward
+
 # Functions that are operators as they stand
 adaptive_avg_pool1d = ops.adaptive_avg_pool1d
 avg_pool1d = ops.avg_pool1d
@@ -673,6 +678,10 @@ def batch_norm(
     """Channels (dim 1) normalised with the batch's mean and variance in training, else with the running ones."""
     if training:
         _need_several(input.shape)
+        if eps <= 0:
+            fail(ValueError, f"batch_norm eps must be positive during training, but got {eps}")
+    elif eps < 0:
+        fail(ValueError, f"batch_norm eps must be non-negative, but got {eps}")
     return ops.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
 
 

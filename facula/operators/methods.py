@@ -39,6 +39,7 @@ from . import (
     view,
     view_copies,
 )
+from .promotion import opmath
 from .view import ints
 
 __all__ = ["IN_PLACE", "METHODS"]
@@ -595,9 +596,9 @@ def item(self):
 
 
 def _array(self) -> np.ndarray:
-    """The elements as a NumPy array (bfloat16 as float32)."""
-    if self.spec.dtype is dt.bfloat16:
-        return creation.numpy_view(copying.cast(alias(self), dt.float32))
+    """The elements as a NumPy array (of what NumPy lacks, float32 or complex64)."""
+    if self.spec.dtype.numpy is None:
+        return creation.numpy_view(copying.cast(alias(self), opmath(self.spec.dtype)))
     return creation.numpy_view(self)
 
 
@@ -614,8 +615,9 @@ def numpy(self, *, force=False) -> np.ndarray:
         return _array(self)
     if self.needs_grad:
         fail(RuntimeError, "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-    if self.spec.dtype is dt.bfloat16:
-        fail(TypeError, "Got unsupported ScalarType BFloat16", mend="convert it first: x.float().numpy()")
+    if self.spec.dtype.numpy is None:
+        title = dtype_title(self.spec.dtype)
+        fail(TypeError, f"Got unsupported ScalarType {title}", mend="convert it first: x.float().numpy()")
     return creation.numpy_view(self)
 
 
@@ -637,8 +639,10 @@ Tensor.__array_priority__ = 1000
 def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
     if self.needs_grad:
         fail(BufferError, "Can't export tensors that require gradient, use tensor.detach()")
-    if self.spec.dtype is dt.bfloat16:
-        fail(BufferError, "bfloat16 does not pass through DLPack here", mend="convert it first: x.float()")
+    if self.spec.dtype.numpy is None:
+        fail(
+            BufferError, f"{self.spec.dtype.name} does not pass through DLPack here", mend="convert it first: x.float()"
+        )
     return creation.numpy_view(self).__dlpack__()
 
 
@@ -796,7 +800,7 @@ for _name, _kind in (
     ("bool", dt.bool_), ("byte", dt.uint8), ("char", dt.int8), ("short", dt.int16), ("int", dt.int32),
     ("long", dt.int64),
     ("half", dt.float16), ("bfloat16", dt.bfloat16), ("float", dt.float32), ("double", dt.float64),
-    ("cfloat", dt.complex64),
+    ("chalf", dt.complex32), ("cfloat", dt.complex64),
     ("cdouble", dt.complex128),
 ):  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import Any
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from .optimizer import RuleOptimizer, check_fused, check_lr, check_range
+from .optimizer import RuleOptimizer, check_betas, check_fused, check_lr, check_range
 
 __all__ = ["Adam", "AdamW"]
 
@@ -89,8 +89,7 @@ class Adam(RuleOptimizer):
         self._check_tensor("lr", lr, foreach, capturable)
         check_lr(lr)
         check_range(eps, eps >= 0.0, "epsilon value")
-        for i, beta in enumerate(betas):
-            check_range(beta, 0.0 <= beta < 1.0, f"beta parameter at index {i}")
+        check_betas(betas)
         check_range(weight_decay, weight_decay >= 0.0, "weight_decay value")
         kinds = [float if isinstance(beta, float) else Tensor if isinstance(beta, Tensor) else None for beta in betas]
         if kinds[0] is None or kinds[0] is not kinds[1]:

@@ -63,7 +63,7 @@ def _set(group: dict[str, Any], key: str, value: Any) -> None:
         group[key] = value
 
 
-def _per_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
+def per_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
     """One value a group, from one for all or a list."""
     count = len(optimizer.param_groups)
     if not isinstance(value, (list, tuple)):
@@ -660,8 +660,8 @@ class _CyclesMomentum(LRScheduler):
         if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
             fail(ValueError, "optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
         self.use_beta1 = "betas" in optimizer.defaults
-        bases = _per_group("base_momentum", optimizer, base)
-        tops = _per_group("max_momentum", optimizer, top)
+        bases = per_group("base_momentum", optimizer, base)
+        tops = per_group("max_momentum", optimizer, top)
         if last_epoch == -1:
             for low, high, group in zip(bases, tops, optimizer.param_groups, strict=True):
                 self._set_momentum(group, high)
@@ -711,11 +711,11 @@ class CyclicLR(_CyclesMomentum):
     ) -> None:
         _need_optimizer(optimizer)
         self.optimizer = optimizer
-        base_lrs = _per_group("base_lr", optimizer, base_lr)
+        base_lrs = per_group("base_lr", optimizer, base_lr)
         if last_epoch == -1:
             for lr, group in zip(base_lrs, optimizer.param_groups, strict=True):
                 _set(group, "lr", lr)
-        self.max_lrs = _per_group("max_lr", optimizer, max_lr)
+        self.max_lrs = per_group("max_lr", optimizer, max_lr)
         up = float(step_size_up)
         self.total_size = up + (up if step_size_down is None else float(step_size_down))
         self.step_ratio = up / self.total_size
@@ -909,7 +909,7 @@ class OneCycleLR(_CyclesMomentum):
             rows.append((last, "max_lr", "min_lr", "base_momentum", "max_momentum"))
         keys = ("end_step", "start_lr", "end_lr", "start_momentum", "end_momentum")
         self._schedule_phases: list[dict[str, Any]] = [dict(zip(keys, row)) for row in rows]
-        tops = _per_group("max_lr", optimizer, max_lr)
+        tops = per_group("max_lr", optimizer, max_lr)
         if last_epoch == -1:
             for group, top in zip(optimizer.param_groups, tops):
                 group["initial_lr"] = top / div_factor

@@ -337,11 +337,18 @@ def check_range(value: Any, valid: bool, what: str) -> None:
         fail(ValueError, f"Invalid {what}: {value}")
 
 
-def check_lr(lr: Any) -> None:
+def check_lr(lr: Any, wrong: str = "Invalid learning rate: ") -> None:
     """The checks that all optimizers make of their learning rate."""
     if isinstance(lr, Tensor) and lr.numel() != 1:
         fail(ValueError, "Tensor lr must be 1-element", got=f"shape {tuple(lr.shape)}")
-    check_range(lr, lr >= 0.0, "learning rate")
+    if not lr >= 0.0:
+        fail(ValueError, f"{wrong}{lr}")
+
+
+def check_betas(betas: Any) -> None:
+    """ValueError unless both averages keep a part of what they have."""
+    for i, beta in enumerate(betas):
+        check_range(beta, 0.0 <= beta < 1.0, f"beta parameter at index {i}")
 
 
 def check_fused(fused: bool | None, foreach: bool | None, differentiable: bool) -> None:
@@ -350,6 +357,28 @@ def check_fused(fused: bool | None, foreach: bool | None, differentiable: bool) 
         fail(RuntimeError, "`fused` does not support `differentiable`")
     if fused and foreach:
         fail(RuntimeError, "`fused` and `foreach` cannot be `True` together.")
+
+
+def check_dense(optimizer: Optimizer, param: Tensor) -> None:
+    """RuntimeError for a gradient or a parameter that the compositions do not know."""
+    name = type(optimizer).__name__
+    if param.is_complex():
+        fail(RuntimeError, f"{name} does not support complex parameters")
+    if param.grad.is_sparse:
+        fail(RuntimeError, f"{name} does not support sparse gradients")
+
+
+def evaluate(closure: Callable[[], Any] | None) -> Any:
+    """The loss that a step's closure returns; None without one."""
+    if closure is None:
+        return None
+    with enable_grad():
+        return closure()
+
+
+def number(value: Any) -> Any:
+    """A Python number, of a number or a tensor with one element."""
+    return value.item() if isinstance(value, Tensor) else float(value)
 
 
 def new_step(group: dict, param: Tensor) -> Tensor:
@@ -363,10 +392,13 @@ class RuleOptimizer(Optimizer):
     """An optimizer that is a rule: the subclass says what the rule is, what it remembers and what it is given.
 
     A subclass has `rule` (see `rule.py`), `state_names(group)`, `new_state(group, param)`, `options(group)` (what
-    selects branches of the rule) and `scalars(group, step)` (numbers that the rule gets, for the step's count).
+    selects branches of the rule) and `scalars(group, step)` (numbers that the rule gets, for the step's count). One
+    whose state holds numbers too has `numbers(group, state, step)`: `scalars` gets them as further arguments.
     """
 
     rule: Callable
+    numbers: Callable[..., tuple[float, ...]] | None = None  # bring the numbers of a state up to date and return them
+    number_names: tuple[str, ...] = ()  # what the state calls them
     counts_steps = True  # whether the state has `step`
     complex_as_real = True  # whether complex parameters are seen as pairs of real ones
     old_options: dict[str, Any] = {}  # noqa: RUF012 - options that old state dicts lack
@@ -385,8 +417,8 @@ class RuleOptimizer(Optimizer):
         """Keyword arguments of the rule that select its branches."""
         raise NotImplementedError
 
-    def scalars(self, group: dict, step: Any) -> dict[str, Any]:
-        """Keyword arguments of the rule that are numbers; `step` counts from 1."""
+    def scalars(self, group: dict, step: Any, *numbers: float) -> dict[str, Any]:
+        """Keyword arguments of the rule that are numbers; `step` counts from 1, `numbers` are the state's."""
         raise NotImplementedError
 
     def __init__(self, params: Iterable, defaults: dict[str, Any]) -> None:
@@ -401,9 +433,9 @@ class RuleOptimizer(Optimizer):
                 group.setdefault(name, value)
             for param in group["params"] if self.counts_steps else ():
                 known = self.state.get(param)
-                if known and not isinstance(known["step"], Tensor):  # a number in files of old versions
-                    count = new_step(group, param)
-                    known["step"] = count.fill_(float(known["step"]))
+                for name in ("step", *self.number_names) if known else ():
+                    if not isinstance(known[name], Tensor):  # a number in files of old versions
+                        known[name] = new_step(group, param).fill_(float(known[name]))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters once.
@@ -417,10 +449,7 @@ class RuleOptimizer(Optimizer):
         -------
         The result of `closure`, or None.
         """
-        loss = None
-        if closure is not None:
-            with enable_grad():
-                loss = closure()
+        loss = evaluate(closure)
         for group in self.param_groups:
             self._step_group(group)
         return loss
@@ -433,7 +462,7 @@ class RuleOptimizer(Optimizer):
         checked = group.get("fused") or group.get("capturable")
         differentiable = bool(group.get("differentiable"))
         jobs = []
-        scalars: dict[float, dict] = {}  # by step: parameters that joined at different times have different ones
+        scalars: dict[Any, dict] = {}  # by step: parameters that joined at different times have different ones
         step = 0
         for param in group["params"]:
             grad = param.grad
@@ -446,11 +475,13 @@ class RuleOptimizer(Optimizer):
                 state.update(self.new_state(group, param))
             if self.counts_steps:
                 step = self._count(param, state["step"], differentiable)
-            given = None if differentiable else scalars.get(step)
+            numbers = () if self.numbers is None else self.numbers(group, state, step)
+            key = (step, *numbers) if numbers else step
+            given = None if differentiable else scalars.get(key)
             if given is None:
-                given = self.scalars(group, step)
+                given = self.scalars(group, step, *numbers)
                 if not differentiable:
-                    given = scalars[step] = {name: _number(value) for name, value in given.items()}
+                    given = scalars[key] = {name: number(value) for name, value in given.items()}
             chosen = options
             tensors = [param, grad]
             for name in names:
@@ -474,10 +505,6 @@ class RuleOptimizer(Optimizer):
         known[2][()] = count
         step.storage.version += 1
         return count
-
-
-def _number(value: Any) -> Any:
-    return value.item() if isinstance(value, Tensor) else float(value)
 
 
 def _check_device(group: dict, param: Tensor) -> None:

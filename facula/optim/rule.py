@@ -1,7 +1,7 @@
 """How a rule is applied: traced into one kernel that updates a parameter and its state in place.
 
 A rule says what happens to one element: `rule(f, param, grad, *state, **options, **scalars)` returns the new
-(param, *state). `f` has the functions `sqrt` and `maximum`; options are Python values that select branches, scalars are
+(param, *state). `f` has the functions of `FUNCTIONS`; options are Python values that select branches, scalars are
 numbers. The same function runs on tensors where autograd goes through the step, and for complex numbers.
 """
 
@@ -17,13 +17,28 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
-from facula.operators import maximum, sqrt, view_as_real
+from facula.operators import abs as abs_
+from facula.operators import clamp, maximum, sign, sqrt, view_as_real, where
 from facula.operators.promotion import opmath
 
 __all__ = ["apply_rule", "apply_rules"]
 
-ON_TENSORS = SimpleNamespace(sqrt=sqrt, maximum=maximum)
-ON_SYMBOLS = SimpleNamespace(sqrt=ir.sqrt, maximum=ir.maximum)
+
+def _choose(condition: Any, a: Any, b: Any) -> Any:
+    """`where`, also for a condition that is a Python bool: scalars are numbers."""
+    return where(condition, a, b) if isinstance(condition, Tensor) else a if condition else b
+
+
+FUNCTIONS = {  # name: (on tensors, on symbols)
+    "abs": (abs_, ir.abs),
+    "clamp": (clamp, lambda x, low, high: ir.minimum(ir.maximum(x, low), high)),
+    "detach": (Tensor.detach, lambda x: x),
+    "maximum": (maximum, ir.maximum),
+    "sign": (sign, ir.sign),
+    "sqrt": (sqrt, ir.sqrt),
+    "where": (_choose, ir.select),
+}
+ON_TENSORS, ON_SYMBOLS = (SimpleNamespace(**{name: row[i] for name, row in FUNCTIONS.items()}) for i in range(2))
 
 _PLANS: dict[tuple, launch.Bound] = {}
 _MANY: dict[tuple, launch.Many] = {}
@@ -54,8 +69,8 @@ def apply_rules(
             code = _many(rule, options, tuple(scalars), tensors)
             batch = batches[key] = (code, tuple(scalars.values()), spec.device, [])
         batch[3].extend(tensors)
-    for code, numbers, where, rows in batches.values():
-        launch.run_many(code, rows, numbers, where)
+    for code, numbers, place, rows in batches.values():
+        launch.run_many(code, rows, numbers, place)
 
 
 def _suits(spec: Spec, first: Spec) -> bool:
@@ -112,9 +127,9 @@ def with_operators(
     with set_grad_enabled(differentiable):
         if complex_as_real and tensors[0].is_complex():
             tensors = [view_as_real(t) for t in tensors]
-        param, grad, *state = tensors
+        param, grad, *state = tensors if not differentiable else [t.clone() for t in tensors]  # what autograd keeps
         new = rule(ON_TENSORS, param, grad, *state, **options, **scalars)
-        for old, value in zip((param, *state), new):
+        for old, value in zip((tensors[0], *tensors[2:]), new):
             old.copy_(value)
 
 

@@ -21,7 +21,7 @@ def sgd(
         grad = grad + weight_decay * param
     if not momentum_on:
         return (param - lr * grad,)
-    buffer = grad if first else momentum * buffer + damp * grad  # damp = 1 - dampening
+    buffer = f.detach(grad) if first else momentum * buffer + damp * grad  # damp = 1 - dampening
     direction = grad + momentum * buffer if nesterov else buffer
     return param - lr * direction, buffer
 

@@ -10,11 +10,12 @@ import warnings
 
 import pytest
 import torch
-from torch.testing._internal.common_optimizers import optim_db
 
 import facula
 from facula import optim
-from facula.optim import lr_scheduler
+from facula.optim import lr_scheduler, swa_utils
+
+from .records import optim_db
 
 warnings.filterwarnings("ignore")
 
@@ -415,43 +416,14 @@ def test_errors(number):
     same_error(ERRORS[number])
 
 
-INFOS = [info for info in optim_db if info.optim_cls.__name__ in NAMES]
-
-
-@pytest.mark.parametrize("info", INFOS, ids=lambda info: info.optim_cls.__name__)
-def test_optim_db_errors(info):
-    samples = info.optim_error_inputs_func(device="cpu", dtype=torch.float32)
-    assert samples
-    for sample in samples:
-        given = sample.optimizer_error_input
-        params = [leaf(facula)] if given.params is None else same_tensors(given.params, {})
-        kind = getattr(optim, info.optim_cls.__name__)
-        expect = pytest.warns if issubclass(sample.error_type, Warning) else pytest.raises
-        with expect(sample.error_type, match=sample.error_regex):
-            kind(params, **ours(given.kwargs))
-
-
-def same_tensors(value, known):
-    """`ours`, with one tensor for each of PyTorch's."""
-    if isinstance(value, torch.Tensor):
-        return known.setdefault(id(value), ours(value))
-    if isinstance(value, dict):
-        return {key: same_tensors(item, known) for key, item in value.items()}
-    return type(value)(same_tensors(item, known) for item in value) if isinstance(value, (list, tuple)) else value
-
-
-@pytest.mark.parametrize("info", INFOS, ids=lambda info: info.optim_cls.__name__)
-def test_optim_db_inputs(info):
-    for sample in info.optim_inputs_func("cpu"):
-        options = {**sample.kwargs}
-        if options.get("capturable") or options.get("differentiable"):
-            continue
-        mine, _ = train(facula, info.optim_cls.__name__, ours(options))
-        oracle, _ = train(torch, info.optim_cls.__name__, {**options, "foreach": False})
-        for a, b in zip(mine, oracle):
-            torch.testing.assert_close(
-                theirs(a), b.detach(), rtol=1e-5, atol=1e-5, msg=lambda t, s=sample: f"{s.desc}: {t}"
-            )
+@pytest.mark.parametrize("which", optim_db.CHECKS)
+@pytest.mark.parametrize("name", optim_db.ENTRIES)
+def test_optim_db(name, which):
+    """PyTorch's own samples; see `records/optim_db.py`."""
+    found = optim_db.check(name, which)
+    assert not found["failed"]
+    if which in ("texts", "errors"):
+        assert found["tried"] > 3
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -628,10 +600,85 @@ def test_schedule_warnings():
     assert messages(facula) == messages(torch)
 
 
-@pytest.mark.parametrize("name", [*NAMES, *(n for n in torch.optim.lr_scheduler.__all__ if n != "LRScheduler")])
+@pytest.mark.parametrize("name", [*torch.optim.swa_utils.__all__, *torch.optim.lr_scheduler.__all__])
 def test_signatures(name):
-    where = (optim, torch.optim) if name in NAMES else (lr_scheduler, torch.optim.lr_scheduler)
+    where = [getattr(f.optim, "swa_utils" if hasattr(swa_utils, name) else "lr_scheduler") for f in (facula, torch)]
     a, b = (inspect.signature(getattr(module, name)) for module in where)
     assert [(p.name, p.default, p.kind) for p in a.parameters.values()] == [
         (p.name, p.default, p.kind) for p in b.parameters.values()
     ]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Averages
+
+
+def averaged(framework, **options):
+    """An averaged model after three updates of a model with batch norm, and its statistics computed anew."""
+    framework.manual_seed(3)
+    model = framework.nn.Sequential(framework.nn.Linear(3, 4), framework.nn.BatchNorm1d(4), framework.nn.ReLU())
+    average = framework.optim.swa_utils.AveragedModel(model, **options)
+    for step in range(3):
+        with framework.no_grad():
+            for p in model.parameters():
+                p += framework.randn(tuple(p.shape)) * (step + 1)
+        model(framework.randn(5, 3))
+        average.update_parameters(model)
+    before = copy.deepcopy(average.state_dict())
+    batches = [framework.randn(4, 3) if i else (framework.randn(4, 3), None) for i in range(3)]
+    framework.optim.swa_utils.update_bn(batches, average)
+    return before, average.state_dict(), average(framework.randn(6, 3)), repr(average)
+
+
+@pytest.mark.parametrize("use_buffers", [False, True])
+@pytest.mark.parametrize(
+    "kind", [None, "get_ema_avg_fn", "get_swa_avg_fn", "get_ema_multi_avg_fn", "get_swa_multi_avg_fn"]
+)
+def test_averages(kind, use_buffers):
+    if kind == "get_swa_multi_avg_fn" and use_buffers:
+        pytest.skip("PyTorch refuses to average the count of batches")
+    results = []
+    for framework in (facula, torch):
+        options = {"use_buffers": use_buffers}
+        if kind is not None:
+            made = getattr(framework.optim.swa_utils, kind)(*([0.8] if "ema" in kind else []))
+            options["multi_avg_fn" if "multi" in kind else "avg_fn"] = made
+        results.append(averaged(framework, **options))
+    (*mine, text), (*oracle, their_text) = results
+    assert text == their_text
+    optim_db.close(mine, oracle, str(kind))
+
+
+@pytest.mark.parametrize("options", [{}, {"anneal_epochs": 4, "anneal_strategy": "linear"}, {"anneal_epochs": 0},
+                                     {"swa_lr": [0.2, 0.02]}])  # fmt: skip
+def test_swalr(options):
+    def build(framework, optimizer):
+        return framework.optim.swa_utils.SWALR(optimizer, **{"swa_lr": 0.05, **options})
+
+    mine, scheduler, _ = rates(facula, build, steps=14)
+    oracle, their_scheduler, _ = rates(torch, build, steps=14)
+    assert mine == oracle
+    assert sorted(scheduler.state_dict()) == sorted(their_scheduler.state_dict())
+    resumed = build(facula, optimizer_of(facula))
+    resumed.load_state_dict(copy.deepcopy(scheduler.state_dict()))
+    assert resumed.get_last_lr() == scheduler.get_last_lr()
+
+
+AVERAGE_ERRORS = [
+    lambda f: f.optim.swa_utils.SWALR(sgd(f), 0.1, anneal_strategy="steps"),
+    lambda f: f.optim.swa_utils.SWALR(sgd(f), 0.1, anneal_epochs=-1),
+    lambda f: f.optim.swa_utils.SWALR(sgd(f), [0.1, 0.2]),
+    lambda f: f.optim.swa_utils.get_ema_avg_fn(1.5),
+    lambda f: f.optim.swa_utils.get_ema_multi_avg_fn(-0.5),
+    lambda f: f.optim.swa_utils.AveragedModel(f.nn.Linear(1, 1), avg_fn=max, multi_avg_fn=max),
+]
+
+
+@pytest.mark.parametrize("number", range(len(AVERAGE_ERRORS)))
+def test_average_errors(number):
+    same_error(AVERAGE_ERRORS[number])
+
+
+@pytest.mark.parametrize("name", [n for n in torch.optim.__all__ if n in optim_db.ENTRIES])
+def test_names(name):
+    assert getattr(facula.optim, name).__name__ == name

@@ -49,6 +49,62 @@ def rmsprop(p, g, s, t, lr, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0
     return p - lr * s["b"]
 
 
+def adadelta(p, g, s, t, lr, rho=0.9, eps=1e-6, weight_decay=0.0, maximize=False):
+    g = (-g if maximize else g) + weight_decay * p
+    s["v"] = rho * s.get("v", 0) + (1 - rho) * g * g
+    delta = np.sqrt(s.get("d", 0) + eps) / np.sqrt(s["v"] + eps) * g
+    s["d"] = rho * s.get("d", 0) + (1 - rho) * delta * delta
+    return p - lr * delta
+
+
+def adamax(p, g, s, t, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, maximize=False):
+    g = (-g if maximize else g) + weight_decay * p
+    s["m"] = betas[0] * s.get("m", 0) + (1 - betas[0]) * g
+    s["u"] = np.maximum(betas[1] * s.get("u", 0 * p), np.abs(g) + eps)
+    return p - lr / (1 - betas[0] ** t) * s["m"] / s["u"]
+
+
+def asgd(p, g, s, t, lr, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0, maximize=False):
+    g = (-g if maximize else g) + weight_decay * p
+    eta = float(np.float32(lr / (1 + lambd * lr * (t - 1)) ** alpha))  # kept as a float32
+    return p * (1 - lambd * eta) - eta * g
+
+
+def nadam(
+    p, g, s, t, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, momentum_decay=4e-3, decoupled_weight_decay=False
+):
+    p, g = (p * (1 - lr * weight_decay), g) if decoupled_weight_decay else (p, g + weight_decay * p)
+    s["m"] = betas[0] * s.get("m", 0) + (1 - betas[0]) * g
+    s["v"] = betas[1] * s.get("v", 0) + (1 - betas[1]) * g * g
+    now, coming = (betas[0] * (1 - 0.5 * 0.96 ** (n * momentum_decay)) for n in (t, t + 1))
+    s["product"] = np.float32(s.get("product", 1) * now)  # kept as a float32
+    product = float(s["product"])
+    step = (1 - now) * g / (1 - product) + coming * s["m"] / (1 - product * coming)
+    return p - lr * step / (np.sqrt(s["v"] / (1 - betas[1] ** t)) + eps)
+
+
+def radam(p, g, s, t, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled_weight_decay=False):
+    p, g = (p * (1 - lr * weight_decay), g) if decoupled_weight_decay else (p, g + weight_decay * p)
+    s["m"] = betas[0] * s.get("m", 0) + (1 - betas[0]) * g
+    s["v"] = betas[1] * s.get("v", 0) + (1 - betas[1]) * g * g
+    step = lr * s["m"] / (1 - betas[0] ** t)
+    end = 2 / (1 - betas[1]) - 1
+    now = end - 2 * t * betas[1] ** t / (1 - betas[1] ** t)
+    if now > 5:
+        part = (now - 4) * (now - 2) * end / ((end - 4) * (end - 2) * now)
+        step = step * np.sqrt(part * (1 - betas[1] ** t)) / (np.sqrt(s["v"]) + eps)
+    return p - step
+
+
+def rprop(p, g, s, t, lr, etas=(0.5, 1.2), step_sizes=(1e-6, 50), maximize=False):
+    g = -g if maximize else g
+    turned = np.sign(g * s.get("prev", 0))
+    factor = np.where(turned > 0, etas[1], np.where(turned < 0, etas[0], 1))
+    s["size"] = np.clip(s.get("size", lr + 0 * p) * factor, *step_sizes)
+    s["prev"] = np.where(turned < 0, 0, g)
+    return p - np.sign(s["prev"]) * s["size"]
+
+
 CASES = [
     (optim.SGD, sgd,
      {"momentum": (0.0, 0.9), "dampening": (0.0, 0.2), "weight_decay": (0.0, 0.1), "maximize": (False, True)}),
@@ -60,6 +116,13 @@ CASES = [
      {"lr_decay": (0.0, 0.3), "initial_accumulator_value": (0.0, 0.2), "weight_decay": (0.0, 0.1)}),
     (optim.RMSprop, rmsprop,
      {"momentum": (0.0, 0.9), "centered": (False, True), "weight_decay": (0.0, 0.1), "alpha": (0.9,)}),
+    (optim.Adadelta, adadelta, {"rho": (0.8, 0.9), "weight_decay": (0.0, 0.1), "maximize": (False, True)}),
+    (optim.Adamax, adamax, {"betas": ((0.8, 0.9),), "weight_decay": (0.0, 0.1), "maximize": (False, True)}),
+    (optim.ASGD, asgd, {"lambd": (1e-4, 0.3), "alpha": (0.5,), "weight_decay": (0.0, 0.1), "maximize": (False, True)}),
+    (optim.NAdam, nadam, {"weight_decay": (0.0, 0.1), "decoupled_weight_decay": (False, True)}),
+    (optim.RAdam, radam, {"betas": ((0.9, 0.999), (0.5, 0.7)), "decoupled_weight_decay": (True,)}),
+    (optim.RAdam, radam, {"betas": ((0.9, 0.9),), "weight_decay": (0.0, 0.1)}),
+    (optim.Rprop, rprop, {"etas": ((0.3, 1.5),), "step_sizes": ((0.02, 0.06),), "maximize": (False, True)}),
 ]  # fmt: skip
 
 
@@ -79,7 +142,7 @@ def test_formulas(kind, formula, options, dtype, tolerance):
         wanted.append(params[-1].detach().numpy().copy())
         states = [{} for _ in params]
         optimizer = kind(params, **chosen)
-        for step in range(1, 4):
+        for step in range(1, 9):
             for i, p in enumerate(params):
                 grad = random.standard_normal(p.shape).astype(dtype)
                 p.grad = torch.from_numpy(np.array(grad))
@@ -89,7 +152,7 @@ def test_formulas(kind, formula, options, dtype, tolerance):
             np.testing.assert_allclose(p.detach().numpy(), value, rtol=tolerance, atol=tolerance, err_msg=str(chosen))
 
 
-@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW, optim.Adagrad, optim.RMSprop])
+@pytest.mark.parametrize("kind", sorted({kind for kind, _, _ in CASES}, key=lambda kind: kind.__name__))
 def test_kernel_and_operators_agree(kind, monkeypatch):
     results = []
     for path in ("kernel", "operators"):
@@ -186,3 +249,98 @@ def test_hooks_and_closure():
     assert optimizer.step(closure).item() == 2.0
     assert seen == ["pre", "post"]
     np.testing.assert_allclose(w.detach().numpy(), [0.8, 0.8], rtol=1e-6)
+
+
+def test_averages_begin_at_t0():
+    w = torch.nn.Parameter(torch.zeros(2))
+    optimizer = optim.ASGD([w], lr=1.0, lambd=0.0, t0=2)
+    path = []
+    for _ in range(5):
+        w.grad = torch.ones(2)
+        optimizer.step()
+        path.append(w[0].item())
+    np.testing.assert_allclose(optimizer.state[w]["ax"].tolist(), [np.mean(path[3:])] * 2, rtol=1e-6)
+
+
+def test_adafactor_keeps_rows_and_columns():
+    w = torch.nn.Parameter(torch.full((3, 4), 2.0))
+    v = torch.nn.Parameter(torch.full((3,), 2.0))
+    optimizer = optim.Adafactor([w, v], lr=0.1)
+    grads = [np.arange(1.0, 13).reshape(3, 4), np.arange(1.0, 4)]
+    w.grad, v.grad = (torch.tensor(g, dtype=torch.float32) for g in grads)
+    optimizer.step()
+    assert {k: tuple(x.shape) for k, x in optimizer.state[w].items()} == {
+        "step": (),
+        "row_var": (3, 1),
+        "col_var": (1, 4),
+    }
+    rows, columns = (np.mean(grads[0] ** 2, axis=axis, keepdims=True) for axis in (1, 0))
+    for p, g, variance in zip((w, v), grads, (rows * columns / rows.mean(), grads[1] ** 2)):
+        update = g / np.sqrt(variance)
+        update /= max(1, np.sqrt(np.mean(update**2)))
+        np.testing.assert_allclose(p.tolist(), 2.0 - 2.0 * 0.1 * update, rtol=1e-5)
+
+
+def test_muon_moves_along_an_orthogonal_matrix():
+    start = torch.randn(6, 3)
+    w = torch.nn.Parameter(start.clone())
+    optimizer = optim.Muon([w], lr=1.0, weight_decay=0.0, adjust_lr_fn="original")
+    w.grad = torch.randn(6, 3)
+    optimizer.step()
+    moved = (start - w.detach()).numpy() / np.sqrt(2)
+    assert ((0.5 < (sizes := np.linalg.svd(moved)[1])) & (sizes < 1.5)).all()
+    with pytest.raises(ValueError, match="only supports 2D parameters"):
+        optim.Muon([torch.nn.Parameter(torch.ones(2))])
+
+
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+def test_lbfgs_solves_a_quadratic(search):
+    random = np.random.default_rng(0)
+    root = random.standard_normal((5, 5))
+    matrix, right = torch.tensor(root @ root.T + np.eye(5)), torch.tensor(random.standard_normal(5))
+    w = torch.nn.Parameter(torch.zeros(5, dtype=torch.float64))
+    optimizer = optim.LBFGS([w], lr=0.1 if search is None else 1, max_iter=200, max_eval=400, line_search_fn=search)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = 0.5 * w @ matrix @ w - right @ w
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == 0.0
+    np.testing.assert_allclose((matrix @ w.detach()).numpy(), right.numpy(), atol=1e-4)
+    state = optimizer.state_dict()["state"][0]
+    assert state["n_iter"] <= state["func_evals"]
+    with pytest.raises(ValueError, match="per-parameter options"):
+        optim.LBFGS([{"params": [w]}, {"params": [torch.nn.Parameter(torch.ones(1))]}])
+    w.data.add_(1)
+    with pytest.raises(RuntimeError, match="only 'strong_wolfe' is supported"):
+        optim.LBFGS([w], line_search_fn="armijo", tolerance_grad=0).step(closure)
+
+
+def test_sparse_adam_wants_sparse_gradients():
+    w = torch.nn.Parameter(torch.ones(2))
+    optimizer = optim.SparseAdam([w])
+    optimizer.step()
+    w.grad = torch.ones(2)
+    with pytest.raises(RuntimeError, match="does not support dense gradients"):
+        optimizer.step()
+
+
+def test_averaged_model_and_batch_norm():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    average = optim.swa_utils.AveragedModel(model)
+    seen = []
+    for value in (1.0, 2.0, 6.0):
+        torch.nn.init.constant_(model[0].weight, value)
+        seen.append(value)
+        average.update_parameters(model)
+        assert average.module[0].weight[0, 0].item() == pytest.approx(np.mean(seen))
+    data = torch.randn(20, 2)
+    average.eval()
+    optim.swa_utils.update_bn([data[:10], [data[10:], None]], average)
+    hidden = average.module[0](data).detach().numpy()
+    norm = average.module[1]
+    means = [hidden[:10].mean(0), hidden[10:].mean(0)]
+    np.testing.assert_allclose(norm.running_mean.tolist(), np.mean(means, 0), rtol=1e-5, atol=1e-6)
+    assert norm.momentum == 0.1 and not average.training and average.n_averaged == 3
