@@ -7,6 +7,7 @@ The names here are those of `torch.*`; families keep their building blocks to th
 # fmt: off
 # isort: off
 from . import methods as methods  # first: families are modules there, some of their names are functions below
+from . import rare_methods as rare_methods
 from .activation import (
     celu, celu_, elu, elu_, gelu, glu, hardshrink, hardsigmoid, hardsigmoid_, hardswish, hardswish_, hardtanh,
     hardtanh_, leaky_relu, leaky_relu_, log_sigmoid, logsigmoid, mish, mish_, prelu, relu, relu6, relu6_, relu_, rrelu,
@@ -14,14 +15,14 @@ from .activation import (
 )
 from .attention import scaled_dot_product_attention as scaled_dot_product_attention  # torch.nn.functional has it
 from .convolution import (
-    conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d, fold, unfold_windows,
+    conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d, fold,
 )
 from .copying import clone
 from .creation import (
     arange, as_tensor, asarray, bartlett_window, blackman_window, empty, empty_like, empty_permuted, empty_strided,
-    eye, fill_values, from_dlpack, from_file, from_numpy, frombuffer, full, full_like, hamming_window, hann_window,
-    kaiser_window, linspace, logspace, number, numpy_view, ones, ones_like, range, scalar_tensor, tensor, to_dlpack,
-    tril_indices, triu_indices, zeros, zeros_like, zeros_of,
+    eye, from_dlpack, from_file, from_numpy, frombuffer, full, full_like, hamming_window, hann_window, kaiser_window,
+    linspace, logspace, ones, ones_like, range, scalar_tensor, tensor, to_dlpack, tril_indices, triu_indices, zeros,
+    zeros_like,
 )
 from .dropout import (
     alpha_dropout, alpha_dropout_, dropout, dropout_, feature_alpha_dropout, feature_alpha_dropout_, feature_dropout,
@@ -38,9 +39,9 @@ from .elementwise import (
 )
 from .embedding import embedding, embedding_bag, embedding_dense_backward, embedding_renorm_
 from .indexing import (
-    argwhere, gather, getitem, index_add, index_copy, index_fill, index_put, index_reduce, index_select, isin,
-    masked_scatter, masked_select, nonzero, nonzero_static, put, scatter, scatter_add, scatter_reduce, setitem, take,
-    take_along_dim, unravel_index, where_nonzero,
+    argwhere, gather, index_add, index_copy, index_fill, index_put, index_reduce, index_select, isin, masked_scatter,
+    masked_select, nonzero, nonzero_static, put, scatter, scatter_add, scatter_reduce, take, take_along_dim,
+    unravel_index,
 )
 from .inplace import copy_, resize_
 from .joining import (
@@ -79,14 +80,14 @@ from .random import (
 from .recurrent import gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
 from .reduction import (
     all, amax, amin, aminmax, any, argmax, argmin, count_nonzero, cumprod, cumsum, logcumsumexp, logsumexp, max, mean,
-    min, nanmean, nansum, norm, prod, row_dims, std, std_mean, sum, sum_to, var, var_mean, vector_norm,
+    min, nanmean, nansum, norm, prod, std, std_mean, sum, var, var_mean,
 )
 from .sorting import (
     argsort, bucketize, cummax, cummin, kthvalue, median, mode, msort, nanmedian, one_hot, searchsorted, sort, topk,
     unique, unique_consecutive,
 )
 from .statistics import (
-    bincount, corrcoef, cov, cumulative_trapezoid, diff, dist, gradient, histc, nanquantile, quantile,
+    bincount, corrcoef, cov, cumulative_trapezoid, diff, dist, gradient, hash_tensor, histc, nanquantile, quantile,
     renorm, trace, trapezoid, trapz,
 )
 from .view import (
@@ -141,15 +142,15 @@ __all__ = [
     "embedding_dense_backward", "embedding_renorm_", "empty", "empty_like", "empty_permuted", "empty_strided", "eq",
     "equal", "erf", "erf_", "erfc", "erfc_", "erfinv", "exp", "exp2", "exp2_", "exp_", "expand", "expand_copy",
     "expm1", "expm1_", "eye", "feature_alpha_dropout", "feature_alpha_dropout_", "feature_dropout", "feature_dropout_",
-    "fill", "fill_", "fill_values", "finfo", "fix", "fix_", "flatten", "flip", "fliplr", "flipud", "float_power",
-    "floor", "floor_", "floor_divide", "fmax", "fmin", "fmod", "fold", "frac", "frac_", "frexp", "from_dlpack",
-    "from_file", "from_numpy", "frombuffer", "full", "full_like", "gather", "gcd", "gcd_", "ge", "gelu", "ger",
-    "get_default_device", "get_default_dtype", "get_deterministic_debug_mode", "get_float32_matmul_precision",
-    "get_rng_state", "getitem", "glu", "gradient", "greater", "greater_equal", "group_norm", "gru_cell", "gt",
-    "hamming_window", "hann_window", "hardshrink", "hardsigmoid", "hardsigmoid_", "hardswish", "hardswish_",
-    "hardtanh", "hardtanh_", "heaviside", "histc", "hsplit", "hstack", "huber_loss", "hypot", "iinfo", "imag",
-    "index_add", "index_copy", "index_fill", "index_put", "index_put_", "index_reduce", "index_select", "initial_seed",
-    "inner", "instance_norm", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_complex", "is_conj",
+    "fill", "fill_", "finfo", "fix", "fix_", "flatten", "flip", "fliplr", "flipud", "float_power", "floor", "floor_",
+    "floor_divide", "fmax", "fmin", "fmod", "fold", "frac", "frac_", "frexp", "from_dlpack", "from_file", "from_numpy",
+    "frombuffer", "full", "full_like", "gather", "gcd", "gcd_", "ge", "gelu", "ger", "get_default_device",
+    "get_default_dtype", "get_deterministic_debug_mode", "get_float32_matmul_precision", "get_rng_state", "glu",
+    "gradient", "greater", "greater_equal", "group_norm", "gru_cell", "gt", "hamming_window", "hann_window",
+    "hardshrink", "hardsigmoid", "hardsigmoid_", "hardswish", "hardswish_", "hardtanh", "hardtanh_", "hash_tensor",
+    "heaviside", "histc", "hsplit", "hstack", "huber_loss", "hypot", "iinfo", "imag", "index_add", "index_copy",
+    "index_fill", "index_put", "index_put_", "index_reduce", "index_select", "initial_seed", "inner", "instance_norm",
+    "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_complex", "is_conj",
     "is_deterministic_algorithms_warn_only_enabled", "is_floating_point", "is_inference", "is_neg", "is_nonzero",
     "is_same_size", "is_signed", "is_storage", "is_tensor", "is_warn_always_enabled", "isclose", "isfinite", "isin",
     "isinf", "isnan", "isneginf", "isposinf", "isreal", "kaiser_window", "kl_div", "kron", "kthvalue", "l1_loss",
@@ -163,26 +164,25 @@ __all__ = [
     "mse_loss", "msort", "mul", "multinomial", "multiply", "mv", "nan_to_num", "nan_to_num_", "nanmean", "nanmedian",
     "nanquantile", "nansum", "narrow", "narrow_copy", "native_batch_norm", "native_group_norm", "native_layer_norm",
     "ne", "neg", "neg_", "negative", "negative_", "nextafter", "nll_loss", "nonzero", "nonzero_static", "norm",
-    "normal", "not_equal", "number", "numel", "numpy_view", "one_hot", "ones", "ones_like", "outer", "pad", "permute",
-    "permute_copy", "poisson", "polar", "positive", "pow", "prelu", "prod", "put", "quantile", "rad2deg", "rad2deg_",
-    "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "range", "ravel", "real",
-    "reciprocal", "reciprocal_", "relu", "relu6", "relu6_", "relu_", "remainder", "renorm", "repeat",
-    "repeat_interleave", "reshape", "resize_", "resize_as_", "resolve_conj", "resolve_neg", "result_type", "rms_norm",
-    "rnn_relu_cell", "rnn_tanh_cell", "roll", "rot90", "round", "round_", "row_dims", "row_stack", "rrelu", "rrelu_",
-    "rsqrt", "rsqrt_", "rsub", "scalar_tensor", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "seed",
-    "select", "select_copy", "select_scatter", "selu", "selu_", "set_anomaly_enabled", "set_default_device",
-    "set_default_dtype", "set_default_tensor_type", "set_deterministic_debug_mode", "set_float32_matmul_precision",
-    "set_flush_denormal", "set_rng_state", "set_warn_always", "setitem", "sgn", "sigmoid", "sigmoid_", "sign",
-    "signbit", "silu", "silu_", "sin", "sin_", "sinc", "sinc_", "sinh", "sinh_", "slice_copy", "slice_scatter",
-    "smooth_l1_loss", "softmax", "softmin", "softplus", "softshrink", "sort", "split", "split_copy",
-    "split_with_sizes", "split_with_sizes_copy", "sqrt", "sqrt_", "square", "square_", "squeeze", "squeeze_copy",
-    "stack", "std", "std_mean", "strided", "sub", "subtract", "sum", "sum_to", "swapaxes", "swapdims", "t", "t_copy",
-    "take", "take_along_dim", "tan", "tan_", "tanh", "tanh_", "tensor", "tensor_split", "tensordot", "threshold",
-    "threshold_", "tile", "to_dlpack", "topk", "trace", "transpose", "transpose_copy", "trapezoid", "trapz", "tril",
-    "tril_indices", "triu", "triu_indices", "true_divide", "trunc", "trunc_", "typename", "unbind", "unbind_copy",
-    "unflatten", "unfold_copy", "unfold_windows", "unique", "unique_consecutive", "unravel_index", "unsafe_chunk",
-    "unsafe_split", "unsafe_split_with_sizes", "unsqueeze", "unsqueeze_copy", "use_deterministic_algorithms", "vander",
-    "var", "var_mean", "vdot", "vector_norm", "view_as_complex", "view_as_complex_copy", "view_as_real",
-    "view_as_real_copy", "view_copy", "vsplit", "vstack", "where", "where_nonzero", "xlogy", "xlogy_", "zero_",
-    "zeros", "zeros_like", "zeros_of",
+    "normal", "not_equal", "numel", "one_hot", "ones", "ones_like", "outer", "pad", "permute", "permute_copy",
+    "poisson", "polar", "positive", "pow", "prelu", "prod", "put", "quantile", "rad2deg", "rad2deg_", "rand",
+    "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "range", "ravel", "real", "reciprocal",
+    "reciprocal_", "relu", "relu6", "relu6_", "relu_", "remainder", "renorm", "repeat", "repeat_interleave", "reshape",
+    "resize_", "resize_as_", "resolve_conj", "resolve_neg", "result_type", "rms_norm", "rnn_relu_cell",
+    "rnn_tanh_cell", "roll", "rot90", "round", "round_", "row_stack", "rrelu", "rrelu_", "rsqrt", "rsqrt_", "rsub",
+    "scalar_tensor", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "seed", "select", "select_copy",
+    "select_scatter", "selu", "selu_", "set_anomaly_enabled", "set_default_device", "set_default_dtype",
+    "set_default_tensor_type", "set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal",
+    "set_rng_state", "set_warn_always", "sgn", "sigmoid", "sigmoid_", "sign", "signbit", "silu", "silu_", "sin",
+    "sin_", "sinc", "sinc_", "sinh", "sinh_", "slice_copy", "slice_scatter", "smooth_l1_loss", "softmax", "softmin",
+    "softplus", "softshrink", "sort", "split", "split_copy", "split_with_sizes", "split_with_sizes_copy", "sqrt",
+    "sqrt_", "square", "square_", "squeeze", "squeeze_copy", "stack", "std", "std_mean", "strided", "sub", "subtract",
+    "sum", "swapaxes", "swapdims", "t", "t_copy", "take", "take_along_dim", "tan", "tan_", "tanh", "tanh_", "tensor",
+    "tensor_split", "tensordot", "threshold", "threshold_", "tile", "to_dlpack", "topk", "trace", "transpose",
+    "transpose_copy", "trapezoid", "trapz", "tril", "tril_indices", "triu", "triu_indices", "true_divide", "trunc",
+    "trunc_", "typename", "unbind", "unbind_copy", "unflatten", "unfold_copy", "unique", "unique_consecutive",
+    "unravel_index", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "unsqueeze", "unsqueeze_copy",
+    "use_deterministic_algorithms", "vander", "var", "var_mean", "vdot", "view_as_complex", "view_as_complex_copy",
+    "view_as_real", "view_as_real_copy", "view_copy", "vsplit", "vstack", "where", "xlogy", "xlogy_", "zero_", "zeros",
+    "zeros_like",
 ]

@@ -541,6 +541,7 @@ def logspace(
     from .elementwise import pow as power
 
     start, end, kind = _ends("logspace", start, end, steps, dtype, out)
+    _no_bool(kind, "logspace")
     wide = dt.complex128 if kind.is_complex or isinstance(base, complex) else _FLOAT
     if steps > 1:  # the ends are of the result's dtype, the powers are taken in float64
         start, end = (full((), number(x, kind), dtype=kind).item() for x in (start, end))

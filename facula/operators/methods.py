@@ -1051,26 +1051,6 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None) -> Tensor:
     return self
 
 
-@method
-def apply_(self, callable) -> Tensor:
-    """Replace each element by `callable(element)`: slow, in Python."""
-    array = creation.numpy_view(self)
-    for at in np.ndindex(array.shape):
-        array[at] = callable(array[at].item())
-    self.storage.version += 1
-    return self
-
-
-@method
-def map_(self, tensor: Tensor, callable) -> Tensor:
-    """Replace each element by `callable(own, other)`: slow, in Python."""
-    mine, theirs = creation.numpy_view(self), np.broadcast_to(creation.numpy_view(tensor), tuple(self.spec.shape))
-    for at in np.ndindex(mine.shape):
-        mine[at] = callable(mine[at].item(), theirs[at].item())
-    self.storage.version += 1
-    return self
-
-
 # Public functions that are methods too, by module.
 METHODS = {
     activation: "hardshrink prelu relu relu_",
@@ -1103,10 +1083,8 @@ METHODS = {
         "masked_select nonzero nonzero_static put scatter scatter_add scatter_reduce take take_along_dim"
     ),
     matmul: "addbmm addmm addmv addr baddbmm bmm dot inner matmul mm mv outer vdot",
-    sorting: (
-        "argsort bucketize cummax cummin kthvalue median mode msort nanmedian sort topk unique unique_consecutive"
-    ),
-    statistics: "bincount corrcoef cov diff dist histc nanquantile quantile renorm trace",
+    sorting: ("argsort cummax cummin kthvalue median mode msort nanmedian sort topk unique unique_consecutive"),
+    statistics: "bincount corrcoef cov diff dist hash_tensor histc nanquantile quantile renorm trace",
     copying: "clone contiguous",
     inplace: "copy_ detach_ fill_ resize_ zero_",
 }
@@ -1420,6 +1398,12 @@ def fill_diagonal_(self, fill_value, wrap: bool = False) -> Tensor:
 @method
 def dim_order(self, *, ambiguity_check=False) -> tuple[int, ...]:
     """The dims from the largest stride to the smallest."""
+    s = self.spec
+    if ambiguity_check and (1 in s.shape or len(set(s.strides)) < s.ndim):
+        fail(
+            RuntimeError,
+            "The tensor does not have unique dim order, or cannot map to exact one of the given memory formats.",
+        )
     return tuple(sorted(range(self.spec.ndim), key=lambda d: -self.spec.strides[d]))
 
 

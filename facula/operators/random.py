@@ -394,7 +394,12 @@ def poisson(input, generator=None):
 @function(tensors=("count", "prob"))
 def binomial(count, prob, generator=None):
     """Numbers of successes in so many trials (`count`) of a chance (`prob`)."""
-    _float(count, "binomial_cpu")
+    for x, which in ((count, "count"), (prob, "prob")):
+        if x.spec.dtype.kind != "f":
+            fail(
+                ValueError,
+                f"binomial only supports floating-point dtypes for {which}, got: {dtype_title(x.spec.dtype)}",
+            )
     if count.spec.dtype is not prob.spec.dtype:
         fail(
             RuntimeError,

@@ -21,8 +21,8 @@ from .reduction import sum as sum_over
 from .view import diagonal, narrow, reshape, transpose, unsqueeze
 
 __all__ = [
-    "bincount", "corrcoef", "cov", "cumulative_trapezoid", "diff", "dist", "gradient", "histc", "nanquantile",
-    "quantile", "renorm", "trace",
+    "bincount", "corrcoef", "cov", "cumulative_trapezoid", "diff", "dist", "gradient", "hash_tensor", "histc",
+    "nanquantile", "quantile", "renorm", "trace",
     "trapezoid", "trapz",
 ]  # fmt: skip
 
@@ -243,6 +243,32 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         np.bincount(numpy_view(input), numpy_view(cast(weights.detach(), dt.float64)), minlength=minlength)
     )
     return cast(made, dt.float32) if weights.spec.dtype is dt.float32 else made
+
+
+def hash_tensor(input: Tensor, dim=(), *, keepdim: bool = False, mode: int = 0, out=None) -> Tensor:
+    """The exclusive or of the bits of elements, all or along dims: of floats as float64, of integers as int64."""
+    if mode:
+        fail(RuntimeError, f"Unknown hash_tensor mode: {mode}")
+    if input.spec.dtype.kind == "c":
+        fail(NotImplementedError, f"\"hash_tensor\" not implemented for '{dtype_title(input.spec.dtype)}'")
+    if input.spec.dtype.kind == "f":
+        bits = numpy_view(contiguous(cast(input.detach(), dt.float64))).view(np.uint64)
+    else:
+        bits = numpy_view(cast(input.detach(), dt.int64)).astype(np.uint64)
+    rank = input.spec.ndim
+    dims = tuple(normalize_dim(d, rank) for d in ((dim,) if isinstance(dim, int) else dim or range(rank)))
+    if not (dim or isinstance(dim, int)) and not input.spec.numel:
+        fail(
+            RuntimeError,
+            "hash_tensor: Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+            "with the 'dim' argument.",
+        )
+    for d in dims:
+        if rank and not input.spec.shape[d]:
+            fail(IndexError, f"hash_tensor: Expected reduction dim {d} to have non-zero size.")
+    axes = dims if rank else ()
+    made = from_numpy(np.asarray(np.bitwise_xor.reduce(bits, axis=axes, keepdims=keepdim) if axes else bits.copy()))
+    return made if out is None else _to_out("hash_tensor", out, made, ())
 
 
 def histc(input: Tensor, bins: int = 100, min=0, max=0, *, out=None) -> Tensor:
