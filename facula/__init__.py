@@ -11,14 +11,18 @@ from facula.autograd import (
 )
 from facula.constants import (
     channels_last,
+    channels_last_3d,
     contiguous_format,
     e,
     inf,
+    layout,
     memory_format,
     nan,
     newaxis,
     pi,
     preserve_format,
+    sparse_coo,
+    strided,
 )
 from facula.core.device import device
 from facula.core.dtype import bfloat16 as bfloat16
@@ -64,6 +68,9 @@ from facula.legacy import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
     ShortTensor,
 )
+from facula.operators import (  # of nn.functional, and torch has them too
+    affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d,
+)
 from facula.operators import (
     abs, abs_, absolute, acos, acos_, acosh, acosh_, adaptive_avg_pool1d, adaptive_max_pool1d, add, addbmm, addcdiv,
     addcmul, addmm, addmv, addmv_, addr, adjoint, alias_copy, all, allclose, alpha_dropout, alpha_dropout_, amax, amin,
@@ -106,8 +113,8 @@ from facula.operators import (
     selu_, set_anomaly_enabled, set_default_device, set_default_dtype, set_default_tensor_type,
     set_deterministic_debug_mode, set_float32_matmul_precision, set_flush_denormal, set_rng_state, set_warn_always,
     sgn, sigmoid, sigmoid_, sign, signbit, sin, sin_, sinc, sinc_, sinh, sinh_, slice_copy, slice_scatter, softmax,
-    sort, split, split_copy, split_with_sizes, split_with_sizes_copy, sqrt, sqrt_, square, square_, squeeze,
-    squeeze_copy, stack, std, std_mean, strided, sub, subtract, sum, swapaxes, swapdims, t, t_copy, take,
+    sort, sparse_coo_tensor, split, split_copy, split_with_sizes, split_with_sizes_copy, sqrt, sqrt_, square, square_,
+    squeeze, squeeze_copy, stack, std, std_mean, sub, subtract, sum, swapaxes, swapdims, t, t_copy, take,
     take_along_dim, tan, tan_, tanh, tanh_, tensor, tensor_split, tensordot, threshold, threshold_, tile, to_dlpack,
     topk, trace, transpose, transpose_copy, trapezoid, trapz, tril, tril_indices, triu, triu_indices, true_divide,
     trunc, trunc_, typename, unbind, unbind_copy, unflatten, unfold_copy, unique, unique_consecutive, unravel_index,
@@ -123,7 +130,8 @@ from facula.serialization import load, save
 from facula.threads import get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads
 
 __all__ = [
-    "channels_last", "contiguous_format", "e", "inf", "memory_format", "nan", "newaxis", "pi", "preserve_format",
+    "affine_grid_generator", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "channels_last", "channels_last_3d",
+    "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis", "pi", "preserve_format",
     "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "Generator",
     "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "Size", "Tensor", "abs", "abs_", "absolute", "acos",
     "acos_", "acosh", "acosh_", "adaptive_avg_pool1d", "adaptive_max_pool1d", "add", "addbmm", "addcdiv", "addcmul",
@@ -181,20 +189,22 @@ __all__ = [
     "set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal", "set_grad_enabled",
     "set_num_interop_threads", "set_num_threads", "set_printoptions", "set_rng_state", "set_warn_always", "sgn",
     "short", "sigmoid", "sigmoid_", "sign", "signbit", "sin", "sin_", "sinc", "sinc_", "sinh", "sinh_", "slice_copy",
-    "slice_scatter", "softmax", "sort", "split", "split_copy", "split_with_sizes", "split_with_sizes_copy", "sqrt",
-    "sqrt_", "square", "square_", "squeeze", "squeeze_copy", "stack", "std", "std_mean", "strided", "sub", "subtract",
-    "sum", "swapaxes", "swapdims", "t", "t_copy", "take", "take_along_dim", "tan", "tan_", "tanh", "tanh_", "tensor",
-    "tensor_split", "tensordot", "threshold", "threshold_", "tile", "to_dlpack", "topk", "trace", "transpose",
-    "transpose_copy", "trapezoid", "trapz", "tril", "tril_indices", "triu", "triu_indices", "true_divide", "trunc",
-    "trunc_", "typename", "uint16", "uint32", "uint64", "uint8", "unbind", "unbind_copy", "unflatten", "unfold_copy",
-    "unique", "unique_consecutive", "unravel_index", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes",
-    "unsqueeze", "unsqueeze_copy", "use_deterministic_algorithms", "vander", "var", "var_mean", "vdot",
-    "view_as_complex", "view_as_complex_copy", "view_as_real", "view_as_real_copy", "view_copy", "vsplit", "vstack",
-    "where", "xlogy", "xlogy_", "zero_", "zeros", "zeros_like",
+    "slice_scatter", "softmax", "sort", "sparse_coo", "sparse_coo_tensor", "split", "split_copy", "split_with_sizes",
+    "split_with_sizes_copy", "sqrt", "sqrt_", "square", "square_", "squeeze", "squeeze_copy", "stack", "std",
+    "std_mean", "strided", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "t_copy", "take", "take_along_dim",
+    "tan", "tan_", "tanh", "tanh_", "tensor", "tensor_split", "tensordot", "threshold", "threshold_", "tile",
+    "to_dlpack", "topk", "trace", "transpose", "transpose_copy", "trapezoid", "trapz", "tril", "tril_indices", "triu",
+    "triu_indices", "true_divide", "trunc", "trunc_", "typename", "uint16", "uint32", "uint64", "uint8", "unbind",
+    "unbind_copy", "unflatten", "unfold_copy", "unique", "unique_consecutive", "unravel_index", "unsafe_chunk",
+    "unsafe_split", "unsafe_split_with_sizes", "unsqueeze", "unsqueeze_copy", "use_deterministic_algorithms", "vander",
+    "var", "var_mean", "vdot", "view_as_complex", "view_as_complex_copy", "view_as_real", "view_as_real_copy",
+    "view_copy", "vsplit", "vstack", "where", "xlogy", "xlogy_", "zero_", "zeros", "zeros_like",
 ]  # fmt: skip
 __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("autograd", "cuda", "linalg", "memory", "nn", "optim", "random", "serialization", "utils"),
+    __name__, ("amp", "autograd", "cuda", "func", "linalg", "memory", "nn", "optim", "overrides", "random",
+    "serialization", "sparse", "utils"),
+    {"vmap": "func", "autocast": "amp"},
 )  # fmt: skip

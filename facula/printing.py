@@ -299,6 +299,8 @@ def host_values(tensor: Tensor) -> np.ndarray:
 
 def tensor_repr(tensor: Any, *, contents: str | None = None) -> str:
     """`repr(tensor)`; what lies on another machine is copied here first."""
+    if tensor.is_sparse:
+        return sparse_repr(tensor)
     plain = (Tensor, getattr(sys.modules.get("facula.nn.parameter"), "Parameter", Tensor))
     device = tensor.device
     meta = device.type == "meta"
@@ -322,6 +324,30 @@ def tensor_repr(tensor: Any, *, contents: str | None = None) -> str:
         type_name="tensor" if type(tensor) in plain else type(tensor).__name__,
         contents=contents,
     )
+
+
+def sparse_repr(tensor: Any) -> str:
+    """`repr` of a sparse tensor: its places and its values, one below the other."""
+    prefix = "tensor("
+    parts = []
+    for name, part in (("indices", tensor._indices()), ("values", tensor._values())):
+        head = f"{name}=tensor("
+        values = host_values(part.detach())
+        if values.size:
+            text = head + _contents(values, len(prefix) + len(head))
+        else:
+            text = f"{head}[], size={tuple(part.shape)}"
+        parts.append(f"{text})")
+    parts.append(f"size={tuple(tensor.shape)}, nnz={tensor._nnz()}")
+    suffixes = []
+    if tensor.dtype not in (DEFAULT.float, dtypes.int64, dtypes.bool_):
+        suffixes.append(f"dtype={tensor.dtype}")
+    suffixes.append("layout=torch.sparse_coo")
+    if tensor.grad_fn is not None:
+        suffixes.append("grad_fn=<SparseCooTensorWithDimsAndTensorsBackward0>")
+    elif tensor.requires_grad:
+        suffixes.append("requires_grad=True")
+    return _with_suffixes(prefix + f",\n{' ' * len(prefix)}".join(parts), suffixes, len(prefix))
 
 
 def tensor_format(self: Any, form: str) -> str:

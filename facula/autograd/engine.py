@@ -27,6 +27,7 @@ class Arithmetic:
     ones: Callable[[Any], Tensor]
     zeros: Callable[[Any], Tensor]
     stack: Callable[[Sequence[Tensor]], Tensor]
+    unbatched: Callable[..., Tensor]  # (stand-in, level, dim=0): the tensor with the batch at `dim`
     sum_to: Callable[[Tensor, Any], Tensor]  # over the dims that broadcasting added to a spec
     keep: Callable
     unkeep: Callable
@@ -218,7 +219,9 @@ def _leaf(leaf: Tensor, slots: list, captured: dict | None, create: bool) -> Non
         return
     with _ACCUMULATING:
         old = leaf._grad
-        if old is None:
+        if grad.is_sparse or (old is not None and old.is_sparse):
+            leaf._grad = grad if old is None else ARITHMETIC.add(old, grad)
+        elif old is None:
             # 2: the name `grad` and getrefcount's argument, so nobody else will see the memory change.
             own = (
                 getrefcount(grad) == 2

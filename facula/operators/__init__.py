@@ -77,6 +77,7 @@ from .random import (
     bernoulli, binomial, get_rng_state, initial_seed, manual_seed, multinomial, normal, poisson, rand, rand_like,
     randint, randint_like, randn, randn_like, randperm, seed, set_rng_state,
 )
+from .resampling import affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d, interpolate
 from .recurrent import gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
 from .reduction import (
     all, amax, amin, aminmax, any, argmax, argmin, count_nonzero, cumprod, cumsum, logcumsumexp, logsumexp, max, mean,
@@ -86,6 +87,7 @@ from .sorting import (
     argsort, bucketize, cummax, cummin, kthvalue, median, mode, msort, nanmedian, one_hot, searchsorted, sort, topk,
     unique, unique_consecutive,
 )
+from .sparse import sparse_coo_tensor as sparse_coo_tensor
 from .statistics import (
     bincount, corrcoef, cov, cumulative_trapezoid, diff, dist, gradient, hash_tensor, histc, nanquantile, quantile,
     renorm, trace, trapezoid, trapz,
@@ -114,7 +116,7 @@ from .names import (
     not_equal, numel, rad2deg_, reciprocal_, resize_as_,
     resolve_conj, resolve_neg, result_type, round_, rsqrt_, set_anomaly_enabled, set_default_device, set_default_dtype,
     set_default_tensor_type, set_deterministic_debug_mode, set_float32_matmul_precision, set_flush_denormal,
-    set_warn_always, sigmoid_, sin_, sinc_, sinh_, sqrt_, square_, strided, swapaxes, swapdims, tan_, tanh_, trunc_,
+    set_warn_always, sigmoid_, sin_, sinc_, sinh_, sqrt_, square_, swapaxes, swapdims, tan_, tanh_, trunc_,
     typename, use_deterministic_algorithms, xlogy_, zero_,
 )
 
@@ -176,13 +178,13 @@ __all__ = [
     "set_rng_state", "set_warn_always", "sgn", "sigmoid", "sigmoid_", "sign", "signbit", "silu", "silu_", "sin",
     "sin_", "sinc", "sinc_", "sinh", "sinh_", "slice_copy", "slice_scatter", "smooth_l1_loss", "softmax", "softmin",
     "softplus", "softshrink", "sort", "split", "split_copy", "split_with_sizes", "split_with_sizes_copy", "sqrt",
-    "sqrt_", "square", "square_", "squeeze", "squeeze_copy", "stack", "std", "std_mean", "strided", "sub", "subtract",
-    "sum", "swapaxes", "swapdims", "t", "t_copy", "take", "take_along_dim", "tan", "tan_", "tanh", "tanh_", "tensor",
+    "sqrt_", "square", "square_", "squeeze", "squeeze_copy", "stack", "std", "std_mean", "sub", "subtract", "sum",
+    "swapaxes", "swapdims", "t", "t_copy", "take", "take_along_dim", "tan", "tan_", "tanh", "tanh_", "tensor",
     "tensor_split", "tensordot", "threshold", "threshold_", "tile", "to_dlpack", "topk", "trace", "transpose",
     "transpose_copy", "trapezoid", "trapz", "tril", "tril_indices", "triu", "triu_indices", "true_divide", "trunc",
     "trunc_", "typename", "unbind", "unbind_copy", "unflatten", "unfold_copy", "unique", "unique_consecutive",
     "unravel_index", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "unsqueeze", "unsqueeze_copy",
     "use_deterministic_algorithms", "vander", "var", "var_mean", "vdot", "view_as_complex", "view_as_complex_copy",
     "view_as_real", "view_as_real_copy", "view_copy", "vsplit", "vstack", "where", "xlogy", "xlogy_", "zero_", "zeros",
-    "zeros_like",
+    "zeros_like", "affine_grid_generator", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "interpolate",
 ]

@@ -2,15 +2,15 @@
 
 from facula import launch
 from facula.autograd.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled
+from facula.core.device import DEVICE
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from . import creation, elementwise, promotion, view
+from . import elementwise, promotion, view
 from .declare import OPERATORS
 from .matmul import outer as ger
-from .methods import STRIDED
 
 __all__ = [
     "are_deterministic_algorithms_enabled", "can_cast", "detach", "fill", "ger", "get_default_device",
@@ -23,11 +23,9 @@ __all__ = [
     "result_type",
     "set_default_device", "set_default_dtype", "set_default_tensor_type", "set_deterministic_debug_mode",
     "set_float32_matmul_precision",
-    "set_flush_denormal", "set_warn_always", "strided", "typename", "unsafe_chunk", "unsafe_split",
+    "set_flush_denormal", "set_warn_always", "typename", "unsafe_chunk", "unsafe_split",
     "unsafe_split_with_sizes", "use_deterministic_algorithms",
 ]  # fmt: skip
-
-strided = STRIDED
 
 # --- questions ----------------------------------------------------------------------------------------------------
 
@@ -146,14 +144,14 @@ def set_default_tensor_type(t, /) -> None:
 
 def get_default_device() -> Device:
     """The device on which tensors are made unless told otherwise."""
-    return creation.DEVICE[0]
+    return DEVICE[0]
 
 
 def set_default_device(device) -> None:
     """Make tensors on another device unless told otherwise."""
     where = Device("cpu" if device is None else device)
     launch.allocator(where)  # raises where there is no such device
-    creation.DEVICE[0] = where
+    DEVICE[0] = where
 
 
 _SETTINGS = {"deterministic": False, "warn_only": False, "precision": "highest", "warn_always": False}
