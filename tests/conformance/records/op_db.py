@@ -452,7 +452,7 @@ def _forward_mode(op, sample):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ours = along(facula, call.ours, call.our_args, call.our_kwargs, our_wanted, our_seeds, twin(process))
-    same(ours[1], theirs[1], op, "tangent: ")
+    same(ours[1], theirs[1], op, "tangent: ", call)
 
 
 def batched(op, most):
