@@ -213,7 +213,7 @@ __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("amp", "autograd", "cuda", "func", "linalg", "memory", "nn", "optim", "overrides", "random",
+    __name__, ("_C", "amp", "autograd", "cuda", "func", "linalg", "memory", "nn", "optim", "overrides", "random",
     "serialization", "sparse", "utils"),
     {"vmap": "func", "autocast": "amp"},
 )  # fmt: skip
