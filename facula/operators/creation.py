@@ -10,7 +10,7 @@ import numpy as np
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
-from facula.core.device import CPU
+from facula.core.device import CPU, DEVICE
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
 from facula.core.modes import GUARD
@@ -25,7 +25,7 @@ from facula.ir.kernel import Kernel, Param, Result
 
 from .copying import copy_values, like_layout, overwrite
 from .declare import NEW_LIKE, OF_ARRAY, OPERATORS, ZEROS
-from .promotion import DEFAULT, NUMBERS, number_dtype, opmath
+from .promotion import DEFAULT, NUMBERS, number_dtype, of_defaults, opmath
 from .view import ints
 
 __all__ = [
@@ -36,7 +36,6 @@ __all__ = [
     "zeros_like", "zeros_of",
 ]  # fmt: skip
 
-DEVICE: list[Device] = [CPU]  # torch.set_default_device
 
 
 def record_of(s: Spec, storage: Storage, ptr: int) -> Tensor:
@@ -231,13 +230,13 @@ def _kind_of(dtype, out) -> DType:
     return dtype or (DEFAULT.float if out is None else out.spec.dtype)
 
 
-_ZEROS: dict[tuple, tuple] = {}
+_ZEROS: dict[tuple, tuple] = of_defaults({})
 
 
 def _remember_zeros(key: tuple, s: Spec) -> None:
     """Have `zeros` answer this call at once next time."""
     bound = _FILLS[s]
-    if bound.function is None or s.dtype.kind == "c" or key[-1] or key[2] is not None or DEVICE[0] is not CPU:
+    if bound.function is None or s.dtype.kind == "c" or key[4]:
         return
     if len(_ZEROS) > 4096:
         _ZEROS.clear()
@@ -250,7 +249,7 @@ def _remember_zeros(key: tuple, s: Spec) -> None:
 def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A tensor of zeros."""
     try:
-        made, s, fill, zero, tail = _ZEROS[size, dtype, device, out, requires_grad]
+        made, s, fill, zero, tail = _ZEROS[size, dtype, device, out, requires_grad, DEVICE[0]]
     except (KeyError, TypeError):
         pass
     else:
@@ -260,8 +259,7 @@ def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=F
     if out is None:
         s = _spec_of(size, dtype, device, "zeros")
         made = fill_values(launch.empty(s), _ZERO[s.dtype.kind])
-        if dtype is not None or DEFAULT.float is dt.float32:
-            _remember_zeros((size, dtype, device, out, requires_grad), s)
+        _remember_zeros((size, dtype, device, out, requires_grad, DEVICE[0]), s)
         return _finish(made, requires_grad) if requires_grad else made
     return fill_values(_resized(out, dense(_kind_of(dtype, out), _sizes(size, "zeros"))), _ZERO[out.spec.dtype.kind])
 

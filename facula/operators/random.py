@@ -7,6 +7,7 @@ import numpy as np
 
 from facula import launch
 from facula.core import dtype as dt
+from facula.core.device import DEVICE
 from facula.core.generator import Generator, default_generator
 from facula.core.modes import GUARD, LOCAL
 from facula.core.spec import dense
@@ -15,7 +16,7 @@ from facula.core.wrapped import BATCH, Unbatchable
 from facula.errors import fail
 
 from .copying import copy_values, dense_order, overwrite
-from .creation import DEVICE, _finish, _kind_of, _like, _place, _resized, _spec_of, from_numpy, numpy_view
+from .creation import _finish, _kind_of, _like, _place, _resized, _spec_of, from_numpy, numpy_view
 from .declare import INTO
 from .promotion import DEFAULT, of_defaults
 from .view import ints
