@@ -2,7 +2,8 @@
 
 Plain calls cost nothing for it. The first subclass of `Tensor`, the first mode, or the first operand of a foreign class
 that has the method *installs* it: every public function gets other code, which asks `called` first and then does what
-it did before. Functions stay the objects that they are, so that programs may keep them in tables.
+it did before. Functions stay the objects that they are, so that programs may keep them in tables. The first
+`torch.autocast` installs it for the functions alone whose operands it converts (`CASTS`).
 """
 
 import importlib
@@ -15,10 +16,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from facula.core.modes import LOCAL
 from facula.core.tensor import Tensor
 
 __all__ = [
-    "STATE", "called", "converted", "default", "disabled", "dispatch", "foreign", "install", "overloaded",
+    "STATE", "called", "converted", "default", "disabled", "dispatch", "foreign", "install", "install_casts", "overloaded",
     "overridable", "without",
 ]  # fmt: skip
 
@@ -115,8 +117,10 @@ def dispatch(public: Any, relevant: list, args: tuple, kwargs: dict, refuse: boo
 
 
 def called(entry: Any, args: tuple, kwargs: dict) -> Any:
-    """What an installed function does: it is taken over, or as before. `entry` is (public function, its former self)."""
+    """What an installed function does: it is taken over, or does what it did, which is `original`."""
     public, original, by_mode_alone = entry
+    if LOCAL.autocast is not None and (convert := CASTS.get(public)) is not None:
+        return convert(public, original, args, kwargs)
     if not kwargs and not STATE.modes:
         for x in args:
             if x.__class__ not in PLAIN:
@@ -161,8 +165,9 @@ def converted(made: Any, cls: type) -> Any:
 
 # --- installing -----------------------------------------------------------------------------------------------------
 
+CASTS: dict[Any, Callable] = {}  # amp: functions whose operands autocast converts
 PLACES = ("", "nn.functional", "linalg", "fft", "special", "signal.windows")
-# Of the public functions: those that are no business of tensors, and those that tensors do not take over, but modes see.
+# Of the public functions: those that are no business of tensors, and those that modes alone see.
 NEVER = frozenset(
     """are_deterministic_algorithms_enabled compile finfo get_default_device get_default_dtype
     get_deterministic_debug_mode get_float32_matmul_precision get_num_interop_threads get_num_threads get_printoptions
@@ -182,8 +187,8 @@ CREATION = frozenset(
 # Methods that stay the record's own.
 OWN = frozenset(
     """__class__ __delattr__ __dir__ __getattribute__ __getstate__ __hash__ __init__ __init_subclass__ __new__
-    __reduce__ __reduce_ex__ __setattr__ __setstate__ __sizeof__ __subclasshook__ __torch_function__ _is_view _make_subclass
-    _make_wrapper_subclass as_subclass""".split()
+    __reduce__ __reduce_ex__ __setattr__ __setstate__ __sizeof__ __subclasshook__ __torch_function__ _is_view
+    _make_subclass _make_wrapper_subclass as_subclass""".split()
 )
 # The method that a Python operator counts as.
 OPERATOR = {
@@ -194,6 +199,7 @@ OPERATOR = {
 }  # fmt: skip
 INSTALLED: dict[types.CodeType, list] = {}  # by the code that functions had before: (function, its former self)
 _DONE: set[Any] = set()
+STATE_OF_ALL = {"installed": False}
 _LOCK = threading.Lock()
 
 
@@ -218,8 +224,9 @@ def overridable() -> dict[str, dict[str, Any]]:
 def install() -> None:
     """Have all public functions ask first; done once."""
     with _LOCK:
-        if INSTALLED:
+        if STATE_OF_ALL["installed"]:
             return
+        STATE_OF_ALL["installed"] = True
         groups = overridable()
         methods = groups.pop("Tensor")
         for place in groups.values():
@@ -234,6 +241,14 @@ def install() -> None:
                     function = getattr(value, accessor)
                     if isinstance(function, types.FunctionType):
                         _swap(function, getattr(value, get), False)
+
+
+def install_casts(casts: dict[Any, Callable]) -> None:
+    """Have these functions, and the methods that are the same, convert their operands under autocast."""
+    CASTS.update(casts)
+    with _LOCK:
+        for function in casts:
+            _swap(function, function, False)
 
 
 def _swap(function: types.FunctionType, public: Any, by_mode_alone: bool) -> None:
