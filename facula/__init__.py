@@ -68,6 +68,11 @@ from facula.legacy import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
     ShortTensor,
 )
+from facula.operators.matrices import (
+    cholesky, cholesky_inverse, cholesky_solve, det, eig, geqrf, inverse, lobpcg, logdet, lstsq, lu, lu_solve,
+    lu_unpack, matrix_exp, matrix_power, matrix_rank, ormqr, pca_lowrank, pinverse, qr, slogdet, solve, svd,
+    svd_lowrank, symeig, triangular_solve,
+)
 from facula.operators import (  # of nn.functional, and torch has them too
     affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d,
 )
@@ -209,11 +214,21 @@ __all__ = [
     "vector_norm", "view_as_complex", "view_as_real", "vsplit", "vstack", "where", "where_nonzero", "xlogy", "xlogy_",
     "zero_", "zeros", "zeros_like", "zeros_of",
 ]  # fmt: skip
+__all__ += [
+    "cholesky", "cholesky_inverse", "cholesky_solve", "det", "eig", "geqrf", "inverse", "lobpcg", "logdet", "lstsq",
+    "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "ormqr", "pca_lowrank", "pinverse",
+    "qr", "slogdet", "solve", "svd", "svd_lowrank", "symeig", "triangular_solve",
+]  # fmt: skip
 __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("amp", "autograd", "cuda", "func", "linalg", "memory", "nn", "optim", "overrides", "random",
+    __name__, ("_C", "amp", "autograd", "cuda", "func", "linalg", "memory", "nn", "optim", "overrides", "random",
     "serialization", "sparse", "utils"),
-    {"vmap": "func", "autocast": "amp"},
+    {"vmap": "func"} | dict.fromkeys(
+        "autocast autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache get_autocast_cpu_dtype "
+        "get_autocast_dtype get_autocast_gpu_dtype is_autocast_cache_enabled is_autocast_cpu_enabled "
+        "is_autocast_enabled set_autocast_cache_enabled set_autocast_cpu_dtype set_autocast_cpu_enabled "
+        "set_autocast_dtype set_autocast_enabled set_autocast_gpu_dtype".split(), "amp"
+    ),
 )  # fmt: skip

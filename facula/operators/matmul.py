@@ -16,6 +16,7 @@ from facula.errors import fail
 
 from .declare import INTO, function
 from .declare.repeats import MISSING, Repeats
+from .override import foreign
 from .reduction import sum as sum_over
 from .reduction import sum_to
 from .view import expand_to, permute, reshape, squeeze_dims, transpose, unsqueeze, view_shape
@@ -359,6 +360,8 @@ def matmul(input: Tensor, other: Tensor, *, out=None) -> Tensor:
     """
     for x, which in ((input, "input"), (other, "other")):
         if not isinstance(x, Tensor):
+            if (made := foreign(input, other)) is not NotImplemented:
+                return made
             fail(
                 TypeError,
                 f"matmul(): argument '{which}' (position {1 + (which == 'other')}) must be Tensor, not "

@@ -8,11 +8,13 @@ import warnings
 import pytest
 import torch
 import torch.nn.attention.bias
+import torch.nn.attention.flex_attention
 
 import facula
 from tests.conformance.records.mirror import twin
 from tests.conformance.test_nn_utils import caught, numbers, same_things, seen_by, state, text
 
+torch.nn.attention.flex_attention._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = True  # the same without a compiler
 PROGRAMS = []
 
 
@@ -180,6 +182,41 @@ def causal_biases(f):
         *made, repr(B.causal_lower_right(2, 3)), B.causal_upper_left(2, 3).seq_len_kv,
         str(f.nn.attention.SDPBackend.FLASH_ATTENTION), caught(B.causal_lower_right, 2),
         caught(f.nn.attention.sdpa_kernel("x").__enter__),
+    ]  # fmt: skip
+
+
+@program
+def scores_through_functions(f):
+    A = f.nn.attention.flex_attention
+    q, k, v = numbers(f, 2, 4, 5, 3), numbers(f, 2, 4, 7, 3) + 1, numbers(f, 2, 4, 7, 6)
+    bias, lengths = numbers(f, 4), integers(f, 7, 2)
+
+    def window(b, h, q_idx, kv_idx):
+        return (q_idx - kv_idx).abs() <= 1
+
+    def short(b, h, q_idx, kv_idx):
+        return kv_idx < lengths[b]
+
+    scores = (
+        None,
+        lambda score, b, h, q_idx, kv_idx: score + bias[h] * (q_idx - kv_idx),
+        lambda score, b, h, q_idx, kv_idx: f.where(q_idx >= kv_idx, 2 * (score / 2).tanh(), -float("inf")),
+    )
+    masks = [
+        A.create_block_mask(mask, 2, None, 5, 7, device="cpu", BLOCK_SIZE=2, separate_full_blocks=separate)
+        for mask in (window, short, A.or_masks(window, short), A.and_masks(window, short), A.noop_mask)
+        for separate in (True, False)
+    ]
+    seen = [A.create_mask(window, None, None, 5, 7, device="cpu"), A.create_mask(scores[2], 1, 2, 5, 7, device="cpu")]
+    for mask in masks:
+        seen += [repr(mask).replace(",)", ")"), mask.to_dense(), mask.kv_num_blocks, mask.q_num_blocks, mask.sparsity()]
+    for score, mask in itertools.product(scores, (None, masks[0], masks[2])):
+        seen += A.flex_attention(q, k, v, score, mask, return_aux=A.AuxRequest(lse=True))[:1]
+    seen += A.flex_attention(q, k[:, :2], v[:, :2], enable_gqa=True, return_aux=A.AuxRequest(lse=True))[0]
+    return [
+        *seen, A.flex_attention(q, k, v, scale=0.5), caught(A.flex_attention, q, k[:, :2], v[:, :2]),
+        caught(A.flex_attention, q, k[..., :2], v), caught(A.create_mask, lambda x: x, None, None, 2, 2, device="cpu"),
+        caught(A.or_masks, 3),
     ]  # fmt: skip
 
 

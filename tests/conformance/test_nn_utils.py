@@ -464,7 +464,5 @@ def same_things(ours: list, theirs: list) -> None:
 
 
 @pytest.mark.parametrize("run", PROGRAMS, ids=lambda run: run.__name__)
-def test_utils(run, request):
-    if run is orthogonal_matrices and not hasattr(facula.linalg, "householder_product"):
-        request.applymarker(pytest.mark.xfail(reason="waits for linalg.householder_product"))
+def test_utils(run):
     same_things(seen_by(run, facula), seen_by(run, torch))
