@@ -223,7 +223,12 @@ __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("amp", "autograd", "cuda", "func", "linalg", "memory", "nn", "optim", "overrides", "random",
+    __name__, ("_C", "amp", "autograd", "cuda", "func", "linalg", "memory", "nn", "optim", "overrides", "random",
     "serialization", "sparse", "utils"),
-    {"vmap": "func", "autocast": "amp"},
+    {"vmap": "func"} | dict.fromkeys(
+        "autocast autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache get_autocast_cpu_dtype "
+        "get_autocast_dtype get_autocast_gpu_dtype is_autocast_cache_enabled is_autocast_cpu_enabled "
+        "is_autocast_enabled set_autocast_cache_enabled set_autocast_cpu_dtype set_autocast_cpu_enabled "
+        "set_autocast_dtype set_autocast_enabled set_autocast_gpu_dtype".split(), "amp"
+    ),
 )  # fmt: skip

@@ -35,6 +35,7 @@ from . import (
     matmul,
     matrices,
     normalization,
+    override,
     public,
     reduction,
     sorting,
@@ -849,12 +850,12 @@ def _new(make):
         )
         return declare.NEW_LIKE[0](self, made) if GUARD.active and self.spec.kind is not None else made
 
+    new.__name__ = new.__qualname__ = f"new_{make.__name__}"
     return new
 
 
-Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.new_full = map(
-    _new, (creation.empty, creation.zeros, creation.ones, creation.full)
-)
+for _make in (creation.empty, creation.zeros, creation.ones, creation.full):
+    setattr(Tensor, f"new_{_make.__name__}", _new(_make))
 
 
 @method
@@ -926,6 +927,7 @@ def _equal(name: str, apply):
             return apply(self, other)
         return NotImplemented
 
+    compare.__name__ = compare.__qualname__ = name
     setattr(Tensor, name, compare)
 
 
@@ -941,6 +943,7 @@ def __invert__(self) -> Tensor:
     return elementwise.bitwise_not(self)
 
 
+indexing.getitem.__name__ = "__getitem__"
 attach("__getitem__", indexing.getitem)
 
 
@@ -1451,10 +1454,41 @@ def dim_order(self, *, ambiguity_check=False) -> tuple[int, ...]:
 
 @method
 def as_subclass(self, cls):
-    """The same tensor as an instance of a subclass."""
-    out = __copy__(self)
+    """The same elements as an instance of a subclass, with the same history."""
+    if not (hasattr(cls, "__mro__") and issubclass(cls, Tensor)):
+        fail(TypeError, f"cls must be a type (got {cls.__class__.__name__})")
+    out = view.alias_view.operator.call(self)
     out.__class__ = cls
     return out
+
+
+def _make_subclass(cls, data: Tensor, require_grad: bool = False, **_) -> Tensor:
+    """The elements of `data`, without its history, as an instance of `cls`."""
+    out = alias(data)
+    out.__class__ = cls
+    out.needs_grad = require_grad
+    return out
+
+
+def _make_wrapper_subclass(cls, size, **_):
+    fail(
+        NotImplementedError,
+        "Tensor._make_wrapper_subclass makes tensors without memory, for classes with __torch_dispatch__, which facula "
+        "does not have",
+        mend="keep a tensor as an attribute, and use __torch_function__",
+    )
+
+
+def _subclassed(cls, **kwargs) -> None:
+    super(Tensor, cls).__init_subclass__(**kwargs)
+    if not cls.__module__.startswith("facula.") and cls.__torch_function__ is not override.disabled:
+        override.install()
+
+
+Tensor._make_subclass = staticmethod(_make_subclass)
+Tensor._make_wrapper_subclass = staticmethod(_make_wrapper_subclass)
+Tensor.__init_subclass__ = classmethod(_subclassed)
+Tensor.__torch_function__ = classmethod(override.default)
 
 
 def type_name_dtype(name: str) -> DType:

@@ -450,6 +450,9 @@ def _(grad, spec):
     return grad
 
 
+alias_view.operator.node_class.__name__ = "AliasBackward0"
+
+
 @view
 def real_view(spec):
     """The real parts of a complex tensor."""
