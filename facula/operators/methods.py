@@ -1352,41 +1352,11 @@ for _name, _body in (
     setattr(Tensor, _name, _body)
 
 
-class UntypedStorage:
-    """The memory of a tensor as bytes: `Tensor.untyped_storage()`."""
-
-    def __init__(self, storage: Storage):
-        self._storage = storage
-
-    def data_ptr(self) -> int:
-        """The address of the first byte."""
-        return self._storage.ptr
-
-    def nbytes(self) -> int:
-        """How many bytes there are."""
-        return self._storage.nbytes
-
-    size = __len__ = nbytes
-
-    def tolist(self) -> list[int]:
-        """The bytes as numbers."""
-        return list(ctypes.string_at(self._storage.ptr, self._storage.nbytes)) if self._storage.nbytes else []
-
-    @property
-    def device(self) -> Device:
-        """Where the memory is."""
-        return self._storage.device
-
-    def __eq__(self, other) -> bool:
-        return isinstance(other, UntypedStorage) and other._storage is self._storage
-
-    def __hash__(self) -> int:
-        return id(self._storage)
-
-
 @method
-def untyped_storage(self) -> UntypedStorage:
-    """The memory that the tensor looks at."""
+def untyped_storage(self):
+    """The memory that the tensor looks at, as bytes."""
+    from .storages import UntypedStorage
+
     return UntypedStorage(self.storage)
 
 
