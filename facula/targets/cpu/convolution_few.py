@@ -446,7 +446,7 @@ class Few(Writer):
                 self.sums(rows)
             names = [f"ptr @sums_{rows}" for rows in self.heights()]
             self.turned(-(-self.s.rows // self.lanes))
-            parts = [self.write, self.pack_weights, self.compute_few, self.convolve]
+            parts = [self.write, self.pack_near, self.pack_weights, self.compute_few, self.convolve]
         else:
             names = []
             for taps in TAPS:
