@@ -30,7 +30,7 @@ POINTERS = {"y", "x", "w", "bias", "table", "packed", "kernel", "sums"}
 FIELDS = (
     *POINTERS, *GEOMETRY, "pixels", "total", "slivers", "k", "height", "tiles", "block", "blocks", "joined", "together",
     "own_parts", "steps", "span", "k_padded", "o_slivers", "parts", "tile_bytes", "serial", "step",
-    "pitch", "copied", "cells", "low0", "low1", "low2", "wide", "pieces", "chunks", "slivers_each",
+    "pitch", "copied", "cells", "low0", "low1", "low2", "wide", "pieces", "chunks", "slivers_each", "lying",
 )  # fmt: skip
 SEGMENT = ("first", "last", "place", "i0", "i1", "i2", "target")  # lanes of a row of windows, where they are
 SEGMENT_BYTES = 64
