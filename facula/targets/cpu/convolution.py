@@ -39,8 +39,8 @@ ENTRIES = {
 def convolve(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
     """`convolve(out, x, w, bias, plan, work)`: a convolution of one dtype, whatever the layouts.
 
-    `sizes` says which of the routines does it fastest: (batch, outputs and channels of a group, taps, windows in a row,
-    elements from row to row inside the border, or 0: windows have strides, or -1: elements of a row have).
+    `sizes` says which of the routines does it fastest: (batch, windows, outputs and channels of a group, taps, windows
+    in a row, elements from row to row inside the border, or 0: windows have strides, or -1: elements of a row have).
 
     ``out[b, g, o, q] = bias[g, o] + sum of w[g, o, c, t] * x[b, g, c, q * stride + offset[t]]`` over channels c and
     taps t, with x zero outside its sizes.
@@ -60,7 +60,7 @@ def convolve(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
 @cache
 def convolve_weight(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
     """`convolve_weight(w, x, out, plan, work)`: the gradient of w for the gradient `out`, of the same plan."""
-    _, own, channels, *_ = sizes
+    _, _, own, channels, *_ = sizes
     if own <= convolution_few.MOST:
         return _host(element, "convolve_weight", "few")
     waste = _whole(channels)  # packing costs a third
@@ -72,16 +72,17 @@ def _whole(count: int) -> float:
     return -(-count // LANES) * LANES / max(count, 1)
 
 
-def _way(batch: int, own: int, channels: int, taps: int, row: int, pitch: int) -> str:
+def _way(batch: int, windows: int, own: int, channels: int, taps: int, row: int, pitch: int) -> str:
     """The fastest routine, by what each takes for one channel and tap of a vector of windows (in half cycles)."""
     if own <= convolution_few.MOST:
         return "few"
     along = pitch / max(row, 1) if pitch >= LANES else 2.0  # vectors run through rows
     waste = min(_whole(row), along) if pitch >= 0 else 2 * _whole(row)
     k = max(channels * taps, 1)
+    weights = 3 * own * LANES / max(batch * windows, 1)  # they are packed
     costs = {
-        "few": waste * own,
-        "packed": 1.02 * own + 14 + 160 / max(row, LANES // 4) + 35 / max(channels, 1),
+        "few": waste * own + weights,
+        "packed": 1.02 * own + weights + 14 + 160 / max(row, LANES // 4) + 35 / max(channels, 1),
         "samples": _whole(batch) * own * (1.03 + 40 / k) + 10 + 40 / max(taps, 1),
     }
     return min(costs, key=costs.__getitem__)

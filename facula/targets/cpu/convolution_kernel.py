@@ -30,17 +30,19 @@ POINTERS = {"y", "x", "w", "bias", "table", "packed", "kernel", "sums"}
 FIELDS = (
     *POINTERS, *GEOMETRY, "pixels", "total", "slivers", "k", "height", "tiles", "block", "blocks", "joined", "together",
     "own_parts", "steps", "span", "k_padded", "o_slivers", "parts", "tile_bytes", "serial", "step",
-    "pitch", "copied", "cells", "low0", "low1", "low2", "wide", "pieces", "chunks", "slivers_each", "lying",
+    "pitch", "copied", "cells", "low0", "low1", "low2", "wide", "pieces", "chunks", "slivers_each",
 )  # fmt: skip
 SEGMENT = ("first", "last", "place", "i0", "i1", "i2", "target")  # lanes of a row of windows, where they are
 SEGMENT_BYTES = 64
 
+CELLS = 4  # vectors of windows that are summed at a time, at most
 DEPTH = 384
 LARGE = 1 << 17  # elements of packed weights from which several slivers are multiplied while a tile is in the cache
 TASK = 1 << 22  # multiplications of a task
 CHUNK = 1 << 16  # elements of patches that the gradient of w reads while they stay in the second-level cache
 PARTIAL = 1 << 22  # elements of partial gradients of w at most
 PARALLEL_FROM = 1 << 18  # multiplications from which threads pay
+NEAR_AHEAD = 4  # channels of weights that are fetched before they are packed
 ENTRY, EXTRA = 32, 40  # bytes of what `prepare` notes
 
 
@@ -73,6 +75,14 @@ class Writer(matmul_kernel.Writer):
     def heights(self) -> list[int]:
         rows = self.s.rows
         return [n for n in (1, 2, 3, 4, 6, 8, 10, 12, 13, 14) if n <= rows]
+
+    def cells(self, rows: int) -> int:
+        """Vectors of windows that are summed at a time for so many outputs: they, sums and a splat are registers."""
+        registers = (self.s.rows + 1) * self.s.vectors + 2
+        return min(CELLS, (registers - 1) // (rows + 1))
+
+    def cells_of(self, f: Function, rows: Value) -> Value:
+        return f.least(f.constant("i64", (self.s.rows + 1) * self.s.vectors + 1) // (rows + 1), CELLS)
 
     def up(self, f: Function, a: Value, b: Value | int) -> Value:
         """a / b, rounded up."""
@@ -513,26 +523,41 @@ class Writer(matmul_kernel.Writer):
         square = f.alloca(self.vector, registers * lanes)
         masks = [self.mask(f, height, v * lanes) for v in range(registers)]
         self.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        ordered = f.variable("i1", f.span <= lanes)
+        with f.loop(0, taps) as t:
+            ordered.set(ordered.get() & self.tap(f, table, t.index, "weight").eq(t.index))
+        ordered = ordered.get()
         with f.loop(0, self.get(f, f.record, "channels"), carry=[f.source, f.lines]) as c:
             channel, line = c.carried
-            following = f.at(channel, step)
+            ahead = f.at(channel, step * NEAR_AHEAD)
             for place in places:
-                f.emit(f"call void @llvm.prefetch.p0(ptr {f.at(following, place).name}, i32 0, i32 3, i32 1)")
+                f.emit(f"call void @llvm.prefetch.p0(ptr {f.at(ahead, place).name}, i32 0, i32 3, i32 1)")
             with f.loop(0, f.span, lanes) as base:
                 mask = self.mask(f, f.span - base.index)
                 start = f.at(channel, base.index * self.e.memory_size)
+                columns = []
                 for v in range(registers):
                     rows = [self.load(f, f.at(start, x), mask) for x in places[v * lanes : (v + 1) * lanes]]
-                    for i, x in enumerate(self.transposed(f, rows)):
-                        f.store(x, f.at(square, (i * registers + v) * lanes * size), align=64)
-                with f.loop(0, taps) as t:
-                    at = self.tap(f, table, t.index, "weight") - base.index
-                    with f.when(self.below(f, at, f.constant("i64", lanes))):
-                        to = f.at(line, t.index * height * size)
-                        for v, here in enumerate(masks):
-                            x = f.load(self.vector, f.at(square, (at * registers + v) * (lanes * size)), 64)
-                            self.put(f, x, f.at(to, v * lanes * size), here)
-            c.next = [following, f.at(line, taps * height * size)]
+                    columns.append(self.transposed(f, rows))
+                with f.either(ordered) as seam:
+                    # What a vector writes past its line is overwritten by the next line.
+                    for i in range(lanes):
+                        with f.when(taps > i):
+                            for v in range(registers):
+                                to = f.at(line, height * (i * size))
+                                f.store(columns[v][i], f.at(to, v * lanes * size), align=size)
+                    seam.otherwise()
+                    for i in range(lanes):
+                        for v in range(registers):
+                            f.store(columns[v][i], f.at(square, (i * registers + v) * lanes * size), align=64)
+                    with f.loop(0, taps) as t:
+                        at = self.tap(f, table, t.index, "weight") - base.index
+                        with f.when(self.below(f, at, f.constant("i64", lanes))):
+                            to = f.at(line, t.index * height * size)
+                            for v, here in enumerate(masks):
+                                x = f.load(self.vector, f.at(square, (at * registers + v) * (lanes * size)), 64)
+                                self.put(f, x, f.at(to, v * lanes * size), here)
+            c.next = [f.at(channel, step), f.at(line, taps * height * size)]
         self.finish(f)
 
     def compute(self) -> None:

@@ -1,8 +1,8 @@
 """The LLVM text of convolutions of small images, of many samples: vectors are samples.
 
 Rows of a few windows fill no vector, but a window of as many samples as a vector has lanes does. x is copied inside its
-border as [channel][position][sample]; what a tap reads is then a vector of the copy, whatever the strides. Weights
-whose rows are contiguous are read where they lie. The calls and plans are those of `convolution_kernel`.
+border as [channel][position][sample]; what a tap reads is then a vector of the copy, whatever the strides. Weights are
+read where they lie, unless they have to be converted. The calls and plans are those of `convolution_kernel`.
 """
 
 from . import matmul_kernel
@@ -13,7 +13,6 @@ from .text import Function, Value
 
 __all__ = ["samples_text"]
 
-CELLS = 4  # windows that are summed at a time
 COPY = 1 << 18  # bytes of the copy that are read ...
 WEIGHTS = 1 << 15  # ... and of the weights of a tile, again and again
 TASKS = 16  # so many parts of the work at least, if there is as much
@@ -27,39 +26,30 @@ class Samples(Turned):
     def __init__(self, element, shape: Shape):
         super().__init__(element, shape)
         self.size = self.lanes * element.sum_size  # bytes of a vector
+        self.lying = not element.converts  # weights are read in place
 
     def heights(self) -> list[int]:
         """Fewer than products have: these are for many outputs."""
-        rows = self.s.rows
-        return sorted({1, 2, rows // 3 or 1, rows // 2, *(n for n in (8, 12, 13) if n < rows), rows})
-
-    def cells(self, rows: int) -> int:
-        return min(CELLS, self.s.rows * self.s.vectors // rows)
+        return [n for n in (1, 2, 4, 6, 8, 12, 13, 14) if n <= self.s.rows]
 
     def cost(self, f: Function, record: Value, rows: int) -> Value:
         cells = self.cells(rows)
-        return self.up(f, self.get(f, record, "wide"), cells) * (cells * rows + 1)
+        cost = self.up(f, self.get(f, record, "wide"), cells) * (cells * rows + 1)
+        return f.select(self.get(f, record, "own") < rows, 1 << 32, cost) if self.lying else cost
 
     def read_samples(self, f: Function, record: Value) -> None:
         """From the plan: how the copy lies, and what is summed at a time.
 
         A channel's copy has `span` planes of `steps` rows of `pitch` positions, `copied` bytes; there are `wide`
-        windows and `together` vectors of samples. `lying`: whether weights are read in place.
+        windows and `together` vectors of samples.
         """
         get = lambda name: self.get(f, record, name)  # noqa: E731
         lows, reach = self.reaches(f, record)
         span, steps, pitch = ((get(f"o{i}") - 1) * get(f"s{i}") + reach[i] + 1 for i in range(3))
-        plain = f.variable("i1", get("w_channel").eq(get("taps") * self.e.memory_size))
-        with f.loop(0, get("taps")) as t:
-            plain.set(plain.get() & self.tap(f, get("table"), t.index, "weight").eq(t.index))
-        # Rows a multiple of a page apart fall into the same few places of the first-level cache.
-        lying = plain.get() & (get("w_own") & 4095).ne(0)
-        if self.e.converts:
-            lying = f.constant("i1", 0)
         self.set(
             f, record, low0=lows[0], low1=lows[1], low2=lows[2], span=span, steps=steps, pitch=pitch,
             copied=span * steps * pitch * self.size, wide=get("pixels"),
-            together=self.up(f, get("batch"), self.lanes), lying=lying,
+            together=self.up(f, get("batch"), self.lanes),
         )  # fmt: skip
 
     def turn_samples(self) -> None:
@@ -80,42 +70,44 @@ class Samples(Turned):
                 there = self.below(f, p0, r["d0"]) & self.below(f, p1, r["d1"])
                 f.call(
                     "void", "@turn_row", f.at(target, line.index * r["pitch"] * self.size),
-                    f.constant("i64", self.size), f.at(x, c.index * r["x_channel"] + p0 * r["x0"] + p1 * r["x1"]), samples, r["x_batch"], r["x2"],
-                    r["low2"], f.select(there, r["d2"], 0), r["pitch"], r["x_channel"],
+                    f.constant("i64", self.size), f.at(x, c.index * r["x_channel"] + p0 * r["x0"] + p1 * r["x1"]),
+                    samples, r["x_batch"], r["x2"], r["low2"], f.select(there, r["d2"], 0), r["pitch"], r["x_channel"],
                 )  # fmt: skip
         self.finish(f)
 
-    def micro_samples(self, rows: int, lying: bool) -> None:
-        """sums[output][window] += w[output][c, t] * copy[c][window + t], of windows whose places are listed."""
+    def micro_samples(self, rows: int) -> None:
+        """sums[output][window] += w[output][c, t] * copy[c][window + t], of windows whose places are listed.
+
+        `taps` pairs say where each is in the copy and in the weights of an output and channel.
+        """
         cells, size = self.cells(rows), self.e.sum_size
         f = self.function(
-            f"micro_{'lying' if lying else 'packed'}_{rows}",
-            "i64 channels, i64 taps, ptr w, i64 w_step, ptr offsets, ptr places, ptr x, i64 x_step, ptr sums, i64 down",
+            f"micro_{rows}",
+            "i64 channels, i64 taps, ptr w, i64 w_own, i64 w_channel, ptr pairs, ptr places, ptr x, i64 x_step, "
+            "ptr sums, i64 down",
         )
         spots = [f.at(f.sums, f.down * i + j * self.size) for i in range(rows) for j in range(cells)]
         points = [f.at(f.x, f.load("i64", f.at(f.places, 8 * j))) for j in range(cells)]
-        weights = [f.at(f.w, f.w_step * i) for i in range(0, rows, GROUP)] if lying else [f.w]
-        twice = f.w_step * 2
+        weights = [f.at(f.w, f.w_own * i) for i in range(0, rows, GROUP)] if self.lying else [f.w]
+        twice = f.w_own * 2
         begun = [f.load(self.vector, x, 64) for x in spots]
         count, ends = len(spots), len(spots) + len(points)
         with f.loop(0, f.channels, carry=[*begun, *points, *weights]) as c:
-            with f.loop(0, f.taps, carry=[*c.carried[:count], *c.carried[ends:]]) as t:
-                now, w = t.carried[:count], t.carried[count:]
-                offset = f.load("i64", f.at(f.offsets, t.index * 8))
+            with f.loop(0, f.taps, carry=c.carried[:count]) as t:
+                pair = f.at(f.pairs, t.index * 16)
+                offset, place = f.load("i64", pair), f.load("i64", f.at(pair, 8))
                 x = [f.load(self.vector, f.at(p, offset), 64) for p in c.carried[count:ends]]
-                following = []
+                w = [f.at(p, place) for p in c.carried[ends:]]
+                t.next = []
                 for i in range(rows):
-                    if lying:
-                        base = w[i // GROUP]
-                        place = (base, f.at(base, f.w_step), f.at(base, twice))[i % GROUP]
+                    if self.lying:
+                        at = f.at(w[i // GROUP], (0, f.w_own, twice)[i % GROUP])
                     else:
-                        place = f.at(w[0], i * size)
-                    left = self.splat(f, f.load(self.e.sum, place, size))
-                    following += [self.fused(f, left, x[j], now[i * cells + j]) for j in range(cells)]
-                t.next = [*following, *(f.at(p, size if lying else rows * size) for p in w)]
-            c.next = [
-                *t.carried[:count], *(f.at(p, f.x_step) for p in c.carried[count:ends]), *t.carried[count:],
-            ]  # fmt: skip
+                        at = f.at(w[0], i * size)
+                    left = self.splat(f, f.load(self.e.sum, at, size))
+                    t.next += [self.fused(f, left, x[j], t.carried[i * cells + j]) for j in range(cells)]
+            points, weights = c.carried[count:ends], c.carried[ends:]
+            c.next = [*t.carried, *(f.at(p, f.x_step) for p in points), *(f.at(p, f.w_channel) for p in weights)]
         for x, spot in zip(c.carried, spots, strict=False):
             f.store(x, spot, align=64)
         self.finish(f)
@@ -152,13 +144,13 @@ class Samples(Turned):
         group, b = left % r["groups"], left // r["groups"]
         t0, t1 = part * r["tiles"] // r["own_parts"], (part + 1) * r["tiles"] // r["own_parts"]
         height, wide, taps = r["height"], r["wide"], r["taps"]
-        cells = f.least(f.constant("i64", self.s.rows * self.s.vectors) // height, CELLS)
+        cells = self.cells_of(f, height)
         padded = self.up(f, wide, cells) * cells
         down = padded * self.size
         sums_bytes = (t1 - t0) * height * down
-        memory = f.call("ptr", "@take", sums_bytes + (padded + taps) * 8)
+        memory = f.call("ptr", "@take", sums_bytes + (padded + taps * 2) * 8)
         places = f.at(memory, sums_bytes)
-        offsets = f.at(places, padded * 8)
+        pairs = f.at(places, padded * 8)
         with f.loop(0, padded) as q:
             number = f.least(q.index, wide - 1)
             row = number // r["o2"]
@@ -167,12 +159,24 @@ class Samples(Turned):
             f.store((at + (number - row * r["o2"]) * r["s2"]) * self.size, f.at(places, q.index * 8))
         with f.loop(0, taps) as t:
             z, y, x = (self.tap(f, r["table"], t.index, f"off{i}") - r[f"low{i}"] for i in range(3))
-            f.store(((z * r["steps"] + y) * r["pitch"] + x) * self.size, f.at(offsets, t.index * 8))
-        own0, lying = group * r["own"], r["lying"].ne(0)
+            pair = f.at(pairs, t.index * 16)
+            f.store(((z * r["steps"] + y) * r["pitch"] + x) * self.size, pair)
+            place = (
+                self.tap(f, r["table"], t.index, "weight") * e.memory_size if self.lying else t.index * height * size
+            )
+            f.store(place, f.at(pair, 8))
+        own0 = group * r["own"]
+        w_channel = r["w_channel"] if self.lying else taps * height * size
 
         def first_output(t: Value) -> Value:
             """Of a tile; where weights are read in place the last tile begins earlier, so that it is whole."""
-            return f.select(lying, f.least(t * height, r["own"] - height), t * height)
+            return f.least(t * height, r["own"] - height) if self.lying else t * height
+
+        def weights(t: Value, c: Value) -> Value:
+            """Where those of a tile and channel are; packed ones lie behind a line of biases."""
+            if self.lying:
+                return f.at(r["w"], group * r["w_group"] + first_output(t) * r["w_own"] + c * w_channel)
+            return f.at(r["packed"], (group * r["tiles"] + t) * r["tile_bytes"] + height * size + c * w_channel)
 
         with f.loop(t0, t1) as t:
             o0 = first_output(t.index)
@@ -189,16 +193,21 @@ class Samples(Turned):
             channels = f.least(r["block"], r["channels"] - c0)
             source = f.at(x_group, c0 * r["copied"])
             with f.loop(t0, t1) as t:
-                line = (c0 * taps + 1) * height * size  # behind the biases
-                packed = f.at(r["packed"], (group * r["tiles"] + t.index) * r["tile_bytes"] + line)
-                straight = group * r["w_group"] + first_output(t.index) * r["w_own"] + c0 * r["w_channel"]
-                weights = f.select(lying, f.at(r["w"], straight), packed)
                 buffer = f.at(memory, (t.index - t0) * height * down)
-                with f.loop(0, padded // cells) as q:
+                turns = padded // cells
+                more = t.index + 1 < t1
+                following = f.select(more, t.index + 1, t0)
+                ahead = weights(following, f.select(more, c0, f.least(c0 + r["block"], r["channels"] - 1)))
+                with f.loop(0, turns) as q:
+                    # Meanwhile a part of the next weights comes nearer.
+                    with f.loop(q.index * channels // turns, (q.index + 1) * channels // turns) as c:
+                        with f.loop(0, height) as i:
+                            at = f.at(ahead, c.index * w_channel + i.index * (r["w_own"] if self.lying else size))
+                            f.emit(f"call void @llvm.prefetch.p0(ptr {at.name}, i32 0, i32 2, i32 1)")
                     at = q.index * cells
                     f.call(
-                        "void", r["kernel"].name, channels, taps, weights, r["w_own"], offsets, f.at(places, at * 8),
-                        source, r["copied"], f.at(buffer, at * self.size), down,
+                        "void", r["kernel"].name, channels, taps, weights(t.index, c0), r["w_own"], w_channel, pairs,
+                        f.at(places, at * 8), source, r["copied"], f.at(buffer, at * self.size), down,
                     )  # fmt: skip
         samples = f.least(r["batch"] - b * self.lanes, self.lanes)
         y = f.at(r["y"], b * self.lanes * r["y_batch"])
@@ -229,17 +238,8 @@ class Samples(Turned):
         with f.when((get("total") > 0) & (get("groups") > 0) & (get("own") > 0)):
             self.read_samples(f, record)
             self.choose(f, record, get("own"), 0)
-            lying = get("lying").ne(0) & (get("own") >= get("height"))
-            packed = f.variable("ptr", 0)
-            with f.either(lying) as seam:
-                self.set(f, record, tiles=self.up(f, get("own"), get("height")))
-                seam.otherwise()
-                packed.set(self.packing(f, record))
-            # The kernels that read weights in place stand a table's length behind the others.
-            where = f.variable("ptr", get("kernel"))
-            for i, rows in enumerate(self.heights()):
-                behind = f.load("ptr", f.at(Value(f, "@kernels", "ptr"), 8 * (i + len(self.heights()))))
-                where.set(f.select(lying & get("height").eq(rows), behind, where.get()))
+            packed = None if self.lying else self.packing(f, record)
+            self.set(f, record, tiles=self.up(f, get("own"), get("height")))
             items = get("together") * get("groups")
             parts = f.least(get("tiles"), self.up(f, f.constant("i64", TASKS), items))
             taps, channels, copied = (get(x) for x in ("taps", "channels", "copied"))
@@ -252,27 +252,29 @@ class Samples(Turned):
             block = self.up(f, channels, blocks)
             memory = f.call("ptr", "@take", items * channels * copied + 64)
             self.set(
-                f, record, lying=lying, kernel=where.get(), own_parts=parts, block=block,
-                blocks=self.up(f, channels, self.most(f, block, 1)), sums=memory,
+                f, record, own_parts=parts, block=block, blocks=self.up(f, channels, self.most(f, block, 1)),
+                sums=memory,
             )  # fmt: skip
             shares = self.up(f, channels, TURNED)
             f.call("void", "@spread", Value(f, "@turn_samples", "ptr"), record, items * shares)
             f.call("void", "@spread", Value(f, "@compute_samples", "ptr"), record, items * parts)
             f.call("void", "@give", memory)
-            with f.when(packed.get().ne(0)):
-                f.call("void", "@give", packed.get())
+            if packed is not None:
+                f.call("void", "@give", packed)
         self.finish(f)
 
     def text(self, entry: str = "convolve") -> str:
         """All functions."""
-        names = []
-        for lying in (False, True):
-            for rows in self.heights():
-                self.micro_samples(rows, lying)
-                names.append(f"ptr @micro_{'lying' if lying else 'packed'}_{rows}")
-        self.turned(-(-self.s.rows // self.lanes))
+        names = [f"ptr @micro_{rows}" for rows in self.heights()]
+        for rows in self.heights():
+            self.micro_samples(rows)
+        self.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        if not self.lying:
+            self.turned(self.registers)
+            self.pack_near()
+            self.pack_weights()
         for part in (
-            self.turn_row, self.turn_samples, self.pack_near, self.pack_weights, self.write_line, self.compute_samples,
+            self.turn_row, self.turn_samples, self.write_line, self.compute_samples,
             self.convolve, self.spread, self.memory,
         ):  # fmt: skip
             part()
