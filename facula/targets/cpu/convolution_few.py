@@ -123,6 +123,9 @@ class Few(Writer):
                             p = first + j.index * 2
                             a = self.masked(f, at, inside(iota, p), zero)
                             b = self.masked(f, f.at(at, lanes * e.memory_size), inside(iota, p + lanes), zero)
+                            for half in range(2):
+                                ahead = f.at(f.at(at, r["x_channel"]), half * lanes * e.memory_size)
+                                f.emit(f"call void @llvm.prefetch.p0(ptr {ahead.name}, i32 0, i32 3, i32 1)")
                             for phase in range(2):
                                 x = self.widen(f, self.shuffle(f, a, b, range(phase, 2 * lanes, 2)))
                                 f.store(x, f.at(to, (r["step"] * phase + j.index) * size), align=size)
