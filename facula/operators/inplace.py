@@ -10,12 +10,13 @@ from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size, contiguous_strides, reach
 from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
+from facula.core.wrapped import WRAPPED
 from facula.errors import fail
 
 from . import creation
 from .copying import copied, copy_of, copy_values, dense_order, overwrite
 from .creation import dtype_c_name, fill_values, number, zeros_of
-from .declare import CHECK_LEAF, CHECK_VIEW, OVERLAP, PREPARE_OUT, REBASE, check_cast, record, traced
+from .declare import ASSIGN, CHECK_LEAF, CHECK_VIEW, OVERLAP, PREPARE_OUT, REBASE, check_cast, record, traced
 from .view import as_strided_part
 
 __all__ = ["copy_", "detach_", "fill_", "rebase", "recording", "resize_", "write", "zero_"]
@@ -24,10 +25,18 @@ __all__ = ["copy_", "detach_", "fill_", "rebase", "recording", "resize_", "write
 RETAIN: list = []  # operators/methods.py
 
 
+def stands_in(*tensors) -> bool:
+    """Whether one of the tensors stands for others: writing is then the business of `assignment.py`."""
+    return any(isinstance(t, Tensor) and t.spec.kind is WRAPPED for t in tensors)
+
+
 def recording(*tensors) -> bool:
     """Whether an operation on these tensors is to be recorded."""
-    if GUARD.active and not LOCAL.grad:
-        return False
+    if GUARD.active:
+        if LOCAL.special and stands_in(*tensors):
+            return True
+        if not LOCAL.grad:
+            return False
     needs = any(isinstance(t, Tensor) and t.needs_grad for t in tensors)
     first = tensors[0]
     if isinstance(first, Tensor) and first.base is not None:
@@ -94,17 +103,26 @@ def check_overlap(target: Tensor, others=()) -> None:
     for x in others:
         if isinstance(x, Tensor) and x.storage is target.storage and (x.ptr != target.ptr or x.spec is not s):
             if _share(target, x):
-                fail(
-                    RuntimeError,
-                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
-                    "single memory location. Please clone() the tensor before performing the operation.",
-                )
+                _refuse_overlap()
+
+
+def _refuse_overlap():
+    fail(
+        RuntimeError,
+        "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
+        "location. Please clone() the tensor before performing the operation.",
+    )
 
 
 def _share(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors of one storage have bytes in common (exact for dense ones, else by bounds)."""
+    """Whether two tensors of one storage have bytes in common, but are not the very same elements."""
     if a.ptr == b.ptr and a.spec.shape == b.spec.shape and a.spec.strides == b.spec.strides:
-        return False  # the very same elements: each is read before it is written
+        return False  # each is read before it is written
+    return _meet(a, b)
+
+
+def _meet(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of one storage have bytes in common (exact for dense ones, else by bounds)."""
     item = a.spec.dtype.itemsize
     low_a, high_a = reach(a.spec.shape, a.spec.strides)
     low_b, high_b = reach(b.spec.shape, b.spec.strides)
@@ -118,11 +136,27 @@ def _share(a: Tensor, b: Tensor) -> bool:
     return dense_order(a.spec) is not None and dense_order(b.spec) is not None
 
 
+# Functions whose out= may not be an operand, though others' may; whose out= must have the result's dtype.
+APART = frozenset(("bernoulli", "gather", "index_select", "kthvalue", "masked_select", "take"))
+SAME_DTYPE = frozenset(("gather", "scatter", "scatter_add", "scatter_reduce"))
+
+
 def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
     """Make `out` fit a result: its shape (resizing with a warning), its dtype, no history."""
     if not isinstance(out, Tensor):
         fail(TypeError, f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     check_cast(want.dtype, out.spec.dtype)
+    if name in SAME_DTYPE and out.spec.dtype is not want.dtype:
+        fail(
+            RuntimeError,
+            f"Expected out tensor to have dtype {dtype_c_name(want.dtype)}, but got {dtype_c_name(out.spec.dtype)} "
+            "instead",
+        )
+    if name in APART:
+        check_overlap(out)
+        for x in operands:
+            if isinstance(x, Tensor) and x.storage is out.storage and _meet(out, x):
+                _refuse_overlap()
     if recording(out, *operands):
         fail(
             RuntimeError,
@@ -145,11 +179,13 @@ def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
     check_overlap(out, operands)
 
 
-def resize_(input: Tensor, *size, memory_format=None) -> Tensor:
+def resize_(input: Tensor, *args, size=None, memory_format=None) -> Tensor:
     """Another shape for the same record; new memory where the storage is too small."""
     from .view import ints
 
-    shape = Size(ints(size))
+    shape = Size(ints(args if size is None else (size,)))
+    if any(n < 0 for n in shape):
+        fail(RuntimeError, f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
     new = dense(input.spec.dtype, shape, input.spec.device)
     start = input.ptr - input.storage.ptr
     if start + new.nbytes > input.storage.nbytes:
@@ -188,13 +224,13 @@ class CopySlices(Node):
         size, stride, offset = self.part
         whole = (
             copy_values(launch.empty(dense(grad.spec.dtype, grad.spec.shape, grad.spec.device)), grad)
-            if not LOCAL.grad
+            if not LOCAL.grad and not LOCAL.special
             else grad.clone()
         )
         part = as_strided_part(whole, size, stride, offset)
         results = list(self.inner.apply(part.clone()))
         inside = results[0]
-        if LOCAL.grad:
+        if LOCAL.grad or LOCAL.special:
             copy_(part, inside if inside is not None else zeros_of(dense(part.spec.dtype, part.spec.shape)))
         elif inside is None:
             fill_values(part, 0)
@@ -299,6 +335,8 @@ def write(target: Tensor, make, *inputs: Tensor, needs_input: bool = False) -> T
 
     `needs_input`: the gradient mentions what is overwritten, so that a copy must be kept for it.
     """
+    if GUARD.active and LOCAL.special and stands_in(target, *inputs):
+        return ASSIGN[0](target, make(target))
     check_overlap(target)
     recorded = recording(target, *inputs)
     if recorded:
@@ -348,6 +386,8 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
         src = creation.as_tensor(src)
     if input is src:
         return input
+    if GUARD.active and LOCAL.special and stands_in(input, src):
+        return ASSIGN[0](input, src)
     check_overlap(input)
     if not recording(input, src):
         return overwrite(input, src)
@@ -384,6 +424,8 @@ def fill_(input: Tensor, value) -> Tensor:
             )
         return copy_(input, value)
     value = number(value, input.spec.dtype)
+    if GUARD.active and LOCAL.special and stands_in(input):
+        return ASSIGN[0](input, zeros_of(dense(input.spec.dtype, ())) + value)
     check_overlap(input)
     if not recording(input):
         fill_values(input, value)

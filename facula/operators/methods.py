@@ -20,6 +20,7 @@ from facula.core.shape import Size
 from facula.core.spec import dense
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
+from facula.core.wrapped import Unbatchable, memory_of
 from facula.errors import fail
 
 from . import (
@@ -32,13 +33,16 @@ from . import (
     inplace,
     joining,
     matmul,
+    matrices,
     normalization,
+    override,
     public,
     reduction,
     sorting,
     sparse,
     statistics,
     view,
+    view_copies,
 )
 from .promotion import opmath
 from .view import ints
@@ -70,13 +74,22 @@ def _add_in_place(target: Tensor, more: Tensor) -> None:
     target.storage.version += 1
 
 
+def _unbatched(x: Tensor, level: Any, dim: int = 0) -> Tensor:
+    from .batching import unwrapped
+
+    return unwrapped(x, level, dim)
+
+
 A = engine.ARITHMETIC
 A.add, A.add_in_place, A.copy = sparse.add_gradients, _add_in_place, _grad_copy
-A.ones = lambda s: creation.fill_values(launch.empty(s if s.contiguous else dense(s.dtype, s.shape, s.device)), 1)
+A.ones = lambda s: creation.fill_values(
+    launch.empty(s if s.contiguous and s.kind is None else dense(s.dtype, s.shape, s.device)), 1
+)
 A.zeros = lambda s: creation.zeros_of(dense(s.dtype, s.shape, s.device))
 A.stack = joining.stack
 A.sum_to, A.check_leaf, A.rebase = reduction.sum_to, inplace.check_leaf, inplace.rebase
 A.has_nan = lambda g: g.spec.dtype.kind in "fc" and bool(reduction.any(elementwise.isnan(g)).item())
+A.unbatched = _unbatched
 A.keep, A.unkeep, A.freed = declare.keep, declare.unkeep, declare.freed
 function.RECORD.append(declare.record)
 
@@ -463,11 +476,10 @@ def data_ptr(self) -> int:
 @method
 def is_contiguous(self, memory_format=None) -> bool:
     """Whether elements lie in row-major order (or in another memory format) without gaps."""
-    if getattr(memory_format, "name", memory_format) == "channels_last":
-        return (
-            self.spec.ndim == 4 and copying.like_layout(self.spec, None, "channels_last").strides == self.spec.strides
-        )
-    return self.spec.contiguous
+    name, s = getattr(memory_format, "name", memory_format), self.spec
+    if name in copying.CHANNELS_LAST:
+        return s.ndim == copying.CHANNELS_LAST[name] and copying.like_layout(s, None, name).strides == s.strides
+    return s.contiguous
 
 
 @method
@@ -565,6 +577,19 @@ def is_shared(self) -> bool:
 _ITEMS: dict = {}  # by spec of one element: what reads it
 
 
+def _readable(self: Tensor, name: str) -> Tensor:
+    """The tensor whose numbers a stand-in has; RuntimeError for a batch of them."""
+    try:
+        return memory_of(self)
+    except Unbatchable:
+        fail(
+            RuntimeError,
+            f"vmap: It looks like you're calling .{name}() on a Tensor. We don't support vmap over calling .{name}() "
+            "on a Tensor, please try to rewrite what you're doing with other operations. If error is occurring "
+            "somewhere inside PyTorch internals, please file a bug report.",
+        )
+
+
 @method
 def item(self):
     """The one element as a Python number."""
@@ -573,6 +598,8 @@ def item(self):
         return _ITEMS[s](self.ptr)
     except KeyError:
         pass
+    if s.kind is not None:
+        return item(_readable(self, "item"))
     if s.numel != 1:
         fail(
             RuntimeError,
@@ -650,6 +677,15 @@ def __bool__(self) -> bool:
         if self.spec.numel == 0:
             fail(RuntimeError, "Boolean value of Tensor with no values is ambiguous")
         fail(RuntimeError, "Boolean value of Tensor with more than one value is ambiguous", mend="use .any() or .all()")
+    if self.spec.kind is not None:
+        try:
+            self = memory_of(self)
+        except Unbatchable:
+            fail(
+                RuntimeError,
+                "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We don't "
+                "support that yet, please shout over at https://github.com/pytorch/functorch/issues/257 .",
+            )
     return bool(item(self))
 
 
@@ -809,17 +845,19 @@ for _name, _kind in (
 
 
 def _new(make):
-    def new(self, *args, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
-        return make(
-            *args, dtype=dtype or self.spec.dtype, device=device or self.spec.device, requires_grad=requires_grad
-        )
+    def new(self, *args, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False, **named):
+        made = make(
+            *args, dtype=dtype or self.spec.dtype, device=device or self.spec.device, requires_grad=requires_grad,
+            **named,
+        )  # fmt: skip
+        return declare.NEW_LIKE[0](self, made) if GUARD.active and self.spec.kind is not None else made
 
+    new.__name__ = new.__qualname__ = f"new_{make.__name__}"
     return new
 
 
-Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.new_full = map(
-    _new, (creation.empty, creation.zeros, creation.ones, creation.full)
-)
+for _make in (creation.empty, creation.zeros, creation.ones, creation.full):
+    setattr(Tensor, f"new_{_make.__name__}", _new(_make))
 
 
 @method
@@ -829,7 +867,7 @@ def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False) -> T
 
 
 @method
-def new_empty_strided(self, size, stride, dtype=None, device=None, requires_grad=False) -> Tensor:
+def new_empty_strided(self, size, stride, *, dtype=None, device=None, requires_grad=False) -> Tensor:
     """`empty_strided` of this tensor's dtype."""
     return creation.empty_strided(size, stride, dtype=dtype or self.spec.dtype, requires_grad=requires_grad)
 
@@ -891,6 +929,7 @@ def _equal(name: str, apply):
             return apply(self, other)
         return NotImplemented
 
+    compare.__name__ = compare.__qualname__ = name
     setattr(Tensor, name, compare)
 
 
@@ -906,6 +945,7 @@ def __invert__(self) -> Tensor:
     return elementwise.bitwise_not(self)
 
 
+indexing.getitem.__name__ = "__getitem__"
 attach("__getitem__", indexing.getitem)
 
 
@@ -957,8 +997,10 @@ def __copy__(self):
 # --- functions as methods -----------------------------------------------------------------------------------------
 
 
-def view_method(self, *shape):
+def view_method(self, *shape, size=None, dtype=None):
     """The same elements in another shape, or read as another dtype."""
+    if not shape:
+        shape = (size,) if dtype is None and size is not None else (dtype,) if dtype is not None else ()
     if len(shape) == 1:
         only = shape[0]
         if isinstance(only, DType):
@@ -989,9 +1031,9 @@ def expand_as(self, other: Tensor) -> Tensor:
     return view.expand_to(self, other.spec.shape)
 
 
-def permute_method(self, *dims):
+def permute_method(self, *args, dims=None):
     """Dims in another order."""
-    return view.permute(self, ints(dims))
+    return view.permute(self, ints(args if dims is None else (dims,)))
 
 
 attach("permute", permute_method)
@@ -1004,9 +1046,11 @@ def where(self, condition, other) -> Tensor:
 
 
 @method
-def sum_to_size(self, *size) -> Tensor:
+def sum_to_size(self, *args, size=None) -> Tensor:
     """The sum over the dims that broadcasting from `size` would add."""
-    shape, own = ints(size), self.spec.shape
+    shape, own = ints(args if size is None else (size,)), self.spec.shape
+    if not shape:
+        return reduction.sum(self)
     lead = len(own) - len(shape)
     if lead < 0 or any(n not in (1, m) for n, m in zip(shape, own[lead:])):
         fail(RuntimeError, f"size {{{list(shape)}}} is not expandable to size {{{list(own)}}}.")
@@ -1039,26 +1083,6 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None) -> Tensor:
     return self
 
 
-@method
-def apply_(self, callable) -> Tensor:
-    """Replace each element by `callable(element)`: slow, in Python."""
-    array = creation.numpy_view(self)
-    for at in np.ndindex(array.shape):
-        array[at] = callable(array[at].item())
-    self.storage.version += 1
-    return self
-
-
-@method
-def map_(self, tensor: Tensor, callable) -> Tensor:
-    """Replace each element by `callable(own, other)`: slow, in Python."""
-    mine, theirs = creation.numpy_view(self), np.broadcast_to(creation.numpy_view(tensor), tuple(self.spec.shape))
-    for at in np.ndindex(mine.shape):
-        mine[at] = callable(mine[at].item(), theirs[at].item())
-    self.storage.version += 1
-    return self
-
-
 # Public functions that are methods too, by module.
 METHODS = {
     activation: "hardshrink prelu relu relu_",
@@ -1081,19 +1105,22 @@ METHODS = {
     ),
     view: (
         "adjoint as_strided as_strided_scatter broadcast_to chunk diagonal diagonal_scatter dsplit expand flatten "
-        "hsplit movedim narrow narrow_copy ravel reshape select select_scatter slice_scatter split split_with_sizes "
+        "hsplit movedim narrow ravel reshape select select_scatter slice_scatter split split_with_sizes "
         "squeeze t tensor_split transpose unbind unflatten unfold unsqueeze vsplit"
     ),
+    view_copies: "narrow_copy",
     joining: "diag diag_embed diagflat flip fliplr flipud kron repeat repeat_interleave roll rot90 tile tril triu",
     indexing: (
         "argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_scatter "
-        "masked_select nonzero put scatter scatter_add scatter_reduce take take_along_dim"
+        "masked_select nonzero nonzero_static put scatter scatter_add scatter_reduce take take_along_dim"
+    ),
+    matrices: (
+        "cholesky cholesky_inverse cholesky_solve det eig geqrf inverse logdet lstsq lu matrix_exp matrix_power ormqr "
+        "pinverse qr slogdet solve svd symeig triangular_solve lu_solve"
     ),
     matmul: "addbmm addmm addmv addr baddbmm bmm dot inner matmul mm mv outer vdot",
-    sorting: (
-        "argsort bucketize cummax cummin kthvalue median mode msort nanmedian sort topk unique unique_consecutive"
-    ),
-    statistics: "bincount corrcoef cov diff dist histc nanquantile quantile renorm trace",
+    sorting: ("argsort cummax cummin kthvalue median mode msort nanmedian sort topk unique unique_consecutive"),
+    statistics: "bincount corrcoef cov diff dist hash_tensor histc nanquantile quantile renorm trace",
     copying: "clone contiguous",
     inplace: "copy_ detach_ fill_ resize_ zero_",
 }
@@ -1285,10 +1312,10 @@ def round_(self, *, decimals=0) -> Tensor:
 def _reshaping(name: str, make):
     """In-place forms of views: the record itself gets the new shape."""
 
-    def entry(self, *args):
-        out = make(alias(self), *args)
+    def entry(self, *args, **kwargs):
+        out = make(alias(self), *args, **kwargs)
         if self.needs_grad and (not GUARD.active or LOCAL.grad):
-            made = make(self, *args)
+            made = make(self, *args, **kwargs)
             self.spec, self.ptr, self.edge = made.spec, made.ptr, made.edge
         else:
             self.spec, self.ptr = out.spec, out.ptr
@@ -1376,7 +1403,7 @@ def is_same_size(self, other: Tensor) -> bool:
 
 
 @method
-def resize_as_(self, the_template: Tensor, memory_format=None) -> Tensor:
+def resize_as_(self, the_template: Tensor, *, memory_format=None) -> Tensor:
     """`resize_` to the shape of another tensor."""
     return inplace.resize_(self, the_template.spec.shape)
 
@@ -1407,15 +1434,52 @@ def fill_diagonal_(self, fill_value, wrap: bool = False) -> Tensor:
 @method
 def dim_order(self, *, ambiguity_check=False) -> tuple[int, ...]:
     """The dims from the largest stride to the smallest."""
+    s = self.spec
+    if ambiguity_check and (1 in s.shape or len(set(s.strides)) < s.ndim):
+        fail(
+            RuntimeError,
+            "The tensor does not have unique dim order, or cannot map to exact one of the given memory formats.",
+        )
     return tuple(sorted(range(self.spec.ndim), key=lambda d: -self.spec.strides[d]))
 
 
 @method
 def as_subclass(self, cls):
-    """The same tensor as an instance of a subclass."""
-    out = __copy__(self)
+    """The same elements as an instance of a subclass, with the same history."""
+    if not (hasattr(cls, "__mro__") and issubclass(cls, Tensor)):
+        fail(TypeError, f"cls must be a type (got {cls.__class__.__name__})")
+    out = view.alias_view.operator.call(self)
     out.__class__ = cls
     return out
+
+
+def _make_subclass(cls, data: Tensor, require_grad: bool = False, **_) -> Tensor:
+    """The elements of `data`, without its history, as an instance of `cls`."""
+    out = alias(data)
+    out.__class__ = cls
+    out.needs_grad = require_grad
+    return out
+
+
+def _make_wrapper_subclass(cls, size, **_):
+    fail(
+        NotImplementedError,
+        "Tensor._make_wrapper_subclass makes tensors without memory, for classes with __torch_dispatch__, which facula "
+        "does not have",
+        mend="keep a tensor as an attribute, and use __torch_function__",
+    )
+
+
+def _subclassed(cls, **kwargs) -> None:
+    super(Tensor, cls).__init_subclass__(**kwargs)
+    if not cls.__module__.startswith("facula.") and cls.__torch_function__ is not override.disabled:
+        override.install()
+
+
+Tensor._make_subclass = staticmethod(_make_subclass)
+Tensor._make_wrapper_subclass = staticmethod(_make_wrapper_subclass)
+Tensor.__init_subclass__ = classmethod(_subclassed)
+Tensor.__torch_function__ = classmethod(override.default)
 
 
 def type_name_dtype(name: str) -> DType:

@@ -18,6 +18,7 @@ from facula.ir import expr as ir
 from .copying import cast
 from .creation import from_numpy, full, numpy_view
 from .declare import OPERATORS, SUM_TO, Repeats, fast_rows, function, row_dims, traced, view
+from .override import foreign
 from .results import NAMED
 from .view import narrow, view_shape
 
@@ -138,7 +139,13 @@ def mean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """The mean over dims (all when None) of floats or complex numbers."""
     if dtype is not None:
         input = cast(input, dtype)
-    if input.spec.dtype.kind not in "fc":
+    try:
+        kind = input.spec.dtype.kind
+    except AttributeError:
+        if (made := foreign(input)) is NotImplemented:
+            raise
+        return made
+    if kind not in "fc":
         fail(
             RuntimeError,
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: "
@@ -546,7 +553,8 @@ def _(grad, out, input, ord):
         return x * factor if real else ir.complex(ir.real(x) * factor, ir.imag(x) * factor)
 
     if ord == 2:
-        return scaled(input, ir.select(ir.eq(out, zero), zero, grad / out))
+        none = ir.eq(out, zero)
+        return scaled(input, ir.select(none, zero, grad / ir.select(none, ir.const(1, out.dtype), out)))
     if ord == 0:
         return scaled(input, zero)
     if ord == 1:
@@ -555,8 +563,10 @@ def _(grad, out, input, ord):
         hit = ir.cast(ir.eq(ir.abs(input), out), out.dtype)
         return scaled(direction(input), grad * hit / ir.reduce("sum", hit))
     size = ir.abs(input)
-    part = ir.pow(size / out, ord - 1) if ord > 1 else ir.pow(size, ord - 1) * ir.pow(out, 1 - ord)
-    factor = ir.select(ir.or_(ir.eq(out, zero), ir.eq(size, zero)), zero, grad * part)
+    none, one = ir.or_(ir.eq(out, zero), ir.eq(size, zero)), ir.const(1, out.dtype)
+    size, whole = ir.select(none, one, size), ir.select(none, one, out)  # finite also for the derivative
+    part = ir.pow(size / whole, ord - 1) if ord > 1 else ir.pow(size, ord - 1) * ir.pow(whole, 1 - ord)
+    factor = ir.select(none, zero, grad * part)
     return scaled(direction(input), factor)
 
 
@@ -601,11 +611,10 @@ _NORMS = {ord: _norm_fast(ord) for ord in (0.0, 1.0, 2.0, math.inf, -math.inf)}
 def norm(input, p: Any = "fro", dim=None, keepdim=False, out=None, dtype=None) -> Tensor:
     """The p-norm over dims ("fro" is 2, "nuc" the sum of singular values of a matrix)."""
     if p == "nuc":
-        fail(
-            NotImplementedError,
-            "norm(p='nuc') needs singular values, which facula does not have yet",
-            mend="use p='fro'",
-        )
+        from .linalg import matrix_norm  # stands on this file
+
+        dims = tuple(range(input.spec.ndim)) if dim is None else dim
+        return matrix_norm(input, "nuc", dims, keepdim, dtype=dtype, out=out)
     return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype, out=out)
 
 
