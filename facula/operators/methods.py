@@ -29,6 +29,8 @@ from . import (
     creation,
     declare,
     elementwise,
+    gamma,
+    histogram,
     indexing,
     inplace,
     joining,
@@ -891,7 +893,15 @@ def _python(name: str, apply, reflected: bool = False):
         return NotImplemented
 
     def backward(self, other):
-        if isinstance(other, _NUMBERS) or isinstance(other, Tensor) or hasattr(other, "item"):
+        if isinstance(other, _NUMBERS):
+            return apply(other, self)
+        if isinstance(other, Tensor) or hasattr(other, "item"):
+            if not isinstance(self, Tensor):
+                fail(
+                    TypeError,
+                    f"descriptor '__r{name}__' for 'torch._C.TensorBase' objects doesn't apply to a "
+                    f"'{self.__class__.__name__}' object",
+                )
             return apply(other, self)
         return NotImplemented
 
@@ -914,6 +924,7 @@ for _name, _apply in (
 ):  # fmt: skip
     _python(_name, _apply, reflected=True)
 Tensor.__matmul__ = matmul.python_matmul
+Tensor.__div__, Tensor.__rdiv__ = Tensor.__truediv__, lambda self, other: self.reciprocal() * other
 _python("rsub", elementwise.rsub)
 for _name in ("lt", "le", "gt", "ge"):
     _python(_name, getattr(elementwise, _name))
@@ -1127,7 +1138,9 @@ METHODS = {
     sorting: (
         "argsort bucketize cummax cummin kthvalue median mode msort nanmedian sort topk unique unique_consecutive"
     ),
-    statistics: "bincount corrcoef cov diff dist histc nanquantile quantile renorm trace",
+    statistics: "bincount corrcoef cov diff dist hash_tensor nanquantile quantile renorm trace",
+    gamma: "i0 igamma igammac mvlgamma",
+    histogram: "histc histogram",
     copying: "clone contiguous",
     inplace: "copy_ detach_ fill_ resize_ zero_",
 }
@@ -1143,6 +1156,12 @@ ALIASES = {
 }  # fmt: skip
 for _name, _target in ALIASES.items():
     setattr(Tensor, _name, getattr(Tensor, _target))
+
+
+@method
+def polygamma(self, n: int) -> Tensor:
+    """The `n`-th derivative of `digamma`."""
+    return gamma.polygamma(n, self)
 
 
 # --- in-place forms -----------------------------------------------------------------------------------------------
@@ -1166,6 +1185,7 @@ IN_PLACE = (
 for _name in IN_PLACE.split():
     setattr(Tensor, _name + "_", _in_place(_name, getattr(elementwise, _name).operator))
 Tensor.multiply_ = Tensor.mul_
+Tensor.i0_ = _in_place("i0", gamma.i0.operator)
 Tensor.true_divide_ = _in_place("true_divide", elementwise.true_divide.operator)
 
 
@@ -1229,6 +1249,7 @@ for _name in (
         "irshift": "bitwise_right_shift_",
     }[_name]  # fmt: skip
     setattr(Tensor, f"__{_name}__", getattr(Tensor, _own))
+Tensor.__idiv__ = Tensor.__itruediv__
 
 
 @method
@@ -1257,7 +1278,8 @@ for _name, _make in (
 ):  # fmt: skip
     _write(_name, _make)
 for _name, _make in (
-    ("nan_to_num_", public.nan_to_num), ("renorm_", statistics.renorm), ("scatter_reduce_", indexing.scatter_reduce),
+    ("igamma_", gamma.igamma), ("igammac_", gamma.igammac), ("mvlgamma_", gamma.mvlgamma),
+    ("polygamma_", lambda input, n: gamma.polygamma(n, input)), ("nan_to_num_", public.nan_to_num), ("renorm_", statistics.renorm), ("scatter_reduce_", indexing.scatter_reduce),
     ("index_reduce_", indexing.index_reduce),
 ):  # fmt: skip
     _write(_name, _make, needs_input=True)

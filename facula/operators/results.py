@@ -9,6 +9,7 @@ _FIELDS = {
     "max": _PAIR, "min": _PAIR, "sort": _PAIR, "topk": _PAIR, "cummax": _PAIR, "cummin": _PAIR, "median": _PAIR,
     "nanmedian": _PAIR, "mode": _PAIR, "kthvalue": _PAIR, "aminmax": ("min", "max"), "qr": ("Q", "R"),
     "linalg_qr": ("Q", "R"), "slogdet": ("sign", "logabsdet"), "frexp": ("mantissa", "exponent"),
+    "histogram": ("hist", "bin_edges"), "histogramdd": ("hist", "bin_edges"),
 }  # fmt: skip
 
 

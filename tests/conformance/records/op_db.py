@@ -35,6 +35,7 @@ ENTRIES = [
     for op in op_db
     if not EXCLUDED.search(op.name) and not EXCLUDED.search(op.aten_name or "") and op.name not in NOT_PUBLIC
 ]
+PLACES = {"mode"}  # the second result says where the first is found, of several places any
 NO_VALUES = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}  # undefined
 TOLERANCE = {  # dtype -> (relative, absolute as a share of the largest element)
     "float16": (4e-3, 2e-3),
@@ -184,7 +185,18 @@ def _forward(op, sample):
     ours, error = attempt(call.run_ours)
     if error is not None:
         raise error
+    if op.name in PLACES:
+        ours, theirs = [ours[0], found_at(call, ours)], [theirs[0], found_at(call, theirs)]
     same(ours, theirs, op)
+
+
+def found_at(call: "Call", result) -> torch.Tensor:
+    """What lies in the input at the places that a result names."""
+    input, places = call.args[0], torch.from_numpy(array(result[1]))
+    dim, keepdim = [*call.args[1:], *[call.kwargs.get(name) for name in ("dim", "keepdim")[len(call.args) - 1 :]]]
+    dim = -1 if dim is None else dim
+    found = input.gather(dim, places if keepdim or not input.ndim else places.unsqueeze(dim))
+    return twin(found) if isinstance(result[1], facula.Tensor) else found
 
 
 def _differentiable(op) -> list[torch.dtype]:
@@ -346,7 +358,12 @@ def _out(op, sample):
             continue
         our_targets = [twin(torch.empty((0,) if empty else x.shape, dtype=x.dtype)) for x in flat(plain)]
         ours = call.run_ours(out=our_targets[0] if isinstance(plain, torch.Tensor) else our_targets)
-        same(our_targets, targets, op, "out: ")
+        shown = (
+            (our_targets, targets)
+            if op.name not in PLACES
+            else ([x[0], found_at(call, x)] for x in (our_targets, targets))
+        )
+        same(*shown, op, "out: ")
         if not all(a is b for a, b in zip(flat(ours), our_targets)):
             raise Failure("the result is not the tensor that out= names")
 
