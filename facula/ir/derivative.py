@@ -147,6 +147,7 @@ RULES: dict[str, Rule] = {
     "erfc": lambda g, out, a: (g * ir.exp(-a * a) * -TWO_OVER_SQRT_PI,),
     "erfinv": lambda g, out, a: (g * ir.exp(out * out) * (1 / TWO_OVER_SQRT_PI),),
     "ndtr": lambda g, out, a: (g * ir.exp(a * a * -0.5) * ONE_OVER_SQRT_TWO_PI,),
+    "nextafter": lambda g, out, a, b: (_where(ir.ne(a, b), g), _zero(g)),
     "lgamma": lambda g, out, a: (g * ir.digamma(a),), "digamma": lambda g, out, a: (g * trigamma(a),),
     "real": lambda g, out, a: (ir.complex(g, _zero(g)),),
     "imag": lambda g, out, a: (ir.complex(_zero(g), g),),

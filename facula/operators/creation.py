@@ -37,7 +37,6 @@ __all__ = [
 ]  # fmt: skip
 
 
-
 def record_of(s: Spec, storage: Storage, ptr: int) -> Tensor:
     """A tensor record on given memory."""
     out = object.__new__(Tensor)

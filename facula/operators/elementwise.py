@@ -328,12 +328,6 @@ def nextafter(input, other):
     return ir.nextafter(input, other)
 
 
-@nextafter.gradient("input", "other")
-def _(grad, input, other):
-    zero = ir.const(0, grad.dtype)
-    return ir.select(ir.eq(input, other), zero, grad), zero
-
-
 @traced(promote="float", kinds="f")
 def atan2(input, other):
     """The angle of the point (`other`, `input`), in radians."""

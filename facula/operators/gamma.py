@@ -60,7 +60,9 @@ def _chebyshev(x, coefficients):
 @traced(promote="float", kinds="f")
 def i0(input):
     """The modified Bessel function of the first kind, of order 0."""
-    x = input * ir.select(ir.lt(input, 0.0), ir.const(-1.0, input.dtype), ir.const(1.0, input.dtype))  # with a slope at 0
+    x = input * ir.select(
+        ir.lt(input, 0.0), ir.const(-1.0, input.dtype), ir.const(1.0, input.dtype)
+    )  # with a slope at 0
     near = ir.le(x, 8.0)
     low = ir.select(near, x, ir.const(8.0, x.dtype))
     high = ir.select(near, ir.const(8.0, x.dtype), x)

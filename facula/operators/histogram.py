@@ -99,7 +99,7 @@ def _edges_of(input: Tensor, points: np.ndarray, bins: Sequence, range) -> list[
                     "torch.histogramdd: bins tensor should have at least 1 element, but got "
                     f"{b.spec.numel} elements in the bins tensor for dimension {d}",
                 )
-        counts, edges = [b.spec.numel - 1 for b in bins], [b.detach() for b in bins]
+        counts, edges = [b.spec.numel - 1 for b in bins], [b.detach().clone(memory_format="contiguous") for b in bins]
     else:
         counts, edges = list(bins), None
     for d, n in enumerate(counts):
@@ -107,7 +107,9 @@ def _edges_of(input: Tensor, points: np.ndarray, bins: Sequence, range) -> list[
             fail(RuntimeError, f"torch.histogram(): bins must be > 0, but got {n} for dimension {d}")
     if edges is not None:
         return edges
-    return [linspace(low, high, n + 1, dtype=kind) for (low, high), n in zip(_range_of(points, range, len(bins)), counts)]
+    return [
+        linspace(low, high, n + 1, dtype=kind) for (low, high), n in zip(_range_of(points, range, len(bins)), counts)
+    ]
 
 
 def _counted(name: str, input: Tensor, bins: Sequence, range, weight, density: bool) -> tuple[Tensor, list[Tensor]]:
@@ -164,7 +166,9 @@ def histogram(input: Tensor, bins, *, range=None, weight=None, density: bool = F
     if isinstance(bins, Tensor) and range is not None:
         fail(TypeError, "histogram() received an invalid combination of arguments: edges as well as a range")
     points = input.reshape(-1, 1)
-    hist, (edges,) = _counted("histogramdd", points, [bins], range, None if weight is None else weight.reshape(-1), density)
+    hist, (edges,) = _counted(
+        "histogramdd", points, [bins], range, None if weight is None else weight.reshape(-1), density
+    )
     if out is None:
         return named("histogram", hist, edges)
     for o, made, what in zip(out, (hist, edges), ("hist", "bin_edges")):

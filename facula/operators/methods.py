@@ -1284,7 +1284,8 @@ for _name, _make in (
     _write(_name, _make)
 for _name, _make in (
     ("igamma_", gamma.igamma), ("igammac_", gamma.igammac), ("mvlgamma_", gamma.mvlgamma),
-    ("polygamma_", lambda input, n: gamma.polygamma(n, input)), ("nan_to_num_", public.nan_to_num), ("renorm_", statistics.renorm), ("scatter_reduce_", indexing.scatter_reduce),
+    ("polygamma_", lambda input, n: gamma.polygamma(n, input)), ("nan_to_num_", public.nan_to_num),
+    ("renorm_", statistics.renorm), ("scatter_reduce_", indexing.scatter_reduce),
     ("index_reduce_", indexing.index_reduce),
 ):  # fmt: skip
     _write(_name, _make, needs_input=True)

@@ -190,9 +190,7 @@ def _tensors(name: str, **operands) -> None:
     """TypeError for the first operand that is no tensor."""
     for position, (what, x) in enumerate(operands.items(), 1):
         if not isinstance(x, Tensor):
-            fail(
-                TypeError, f"{name}(): argument '{what}' (position {position}) must be Tensor, not {type(x).__name__}"
-            )
+            fail(TypeError, f"{name}(): argument '{what}' (position {position}) must be Tensor, not {type(x).__name__}")
 
 
 def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> bool:
