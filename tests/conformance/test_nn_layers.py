@@ -307,6 +307,57 @@ def methods(f):
 
 
 @program
+def hooks_of_all_modules(f):
+    """What each kind of hook sees, in order: those of all modules, those of one, those of states."""
+    M = f.nn.modules.module
+    seen: list = []
+
+    def shapes(value):
+        if isinstance(value, (tuple, list)):
+            return [shapes(x) for x in value]
+        if isinstance(value, dict):
+            return sorted(value)
+        return list(value.shape) if isinstance(value, f.Tensor) else type(value).__name__
+
+    def note(kind):
+        return lambda module, *args: seen.append([kind, type(module).__name__, *map(shapes, args)])
+
+    handles = [
+        M.register_module_parameter_registration_hook(note("parameter")),
+        M.register_module_buffer_registration_hook(note("buffer")),
+        M.register_module_module_registration_hook(note("module")),
+        M.register_module_forward_pre_hook(note("forward pre")),
+        M.register_module_forward_hook(note("forward"), always_call=True),
+        M.register_module_full_backward_pre_hook(note("backward pre")),
+        M.register_module_full_backward_hook(note("backward")),
+    ]
+    model = f.nn.Sequential(f.nn.Linear(2, 3), f.nn.BatchNorm1d(3))
+    model.register_forward_pre_hook(note("own forward pre"), prepend=True)
+    model[0].register_full_backward_pre_hook(note("own backward pre"), prepend=True)
+    model[1].register_state_dict_pre_hook(note("state pre"))
+    model[1].register_state_dict_post_hook(note("state post"))
+    model[1].register_load_state_dict_pre_hook(note("load pre"))
+    model.register_load_state_dict_post_hook(lambda module, keys: keys.missing_keys.clear())
+    x = numbers(f, 4, 2).requires_grad_()
+    model(x).sum().backward()
+    keys = model.load_state_dict({"0.weight": model.state_dict()["0.weight"]})
+    seen += [str(keys), caught(model, f.ones(4, 7))]
+    for handle in handles:
+        handle.remove()
+    count = len(seen)
+    f.nn.Linear(2, 2)(x)
+    with f.nn.Linear(2, 2).register_forward_hook(note("never")) as handle:
+        pass
+    old = f.nn.Linear(2, 2)
+    old.register_backward_hook(lambda module, into, out: seen.append([len(into), shapes(out)]))
+    old(x).sum().backward()
+    return [
+        *seen, len(seen) - count, caught(old.register_full_backward_hook, note("x")),
+        caught(M.register_module_forward_hook, note("x"), nothing=True),
+    ]  # fmt: skip
+
+
+@program
 def gradients_of_convolutions(f):
     G = f.nn.grad
     seen = []

@@ -1,4 +1,4 @@
-"""Rows of gamma's relatives, Bessel's I0, histograms and hashes."""
+"""Rows of gamma's relatives, Bessel's I0, and histograms."""
 
 from .table import bad, index, mask, row, s, t
 
@@ -43,6 +43,3 @@ row("histogramdd", [s(t(20, 2), [3, 2]), s(t(4, 5, 2), (EDGES, EDGES)), s(t(20, 
                 t(4, 2), [2, 2, 2]),
             bad(RuntimeError, "torch.histogramdd: input tensor should have at least 2 dimensions", t(4),
                 [2])])  # fmt: skip
-row("hash_tensor", [s(t(3, 4)), s(t(3, 4), 1), s(t(2, 3, 4), (0, 2), keepdim=True), s(t())], "buif", grad=False,
-    errors=[bad(RuntimeError, "Unknown hash_tensor mode: 1", t(3), mode=1),
-            bad(IndexError, "hash_tensor: Expected reduction dim 1 to have non-zero size.", t(2, 0), 1)])  # fmt: skip

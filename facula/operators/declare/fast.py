@@ -9,6 +9,7 @@ from facula.core.modes import GUARD, LOCAL
 from facula.core.spec import Spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.operators.override import foreign
 from facula.operators.promotion import of_defaults
 
 from .layout import check_in_place, row_dims
@@ -84,6 +85,8 @@ def fast_rows(entry: Callable, over: str | None = None, check: Callable | None =
         if (out := known.run(input, dim, keepdim)) is not None:
             return out
         if GUARD.active and (out := known.in_mode()(input, dim, keepdim)) is not None:
+            return out
+        if not isinstance(input, Tensor) and (out := foreign(input)) is not NotImplemented:
             return out
         if not isinstance(input, Tensor):
             name = operator.name.partition("_")[0]
