@@ -38,7 +38,7 @@ ENTRIES = [
     if not EXCLUDED.search(op.name) and not EXCLUDED.search(op.aten_name or "") and op.name not in NOT_PUBLIC
 ]
 NO_VALUES = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}  # undefined
-TIES = {"argsort", "kthvalue", "sort", "topk"}  # which of equal elements an index names is not promised
+TIES = {"argsort", "kthvalue", "mode", "sort", "topk"}  # which of equal elements an index names is not promised
 # as_strided_scatter: PyTorch's gradient of the input is that inside the part, where `src` is: the wrong way round.
 WRONG_SLOPES = {"as_strided_scatter"}
 TOLERANCE = {  # dtype -> (relative, absolute as a share of the largest element)
