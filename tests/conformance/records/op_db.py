@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ ENTRIES = [
     if not EXCLUDED.search(op.name) and not EXCLUDED.search(op.aten_name or "") and op.name not in NOT_PUBLIC
 ]
 NO_VALUES = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}  # undefined
-TIES = {"argsort", "kthvalue", "sort", "topk"}  # which of equal elements an index names is not promised
+TIES = {"argsort", "kthvalue", "mode", "sort", "topk"}  # which of equal elements an index names is not promised
 # as_strided_scatter: PyTorch's gradient of the input is that inside the part, where `src` is: the wrong way round.
 WRONG_SLOPES = {"as_strided_scatter"}
 TOLERANCE = {  # dtype -> (relative, absolute as a share of the largest element)
@@ -276,7 +276,7 @@ def _seeds(outputs, number=3) -> tuple[list, list]:
     return theirs, [twin(x) for x in theirs]
 
 
-def _compare_gradients(ours, theirs, op, call: Call) -> None:
+def _compare_gradients(ours, theirs, op, call: Any = ()) -> None:
     for number, (x, y) in enumerate(zip(ours, theirs, strict=True)):
         if y is None or x is None:
             other = y if x is None else x
@@ -528,13 +528,9 @@ CHECKS: dict[str, Callable] = {
 }
 
 
-def check(op, name: str, most: int | None = None) -> dict[str, Any]:
-    """Run one check of an entry: {"tried": n, "failed": [(sample, why), ...]}."""
+def outcome(source: Iterable[tuple]) -> dict[str, Any]:
+    """What became of a check's samples, (what, function, *arguments): {"tried": n, "failed": [(what, why), ...]}."""
     tried, failed = 0, []
-    torch.set_num_threads(1)
-    source, problem = attempt(lambda: list(CHECKS[name](op, most)))
-    if problem is not None:
-        return {"tried": 1, "failed": [("samples", say(problem))], "theirs": True}
     for what, function, *args in source:
         tried += 1
         try:
@@ -546,6 +542,24 @@ def check(op, name: str, most: int | None = None) -> dict[str, Any]:
         except Exception as error:
             failed.append((what, say(error)))
     return {"tried": tried, "failed": failed}
+
+
+def show(title: str, found: dict[str, Any], most: int) -> None:
+    """Print the failures of an entry, at most so many of each check."""
+    for name, one in found.items():
+        if one["failed"]:
+            print(f"{title} {name}: {len(one['failed'])} of {one['tried']} fail", flush=True)
+            for what, why in one["failed"][:most]:
+                print(f"    {what}\n        {why}", flush=True)
+
+
+def check(op, name: str, most: int | None = None) -> dict[str, Any]:
+    """Run one check of an entry: {"tried": n, "failed": [(sample, why), ...]}."""
+    torch.set_num_threads(1)
+    source, problem = attempt(lambda: list(CHECKS[name](op, most)))
+    if problem is not None:
+        return {"tried": 1, "failed": [("samples", say(problem))], "theirs": True}
+    return outcome(source)
 
 
 def _job(task: tuple[int, tuple[str, ...], int | None]) -> tuple[int, dict[str, Any]]:
@@ -589,11 +603,7 @@ def main() -> int:
     def done(index: int, found: dict[str, Any]) -> None:
         title = label(ENTRIES[index])
         results[title] = found
-        for name, one in found.items():
-            if one["failed"]:
-                print(f"{title} {name}: {len(one['failed'])} of {one['tried']} fail", flush=True)
-                for what, why in one["failed"][: options.show]:
-                    print(f"    {what}\n        {why}", flush=True)
+        show(title, found, options.show)
 
     if options.jobs > 1:
         with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=40) as pool:
