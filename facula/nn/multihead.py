@@ -103,15 +103,6 @@ def _projected_apart(query, key, value, weights, bias) -> Sequence[Tensor]:
     return [ops.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases)]
 
 
-def _static(x: Tensor, name: str, rows: int, size: int) -> Tensor:
-    for dim, wanted in ((0, rows), (2, size)):
-        need(
-            x.shape[dim] == wanted,
-            f"expecting {name}.size({dim}) of {wanted}, but got {x.shape[dim]}",
-        )
-    return x
-
-
 def _one_more(mask: Tensor | None) -> Tensor | None:
     """The mask for one more key, which all may see."""
     return None if mask is None else ops.pad(mask, (0, 1))
@@ -235,52 +226,48 @@ def multi_head_attention_forward(
         need(bias_k is None, "bias_k is set but bias_v is None")
         need(bias_v is None, "bias_v is set but bias_k is None")
 
-    rows = batch * num_heads
-    q = q.reshape(length, rows, size).transpose(0, 1)
-    k = (
-        k.reshape(k.shape[0], rows, size).transpose(0, 1)
-        if static_k is None
-        else _static(static_k, "static_k", rows, size)
-    )
-    v = (
-        v.reshape(v.shape[0], rows, size).transpose(0, 1)
-        if static_v is None
-        else _static(static_v, "static_v", rows, size)
-    )
-    if add_zero_attn:
-        k, v = (ops.cat([x, ops.zeros((rows, 1, size), dtype=x.dtype, device=x.device)], 1) for x in (k, v))
-        attn_mask, key_padding_mask = _one_more(attn_mask), _one_more(key_padding_mask)
-    keys = k.shape[1]
+    def by_heads(x: Tensor) -> Tensor:
+        """(S, N, E) as (N, num_heads, S, size), without a copy."""
+        return x.reshape(x.shape[0], batch, num_heads, size).permute(1, 2, 0, 3)
 
+    def static(x: Tensor, name: str) -> Tensor:
+        for dim, wanted in ((0, batch * num_heads), (2, size)):
+            need(x.shape[dim] == wanted, f"expecting {name}.size({dim}) of {wanted}, but got {x.shape[dim]}")
+        return x.reshape(batch, num_heads, x.shape[1], size)
+
+    q = by_heads(q)
+    k = by_heads(k) if static_k is None else static(static_k, "static_k")
+    v = by_heads(v) if static_v is None else static(static_v, "static_v")
+    if add_zero_attn:
+        k, v = (ops.cat([x, x.new_zeros(batch, num_heads, 1, size)], 2) for x in (k, v))
+        attn_mask, key_padding_mask = _one_more(attn_mask), _one_more(key_padding_mask)
+    keys = k.shape[2]
+
+    if attn_mask is not None and attn_mask.dim() == 3 and attn_mask.shape[0] > 1:
+        attn_mask = attn_mask.view(batch, num_heads, length, keys)
     if key_padding_mask is not None:
         for dim, wanted in enumerate((batch, keys)):
             need(
                 key_padding_mask.shape[dim] == wanted,
                 f"Expected key_padded_mask.shape[{dim}] to be {wanted}, but got {key_padding_mask.shape[dim]}",
             )
-        hidden = key_padding_mask.view(batch, 1, 1, keys).expand(-1, num_heads, -1, -1).reshape(rows, 1, keys)
+        hidden = key_padding_mask.view(batch, 1, 1, keys)
         attn_mask = hidden if attn_mask is None else attn_mask + hidden
     dropout_p = dropout_p if training else 0.0
 
     weights = None
     if need_weights:
         need(not is_causal or attn_mask is not None, "FIXME: is_causal not implemented for need_weights")
-        q, k = q * math.sqrt(1.0 / size), k.transpose(-2, -1)
-        weights = ops.softmax(ops.bmm(q, k) if attn_mask is None else ops.baddbmm(attn_mask, q, k), -1)
+        scores = ops.matmul(q * math.sqrt(1.0 / size), k.transpose(-2, -1))
+        weights = ops.softmax(scores if attn_mask is None else scores + attn_mask, -1)
         if dropout_p > 0:
             weights = ops.dropout(weights, dropout_p, True)
-        output = ops.bmm(weights, v).transpose(0, 1).reshape(length * batch, width)
-        weights = weights.view(batch, num_heads, length, keys)
+        output = ops.matmul(weights, v)
         if average_attn_weights:
             weights = weights.mean(1)
     else:
-        if attn_mask is not None:
-            attn_mask = (
-                attn_mask.unsqueeze(0) if attn_mask.shape[0] == 1 else attn_mask.view(batch, num_heads, -1, keys)
-            )
-        q, k, v = (x.reshape(batch, num_heads, x.shape[1], size) for x in (q, k, v))
         output = ops.scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal)
-        output = output.permute(2, 0, 1, 3).reshape(batch * length, width)
+    output = output.permute(2, 0, 1, 3).reshape(batch * length, width)
     output = ops.linear(output, out_proj_weight, out_proj_bias)
     output = output.view(length, batch, output.shape[1])
     if batched:
