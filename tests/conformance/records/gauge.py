@@ -45,7 +45,11 @@ NAN: dict[str, tuple[str, ...]] = {
 }
 
 # Entry -> how many times wider than usual its values may lie apart: nearly equal singular values magnify rounding.
-LOOSE: dict[str, float] = {"pca_lowrank": 100.0, "svd_lowrank": 100.0}
+# PyTorch's Bessel functions leave out the first coefficient (1) of Cephes' denominators: wrong by 4e-7.
+LOOSE: dict[str, float] = {
+    "pca_lowrank": 100.0, "svd_lowrank": 100.0, "special.bessel_j0": 50.0, "special.bessel_j1": 50.0,
+    "special.bessel_y0": 50.0, "special.bessel_y1": 50.0, "special.airy_ai": 200.0,
+}  # fmt: skip
 
 # Entries in which PyTorch forgets a gradient: istft's by a window that is not contiguous.
 MORE = {"istft"}
