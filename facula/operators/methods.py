@@ -29,6 +29,7 @@ from . import (
     creation,
     declare,
     elementwise,
+    fft,
     gamma,
     histogram,
     indexing,
@@ -1124,6 +1125,7 @@ METHODS = {
         "argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_scatter "
         "masked_select nonzero nonzero_static put scatter scatter_add scatter_reduce take take_along_dim"
     ),
+    fft: "istft stft",
     matrices: (
         "cholesky cholesky_inverse cholesky_solve det eig geqrf inverse logdet lstsq lu matrix_exp matrix_power ormqr "
         "pinverse qr slogdet solve svd symeig triangular_solve lu_solve"
@@ -1373,41 +1375,11 @@ for _name, _body in (
     setattr(Tensor, _name, _body)
 
 
-class UntypedStorage:
-    """The memory of a tensor as bytes: `Tensor.untyped_storage()`."""
-
-    def __init__(self, storage: Storage):
-        self._storage = storage
-
-    def data_ptr(self) -> int:
-        """The address of the first byte."""
-        return self._storage.ptr
-
-    def nbytes(self) -> int:
-        """How many bytes there are."""
-        return self._storage.nbytes
-
-    size = __len__ = nbytes
-
-    def tolist(self) -> list[int]:
-        """The bytes as numbers."""
-        return list(ctypes.string_at(self._storage.ptr, self._storage.nbytes)) if self._storage.nbytes else []
-
-    @property
-    def device(self) -> Device:
-        """Where the memory is."""
-        return self._storage.device
-
-    def __eq__(self, other) -> bool:
-        return isinstance(other, UntypedStorage) and other._storage is self._storage
-
-    def __hash__(self) -> int:
-        return id(self._storage)
-
-
 @method
-def untyped_storage(self) -> UntypedStorage:
-    """The memory that the tensor looks at."""
+def untyped_storage(self):
+    """The memory that the tensor looks at, as bytes."""
+    from .storages import UntypedStorage
+
     return UntypedStorage(self.storage)
 
 
