@@ -217,6 +217,10 @@ def _binary(slow: Callable, operator: Any, plan_of: Callable[[Spec, Spec], tuple
             return out
         if foreign and not (isinstance(input, Tensor) and isinstance(other, Tensor)):
             return NotImplemented
+        if getattr(input, "is_sparse", False) or getattr(other, "is_sparse", False):
+            from .sparse import sparse_matmul
+
+            return sparse_matmul(input, other)
         out = slow(*[x for x in (input, other) if x is not MISSING])
         if isinstance(input, Tensor) and isinstance(other, Tensor) and isinstance(out, Tensor):
             recorded, make = plan_of(input.spec, other.spec)

@@ -409,7 +409,10 @@ def fusion(f):
 
 @program
 def other_parameters(f):
-    call = f.nn.utils.stateless.functional_call
+    return [seen for call in (f.nn.utils.stateless.functional_call, f.func.functional_call) for seen in called(f, call)]
+
+
+def called(f, call):
     f.manual_seed(1)
     model = f.nn.Sequential(f.nn.Linear(2, 2), f.nn.BatchNorm1d(2))
     weight, mean = numbers(f, 2, 2).requires_grad_(), f.ones(2)

@@ -573,7 +573,8 @@ def autocast_of_operators(torch):
     x, w = torch.linspace(-1, 1, 12).view(3, 4), torch.linspace(0, 1, 8).view(2, 4)
     labels = torch.tensor([0, 1, 0])
     calls = [
-        lambda h: x @ x.T, lambda h: torch.mm(x, x.T), lambda h: F.linear(x, w), lambda h: torch.bmm(x[None], x.T[None]),
+        lambda h: x @ x.T, lambda h: torch.mm(x, x.T), lambda h: F.linear(x, w),
+        lambda h: torch.bmm(x[None], x.T[None]),
         lambda h: x + x, lambda h: torch.addmm(torch.zeros(3, 3), x, x.T), lambda h: torch.mv(x, x[0]),
         lambda h: torch.matmul(x, x[0]), lambda h: torch.dot(x[0], x[0]), lambda h: torch.einsum("ij,kj->ik", x, x),
         lambda h: F.conv1d(x[None], torch.ones(2, 3, 2)), lambda h: F.conv_transpose1d(x[None], torch.ones(3, 2, 2)),
