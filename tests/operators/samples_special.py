@@ -31,10 +31,9 @@ row("special.spherical_bessel_j0", unary(-12, 12, special=False), grad=False, **
 NUMBERS = {"errors": [bad(TypeError, "special_", 1, 2)]}
 ORDERS = T((4,), values=[0, 1, 3, 7], grad=False)
 row("special.zeta", [s(t(3, low=1.2, high=4), t(3, low=0.5, high=12), ), s(3.0, t(4, low=0.5, high=9)),
-    s(t(3, low=1.2, high=4, grad=False), 2.5)], grad=False, covers=("zeta_core",), **NUMBERS, **WIDE)  # fmt: skip
+    s(t(3, low=1.2, high=4, grad=False), 2.5)], grad=False, **NUMBERS, **WIDE)  # fmt: skip
 for name in ("chebyshev_polynomial_t", "chebyshev_polynomial_u", "chebyshev_polynomial_v", "chebyshev_polynomial_w",
              "shifted_chebyshev_polynomial_t", "shifted_chebyshev_polynomial_u", "shifted_chebyshev_polynomial_v",
              "shifted_chebyshev_polynomial_w", "hermite_polynomial_h", "hermite_polynomial_he",
              "laguerre_polynomial_l", "legendre_polynomial_p"):  # fmt: skip
-    row(f"special.{name}", [s(t(3, 4, low=-1, high=1), ORDERS), s(t(4, low=1, high=2), 3), s(0.5, ORDERS)], grad=False,
-        covers=(f"{name}_core",), strides=False, **NUMBERS, **WIDE)  # fmt: skip
+    row(f"special.{name}", [s(t(3, 4, low=-1, high=1), ORDERS), s(t(4, low=1, high=2), 3), s(0.5, ORDERS)], grad=False, strides=False, **NUMBERS, **WIDE)  # fmt: skip
