@@ -62,7 +62,7 @@ from facula.operators import (
     are_deterministic_algorithms_enabled, argmax, argmin, argsort, argwhere, as_strided, as_strided_,
     as_strided_scatter, as_tensor, asarray, asin, asin_, asinh, asinh_, atan, atan2, atan_, atanh, atanh_, atleast_1d,
     atleast_2d, atleast_3d, avg_pool1d, avg_pool2d, avg_pool3d, baddbmm, bartlett_window, batch_norm, bernoulli,
-    bilinear, binary_cross_entropy, binary_cross_entropy_with_logits, bincount, bitwise_and, bitwise_left_shift,
+    bilinear, binary_cross_entropy, binary_cross_entropy_with_logits, bincount, binomial, bitwise_and, bitwise_left_shift,
     bitwise_not, bitwise_or, bitwise_right_shift, bitwise_xor, blackman_window, block_diag, bmm, broadcast_shapes,
     broadcast_tensors, broadcast_to, bucketize, can_cast, cartesian_prod, cat, cdist, ceil, ceil_, celu, celu_,
     chain_matmul, chunk, clamp, clamp_, clamp_max, clamp_max_, clamp_min, clamp_min_, clip, clip_, clone, column_stack,
@@ -129,7 +129,7 @@ __all__ = [
     "as_strided_scatter", "as_tensor", "asarray", "asin", "asin_", "asinh", "asinh_", "atan", "atan2", "atan_",
     "atanh", "atanh_", "atleast_1d", "atleast_2d", "atleast_3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "baddbmm",
     "bartlett_window", "batch_norm", "bernoulli", "bfloat16", "bilinear", "binary_cross_entropy",
-    "binary_cross_entropy_with_logits", "bincount", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or",
+    "binary_cross_entropy_with_logits", "bincount", "binomial", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or",
     "bitwise_right_shift", "bitwise_xor", "blackman_window", "block_diag", "bmm", "bool", "broadcast_shapes",
     "broadcast_tensors", "broadcast_to", "bucketize", "can_cast", "cartesian_prod", "cat", "cdist", "cdouble", "ceil",
     "ceil_", "celu", "celu_", "cfloat", "chain_matmul", "chunk", "clamp", "clamp_", "clamp_max", "clamp_max_",
@@ -194,5 +194,5 @@ __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("autograd", "cuda", "linalg", "memory", "nn", "optim", "random", "serialization", "utils"),
+    __name__, ("autograd", "cuda", "distributions", "linalg", "memory", "nn", "optim", "random", "serialization", "utils"),
 )  # fmt: skip
