@@ -1,8 +1,13 @@
-"""`torch.pi` and its kin, and the names of memory formats."""
+"""`torch.pi` and its kin, and the names of memory formats and layouts."""
 
 import math
 
-__all__ = ["channels_last", "contiguous_format", "e", "inf", "memory_format", "nan", "newaxis", "pi", "preserve_format"]
+from facula.core.layout import layout, sparse_coo, strided
+
+__all__ = [
+    "channels_last", "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis", "pi",
+    "preserve_format", "sparse_coo", "strided",
+]  # fmt: skip
 
 e, inf, nan, pi = math.e, math.inf, math.nan, math.pi
 newaxis = None

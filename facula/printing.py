@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from facula.core import dtype as dtypes
+from facula.core import float8
 from facula.core.tensor import Tensor
 from facula.operators.methods import SHOW
 from facula.operators.promotion import DEFAULT
@@ -237,7 +238,8 @@ def format_tensor(
     Parameters
     ----------
     values : ndarray or None
-        The values (bfloat16 as float32); None for a tensor without memory (meta), which needs `shape`.
+        The values (those that NumPy lacks as float32 or complex64); None for a tensor without memory (meta), which
+        needs `shape`.
     device : str or None
         Named only where it is not the default device.
     contents : str or None
@@ -279,21 +281,26 @@ def format_tensor(
 
 
 def host_values(tensor: Tensor) -> np.ndarray:
-    """A CPU tensor's memory as an array without a copy; bfloat16 is widened to a new float32 array."""
+    """A CPU tensor's memory as an array without a copy; what NumPy lacks becomes a new float32 or complex64 array."""
     spec = tensor.spec
-    kind = spec.dtype.numpy if spec.dtype.numpy is not None else np.dtype("u2")
+    kind = spec.dtype.bits
+    wide = {"f": np.float32, "c": np.complex64}.get(spec.dtype.kind) if spec.dtype.numpy is None else None
     if spec.numel == 0:
-        return np.empty(spec.shape, np.float32 if spec.dtype is dtypes.bfloat16 else kind)
+        return np.empty(spec.shape, wide or kind)
     reach = sum((size - 1) * stride for size, stride in zip(spec.shape, spec.strides)) + 1
     memory: Any = (ctypes.c_char * (reach * kind.itemsize)).from_address(tensor.ptr)
     values = np.ndarray(tuple(spec.shape), kind, memory, strides=tuple(s * kind.itemsize for s in spec.strides))
     if spec.dtype is dtypes.bfloat16:
         return (values.astype(np.uint32) << 16).view(np.float32)
-    return values
+    if spec.dtype is dtypes.complex32:
+        return np.ascontiguousarray(values)[..., None].view(np.float16).astype(np.float32).view(np.complex64)[..., 0]
+    return values if wide is None else float8.decode(values, spec.dtype)
 
 
 def tensor_repr(tensor: Any, *, contents: str | None = None) -> str:
     """`repr(tensor)`; what lies on another machine is copied here first."""
+    if tensor.is_sparse:
+        return sparse_repr(tensor)
     plain = (Tensor, getattr(sys.modules.get("facula.nn.parameter"), "Parameter", Tensor))
     device = tensor.device
     meta = device.type == "meta"
@@ -317,6 +324,30 @@ def tensor_repr(tensor: Any, *, contents: str | None = None) -> str:
         type_name="tensor" if type(tensor) in plain else type(tensor).__name__,
         contents=contents,
     )
+
+
+def sparse_repr(tensor: Any) -> str:
+    """`repr` of a sparse tensor: its places and its values, one below the other."""
+    prefix = "tensor("
+    parts = []
+    for name, part in (("indices", tensor._indices()), ("values", tensor._values())):
+        head = f"{name}=tensor("
+        values = host_values(part.detach())
+        if values.size:
+            text = head + _contents(values, len(prefix) + len(head))
+        else:
+            text = f"{head}[], size={tuple(part.shape)}"
+        parts.append(f"{text})")
+    parts.append(f"size={tuple(tensor.shape)}, nnz={tensor._nnz()}")
+    suffixes = []
+    if tensor.dtype not in (DEFAULT.float, dtypes.int64, dtypes.bool_):
+        suffixes.append(f"dtype={tensor.dtype}")
+    suffixes.append("layout=torch.sparse_coo")
+    if tensor.grad_fn is not None:
+        suffixes.append("grad_fn=<SparseCooTensorWithDimsAndTensorsBackward0>")
+    elif tensor.requires_grad:
+        suffixes.append("requires_grad=True")
+    return _with_suffixes(prefix + f",\n{' ' * len(prefix)}".join(parts), suffixes, len(prefix))
 
 
 def tensor_format(self: Any, form: str) -> str:

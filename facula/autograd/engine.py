@@ -6,7 +6,7 @@ A vertex of the graph is a `Node` or a leaf tensor. Each waits until all its use
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heappushpop
 from sys import getrefcount
 from typing import Any
 
@@ -88,6 +88,7 @@ def run(
     try:
         while True:
             # Hand the results to the vertices that the edges lead to.
+            latest = None  # of the nodes that are ready now: one that is alone need not go through the heap
             for edge in edges:
                 grad = results.pop()
                 if edge is None:
@@ -103,14 +104,21 @@ def run(
                 if left:
                     pending[vertex] = slots
                 elif isinstance(vertex, Node):
-                    heappush(ready, (-vertex.sequence, id(vertex), vertex, slots))
+                    if latest is not None:
+                        heappush(ready, latest)
+                    latest = (-vertex.sequence, id(vertex), vertex, slots)
                 elif targets is None or (vertex, 0) in targets:
                     _leaf(vertex, slots, None if accumulate else captured, create)
-            if not ready:
-                break
             # Run the latest node whose users have all run.
+            if latest is not None:
+                latest = heappushpop(ready, latest)
+            elif ready:
+                latest = heappop(ready)
+            else:
+                break
             slots = edges = ()
-            _, _, node, outs = heappop(ready)
+            _, _, node, outs = latest
+            latest = None
             if node.pre_hooks:
                 _pre_hooks(node, outs)
             if needed is not None and targets is not None:
@@ -153,25 +161,21 @@ def _key(tensor: Tensor) -> tuple:
 def _count_users(start: Sequence) -> dict[Any, int]:
     """For each vertex that the roots reach, how many gradients it will receive."""
     users: dict[Any, int] = {}
-    stack = []
-    for edge in start:
-        vertex = _vertex(edge)
-        if vertex in users:
-            users[vertex] += 1
-        else:
-            users[vertex] = 1
-            stack.append(vertex)
-    while stack:
-        node = stack.pop()
-        if isinstance(node, Node):
-            for edge in node.edges:
-                if edge is not None:
-                    vertex = edge.node if type(edge) is Output else edge
-                    if vertex in users:
-                        users[vertex] += 1
-                    else:
-                        users[vertex] = 1
-                        stack.append(vertex)
+    vertices: list = []
+    edges: Any = start
+    for reached in itertools.chain((None,), vertices):  # `vertices` grows
+        if reached is not None:
+            if not isinstance(reached, Node):
+                continue
+            edges = reached.edges
+        for edge in edges:
+            if edge is not None:
+                vertex = edge.node if edge.__class__ is Output else edge
+                if vertex in users:
+                    users[vertex] += 1
+                else:
+                    users[vertex] = 1
+                    vertices.append(vertex)
     return users
 
 
@@ -214,7 +218,9 @@ def _leaf(leaf: Tensor, slots: list, captured: dict | None, create: bool) -> Non
         return
     with _ACCUMULATING:
         old = leaf._grad
-        if old is None:
+        if grad.is_sparse or (old is not None and old.is_sparse):
+            leaf._grad = grad if old is None else ARITHMETIC.add(old, grad)
+        elif old is None:
             # 2: the name `grad` and getrefcount's argument, so nobody else will see the memory change.
             own = (
                 getrefcount(grad) == 2

@@ -226,16 +226,9 @@ def alias(tensor: Tensor) -> Tensor:
     return out
 
 
-_TITLES = {
-    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
-    "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double",
-    "complex64": "ComplexFloat", "complex128": "ComplexDouble",
-}  # fmt: skip
-
-
 def dtype_title(dtype) -> str:
     """The name of a dtype in PyTorch's messages: Float for float32."""
-    return _TITLES[dtype.name]
+    return dtype.title
 
 
 def type_name(tensor: Tensor) -> str:

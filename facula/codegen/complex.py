@@ -261,7 +261,8 @@ class _Split:
             re = cast(value, target.to_real())
             return re, _zero(re)
         if target.kind == "b":
-            return ir.or_(ir.ne(value[0], 0.0), ir.ne(value[1], 0.0))
+            re, im = (cast(part, dt.float32) if source is dt.complex32 else part for part in value)
+            return ir.or_(ir.ne(re, 0.0), ir.ne(im, 0.0))
         if target.kind == "c":
             return cast(value[0], target.to_real()), cast(value[1], target.to_real())
         return cast(value[0], target)
@@ -276,7 +277,7 @@ def split_complex(kernel: Kernel) -> Kernel:
         if r.dtype.kind == "c" or r.value.dtype.kind == "c":
             value = split.cast(value, r.value.dtype, r.dtype)
             if r.dtype.kind == "c":
-                value = apply("complex", *value)
+                value = ir._node("complex", value, r.dtype)
         results.append(
             replace(
                 r,

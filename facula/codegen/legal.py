@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator
 
 from facula.core import dtype as dt
+from facula.core.dtype import STORED_ONLY
 from facula.errors import fail
 from facula.ir.expr import OPS, Expr, walk
 from facula.ir.kernel import Kernel
 
 __all__ = ["RULES", "check"]
-
-STORED_ONLY = (dt.float16, dt.bfloat16)
 
 
 def _operands(kernel: Kernel, nodes: list[Expr]) -> Iterator[str]:

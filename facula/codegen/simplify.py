@@ -79,7 +79,7 @@ def _exact(source: dt.dtype, target: dt.dtype) -> bool:
     if source.kind == "f" or target.kind == "f":
         if source.kind == target.kind:
             return source.itemsize < target.itemsize
-        bits = {2: 8, 4: 24, 8: 53}  # bfloat16's digits stand for both halves
+        bits = {1: 0, 2: 8, 4: 24, 8: 53}  # bfloat16's digits stand for both halves
         return source.kind in "ui" and target.kind == "f" and source.itemsize * 8 <= bits[target.itemsize]
     if source.kind in "ui" and target.kind in "ui":
         return source.itemsize < target.itemsize and (source.kind == "u" or target.kind == "i")
@@ -91,7 +91,7 @@ def _cast(n: Expr, a: Expr) -> Expr | None:
         return a
     if a.op == "const":
         folded = cast(a, n.dtype)
-        return folded if folded.op == "const" and n.dtype.code not in ("f16", "bf16") else None
+        return folded if folded.op == "const" and n.dtype not in dt.STORED_ONLY else None
     if a.op == "cast" and _exact(a.args[0].dtype, a.dtype) and n.dtype.kind != "c" and a.dtype.kind != "c":
         inner = a.args[0]
         # narrow -> wide -> other is narrow -> other, but for floats to integers, whose overflow depends on the width

@@ -1,8 +1,8 @@
 """Scalar expressions: what a kernel computes for one element. Made by running Python on symbols.
 
 An `Expr` is immutable and interned: equal expressions are one object, so shared work is shared by itself.
-Arithmetic is on bool, integers, float32, float64, complex64, complex128; float16 and bfloat16 exist only in memory
-(`load`, the dtype of a kernel's result) and are `cast` before any arithmetic, as PyTorch's "opmath" does.
+Arithmetic is on bool, integers, float32, float64, complex64, complex128; smaller floats and complex32 exist only in
+memory (`load`, the dtype of a kernel's result) and are `cast` before any arithmetic, as PyTorch's "opmath" does.
 """
 
 import builtins
@@ -281,7 +281,7 @@ def apply(name: str, *args: Expr | bool | int | float | complex) -> Expr:
     operands = tuple(x if isinstance(x, Expr) else const(x, dtype) for x in values)
     if any(x.dtype is not dtype for x in operands):
         raise TypeError(f"{name} of different dtypes ({', '.join(x.dtype.code for x in operands)}): cast them first")
-    if dtype.kind not in op.takes or dtype.name in ("float16", "bfloat16"):
+    if dtype.kind not in op.takes or dtype in dt.STORED_ONLY:
         raise TypeError(f"{name} is not defined on {dtype.code}")
     if name == "select":
         condition = args[0]

@@ -22,7 +22,7 @@ def ntuple(value: Any, n: int) -> tuple:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,) * n
 
 
-class _Conv(Module):
+class _ConvNd(Module):
     """What convolutions of any number of dims share.
 
     Parameters
@@ -137,7 +137,7 @@ class _Conv(Module):
         return text
 
 
-class _Convolution(_Conv):
+class _Convolution(_ConvNd):
     """A cross-correlation: input (N, C, *sizes) or (C, *sizes)."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -149,24 +149,24 @@ class _Convolution(_Conv):
 
 
 class Conv1d(_Convolution):
-    """Cross-correlation of (N, C, L) or (C, L) with kernels of length `kernel_size`; parameters as `_Conv`."""
+    """Cross-correlation of (N, C, L) or (C, L) with kernels of length `kernel_size`; parameters as `_ConvNd`."""
 
     dims = 1
 
 
 class Conv2d(_Convolution):
-    """Cross-correlation of (N, C, H, W) or (C, H, W) with kernels of size `kernel_size`; parameters as `_Conv`."""
+    """Cross-correlation of (N, C, H, W) or (C, H, W) with kernels of size `kernel_size`; parameters as `_ConvNd`."""
 
     dims = 2
 
 
 class Conv3d(_Convolution):
-    """Cross-correlation of (N, C, D, H, W) or (C, D, H, W), kernels of size `kernel_size`; parameters as `_Conv`."""
+    """Cross-correlation of (N, C, D, H, W) or (C, D, H, W), kernels of size `kernel_size`; parameters as `_ConvNd`."""
 
     dims = 3
 
 
-class _Transposed(_Conv):
+class _ConvTransposeNd(_ConvNd):
     """The gradient of a convolution as a layer (Zeiler et al., Deconvolutional Networks, 2010).
 
     Parameters
@@ -182,7 +182,7 @@ class _Transposed(_Conv):
     weight : Parameter
         (in_channels, out_channels / groups, *kernel_size).
 
-    The others are those of `_Conv`.
+    The others are those of `_ConvNd`.
     """
 
     transposed = True
@@ -244,20 +244,20 @@ class _Transposed(_Conv):
         return [n - low for n, low in zip(size, least)]
 
 
-class ConvTranspose1d(_Transposed):
-    """Transposed convolution of (N, C, L) or (C, L); parameters as `_Transposed`."""
+class ConvTranspose1d(_ConvTransposeNd):
+    """Transposed convolution of (N, C, L) or (C, L); parameters as `_ConvTransposeNd`."""
 
     dims = 1
 
 
-class ConvTranspose2d(_Transposed):
-    """Transposed convolution of (N, C, H, W) or (C, H, W); parameters as `_Transposed`."""
+class ConvTranspose2d(_ConvTransposeNd):
+    """Transposed convolution of (N, C, H, W) or (C, H, W); parameters as `_ConvTransposeNd`."""
 
     dims = 2
 
 
-class ConvTranspose3d(_Transposed):
-    """Transposed convolution of (N, C, D, H, W) or (C, D, H, W); parameters as `_Transposed`."""
+class ConvTranspose3d(_ConvTransposeNd):
+    """Transposed convolution of (N, C, D, H, W) or (C, D, H, W); parameters as `_ConvTransposeNd`."""
 
     dims = 3
 

@@ -13,6 +13,11 @@ from facula.core.dtype import int64
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
+from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
+from .multihead import _canonical_mask as _canonical_mask
+from .multihead import _none_or_dtype as _none_or_dtype
+from .multihead import multi_head_attention_forward as multi_head_attention_forward
+
 # Functions that are operators as they stand
 adaptive_avg_pool1d = ops.adaptive_avg_pool1d
 avg_pool1d = ops.avg_pool1d
@@ -371,10 +376,8 @@ def embedding(
     scale_grad_by_freq : bool
         Divide the gradient of each row by how often it is used.
     sparse : bool
-        Only False: facula's gradients are dense.
+        Whether the gradient of `weight` is a sparse tensor of the used rows alone.
     """
-    if sparse:
-        fail(NotImplementedError, "embedding: sparse gradients are not supported", mend="leave out sparse=True")
     rows = weight.shape[0]
     if padding_idx is not None:
         if not -rows <= padding_idx < rows:
@@ -388,7 +391,7 @@ def embedding(
     if max_norm is not None:
         with no_grad():
             ops.embedding_renorm_(weight, input.contiguous(), max_norm, norm_type)
-    return ops.embedding(weight, input, -1 if padding_idx is None else padding_idx, scale_grad_by_freq)
+    return ops.embedding(weight, input, -1 if padding_idx is None else padding_idx, scale_grad_by_freq, sparse)
 
 
 def embedding_bag(
@@ -477,6 +480,7 @@ def embedding_bag(
         include_last_offset,
         -1 if padding_idx is None else padding_idx,
         scale_grad_by_freq,
+        sparse,
     )
 
 
@@ -673,6 +677,10 @@ def batch_norm(
     """Channels (dim 1) normalised with the batch's mean and variance in training, else with the running ones."""
     if training:
         _need_several(input.shape)
+        if eps <= 0:
+            fail(ValueError, f"batch_norm eps must be positive during training, but got {eps}")
+    elif eps < 0:
+        fail(ValueError, f"batch_norm eps must be non-negative, but got {eps}")
     return ops.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
 
 

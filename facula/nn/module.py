@@ -22,7 +22,7 @@ from facula.errors import explain, fail
 from facula.operators import empty_like, many
 
 from .hooks import BackwardHook, RemovableHandle, WrappedHook
-from .parameter import Buffer, Parameter
+from .parameter import Buffer, Parameter, is_lazy
 
 __all__ = [
     "Module",
@@ -305,7 +305,7 @@ class Module:
 
     # --- calls
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args, **kwargs) -> Any:
         if self._hooked or GLOBAL.active:
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)
@@ -1039,9 +1039,10 @@ class Module:
                 f"checkpoint but received {type(new)}"
             )
             return
-        if current.ndim == 0 and new.shape == (1,):  # files from before there were 0-d tensors
+        waits = is_lazy(current)
+        if not waits and current.ndim == 0 and new.shape == (1,):  # files from before there were 0-d tensors
             new = new[0]
-        if new.shape != current.shape:
+        if not waits and new.shape != current.shape:
             error_msgs.append(
                 f"size mismatch for {key}: copying a param with shape {new.shape} from checkpoint, "
                 f"the shape in current model is {current.shape}."

@@ -6,7 +6,7 @@ from typing import Any
 from facula.core.dtype import int64
 from facula.core.tensor import Tensor
 from facula.errors import fail
-from facula.operators import empty, ones, tensor, zeros
+from facula.operators import einsum, empty, ones, tensor, zeros
 
 from . import functional as F
 from . import init
@@ -17,6 +17,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "CrossMapLRN2d",
     "GroupNorm",
     "InstanceNorm1d",
     "InstanceNorm2d",
@@ -24,6 +25,7 @@ __all__ = [
     "LayerNorm",
     "LocalResponseNorm",
     "RMSNorm",
+    "SyncBatchNorm",
 ]
 
 
@@ -45,7 +47,7 @@ class _Affine(Module):
             init.zeros_(self.bias)
 
 
-class _RunningNorm(_Affine):
+class _NormBase(_Affine):
     """A norm over batches, which may keep running statistics.
 
     Parameters
@@ -115,7 +117,7 @@ class _RunningNorm(_Affine):
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
 
-class _BatchNorm(_RunningNorm):
+class _BatchNorm(_NormBase):
     def __init__(
         self,
         num_features: int,
@@ -175,7 +177,49 @@ class BatchNorm3d(_BatchNorm):
             fail(ValueError, f"expected 5D input (got {input.dim()}D input)")
 
 
-class _InstanceNorm(_RunningNorm):
+class SyncBatchNorm(_BatchNorm):
+    """`BatchNorm` of any number of dims; in one process there is no other batch to synchronise with."""
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any | None = None,
+        device=None,
+        dtype=None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+        self.process_group = process_group
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() < 2:
+            fail(ValueError, f"expected at least 2D input (got {input.dim()}D input)")
+        if input.shape[1] == 0:
+            fail(ValueError, "SyncBatchNorm number of input channels should be non-zero")
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group=None) -> Module:
+        """`module` with all its batch norms replaced; a batch norm itself comes back as another module."""
+        made = module
+        if isinstance(module, _BatchNorm):
+            given = (module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats)
+            made = SyncBatchNorm(*given, process_group, bias=module.bias is not None)
+            if module.affine:
+                made.weight, made.bias = module.weight, module.bias
+            for name in ("running_mean", "running_var", "num_batches_tracked"):
+                setattr(made, name, getattr(module, name))
+            made.training = module.training
+        for name, child in module.named_children():
+            made.add_module(name, cls.convert_sync_batchnorm(child, process_group))
+        return made
+
+
+class _InstanceNorm(_NormBase):
     without_batch: int  # number of dims of an input without the dim N
 
     def __init__(
@@ -371,6 +415,28 @@ class LocalResponseNorm(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class CrossMapLRN2d(Module):
+    """`LocalResponseNorm` of (N, C, H, W), as Torch had it: from channel size // 2 + 1 on, channel 0 counts always."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
+        super().__init__()
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.dim() != 4:
+            fail(ValueError, f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead.")
+        channels, reach = input.shape[1], int((self.size - 1) / 2 + 1)
+        window = [[abs(c - d) < reach or d == 0 < c for d in range(channels)] for c in range(channels)]
+        sums = einsum("cd,ndhw->nchw", tensor(window, dtype=input.dtype, device=input.device), input * input)
+        return input * (self.k + self.alpha / self.size * sums) ** -self.beta
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -31,7 +31,7 @@ class _Pad(Module):
         return f"{self.padding}"
 
 
-class _ConstantPad(_Pad):
+class _ConstantPadNd(_Pad):
     """A border of `value`."""
 
     def __init__(self, padding, value: float) -> None:
@@ -45,7 +45,7 @@ class _ConstantPad(_Pad):
         return f"padding={self.padding}, value={self.value}"
 
 
-class _ZeroPad(_ConstantPad):
+class _ZeroPad(_ConstantPadNd):
     """A border of zeros."""
 
     def __init__(self, padding) -> None:
@@ -55,7 +55,7 @@ class _ZeroPad(_ConstantPad):
         return f"{self.padding}"
 
 
-class _CircularPad(_Pad):
+class _CircularPadNd(_Pad):
     """A border that continues at the other end."""
 
     mode = "circular"
@@ -67,85 +67,85 @@ class _CircularPad(_Pad):
         return F.pad(input, self.padding, "circular")
 
 
-class _ReflectionPad(_Pad):
+class _ReflectionPadNd(_Pad):
     """A border that mirrors the inside, without the edge itself."""
 
     mode = "reflect"
 
 
-class _ReplicationPad(_Pad):
+class _ReplicationPadNd(_Pad):
     """A border that repeats the edge."""
 
     mode = "replicate"
 
 
-class CircularPad1d(_CircularPad):
+class CircularPad1d(_CircularPadNd):
     """A border that continues at the other end, of (N, C, L) or (C, L)."""
 
     dims = 1
 
 
-class CircularPad2d(_CircularPad):
+class CircularPad2d(_CircularPadNd):
     """A border that continues at the other end, of (N, C, H, W) or (C, H, W)."""
 
     dims = 2
 
 
-class CircularPad3d(_CircularPad):
+class CircularPad3d(_CircularPadNd):
     """A border that continues at the other end, of (N, C, D, H, W) or (C, D, H, W)."""
 
     dims = 3
 
 
-class ConstantPad1d(_ConstantPad):
+class ConstantPad1d(_ConstantPadNd):
     """A border of `value` around the last dim."""
 
     dims = 1
 
 
-class ConstantPad2d(_ConstantPad):
+class ConstantPad2d(_ConstantPadNd):
     """A border of `value` around the last two dims."""
 
     dims = 2
 
 
-class ConstantPad3d(_ConstantPad):
+class ConstantPad3d(_ConstantPadNd):
     """A border of `value` around the last three dims."""
 
     dims = 3
 
 
-class ReflectionPad1d(_ReflectionPad):
+class ReflectionPad1d(_ReflectionPadNd):
     """A mirrored border of (N, C, L) or (C, L)."""
 
     dims = 1
 
 
-class ReflectionPad2d(_ReflectionPad):
+class ReflectionPad2d(_ReflectionPadNd):
     """A mirrored border of (N, C, H, W) or (C, H, W)."""
 
     dims = 2
 
 
-class ReflectionPad3d(_ReflectionPad):
+class ReflectionPad3d(_ReflectionPadNd):
     """A mirrored border of (N, C, D, H, W) or (C, D, H, W)."""
 
     dims = 3
 
 
-class ReplicationPad1d(_ReplicationPad):
+class ReplicationPad1d(_ReplicationPadNd):
     """A border that repeats the edge of (N, C, L) or (C, L)."""
 
     dims = 1
 
 
-class ReplicationPad2d(_ReplicationPad):
+class ReplicationPad2d(_ReplicationPadNd):
     """A border that repeats the edge of (N, C, H, W) or (C, H, W)."""
 
     dims = 2
 
 
-class ReplicationPad3d(_ReplicationPad):
+class ReplicationPad3d(_ReplicationPadNd):
     """A border that repeats the edge of (N, C, D, H, W) or (C, D, H, W)."""
 
     dims = 3

@@ -77,7 +77,7 @@ class Embedding(_Table):
     scale_grad_by_freq : bool
         Divide the gradient of each row by how often it is used.
     sparse : bool
-        Sparse gradients; not supported, the forward says so.
+        Whether the gradient of the table is a sparse tensor of the used rows alone.
     """
 
     def __init__(

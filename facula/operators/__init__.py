@@ -86,6 +86,7 @@ from .sorting import (
     argsort, bucketize, cummax, cummin, kthvalue, median, mode, msort, nanmedian, one_hot, searchsorted, sort, topk,
     unique, unique_consecutive,
 )
+from .sparse import sparse_coo_tensor as sparse_coo_tensor
 from .statistics import (
     bincount, corrcoef, cov, cumulative_trapezoid, diff, dist, gradient, histc, nanquantile, quantile,
     renorm, trace, trapezoid, trapz,
@@ -109,7 +110,7 @@ from .names import (
     not_equal, numel, rad2deg_, reciprocal_, resize_as_,
     resolve_conj, resolve_neg, result_type, round_, rsqrt_, set_anomaly_enabled, set_default_device, set_default_dtype,
     set_default_tensor_type, set_deterministic_debug_mode, set_float32_matmul_precision, set_flush_denormal,
-    set_warn_always, sigmoid_, sin_, sinc_, sinh_, sqrt_, square_, strided, swapaxes, swapdims, tan_, tanh_, trunc_,
+    set_warn_always, sigmoid_, sin_, sinc_, sinh_, sqrt_, square_, swapaxes, swapdims, tan_, tanh_, trunc_,
     typename, use_deterministic_algorithms, xlogy_, zero_,
 )
 
@@ -171,7 +172,7 @@ __all__ = [
     "set_rng_state", "set_warn_always", "setitem", "sgn", "sigmoid", "sigmoid_", "sign", "signbit", "silu", "silu_",
     "sin", "sin_", "sinc", "sinc_", "sinh", "sinh_", "slice_scatter", "smooth_l1_loss", "softmax", "softmin",
     "softplus", "softshrink", "sort", "split", "split_with_sizes", "sqrt", "sqrt_", "square", "square_", "squeeze",
-    "stack", "std", "std_mean", "strided", "sub", "subtract", "sum", "sum_to", "swapaxes", "swapdims", "t", "take",
+    "stack", "std", "std_mean", "sub", "subtract", "sum", "sum_to", "swapaxes", "swapdims", "t", "take",
     "take_along_dim", "tan", "tan_", "tanh", "tanh_", "tensor", "tensor_split", "tensordot", "threshold", "threshold_",
     "tile", "to_dlpack", "topk", "trace", "transpose", "trapezoid", "trapz", "tril", "tril_indices", "triu",
     "triu_indices", "true_divide", "trunc", "trunc_", "typename", "unbind", "unflatten", "unfold_windows", "unique",

@@ -23,7 +23,7 @@ from facula.ir.kernel import Kernel, Param, Result
 
 from .copying import copy_values, like_layout, overwrite
 from .declare import OF_ARRAY, OPERATORS, ZEROS
-from .promotion import DEFAULT, NUMBERS, number_dtype
+from .promotion import DEFAULT, NUMBERS, number_dtype, opmath
 from .view import ints
 
 __all__ = [
@@ -136,9 +136,10 @@ def number(value: Any, kind: DType) -> bool | int | float | complex:
 def dtype_c_name(kind: DType) -> str:
     """The C name that PyTorch's messages use for a dtype."""
     return {
-        "uint8": "uint8_t", "int8": "int8_t", "int16": "int16_t", "int32": "int", "int64": "int64_t",
-        "float16": "at::Half",
-        "bfloat16": "at::BFloat16", "float32": "float", "float64": "double",
+        "uint8": "uint8_t", "uint16": "uint16_t", "uint32": "uint32_t", "uint64": "uint64_t", "int8": "int8_t",
+        "int16": "int16_t", "int32": "int", "int64": "int64_t", "float16": "at::Half", "bfloat16": "at::BFloat16",
+        "float32": "float", "float64": "double", "complex32": "c10::complex<c10::Half>",
+        "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
     }.get(kind.name, kind.name)  # fmt: skip
 
 
@@ -146,7 +147,7 @@ def _fill_kernel(kind: DType) -> Kernel:
     found = _FILL_KERNELS.get(kind)
     if found is None:
         part = kind.to_real() if kind.kind == "c" else kind
-        part = dt.float32 if part.itemsize == 2 and part.kind == "f" else part
+        part = opmath(part)
         if kind.kind == "c":
             params: tuple[Param, ...] = (Param("real", part), Param("imag", part))
             value = ir.complex(ir.param("real", part), ir.param("imag", part))
@@ -733,9 +734,9 @@ def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False) -> Tensor:
 
 
 def numpy_view(input: Tensor) -> np.ndarray:
-    """A NumPy array on the tensor's memory (bfloat16 as uint16); it keeps the memory alive."""
+    """A NumPy array on the tensor's memory (the bits of what NumPy lacks); it keeps the memory alive."""
     s = input.spec
-    kind = s.dtype.numpy or np.dtype("u2")
+    kind = s.dtype.bits
     holder = _Memory(input)
     if s.numel == 0:
         return np.ndarray(s.shape, kind)
@@ -750,7 +751,7 @@ class _Memory:
 
     def __init__(self, input: Tensor):
         s = input.spec
-        kind = s.dtype.numpy or np.dtype("u2")
+        kind = s.dtype.bits
         self.storage = input.storage
         self.__array_interface__ = {
             "data": (input.ptr, False),

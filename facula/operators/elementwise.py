@@ -726,14 +726,13 @@ def conj_physical(input):
 
 
 def _parts(real, imag) -> None:
-    """RuntimeError unless both are float32, or both float64."""
+    """RuntimeError unless both are float16, or both float32, or both float64."""
     for k in (real, imag):
-        if isinstance(k, Spec) and k.dtype not in (dt.float32, dt.float64):
+        if isinstance(k, Spec) and k.dtype not in (dt.float16, dt.float32, dt.float64):
             fail(
                 RuntimeError,
                 f"Expected both inputs to be Half, Float or Double tensors but got {dtype_title(real.dtype)} and "
                 f"{dtype_title(imag.dtype)}",
-                got=f"{k.dtype!r} (facula has no complex32)" if k.dtype is dt.float16 else None,
             )
     if isinstance(real, Spec) and isinstance(imag, Spec) and real.dtype is not imag.dtype:
         fail(

@@ -19,6 +19,7 @@ from .creation import from_numpy, numpy_view, zeros_of
 from .declare import function
 from .indexing import index_select
 from .promotion import opmath
+from .sparse import made as sparse_made
 from .view import narrow, reshape
 
 __all__ = ["embedding", "embedding_bag", "embedding_dense_backward", "embedding_renorm_"]
@@ -100,7 +101,7 @@ def _plan(w: Spec, i: Spec) -> tuple:
 
 
 @function(tensors=("weight",))
-def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq):
+def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq, sparse=False):
     run, rest, made = _PLANS.get((weight.spec, indices.spec)) or _plan(weight.spec, indices.spec)
     out = launch.empty(made)
     if run is not None:
@@ -113,11 +114,22 @@ def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq):
 
 
 @embedding_rows.gradient("weight")
-def _(grad, weight_spec, indices, padding_idx, scale_grad_by_freq):
+def _(grad, weight_spec, indices, padding_idx, scale_grad_by_freq, sparse):
+    if sparse:
+        return _sparse_rows(reshape(grad, (indices.spec.numel, grad.spec.shape[-1])), indices, weight_spec, padding_idx)
     return embedding_dense_backward(grad, indices, weight_spec.shape[0], padding_idx, scale_grad_by_freq)
 
 
 embedding_rows.operator.node_class.__name__ = "EmbeddingBackward0"
+
+
+def _sparse_rows(rows: Tensor, indices: Tensor, table: Spec, padding_idx: int) -> Tensor:
+    """The gradient of a table that holds the used rows alone, one for each index."""
+    places = reshape(indices, (indices.spec.numel,)).long()
+    if padding_idx >= 0:
+        kept = places != padding_idx
+        places, rows = places[kept], rows[kept]
+    return sparse_made(reshape(places, (1, -1)), rows, table.shape, False)
 
 
 def embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False) -> Tensor:
@@ -133,6 +145,8 @@ def embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=
         A row that gets no gradient; negative: none.
     scale_grad_by_freq : bool
         Divide the gradient of each row by how often it is used.
+    sparse : bool
+        Whether the gradient is a sparse tensor of the used rows alone.
 
     Examples
     --------
@@ -141,12 +155,12 @@ def embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=
     tensor([[3., 4.],
             [1., 2.]])
     """
-    if sparse:
-        fail(NotImplementedError, "embedding: sparse gradients are not supported", mend="leave out sparse=True")
+    if sparse and scale_grad_by_freq:
+        fail(RuntimeError, "embedding_backward: scale_grad_by_freq not supported with sparse gradients")
     if weight.spec.ndim != 2:
         fail(RuntimeError, "'weight' must be 2-D", got=f"shape {tuple(weight.spec.shape)}")
     _need_indices(indices, "embedding")
-    return embedding_rows(weight, indices, padding_idx, scale_grad_by_freq)
+    return embedding_rows(weight, indices, padding_idx, scale_grad_by_freq, sparse)
 
 
 @_kernel
@@ -366,7 +380,7 @@ def _edges(indices: Tensor, offsets: Tensor | None, include_last: bool) -> tuple
 
 
 @function(tensors=("weight", "per_sample_weights"), outputs=("out", "place"), fill=False)
-def embedding_bags(weight, indices, first, last, mode, per_sample_weights, padding_idx, scale_grad_by_freq):
+def embedding_bags(weight, indices, first, last, mode, per_sample_weights, padding_idx, scale_grad_by_freq, sparse):
     """(result, position in its bag of each maximum) for bags from `first` to `last`."""
     bags, width = first.spec.numel, weight.spec.shape[1]
     longest = int((numpy_view(last) - numpy_view(first)).max()) if bags else 0
@@ -389,7 +403,10 @@ def embedding_bags(weight, indices, first, last, mode, per_sample_weights, paddi
 
 
 @embedding_bags.gradient("weight", "per_sample_weights")
-def _(grad_out, weight, indices, first, last, mode, per_sample_weights, padding_idx, scale_grad_by_freq, place, needs):
+def _(
+    grad_out, weight, indices, first, last, mode, per_sample_weights, padding_idx, scale_grad_by_freq, sparse, place,
+    needs,
+):  # fmt: skip
     if grad_out is None:
         return None, None
     rows, width = weight.spec.shape
@@ -416,9 +433,9 @@ def _(grad_out, weight, indices, first, last, mode, per_sample_weights, padding_
         often = (1 / _frequency(indices, rows)[:n]).astype(kind)
         factor = often if factor is None else factor * often
     factor = per_sample_weights if factor is None else from_numpy(factor)
-    if LOCAL.grad:
+    if LOCAL.grad or sparse:
         return _composed_gradient(
-            grad_out, weight, narrow(indices, 0, 0, n), bag, factor, indices.spec.numel, padding_idx, needs
+            grad_out, weight, narrow(indices, 0, 0, n), bag, factor, indices.spec.numel, padding_idx, sparse, needs
         )
     for_weight = _scatter(grad_out, indices, rows, padding_idx, bag, factor) if needs["weight"] else None
     for_factor = None
@@ -433,7 +450,7 @@ def _(grad_out, weight, indices, first, last, mode, per_sample_weights, padding_
     return for_weight, for_factor
 
 
-def _composed_gradient(grad, weight, indices, bag, factor, whole, padding_idx, needs):
+def _composed_gradient(grad, weight, indices, bag, factor, whole, padding_idx, sparse, needs):
     """The gradients from operators that can be differentiated again; `whole` counts the indices of no bag too."""
     from .creation import zeros
     from .elementwise import masked_fill, mul
@@ -447,7 +464,10 @@ def _composed_gradient(grad, weight, indices, bag, factor, whole, padding_idx, n
         scaled = (
             of_bag if factor is None else mul(of_bag, reshape(narrow(factor, 0, 0, n), (n, 1)).to(of_bag.spec.dtype))
         )
-        for_weight = embedding_dense_backward(scaled, indices, weight.spec.shape[0], padding_idx, False)
+        if sparse:
+            for_weight = _sparse_rows(scaled, indices, weight.spec, padding_idx)
+        else:
+            for_weight = embedding_dense_backward(scaled, indices, weight.spec.shape[0], padding_idx, False)
     if needs["per_sample_weights"]:
         for_factor = sum_rows(mul(embedding_rows(weight, indices, padding_idx, False), of_bag), dims=(1,))
         if padding_idx >= 0:
@@ -469,6 +489,7 @@ def embedding_bag(
     include_last_offset=False,
     padding_idx=-1,
     scale_grad_by_freq=False,
+    sparse=False,
 ) -> Tensor:
     """The sum, mean or maximum of the rows of `weight` in each bag of indices.
 
@@ -500,7 +521,10 @@ def embedding_bag(
     flat = indices if indices.spec.ndim == 1 else reshape(indices, (indices.spec.numel,))
     if per_sample_weights is not None:
         per_sample_weights = reshape(per_sample_weights, (flat.spec.numel,))
-    return embedding_bags(weight, flat, first, last, mode, per_sample_weights, padding_idx, scale_grad_by_freq)[0]
+    if sparse and scale_grad_by_freq:
+        fail(RuntimeError, "embedding_bag_backward: scale_grad_by_freq not supported with sparse gradients")
+    options = (mode, per_sample_weights, padding_idx, scale_grad_by_freq, sparse)
+    return embedding_bags(weight, flat, first, last, *options)[0]
 
 
 def _refuse(flat: Tensor, rows: int) -> NoReturn:

@@ -394,7 +394,11 @@ def fill_(input: Tensor, value) -> Tensor:
 
 def zero_(input: Tensor) -> Tensor:
     """Write zeros over all elements."""
-    return fill_(input, 0)
+    if input.needs_grad or not input.spec.contiguous or input.spec.dtype.kind == "c":
+        return fill_(input, 0)
+    fill_values(input, 0)
+    input.storage.version += 1
+    return input
 
 
 def detach_(input: Tensor) -> Tensor:

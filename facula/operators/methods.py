@@ -14,6 +14,7 @@ from facula.core import dtype as dt
 from facula.core.device import CPU
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
+from facula.core.layout import strided
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size
 from facula.core.spec import dense
@@ -35,9 +36,11 @@ from . import (
     public,
     reduction,
     sorting,
+    sparse,
     statistics,
     view,
 )
+from .promotion import opmath
 from .view import ints
 
 __all__ = ["IN_PLACE", "METHODS"]
@@ -68,7 +71,7 @@ def _add_in_place(target: Tensor, more: Tensor) -> None:
 
 
 A = engine.ARITHMETIC
-A.add, A.add_in_place, A.copy = elementwise.add, _add_in_place, _grad_copy
+A.add, A.add_in_place, A.copy = sparse.add_gradients, _add_in_place, _grad_copy
 A.ones = lambda s: creation.fill_values(launch.empty(s if s.contiguous else dense(s.dtype, s.shape, s.device)), 1)
 A.zeros = lambda s: creation.zeros_of(dense(s.dtype, s.shape, s.device))
 A.stack = joining.stack
@@ -191,17 +194,9 @@ def is_cpu(self) -> bool:
 @_attribute
 def layout(self):
     """How elements are stored: strided."""
-    return STRIDED
+    return strided
 
 
-class _Layout:
-    """`torch.layout`."""
-
-    def __repr__(self) -> str:
-        return "torch.strided"
-
-
-STRIDED = _Layout()
 for _name in ("is_sparse", "is_quantized", "is_mkldnn", "is_meta", "is_nested", "is_xpu", "is_mps"):
     setattr(Tensor, _name, False)
 Tensor.names = property(lambda self: (None,) * self.spec.ndim)
@@ -262,17 +257,17 @@ def _set_grad(self, value) -> None:
             )
         if value is self:
             fail(RuntimeError, "can't assign Variable as its own grad")
-        if value.spec.dtype is not self.spec.dtype:
+        if value.dtype is not self.spec.dtype:
             fail(
                 RuntimeError,
-                f"attempting to assign a gradient with dtype '{_c_name(value.spec.dtype)}' to a tensor with grad_dtype "
+                f"attempting to assign a gradient with dtype '{_c_name(value.dtype)}' to a tensor with grad_dtype "
                 f"'{dtype_title(self.spec.dtype)}'. The gradient must match the tensor's grad_dtype (defaults to the "
                 "tensor's dtype).",
             )
-        if value.spec.shape != self.spec.shape:
+        if value.shape != self.spec.shape:
             fail(
                 RuntimeError,
-                f"attempting to assign a gradient of size '{list(value.spec.shape)}' to a tensor of size "
+                f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
                 f"'{list(self.spec.shape)}'. Please ensure that the gradient and the tensor are the same size",
             )
     self._grad = value
@@ -594,9 +589,9 @@ def item(self):
 
 
 def _array(self) -> np.ndarray:
-    """The elements as a NumPy array (bfloat16 as float32)."""
-    if self.spec.dtype is dt.bfloat16:
-        return creation.numpy_view(copying.cast(alias(self), dt.float32))
+    """The elements as a NumPy array (of what NumPy lacks, float32 or complex64)."""
+    if self.spec.dtype.numpy is None:
+        return creation.numpy_view(copying.cast(alias(self), opmath(self.spec.dtype)))
     return creation.numpy_view(self)
 
 
@@ -613,8 +608,9 @@ def numpy(self, *, force=False) -> np.ndarray:
         return _array(self)
     if self.needs_grad:
         fail(RuntimeError, "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-    if self.spec.dtype is dt.bfloat16:
-        fail(TypeError, "Got unsupported ScalarType BFloat16", mend="convert it first: x.float().numpy()")
+    if self.spec.dtype.numpy is None:
+        title = dtype_title(self.spec.dtype)
+        fail(TypeError, f"Got unsupported ScalarType {title}", mend="convert it first: x.float().numpy()")
     return creation.numpy_view(self)
 
 
@@ -636,8 +632,10 @@ Tensor.__array_priority__ = 1000
 def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
     if self.needs_grad:
         fail(BufferError, "Can't export tensors that require gradient, use tensor.detach()")
-    if self.spec.dtype is dt.bfloat16:
-        fail(BufferError, "bfloat16 does not pass through DLPack here", mend="convert it first: x.float()")
+    if self.spec.dtype.numpy is None:
+        fail(
+            BufferError, f"{self.spec.dtype.name} does not pass through DLPack here", mend="convert it first: x.float()"
+        )
     return creation.numpy_view(self).__dlpack__()
 
 
@@ -795,7 +793,7 @@ for _name, _kind in (
     ("bool", dt.bool_), ("byte", dt.uint8), ("char", dt.int8), ("short", dt.int16), ("int", dt.int32),
     ("long", dt.int64),
     ("half", dt.float16), ("bfloat16", dt.bfloat16), ("float", dt.float32), ("double", dt.float64),
-    ("cfloat", dt.complex64),
+    ("chalf", dt.complex32), ("cfloat", dt.complex64),
     ("cdouble", dt.complex128),
 ):  # fmt: skip
 

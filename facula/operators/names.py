@@ -10,7 +10,6 @@ from facula.errors import fail
 from . import creation, elementwise, promotion, view
 from .declare import OPERATORS
 from .matmul import outer as ger
-from .methods import STRIDED
 
 __all__ = [
     "are_deterministic_algorithms_enabled", "can_cast", "detach", "fill", "ger", "get_default_device",
@@ -23,11 +22,9 @@ __all__ = [
     "result_type",
     "set_default_device", "set_default_dtype", "set_default_tensor_type", "set_deterministic_debug_mode",
     "set_float32_matmul_precision",
-    "set_flush_denormal", "set_warn_always", "strided", "typename", "unsafe_chunk", "unsafe_split",
+    "set_flush_denormal", "set_warn_always", "typename", "unsafe_chunk", "unsafe_split",
     "unsafe_split_with_sizes", "use_deterministic_algorithms",
 ]  # fmt: skip
-
-strided = STRIDED
 
 # --- questions ----------------------------------------------------------------------------------------------------
 

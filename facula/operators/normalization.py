@@ -8,10 +8,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import normalize_dim
+from facula.core.spec import dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
@@ -454,12 +456,13 @@ def _all_but_channel(rank: int) -> tuple[int, ...]:
 
 @function(tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
 def native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
-    """(result, mean, 1 / standard deviation) of `batch_norm`; the running mean and variance where those are used."""
+    """(result, mean, 1 / standard deviation) of `batch_norm`; the latter are empty where running ones are used."""
     s = input.spec
     dims = _all_but_channel(s.ndim)
     if not training:
         out = _apply(input, weight, bias, running_mean, running_var, dims=dims, eps=float(eps))
-        return out, running_mean, running_var
+        nothing = dense(s.dtype, (0,), s.device)
+        return out, launch.empty(nothing), launch.empty(nothing)
     out, mean, rstd, variance = _train(input, weight, bias, dims=dims, eps=float(eps))
     count = math.prod(s.shape[d] for d in dims)
     if count == 0:

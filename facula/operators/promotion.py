@@ -56,13 +56,7 @@ def _combine(higher: dtype | None, lower: dtype | None) -> dtype | None:
     if higher.is_complex:
         return higher
     if higher.is_floating_point:
-        return (
-            higher.to_complex()
-            if lower.is_complex and higher is not dt.float16
-            else dt.complex64
-            if lower.is_complex
-            else higher
-        )
+        return higher.to_complex() if lower.is_complex else higher
     if higher is dt.bool_ or lower.is_floating_point or lower.is_complex:
         return promote_types(higher, lower)
     return higher
@@ -84,5 +78,7 @@ def result_type(operands: Iterable[Spec | type]) -> dtype:
 
 
 def opmath(dtype: dtype) -> dtype:
-    """The dtype in which arithmetic on `dtype` is done: float32 for the 16-bit floats."""
-    return dt.float32 if dtype.itemsize == 2 and dtype.kind == "f" else dtype
+    """The dtype in which arithmetic on `dtype` is done: float32 for smaller floats, complex64 for complex32."""
+    if dtype not in dt.STORED_ONLY:
+        return dtype
+    return dt.complex64 if dtype.kind == "c" else dt.float32

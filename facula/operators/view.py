@@ -498,7 +498,7 @@ def _(grad, spec):
 @view
 def view_as_complex(spec):
     """Reals with a last dim of 2 as complex numbers."""
-    if spec.dtype not in (dt.float32, dt.float64):
+    if spec.dtype not in (dt.float16, dt.float32, dt.float64):
         fail(
             RuntimeError,
             "view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar type: "

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from facula.core.tensor import Tensor
+from facula.errors import fail
 from facula.operators import full_like
 
 from .optimizer import RuleOptimizer, check_fused, check_lr, check_range, new_step
@@ -47,6 +48,7 @@ class Adagrad(RuleOptimizer):
     """
 
     rule = staticmethod(adagrad)
+    takes_sparse = True
     old_options = {"foreach": None, "maximize": False, "differentiable": False, "fused": None}
 
     def __init__(
@@ -90,6 +92,11 @@ class Adagrad(RuleOptimizer):
         for group in self.param_groups:
             for param in group["params"]:
                 self.state[param]["sum"].share_memory_()
+
+    def _rows(self, group, grad, tensors, later):
+        if group["weight_decay"] != 0:
+            fail(RuntimeError, "weight_decay option is not compatible with sparse gradients")
+        return super()._rows(group, grad, tensors, later)
 
     def state_names(self, group):
         return ("sum",)

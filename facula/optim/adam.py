@@ -60,6 +60,7 @@ class Adam(RuleOptimizer):
     """
 
     rule = staticmethod(adam)
+    no_sparse = "Adam does not support sparse gradients, please consider SparseAdam instead"
     old_options = {
         "amsgrad": False,
         "maximize": False,

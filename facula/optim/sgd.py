@@ -61,6 +61,7 @@ class SGD(RuleOptimizer):
     """
 
     rule = staticmethod(sgd)
+    takes_sparse = True
     counts_steps = False
     complex_as_real = False
     old_options = {"nesterov": False, "maximize": False, "foreach": None, "differentiable": False, "fused": False}
@@ -97,6 +98,14 @@ class SGD(RuleOptimizer):
         }
         super().__init__(params, defaults)
         check_fused(fused, foreach, differentiable)
+
+    def _rows(self, group, grad, tensors, later):
+        if group["weight_decay"] != 0:
+            fail(RuntimeError, "add(sparse, dense) is not supported. Use add(dense, sparse) instead.",
+                 mend="weight_decay and sparse gradients do not go together")  # fmt: skip
+        if group["momentum"] != 0:  # rows without a gradient move on
+            return [tensors[0], grad.to_dense(), *tensors[2:]]
+        return super()._rows(group, grad, tensors, later)
 
     def state_names(self, group):
         return ("momentum_buffer",) if group["momentum"] != 0 else ()

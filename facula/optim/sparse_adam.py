@@ -6,15 +6,22 @@ from typing import Any
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from .optimizer import Optimizer, check_betas, check_lr, check_range, evaluate
+from .optimizer import RuleOptimizer, check_betas, check_lr, check_range
 
 __all__ = ["SparseAdam"]
 
 
-class SparseAdam(Optimizer):
-    """Adam that leaves alone, with their averages, the elements for which a sparse gradient has no value.
+def sparse_adam(f, param, grad, average, square, *, maximize, rate, beta1, beta2, eps):
+    """Kingma and Ba (2015), on the rows that have a gradient."""
+    if maximize:
+        grad = -grad
+    average = average + (grad - average) * (1 - beta1)
+    square = square + (grad * grad - square) * (1 - beta2)
+    return param - rate * average / (f.sqrt(square) + eps), average, square
 
-    No tensor is sparse yet, so that no gradient is one that this optimizer takes: its step says so.
+
+class SparseAdam(RuleOptimizer):
+    """Adam that leaves alone, with their averages, the elements for which a sparse gradient has no value.
 
     Parameters
     ----------
@@ -29,6 +36,9 @@ class SparseAdam(Optimizer):
     maximize : bool
         Go up instead of down.
     """
+
+    rule = staticmethod(sparse_adam)
+    takes_sparse = True
 
     def __init__(
         self,
@@ -51,9 +61,16 @@ class SparseAdam(Optimizer):
             if found:
                 fail(ValueError, f"{what} params at indices {found}: SparseAdam {refused}")
 
-    def step(self, closure=None) -> Any:
-        """Update the parameters once; RuntimeError for a dense gradient."""
-        loss = evaluate(closure)
-        if any(param.grad is not None for group in self.param_groups for param in group["params"]):
-            fail(RuntimeError, "SparseAdam does not support dense gradients, please consider Adam instead")
-        return loss
+    def state_names(self, group):
+        for param in group["params"]:
+            if param.grad is not None and not param.grad.is_sparse:
+                fail(RuntimeError, "SparseAdam does not support dense gradients, please consider Adam instead")
+        return ("exp_avg", "exp_avg_sq")
+
+    def options(self, group) -> dict[str, Any]:
+        return {"maximize": bool(group["maximize"])}
+
+    def scalars(self, group, step):
+        beta1, beta2 = group["betas"]
+        rate = group["lr"] * (1 - beta2**step) ** 0.5 / (1 - beta1**step)
+        return {"rate": rate, "beta1": beta1, "beta2": beta2, "eps": group["eps"]}

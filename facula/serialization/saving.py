@@ -26,6 +26,7 @@ from .tensors import (
     _rebuild_parameter,
     _rebuild_parameter_with_state,
     _rebuild_tensor_v2,
+    _rebuild_tensor_v3,
     loaded_parameter,
     resolve,
     storage_bytes,
@@ -71,6 +72,8 @@ def reduce_tensor(tensor: Any) -> tuple:
         offset = (tensor.ptr - tensor.storage.ptr) // form.dtype.itemsize
         typed = TypedStorage(tensor.storage, form.dtype)
         arguments = typed, offset, tuple(form.shape), form.strides, tensor.requires_grad, OrderedDict()
+        if form.dtype not in TYPE_OF_DTYPE:  # no storage class: the storage is mentioned as bytes, the dtype apart
+            function, arguments = _rebuild_tensor_v3, (tensor.storage, *arguments[1:], form.dtype)
     if kind is Tensor and not state:
         return function, arguments
     return _rebuild_from_type_v2, (function, kind, arguments, dict(state))

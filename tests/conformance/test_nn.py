@@ -1,4 +1,4 @@
-"""`facula.nn` against PyTorch: its own samples (`module_db`), states, errors, hooks, initial values."""
+"""`facula.nn` against PyTorch: states, errors, hooks, initial values; its own samples are in `test_module_db`."""
 
 import copy
 import inspect
@@ -8,7 +8,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from torch.testing._internal.common_modules import module_db
 
 import facula
 from facula import nn
@@ -87,62 +86,6 @@ def copy_of(value):
     if isinstance(value, dict):
         return {key: copy_of(item) for key, item in value.items()}
     return value
-
-
-INFOS = [
-    info
-    for info in module_db
-    if info.module_cls.__module__.startswith("torch.nn.modules") and hasattr(nn, info.module_cls.__name__)
-]
-
-
-def test_covered():
-    covered = {info.module_cls.__name__ for info in INFOS}
-    assert len(covered) > 75, sorted(covered)
-
-
-@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("info", INFOS, ids=lambda info: info.module_cls.__name__)
-def test_module_db(info, dtype, training):
-    torch.manual_seed(0)
-    for sample in info.module_inputs_func(info, "cpu", dtype, True, training):
-        built = both(
-            info.module_cls,
-            getattr(nn, info.module_cls.__name__),
-            *sample.constructor_input.args,
-            **sample.constructor_input.kwargs,
-        )
-        if built is None or sample.forward_input is None:
-            continue
-        oracle, _, mine, _ = built
-        assert repr(mine) == repr(oracle)
-        oracle, mine = oracle.to(dtype).train(training), mine.to(ours(dtype)).train(training)
-        state, my_state = oracle.state_dict(), mine.state_dict()
-        assert list(my_state) == list(state)
-        for key in state:
-            assert torch.equal(theirs(my_state[key]), state[key]), key  # the same random draws
-        ran = both(oracle, mine, *sample.forward_input.args, **sample.forward_input.kwargs)
-        if ran is None:
-            continue
-        result, given, my_result, my_given = ran
-        compare(my_result, result)
-        compare(mine.state_dict(), oracle.state_dict())
-        pairs = [(a, b) for a, b in zip(leaves(my_result), leaves(result)) if b.requires_grad]
-        assert [a.requires_grad for a in leaves(my_result)] == [b.requires_grad for b in leaves(result)], sample.desc
-        if not pairs or not training:
-            continue
-        torch.manual_seed(2)
-        for i, (a, b) in enumerate(pairs):
-            grad = torch.randn_like(b)
-            keep = i + 1 < len(pairs)
-            b.backward(grad, retain_graph=keep)
-            a.backward(ours(grad), retain_graph=keep)
-        wanted = [t.grad for t in (*leaves(given), *oracle.parameters()) if t.requires_grad and t.is_leaf]
-        got = [t.grad for t in (*leaves(my_given), *mine.parameters()) if t.requires_grad and t.is_leaf]
-        assert [g is None for g in got] == [g is None for g in wanted], sample.desc
-        loose = {"rtol": 1e-4, "atol": 1e-4} if dtype is torch.float32 else {"rtol": 1e-9, "atol": 1e-9}
-        compare([g for g in got if g is not None], [g for g in wanted if g is not None], **loose)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -13,15 +13,17 @@ from tests.operators.table import ALL, KIND_OF, LAYOUTS, Maker, Row, Sample, fla
 ROWS = load_all()
 TOLERANCE = {
     "float16": (1e-3, 1e-3), "bfloat16": (1.6e-2, 1e-2), "float32": (2e-6, 2e-6), "float64": (1e-11, 1e-11),
-    "complex64": (3e-6, 3e-6), "complex128": (1e-11, 1e-11),
+    "complex32": (1e-3, 1e-3), "complex64": (3e-6, 3e-6), "complex128": (1e-11, 1e-11),
 }  # fmt: skip
 
 
 def array(x) -> np.ndarray:
-    """Values of either framework's tensor as NumPy; bfloat16 as float32."""
+    """Values of either framework's tensor as NumPy; bfloat16 as float32, complex32 as complex64."""
     x = x.detach()
     if str(x.dtype) == "torch.bfloat16":
         x = x.float()
+    elif str(x.dtype) == "torch.complex32":
+        x = x.cfloat()
     return x.numpy(force=True)  # also of PyTorch's lazy zeros
 
 

@@ -35,6 +35,13 @@ def values(kind: str, shape, rng: np.random.Generator) -> np.ndarray:
     )
 
 
+def numbers(oracle: torch.Tensor, dtype: dtypes.dtype) -> np.ndarray:
+    """The elements as `format_tensor` wants them."""
+    if dtype.numpy is None:
+        oracle = oracle.to(torch.complex64 if dtype.kind == "c" else torch.float32)
+    return oracle.detach().numpy()
+
+
 def pair(dtype: dtypes.dtype, kind: str, shape, rng) -> tuple[torch.Tensor, np.ndarray]:
     """The same values as a PyTorch tensor and as `format_tensor` wants them."""
     base = values(kind, shape, rng)
@@ -46,7 +53,7 @@ def pair(dtype: dtypes.dtype, kind: str, shape, rng) -> tuple[torch.Tensor, np.n
         base = np.nan_to_num(base, posinf=100, neginf=-100).clip(-120, 120)
         base = np.abs(base) if dtype.kind == "u" else base
     oracle = torch.tensor(base).to(oracle_dtype)
-    return oracle, oracle.float().numpy() if dtype is dtypes.bfloat16 else oracle.numpy()
+    return oracle, numbers(oracle, dtype)
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +64,8 @@ def defaults():
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("dtype", dtypes.ALL, ids=str)
+# PyTorch shows the smallest number of float8_e8m0fnu, 2**-127, as 0, which is no number of that dtype.
+@pytest.mark.parametrize("dtype", [t for t in dtypes.ALL if t is not dtypes.float8_e8m0fnu], ids=str)
 def test_values(dtype, options):
     rng = np.random.default_rng(random.Random(f"{dtype}{options}").randrange(1 << 30))
     torch.set_printoptions(**options)
@@ -78,7 +86,8 @@ def test_values(dtype, options):
                 oracle.requires_grad_()
                 assert printing.format_tensor(ours, dtype, requires_grad=True) == repr(oracle)
                 name = "MulBackward0"
-                oracle = oracle * 1 if dtype.kind == "f" and np.isfinite(ours).all() else None
+                takes = dtype.kind == "f" and dtype not in dtypes.FLOAT8  # a product
+                oracle = oracle * 1 if takes and np.isfinite(ours).all() else None
                 if oracle is not None:
                     assert printing.format_tensor(ours, dtype, requires_grad=True, grad_fn_name=name) == repr(oracle)
 
@@ -90,7 +99,7 @@ def test_default_dtype():
             for dtype in dtypes.ALL:
                 for shape in ((2,), (0,), (0, 2)):
                     oracle = torch.ones(shape, dtype=getattr(torch, dtype.name))
-                    ours = oracle.float().numpy() if dtype is dtypes.bfloat16 else oracle.numpy()
+                    ours = numbers(oracle, dtype)
                     assert printing.format_tensor(ours, dtype, default_dtype=dtypes.BY_NAME[default]) == repr(oracle)
         finally:
             torch.set_default_dtype(torch.float32)

@@ -13,11 +13,11 @@ from tests.operators.table import Maker, Row, Sample, flat, load_all, resolve
 
 
 def plain(x):
-    """A result as data: arrays (bfloat16 as float32), numbers."""
+    """A result as data: arrays (of what NumPy lacks as float32 or complex64), numbers."""
     if not isinstance(x, facula.Tensor):
         return x
     x = x.detach()
-    return (x.float() if x.dtype is facula.bfloat16 else x).numpy().copy()
+    return x.numpy(force=True).copy()
 
 
 def call(row: Row, number: int, sample, dtype: str, layout: str = "dense", requires_grad: bool = False):

@@ -227,8 +227,7 @@ row(
     [s(t(3), t(3)), s(t(2, 3), t(3)), s(t(), t())],
     "f",
     method=False,
-    refused=("bfloat16", "float16"),
-    lacks=("float16",),
+    refused=("bfloat16",),
 )
 row("polar", [s(t(3, low=0.2), t(3)), s(t(2, 3, low=0.2), t(3))], "f", method=False, refused=("bfloat16", "float16"))
 row(
@@ -662,8 +661,7 @@ row(
     out=False,
     method=False,
     layouts=False,
-    refused=("bfloat16", "float16"),
-    lacks=("float16",),
+    refused=("bfloat16",),
 )
 row("Tensor.view_as", [s(t(3, 4), t(2, 6))], out=False, layouts=False)
 row("Tensor.expand_as", [s(t(3, 1), t(3, 4))], out=False)

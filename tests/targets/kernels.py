@@ -11,6 +11,7 @@ from facula.ir import expr as ir
 from facula.ir.expr import Expr
 from facula.ir.kernel import Access, Input, Kernel, Param, Result, arguments
 from facula.targets.reference import interpreter as reference
+from facula.targets.reference import memory
 
 MARGIN = 64  # elements before and after each operand that nobody may write
 
@@ -21,10 +22,6 @@ FLOAT_EDGES = [
 ]  # fmt: skip
 
 
-def memory_dtype(t: dtype) -> np.dtype:
-    return np.dtype("u2") if t.numpy is None else t.numpy
-
-
 def edges(t: dtype) -> np.ndarray:
     """Values at which kernels go wrong, as they lie in memory."""
     if t.kind == "b":
@@ -33,13 +30,16 @@ def edges(t: dtype) -> np.ndarray:
         info = np.iinfo(t.numpy)
         values = [0, 1, 2, 3, 5, 7, 8, 31, 33, 63, 64, 100, info.max, info.max - 1, info.min, info.min + 1]
         values += [-1, -2, -3, -7, -100] if t.kind == "i" else []
-        return np.array(values).astype(t.numpy)
+        return np.array(values, t.numpy)
     with np.errstate(all="ignore"):
         if t.kind == "c":
+            wide = t.numpy or np.dtype("c8")
             parts = np.array([0.0, -0.0, 1.0, -1.5, 2.0, 0.25, -30.0, math.inf, -math.inf, math.nan])
-            out = np.empty((len(parts), len(parts)), t.numpy)
+            out = np.empty((len(parts), len(parts)), wide)
             out.real, out.imag = parts[:, None], parts[None, :]
-            return out.ravel()
+            return to_memory(out.ravel(), t)
+        if t in dt.FLOAT8:
+            return np.arange(256).astype("u1")
         extra = [np.finfo(t.numpy).max, np.finfo(t.numpy).tiny] if t.numpy is not None else [3.38e38, 1.18e-38]
         values = np.array(FLOAT_EDGES + [float(x) for x in extra])
         return to_memory(values, t)
@@ -48,12 +48,13 @@ def edges(t: dtype) -> np.ndarray:
 def to_memory(values: np.ndarray, t: dtype) -> np.ndarray:
     with np.errstate(all="ignore"):
         if t.numpy is None:
-            return (reference._cast(values.astype("f4"), dt.float32, t).view("u4") >> 16).astype("u2")
+            wide = dt.complex64 if t.kind == "c" else dt.float32
+            return memory.encode(reference._cast(values.astype(wide.numpy), wide, t), t)
         return values.astype(t.numpy)
 
 
 def from_memory(raw: np.ndarray, t: dtype) -> np.ndarray:
-    return (raw.astype("u4") << 16).view("f4") if t.numpy is None else raw
+    return memory.decode(raw, t) if t.numpy is None else raw
 
 
 def samples(t: dtype, count: int, seed: int = 0, plain: bool = False) -> np.ndarray:
@@ -64,9 +65,10 @@ def samples(t: dtype, count: int, seed: int = 0, plain: bool = False) -> np.ndar
     elif t.kind in "ui":
         info = np.iinfo(t.numpy)
         low, high = (max(info.min, -9), 9) if plain else (info.min, info.max)
-        found = random.integers(low, high, count, endpoint=True, dtype="i8").astype(t.numpy)
+        wide = "u8" if t.code == "u64" else "i8"
+        found = random.integers(low, high, count, endpoint=True, dtype=wide).astype(t.numpy)
     elif t.kind == "c":
-        found = (random.standard_normal(count) + 1j * random.standard_normal(count)).astype(t.numpy)
+        found = to_memory(random.standard_normal(count) + 1j * random.standard_normal(count), t)
     else:
         found = to_memory(random.standard_normal(count) * (1 if plain else np.exp(random.uniform(-3, 3, count))), t)
     if not plain:
@@ -151,9 +153,10 @@ class Place:
 
 
 def ulps(t: dtype) -> float:
-    return {"f16": 2.0**-10, "bf16": 2.0**-7, "f32": 2.0**-23, "f64": 2.0**-52, "c64": 2.0**-23, "c128": 2.0**-52}.get(
-        t.code, 0
-    )
+    return {
+        "f16": 2.0**-10, "bf16": 2.0**-7, "f32": 2.0**-23, "f64": 2.0**-52, "c32": 2.0**-10, "c64": 2.0**-23,
+        "c128": 2.0**-52,
+    }.get(t.code, 0)  # fmt: skip
 
 
 def assert_equal(got: np.ndarray, want: np.ndarray, t: dtype, tolerance: float, what: str, least: float = 0.0) -> None:
@@ -238,7 +241,9 @@ def check_kernel(
 
 def opmath(t: dtype) -> dtype:
     """What a stored dtype is computed in."""
-    return dt.float32 if t.code in ("f16", "bf16") else t
+    if t not in dt.STORED_ONLY:
+        return t
+    return dt.complex64 if t.kind == "c" else dt.float32
 
 
 def loaded(name: str, t: dtype) -> Expr:

@@ -23,7 +23,8 @@ def _grads(parameters: Iterable[Tensor]) -> list[Tensor]:
 def _together(grads: list[Tensor]) -> bool:
     """Whether all gradients can be changed in one launch: no history follows them, no two share memory."""
     return (
-        many.alike(grads)
+        not any(grad.is_sparse for grad in grads)
+        and many.alike(grads)
         and not any(grad.edge is not None or grad.needs_grad for grad in grads)
         and len({grad.ptr for grad in grads}) == len(grads)
     )
@@ -36,7 +37,7 @@ def get_total_norm(
     foreach: bool | None = None,
 ) -> Tensor:
     """The norm of all tensors together, as if they were one vector."""
-    tensors = _listed(tensors)
+    tensors = [t.coalesce().values() if t.is_sparse else t for t in _listed(tensors)]
     norm_type = float(norm_type)
     if not tensors:
         return tensor(0.0)

@@ -44,12 +44,16 @@ class Operator:
 
         return decorate
 
+    def public_signature(self) -> inspect.Signature:
+        """What `help` shows of the public function."""
+        return self.signature
+
     def export(self, entry: Any) -> Any:
         """The public function: `entry` with this operator's name, documentation and declaration."""
         entry.__name__ = entry.__qualname__ = self.name
         entry.__doc__ = self.body.__doc__
         entry.__module__ = self.body.__module__
-        entry.__signature__ = self.signature
+        entry.__signature__ = self.public_signature()
         entry.operator = self
         entry.gradient = self.gradient
         return entry

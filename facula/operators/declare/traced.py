@@ -173,6 +173,11 @@ class Traced(Operator):
             found = self.repeated[rows] = Repeats(self, len(self.operands), rows=rows)
         return found
 
+    def public_signature(self) -> inspect.Signature:
+        """With the keyword `out` that every such operator takes."""
+        out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
+        return self.signature.replace(parameters=[*self.signature.parameters.values(), out])
+
     # What a body computes, for given dtypes
 
     def _dtypes(self, kinds: Sequence[Spec | type]) -> tuple[dtype, dtype]:
@@ -263,7 +268,7 @@ class Traced(Operator):
         for i, value in enumerate(values):
             row = self.rows and (level[value] if self.row_results is None else self.row_results[i])
             kind = self.results[i] if self.results else None
-            memory: Any = compute if kind == "compute" else kind or (common if value.dtype is compute else value.dtype)
+            memory: Any = compute if kind == "compute" else kind or _kept_as(value.dtype, compute, common)
             name = "_" * self.depth + ("out" if len(values) == 1 else f"out{i}")
             if row:
                 size = tuple(1 if d in row_dims else n for d, n in enumerate(shape))
@@ -669,6 +674,15 @@ def _call(formula: Callable, given: dict[str, Any]):
 
 def _join(a: dtype, b: dtype) -> dtype:
     return a if a.kind in "bui" else a
+
+
+def _kept_as(value: dtype, compute: dtype, common: dtype) -> dtype:
+    """What a result computed as `value` is in memory, where operands of `common` are computed as `compute`."""
+    if value is compute:
+        return common
+    if common in dt.STORED_ONLY and value.kind in "fc":
+        return {compute.to_real(): common.to_real(), compute.to_complex(): common.to_complex()}.get(value, value)
+    return value
 
 
 def _as(value: Expr, dtype: dtype) -> Expr:

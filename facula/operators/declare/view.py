@@ -44,7 +44,9 @@ class View(Operator):
 
     def __init__(self, body: Callable, name: str | None = None):
         super().__init__(body, name)
-        self.names = ("input", *self.names[1:])
+        first, *others = self.signature.parameters.values()
+        self.signature = self.signature.replace(parameters=[first.replace(name="input"), *others])
+        self.names = tuple(self.signature.parameters)
         self.plans: dict[tuple, tuple[Spec, int]] = {}
         self.call = _viewing(self)
 

@@ -5,19 +5,22 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from facula.core.dtype import dtype
+import numpy as np
+
+from facula.core.dtype import FLOAT8, dtype
+from facula.core.float8 import encode
 
 __all__ = ["Code", "literal", "register", "vector"]
 
 _REGISTER = {
-    "b1": "i1", "u8": "i8", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64",
-    "f16": "half", "bf16": "i16", "f32": "float", "f64": "double",
+    "b1": "i1", "u8": "i8", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64", "u16": "i16", "u32": "i32",
+    "u64": "i64", "f16": "half", "bf16": "i16", "f32": "float", "f64": "double",
 }  # fmt: skip
 
 
 def register(t: dtype) -> str:
-    """The LLVM type of one value; bfloat16 is kept as its bits."""
-    return _REGISTER[t.code]
+    """The LLVM type of one value; bfloat16 and 8-bit floats are kept as their bits."""
+    return "i8" if t in FLOAT8 else _REGISTER[t.code]
 
 
 def vector(type: str, lanes: int) -> str:
@@ -32,6 +35,8 @@ def literal(value: bool | int | float, t: dtype) -> str:
     if t.kind in "ui":
         bits = t.itemsize * 8
         return str((int(value) + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1))
+    if t in FLOAT8:
+        return str(int(encode(np.array(value), t)))
     if t.code == "bf16":
         bits = struct.unpack("<I", struct.pack("<f", ctypes.c_float(value).value))[0]
         return str(0x7FC0 if value != value else bits + 0x7FFF + (bits >> 16 & 1) >> 16)

@@ -332,7 +332,7 @@ class Nest(Values):
                 value = c.let(f"icmp ne i8 {value}, 0")
             elif t.kind in "ui" and t.itemsize < 8:
                 value = c.let(f"trunc i64 {value} to {register(t)}")
-            elif t.code in ("f16", "bf16"):
+            elif t.kind == "f" and t.itemsize < 4:
                 value = cast(c, value, dt.float64, t, 1)
             self.params[p.name] = value
         if self.streams:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
+from facula.core.float8 import FORMATS, Format
 from facula.ir.expr import Expr
 
 from .emit_code import Code, literal, mangle, register, vector
@@ -163,7 +164,7 @@ def _quotient(c: Code, t: dtype, ty: str, lanes: int, a: str, b: str) -> tuple[s
         safe = select(c, minus, ty, lanes, one, safe)
     letter = "u" if t.kind == "u" else "s"
     if lanes > 1 and t.itemsize == 8:
-        q = _long_quotient(c, ty, lanes, a, safe)
+        q = _long_quotient(c, ty, lanes, a, safe, letter)
     elif lanes > 1:  # vectors have no integer division; the next float type's is exact enough
         wide = vector("float" if t.itemsize < 4 else "double", lanes)
         x, y = (c.let(f"{letter}itofp {ty} {v} to {wide}") for v in (a, safe))
@@ -177,12 +178,11 @@ def _quotient(c: Code, t: dtype, ty: str, lanes: int, a: str, b: str) -> tuple[s
     return q, select(c, none, ty, lanes, zero, r)
 
 
-def _long_quotient(c: Code, ty: str, lanes: int, a: str, b: str) -> str:
+def _long_quotient(c: Code, ty: str, lanes: int, a: str, b: str, letter: str) -> str:
     """a / b towards zero of 64-bit integers, b not 0: as float64 where all lie within 2**52, else one by one."""
     wide, border = vector("double", lanes), constant(1 << 52, dt.int64, lanes)
-    near = [
-        c.let(f"icmp ult {ty} {c.let(f'add {ty} {v}, {border}')}, {constant(1 << 53, dt.int64, lanes)}") for v in (a, b)
-    ]
+    middle = (a, b) if letter == "u" else [c.let(f"add {ty} {v}, {border}") for v in (a, b)]
+    near = [c.let(f"icmp ult {ty} {v}, {constant(1 << 53, dt.int64, lanes)}") for v in middle]
     inside = c.let(f"and <{lanes} x i1> {near[0]}, {near[1]}")
     low, one = (select(c, inside, ty, lanes, v, constant(k, dt.int64, lanes)) for v, k in ((a, 0), (b, 1)))
     x, y = (c.let(f"sitofp {ty} {v} to {wide}") for v in (low, one))
@@ -190,7 +190,7 @@ def _long_quotient(c: Code, ty: str, lanes: int, a: str, b: str) -> str:
     every = c.let(f"icmp eq i{lanes} {c.let(f'bitcast <{lanes} x i1> {inside} to i{lanes}')}, -1")
     before = c.label
     with c.when(c.let(f"xor i1 {every}, true"), rare=True):
-        slow = c.let(f"sdiv {ty} {a}, {b}")
+        slow = c.let(f"{letter}div {ty} {a}, {b}")
         after = c.label
     return c.let(f"phi {ty} [ {quick}, %{before} ], [ {slow}, %{after} ]")
 
@@ -303,12 +303,15 @@ def _lanes(c: Code, lanes: int, scalar: str, result: str, call: Callable[..., st
 
 def _pow(c, t, ty, lanes, a):
     """Integer powers by squaring; float powers are expanded before."""
-    c.helpers["power"] = POWER
+    name, text = "power", POWER
+    if t is dt.uint64:  # whose exponents are never negative
+        name, text = "power.unsigned", POWER.replace("@power", "@power.unsigned").replace("icmp slt", "icmp ult")
+    c.helpers[name] = text
     scalar, extend = register(t), "zext" if t.kind == "u" else "sext"
 
     def one(x: str, y: str) -> str:
         if t.itemsize == 8:
-            return c.call("i64", "power", ("i64", x), ("i64", y))
+            return c.call("i64", name, ("i64", x), ("i64", y))
         x, y = (c.let(f"{extend} {scalar} {v} to i64") for v in (x, y))
         return c.let(f"trunc i64 {c.call('i64', 'power', ('i64', x), ('i64', y))} to {scalar}")
 
@@ -361,8 +364,12 @@ def cast(c: Code, value: str, source: dtype, target: dtype, lanes: int) -> str:
         return cast(c, value, source, target, lanes)
     if source.code == "bf16":
         return cast(c, _from_bfloat(c, value, lanes), dt.float32, target, lanes)
-    if target.code in ("f16", "bf16"):
+    if source in dt.FLOAT8:
+        return cast(c, _from_float8(c, value, FORMATS[source.name], lanes), dt.float32, target, lanes)
+    if target in dt.STORED_ONLY:
         value = cast(c, value, source, dt.float32, lanes)
+        if target in dt.FLOAT8:
+            return _to_float8(c, value, FORMATS[target.name], lanes)
         if target.code == "bf16":
             return _to_bfloat(c, value, lanes)
         return c.let(f"fptrunc {vector('float', lanes)} {value} to {vector('half', lanes)}")
@@ -384,7 +391,12 @@ def cast(c: Code, value: str, source: dtype, target: dtype, lanes: int) -> str:
 
 def _float_to_int(c: Code, value: str, source: dtype, target: dtype, lanes: int) -> str:
     """Towards zero; what does not fit becomes the lowest integer of the type it passes through, as cvtt does."""
-    wide = dt.int64 if target.itemsize == 8 or (target.kind == "u" and source.itemsize == 8) else dt.int32
+    if target is dt.uint64:
+        return _float_to_uint64(c, value, source, lanes)
+    if target.kind == "i":
+        wide = dt.int64 if target.itemsize == 8 else dt.int32
+    else:
+        wide = dt.int64 if target.itemsize == 4 or (target.itemsize == 1 and source.itemsize == 8) else dt.int32
     s, w = vector(register(source), lanes), vector(register(wide), lanes)
     limit = 2.0 ** (wide.itemsize * 8 - 1)
     above = c.let(f"fcmp oge {s} {value}, {constant(-limit, source, lanes)}")
@@ -395,6 +407,82 @@ def _float_to_int(c: Code, value: str, source: dtype, target: dtype, lanes: int)
     number = select(c, fits, w, lanes, number, constant(-(2 ** (wide.itemsize * 8 - 1)), wide, lanes))
     t = vector(register(target), lanes)
     return number if t == w else c.let(f"trunc {w} {number} to {t}")
+
+
+def _float_to_uint64(c: Code, value: str, source: dtype, lanes: int) -> str:
+    """By way of int64, from 2**63 on with that much taken off."""
+    s, w = vector(register(source), lanes), vector("i64", lanes)
+    large = c.let(f"fcmp oge {s} {value}, {constant(2.0**63, source, lanes)}")
+    rest = c.let(f"fsub {s} {value}, {constant(2.0**63, source, lanes)}")
+    low = _float_to_int(c, select(c, large, s, lanes, rest, value), source, dt.int64, lanes)
+    return select(c, large, w, lanes, c.let(f"xor {w} {low}, {constant(-(2**63), dt.int64, lanes)}"), low)
+
+
+def _from_float8(c: Code, code: str, f: Format, lanes: int) -> str:
+    """The float32 of an 8-bit float: its digits put in place, and the other bias multiplied away."""
+    i32, f32 = vector("i32", lanes), vector("float", lanes)
+
+    def number(n: int) -> str:
+        return constant(n, dt.int32, lanes)
+
+    wide = c.let(f"zext {vector('i8', lanes)} {code} to {i32}")
+    if f.powers:
+        bits = c.let(f"shl {i32} {wide}, {number(23)}")
+        least = select(c, c.let(f"icmp eq {i32} {wide}, {number(0)}"), i32, lanes, number(1 << 22), bits)
+        nan = c.let(f"icmp eq {i32} {wide}, {number(f.nan)}")
+        return c.let(f"bitcast {i32} {select(c, nan, i32, lanes, number(0x7FC00000), least)} to {f32}")
+    size = c.let(f"and {i32} {wide}, {number(0x7F)}")
+    small = c.let(f"bitcast {i32} {c.let(f'shl {i32} {size}, {number(23 - f.mantissa)}')} to {f32}")
+    value = c.let(f"fmul {f32} {small}, {constant(2.0 ** (127 - f.bias), dt.float32, lanes)}")
+    if f.infinity is not None:
+        infinite = c.let(f"icmp eq {i32} {size}, {number(f.infinity)}")
+        value = select(c, infinite, f32, lanes, constant(float("inf"), dt.float32, lanes), value)
+    sign = c.let(f"shl {i32} {c.let(f'and {i32} {wide}, {number(0x80)}')}, {number(24)}")
+    signed = c.let(f"or {i32} {c.let(f'bitcast {f32} {value} to {i32}')}, {sign}")
+    if f.unsigned_zero:
+        nan = c.let(f"icmp eq {i32} {wide}, {number(f.nan)}")
+    else:
+        nan = c.let(f"icmp ugt {i32} {size}, {number(f.nan - 1 if f.infinity is None else f.infinity)}")
+    return c.let(f"bitcast {i32} {select(c, nan, i32, lanes, number(0x7FC00000), signed)} to {f32}")
+
+
+def _to_float8(c: Code, value: str, f: Format, lanes: int) -> str:
+    """Rounded to nearest even, as `core.float8.encode`."""
+    i32, f32 = vector("i32", lanes), vector("float", lanes)
+
+    def number(n: int) -> str:
+        return constant(n, dt.int32, lanes)
+
+    def test(word: str, a: str, n: int) -> str:
+        return c.let(f"icmp {word} {i32} {a}, {number(n)}")
+
+    def step(word: str, a: str, b: str | int) -> str:
+        return c.let(f"{word} {i32} {a}, {b if isinstance(b, str) else number(b)}")
+
+    bits = c.let(f"bitcast {f32} {value} to {i32}")
+    if f.powers:
+        exponent = step("and", step("lshr", bits, 23), 0xFF)
+        i1, half = vector("i1", lanes), test("ne", step("and", bits, 0x400000), 0)
+        beyond = c.let(f"or {i1} {test('ne', step('and', bits, 0x3FFFFF), 0)}, {test('ne', exponent, 0)}")
+        up = c.let(f"zext {i1} {c.let(f'and {i1} {half}, {beyond}')} to {i32}")
+        code = select(c, test("eq", exponent, 0xFF), i32, lanes, exponent, step("add", exponent, up))
+        return c.let(f"trunc {i32} {code} to {vector('i8', lanes)}")
+    size, shift = step("and", bits, 0x7FFFFFFF), 23 - f.mantissa
+    tiny = (127 - f.bias + shift + 1) << 23  # adding this number leaves the digits of a subnormal one
+    place = c.let(f"bitcast {i32} {number(tiny)} to {f32}")
+    total = c.let(f"fadd {f32} {c.let(f'bitcast {i32} {size} to {f32}')}, {place}")
+    low = step("sub", c.let(f"bitcast {f32} {total} to {i32}"), tiny)
+    odd = step("and", step("lshr", size, shift), 1)
+    rounded = step("add", step("add", size, odd), ((f.bias - 127) << 23) + (1 << shift - 1) - 1)
+    code = select(c, test("ult", size, (128 - f.bias) << 23), i32, lanes, low, step("lshr", rounded, shift))
+    most = c.intrinsic("umin", i32, code, number(f.overflow))
+    far = test("uge", size, (127 - f.bias + (1 << 7 - f.mantissa)) << 23)
+    code = select(c, far, i32, lanes, number(f.overflow), most)
+    code = select(c, test("ugt", size, 0x7F800000), i32, lanes, number(f.nan), code)
+    sign = step("and", step("lshr", bits, 24), 0x80)
+    if f.unsigned_zero:
+        sign = select(c, test("eq", code, 0), i32, lanes, number(0), sign)
+    return c.let(f"trunc {i32} {step('or', code, sign)} to {vector('i8', lanes)}")
 
 
 def _from_bfloat(c: Code, value: str, lanes: int) -> str:

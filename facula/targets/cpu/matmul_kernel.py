@@ -76,8 +76,8 @@ class Shape:
 
 # rows * vectors accumulators, `vectors` for B and one for A's element fit the registers: 32 (AVX-512, NEON) or 16.
 SHAPES = {
-    "avx512": Shape(512, 14, 2, True, depth=1024),
-    "avx512bf16": Shape(512, 14, 2, True, depth=1024, pairs=True),
+    "avx512": Shape(512, 14, 2, True),
+    "avx512bf16": Shape(512, 14, 2, True, pairs=True),
     "avx2": Shape(256, 6, 2, False),
     "neon": Shape(128, 8, 3, False),
     "any": Shape(128, 4, 2, False),
@@ -132,7 +132,8 @@ SWEEP_LINES = 8  # ... so many rows at a time
 SWEEP_VECTORS = 64  # ... for so many vectors of columns
 LINES = 64  # rows of a large B in place that are used before the next columns
 LINES_FROM = 96 << 10  # bytes from which B is large
-MC_TILES = 12  # tiles of A that stay in the second-level cache
+FETCH_FROM = 256  # of a tile's k, from which its part of C is asked for before
+MC_TILES = 18  # tiles of A that stay in the second-level cache
 LINE_SUMS = 8  # sums that a dot product of two vectors keeps
 LINE_FROM = 1 << 16  # elements of such vectors from which threads pay
 SPLIT_K = 1024  # of a long k: a part of it ...
@@ -357,6 +358,12 @@ class Writer:
             twice = f.a_step * 2
         else:
             pointers = [f.a]
+        with f.when(f.k >= FETCH_FROM):  # C comes while the sums are made
+            self.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+            for i in range(rows):
+                for line in range(0, vectors * lanes * e.memory_size, 64):
+                    place = f.at(f.at(f.c, f.c_row * i), line)
+                    f.emit(f"call void @llvm.prefetch.p0(ptr {place.name}, i32 1, i32 3, i32 1)")
         with f.loop(0, f.k, carry=[zero] * (rows * vectors) + [f.b, *pointers]) as loop:
             sums, b, points = (
                 loop.carried[: rows * vectors],

@@ -29,6 +29,7 @@ FLOATS = ("f16", "bf16", "f32", "f64")
 INTEGERS = {"b1": 1, "u8": 8, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
 MEMORY = {"f16": "half", "bf16": "i16", "f32": "float", "f64": "double", "b1": "i8", "u8": "i8"}  # others: their code
 BYTES = {"b1": 1, "u8": 1, "i8": 1, "i16": 2, "f16": 2, "bf16": 2, "i32": 4, "f32": 4, "i64": 8, "f64": 8}
+SIGNED = {"u16": "i16", "u32": "i32", "u64": "i64"}  # the same bits
 DIGITS = {"f16": 11, "bf16": 8, "f32": 24, "f64": 53}  # of the mantissa
 CHUNK = 1024  # items between two draws: the words of a chunk stay in the first-level cache
 LANES = 16
@@ -1510,6 +1511,7 @@ jit.provide(_SYMBOLS, _engine)
 def native(name: str, *codes: str) -> Callable[..., Any]:
     """The builtin (state address, out address, count, parameters) of an entry; call it under the generator's lock."""
     entry = ENTRIES[name]
+    codes = tuple(SIGNED.get(code, code) for code in codes)
     if codes[0] not in entry.codes:
         fail(NotImplementedError, f'"{name}" not implemented for {codes[0]}', expected=", ".join(entry.codes))
     arguments = (*POINTERS, *entry.arguments)

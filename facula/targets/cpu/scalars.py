@@ -15,6 +15,7 @@ _WIDENED = {
     "f16": ("half", "fpext half {} to double", "f64"), "i64": ("i64", "", "i64"),
     "i32": ("i32", "sext i32 {} to i64", "i64"), "i16": ("i16", "sext i16 {} to i64", "i64"),
     "i8": ("i8", "sext i8 {} to i64", "i64"), "u8": ("i8", "zext i8 {} to i64", "i64"),
+    "u16": ("i16", "zext i16 {} to i64", "i64"), "u32": ("i32", "zext i32 {} to i64", "i64"),
 }  # fmt: skip
 
 

@@ -66,7 +66,8 @@ ELEMENTS = {
         Element("f32", 4, "f", 0x7F800000), Element("f64", 8, "f", 0x7FF0000000000000),
         Element("f16", 2, "f", 0x7C000000), Element("bf16", 2, "f", 0x7F800000),
         Element("b1", 1, "u"), Element("u8", 1, "u"), Element("i8", 1, "i"), Element("i16", 2, "i"),
-        Element("i32", 4, "i"), Element("i64", 8, "i"),
+        Element("i32", 4, "i"), Element("i64", 8, "i"), Element("u16", 2, "u"), Element("u32", 4, "u"),
+        Element("u64", 8, "u"),
     )
 }  # fmt: skip
 

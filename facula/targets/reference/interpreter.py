@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from facula.core import dtype as dt
+from facula.core import float8
 from facula.core.dtype import dtype
 from facula.core.spec import Spec
 from facula.core.storage import Storage
@@ -36,6 +38,10 @@ def _truncate(x: np.ndarray, t: np.dtype) -> np.ndarray:
 def _cast(x: np.ndarray, source: dtype, target: dtype) -> np.ndarray:
     if source.kind == "c" and target.kind not in "cb":
         x, source = np.real(x), source.to_real()
+    if target is dt.complex32:
+        return x.astype("c8")[..., None].view("f4").astype("f2").astype("f4").view("c8")[..., 0]
+    if target in dt.FLOAT8:
+        return float8.decode(float8.encode(x.astype("f4"), target), target)
     if target.numpy is None:  # round to nearest even, keep NaN
         bits = np.ascontiguousarray(x, "f4").view("u4")
         rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
@@ -43,7 +49,10 @@ def _cast(x: np.ndarray, source: dtype, target: dtype) -> np.ndarray:
     if target.kind == "b":
         return x != 0
     if source.kind == "f" and target.kind in "ui":
-        wide = np.dtype("i8") if target.itemsize == 8 or target.kind == "u" else np.dtype("i4")
+        if target is dt.uint64:
+            large = x >= 2.0**63
+            return _truncate(np.where(large, x - 2.0**63, x), np.dtype("i8")).view("u8") ^ (large.astype("u8") << 63)
+        wide = np.dtype("i8" if target.itemsize == 8 or target.kind == "u" and target.itemsize != 2 else "i4")
         return _truncate(x, wide).astype(target.numpy)
     if target.name == "float16":
         x = x.astype("f4")
@@ -261,7 +270,10 @@ class _Run:
     def __init__(self, kernel: Kernel, outer: tuple[int, ...], row: tuple[int, ...], pointers, strides, params):
         self.outer, self.row, self.shape = outer, row, outer + row
         self.place = {o.name: (p, tuple(s), o) for o, p, s in zip(kernel.operands, pointers, strides)}
-        self.params = {p.name: np.asarray(v).astype(p.dtype.numpy or "f4") for p, v in zip(kernel.params, params)}
+        self.params = {
+            p.name: np.asarray(v).astype(p.dtype.numpy or ("c8" if p.dtype.kind == "c" else "f4"))
+            for p, v in zip(kernel.params, params)
+        }
         self.known: dict[Expr, np.ndarray] = {}
         self.allowed: np.ndarray | np.bool = np.True_  # where gathers and scatters may go: all checks so far hold
 
@@ -281,7 +293,7 @@ class _Run:
     def evaluate(self, node: Expr) -> np.ndarray:
         match node.op:
             case "const":
-                return np.asarray(node.value, node.dtype.numpy)
+                return np.asarray(node.value, node.dtype.numpy or ("c8" if node.dtype.kind == "c" else "f4"))
             case "param":
                 return self.params[node.value]
             case "index":

@@ -17,7 +17,7 @@ def _order(rows: np.ndarray, descending: bool) -> np.ndarray:
         nan = np.isnan(rows)
         keys = np.where(nan, 0, rows).astype("f8")
         return np.lexsort((-keys, ~nan) if descending else (keys, nan), axis=-1)
-    wide = rows.astype("i8")
+    wide = rows if rows.dtype == "u8" else rows.astype("i8")
     return np.argsort(~wide if descending else wide, axis=-1, kind="stable")
 
 

@@ -5,6 +5,7 @@ is the same code with facula in that place.
 """
 
 import contextlib
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -32,7 +33,7 @@ PLACES = (
     "Tensor",
     "nn.utils.rnn",
 )
-VIEWED = {torch.bfloat16: torch.int16}  # dtypes that NumPy lacks: their bits
+VIEWED = {torch.bfloat16: torch.int16, torch.complex32: torch.int32}  # dtypes that NumPy lacks: their bits
 
 
 def of_path(framework: Any, path: str) -> Any:
@@ -96,7 +97,8 @@ def _path(function: Any) -> str:
     """Where PyTorch keeps a function: "nn.functional.relu"; LookupError where that is not known."""
     name = getattr(function, "__name__", "")
     module = getattr(function, "__module__", None) or ""
-    own = [module.removeprefix("torch").lstrip(".")] if module.split(".")[0] == "torch" else []
+    public = module.split(".")[0] == "torch" and "._" not in module
+    own = [module.removeprefix("torch").lstrip(".")] if public else []
     for place in (*own, *PLACES):
         try:
             if of_path(torch, f"{place}.{name}".lstrip(".")) is function:
@@ -139,6 +141,15 @@ class Twins:
             return found
         if isinstance(value, torch.Size):
             return facula.Size(value)
+        if isinstance(value, torch.nn.Module):
+            return self.module(value)
+        if isinstance(value, type) and value.__module__.startswith("torch.nn"):
+            return of_path(facula, f"{value.__module__.removeprefix('torch.')}.{value.__name__}")
+        if dataclasses.is_dataclass(value) and type(value).__module__.startswith("torch.nn"):
+            fields = (field.name for field in dataclasses.fields(value))
+            return self.of(type(value))(**{name: self.of(getattr(value, name)) for name in fields})
+        if isinstance(value, torch.nn.utils.rnn.PackedSequence):
+            return facula.nn.utils.rnn.PackedSequence(*map(self.of, value))
         if isinstance(value, tuple):
             parts = [self.of(x) for x in value]
             return (
@@ -165,13 +176,22 @@ class Twins:
         if isinstance(value, (*KINDS, functools.partial)) and (getattr(value, "__module__", None) or "").startswith(
             ("torch", "")
         ):
-            if inspect.isbuiltin(value) and value.__module__ not in (None, "torch", "torch._C"):
+            if inspect.isbuiltin(value) and value.__module__ not in (None, "torch", "torch._C", "torch._C._nn"):
                 return value
             try:
                 return function_twin(value)
             except LookupError:
                 return value
         return value
+
+    def module(self, theirs: torch.nn.Module) -> Any:
+        """The twin of a module of PyTorch's own: the same fields, parameters and submodules."""
+        made = object.__new__(self.of(type(theirs)))
+        made.__setstate__({name: self.of(value) for name, value in vars(theirs).items()})
+        for name, parameter in theirs._parameters.items():
+            if parameter is not None:
+                made._parameters[name] = facula.nn.Parameter(self.of(parameter).detach(), parameter.requires_grad)
+        return made
 
 
 def tensor_twin(theirs: torch.Tensor) -> Any:
@@ -222,10 +242,12 @@ def flat(value: Any) -> list[Any]:
 
 
 def array(x: Any) -> np.ndarray:
-    """The elements of either framework's tensor; bfloat16 as float32."""
+    """The elements of either framework's tensor; what NumPy lacks as float32 or complex64."""
     x = x.detach()
     if str(x.layout) != "torch.strided":
         x = x.to_dense()
-    if str(x.dtype) == "torch.bfloat16":
+    if str(x.dtype) == "torch.bfloat16" or "float8" in str(x.dtype):
         x = x.float()
+    if str(x.dtype) == "torch.complex32":
+        x = x.cfloat()
     return x.resolve_conj().resolve_neg().numpy(force=True)

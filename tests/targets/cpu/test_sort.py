@@ -11,7 +11,7 @@ from facula.targets.cpu import jit, mask, mask_kernel, sort_kernel, threads
 rng = np.random.default_rng(0)
 KINDS = {
     "f32": "f4", "f64": "f8", "f16": "f2", "bf16": "u2", "i64": "i8", "i32": "i4", "i16": "i2", "i8": "i1", "u8": "u1",
-    "b1": "?",
+    "u16": "u2", "u32": "u4", "u64": "u8", "b1": "?",
 }  # fmt: skip
 DTYPES = {d.code: d for d in vars(dt).values() if isinstance(d, dt.dtype)}
 LENGTHS = (1, 2, 15, 16, 17, 95, 96, 97, 300, 1000, 5000)

@@ -1,0 +1,80 @@
+"""`torch.nn.attention`: which way `scaled_dot_product_attention` takes. Here there is one; choices are accepted."""
+
+import contextlib
+from collections.abc import Iterator
+from enum import Enum
+from typing import NoReturn
+
+from facula.errors import fail
+
+from . import bias as bias
+
+__all__ = [
+    "WARN_FOR_UNFUSED_KERNELS",
+    "SDPBackend",
+    "activate_flash_attention_impl",
+    "current_flash_attention_impl",
+    "list_flash_attention_impls",
+    "register_flash_attention_impl",
+    "restore_flash_attention_impl",
+    "sdpa_kernel",
+]
+
+WARN_FOR_UNFUSED_KERNELS = False
+
+
+class SDPBackend(Enum):
+    """PyTorch's implementations of attention."""
+
+    ERROR = -1
+    MATH = 0
+    FLASH_ATTENTION = 1
+    EFFICIENT_ATTENTION = 2
+    CUDNN_ATTENTION = 3
+    OVERRIDEABLE = 4
+
+    def __int__(self) -> int:
+        return self.value
+
+
+@contextlib.contextmanager
+def sdpa_kernel(backends: list[SDPBackend] | SDPBackend, set_priority: bool = False) -> Iterator[dict]:
+    """Accepted: facula has one implementation of attention, which all these choices mean."""
+    if not isinstance(backends, (list, SDPBackend)):
+        fail(
+            AssertionError,
+            "Backend must be an instance of SDPBackend or a list of SDPBackend instances, got "
+            f"{type(backends).__name__}",
+        )
+    yield {}
+
+
+def _no_choice(name: str) -> NoReturn:
+    fail(
+        NotImplementedError,
+        f"{name}: facula has one implementation of attention, which is not replaced from outside",
+    )
+
+
+def register_flash_attention_impl(impl: str, *, register_fn) -> None:
+    """Not supported."""
+    _no_choice("register_flash_attention_impl")
+
+
+def activate_flash_attention_impl(impl: str) -> None:
+    """Not supported."""
+    _no_choice("activate_flash_attention_impl")
+
+
+def list_flash_attention_impls() -> list[str]:
+    """The registered implementations: none."""
+    return []
+
+
+def current_flash_attention_impl() -> str | None:
+    """The active one: none but facula's own."""
+    return None
+
+
+def restore_flash_attention_impl() -> None:
+    """Back to facula's own, which is always active."""

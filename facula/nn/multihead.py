@@ -1,0 +1,288 @@
+"""Multi-head attention as a function of its weights: `functional.multi_head_attention_forward`."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from facula import operators as ops
+from facula.core.dtype import bool_
+from facula.core.dtype import dtype as DType
+from facula.core.tensor import Tensor
+from facula.errors import fail
+
+__all__ = ["_canonical_mask", "_none_or_dtype", "multi_head_attention_forward"]
+
+
+def _none_or_dtype(input: Tensor | None) -> DType | None:
+    if input is not None and not isinstance(input, Tensor):
+        fail(RuntimeError, "input to _none_or_dtype() must be None or torch.Tensor")
+    return None if input is None else input.dtype
+
+
+def _canonical_mask(
+    mask: Tensor | None,
+    mask_name: str,
+    other_type: DType | None,
+    other_name: str,
+    target_type: DType,
+    check_other: bool = True,
+) -> Tensor | None:
+    """A mask to be added: where a bool mask is True, -inf."""
+    if mask is None:
+        return None
+    if mask.dtype is not bool_ and not mask.is_floating_point():
+        fail(AssertionError, f"only bool and floating types of {mask_name} are supported", got=mask.dtype)
+    if check_other and other_type is not None and mask.dtype is not other_type:
+        warnings.warn(
+            f"Support for mismatched {mask_name} and {other_name} is deprecated. Use same type for both instead.",
+            stacklevel=3,
+        )
+    if mask.is_floating_point():
+        return mask
+    return ops.masked_fill(ops.zeros_like(mask, dtype=target_type), mask, float("-inf"))
+
+
+def need(condition: bool, message: str) -> None:
+    """AssertionError unless `condition`."""
+    if not condition:
+        fail(AssertionError, message)
+
+
+def _is_batched(query, key, value, key_padding_mask, attn_mask, num_heads: int) -> bool:
+    """Whether the operands have a batch dim; AssertionError where their dims do not fit together."""
+    need(
+        query.dim() in (2, 3),
+        f"query should be unbatched 2D or batched 3D tensor but received {query.dim()}-D query tensor",
+    )
+    batched = query.dim() == 3
+    start = f"For {'batched (3-D)' if batched else 'unbatched (2-D)'} `query`, expected"
+    need(
+        key.dim() == query.dim() and value.dim() == query.dim(),
+        f"{start} `key` and `value` to be {query.dim()}-D but found {key.dim()}-D and {value.dim()}-D tensors "
+        "respectively",
+    )
+    if key_padding_mask is not None:
+        need(
+            key_padding_mask.dim() == query.dim() - 1,
+            f"{start} `key_padding_mask` to be `None` or {query.dim() - 1}-D but found {key_padding_mask.dim()}-D "
+            "tensor instead",
+        )
+    if attn_mask is not None:
+        need(
+            attn_mask.dim() in (2, 3),
+            f"{start} `attn_mask` to be `None`, 2-D or 3-D but found {attn_mask.dim()}-D tensor instead",
+        )
+        if not batched and attn_mask.dim() == 3:
+            wanted = (num_heads, query.shape[0], key.shape[0])
+            need(
+                attn_mask.shape == wanted,
+                f"Expected `attn_mask` shape to be {wanted} but got {attn_mask.shape}",
+            )
+    return batched
+
+
+def _projected(query, key, value, weight, bias) -> Sequence[Tensor]:
+    """Queries, keys and values, from the three parts of one weight; equal operands are multiplied once."""
+    size = query.shape[-1]
+    if key is value and query is key:
+        return ops.chunk(ops.linear(query, weight, bias), 3, -1)
+    if key is value:
+        w, w_kv = ops.split(weight, [size, 2 * size])
+        b, b_kv = (None, None) if bias is None else ops.split(bias, [size, 2 * size])
+        return [ops.linear(query, w, b), *ops.chunk(ops.linear(key, w_kv, b_kv), 2, -1)]
+    return _projected_apart(query, key, value, ops.chunk(weight, 3), bias)
+
+
+def _projected_apart(query, key, value, weights, bias) -> Sequence[Tensor]:
+    size = query.shape[-1]
+    biases = (None, None, None) if bias is None else ops.chunk(bias, 3)
+    for name, weight, operand in zip(("query", "key", "value"), weights, (query, key, value)):
+        wanted = (size, operand.shape[-1])
+        need(weight.shape == wanted, f"expecting {name} weights shape of {wanted}, but got {weight.shape}")
+    return [ops.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases)]
+
+
+def _static(x: Tensor, name: str, rows: int, size: int) -> Tensor:
+    for dim, wanted in ((0, rows), (2, size)):
+        need(
+            x.shape[dim] == wanted,
+            f"expecting {name}.size({dim}) of {wanted}, but got {x.shape[dim]}",
+        )
+    return x
+
+
+def _one_more(mask: Tensor | None) -> Tensor | None:
+    """The mask for one more key, which all may see."""
+    return None if mask is None else ops.pad(mask, (0, 1))
+
+
+def multi_head_attention_forward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Tensor | None,
+    in_proj_bias: Tensor | None,
+    bias_k: Tensor | None,
+    bias_v: Tensor | None,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Tensor,
+    out_proj_bias: Tensor | None,
+    training: bool = True,
+    key_padding_mask: Tensor | None = None,
+    need_weights: bool = True,
+    attn_mask: Tensor | None = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Tensor | None = None,
+    k_proj_weight: Tensor | None = None,
+    v_proj_weight: Tensor | None = None,
+    static_k: Tensor | None = None,
+    static_v: Tensor | None = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention of `num_heads` heads between projections of query, key and value (Vaswani et al., 2017).
+
+    Parameters
+    ----------
+    query, key, value : Tensor
+        (L, N, E), (S, N, kdim), (S, N, vdim), or without the dim N.
+    embed_dim_to_check : int
+        E.
+    in_proj_weight, in_proj_bias : Tensor
+        (3 E, E) and (3 E,): the three projections together; `q_proj_weight`, ... instead of the weight with
+        `use_separate_proj_weight`.
+    bias_k, bias_v : Tensor, optional
+        One more key and value, (1, 1, E).
+    add_zero_attn : bool
+        Whether there is one more key and value of zeros.
+    key_padding_mask : Tensor, optional
+        (N, S): True for keys that nobody sees, or numbers to be added to the scores.
+    attn_mask : Tensor, optional
+        (L, S) or (N * num_heads, L, S), likewise.
+    need_weights, average_attn_weights : bool
+        Whether to return the weights, (N, L, S), or (N, num_heads, L, S) unless they are averaged.
+    is_causal : bool
+        A hint that `attn_mask` is the causal one.
+
+    Returns
+    -------
+    (Tensor, Tensor or None)
+        The output, (L, N, E), and the weights.
+    """
+    batched = _is_batched(query, key, value, key_padding_mask, attn_mask, num_heads)
+    if not batched:
+        given = {id(x): x.unsqueeze(1) for x in (query, key, value)}  # equal operands stay the same object
+        query, key, value = (given[id(x)] for x in (query, key, value))
+        key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
+    length, batch, width = query.shape
+    keys = key.shape[0]
+    key_padding_mask = _canonical_mask(
+        key_padding_mask, "key_padding_mask", _none_or_dtype(attn_mask), "attn_mask", query.dtype
+    )
+    if is_causal and attn_mask is None:
+        fail(
+            RuntimeError,
+            "Need attn_mask if specifying the is_causal hint. You may use the Transformer module method "
+            "`generate_square_subsequent_mask` to create this mask.",
+        )
+    if is_causal and key_padding_mask is None and not need_weights:
+        attn_mask = None  # the hint says it all
+    else:
+        attn_mask = _canonical_mask(attn_mask, "attn_mask", None, "", query.dtype, check_other=False)
+        is_causal = is_causal and key_padding_mask is None
+
+    need(width == embed_dim_to_check, f"was expecting embedding dimension of {embed_dim_to_check}, but got {width}")
+    size = width // num_heads
+    need(size * num_heads == width, f"embed_dim {width} not divisible by num_heads {num_heads}")
+    if use_separate_proj_weight:
+        need(
+            key.shape[:2] == value.shape[:2],
+            f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]}",
+        )
+        weights: Any = (q_proj_weight, k_proj_weight, v_proj_weight)
+        for name, weight in zip("qkv", weights):
+            need(weight is not None, f"use_separate_proj_weight is True but {name}_proj_weight is None")
+        q, k, v = _projected_apart(query, key, value, weights, in_proj_bias)
+    else:
+        need(key.shape == value.shape, f"key shape {key.shape} does not match value shape {value.shape}")
+        need(in_proj_weight is not None, "use_separate_proj_weight is False but in_proj_weight is None")
+        q, k, v = _projected(query, key, value, in_proj_weight, in_proj_bias)
+
+    if attn_mask is not None:
+        sizes = {2: (length, keys), 3: (batch * num_heads, length, keys)}
+        wanted = sizes.get(attn_mask.dim())
+        if wanted is None:
+            fail(RuntimeError, f"attn_mask's dimension {attn_mask.dim()} is not supported")
+        if attn_mask.shape != wanted:
+            fail(
+                RuntimeError,
+                f"The shape of the {attn_mask.dim()}D attn_mask is {attn_mask.shape}, but should be {wanted}.",
+            )
+        if attn_mask.dim() == 2:
+            attn_mask = attn_mask.unsqueeze(0)
+
+    if bias_k is not None and bias_v is not None:
+        need(static_k is None, "bias cannot be added to static key.")
+        need(static_v is None, "bias cannot be added to static value.")
+        k = ops.cat([k, bias_k.expand(1, batch, width)])
+        v = ops.cat([v, bias_v.expand(1, batch, width)])
+        attn_mask, key_padding_mask = _one_more(attn_mask), _one_more(key_padding_mask)
+    else:
+        need(bias_k is None, "bias_k is set but bias_v is None")
+        need(bias_v is None, "bias_v is set but bias_k is None")
+
+    rows = batch * num_heads
+    q = q.reshape(length, rows, size).transpose(0, 1)
+    k = (
+        k.reshape(k.shape[0], rows, size).transpose(0, 1)
+        if static_k is None
+        else _static(static_k, "static_k", rows, size)
+    )
+    v = (
+        v.reshape(v.shape[0], rows, size).transpose(0, 1)
+        if static_v is None
+        else _static(static_v, "static_v", rows, size)
+    )
+    if add_zero_attn:
+        k, v = (ops.cat([x, ops.zeros((rows, 1, size), dtype=x.dtype, device=x.device)], 1) for x in (k, v))
+        attn_mask, key_padding_mask = _one_more(attn_mask), _one_more(key_padding_mask)
+    keys = k.shape[1]
+
+    if key_padding_mask is not None:
+        for dim, wanted in enumerate((batch, keys)):
+            need(
+                key_padding_mask.shape[dim] == wanted,
+                f"Expected key_padded_mask.shape[{dim}] to be {wanted}, but got {key_padding_mask.shape[dim]}",
+            )
+        hidden = key_padding_mask.view(batch, 1, 1, keys).expand(-1, num_heads, -1, -1).reshape(rows, 1, keys)
+        attn_mask = hidden if attn_mask is None else attn_mask + hidden
+    dropout_p = dropout_p if training else 0.0
+
+    weights = None
+    if need_weights:
+        need(not is_causal or attn_mask is not None, "FIXME: is_causal not implemented for need_weights")
+        q, k = q * math.sqrt(1.0 / size), k.transpose(-2, -1)
+        weights = ops.softmax(ops.bmm(q, k) if attn_mask is None else ops.baddbmm(attn_mask, q, k), -1)
+        if dropout_p > 0:
+            weights = ops.dropout(weights, dropout_p, True)
+        output = ops.bmm(weights, v).transpose(0, 1).reshape(length * batch, width)
+        weights = weights.view(batch, num_heads, length, keys)
+        if average_attn_weights:
+            weights = weights.mean(1)
+    else:
+        if attn_mask is not None:
+            attn_mask = (
+                attn_mask.unsqueeze(0) if attn_mask.shape[0] == 1 else attn_mask.view(batch, num_heads, -1, keys)
+            )
+        q, k, v = (x.reshape(batch, num_heads, x.shape[1], size) for x in (q, k, v))
+        output = ops.scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal)
+        output = output.permute(2, 0, 1, 3).reshape(batch * length, width)
+    output = ops.linear(output, out_proj_weight, out_proj_bias)
+    output = output.view(length, batch, output.shape[1])
+    if batched:
+        return output, weights
+    return output.squeeze(1), None if weights is None else weights.squeeze(0)
