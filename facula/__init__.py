@@ -208,5 +208,6 @@ __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("autograd", "cuda", "distributions", "linalg", "memory", "nn", "optim", "random", "serialization", "sparse", "utils"),
+    __name__, ("autograd", "cuda", "distributions", "linalg", "memory", "nn", "optim", "random", "serialization",
+    "sparse", "utils"),
 )  # fmt: skip

@@ -209,7 +209,7 @@ class MixtureSameFamily(Distribution):
                 f"`mixture_distribution.batch_shape` ({mixed}) is not compatible with "
                 f"`component_distribution.batch_shape`({batch})",
             )
-        chosen, there = mixture_distribution.param_shape[-1], component_distribution.batch_shape[-1]
+        chosen, there = mixture_distribution.logits.shape[-1], component_distribution.batch_shape[-1]
         if chosen != there:
             fail(
                 ValueError,

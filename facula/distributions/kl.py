@@ -286,6 +286,8 @@ def _squares(x: Tensor) -> Tensor:
 class _Full:
     """What is asked of a covariance given by its Cholesky factor."""
 
+    name = "Multivariate Normals"
+
     def __init__(self, d: MultivariateNormal):
         self.lower = d._unbroadcasted_scale_tril
 
@@ -306,6 +308,8 @@ class _Full:
 
 class _LowRank:
     """The same of a low-rank factor and a diagonal."""
+
+    name = "Low Rank Multivariate Normals"
 
     def __init__(self, d: LowRankMultivariateNormal):
         self.w, self.d = d._parts
@@ -329,12 +333,10 @@ VIEWS = {MultivariateNormal: _Full, LowRankMultivariateNormal: _LowRank}
 
 
 def _normal_vectors(p, q):
-    if p.event_shape != q.event_shape:
-        fail(
-            ValueError,
-            "KL-divergence between two (Low Rank) Multivariate Normals with different event shapes cannot be computed",
-        )
     a, b = (next(view for kind, view in VIEWS.items() if isinstance(d, kind))(d) for d in (p, q))
+    if p.event_shape != q.event_shape:
+        name = a.name if a.name == b.name else "(Low Rank) Multivariate Normals"
+        fail(ValueError, f"KL-divergence between two {name} with different event shapes cannot be computed")
     traces = sum(b.trace(root) for root in a.roots())
     return 0.5 * (b.log_det() - a.log_det() + traces + b.distance(q.loc - p.loc) - p.event_shape[0])
 

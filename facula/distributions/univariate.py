@@ -273,8 +273,7 @@ class Gamma(ExponentialFamily):
     def rsample(self, sample_shape=()):
         shape = self._extended_shape(sample_shape)
         value = standard_gamma(self.concentration.expand(shape)) / self.rate.expand(shape)
-        value.detach().clamp_(min=finfo(value.dtype).tiny)  # no 0, which has no logarithm
-        return value
+        return value.clamp(min=finfo(value.dtype).tiny)  # no 0, which has no logarithm
 
     def log_prob(self, value):
         value = as_tensor(value, dtype=self.rate.dtype, device=self.rate.device)
