@@ -11,6 +11,7 @@ from facula.autograd import (
 )
 from facula.constants import (
     channels_last,
+    channels_last_3d,
     contiguous_format,
     e,
     inf,
@@ -66,6 +67,9 @@ from facula.core.tensor import Tensor
 from facula.legacy import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
     ShortTensor,
+)
+from facula.operators import (  # of nn.functional, and torch has them too
+    affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d,
 )
 from facula.operators import (
     abs, abs_, absolute, acos, acos_, acosh, acosh_, adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d,
@@ -130,8 +134,11 @@ from facula.serialization import load, save
 from facula.threads import get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads
 
 __all__ = [
-    "channels_last", "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis", "pi",
-    "preserve_format", "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor",
+    # nn.functional
+    "affine_grid_generator", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d",
+    # others
+    "channels_last", "channels_last_3d", "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis",
+    "pi", "preserve_format", "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor",
     "Generator", "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "Size", "Tensor", "abs", "abs_", "absolute",
     "acos", "acos_", "acosh", "acosh_", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
     "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "add", "addbmm", "addcdiv", "addcmul", "addmm",
@@ -208,6 +215,7 @@ __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("autograd", "cuda", "distributions", "linalg", "memory", "nn", "optim", "random", "serialization",
-    "sparse", "utils"),
+    __name__, ("amp", "autograd", "cuda", "distributions", "func", "linalg", "memory", "nn", "optim", "overrides", "random",
+    "serialization", "sparse", "utils"),
+    {"vmap": "func", "autocast": "amp"},
 )  # fmt: skip

@@ -12,6 +12,7 @@ from facula.autograd import no_grad
 from facula.core.dtype import int64
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.operators.resampling import GRID_MODES, GRID_PADDINGS
 
 from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .multihead import _canonical_mask as _canonical_mask
@@ -35,6 +36,7 @@ linear = ops.linear
 logsigmoid = ops.logsigmoid
 one_hot = ops.one_hot
 prelu = ops.prelu
+interpolate = ops.interpolate
 scaled_dot_product_attention = ops.scaled_dot_product_attention
 softplus = ops.softplus
 softshrink = ops.softshrink
@@ -590,6 +592,94 @@ def _lp_pool(max_pool, avg_pool, size, input, p, kernel_size, stride, ceil_mode)
         return -max_pool(-input.abs(), kernel_size, stride, 0, 1, ceil_mode)
     mean = avg_pool(input.pow(p), kernel_size, kernel_size if stride is None else stride, 0, ceil_mode)
     return (mean.sign() * ops.relu(mean.abs())).mul(size).pow(1.0 / p)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Images
+
+
+def upsample(input: Tensor, size=None, scale_factor=None, mode: str = "nearest", align_corners=None) -> Tensor:
+    """`interpolate`, which it is deprecated for."""
+    warnings.warn("`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
+    return ops.interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_nearest(input: Tensor, size=None, scale_factor=None) -> Tensor:
+    """`interpolate(mode="nearest")`, which it is deprecated for."""
+    warnings.warn(
+        "`nn.functional.upsample_nearest` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2
+    )
+    return ops.interpolate(input, size, scale_factor, "nearest")
+
+
+def upsample_bilinear(input: Tensor, size=None, scale_factor=None) -> Tensor:
+    """`interpolate(mode="bilinear", align_corners=True)`, which it is deprecated for."""
+    warnings.warn(
+        "`nn.functional.upsample_bilinear` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2
+    )
+    return ops.interpolate(input, size, scale_factor, "bilinear", True)
+
+
+def _corners(align_corners: bool | None) -> bool:
+    if align_corners is None:
+        warnings.warn(
+            "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please "
+            "specify align_corners=True if the old behavior is desired. See the documentation of grid_sample for "
+            "details.",
+            stacklevel=3,
+        )
+    return bool(align_corners)
+
+
+def grid_sample(
+    input: Tensor,
+    grid: Tensor,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """The image (N, C, *size) at the places that `grid` (N, *places, dims) names, from -1 to 1; x first.
+
+    Parameters
+    ----------
+    mode : {"bilinear", "nearest", "bicubic"}
+    padding_mode : {"zeros", "border", "reflection"}
+        What lies outside the image.
+    align_corners : bool, optional
+        Whether -1 and 1 are the middles of the first and last elements, and not their outer borders.
+    """
+    for name, given, known in (("mode", mode, GRID_MODES), ("padding_mode", padding_mode, GRID_PADDINGS)):
+        if given not in known:
+            words = [repr(n) for n in known]
+            fail(
+                ValueError,
+                f"nn.functional.grid_sample(): expected {name} to be {', '.join(words[:-1])}"
+                f"{',' if name == 'padding_mode' else ''} or {words[-1]}, but got: '{given}'",
+            )
+    align = _corners(align_corners)
+    return ops.grid_sampler(input, grid, GRID_MODES.index(mode), GRID_PADDINGS.index(padding_mode), align)
+
+
+def affine_grid(theta: Tensor, size, align_corners: bool | None = None) -> Tensor:
+    """The places, for `grid_sample`, of an image of `size` (N, C, *sizes) moved by `theta` (N, dims, dims + 1)."""
+    align = _corners(align_corners)
+    if not theta.is_floating_point():
+        fail(ValueError, f"Expected theta to have floating point type, but got {theta.dtype}")
+    d = len(size) - 2
+    if d not in (2, 3):
+        fail(
+            NotImplementedError,
+            "affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, respectively. "
+            f"Got size {size}.",
+        )
+    if theta.dim() != 3 or tuple(theta.shape[-2:]) != (d, d + 1):
+        fail(
+            ValueError,
+            f"Expected a batch of {d}D affine matrices of shape Nx{d}x{d + 1} for size {size}. Got {theta.shape}.",
+        )
+    if min(size[-d:]) <= 0:
+        fail(ValueError, f"Expected non-zero, positive output size. Got {size}")
+    return ops.affine_grid_generator(theta, size, align)
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:

@@ -76,6 +76,7 @@ from .random import (
     bernoulli, get_rng_state, initial_seed, manual_seed, multinomial, normal, poisson, rand, rand_like, randint,
     randint_like, randn, randn_like, randperm, seed, set_rng_state,
 )
+from .resampling import affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d, interpolate
 from .recurrent import gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
 from .reduction import (
     all, amax, amin, aminmax, any, argmax, argmin, count_nonzero, cumprod, cumsum, logcumsumexp, logsumexp, max, mean,
@@ -180,4 +181,5 @@ __all__ = [
     "use_deterministic_algorithms", "vander", "var", "var_mean",
     "vdot", "vector_norm", "view_as_complex", "view_as_real", "vsplit", "vstack", "where", "where_nonzero", "xlogy",
     "xlogy_", "zero_", "zeros", "zeros_like", "zeros_of",
+    "affine_grid_generator", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "interpolate",
 ]
