@@ -215,7 +215,7 @@ __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("amp", "autograd", "cuda", "distributions", "func", "linalg", "memory", "nn", "optim", "overrides", "random",
-    "serialization", "sparse", "utils"),
+    __name__, ("amp", "autograd", "cuda", "distributions", "func", "linalg", "memory", "nn", "optim", "overrides",
+    "random", "serialization", "sparse", "utils"),
     {"vmap": "func", "autocast": "amp"},
 )  # fmt: skip

@@ -284,9 +284,9 @@ class Gamma(ExponentialFamily):
 
     @checked
     def cdf(self, value):
-        from facula.special import gammainc
+        from facula.operators import igamma
 
-        return gammainc(self.concentration, self.rate * value)
+        return igamma(self.concentration, self.rate * value)
 
     def entropy(self):
         shape = self.concentration

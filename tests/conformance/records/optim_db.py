@@ -75,7 +75,7 @@ def set_gradients(framework, info, params, step: int, dtype) -> None:
         if info.name in SPARSE:
             grad[step % len(grad)] = 0
         grad = given(framework, grad)
-        param.grad = grad.to_sparse() if info.name in SPARSE else grad
+        param.grad = grad.to_sparse(1 + i % 2 if grad.ndim > 1 else 1) if info.name in SPARSE else grad
 
 
 def distance(params) -> Any:
@@ -145,6 +145,25 @@ def inputs(info, flags=(None,)) -> Iterator[tuple[str, dict]]:
 
 
 # --- the checks: each yields (what was checked, function, arguments) ---------------------------------------------
+
+
+def sparse(info):
+    """Plain SGD and Adagrad take sparse gradients too."""
+    if info.supports_sparse:
+        yield "sparse", _sparse, info, info.metadata_for_sparse[0]
+
+
+def _sparse(info, kwargs):
+    results = []
+    for framework in FRAMEWORKS:
+        params, optimizer = built(framework, info, kwargs)
+        for step in range(1, 4):
+            set_gradients(framework, info, params, step, torch.float32)
+            for param in params[:-1]:
+                param.grad = param.grad.to_sparse(1) if param.ndim and param.numel() else None
+            optimizer.step()
+        results.append([p.detach() for p in params])
+    close(*results, info.name)
 
 
 def steps(info):
@@ -343,6 +362,7 @@ def _errors(info, wrong):
 
 CHECKS: dict[str, Callable] = {
     "steps": steps,
+    "sparse": sparse,
     "differentiable": differentiable,
     "states": states,
     "schedules": schedules,
