@@ -12,6 +12,8 @@ from facula.operators import (
     broadcast_shapes,
     broadcast_tensors,
     cat,
+    cholesky_inverse,
+    cholesky_solve,
     clamp,
     diag_embed,
     digamma,
@@ -163,9 +165,7 @@ class _Covariance(Distribution):
 
     @lazy_property
     def precision_matrix(self):
-        lower = self._unbroadcasted_scale_tril
-        inverse = solve_lower(lower, eye(lower.shape[-1], dtype=lower.dtype, device=lower.device))
-        return self._full(inverse.mT @ inverse)
+        return self._full(cholesky_inverse(self._unbroadcasted_scale_tril))
 
 
 class MultivariateNormal(_Covariance):
@@ -469,7 +469,7 @@ class Wishart(_Covariance, ExponentialFamily):
         from facula.linalg import slogdet
 
         nu, n = self.df, self._n
-        trace = diagonal(self.precision_matrix @ value).sum(-1)
+        trace = diagonal(cholesky_solve(value, self._unbroadcasted_scale_tril)).sum(-1)
         normalizer = nu * self._half_log_det() + multigammaln(nu / 2, n)
         return -normalizer + (nu - n - 1) / 2 * slogdet(value).logabsdet - trace / 2
 

@@ -20,7 +20,6 @@ from facula.operators import (
     lgamma,
     log,
     log1p,
-    normal,
     ones_like,
     rand,
     rsqrt,
@@ -115,11 +114,6 @@ class Normal(ExponentialFamily):
     mean = mode = property(lambda self: self.loc)
     stddev = property(lambda self: self.scale)
     variance = property(lambda self: self.stddev.pow(2))
-
-    def sample(self, sample_shape=()):
-        shape = self._extended_shape(sample_shape)
-        with no_grad():
-            return normal(self.loc.expand(shape), self.scale.expand(shape))
 
     def rsample(self, sample_shape=()):
         return self.loc + standard_normal(self._extended_shape(sample_shape), self.loc) * self.scale

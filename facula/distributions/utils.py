@@ -40,6 +40,8 @@ def broadcast_all(*values: Tensor | float) -> tuple[Tensor, ...]:
                 got=type(value).__name__,
             )
         made.append(value)
+    if all(value.shape == made[0].shape for value in made):
+        return tuple(made)
     return tuple(broadcast_tensors(*made))
 
 
