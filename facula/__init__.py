@@ -68,6 +68,11 @@ from facula.legacy import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
     ShortTensor,
 )
+from facula.operators.matrices import (
+    cholesky, cholesky_inverse, cholesky_solve, det, eig, geqrf, inverse, lobpcg, logdet, lstsq, lu, lu_solve,
+    lu_unpack, matrix_exp, matrix_power, matrix_rank, ormqr, pca_lowrank, pinverse, qr, slogdet, solve, svd,
+    svd_lowrank, symeig, triangular_solve,
+)
 from facula.operators import (  # of nn.functional, and torch has them too
     affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d,
 )
@@ -210,6 +215,11 @@ __all__ = [
     "unsafe_split_with_sizes", "unsqueeze", "use_deterministic_algorithms", "vander", "var", "var_mean", "vdot",
     "vector_norm", "view_as_complex", "view_as_real", "vsplit", "vstack", "where", "where_nonzero", "xlogy", "xlogy_",
     "zero_", "zeros", "zeros_like", "zeros_of",
+]  # fmt: skip
+__all__ += [
+    "cholesky", "cholesky_inverse", "cholesky_solve", "det", "eig", "geqrf", "inverse", "lobpcg", "logdet", "lstsq",
+    "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "ormqr", "pca_lowrank", "pinverse",
+    "qr", "slogdet", "solve", "svd", "svd_lowrank", "symeig", "triangular_solve",
 ]  # fmt: skip
 __version__ = "2.13.0+facula"
 

@@ -26,7 +26,7 @@ INTERNAL = {
 }  # fmt: skip
 
 # PyTorch's modules whose contents facula shows in one place: {module: where it is}.
-MOVED = {"torch.nn.modules": "facula.nn", "torch.utils.data._utils": "facula.utils.data"}
+MOVED = {"torch.utils.data._utils": "facula.utils.data"}
 
 
 def _exists(name: str) -> bool:
@@ -51,7 +51,7 @@ def place_of(name: str) -> str | None:
     direct = "facula" + name[len("torch") :]
     if _exists(direct):
         return direct
-    for end in (len(parts), len(parts) - 1):  # torch.nn.modules.linear: facula.nn.linear, or what is in facula.nn
+    for end in (len(parts), len(parts) - 1):  # the file of that name, or what is in the place itself
         moved = MOVED.get(".".join(parts[:end]))
         if moved:
             return next(filter(_exists, (".".join([moved, *parts[end:]]), moved)), None)

@@ -53,6 +53,11 @@ from .loss import (
     binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy_loss, huber_loss, kl_div, l1_loss, mse_loss,
     nll_loss, smooth_l1_loss,
 )
+from .matrices import (
+    cholesky, cholesky_inverse, cholesky_solve, det, eig, geqrf, inverse, lobpcg, logdet, lstsq, lu, lu_solve,
+    lu_unpack, matrix_exp, matrix_power, matrix_rank, ormqr, pca_lowrank, pinverse, qr, slogdet, solve, svd,
+    svd_lowrank, symeig, triangular_solve,
+)
 from .matmul import (
     addbmm, addmm, addmv, addr, baddbmm, bilinear, bmm, cdist, chain_matmul, cross, dot, einsum, inner, linear, matmul,
     mm, mv, outer, tensordot, vdot,
@@ -182,4 +187,9 @@ __all__ = [
     "vdot", "vector_norm", "view_as_complex", "view_as_real", "vsplit", "vstack", "where", "where_nonzero", "xlogy",
     "xlogy_", "zero_", "zeros", "zeros_like", "zeros_of",
     "affine_grid_generator", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "interpolate",
+]
+__all__ += [
+    "cholesky", "cholesky_inverse", "cholesky_solve", "det", "eig", "geqrf", "inverse", "lobpcg", "logdet", "lstsq",
+    "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "ormqr", "pca_lowrank", "pinverse",
+    "qr", "slogdet", "solve", "svd", "svd_lowrank", "symeig", "triangular_solve",
 ]

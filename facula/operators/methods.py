@@ -33,6 +33,7 @@ from . import (
     inplace,
     joining,
     matmul,
+    matrices,
     normalization,
     public,
     reduction,
@@ -1122,6 +1123,10 @@ METHODS = {
     indexing: (
         "argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_scatter "
         "masked_select nonzero put scatter scatter_add scatter_reduce take take_along_dim"
+    ),
+    matrices: (
+        "cholesky cholesky_inverse cholesky_solve det eig geqrf inverse logdet lstsq lu matrix_exp matrix_power ormqr "
+        "pinverse qr slogdet solve svd symeig triangular_solve lu_solve"
     ),
     matmul: "addbmm addmm addmv addr baddbmm bmm dot inner matmul mm mv outer vdot",
     sorting: (

@@ -546,7 +546,8 @@ def _(grad, out, input, ord):
         return x * factor if real else ir.complex(ir.real(x) * factor, ir.imag(x) * factor)
 
     if ord == 2:
-        return scaled(input, ir.select(ir.eq(out, zero), zero, grad / out))
+        none = ir.eq(out, zero)
+        return scaled(input, ir.select(none, zero, grad / ir.select(none, ir.const(1, out.dtype), out)))
     if ord == 0:
         return scaled(input, zero)
     if ord == 1:
@@ -555,8 +556,10 @@ def _(grad, out, input, ord):
         hit = ir.cast(ir.eq(ir.abs(input), out), out.dtype)
         return scaled(direction(input), grad * hit / ir.reduce("sum", hit))
     size = ir.abs(input)
-    part = ir.pow(size / out, ord - 1) if ord > 1 else ir.pow(size, ord - 1) * ir.pow(out, 1 - ord)
-    factor = ir.select(ir.or_(ir.eq(out, zero), ir.eq(size, zero)), zero, grad * part)
+    none, one = ir.or_(ir.eq(out, zero), ir.eq(size, zero)), ir.const(1, out.dtype)
+    size, whole = ir.select(none, one, size), ir.select(none, one, out)  # finite also for the derivative
+    part = ir.pow(size / whole, ord - 1) if ord > 1 else ir.pow(size, ord - 1) * ir.pow(whole, 1 - ord)
+    factor = ir.select(none, zero, grad * part)
     return scaled(direction(input), factor)
 
 
@@ -601,11 +604,10 @@ _NORMS = {ord: _norm_fast(ord) for ord in (0.0, 1.0, 2.0, math.inf, -math.inf)}
 def norm(input, p: Any = "fro", dim=None, keepdim=False, out=None, dtype=None) -> Tensor:
     """The p-norm over dims ("fro" is 2, "nuc" the sum of singular values of a matrix)."""
     if p == "nuc":
-        fail(
-            NotImplementedError,
-            "norm(p='nuc') needs singular values, which facula does not have yet",
-            mend="use p='fro'",
-        )
+        from .linalg import matrix_norm  # stands on this file
+
+        dims = tuple(range(input.spec.ndim)) if dim is None else dim
+        return matrix_norm(input, "nuc", dims, keepdim, dtype=dtype, out=out)
     return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype, out=out)
 
 

@@ -453,11 +453,7 @@ def seen_by(run, framework) -> list:
         return flat(run(framework))
 
 
-@pytest.mark.parametrize("run", PROGRAMS, ids=lambda run: run.__name__)
-def test_utils(run, request):
-    if run is orthogonal_matrices and not hasattr(facula.linalg, "householder_product"):
-        request.applymarker(pytest.mark.xfail(reason="waits for linalg.householder_product"))
-    ours, theirs = seen_by(run, facula), seen_by(run, torch)
+def same_things(ours: list, theirs: list) -> None:
     assert len(ours) == len(theirs)
     for number, (x, y) in enumerate(zip(ours, theirs)):
         if isinstance(y, torch.Tensor):
@@ -465,3 +461,10 @@ def test_utils(run, request):
             close(array(x), array(y), str(y.dtype).removeprefix("torch."), f"{number}: ")
         else:
             assert text(x) == text(y), number
+
+
+@pytest.mark.parametrize("run", PROGRAMS, ids=lambda run: run.__name__)
+def test_utils(run, request):
+    if run is orthogonal_matrices and not hasattr(facula.linalg, "householder_product"):
+        request.applymarker(pytest.mark.xfail(reason="waits for linalg.householder_product"))
+    same_things(seen_by(run, facula), seen_by(run, torch))

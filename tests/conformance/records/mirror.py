@@ -66,8 +66,8 @@ def _globals(module: str) -> dict[str, Any]:
             ours[name] = facula
         elif isinstance(value, types.FunctionType) and value.__module__ == module and value.__globals__ is theirs:
             ours[name] = _rebound(value, ours, {})
-        elif isinstance(value, types.FunctionType) and value.__module__ == HELPERS[1]:
-            ours[name] = _globals(HELPERS[1])[value.__name__]
+        elif isinstance(value, types.FunctionType) and str(value.__module__).startswith(HELPERS):
+            ours[name] = _globals(value.__module__).get(value.__name__, value)
         elif isinstance(value, types.ModuleType) and value.__name__ in ("torch.nn", "torch.nn.functional"):
             ours[name] = of_path(facula, value.__name__.removeprefix("torch."))
     return ours
