@@ -162,6 +162,8 @@ def close(input, other, *, rtol=1e-05, atol=1e-08, equal_nan=False):
     else:
         a, b = input, other
     gap = ir.abs(a - b)
+    if input.dtype.kind == "c":
+        rtol, atol = ir.real(rtol), ir.real(atol)
     limit = atol + rtol * ir.abs(b)
     near = ir.and_(ir.le(gap, limit), ir.eq(gap - gap, 0))
     both = ir.or_(same, near)

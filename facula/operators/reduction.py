@@ -18,6 +18,7 @@ from facula.ir import expr as ir
 from .copying import cast
 from .creation import from_numpy, full, numpy_view
 from .declare import OPERATORS, SUM_TO, Repeats, fast_rows, function, row_dims, traced, view
+from .override import foreign
 from .results import NAMED
 from .view import narrow, view_shape
 
@@ -138,7 +139,13 @@ def mean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """The mean over dims (all when None) of floats or complex numbers."""
     if dtype is not None:
         input = cast(input, dtype)
-    if input.spec.dtype.kind not in "fc":
+    try:
+        kind = input.spec.dtype.kind
+    except AttributeError:
+        if (made := foreign(input)) is NotImplemented:
+            raise
+        return made
+    if kind not in "fc":
         fail(
             RuntimeError,
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: "

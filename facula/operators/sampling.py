@@ -13,64 +13,31 @@ from facula.ir import expr as ir
 from facula.ir.expr import Expr
 
 from .copying import copy_values
-from .creation import zeros_like
 from .declare import function, traced
 from .random import _generator, _sampler
-from .view import broadcast_tensors
 
-__all__ = ["binomial", "dirichlet_gradient", "sample_dirichlet", "standard_gamma", "standard_gamma_gradient"]
+__all__ = ["dirichlet_gradient", "sample_dirichlet", "standard_gamma", "standard_gamma_gradient"]
 
 
-def _floats(name: str, *given: Tensor) -> None:
+def _floats(name: str, input: Tensor) -> None:
     from facula.autograd.node import dtype_title
 
-    kinds = [x.spec.dtype for x in given]
-    if kinds[0] not in (dt.float32, dt.float64):
-        fail(NotImplementedError, f"\"{name}\" not implemented for '{dtype_title(kinds[0])}'")
-    if len(set(kinds)) > 1:
-        fail(RuntimeError, f"Found dtype {dtype_title(kinds[1])} but expected {dtype_title(kinds[0])}")
+    if input.spec.dtype not in (dt.float32, dt.float64):
+        fail(NotImplementedError, f"\"{name}\" not implemented for '{dtype_title(input.spec.dtype)}'")
 
 
-def _draw(name: str, generator, *given: Tensor) -> Tensor:
-    """Numbers of the sampler `name`, one for each element of the parameters, which have one shape."""
-    spec = dense(given[0].spec.dtype, given[0].spec.shape)
-    made = launch.empty(spec)
-    parameters = [copy_values(launch.empty(spec), x) for x in given]
-    run = getattr(_sampler(spec.device), name)
-    run(made.ptr, spec.numel, spec.dtype.code, _generator(generator), *(p.ptr for p in parameters))
+def _gamma(shapes: Tensor, generator) -> Tensor:
+    spec = dense(shapes.spec.dtype, shapes.spec.shape)
+    made, shapes = launch.empty(spec), copy_values(launch.empty(spec), shapes)
+    _sampler(spec.device).gamma(made.ptr, spec.numel, spec.dtype.code, _generator(generator), shapes.ptr)
     return made
-
-
-@function(tensors=("count", "prob"))
-def binomial(count, prob, generator=None):
-    """Numbers of successes in `count` tries that succeed with the chance `prob`.
-
-    Parameters
-    ----------
-    count, prob : Tensor
-        Floating-point numbers of one dtype; they are broadcast.
-    generator : Generator, optional
-        Where random numbers come from.
-    """
-    _floats("binomial_cpu", count, prob)
-    return _draw("binomial", generator, *broadcast_tensors(count, prob))
-
-
-@binomial.gradient("count")
-def _(grad, count):
-    return zeros_like(count)
-
-
-@binomial.gradient("prob")
-def _(grad, prob):
-    return zeros_like(prob)
 
 
 @function(tensors=("input",))
 def standard_gamma(input, generator=None):
     """Gamma numbers of scale 1 with the shapes in `input`."""
     _floats("gamma_cpu", input)
-    return _draw("gamma", generator, input)
+    return _gamma(input, generator)
 
 
 @standard_gamma.gradient("input")
@@ -82,7 +49,7 @@ def _(grad, input, out):
 def sample_dirichlet(input, generator=None):
     """Points of the simplex with the concentrations in `input`, along its last dim."""
     _floats("dirichlet", input)
-    parts = _draw("gamma", generator, input.detach().double())
+    parts = _gamma(input.detach().double(), generator)
     kind = input.spec.dtype
     made = (parts / parts.sum(-1, keepdim=True)).to(kind)
     info = {dt.float32: (2.0**-126, 1 - 2.0**-24), dt.float64: (2.0**-1022, 1 - 2.0**-53)}[kind]

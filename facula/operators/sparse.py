@@ -346,11 +346,9 @@ class SparseTensor(Tensor):
 
     __rmul__, multiply, negative, true_divide = __mul__, mul, neg, div
 
-    def matmul(self, other: Tensor) -> Tensor:
-        """The product with a dense matrix or vector."""
-        if isinstance(other, SparseTensor):
-            return sparse_mm(self, other)
-        return sparse_mm(self, other.unsqueeze(1)).squeeze(1) if other.spec.ndim == 1 else sparse_mm(self, other)
+    def matmul(self, other: Tensor) -> Any:
+        """The product with a matrix or a vector."""
+        return sparse_matmul(self, other)
 
     mm = mv = matmul
 
@@ -591,6 +589,15 @@ def sparse_mm(mat1: Any, mat2: Any, reduce: str | None = None) -> Any:
     picked = index_select(mat2, 0, mat1.places[1])  # the row of mat2 that each kept value meets
     products = e.mul(reshape(mat1.kept, (-1, 1)), picked)
     return index_add(zeros(mat1.sizes[0], mat2.shape[1], dtype=products.dtype), 0, mat1.places[0], products)
+
+
+def sparse_matmul(input: Any, other: Any) -> Any:
+    """`input @ other` where one of them is sparse; a dense one may be a vector."""
+    if isinstance(input, SparseTensor) and not isinstance(other, SparseTensor) and other.spec.ndim == 1:
+        return sparse_mm(input, other.unsqueeze(1)).squeeze(1)
+    if not isinstance(input, SparseTensor) and input.spec.ndim == 1:
+        return sparse_mm(input.unsqueeze(0), other).squeeze(0)
+    return sparse_mm(input, other)
 
 
 def sparse_sum(input: SparseTensor, dim=None, dtype=None) -> Any:

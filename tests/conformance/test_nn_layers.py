@@ -8,11 +8,13 @@ import warnings
 import pytest
 import torch
 import torch.nn.attention.bias
+import torch.nn.attention.flex_attention
 
 import facula
 from tests.conformance.records.mirror import twin
 from tests.conformance.test_nn_utils import caught, numbers, same_things, seen_by, state, text
 
+torch.nn.attention.flex_attention._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = True  # the same without a compiler
 PROGRAMS = []
 
 
@@ -183,6 +185,41 @@ def causal_biases(f):
     ]  # fmt: skip
 
 
+@program
+def scores_through_functions(f):
+    A = f.nn.attention.flex_attention
+    q, k, v = numbers(f, 2, 4, 5, 3), numbers(f, 2, 4, 7, 3) + 1, numbers(f, 2, 4, 7, 6)
+    bias, lengths = numbers(f, 4), integers(f, 7, 2)
+
+    def window(b, h, q_idx, kv_idx):
+        return (q_idx - kv_idx).abs() <= 1
+
+    def short(b, h, q_idx, kv_idx):
+        return kv_idx < lengths[b]
+
+    scores = (
+        None,
+        lambda score, b, h, q_idx, kv_idx: score + bias[h] * (q_idx - kv_idx),
+        lambda score, b, h, q_idx, kv_idx: f.where(q_idx >= kv_idx, 2 * (score / 2).tanh(), -float("inf")),
+    )
+    masks = [
+        A.create_block_mask(mask, 2, None, 5, 7, device="cpu", BLOCK_SIZE=2, separate_full_blocks=separate)
+        for mask in (window, short, A.or_masks(window, short), A.and_masks(window, short), A.noop_mask)
+        for separate in (True, False)
+    ]
+    seen = [A.create_mask(window, None, None, 5, 7, device="cpu"), A.create_mask(scores[2], 1, 2, 5, 7, device="cpu")]
+    for mask in masks:
+        seen += [repr(mask).replace(",)", ")"), mask.to_dense(), mask.kv_num_blocks, mask.q_num_blocks, mask.sparsity()]
+    for score, mask in itertools.product(scores, (None, masks[0], masks[2])):
+        seen += A.flex_attention(q, k, v, score, mask, return_aux=A.AuxRequest(lse=True))[:1]
+    seen += A.flex_attention(q, k[:, :2], v[:, :2], enable_gqa=True, return_aux=A.AuxRequest(lse=True))[0]
+    return [
+        *seen, A.flex_attention(q, k, v, scale=0.5), caught(A.flex_attention, q, k[:, :2], v[:, :2]),
+        caught(A.flex_attention, q, k[..., :2], v), caught(A.create_mask, lambda x: x, None, None, 2, 2, device="cpu"),
+        caught(A.or_masks, 3),
+    ]  # fmt: skip
+
+
 # --- losses and norms -------------------------------------------------------------------------------------------------
 
 
@@ -267,6 +304,57 @@ def methods(f):
     seen += [list(model.state_dict()), [n for n, _ in model.named_buffers()], isinstance(buffer, f.nn.Buffer)]
     made = f.nn.factory_kwargs({"dtype": f.float64, "factory_kwargs": {"device": "cpu"}})
     return [*seen, str(made), caught(f.nn.factory_kwargs, {"x": 1})]
+
+
+@program
+def hooks_of_all_modules(f):
+    """What each kind of hook sees, in order: those of all modules, those of one, those of states."""
+    M = f.nn.modules.module
+    seen: list = []
+
+    def shapes(value):
+        if isinstance(value, (tuple, list)):
+            return [shapes(x) for x in value]
+        if isinstance(value, dict):
+            return sorted(value)
+        return list(value.shape) if isinstance(value, f.Tensor) else type(value).__name__
+
+    def note(kind):
+        return lambda module, *args: seen.append([kind, type(module).__name__, *map(shapes, args)])
+
+    handles = [
+        M.register_module_parameter_registration_hook(note("parameter")),
+        M.register_module_buffer_registration_hook(note("buffer")),
+        M.register_module_module_registration_hook(note("module")),
+        M.register_module_forward_pre_hook(note("forward pre")),
+        M.register_module_forward_hook(note("forward"), always_call=True),
+        M.register_module_full_backward_pre_hook(note("backward pre")),
+        M.register_module_full_backward_hook(note("backward")),
+    ]
+    model = f.nn.Sequential(f.nn.Linear(2, 3), f.nn.BatchNorm1d(3))
+    model.register_forward_pre_hook(note("own forward pre"), prepend=True)
+    model[0].register_full_backward_pre_hook(note("own backward pre"), prepend=True)
+    model[1].register_state_dict_pre_hook(note("state pre"))
+    model[1].register_state_dict_post_hook(note("state post"))
+    model[1].register_load_state_dict_pre_hook(note("load pre"))
+    model.register_load_state_dict_post_hook(lambda module, keys: keys.missing_keys.clear())
+    x = numbers(f, 4, 2).requires_grad_()
+    model(x).sum().backward()
+    keys = model.load_state_dict({"0.weight": model.state_dict()["0.weight"]})
+    seen += [str(keys), caught(model, f.ones(4, 7))]
+    for handle in handles:
+        handle.remove()
+    count = len(seen)
+    f.nn.Linear(2, 2)(x)
+    with f.nn.Linear(2, 2).register_forward_hook(note("never")) as handle:
+        pass
+    old = f.nn.Linear(2, 2)
+    old.register_backward_hook(lambda module, into, out: seen.append([len(into), shapes(out)]))
+    old(x).sum().backward()
+    return [
+        *seen, len(seen) - count, caught(old.register_full_backward_hook, note("x")),
+        caught(M.register_module_forward_hook, note("x"), nothing=True),
+    ]  # fmt: skip
 
 
 @program

@@ -344,7 +344,7 @@ def check_out(row: Row, number: int, sample: Sample, dtype: str, kind: str) -> N
         raise AssertionError(f"{type(our_error).__name__}: {our_error}") from our_error
     for x, y in zip(our_targets, their_targets):
         same(x, y, row, dtype, strides=False, computed=dtype if kind == "wide" else None)
-    assert all(a is b for a, b in zip(flat(result), our_targets)), "the result is not the out tensor"
+    assert result is None or all(a is b for a, b in zip(flat(result), our_targets)), "the result is not the out tensor"
 
 
 def takes_out(row: Row) -> bool:
@@ -362,8 +362,8 @@ def takes_out(row: Row) -> bool:
 
 
 # PyTorch takes out= here, by accident of its bindings or writes wrong values into strided memory (narrow_copy),
-# or has another rule for each overload (normal).
-NO_OUT = {"nn.functional.linear", "threshold", "narrow_copy", "normal"}
+# or has another rule for each overload (normal), or cannot resize what it is given (split_copy).
+NO_OUT = {"nn.functional.linear", "threshold", "narrow_copy", "normal", "split_copy"}
 
 
 @pytest.mark.parametrize("name", [n for n in ROWS if not n.startswith("Tensor.")])

@@ -1234,8 +1234,9 @@ row(
     grad=False,
     method=False,
     out=False,
+    covers=("normal_around",),
 )
-row("bernoulli", [s(t(3, 4, low=0, high=1)), s(t(3, 4), 0.3)], "f", grad=False)
+row("bernoulli", [s(t(3, 4, low=0, high=1)), s(t(3, 4), 0.3)], "f", grad=False, covers=("bernoulli_each",))
 row("poisson", [s(t(3, 4, low=0.1, high=20))], "f", grad=False, out=False, method=False)
 row("multinomial", [s(t(5, low=0.1), 3), s(t(2, 5, low=0.1), 4, True), s(t(5, low=0.1), 1)], "f", grad=False)
 

@@ -422,7 +422,8 @@ def test_out_equals_the_function(row):
             except TypeError:
                 assert kwargs, f"{n}: no out="  # with some keywords there is none
                 continue
-        for a, b, c in zip(flat(found), outs, wanted):
+        # PyTorch's functions with a list of results return None with out=.
+        for a, b, c in zip(outs if found is None else flat(found), outs, wanted):
             assert a is b
             np.testing.assert_allclose(results.plain(b), results.plain(c), rtol=1e-6, atol=1e-6, equal_nan=True)
 

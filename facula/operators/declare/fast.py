@@ -8,6 +8,7 @@ from collections.abc import Callable
 from facula.core.modes import GUARD, LOCAL
 from facula.core.spec import Spec
 from facula.core.tensor import Tensor
+from facula.operators.override import foreign
 from facula.operators.promotion import of_defaults
 
 from .layout import check_in_place, row_dims
@@ -83,6 +84,8 @@ def fast_rows(entry: Callable, over: str | None = None, check: Callable | None =
         if (out := known.run(input, dim, keepdim)) is not None:
             return out
         if GUARD.active and (out := known.in_mode()(input, dim, keepdim)) is not None:
+            return out
+        if not isinstance(input, Tensor) and (out := foreign(input)) is not NotImplemented:
             return out
         if dim.__class__ is list:
             dim = tuple(dim)

@@ -18,6 +18,7 @@ from facula.ir import expr as ir
 from facula.ir.derivative import adjoints, is_row_level
 from facula.ir.expr import Expr
 from facula.ir.kernel import Input, Kernel, Param, Result
+from facula.operators.override import foreign
 from facula.operators.promotion import DEFAULT, number_dtype, of_defaults, opmath, result_type
 
 from .base import Operator
@@ -511,6 +512,8 @@ class Traced(Operator):
         try:
             plan = self.plans[key]
         except KeyError:
+            if (made := foreign(*operands)) is not NotImplemented:
+                return made
             if any(getattr(x, "ndim", 0) and not isinstance(x, Tensor) for x in operands):  # arrays of NumPy
                 return self.call(*[OF_ARRAY[0](x) if hasattr(x, "__array__") else x for x in operands], **scalars)
             operands, kinds = self._checked(operands, kinds)
@@ -541,6 +544,8 @@ class Traced(Operator):
             return self._into(out, operands, kinds, scalars, dims=dims, keepdim=keepdim, shape=shape)
         plan = self.plans.get(key)
         if plan is None:
+            if (made := foreign(*operands)) is not NotImplemented:
+                return made
             operands, kinds = self._checked(operands, kinds)
             plan = self.remember(key, self.plan(kinds, scalars=scalars, dims=dims, keepdim=keepdim, shape=shape))
         made = self._run(plan, operands, scalars, node_class)
