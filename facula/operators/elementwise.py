@@ -104,8 +104,11 @@ def floor_divide(input, other):
 
 @traced(kinds="uif")
 def trunc_divide(input, other):
-    """`input / other`, rounded towards zero."""
-    return ir.truncdiv(input, other)
+    """`input / other`, rounded towards zero; the quotient of halves is a half before."""
+    small = {x.args[0].dtype for x in (input, other) if x.op == "cast"} & set(dt.STORED_ONLY)
+    if input.dtype.kind != "f" or len(small) != 1:
+        return ir.truncdiv(input, other)
+    return ir.trunc(ir.cast(ir.cast(input / other, small.pop()), input.dtype))
 
 
 @traced(kinds="uif")
@@ -770,3 +773,18 @@ def real_part(input):
 def imag_part(input):
     """The imaginary part, copied."""
     return ir.imag(input)
+
+
+# --- what may not be a Python number ------------------------------------------------------------------------------
+
+for _names, _only in (
+    (
+        "atan2 complex fmax fmin heaviside hypot ldexp logaddexp logaddexp2 logical_and logical_or logical_xor maximum "
+        "minimum nextafter polar",
+        None,
+    ),
+    ("clamp_max clamp_min copysign eq fmod ge gt le lerp lt ne rsub", ("input",)),
+):
+    for _name in _names.split():
+        OPERATORS[_name].only = frozenset(_only or OPERATORS[_name].operands)
+complex.operator.exact = "Expected object of scalar type {want} but got scalar type {got} for argument 'out'"

@@ -342,9 +342,10 @@ def write(target: Tensor, make, *inputs: Tensor, needs_input: bool = False) -> T
     if recorded:
         check_leaf(target)
     source = target
-    if recorded and needs_input and target.needs_grad:
+    if recorded and needs_input:
         source = copy_of(target)
-        source.edge, source.needs_grad = edge_of(target), True
+        if target.needs_grad:
+            source.edge, source.needs_grad = edge_of(target), True
     made = make(source)
     if made.spec.dtype is not target.spec.dtype:
         fail(

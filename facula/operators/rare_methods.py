@@ -130,7 +130,7 @@ REFUSED = {
          "q_zero_point", "qscheme"),
         _QUANTIZED,
     ),
-    **dict.fromkeys(("hpu", "ipu", "mps", "mtia", "xpu"), _PLACE),
+    **dict.fromkeys(("ipu", "mtia", "xpu"), _PLACE),
     "index": "it takes the dims of functorch.dim",
     "record_stream": "memory of a tensor is not given back before its last use on any stream",
     "slice_inverse": "it serves the functionalization of PyTorch's compiler",

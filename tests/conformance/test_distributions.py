@@ -130,14 +130,6 @@ CASES = {
         d.Normal(t(0.0), t(1.0)), [d.AffineTransform(t([1.0, 2.0]), 1.5), d.ExpTransform()]
     ),
 }
-DIGAMMAS = {"Beta", "Chi2", "Dirichlet", "Gamma", "InverseGamma", "Kumaraswamy", "StudentT", "Wishart"}
-AWAITED = pytest.mark.xfail(reason="digamma has no derivative, and there is no igamma yet", strict=False)
-
-
-def named(names):
-    return [pytest.param(n, marks=AWAITED) if n.split()[0] in DIGAMMAS else n for n in names]
-
-
 DRAWN_OTHERWISE = {"Wishart"}  # see docs/differences.md
 
 
@@ -233,7 +225,7 @@ def parameters_of(d):
 
 
 @pytest.mark.parametrize("expand", [None, (2,)], ids=["plain", "expanded"])
-@pytest.mark.parametrize("name", named(CASES))
+@pytest.mark.parametrize("name", CASES)
 def test_distribution(name, expand):
     made = both(name, expand)
     kind = name.split()[0]
@@ -336,7 +328,7 @@ PAIRS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("first", named(PAIRS))
+@pytest.mark.parametrize("first", PAIRS)
 def test_divergences(first):
     """With the second distribution of every kind: the closed forms, infinity, or the same error."""
     tried = 0
