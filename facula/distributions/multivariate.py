@@ -23,6 +23,7 @@ from facula.operators import (
     flip,
     lgamma,
     matmul,
+    mvlgamma,
     randn,
     sqrt,
     tensor,
@@ -350,11 +351,6 @@ def _steps(x: Tensor, p: int) -> Tensor:
     return x.unsqueeze(-1) - arange(p, dtype=x.dtype, device=x.device) / 2
 
 
-def multigammaln(x: Tensor, p: int) -> Tensor:
-    """The logarithm of the multivariate gamma function of dimension p."""
-    return lgamma(_steps(x, p)).sum(-1) + p * (p - 1) / 4 * math.log(math.pi)
-
-
 class Wishart(_Covariance, ExponentialFamily):
     """Sums of `df` outer products of normal vectors with themselves.
 
@@ -470,13 +466,13 @@ class Wishart(_Covariance, ExponentialFamily):
 
         nu, n = self.df, self._n
         trace = diagonal(cholesky_solve(value, self._unbroadcasted_scale_tril)).sum(-1)
-        normalizer = nu * self._half_log_det() + multigammaln(nu / 2, n)
+        normalizer = nu * self._half_log_det() + mvlgamma(nu / 2, n)
         return -normalizer + (nu - n - 1) / 2 * slogdet(value).logabsdet - trace / 2
 
     def entropy(self):
         nu, n = self.df, self._n
         digammas = digamma(_steps(nu / 2, n)).sum(-1)
-        return (n + 1) * self._half_log_det() + multigammaln(nu / 2, n) - (nu - n - 1) / 2 * digammas + nu * n / 2
+        return (n + 1) * self._half_log_det() + mvlgamma(nu / 2, n) - (nu - n - 1) / 2 * digammas + nu * n / 2
 
     @property
     def _natural_params(self):
@@ -486,7 +482,7 @@ class Wishart(_Covariance, ExponentialFamily):
         from facula.linalg import slogdet
 
         half = y + (self._n + 1) / 2
-        return half * (-slogdet(-2 * x).logabsdet + math.log(2) * self._n) + multigammaln(half, self._n)
+        return half * (-slogdet(-2 * x).logabsdet + math.log(2) * self._n) + mvlgamma(half, self._n)
 
 
 class LKJCholesky(Distribution):
@@ -523,5 +519,5 @@ class LKJCholesky(Distribution):
         order = 2 * (a - 1).unsqueeze(-1) + self.dim - arange(2, self.dim + 1, device=a.device)
         log_density = (order * diagonal(value)[..., 1:].log()).sum(-1)
         top = a + 0.5 * below
-        constant = 0.5 * below * math.log(math.pi) + multigammaln(top - 0.5, below) - lgamma(top) * below
+        constant = 0.5 * below * math.log(math.pi) + mvlgamma(top - 0.5, below) - lgamma(top) * below
         return log_density - constant

@@ -16,6 +16,7 @@ from facula.operators import (
     expm1,
     finfo,
     full,
+    igamma,
     isclose,
     lgamma,
     log,
@@ -278,8 +279,6 @@ class Gamma(ExponentialFamily):
 
     @checked
     def cdf(self, value):
-        from facula.operators import igamma
-
         return igamma(self.concentration, self.rate * value)
 
     def entropy(self):

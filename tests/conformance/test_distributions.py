@@ -153,24 +153,17 @@ def compare(name, action, made, value=None, gradients=True):
         framework.manual_seed(11)
         try:
             found = action(framework, distribution, *given)
+            inputs = [x for x in (*leaves, *given) if x.requires_grad]
+            if not gradients or not inputs or not getattr(found, "requires_grad", False):
+                results.append((found, []))
+                continue
+            seed = torch.linspace(0.5, 1.5, found.numel(), dtype=torch.float64).reshape(tuple(found.shape))
+            seed = seed.to(getattr(torch, str(found.dtype).split(".")[-1]))
+            seed = seed if framework is torch else twin(seed)
+            grads = framework.autograd.grad(found, inputs, seed, retain_graph=True, allow_unused=True)
+            results.append((found, [framework.zeros_like(x) if g is None else g for g, x in zip(grads, inputs)]))
         except Exception as error:  # noqa: BLE001 - compared below
             results.append(error)
-            continue
-        if not gradients or not getattr(found, "requires_grad", False):
-            results.append((found, []))
-            continue
-        weights = (
-            torch.linspace(0.5, 1.5, found.numel(), dtype=torch.float64)
-            .reshape(tuple(found.shape))
-            .to(getattr(torch, str(found.dtype).split(".")[-1]))
-        )
-        inputs = [x for x in (*leaves, *given) if x.requires_grad]
-        if not inputs:
-            results.append((found, []))
-            continue
-        seed = weights if framework is torch else twin(weights)
-        grads = framework.autograd.grad(found, inputs, seed, retain_graph=True, allow_unused=True)
-        results.append((found, [framework.zeros_like(x) if g is None else g for g, x in zip(grads, inputs)]))
     ours, theirs = results
     if isinstance(theirs, AttributeError) and not isinstance(ours, Exception):
         return  # PyTorch's expanded Multinomial lacks what its entropy needs
