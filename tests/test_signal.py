@@ -9,7 +9,8 @@ import facula as torch
 WINDOWS = [
     ("bartlett", (), {}), ("blackman", (), {}), ("cosine", (), {}), ("exponential", (None, 2.5), {"tau": 2.5}),
     ("gaussian", (1.7,), {"std": 1.7}), ("general_cosine", ([0.4, 0.5, 0.1],), {"a": [0.4, 0.5, 0.1]}),
-    ("general_hamming", (0.6,), {"alpha": 0.6}), ("hamming", (), {}), ("hann", (), {}), ("kaiser", (7.0,), {"beta": 7.0}),
+    ("general_hamming", (0.6,), {"alpha": 0.6}), ("hamming", (), {}), ("hann", (), {}),
+    ("kaiser", (7.0,), {"beta": 7.0}),
     ("nuttall", (), {}),
 ]  # fmt: skip
 

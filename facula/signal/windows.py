@@ -60,7 +60,8 @@ def _window(one: bool = False) -> Callable[[Callable], Callable[..., Tensor]]:
         ]
         window.__signature__ = inspect.Signature([own[0], *shown])  # type: ignore[attr-defined]
         window.__name__ = window.__qualname__ = name
-        window.__doc__ = numbers.__doc__.rstrip() + _COMMON
+        text, heading, example = (numbers.__doc__ or "").partition("\n    Examples")
+        window.__doc__ = text.rstrip() + _COMMON + heading + example
         return window
 
     return decorate
