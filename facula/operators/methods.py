@@ -20,7 +20,7 @@ from facula.core.shape import Size
 from facula.core.spec import dense
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
-from facula.core.wrapped import Unbatchable, memory_of
+from facula.core.wrapped import BATCH, Unbatchable, batched, box_of, dual, memory_of
 from facula.errors import fail
 
 from . import (
@@ -328,7 +328,10 @@ def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=
 
 @method
 def detach(self) -> Tensor:
-    """The same elements without history; both see each other's changes."""
+    """The same elements without history (and tangents); both see each other's changes."""
+    if GUARD.active and (box := box_of(self)) is not None:
+        value = detach(box.value)
+        return batched(value, box.dim, box.level) if box.level.kind == BATCH else dual(value, None, box.level)
     return alias(self)
 
 
