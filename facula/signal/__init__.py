@@ -1,9 +1,5 @@
-"""`torch.signal`: windows."""
+"""`torch.signal`: windows for spectra."""
 
-from facula.alias import getattr_for as _getattr_for
-
-from . import windows
+from . import windows as windows
 
 __all__ = ["windows"]
-
-__getattr__ = _getattr_for(__name__)
