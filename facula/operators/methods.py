@@ -20,7 +20,7 @@ from facula.core.shape import Size
 from facula.core.spec import dense
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
-from facula.core.wrapped import Unbatchable, memory_of
+from facula.core.wrapped import BATCH, Unbatchable, batched, box_of, dual, memory_of
 from facula.errors import fail
 
 from . import (
@@ -29,6 +29,9 @@ from . import (
     creation,
     declare,
     elementwise,
+    fft,
+    gamma,
+    histogram,
     indexing,
     inplace,
     joining,
@@ -325,7 +328,10 @@ def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=
 
 @method
 def detach(self) -> Tensor:
-    """The same elements without history; both see each other's changes."""
+    """The same elements without history (and tangents); both see each other's changes."""
+    if GUARD.active and (box := box_of(self)) is not None:
+        value = detach(box.value)
+        return batched(value, box.dim, box.level) if box.level.kind == BATCH else dual(value, None, box.level)
     return alias(self)
 
 
@@ -895,7 +901,15 @@ def _python(name: str, apply, reflected: bool = False):
         return NotImplemented
 
     def backward(self, other):
-        if isinstance(other, _NUMBERS) or isinstance(other, Tensor) or hasattr(other, "item"):
+        if isinstance(other, _NUMBERS):
+            return apply(other, self)
+        if isinstance(other, Tensor) or hasattr(other, "item"):
+            if not isinstance(self, Tensor):
+                fail(
+                    TypeError,
+                    f"descriptor '__r{name}__' for 'torch._C.TensorBase' objects doesn't apply to a "
+                    f"'{self.__class__.__name__}' object",
+                )
             return apply(other, self)
         return NotImplemented
 
@@ -1114,13 +1128,16 @@ METHODS = {
         "argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_scatter "
         "masked_select nonzero nonzero_static put scatter scatter_add scatter_reduce take take_along_dim"
     ),
+    fft: "istft stft",
     matrices: (
         "cholesky cholesky_inverse cholesky_solve det eig geqrf inverse logdet lstsq lu matrix_exp matrix_power ormqr "
         "pinverse qr slogdet solve svd symeig triangular_solve lu_solve"
     ),
     matmul: "addbmm addmm addmv addr baddbmm bmm dot inner matmul mm mv outer vdot",
     sorting: ("argsort cummax cummin kthvalue median mode msort nanmedian sort topk unique unique_consecutive"),
-    statistics: "bincount corrcoef cov diff dist hash_tensor histc nanquantile quantile renorm trace",
+    statistics: "bincount corrcoef cov diff dist hash_tensor nanquantile quantile renorm trace",
+    gamma: "i0 igamma igammac mvlgamma",
+    histogram: "histc histogram",
     copying: "clone contiguous",
     inplace: "copy_ detach_ fill_ resize_ zero_",
 }
@@ -1136,6 +1153,12 @@ ALIASES = {
 }  # fmt: skip
 for _name, _target in ALIASES.items():
     setattr(Tensor, _name, getattr(Tensor, _target))
+
+
+@method
+def polygamma(self, n: int) -> Tensor:
+    """The `n`-th derivative of `digamma`."""
+    return gamma.polygamma(n, self)
 
 
 # --- in-place forms -----------------------------------------------------------------------------------------------
@@ -1159,6 +1182,7 @@ IN_PLACE = (
 for _name in IN_PLACE.split():
     setattr(Tensor, _name + "_", _in_place(_name, getattr(elementwise, _name).operator))
 Tensor.multiply_ = Tensor.mul_
+Tensor.i0_ = _in_place("i0", gamma.i0.operator)
 Tensor.true_divide_ = _in_place("true_divide", elementwise.true_divide.operator)
 
 
@@ -1250,7 +1274,9 @@ for _name, _make in (
 ):  # fmt: skip
     _write(_name, _make)
 for _name, _make in (
-    ("nan_to_num_", public.nan_to_num), ("renorm_", statistics.renorm), ("scatter_reduce_", indexing.scatter_reduce),
+    ("igamma_", gamma.igamma), ("igammac_", gamma.igammac), ("mvlgamma_", gamma.mvlgamma),
+    ("polygamma_", lambda input, n: gamma.polygamma(n, input)), ("nan_to_num_", public.nan_to_num),
+    ("renorm_", statistics.renorm), ("scatter_reduce_", indexing.scatter_reduce),
     ("index_reduce_", indexing.index_reduce),
 ):  # fmt: skip
     _write(_name, _make, needs_input=True)
@@ -1352,41 +1378,11 @@ for _name, _body in (
     setattr(Tensor, _name, _body)
 
 
-class UntypedStorage:
-    """The memory of a tensor as bytes: `Tensor.untyped_storage()`."""
-
-    def __init__(self, storage: Storage):
-        self._storage = storage
-
-    def data_ptr(self) -> int:
-        """The address of the first byte."""
-        return self._storage.ptr
-
-    def nbytes(self) -> int:
-        """How many bytes there are."""
-        return self._storage.nbytes
-
-    size = __len__ = nbytes
-
-    def tolist(self) -> list[int]:
-        """The bytes as numbers."""
-        return list(ctypes.string_at(self._storage.ptr, self._storage.nbytes)) if self._storage.nbytes else []
-
-    @property
-    def device(self) -> Device:
-        """Where the memory is."""
-        return self._storage.device
-
-    def __eq__(self, other) -> bool:
-        return isinstance(other, UntypedStorage) and other._storage is self._storage
-
-    def __hash__(self) -> int:
-        return id(self._storage)
-
-
 @method
-def untyped_storage(self) -> UntypedStorage:
-    """The memory that the tensor looks at."""
+def untyped_storage(self):
+    """The memory that the tensor looks at, as bytes."""
+    from .storages import UntypedStorage
+
     return UntypedStorage(self.storage)
 
 

@@ -81,7 +81,7 @@ def module_load(self, other: Tensor, assign: bool = False) -> Tensor:
 
 
 Tensor.__div__ = Tensor.__truediv__
-Tensor.__rdiv__ = Tensor.__rtruediv__
+Tensor.__rdiv__ = lambda self, other: self.reciprocal() * other
 Tensor.__idiv__ = Tensor.__itruediv__
 Tensor.__long__ = Tensor.__int__
 Tensor.__nonzero__ = Tensor.__bool__
@@ -130,7 +130,7 @@ REFUSED = {
          "q_zero_point", "qscheme"),
         _QUANTIZED,
     ),
-    **dict.fromkeys(("hpu", "ipu", "mps", "mtia", "xpu"), _PLACE),
+    **dict.fromkeys(("ipu", "mtia", "xpu"), _PLACE),
     "index": "it takes the dims of functorch.dim",
     "record_stream": "memory of a tensor is not given back before its last use on any stream",
     "slice_inverse": "it serves the functionalization of PyTorch's compiler",

@@ -16,9 +16,10 @@ from facula.errors import fail
 from facula.ir import expr as ir
 
 from .copying import cast
-from .creation import from_numpy, full, numpy_view
+from .creation import dtype_c_name, from_numpy, full, numpy_view
 from .declare import OPERATORS, SUM_TO, Repeats, fast_rows, function, row_dims, traced, view
 from .override import foreign
+from .promotion import opmath
 from .results import NAMED
 from .view import narrow, view_shape
 
@@ -390,6 +391,10 @@ def aminmax(input, *, dim=None, keepdim=False, out=None):
     """The smallest and the largest element."""
     d = () if dim is None else dim
     low, high = (None, None) if out is None else out
+    for o in out or ():
+        if o.spec.dtype is not input.spec.dtype:
+            want, got = dtype_c_name(input.spec.dtype), dtype_c_name(o.spec.dtype)
+            fail(RuntimeError, f"Expected out tensor to have dtype {want}, but got {got} instead")
     return NAMED["aminmax"](amin(input, d, keepdim, out=low), amax(input, d, keepdim, out=high))
 
 
@@ -403,6 +408,8 @@ def _best(name: str, values, both, pair):
             if dim.__class__ is int:
                 return result_type(*along(input, dim, keepdim))
         other = dim if isinstance(dim, Tensor) else other
+        if not isinstance(input, Tensor):
+            fail(TypeError, f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
         if other is not None:
             return pair().call(input, other, **_out(out))
         if dim is None:
@@ -765,20 +772,41 @@ _NEAR_NARROW = 600.0
 @function(tensors=("input",))
 def logcumsumexp_along(input, dim):
     """`log(cumsum(exp(input)))` along a dim; where elements are far apart step by step, by NumPy."""
+    if input.spec.dtype.kind == "c":
+        return from_numpy(_complex_logcumsumexp(numpy_view(input), dim))
     if input.spec.numel:
         least, most = amin(input).item(), amax(input).item()
         if most - least <= _NEAR.get(input.spec.dtype.code, _NEAR_NARROW):
             return logcumsumexp_near(input, dims=(dim,), most=most)
-    wide = cast(input, dt.float32) if input.spec.dtype.itemsize == 2 else input
+    wide = cast(input, opmath(input.spec.dtype))
     with np.errstate(invalid="ignore"):  # -inf with -inf
         found = np.logaddexp.accumulate(numpy_view(wide), axis=dim)
     return cast(from_numpy(np.ascontiguousarray(found)), input.spec.dtype)
 
 
+def _complex_logcumsumexp(x: np.ndarray, dim: int) -> np.ndarray:
+    """The same of complex numbers: the one with the larger real part is taken out of each sum."""
+    found, last = np.empty_like(x), None
+    with np.errstate(all="ignore"):
+        for k in range(x.shape[dim]):
+            here = x.take(k, dim)
+            if last is not None:
+                first = last.real >= here.real
+                high, low = np.where(first, last, here), np.where(first, here, last)
+                alike = (high == low) & np.isinf(high.real)
+                here = np.where(alike, high, high + np.log1p(np.exp(low - high)))
+            last = here
+            np.moveaxis(found, dim, 0)[k] = here
+    return found
+
+
 @logcumsumexp_along.gradient("input")
 def _(grad, input, out, dim):
-    from .elementwise import exp, gt, log, neg, where
+    from .elementwise import conj_physical, exp, gt, log, neg, where
 
+    if input.spec.dtype.kind == "c":
+        share = _backwards(logcumsumexp_along, log(conj_physical(grad)) - out, dim) + input
+        return conj_physical(exp(share))
     least = full((), -math.inf, dtype=grad.spec.dtype)
     zero = full((), 0.0, dtype=grad.spec.dtype)
 
@@ -796,7 +824,7 @@ logcumsumexp_along.operator.node_class.__name__ = "LogcumsumexpBackward0"
 
 def logcumsumexp(input, dim, *, out=None) -> Tensor:
     """`log(cumsum(exp(input)))` along `dim` without overflow."""
-    if input.spec.dtype.kind != "f":
+    if input.spec.dtype.kind not in "fc":
         fail(NotImplementedError, f"\"logcumsumexp_out_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
     d = normalize_dim(dim, input.spec.ndim)
     made = logcumsumexp_along(input, d) if input.spec.ndim else OPERATORS["clone"].call(input)

@@ -16,6 +16,7 @@ _FIELDS = {
     "max": _PAIR, "min": _PAIR, "sort": _PAIR, "topk": _PAIR, "cummax": _PAIR, "cummin": _PAIR, "median": _PAIR,
     "nanmedian": _PAIR, "mode": _PAIR, "kthvalue": _PAIR, "aminmax": ("min", "max"), "qr": ("Q", "R"),
     "linalg_qr": ("Q", "R"), "slogdet": ("sign", "logabsdet"), "frexp": ("mantissa", "exponent"),
+    "histogram": ("hist", "bin_edges"), "histogramdd": ("hist", "bin_edges"),
     "linalg_slogdet": ("sign", "logabsdet"), "linalg_svd": ("U", "S", "Vh"), "svd": ("U", "S", "V"),
     "linalg_eigh": ("eigenvalues", "eigenvectors"), "linalg_eig": ("eigenvalues", "eigenvectors"),
     "linalg_inv_ex": ("inverse", "info"), "linalg_solve_ex": ("result", "info"), "linalg_cholesky_ex": ("L", "info"),

@@ -21,8 +21,8 @@ from .reduction import sum as sum_over
 from .view import diagonal, narrow, reshape, transpose, unsqueeze
 
 __all__ = [
-    "bincount", "corrcoef", "cov", "cumulative_trapezoid", "diff", "dist", "gradient", "hash_tensor", "histc",
-    "nanquantile", "quantile", "renorm", "trace",
+    "bincount", "corrcoef", "cov", "cumulative_trapezoid", "diff", "dist", "gradient", "hash_tensor", "nanquantile",
+    "quantile", "renorm", "trace",
     "trapezoid", "trapz",
 ]  # fmt: skip
 
@@ -271,33 +271,6 @@ def hash_tensor(input: Tensor, dim=(), *, keepdim: bool = False, mode: int = 0, 
     return made if out is None else _to_out("hash_tensor", out, made, ())
 
 
-def histc(input: Tensor, bins: int = 100, min=0, max=0, *, out=None) -> Tensor:
-    """How many elements fall in each of `bins` equal parts of [min, max] (of the elements' range when both are 0)."""
-    if bins <= 0:
-        fail(RuntimeError, f"torch.histc(): bins must be > 0, but got {bins}")
-    if input.spec.dtype.kind != "f":
-        fail(NotImplementedError, f"\"histogram_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
-    if input.spec.dtype.itemsize == 2:
-        made = cast(histc(cast(input.detach(), dt.float32), bins, min, max), input.spec.dtype)
-        return made if out is None else _to_out("histc", out, made, (input,))
-    values = numpy_view(input.detach()).reshape(-1)
-    low, high = float(min), float(max)
-    if low == high and values.size:
-        low, high = float(values.min()), float(values.max())
-    if low == high:
-        low, high = low - 1, high + 1
-    if not (math.isfinite(low) and math.isfinite(high)):
-        fail(RuntimeError, f"torch.histc: range of [{low}, {high}] is not finite")
-    if low > high:
-        fail(RuntimeError, "torch.histc: max must be larger than min")
-    kind = values.dtype.type
-    inside = values[(values >= low) & (values <= high)]
-    places = ((inside - kind(low)) / (kind(high) - kind(low)) * bins).astype(np.int64)
-    places[places == bins] = bins - 1
-    made = from_numpy(np.bincount(places, minlength=bins).astype(values.dtype))
-    return made if out is None else _to_out("histc", out, made, (input,))
-
-
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out=None) -> Tensor:
     """The parts along `dim` whose p-norm exceeds `maxnorm` scaled down to it."""
     if input.spec.ndim < 2:
@@ -345,7 +318,7 @@ def _quantile(name: str, input: Tensor, q, dim, keepdim: bool, interpolation: st
     if not input.spec.numel:
         fail(RuntimeError, f"{name}() input tensor must be non-empty")
     rank = input.spec.ndim
-    whole = dim is None
+    whole = dim is None or not rank
     x = reshape(input, (-1,)) if whole else input
     d = 0 if whole else normalize_dim(dim, rank)
     ordered = sort(x.movedim(d, -1) if x.spec.ndim else reshape(x, (1,)), -1)[0]  # NaN last

@@ -142,6 +142,8 @@ class Traced(Operator):
         super().__init__(body, name)
         self.row_results = row_results  # which results are one number a row; None: those that are made of such alone
         self.check = check  # called with the operands' specs (or number types) when a plan is made
+        self.only: frozenset[str] = frozenset()  # operands that may not be Python numbers
+        self.exact = ""  # what to say of an out= of another dtype than the result's; "" where it may have one
         self.guard: Callable | None = (
             None  # called with the operands of whole numbers before each run: their values may be bad
         )
@@ -594,9 +596,9 @@ class Traced(Operator):
         """Operands fit to be planned: tensors, Python numbers, None where a default says so."""
         good = []
         for i, (name, x) in enumerate(zip(self.operands, operands)):
-            if isinstance(x, Tensor) or type(x) in (bool, int, float, complex, type(None)):
+            if isinstance(x, Tensor) or (type(x) in (bool, int, float, complex, type(None)) and name not in self.only):
                 good.append(x)
-            elif hasattr(x, "dtype") and hasattr(x, "item"):
+            elif name not in self.only and hasattr(x, "dtype") and hasattr(x, "item"):
                 good.append(x.item())  # a NumPy scalar
             else:
                 fail(
@@ -660,6 +662,8 @@ class Traced(Operator):
         if len(outs) != len(free.outs):
             fail(TypeError, f"{self.name}(): expected {len(free.outs)} out tensors, got {len(outs)}")
         for o, want in zip(outs, free.outs):
+            if self.exact and isinstance(o, Tensor) and o.spec.dtype is not want.dtype:
+                fail(RuntimeError, self.exact.format(want=dtype_title(want.dtype), got=dtype_title(o.spec.dtype)))
             PREPARE_OUT[0](self.name, o, want, operands)
         plan = self.plan(kinds, scalars=scalars, out=tuple(o.spec for o in outs), **rows)
         self._execute(plan, operands, scalars, outs)
