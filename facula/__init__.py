@@ -67,8 +67,11 @@ from facula.legacy import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
     ShortTensor,
 )
+from facula.operators import any_convolution as convolution
 from facula.operators import (  # of nn.functional, and torch has them too
-    affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d,
+    affine_grid_generator, channel_shuffle, conv_tbc, cosine_embedding_loss, cosine_similarity, ctc_loss, grid_sampler,
+    grid_sampler_2d, grid_sampler_3d, hinge_embedding_loss, margin_ranking_loss, native_channel_shuffle, native_dropout,
+    pairwise_distance, pdist, pixel_shuffle, pixel_unshuffle, poisson_nll_loss, triplet_margin_loss,
 )
 from facula.operators import (
     abs, abs_, absolute, acos, acos_, acosh, acosh_, adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d,
@@ -133,7 +136,10 @@ from facula.threads import get_num_interop_threads, get_num_threads, set_num_int
 
 __all__ = [
     # nn.functional
-    "affine_grid_generator", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d",
+    "affine_grid_generator", "channel_shuffle", "conv_tbc", "convolution", "cosine_embedding_loss", "cosine_similarity",
+    "ctc_loss", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "hinge_embedding_loss", "margin_ranking_loss",
+    "native_channel_shuffle", "native_dropout", "pairwise_distance", "pdist", "pixel_shuffle", "pixel_unshuffle",
+    "poisson_nll_loss", "triplet_margin_loss",
     # others
     "channels_last", "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis", "pi",
     "preserve_format", "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor",

@@ -14,7 +14,8 @@ from .activation import (
 )
 from .attention import scaled_dot_product_attention as scaled_dot_product_attention  # torch.nn.functional has it
 from .convolution import (
-    conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d, fold, unfold_windows,
+    any_convolution, conv1d, conv2d, conv3d, conv_tbc, conv_transpose1d, conv_transpose2d, conv_transpose3d, fold,
+    unfold_windows,
 )
 from .copying import clone
 from .creation import (
@@ -23,9 +24,11 @@ from .creation import (
     linspace, logspace, number, numpy_view, ones, ones_like, range, scalar_tensor, tensor, to_dlpack, tril_indices,
     triu_indices, zeros, zeros_like, zeros_of,
 )
+from .ctc import ctc_loss
+from .distance import cosine_similarity, pairwise_distance, pdist
 from .dropout import (
     alpha_dropout, alpha_dropout_, dropout, dropout_, feature_alpha_dropout, feature_alpha_dropout_, feature_dropout,
-    feature_dropout_,
+    feature_dropout_, native_dropout,
 )
 from .elementwise import (
     abs, acos, acosh, addcdiv, addcmul, angle, asin, asinh, atan, atan2, atanh, bitwise_and, bitwise_left_shift,
@@ -52,6 +55,9 @@ from .limits import finfo, iinfo
 from .loss import (
     binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy_loss, huber_loss, kl_div, l1_loss, mse_loss,
     nll_loss, smooth_l1_loss,
+)
+from .margins import (
+    cosine_embedding_loss, hinge_embedding_loss, margin_ranking_loss, poisson_nll_loss, triplet_margin_loss,
 )
 from .matmul import (
     addbmm, addmm, addmv, addr, baddbmm, bilinear, bmm, cdist, chain_matmul, cross, dot, einsum, inner, linear, matmul,
@@ -82,6 +88,7 @@ from .reduction import (
     all, amax, amin, aminmax, any, argmax, argmin, count_nonzero, cumprod, cumsum, logcumsumexp, logsumexp, max, mean,
     min, nanmean, nansum, norm, prod, row_dims, std, std_mean, sum, sum_to, var, var_mean, vector_norm,
 )
+from .shuffling import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
 from .sorting import (
     argsort, bucketize, cummax, cummin, kthvalue, median, mode, msort, nanmedian, one_hot, searchsorted, sort, topk,
     unique, unique_consecutive,
@@ -91,6 +98,7 @@ from .statistics import (
     bincount, corrcoef, cov, cumulative_trapezoid, diff, dist, gradient, histc, nanquantile, quantile,
     renorm, trace, trapezoid, trapz,
 )
+from .unpooling import fractional_max_pool, max_unpool
 from .view import (
     adjoint, as_strided, as_strided_scatter, atleast_1d, atleast_2d, atleast_3d, broadcast_shapes, broadcast_tensors,
     broadcast_to, chunk, diagonal, diagonal_scatter, dsplit, expand, flatten, hsplit, movedim, narrow, narrow_copy,
@@ -180,5 +188,9 @@ __all__ = [
     "use_deterministic_algorithms", "vander", "var", "var_mean",
     "vdot", "vector_norm", "view_as_complex", "view_as_real", "vsplit", "vstack", "where", "where_nonzero", "xlogy",
     "xlogy_", "zero_", "zeros", "zeros_like", "zeros_of",
-    "affine_grid_generator", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "interpolate",
+    "affine_grid_generator", "any_convolution", "channel_shuffle", "conv_tbc", "cosine_embedding_loss",
+    "cosine_similarity",
+    "ctc_loss", "fractional_max_pool", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "hinge_embedding_loss",
+    "interpolate", "margin_ranking_loss", "max_unpool", "native_channel_shuffle", "native_dropout", "pairwise_distance",
+    "pdist", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "triplet_margin_loss",
 ]
