@@ -11,6 +11,7 @@ from facula.autograd import (
 )
 from facula.constants import (
     channels_last,
+    channels_last_3d,
     contiguous_format,
     e,
     inf,
@@ -141,8 +142,8 @@ __all__ = [
     "native_channel_shuffle", "native_dropout", "pairwise_distance", "pdist", "pixel_shuffle", "pixel_unshuffle",
     "poisson_nll_loss", "triplet_margin_loss",
     # others
-    "channels_last", "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis", "pi",
-    "preserve_format", "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor",
+    "channels_last", "channels_last_3d", "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis",
+    "pi", "preserve_format", "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor",
     "Generator", "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "Size", "Tensor", "abs", "abs_", "absolute",
     "acos", "acos_", "acosh", "acosh_", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
     "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "add", "addbmm", "addcdiv", "addcmul", "addmm",
@@ -218,5 +219,7 @@ __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("autograd", "cuda", "linalg", "memory", "nn", "optim", "random", "serialization", "sparse", "utils"),
+    __name__, ("amp", "autograd", "cuda", "func", "linalg", "memory", "nn", "optim", "overrides", "random",
+    "serialization", "sparse", "utils"),
+    {"vmap": "func", "autocast": "amp"},
 )  # fmt: skip

@@ -26,7 +26,7 @@ INTERNAL = {
 }  # fmt: skip
 
 # PyTorch's modules whose contents facula shows in one place: {module: where it is}.
-MOVED = {"torch.nn.modules": "facula.nn", "torch.utils.data._utils": "facula.utils.data"}
+MOVED = {"torch.utils.data._utils": "facula.utils.data"}
 
 
 def _exists(name: str) -> bool:
@@ -51,7 +51,7 @@ def place_of(name: str) -> str | None:
     direct = "facula" + name[len("torch") :]
     if _exists(direct):
         return direct
-    for end in (len(parts), len(parts) - 1):  # torch.nn.modules.linear: facula.nn.linear, or what is in facula.nn
+    for end in (len(parts), len(parts) - 1):  # the file of that name, or what is in the place itself
         moved = MOVED.get(".".join(parts[:end]))
         if moved:
             return next(filter(_exists, (".".join([moved, *parts[end:]]), moved)), None)
@@ -244,7 +244,7 @@ def missing(module_name: str, name: str) -> NoReturn:
     raise MissingError(module_name, name)
 
 
-def getattr_for(module_name: str, submodules: tuple[str, ...] = ()):
+def getattr_for(module_name: str, submodules: tuple[str, ...] = (), names: dict[str, str] | None = None):
     """A module's `__getattr__`: imports the named submodules when they are first used, refuses all else by `missing`.
 
     Parameters
@@ -253,6 +253,8 @@ def getattr_for(module_name: str, submodules: tuple[str, ...] = ()):
         The module's `__name__`.
     submodules : tuple of str
         Submodules that are attributes without being imported by the user, as `torch.fft`.
+    names : dict, optional
+        Other names, each with the submodule that has it, as `torch.vmap`.
 
     Returns
     -------
@@ -269,6 +271,8 @@ def getattr_for(module_name: str, submodules: tuple[str, ...] = ()):
     def __getattr__(name: str):
         if name in submodules:
             return importlib.import_module(f"{module_name}.{name}")
+        if names is not None and name in names:
+            return getattr(importlib.import_module(f"{module_name}.{names[name]}"), name)
         missing(module_name, name)
 
     return __getattr__

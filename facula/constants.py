@@ -5,8 +5,8 @@ import math
 from facula.core.layout import layout, sparse_coo, strided
 
 __all__ = [
-    "channels_last", "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis", "pi",
-    "preserve_format", "sparse_coo", "strided",
+    "channels_last", "channels_last_3d", "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis",
+    "pi", "preserve_format", "sparse_coo", "strided",
 ]  # fmt: skip
 
 e, inf, nan, pi = math.e, math.inf, math.nan, math.pi
@@ -31,3 +31,4 @@ class memory_format:
 contiguous_format = memory_format("contiguous_format")
 preserve_format = memory_format("preserve_format")
 channels_last = memory_format("channels_last")
+channels_last_3d = memory_format("channels_last_3d")

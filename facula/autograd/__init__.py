@@ -26,14 +26,12 @@ from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .variable import Variable
 
 __all__ = [
-    "Function", "FunctionCtx", "GradcheckError", "Variable", "backward", "detect_anomaly", "enable_grad", "functional",
-    "grad", "gradcheck",
-    "gradgradcheck", "graph", "inference_mode", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled",
-    "is_inference_mode_enabled", "no_grad", "once_differentiable", "saved_tensors_hooks", "set_anomaly_enabled",
-    "set_detect_anomaly",
-    "set_grad_enabled",
+    "Function", "FunctionCtx", "GradcheckError", "Variable", "backward", "detect_anomaly", "enable_grad", "forward_ad",
+    "functional", "grad", "gradcheck", "gradgradcheck", "graph", "inference_mode", "is_anomaly_check_nan_enabled",
+    "is_anomaly_enabled", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "once_differentiable",
+    "saved_tensors_hooks", "set_anomaly_enabled", "set_detect_anomaly", "set_grad_enabled",
 ]  # fmt: skip
 if TYPE_CHECKING:
-    from . import functional, graph
+    from . import forward_ad, functional, graph
 else:
-    __getattr__ = _getattr_for(__name__, ("functional", "graph"))
+    __getattr__ = _getattr_for(__name__, ("forward_ad", "functional", "graph"))

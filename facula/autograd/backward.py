@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from facula.core.tensor import Tensor
+from facula.core.wrapped import BATCH, Level, batched, opened
 from facula.errors import fail
 
 from . import engine
@@ -92,12 +93,6 @@ def grad(
     >>> torch.autograd.grad(x * x, x)
     (tensor(6.),)
     """
-    if is_grads_batched:
-        fail(
-            NotImplementedError,
-            "grad(is_grads_batched=True) needs vmap, which facula does not have yet",
-            mend="loop over the gradients",
-        )
     outs, wanted = _many(outputs), _many(inputs)
     if allow_unused is None:
         allow_unused = materialize_grads
@@ -111,7 +106,10 @@ def grad(
             fail(RuntimeError, "One of the differentiated Tensors does not require grad")
     grads = (None,) * len(outs) if grad_outputs is None else _many(grad_outputs)
     keep = create_graph if retain_graph is None else retain_graph
-    found = engine.run(outs, _roots(outs, grads), inputs=wanted, accumulate=False, keep=keep, create=create_graph)
+    if is_grads_batched:
+        found = _batched(outs, grads, wanted, keep, create_graph)
+    else:
+        found = engine.run(outs, _roots(outs, grads), inputs=wanted, accumulate=False, keep=keep, create=create_graph)
     if materialize_grads:
         return tuple(engine.ARITHMETIC.zeros(x.spec) if g is None else g for x, g in zip(wanted, found))
     if not allow_unused and any(g is None for g in found):
@@ -122,3 +120,18 @@ def grad(
             "allow_unused=True if this is the desired behavior.",
         )
     return tuple(found)
+
+
+def _batched(outs: tuple, grads: tuple, wanted: tuple, keep: bool, create: bool) -> list[Tensor | None]:
+    """The gradients for many cotangents at once: the first dim of `grads`, and of the results, counts them."""
+    sizes = {g.spec.shape[0] for g in grads if g is not None}
+    if len(sizes) != 1:
+        fail(
+            ValueError,
+            "vmap: Expected all tensors to have the same size in the mapped dimension, got sizes "
+            f"{sorted(sizes)} for the mapped dimension",
+        )
+    with opened(Level(BATCH, sizes.pop())) as level:
+        roots = _roots(outs, [None if g is None else batched(g, 0, level) for g in grads])
+        found = engine.run(outs, roots, inputs=wanted, accumulate=False, keep=keep, create=create)
+        return [None if g is None else engine.ARITHMETIC.unbatched(g, level) for g in found]

@@ -27,6 +27,7 @@ class Arithmetic:
     ones: Callable[[Any], Tensor]
     zeros: Callable[[Any], Tensor]
     stack: Callable[[Sequence[Tensor]], Tensor]
+    unbatched: Callable[..., Tensor]  # (stand-in, level, dim=0): the tensor with the batch at `dim`
     sum_to: Callable[[Tensor, Any], Tensor]  # over the dims that broadcasting added to a spec
     keep: Callable
     unkeep: Callable

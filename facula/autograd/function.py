@@ -4,6 +4,7 @@ from typing import Any
 
 from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
+from facula.core.wrapped import box_of, tensors_in, top_of
 from facula.errors import fail
 
 from . import engine
@@ -196,31 +197,60 @@ class Function(metaclass=_Meta):
 
     vjp = backward
 
+    @staticmethod
+    def jvp(ctx, *grad_inputs):
+        """The tangents of the outputs, given those of the inputs."""
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
+        )
+
+    @staticmethod
+    def vmap(info, in_dims, *args):
+        """(outputs, where the batch is in each) of a whole batch."""
+        raise NotImplementedError(
+            "To use autograd.Function with vmap, you must either override the vmap staticmethod or set "
+            "generate_vmap_rule=True."
+        )
+
     @classmethod
     def apply(cls, *args):
         """Run forward and record it."""
+        if GUARD.active and LOCAL.levels and (level := top_of(args)) is not None:
+            from .transformed import result_in
+
+            result = result_in(cls, args, level, Function)
+            if LOCAL.grad and any(t.needs_grad and box_of(t, level) for t in tensors_in(args)):
+                return cls._applied(args, result, level)[0]
+            return result
+        return cls._applied(args)[0]
+
+    @classmethod
+    def _applied(cls, args: tuple, made: Any = None, level: Any = None) -> tuple[Any, FunctionCtx]:
+        """(result, context); `made` is the result where it is known, for stand-ins of a level."""
         ctx = FunctionCtx()
         tensors = [a for a in args if isinstance(a, Tensor)]
-        ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.needs_grad for a in args)
+        outer = [level is not None and box_of(t, level) is None for t in tensors]  # of other levels: constants here
+        away = {id(t) for t, o in zip(tensors, outer) if o}
+        ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.needs_grad and id(a) not in away for a in args)
         recording = (not GUARD.active or LOCAL.grad) and any(ctx.needs_input_grad)
         own_context = cls.setup_context is not Function.setup_context
-        edges = tuple(edge_of(t) for t in tensors) if recording else ()
+        edges = tuple(None if o else edge_of(t) for t, o in zip(tensors, outer)) if recording else ()
         specs = tuple(t.spec for t in tensors)
         before = LOCAL.grad
         GUARD.change(1)
         LOCAL.grad = False
         try:
             if own_context:
-                result = cls.forward(*args)
+                result = cls.forward(*args) if made is None else made
                 cls.setup_context(ctx, args, result)
             else:
-                result = cls.forward(ctx, *args)
+                result = cls.forward(ctx, *args) if made is None else made
         finally:
             LOCAL.grad = before
             GUARD.change(-1)
         if not recording:
-            return result
-        return _record(cls, ctx, args, edges, specs, result)
+            return result, ctx
+        return _record(cls, ctx, args, edges, specs, result), ctx
 
 
 def _record(cls, ctx: FunctionCtx, args: tuple, edges: tuple, specs: tuple, result):

@@ -1,8 +1,10 @@
 """Where a tensor's memory is: `torch.device`; knows no machine, only names."""
 
+import functools
+
 from facula.errors import fail
 
-__all__ = ["device", "CPU"]
+__all__ = ["CPU", "DEVICE", "device"]
 
 TYPES = ("cpu", "cuda", "meta")
 _KNOWN: dict[tuple[str, int | None], "device"] = {}
@@ -50,5 +52,26 @@ class device:
     def __reduce__(self):
         return (device, (self.type, self.index))
 
+    def __enter__(self) -> "device":
+        """Make tensors there by default until the block ends."""
+        _OUTER.append(DEVICE[0])
+        DEVICE[0] = self
+        return self
+
+    def __exit__(self, *error) -> None:
+        DEVICE[0] = _OUTER.pop()
+
+    def __call__(self, function):
+        """Decorate a function, which then runs in such a block."""
+
+        @functools.wraps(function)
+        def inside(*args, **kwargs):
+            with self:
+                return function(*args, **kwargs)
+
+        return inside
+
 
 CPU = device("cpu")
+DEVICE: list[device] = [CPU]  # where tensors are made unless told otherwise: `set_default_device`, `with device:`
+_OUTER: list[device] = []  # what it was outside of the open blocks

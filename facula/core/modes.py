@@ -1,6 +1,7 @@
 """The switches of each thread (gradient recording, features that intercept operators), a flag that guards them all."""
 
 import threading
+from typing import Any
 
 __all__ = ["GUARD", "LOCAL", "Modes", "grad_enabled"]
 
@@ -11,6 +12,8 @@ class Modes(threading.local):
     grad = True  # record operations for backward
     inference = False  # inference_mode: no recording, no version counting
     special = 0  # how many features want to see every operator (function modes, autocast, capture, profilers)
+    autocast: Any = None  # the dtype of `torch.autocast` on the CPU, where it is on
+    levels: tuple = ()  # open function transforms, the innermost last (core/wrapped.py)
     saved_hooks: tuple = ()  # pairs (pack, unpack) around values kept for backward, innermost last
 
 

@@ -12,7 +12,7 @@ from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from itertools import chain
 from operator import methodcaller
-from typing import Any
+from typing import Any, TypeVar
 
 from facula.autograd import no_grad
 from facula.core.device import device as Device
@@ -275,6 +275,8 @@ class Module:
     _compiled_call_impl: Callable | None = None
     _hooked: bool = False
 
+    T_destination = TypeVar("T_destination", bound=dict[str, Any])
+
     training: bool
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
@@ -310,7 +312,10 @@ class Module:
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)
 
-    _call_impl = __call__
+    _call_impl = _wrapped_call_impl = __call__
+
+    def compile(self, *args, **kwargs) -> None:
+        """Accepted, with the arguments of `torch.compile`: calls stay eager, and mean the same."""
 
     def _call_with_hooks(self, args: tuple, kwargs: dict):
         if self._compiled_call_impl is not None:
@@ -789,6 +794,18 @@ class Module:
         """Move parameters and buffers to a GPU."""
         return self._apply(lambda t: t.cuda(device))
 
+    def xpu(self, device=None) -> "Module":
+        """Not supported: facula knows CPUs and NVIDIA GPUs."""
+        fail(AssertionError, "Torch not compiled with XPU enabled")
+
+    def mtia(self, device=None) -> "Module":
+        """Not supported: facula knows CPUs and NVIDIA GPUs."""
+        fail(AssertionError, "Torch not compiled with MTIA enabled")
+
+    def ipu(self, device=None) -> "Module":
+        """Not supported: facula knows CPUs and NVIDIA GPUs."""
+        fail(RuntimeError, "PyTorch is not linked with support for ipu devices")
+
     def cpu(self) -> "Module":
         """Move parameters and buffers to the CPU."""
         return self._apply(lambda t: t.cpu())
@@ -1153,10 +1170,13 @@ class Module:
         return replica
 
 
-def indent(text: str) -> str:
-    """`text` with all lines but the first moved by two spaces; empty lines stay empty."""
-    first, *rest = text.split("\n")
-    return "\n".join([first, *("  " + line if line.strip() else "" for line in rest)])
+def indent(s_: str, numSpaces: int = 2) -> str:
+    """`s_` with all lines but the first moved to the right; empty lines stay empty."""
+    first, *rest = s_.split("\n")
+    return "\n".join([first, *(" " * numSpaces + line if line.strip() else "" for line in rest)])
+
+
+_addindent = indent  # PyTorch's name, which programs import
 
 
 def _mend_keys(missing: list[str], unexpected: list[str]) -> str | None:

@@ -216,6 +216,18 @@ class RNNBase(Module):
         if tuple(hx.shape) != tuple(expected_hidden_size):
             fail(RuntimeError, msg.format(expected_hidden_size, list(hx.shape)))
 
+    def check_forward_args(self, input: Tensor, hidden: Any, batch_sizes: Tensor | None) -> None:
+        """RuntimeError or ValueError unless input and state (of an LSTM: a pair) fit this layer."""
+        self._check_states(input, (hidden,) if isinstance(hidden, Tensor) else hidden, batch_sizes)
+
+    def permute_hidden(self, hx: Any, permutation: Tensor | None) -> Any:
+        """The state (of an LSTM: a pair) with its sequences in another order."""
+        if permutation is None:
+            return hx
+        if isinstance(hx, Tensor):
+            return hx.index_select(1, permutation)
+        return tuple(state.index_select(1, permutation) for state in hx)
+
     # --- the common forward; a state is a tuple of tensors here
 
     def _check_states(self, input: Tensor, states: tuple, batch_sizes: Tensor | None) -> None:

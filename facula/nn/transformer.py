@@ -276,12 +276,11 @@ class TransformerEncoderLayer(_Layer):
 
     attentions = ("self_attn",)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        kinds = {F.relu: 1, F.gelu: 2}
+    @property
+    def activation_relu_or_gelu(self) -> int:
+        """1 for ReLU, 2 for GELU, 0 for others."""
         given = self.activation
-        kind = 1 if isinstance(given, ReLU) else 2 if isinstance(given, GELU) else kinds.get(given, 0)
-        self.activation_relu_or_gelu = kind
+        return 1 if given is F.relu or isinstance(given, ReLU) else 2 * (given is F.gelu or isinstance(given, GELU))
 
     def forward(
         self,

@@ -144,8 +144,19 @@ class _Plan:
             numbers += [*tap.offsets, sum(o * d.x for o, d in zip(tap.offsets, sides)), tap.weight]
         self.array = np.array(numbers, np.int64)
         self.address, self.y = self.array.ctypes.data, at
-        self.choice = own, channels, sides[2].out
+        self.choice = own, channels, sides[2].out, _pitch(sides[2], [t.offsets[2] for t in taps])
         self.work = batch * groups * own * channels * len(taps) * prod(d.out for d in sides)
+
+
+def _pitch(side: _Side, offsets: list[int]) -> int:
+    """Elements from row to row of windows that follow each other; 0 where windows do not, -1 where elements do not."""
+    if side.x != 1:
+        return -1
+    if side.stride > 1 or side.y != 1 or not offsets:
+        return 0
+    reach = side.out + max(offsets) - min(offsets)
+    zeros = min(-min(offsets), side.out + max(offsets) - side.size, max(offsets) - min(offsets))
+    return reach - max(zeros, 0)
 
 
 def _merged(sides: list[_Side], taps: list[_Tap]) -> tuple[list[_Side], list[_Tap]]:
@@ -303,7 +314,7 @@ def _convolve_weight(given: Tensor, input: Tensor, size, stride, padding, dilati
     if out.numel == 0:
         return launch.empty(out)
     made = launch.empty(out)
-    convolve_weight = launch.native("convolve_weight", out.device)(out.dtype, plan.choice[0])
+    convolve_weight = launch.native("convolve_weight", out.device)(out.dtype, *plan.choice[:2])
     convolve_weight(made.ptr, input.ptr, given.ptr, plan.address, plan.work)
     return made
 

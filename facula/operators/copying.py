@@ -2,6 +2,7 @@
 
 from facula import launch
 from facula.core.dtype import dtype
+from facula.core.shape import contiguous_strides
 from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
@@ -74,6 +75,9 @@ def dense_order(s: Spec) -> tuple[int, ...] | None:
     return tuple(order)
 
 
+CHANNELS_LAST: dict[object, int] = {"channels_last": 4, "channels_last_3d": 5}  # memory format -> rank
+
+
 def like_layout(s: Spec, dtype: dtype | None = None, memory_format: object = "preserve") -> Spec:
     """The spec of a new tensor in the layout of `s`: its own strides where it is dense, else row-major."""
     name = getattr(memory_format, "name", memory_format)
@@ -82,11 +86,13 @@ def like_layout(s: Spec, dtype: dtype | None = None, memory_format: object = "pr
         if s.contiguous or dense_order(s) is None:
             return dense(kind, s.shape, s.device)
         return spec(kind, s.device, s.shape, s.strides)
-    if name == "channels_last":
-        if s.ndim != 4:
-            fail(RuntimeError, "required rank 4 tensor to use channels_last format", got=f"rank {s.ndim}")
-        n, c, h, w = s.shape
-        return spec(kind, s.device, s.shape, (h * w * c, 1, w * c, c))
+    if name in CHANNELS_LAST:
+        rank = CHANNELS_LAST[name]
+        if s.ndim != rank:
+            fail(RuntimeError, f"required rank {rank} tensor to use {name} format", got=f"rank {s.ndim}")
+        n, c, *sizes = s.shape
+        batch, *steps = contiguous_strides((n, *sizes, c))[:-1]
+        return spec(kind, s.device, s.shape, (batch, 1, *steps))
     return dense(kind, s.shape, s.device)
 
 

@@ -10,20 +10,22 @@ import numpy as np
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
-from facula.core.device import CPU
+from facula.core.device import CPU, DEVICE
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
+from facula.core.modes import GUARD
 from facula.core.shape import Size
 from facula.core.spec import Spec, dense, spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
+from facula.core.wrapped import WRAPPED, memory_of
 from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Kernel, Param, Result
 
 from .copying import copy_values, like_layout, overwrite
-from .declare import OF_ARRAY, OPERATORS, ZEROS
-from .promotion import DEFAULT, NUMBERS, number_dtype, opmath
+from .declare import NEW_LIKE, OF_ARRAY, OPERATORS, ZEROS
+from .promotion import DEFAULT, NUMBERS, number_dtype, of_defaults, opmath
 from .view import ints
 
 __all__ = [
@@ -34,7 +36,6 @@ __all__ = [
     "zeros_like", "zeros_of",
 ]  # fmt: skip
 
-DEVICE: list[Device] = [CPU]  # torch.set_default_device
 
 
 def record_of(s: Spec, storage: Storage, ptr: int) -> Tensor:
@@ -69,7 +70,9 @@ def _spec_of(size: tuple, dtype, device, name: str) -> Spec:
     return found
 
 
-def _finish(out: Tensor, requires_grad: bool) -> Tensor:
+def _finish(out: Tensor, requires_grad: bool, like: Tensor | None = None) -> Tensor:
+    if like is not None and GUARD.active and like.spec.kind is not None:
+        out = NEW_LIKE[0](like, out)
     if requires_grad:
         if out.spec.dtype.kind not in "fc":
             fail(
@@ -176,7 +179,9 @@ def fill_values(target: Tensor, value) -> Tensor:
 
 
 def zeros_of(s: Spec) -> Tensor:
-    """Zeros of a dense spec."""
+    """Zeros of a dense spec (of its shape and dtype, where it is that of a stand-in)."""
+    if s.kind is not None:
+        s = dense(s.dtype, s.shape, s.device)
     return fill_values(launch.empty(s), _ZERO[s.dtype.kind])
 
 
@@ -225,13 +230,13 @@ def _kind_of(dtype, out) -> DType:
     return dtype or (DEFAULT.float if out is None else out.spec.dtype)
 
 
-_ZEROS: dict[tuple, tuple] = {}
+_ZEROS: dict[tuple, tuple] = of_defaults({})
 
 
 def _remember_zeros(key: tuple, s: Spec) -> None:
     """Have `zeros` answer this call at once next time."""
     bound = _FILLS[s]
-    if bound.function is None or s.dtype.kind == "c" or key[-1] or key[2] is not None or DEVICE[0] is not CPU:
+    if bound.function is None or s.dtype.kind == "c" or key[4]:
         return
     if len(_ZEROS) > 4096:
         _ZEROS.clear()
@@ -244,7 +249,7 @@ def _remember_zeros(key: tuple, s: Spec) -> None:
 def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """A tensor of zeros."""
     try:
-        made, s, fill, zero, tail = _ZEROS[size, dtype, device, out, requires_grad]
+        made, s, fill, zero, tail = _ZEROS[size, dtype, device, out, requires_grad, DEVICE[0]]
     except (KeyError, TypeError):
         pass
     else:
@@ -254,8 +259,7 @@ def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=F
     if out is None:
         s = _spec_of(size, dtype, device, "zeros")
         made = fill_values(launch.empty(s), _ZERO[s.dtype.kind])
-        if dtype is not None or DEFAULT.float is dt.float32:
-            _remember_zeros((size, dtype, device, out, requires_grad), s)
+        _remember_zeros((size, dtype, device, out, requires_grad, DEVICE[0]), s)
         return _finish(made, requires_grad) if requires_grad else made
     return fill_values(_resized(out, dense(_kind_of(dtype, out), _sizes(size, "zeros"))), _ZERO[out.spec.dtype.kind])
 
@@ -290,14 +294,14 @@ def empty_like(
     input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
 ) -> Tensor:
     """`empty` in the shape, dtype and layout of another tensor."""
-    return _finish(launch.empty(_like(input, dtype, device, memory_format)), requires_grad)
+    return _finish(launch.empty(_like(input, dtype, device, memory_format)), requires_grad, input)
 
 
 def zeros_like(
     input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
 ) -> Tensor:
     """`zeros` in the shape, dtype and layout of another tensor."""
-    return _finish(zeros_of(_like(input, dtype, device, memory_format)), requires_grad)
+    return _finish(zeros_of(_like(input, dtype, device, memory_format)), requires_grad, input)
 
 
 def ones_like(
@@ -305,7 +309,7 @@ def ones_like(
 ) -> Tensor:
     """`ones` in the shape, dtype and layout of another tensor."""
     s = _like(input, dtype, device, memory_format)
-    return _finish(fill_values(launch.empty(s), _ONE[s.dtype.kind]), requires_grad)
+    return _finish(fill_values(launch.empty(s), _ONE[s.dtype.kind]), requires_grad, input)
 
 
 def full_like(
@@ -321,7 +325,7 @@ def full_like(
 ) -> Tensor:
     """`full` in the shape, dtype and layout of another tensor."""
     s = _like(input, dtype, device, memory_format)
-    return _finish(fill_values(launch.empty(s), number(fill_value, s.dtype)), requires_grad)
+    return _finish(fill_values(launch.empty(s), number(fill_value, s.dtype)), requires_grad, input)
 
 
 def empty_strided(
@@ -736,6 +740,9 @@ def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False) -> Tensor:
 def numpy_view(input: Tensor) -> np.ndarray:
     """A NumPy array on the tensor's memory (the bits of what NumPy lacks); it keeps the memory alive."""
     s = input.spec
+    if s.kind is WRAPPED:
+        input = memory_of(input)
+        s = input.spec
     kind = s.dtype.bits
     holder = _Memory(input)
     if s.numel == 0:

@@ -41,12 +41,14 @@ _KERNELS: dict[tuple, Kernel] = {}
 def _checked(i: int, kind, negative: bool) -> tuple[Any, Check]:
     """An index tensor's value (int64), and that it is in range."""
     at, size = ir.cast(ir.load(f"index{i}", kind), dt.int64), ir.param(f"size{i}", dt.int64)
-    holds = ir.and_(at >= (-size if negative else 0), at < size)
+    # One comparison of unsigned numbers does for both ends: a negative one is larger than any size.
+    from_zero, span = (at + size, size + size) if negative else (at, size)
+    holds = ir.lt(ir.cast(from_zero, dt.uint64), ir.cast(span, dt.uint64))
     return at, Check(holds, at, "index {value} is out of bounds")
 
 
-def _offset(kinds: Sequence, negative: bool) -> tuple[Any, tuple[Param, ...]]:
-    """The offset that index tensors give together, and its params."""
+def _offset(kinds: Sequence, negative: bool, unit: bool = False) -> tuple[Any, tuple[Param, ...]]:
+    """The offset that index tensors give together, and its params; `unit`: their steps are 1."""
     total, params = None, []
     for i, kind in enumerate(kinds):
         at, step = ir.cast(ir.load(f"index{i}", kind), dt.int64), ir.param(f"step{i}", dt.int64)
@@ -54,7 +56,8 @@ def _offset(kinds: Sequence, negative: bool) -> tuple[Any, tuple[Param, ...]]:
             at = ir.select(at < 0, at + ir.param(f"size{i}", dt.int64), at)
             params.append(Param(f"size{i}", dt.int64))
         params.append(Param(f"step{i}", dt.int64))
-        total = at * step if total is None else total + at * step
+        at = at if unit else at * step
+        total = at if total is None else total + at
     return total, tuple(params)
 
 
@@ -65,8 +68,8 @@ def _kernel(key: tuple, make) -> Kernel:
     return found
 
 
-def _gather_kernel(kind, kinds: tuple, negative: bool) -> Kernel:
-    offset, params = _offset(kinds, negative)
+def _gather_kernel(kind, kinds: tuple, negative: bool, unit: bool) -> Kernel:
+    offset, params = _offset(kinds, negative, unit)
     if not negative:
         params = tuple(p for i in range(len(kinds)) for p in (Param(f"size{i}", dt.int64), params[i]))
     checks = tuple(_checked(i, k, negative)[1] for i, k in enumerate(kinds))
@@ -137,7 +140,8 @@ def _kept(key: tuple, plan: Plan) -> Plan:
 
 def _reading(base: Spec, moves, out: Spec, indices, steps_of, sizes, steps, describe, negative=False) -> Plan:
     """The plan of a gather; along the dims of `out`, `moves` are the strides of `base`, `steps_of[i]` of index i."""
-    kernel = _kernel(("gather", base.dtype, tuple(s.dtype for s in indices), negative), _gather_kernel)
+    unit = all(step == 1 for step in steps)
+    kernel = _kernel(("gather", base.dtype, tuple(s.dtype for s in indices), negative, unit), _gather_kernel)
     strides = [list(out.strides), list(moves), *[list(s) for s in steps_of]]
     bound = launch.bind(kernel, out.shape, None, strides, base.device)
     return Plan(out, bound, [v for pair in zip(sizes, steps) for v in pair], describe)

@@ -10,12 +10,13 @@ from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size, contiguous_strides, reach
 from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
+from facula.core.wrapped import WRAPPED
 from facula.errors import fail
 
 from . import creation
 from .copying import copied, copy_of, copy_values, dense_order, overwrite
 from .creation import dtype_c_name, fill_values, number, zeros_of
-from .declare import CHECK_LEAF, CHECK_VIEW, OVERLAP, PREPARE_OUT, REBASE, check_cast, record, traced
+from .declare import ASSIGN, CHECK_LEAF, CHECK_VIEW, OVERLAP, PREPARE_OUT, REBASE, check_cast, record, traced
 from .view import as_strided_part
 
 __all__ = ["copy_", "detach_", "fill_", "rebase", "recording", "resize_", "write", "zero_"]
@@ -24,10 +25,18 @@ __all__ = ["copy_", "detach_", "fill_", "rebase", "recording", "resize_", "write
 RETAIN: list = []  # operators/methods.py
 
 
+def stands_in(*tensors) -> bool:
+    """Whether one of the tensors stands for others: writing is then the business of `assignment.py`."""
+    return any(isinstance(t, Tensor) and t.spec.kind is WRAPPED for t in tensors)
+
+
 def recording(*tensors) -> bool:
     """Whether an operation on these tensors is to be recorded."""
-    if GUARD.active and not LOCAL.grad:
-        return False
+    if GUARD.active:
+        if LOCAL.special and stands_in(*tensors):
+            return True
+        if not LOCAL.grad:
+            return False
     needs = any(isinstance(t, Tensor) and t.needs_grad for t in tensors)
     first = tensors[0]
     if isinstance(first, Tensor) and first.base is not None:
@@ -188,13 +197,13 @@ class CopySlices(Node):
         size, stride, offset = self.part
         whole = (
             copy_values(launch.empty(dense(grad.spec.dtype, grad.spec.shape, grad.spec.device)), grad)
-            if not LOCAL.grad
+            if not LOCAL.grad and not LOCAL.special
             else grad.clone()
         )
         part = as_strided_part(whole, size, stride, offset)
         results = list(self.inner.apply(part.clone()))
         inside = results[0]
-        if LOCAL.grad:
+        if LOCAL.grad or LOCAL.special:
             copy_(part, inside if inside is not None else zeros_of(dense(part.spec.dtype, part.spec.shape)))
         elif inside is None:
             fill_values(part, 0)
@@ -299,6 +308,8 @@ def write(target: Tensor, make, *inputs: Tensor, needs_input: bool = False) -> T
 
     `needs_input`: the gradient mentions what is overwritten, so that a copy must be kept for it.
     """
+    if GUARD.active and LOCAL.special and stands_in(target, *inputs):
+        return ASSIGN[0](target, make(target))
     check_overlap(target)
     recorded = recording(target, *inputs)
     if recorded:
@@ -348,6 +359,8 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
         src = creation.as_tensor(src)
     if input is src:
         return input
+    if GUARD.active and LOCAL.special and stands_in(input, src):
+        return ASSIGN[0](input, src)
     check_overlap(input)
     if not recording(input, src):
         return overwrite(input, src)
@@ -384,6 +397,8 @@ def fill_(input: Tensor, value) -> Tensor:
             )
         return copy_(input, value)
     value = number(value, input.spec.dtype)
+    if GUARD.active and LOCAL.special and stands_in(input):
+        return ASSIGN[0](input, zeros_of(dense(input.spec.dtype, ())) + value)
     check_overlap(input)
     if not recording(input):
         fill_values(input, value)

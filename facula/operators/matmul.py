@@ -739,8 +739,10 @@ def _(grad, input, weight_spec):
         from .elementwise import mul
 
         return sum_to(mul(unsqueeze(grad, -1), _conj(input)), weight_spec)
-    grad, rows = _rows(grad), _rows(_conj(input))
-    return _by_turned(grad, rows, True, False)
+    grad = _rows(grad)
+    if grad.spec.dtype.kind == "c":
+        return mm(transpose(grad, 0, 1), _rows(_conj(input)))
+    return _by_turned(grad, _rows(input), True, False)
 
 
 @linear.gradient("bias")

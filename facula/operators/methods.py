@@ -20,6 +20,7 @@ from facula.core.shape import Size
 from facula.core.spec import dense
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
+from facula.core.wrapped import Unbatchable, memory_of
 from facula.errors import fail
 
 from . import (
@@ -70,13 +71,22 @@ def _add_in_place(target: Tensor, more: Tensor) -> None:
     target.storage.version += 1
 
 
+def _unbatched(x: Tensor, level: Any, dim: int = 0) -> Tensor:
+    from .batching import unwrapped
+
+    return unwrapped(x, level, dim)
+
+
 A = engine.ARITHMETIC
 A.add, A.add_in_place, A.copy = sparse.add_gradients, _add_in_place, _grad_copy
-A.ones = lambda s: creation.fill_values(launch.empty(s if s.contiguous else dense(s.dtype, s.shape, s.device)), 1)
+A.ones = lambda s: creation.fill_values(
+    launch.empty(s if s.contiguous and s.kind is None else dense(s.dtype, s.shape, s.device)), 1
+)
 A.zeros = lambda s: creation.zeros_of(dense(s.dtype, s.shape, s.device))
 A.stack = joining.stack
 A.sum_to, A.check_leaf, A.rebase = reduction.sum_to, inplace.check_leaf, inplace.rebase
 A.has_nan = lambda g: g.spec.dtype.kind in "fc" and bool(reduction.any(elementwise.isnan(g)).item())
+A.unbatched = _unbatched
 A.keep, A.unkeep, A.freed = declare.keep, declare.unkeep, declare.freed
 function.RECORD.append(declare.record)
 
@@ -463,11 +473,10 @@ def data_ptr(self) -> int:
 @method
 def is_contiguous(self, memory_format=None) -> bool:
     """Whether elements lie in row-major order (or in another memory format) without gaps."""
-    if getattr(memory_format, "name", memory_format) == "channels_last":
-        return (
-            self.spec.ndim == 4 and copying.like_layout(self.spec, None, "channels_last").strides == self.spec.strides
-        )
-    return self.spec.contiguous
+    name, s = getattr(memory_format, "name", memory_format), self.spec
+    if name in copying.CHANNELS_LAST:
+        return s.ndim == copying.CHANNELS_LAST[name] and copying.like_layout(s, None, name).strides == s.strides
+    return s.contiguous
 
 
 @method
@@ -565,6 +574,19 @@ def is_shared(self) -> bool:
 _ITEMS: dict = {}  # by spec of one element: what reads it
 
 
+def _readable(self: Tensor, name: str) -> Tensor:
+    """The tensor whose numbers a stand-in has; RuntimeError for a batch of them."""
+    try:
+        return memory_of(self)
+    except Unbatchable:
+        fail(
+            RuntimeError,
+            f"vmap: It looks like you're calling .{name}() on a Tensor. We don't support vmap over calling .{name}() "
+            "on a Tensor, please try to rewrite what you're doing with other operations. If error is occurring "
+            "somewhere inside PyTorch internals, please file a bug report.",
+        )
+
+
 @method
 def item(self):
     """The one element as a Python number."""
@@ -573,6 +595,8 @@ def item(self):
         return _ITEMS[s](self.ptr)
     except KeyError:
         pass
+    if s.kind is not None:
+        return item(_readable(self, "item"))
     if s.numel != 1:
         fail(
             RuntimeError,
@@ -650,6 +674,15 @@ def __bool__(self) -> bool:
         if self.spec.numel == 0:
             fail(RuntimeError, "Boolean value of Tensor with no values is ambiguous")
         fail(RuntimeError, "Boolean value of Tensor with more than one value is ambiguous", mend="use .any() or .all()")
+    if self.spec.kind is not None:
+        try:
+            self = memory_of(self)
+        except Unbatchable:
+            fail(
+                RuntimeError,
+                "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We don't "
+                "support that yet, please shout over at https://github.com/pytorch/functorch/issues/257 .",
+            )
     return bool(item(self))
 
 
@@ -810,9 +843,10 @@ for _name, _kind in (
 
 def _new(make):
     def new(self, *args, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
-        return make(
+        made = make(
             *args, dtype=dtype or self.spec.dtype, device=device or self.spec.device, requires_grad=requires_grad
         )
+        return declare.NEW_LIKE[0](self, made) if GUARD.active and self.spec.kind is not None else made
 
     return new
 

@@ -2,12 +2,13 @@
 
 from facula import launch
 from facula.autograd.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled
+from facula.core.device import DEVICE
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from . import creation, elementwise, promotion, view
+from . import elementwise, promotion, view
 from .declare import OPERATORS
 from .matmul import outer as ger
 
@@ -143,14 +144,14 @@ def set_default_tensor_type(t, /) -> None:
 
 def get_default_device() -> Device:
     """The device on which tensors are made unless told otherwise."""
-    return creation.DEVICE[0]
+    return DEVICE[0]
 
 
 def set_default_device(device) -> None:
     """Make tensors on another device unless told otherwise."""
     where = Device("cpu" if device is None else device)
     launch.allocator(where)  # raises where there is no such device
-    creation.DEVICE[0] = where
+    DEVICE[0] = where
 
 
 _SETTINGS = {"deterministic": False, "warn_only": False, "precision": "highest", "warn_always": False}

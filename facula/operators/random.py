@@ -7,13 +7,16 @@ import numpy as np
 
 from facula import launch
 from facula.core import dtype as dt
+from facula.core.device import DEVICE
 from facula.core.generator import Generator, default_generator
+from facula.core.modes import GUARD, LOCAL
 from facula.core.spec import dense
 from facula.core.tensor import Tensor
+from facula.core.wrapped import BATCH, Unbatchable
 from facula.errors import fail
 
 from .copying import copy_values, dense_order, overwrite
-from .creation import DEVICE, _finish, _kind_of, _like, _place, _resized, _spec_of, from_numpy, numpy_view
+from .creation import _finish, _kind_of, _like, _place, _resized, _spec_of, from_numpy, numpy_view
 from .declare import INTO
 from .promotion import DEFAULT, of_defaults
 from .view import ints
@@ -29,7 +32,22 @@ def _sampler(where):
     return launch.native("random", where)
 
 
+def allowed() -> None:
+    """What `vmap` says of random numbers: RuntimeError, the same for all, or one element of the batch at a time."""
+    for level in LOCAL.levels:
+        if level.kind == BATCH and level.randomness == "error":
+            fail(
+                RuntimeError,
+                "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
+                "'different' randomness flags on vmap or perform the randomness operation out of vmap",
+            )
+        if level.kind == BATCH and level.randomness == "different":
+            raise Unbatchable("random numbers that differ are drawn for one element of the batch at a time")
+
+
 def _generator(given) -> Generator:
+    if GUARD.active and LOCAL.levels:
+        allowed()
     if given is None:
         return default_generator
     if not isinstance(given, Generator):
@@ -202,6 +220,8 @@ def _creator(name: str, in_place, *parameters: float):
         if out is not None:
             return _drawn(size, dtype, device, requires_grad, out, lambda t: in_place(t, generator=generator))
         made = empty(s)
+        if GUARD.active and LOCAL.levels:
+            allowed()
         generator = default_generator if generator is None else _generator(generator)
         with generator.lock:
             draw(generator.ptr, made.ptr, s.numel, *parameters)

@@ -1,6 +1,7 @@
 """`facula.nn` against PyTorch: states, errors, hooks, initial values; its own samples are in `test_module_db`."""
 
 import copy
+import importlib
 import inspect
 import re
 import warnings
@@ -430,6 +431,27 @@ def test_init_names(name):
         assert [(p.name, p.default) for p in a.parameters.values()] == [
             (p.name, p.default) for p in b.parameters.values()
         ]
+
+
+def parameters(function) -> list | None:
+    """(name, default) of each parameter; functions and classes as defaults count as one."""
+    try:
+        listed = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    return [(p.name, "..." if callable(p.default) else str(p.default)) for p in listed]
+
+
+@pytest.mark.parametrize("name", torch.nn.modules.__all__)
+def test_parameters_of_modules(name):
+    """Constructor and public methods of every class."""
+    mine, oracle = getattr(nn, name), getattr(torch.nn, name)
+    methods = [n for n, f in vars(oracle).items() if not n.startswith("_") and callable(f) and n != "T_destination"]
+    for method in ("__init__", *methods):
+        assert parameters(getattr(mine, method)) == parameters(getattr(oracle, method)), method
+        place = f"torch.nn.modules.{oracle.__module__.rpartition('.')[2]}"
+    found = importlib.import_module(place.replace("torch", "facula"))
+    assert getattr(found, name) is mine
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,8 @@ for _name, _files in PLACES.items():
     globals()[_name] = sys.modules[f"{__name__}.{_name}"] = _Place(_name, _files)
 
 
-def __getattr__(name: str) -> Any:
-    if not name.startswith("_") and name in nn.__all__:
-        return getattr(nn, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+CLASSES = {
+    name: value for name in nn.__all__ if isinstance(value := getattr(nn, name), type) and issubclass(value, nn.Module)
+}
+globals().update(CLASSES)
+__all__ = sorted(CLASSES)

@@ -17,12 +17,14 @@ from .layout import broadcast_strides, check_cast, row_dims
 from .recording import freed, keep, record, unkeep
 from .repeats import Repeats, unrecorded
 from .seams import (
+    ASSIGN,
     CHECK_LEAF,
     CHECK_VIEW,
     COPY,
     EMBED,
     INTERCEPT,
     INTO,
+    NEW_LIKE,
     OF_ARRAY,
     OVERLAP,
     PREPARE_OUT,
@@ -34,10 +36,10 @@ from .traced import Plan, Traced
 from .view import View, view_of
 
 __all__ = [
-    "CHECK_LEAF", "CHECK_VIEW", "COPY", "EMBED", "INTERCEPT", "INTO", "OF_ARRAY", "OPERATORS", "OVERLAP",
-    "PREPARE_OUT", "REBASE", "SUM_TO", "ZEROS", "Function", "Operator", "Plan", "Repeats", "Traced", "View", "binary",
-    "broadcast_strides", "check_cast", "fast_in_place", "fast_rows", "freed", "function", "keep", "record", "row_dims",
-    "traced", "unkeep", "unrecorded", "view", "view_of",
+    "ASSIGN", "CHECK_LEAF", "CHECK_VIEW", "COPY", "EMBED", "INTERCEPT", "INTO", "NEW_LIKE", "OF_ARRAY", "OPERATORS",
+    "OVERLAP", "PREPARE_OUT", "REBASE", "SUM_TO", "ZEROS", "Function", "Operator", "Plan", "Repeats", "Traced", "View",
+    "binary", "broadcast_strides", "check_cast", "fast_in_place", "fast_rows", "freed", "function", "keep", "record",
+    "row_dims", "traced", "unkeep", "unrecorded", "view", "view_of",
 ]  # fmt: skip
 
 

@@ -32,14 +32,27 @@ class Plan:
 
     __slots__ = (
         "back", "backs", "common", "compute", "empty", "function", "key", "kernel_names", "numbers", "out", "outs",
-        "shape", "slots", "sources", "specs", "static", "tail", "targets",
+        "pushes", "shape", "slots", "sources", "specs", "static", "tail", "targets",
     )  # fmt: skip
+
+
+UNBOUND = launch.Bound(None, ())
 
 
 class Back:
     """How to differentiate a plan for one choice of inputs that need it."""
 
     __slots__ = ("grads", "known", "numbers", "pull", "saves", "slots")
+
+
+class Push:
+    """How to carry tangents through a plan, for one choice of operands that have them."""
+
+    __slots__ = ("operator", "parts", "results")
+
+    operator: Any  # a Traced, or None: the tangents are zero
+    parts: tuple[tuple[str, int], ...]  # its operands: ("tangent" or "operand", i), ("out", i), ("number", i)
+    results: tuple[int, ...]  # of which results it computes tangents
 
 
 class TracedNode(Node):
@@ -232,9 +245,10 @@ class Traced(Operator):
     # Plans
 
     def plan(
-        self, kinds: Sequence[Spec | type], *, scalars: dict[str, Any], dims=None, keepdim=False, shape=None, out=None
-    ) -> Plan:
-        """Build the plan for operands of these specs (or Python number types)."""
+        self, kinds: Sequence[Spec | type], *, scalars: dict[str, Any], dims=None, keepdim=False, shape=None, out=None,
+        bind: bool = True,
+    ) -> Plan:  # fmt: skip
+        """Build the plan for operands of these specs (or Python number types); without `bind`, one that never runs."""
         if self.check is not None:
             self.check(*kinds)
         common, compute = self._dtypes(kinds)
@@ -261,7 +275,7 @@ class Traced(Operator):
         level = is_row_level(ir.walk(*values), self.per_row) if self.rows else {}
         plan = Plan()
         plan.static = scalars
-        plan.common, plan.compute, plan.shape, plan.back = common, compute, shape, {}
+        plan.common, plan.compute, plan.shape, plan.back, plan.pushes = common, compute, shape, {}, {}
         plan.specs = tuple(kinds)
         results, out_specs, out_strides = [], [], []
         own_strides = None if self.rows else result_strides(shape, [k for _, k in tensors])
@@ -306,13 +320,15 @@ class Traced(Operator):
         for n, k in inputs:
             strides = broadcast_strides(k, shape, row_dims if n in self.per_row else None)
             in_strides.append([strides[d] for d in (*outer_dims, *row_dims)])
-        bound = launch.bind(
-            kernel,
-            [shape[d] for d in outer_dims],
-            [shape[d] for d in row_dims] if self.rows else None,
-            out_strides + in_strides,
-            where,
-        )
+        bound = UNBOUND
+        if bind:
+            bound = launch.bind(
+                kernel,
+                [shape[d] for d in outer_dims],
+                [shape[d] for d in row_dims] if self.rows else None,
+                out_strides + in_strides,
+                where,
+            )
         plan.function, plan.tail = bound.function, bound.tail
         plan.kernel_names = tuple(n for n, _ in inputs)
         plan.slots = tuple(self.operands.index(n) for n, _ in inputs)
@@ -336,8 +352,8 @@ class Traced(Operator):
             plan.backs[sum(1 << i for i, m in enumerate(mask) if m)] = found
         return found
 
-    def _make_back(self, plan: Plan, mask: tuple[bool, ...]) -> Back:
-        needs = [n for n, m in zip(self.operands, mask) if m]
+    def _gradients(self, plan: Plan, needs: Sequence[str]) -> tuple:
+        """The gradient of each operand in `needs` as an expression, and the symbols that these are made of."""
         symbols = self.symbols(plan.specs, plan.compute)
         free = self.scalar_symbols(plan.static, plan.compute)
         values = self.trace(symbols, free)
@@ -373,6 +389,11 @@ class Traced(Operator):
             for n in rest:
                 g = derived[symbols[n]]
                 gradients[n] = None if g is None else ir.substitute((g,), known.get)[0]
+        return gradients, symbols, g_names, grads, o_names, row_names
+
+    def _make_back(self, plan: Plan, mask: tuple[bool, ...]) -> Back:
+        needs = [n for n, m in zip(self.operands, mask) if m]
+        gradients, symbols, g_names, grads, o_names, row_names = self._gradients(plan, needs)
         back = Back()
         given_by: dict[str, Expr] = {n: g for n in needs if (g := gradients[n]) is not None}
         wanted = list(given_by)
@@ -420,6 +441,52 @@ class Traced(Operator):
         if wanted:
             back.known = operator.known((dims, keepdim, plan.shape, None) if self.rows else None)
         return back
+
+    def push(self, plan: Plan, mask: tuple[bool, ...]) -> Push:
+        """The operator that computes tangents of the results from those of the operands in `mask`.
+
+        A gradient is linear in what arrives at the results: the transpose of that map is forward mode.
+        """
+        found = plan.pushes.get(mask)
+        if found is None:
+            found = plan.pushes[mask] = self._make_push(plan, mask)
+        return found
+
+    def _make_push(self, plan: Plan, mask: tuple[bool, ...]) -> Push:
+        needs = [n for n, m in zip(self.operands, mask) if m]
+        gradients, symbols, g_names, grads, o_names, row_names = self._gradients(plan, needs)
+        prefix = "_" * self.depth
+        specs = dict(zip(self.operands, plan.specs))
+        wanted = [n for n in needs if gradients[n] is not None]
+        titles = {n: f"{prefix}tangent_{n}" for n in wanted}
+        pairs = []
+        for n in wanted:
+            root = _as(gradients[n], plan.compute if symbols[n].dtype.kind != "c" else symbols[n].dtype)
+            pairs.append((root, _as(ir.load(titles[n], specs[n].dtype), root.dtype)))
+        row_names |= {titles[n] for n in wanted if n in self.per_row}
+        arriving = [None if g is None else ir.load(n, s.dtype) for n, g, s in zip(g_names, grads, plan.outs)]
+        found = adjoints(pairs, [g for g in arriving if g is not None], frozenset(row_names))
+        push = Push()
+        push.results = tuple(i for i, g in enumerate(arriving) if g is not None and found[g] is not None)
+        roots = tuple(found[arriving[i]] for i in push.results)
+        used = {e.value[0] for e in ir.walk(*roots) if e.op == "load"}
+        numbers = sorted({_split_part(e.value)[0] for e in ir.walk(*roots) if e.op == "param"})
+        parts = [("tangent", self.operands.index(n), titles[n]) for n in wanted if titles[n] in used]
+        parts += [("operand", i, n) for i, n in enumerate(self.operands) if n in used]
+        parts += [("out", i, n) for i, n in enumerate(o_names) if n in used]
+        order = [*self.operands, *self.scalars]
+        parts += [("number", order.index(n), n) for n in numbers]
+        push.parts = tuple((kind, i) for kind, i, _ in parts)
+        names = tuple(n for _, _, n in parts)
+        push.operator = None
+        if roots:
+            row_results = tuple(g_names[i] in row_names for i in push.results) if self.rows else None
+            push.operator = Traced(
+                _Replay(roots, names), f"_derived_{self.name.strip('_')}_forward", names=names, compute=plan.compute,
+                results=tuple(plan.outs[i].dtype for i in push.results), rows=self.rows,
+                per_row=row_names & set(names), keep=names, depth=self.depth + 1, row_results=row_results,
+            )  # fmt: skip
+        return push
 
     # Application
 

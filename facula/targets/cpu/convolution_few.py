@@ -1,8 +1,9 @@
-"""The LLVM text of convolutions with few outputs or channels a group: windows are summed where they lie.
+"""The LLVM text of convolutions whose windows are summed where they lie, of long rows or few outputs.
 
-A product would copy each patch for a handful of outputs only. Here some rows of x are copied inside their border, split
-by their positions modulo the stride, so that each tap's windows are contiguous; then a vector of windows is a sum over
-channels and taps of loads times splats. The calls and plans are those of `convolution_kernel`.
+A product copies each element of x for each tap. Here some rows of x are copied once inside their border, split by
+their positions modulo the stride, so that each tap's windows are contiguous; then a vector of windows is a sum over
+channels and taps of loads times splats. Where rows follow each other, vectors run through them: what is computed for
+windows in the border is not written. The calls and plans are those of `convolution_kernel`.
 """
 
 from . import matmul_kernel
@@ -14,9 +15,10 @@ __all__ = ["MOST", "few_text"]
 
 MOST = 4  # outputs of a group whose weights have their gradient here
 CELLS = 4  # vectors of windows that are summed at a time
-CELL = 24  # bytes of what is said of one
+CELL = 48  # bytes of what is said of one
 TAPS = (9, 4)  # taps whose gradients are summed at a time
-COPIED = 1 << 14  # elements of x that are copied at a time
+COPIED = 1 << 18  # bytes of x that are copied at a time
+TASKS = 16  # so many parts of the work at least
 
 
 class Few(Writer):
@@ -30,38 +32,50 @@ class Few(Writer):
         """From the plan: how far taps reach, and how the copied rows lie.
 
         Fields of other meaning in `convolution_kernel`: `block`: the rows of windows at a time, `blocks`: how many such
-        parts; `steps`: rows of the copy; `span`: its planes; `step`: elements from phase to phase; `height`: of a row;
-        `tile_bytes`: bytes of a channel; `k_padded`, `o_slivers`, `parts`: the least offsets.
+        parts; `steps`: rows of the copy; `span`: its planes; `step`: elements from phase to phase; `pitch`: of a row;
+        `joined`: those that two rows share; `copied`: bytes of a channel; `cells`: vectors of windows; `low0` ...:
+        the least offsets.
         """
         get = lambda name: self.get(f, record, name)  # noqa: E731
-        low = [f.variable("i64", 1 << 40) for _ in range(3)]
-        high = [f.variable("i64", -(1 << 40)) for _ in range(3)]
-        with f.loop(0, get("taps")) as t:
-            for i in range(3):
-                x = self.tap(f, get("table"), t.index, f"off{i}")
-                low[i].set(f.least(x, low[i].get()))
-                high[i].set(self.most(f, x, high[i].get()))
-        empty = get("taps").eq(0)
-        lows = [f.select(empty, f.constant("i64", 0), x.get()) for x in low]
-        reach = [f.select(empty, f.constant("i64", 0), h.get() - x.get()) for x, h in zip(low, high)]
+        lows, reach = self.reaches(f, record)
         # What a vector writes past a row is overwritten by the next row, but not where phases are written together.
         phase = get("o2") + reach[2] // get("s2")
         whole = (phase + (self.lanes - 1)) // self.lanes * self.lanes
         phase = f.select(get("s2").eq(1), phase, whole)
+        # Zeros at the end of a row are those at the beginning of the next.
+        zeros = f.least(f.constant("i64", 0) - lows[2], get("o2") + lows[2] + reach[2] - get("d2"))
+        shared = f.select(get("s2").eq(1), self.most(f, f.least(zeros, reach[2]), 0), 0)
+        phase = phase - shared
         row = phase * get("s2")
         planes = reach[0] + 1
         # As many rows of windows as fit, at least one.
         line = self.most(f, get("channels"), 1) * planes * row * self.most(f, get("s1"), 1)
-        rows = f.constant("i64", COPIED) // line - reach[1] // get("s1")
+        rows = f.constant("i64", COPIED // self.e.sum_size) // line - reach[1] // get("s1")
+        others = get("batch") * get("groups") * get("o0")
+        rows = f.least(rows, self.up(f, get("o1"), self.up(f, f.constant("i64", TASKS), self.most(f, others, 1))))
         rows = self.most(f, f.least(rows, get("o1")), 1)
         blocks = self.up(f, get("o1"), rows)
         rows = self.up(f, get("o1"), blocks)
         copied = (rows - 1) * get("s1") + reach[1] + 1
         self.set(
             f, record, block=rows, blocks=self.up(f, get("o1"), rows), steps=copied, span=planes, step=phase,
-            height=row, tile_bytes=planes * copied * row * self.e.sum_size,
-            k_padded=lows[0], o_slivers=lows[1], parts=lows[2],
+            pitch=row, joined=shared, copied=planes * copied * row * self.e.sum_size,
+            low0=lows[0], low1=lows[1], low2=lows[2],
         )  # fmt: skip
+        self.set(f, record, cells=self.cut(f, record, rows)[0])
+
+    def cut(self, f: Function, record: Value, rows: Value) -> tuple[Value, ...]:
+        """Vectors that `rows` rows of windows are, windows from one row to the next, and whether vectors go through.
+
+        They begin with rows of windows, or run through the rows of the copy and what is between them.
+        """
+        o2, pitch, lanes = self.get(f, record, "o2"), self.get(f, record, "pitch"), self.lanes
+        across = self.up(f, o2, lanes)
+        through = self.up(f, (rows - 1) * pitch + o2, lanes)
+        unit = self.get(f, record, "y2").eq(self.e.memory_size)
+        unit = unit & self.get(f, record, "s1").eq(1) & self.get(f, record, "s2").eq(1)
+        joined = unit & (pitch >= lanes) & (through < rows * across)
+        return f.select(joined, through, rows * across), f.select(joined, pitch, across * lanes), joined
 
     def copy(self) -> None:
         """The rows of x that the windows of plane q0 and rows from q1 on need, of all channels of a group."""
@@ -76,27 +90,32 @@ class Few(Writer):
         along = r["s2"] * r["x2"]
         jumps = self.value_mul(f, iota, self.splat32(f, along))
         columns = self.value_mul(f, iota, self.splat32(f, r["s2"]))
-        first = r["parts"]
+        first = r["low2"]
 
         def inside(steps: Value, at: Value) -> Value:
             column = self.value_add(f, steps, self.splat32(f, at))
             return f.value(self.bits, f"icmp ult {column.type} {column.name}, {limit.name}")
 
+        self.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
         lines = r["channels"] * r["span"] * r["steps"]
+        whole = r["pitch"] + r["joined"]
         with f.loop(0, lines, carry=[f.target]) as line:
             (to,) = line.carried
             c = line.index // (r["span"] * r["steps"])
             left = line.index - c * (r["span"] * r["steps"])
             z = left // r["steps"]
-            i0 = f.q0 * r["s0"] + r["k_padded"] + z
-            i1 = f.q1 * r["s1"] + r["o_slivers"] + (left - z * r["steps"])
+            i0 = f.q0 * r["s0"] + r["low0"] + z
+            i1 = f.q1 * r["s1"] + r["low1"] + (left - z * r["steps"])
             there = self.below(f, i0, r["d0"]) & self.below(f, i1, r["d1"])
             with f.either(there) as seam:
                 row = f.at(f.source, c * r["x_channel"] + i0 * r["x0"] + i1 * r["x1"] + first * r["x2"])
                 with f.either(plain) as way:
-                    with f.loop(0, r["step"], lanes) as j:
+                    with f.loop(0, whole, lanes) as j:
                         mask = inside(iota, first + j.index)
-                        x = self.masked(f, f.at(row, j.index * e.memory_size), mask, zero)
+                        at = f.at(row, j.index * e.memory_size)
+                        x = self.masked(f, at, mask, zero)
+                        ahead = f.at(at, r["x_channel"])
+                        f.emit(f"call void @llvm.prefetch.p0(ptr {ahead.name}, i32 0, i32 3, i32 1)")
                         f.store(self.widen(f, x), f.at(to, j.index * size), align=size)
                     way.otherwise()
                     with f.either(pair) as other:
@@ -110,15 +129,15 @@ class Few(Writer):
                                 f.store(x, f.at(to, (r["step"] * phase + j.index) * size), align=size)
                         other.otherwise()
                         with f.loop(0, r["s2"]) as phase:
-                            with f.loop(0, r["step"], lanes) as j:
+                            with f.loop(0, r["step"] + r["joined"], lanes) as j:
                                 mask = inside(columns, first + phase.index + j.index * r["s2"])
                                 at = f.at(row, phase.index * r["x2"] + j.index * along)
                                 x = self.widen(f, self.gathered(f, at, jumps, mask, zero))
                                 f.store(x, f.at(to, (phase.index * r["step"] + j.index) * size), align=size)
                 seam.otherwise()
-                with f.loop(0, r["height"], lanes) as j:
+                with f.loop(0, whole, lanes) as j:
                     f.store(f.constant(self.vector, 0), f.at(to, j.index * size), align=size)
-            line.next = [f.at(to, r["height"] * size)]
+            line.next = [f.at(to, r["pitch"] * size)]
         self.finish(f)
 
     def place_taps(self) -> None:
@@ -126,12 +145,9 @@ class Few(Writer):
         f = self.function("place_taps", "ptr record, ptr into")
         r = self.frame(f, f.record)
         with f.loop(0, r["taps"]) as t:
-            z, y, x = (
-                self.tap(f, r["table"], t.index, f"off{i}") - r[low]
-                for i, low in enumerate(("k_padded", "o_slivers", "parts"))
-            )
+            z, y, x = (self.tap(f, r["table"], t.index, f"off{i}") - r[f"low{i}"] for i in range(3))
             j = x // r["s2"]
-            at = (z * r["steps"] + y) * r["height"] + (x - j * r["s2"]) * r["step"] + j
+            at = (z * r["steps"] + y) * r["pitch"] + (x - j * r["s2"]) * r["step"] + j
             f.store(at * self.e.sum_size, f.at(f.into, t.index * 8))
         self.finish(f)
 
@@ -150,19 +166,23 @@ class Few(Writer):
         return [n for n in super().heights() if n * CELLS // 2 <= self.s.rows * self.s.vectors]
 
     def cells(self, rows: int) -> int:
-        return CELLS if rows * CELLS <= self.s.rows * self.s.vectors else CELLS // 2
+        return min(CELLS, self.s.rows * self.s.vectors // rows)
+
+    def cost(self, f: Function, record: Value, rows: int) -> Value:
+        cells = self.cells(rows)
+        return self.up(f, self.get(f, record, "cells"), cells) * (cells * rows + 1)
 
     def sums(self, rows: int) -> None:
         """`rows` outputs for some vectors of windows: `cells` says where each is read, where it goes, and how many.
 
-        `final` 0: all go to the buffer instead.
+        Lanes of a second row of windows go to a place of their own. `final` 0: all go to the buffer instead.
         """
         e, lanes, size, cells = self.e, self.lanes, self.e.sum_size, self.cells(rows)
         f = self.function(
             f"sums_{rows}",
             "ptr record, ptr weights, ptr offsets, ptr cells, ptr buffer, i64 y_at, i64 count, i64 final",
         )
-        taps, channels, step = (self.get(f, f.record, x) for x in ("taps", "channels", "tile_bytes"))
+        taps, channels, step = (self.get(f, f.record, x) for x in ("taps", "channels", "copied"))
         begun = []
         for i in range(rows):
             begun += [self.splat(f, f.load(e.sum, f.at(f.weights, i * size), size))] * cells
@@ -189,6 +209,13 @@ class Few(Writer):
                 for i in range(rows):
                     with f.when(f.count > i):
                         self.store(f, found[i * cells + j], f.at(to, down * i), mask)
+                begin, end = f.load("i64", f.at(cell, 32)), f.load("i64", f.at(cell, 40))
+                with f.when(end > begin):
+                    to, before = f.at(f.load("ptr", f.at(cell, 24)), f.y_at), self.mask(f, begin)
+                    mask = f.value(self.bits, f"xor {self.bits} {before.name}, {self.mask(f, end).name}")
+                    for i in range(rows):
+                        with f.when(f.count > i):
+                            self.store(f, found[i * cells + j], f.at(to, down * i), mask)
             seam.otherwise()
             for i, x in enumerate(found):
                 f.store(x, f.at(f.buffer, i * lanes * size), align=64)
@@ -200,7 +227,7 @@ class Few(Writer):
         f = self.function("compute_few", "ptr record, i64 task")
         r = self.frame(f, f.record)
         group, sample, plane, first, rows = self.task(f, r)
-        copied = r["channels"] * r["tile_bytes"] + 128
+        copied = r["channels"] * r["copied"] + r["joined"] * size + 128
         memory = f.call("ptr", "@take", copied + r["taps"] * 8)
         table = f.at(memory, copied)
         f.call("void", "@place_taps", f.record, table)
@@ -208,31 +235,37 @@ class Few(Writer):
         f.call("void", "@copy_rows", f.record, memory, x_group, plane, first)
         y = sample * r["y_batch"] + group * r["own"] * r["y_channel"] + plane * r["y0"]
         target = f.at(r["y"], y)
-        across = self.up(f, r["o2"], lanes)
-        cells = rows * across
+        unit = r["y2"].eq(e.memory_size)
+        cells, line, joined = self.cut(f, f.record, rows)
+        pitch = r["pitch"]
         buffer = f.alloca(self.vector, max(n * self.cells(n) for n in self.heights()))
         segment = f.alloca("i64", 8)
         listed = f.alloca("i64", CELLS * CELL // 8)
         f.store(0, segment, "i64")
         f.store(0, f.at(segment, 8 * SEGMENT.index("target")), "i64")
-        unit = r["y2"].eq(e.memory_size)
         final = f.value("i64", f"zext i1 {unit.name} to i64")
-        height = r["own_parts"]
-        together = f.select(height * CELLS <= self.s.rows * self.s.vectors, f.constant("i64", CELLS), CELLS // 2)
+        height = r["height"]
+        together = f.least(f.constant("i64", self.s.rows * self.s.vectors) // height, CELLS)
         with f.loop(0, self.up(f, cells, together)) as turn:
             start = turn.index * together
             for i in range(CELLS):
                 number = start + i
                 valid = number < cells
                 number = f.least(number, cells - 1)
-                row = number // across
-                column = (number - row * across) * lanes
+                row = number * lanes // line
+                column = number * lanes - row * line
                 cell = f.at(listed, i * CELL)
-                f.store(f.at(memory, (row * r["s1"] * r["height"] + column) * size), cell)
-                f.store(f.at(target, (first + row) * r["y1"] + column * r["y2"]), f.at(cell, 8))
+                there = f.at(target, (first + row) * r["y1"])
+                f.store(f.at(memory, (row * r["s1"] * pitch + column) * size), cell)
+                f.store(f.at(there, column * r["y2"]), f.at(cell, 8))
                 f.store(f.select(valid, f.least(r["o2"] - column, lanes), 0), f.at(cell, 16))
+                begin = line - column
+                f.store(f.at(there, r["y1"] - begin * e.memory_size), f.at(cell, 24))
+                f.store(begin, f.at(cell, 32))
+                more = valid & joined & (row + 1 < rows)
+                f.store(f.select(more, f.least(begin + r["o2"], lanes), 0), f.at(cell, 40))
             with f.loop(0, r["tiles"]) as t:
-                weights = f.at(r["packed"], (group * r["tiles"] + t.index) * r["together"])
+                weights = f.at(r["packed"], (group * r["tiles"] + t.index) * r["tile_bytes"])
                 o0 = t.index * height
                 count = f.least(height, r["own"] - o0)
                 at = o0 * r["y_channel"]
@@ -258,10 +291,8 @@ class Few(Writer):
         self.read_plan(f, record)
         get = lambda name: self.get(f, record, name)  # noqa: E731
         with f.when((get("total") > 0) & (get("groups") > 0) & (get("own") > 0)):
-            memory = self.packing(f, record)
-            # Fields that `read_windows` uses for other things.
-            self.set(f, record, own_parts=get("height"), together=get("tile_bytes"))
             self.read_windows(f, record)
+            memory = self.packing(f, record)
             tasks = get("batch") * get("groups") * get("o0") * get("blocks")
             f.call("void", "@spread", Value(f, "@compute_few", "ptr"), record, tasks)
             f.call("void", "@give", memory)
@@ -287,7 +318,7 @@ class Few(Writer):
         name = f"@llvm.masked.load.{suffix}.p0"
         self.declare(f"{self.vector} {name}(ptr, i32, {self.bits}, {self.vector})")
         empty = f.constant(self.memory_vector, 0)
-        step, down = r["s1"] * r["height"] * size, r["y1"]
+        step, down = r["s1"] * r["pitch"] * size, r["y1"]
         with f.loop(0, f.rows, carry=begun) as row:
             line, given = row.index * step, f.at(f.grad, row.index * down)
             with f.loop(0, across, lanes, carry=row.carried) as j:
@@ -323,7 +354,7 @@ class Few(Writer):
         parts, group = r["own_parts"], f.task // r["own_parts"]
         part = f.task - group * parts
         b0, b1 = part * r["batch"] // parts, (part + 1) * r["batch"] // parts
-        copied = r["channels"] * r["tile_bytes"] + 128
+        copied = r["channels"] * r["copied"] + r["joined"] * size + 128
         offsets = (r["taps"] * 8 + 127) & -64
         memory = f.call("ptr", "@take", copied + offsets)
         table = f.at(memory, copied)
@@ -351,7 +382,7 @@ class Few(Writer):
                     into = f.at(sums, c.index * bytes_ + start * r["own"] * (lanes * size))
                     f.call(
                         "void", kernel.name, f.record, into, f.at(table, start * 8), f.least(r["taps"] - start, many),
-                        f.at(memory, c.index * r["tile_bytes"]), f.at(r["y"], y), rows,
+                        f.at(memory, c.index * r["copied"]), f.at(r["y"], y), rows,
                     )  # fmt: skip
         f.call("void", "@give", memory)
         self.finish(f)

@@ -30,6 +30,7 @@ POINTERS = {"y", "x", "w", "bias", "table", "packed", "kernel", "sums"}
 FIELDS = (
     *POINTERS, *GEOMETRY, "pixels", "total", "slivers", "k", "height", "tiles", "block", "blocks", "joined", "together",
     "own_parts", "steps", "span", "k_padded", "o_slivers", "parts", "tile_bytes", "serial", "step",
+    "pitch", "copied", "cells", "low0", "low1", "low2", "wide", "pieces", "chunks", "slivers_each",
 )  # fmt: skip
 SEGMENT = ("first", "last", "place", "i0", "i1", "i2", "target")  # lanes of a row of windows, where they are
 SEGMENT_BYTES = 64
@@ -129,6 +130,20 @@ class Writer(matmul_kernel.Writer):
         return f.value(self.bits, f"and {self.bits} {twice.name}, {evens}")
 
     # ------------------------------------------------------------------ windows
+
+    def reaches(self, f: Function, record: Value) -> tuple[list[Value], list[Value]]:
+        """The least offsets of taps, and how much larger the largest are."""
+        taps, table = self.get(f, record, "taps"), self.get(f, record, "table")
+        low = [f.variable("i64", 1 << 40) for _ in range(3)]
+        high = [f.variable("i64", -(1 << 40)) for _ in range(3)]
+        with f.loop(0, taps) as t:
+            for i in range(3):
+                x = self.tap(f, table, t.index, f"off{i}")
+                low[i].set(f.least(x, low[i].get()))
+                high[i].set(self.most(f, x, high[i].get()))
+        empty, zero = taps.eq(0), f.constant("i64", 0)
+        lows = [f.select(empty, zero, x.get()) for x in low]
+        return lows, [f.select(empty, zero, h.get() - x.get()) for x, h in zip(low, high)]
 
     def segments(self) -> None:
         """Rows of windows that the `count` pixels from `first_pixel` on belong to; how many there are."""
@@ -555,11 +570,15 @@ class Writer(matmul_kernel.Writer):
         f.call("void", "@give", memory)
         self.finish(f)
 
+    def cost(self, f: Function, record: Value, rows: int) -> Value | int:
+        """What a tile of so many rows takes."""
+        return 2 * rows + 1
+
     def choose(self, f: Function, record: Value, of: Value, first: int) -> None:
         """The tile height (and its kernel, from `first` in the table) that wastes least on `of` rows."""
         best, height, which = f.variable("i64", 1 << 62), f.variable("i64", 1), f.variable("i64", 0)
         for i, rows in enumerate(self.heights()):
-            cost = self.up(f, of, rows) * (2 * rows + 1)
+            cost = self.up(f, of, rows) * self.cost(f, record, rows)
             better = cost <= best.get()
             best.set(f.select(better, cost, best.get()))
             height.set(f.select(better, f.constant("i64", rows), height.get()))

@@ -358,12 +358,8 @@ class Writer:
             twice = f.a_step * 2
         else:
             pointers = [f.a]
-        with f.when(f.k >= FETCH_FROM):  # C comes while the sums are made
-            self.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-            for i in range(rows):
-                for line in range(0, vectors * lanes * e.memory_size, 64):
-                    place = f.at(f.at(f.c, f.c_row * i), line)
-                    f.emit(f"call void @llvm.prefetch.p0(ptr {place.name}, i32 1, i32 3, i32 1)")
+        if rows == self.s.rows:
+            self.fetch(f, rows, vectors * lanes * e.memory_size)
         with f.loop(0, f.k, carry=[zero] * (rows * vectors) + [f.b, *pointers]) as loop:
             sums, b, points = (
                 loop.carried[: rows * vectors],
@@ -406,6 +402,15 @@ class Writer:
                 f.c, f.c_row, f.c_col, f.alpha, f.beta, f.bias, f.bias_row, f.bias_col,
             )  # fmt: skip
         self.finish(f)
+
+    def fetch(self, f: Function, rows: int, size: int) -> None:
+        """Asks for a tile of C of so many bytes a row, which then comes while the sums are made."""
+        self.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        with f.when(f.k >= FETCH_FROM):
+            for i in range(rows):
+                for line in range(0, size, 64):
+                    place = f.at(f.at(f.c, f.c_row * i), line)
+                    f.emit(f"call void @llvm.prefetch.p0(ptr {place.name}, i32 1, i32 3, i32 1)")
 
     def _b(self, f: Function, pointer: Value, mask: Value | None) -> Value:
         """A vector of B as the micro-kernel reads it: sums' type, packed or (where types agree) in place."""

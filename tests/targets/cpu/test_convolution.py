@@ -13,7 +13,7 @@ from facula.core import dtype as dt
 from facula.core.shape import contiguous_strides
 from facula.targets import reference
 from facula.targets import routine as find_routine
-from facula.targets.cpu import convolution, convolution_few, convolution_kernel, jit, matmul_kernel, threads
+from facula.targets.cpu import convolution, convolution_few, jit, matmul_kernel, threads
 
 # dtype, NumPy's stand-in (bfloat16 as its bits), error of a result relative to the largest
 ELEMENTS = {
@@ -31,12 +31,10 @@ def runnable_tiles() -> list[str]:
 
 
 @functools.cache
-def routine(name: str, entry: str, few: bool, tile: str | None = None):
-    element = dt.BY_NAME[name]
-    if tile is not None:
-        return convolution.build(element, matmul_kernel.SHAPES[tile], entry, few)
-    own = convolution_few.MOST if few else 1 << 20
-    return getattr(convolution, entry)(element, own, *((1 << 20, 1) if entry == "convolve" else ()))
+def routine(name: str, entry: str, way: str, tile: str | None = None):
+    host = jit.machine.ready()
+    own = matmul_kernel.shape_for(host.features, platform.machine().lower())
+    return convolution.build(dt.BY_NAME[name], matmul_kernel.SHAPES[tile] if tile else own, entry, way)
 
 
 def guarded(values: np.ndarray) -> np.ndarray:
@@ -122,17 +120,18 @@ class Case:
         return (x.astype("u4") << 16).view("f4") if self.name == "bfloat16" else x
 
     def check(self, tile: str | None = None, place=np.array) -> None:
-        """Both routines against the reference target's; raises where they are too far apart."""
+        """All routines against the reference target's; raises where they are too far apart."""
         ways = [
-            ("convolve", self.forward, True),
-            ("convolve", self.forward, False),
-            ("convolve_weight", self.weight, False),
+            ("convolve", self.forward, "few"),
+            ("convolve", self.forward, "packed"),
+            ("convolve_weight", self.weight, "packed"),
+            ("convolve_weight", self.weight, "turned"),
         ]
         if self.few:
-            ways.append(("convolve_weight", self.weight, True))
-        for entry, run, few in ways:
-            got = self.wide(run(routine(self.name, entry, few, tile), place))
-            choice = (1, 1, 1) if entry == "convolve" else (1,)
+            ways.append(("convolve_weight", self.weight, "few"))
+        for entry, run, way in ways:
+            got = self.wide(run(routine(self.name, entry, way, tile), place))
+            choice = (1, 1, 1, 1) if entry == "convolve" else (1, 1)
             expected = self.wide(run(find_routine(reference, entry)(self.element, *choice)))
             if self.error == 0:
                 np.testing.assert_array_equal(got, expected)
@@ -180,8 +179,8 @@ def test_tiles(tile):
 def test_text_of_every_machine_is_accepted(tile):
     import llvmlite.binding as llvm
 
-    for text in (convolution_kernel.module_text, convolution_few.few_text):
-        for entry in ("convolve", "convolve_weight"):
+    for way, text in convolution.TEXTS.items():
+        for entry in ("convolve", "convolve_weight")[way == "turned" :]:
             llvm.parse_assembly(text("bf16", matmul_kernel.SHAPES[tile], entry)).verify()
 
 
@@ -193,25 +192,26 @@ def test_many_channels_are_summed_in_blocks():
 
 def test_no_channels_and_no_samples():
     case = Case(0, channels=0, own=7)
-    out = case.forward(routine("float32", "convolve", False))
+    out = case.forward(routine("float32", "convolve", "packed"))
     np.testing.assert_array_equal(out, np.broadcast_to(case.bias[None, :, None, None, None], out.shape))
     for own in (2, 20):
         case = Case(0, batch=0, own=own)
-        assert not case.weight(routine("float32", "convolve_weight", case.few)).any()
+        for way in ("packed", "turned", *["few"] * case.few):
+            assert not case.weight(routine("float32", "convolve_weight", way)).any()
 
 
 @pytest.mark.parametrize("own", [1, 4, 64])
 def test_bits_do_not_depend_on_threads(own):
     case = Case(5, own=own, channels=20, groups=2, batch=5, sizes=(1, 30, 29))
+    ways = ("packed", "turned", *["few"] * case.few)
     seen = set()
     before = threads.get_num_threads()
     try:
         for count in (1, 2, 4):
             threads.set_num_threads(count)
-            seen.add(
-                case.forward(routine("float32", "convolve", case.few)).tobytes()
-                + case.weight(routine("float32", "convolve_weight", case.few)).tobytes()
-            )
+            made = [case.forward(routine("float32", "convolve", way)) for way in ("packed", "few")]
+            made += [case.weight(routine("float32", "convolve_weight", way)) for way in ways]
+            seen.add(b"".join(x.tobytes() for x in made))
     finally:
         threads.set_num_threads(before)
     assert len(seen) == 1

@@ -1,0 +1,125 @@
+"""Modules as functions of their parameters and buffers: `functional_call`, `stack_module_state`."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from facula.core.tensor import Tensor
+from facula.operators import stack
+
+__all__ = ["functional_call", "stack_module_state"]
+
+
+def functional_call(
+    module: Any, parameter_and_buffer_dicts: Any, args: Any = None, kwargs: dict | None = None, *,
+    tie_weights: bool = True, strict: bool = False,
+) -> Any:  # fmt: skip
+    """Call a module with other tensors in the place of its parameters and buffers.
+
+    Parameters
+    ----------
+    parameter_and_buffer_dicts : dict from names to tensors, or several dicts without common names
+    args : the arguments of the call, a tuple, or the only one
+    tie_weights : give tensors that the module has under several names their replacement under all of them
+    strict : RuntimeError unless the names are those of all parameters and buffers
+
+    Examples
+    --------
+    >>> import facula as torch
+    >>> layer = torch.nn.Linear(2, 1, bias=False)
+    >>> torch.func.functional_call(layer, {"weight": torch.ones(1, 2)}, torch.ones(2)).tolist()
+    [2.0]
+    """
+    given = parameter_and_buffer_dicts
+    if isinstance(given, Sequence):
+        if not all(isinstance(d, dict) for d in given):
+            raise ValueError("Expected all elements of parameter_and_buffer_dicts to be dictionaries")
+        repeated = [name for name, n in Counter(k for d in given for k in d).items() if n > 1]
+        if repeated:
+            raise ValueError(f"{repeated} appeared in multiple dictionaries; behavior of functional call is ambiguous")
+        given = {k: x for d in given for k, x in d.items()}
+    elif not isinstance(given, dict):
+        raise ValueError(
+            f"Expected parameter_and_buffer_dicts to be a dict, or a list/tuple of dicts, but got {type(given)}"
+        )
+    args = () if args is None else args if isinstance(args, tuple) else (args,)
+    with replaced(module, given, tie_weights, strict):
+        return module(*args, **(kwargs or {}))
+
+
+def _tied(module: Any) -> dict[str, list[str]]:
+    """For each name of a tensor that has several: all of them."""
+    groups: dict[int, list[str]] = {}
+    named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    for name, x in named:
+        groups.setdefault(id(x), []).append(name)
+    return {name: names for names in groups.values() if len(names) > 1 for name in names}
+
+
+@contextmanager
+def replaced(module: Any, given: dict[str, Tensor], tie_weights: bool, strict: bool) -> Iterator[None]:
+    """The module with other tensors in a block; changes in place of the given ones stay in the dict."""
+    values = dict(given)
+    if tie_weights:
+        for name, names in _tied(module).items():
+            own = [values[n] for n in names if n in values]
+            if any(x is not own[0] for x in own):
+                keys = sorted(n for n in names if n in values)
+                raise ValueError(
+                    f"functional_call got multiple values for keys {keys}, which are tied. Consider using "
+                    "tie_weights=False"
+                )
+            if own:
+                values[name] = own[0]
+    tables = {}
+    for prefix, part in module.named_modules(remove_duplicate=False):
+        for table in (part._parameters, part._buffers):
+            for name in table:
+                tables[f"{prefix}.{name}" if prefix else name] = (table, name)
+    unexpected = [n for n in values if n not in tables]
+    if strict:
+        known = {n for n, (table, name) in tables.items() if table[name] is not None}
+        missing = sorted(known - set(values))
+        if unexpected or missing:
+            lines = [f"Error(s) in loading state for {type(module).__name__}:"]
+            if unexpected:
+                names = ", ".join(f'"{n}"' for n in sorted(unexpected))
+                lines.append(f"\tUnexpected key(s): {names}.")
+            if missing:
+                names = ", ".join(f'"{n}"' for n in missing)
+                lines.append(f"\tMissing key(s): {names}.")
+            raise RuntimeError("\n".join(lines))
+    before = []
+    try:
+        for name, x in values.items():
+            if name in tables:
+                table, own = tables[name]
+                before.append((table, own, table[own]))
+                table[own] = x
+        yield
+    finally:
+        for table, own, x in reversed(before):
+            table[own] = x
+
+
+def stack_module_state(models: Sequence) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(parameters, buffers) of modules of one class, stacked: new leaves, for `vmap` over `functional_call`."""
+    if not models:
+        raise RuntimeError("stack_module_state: Expected at least one model, got 0.")
+    if len({m.training for m in models}) > 1:
+        raise RuntimeError("stack_module_state: Expected all models to have the same training/eval mode.")
+    if any(type(m) is not type(models[0]) for m in models):
+        raise RuntimeError("stack_module_state: Expected all models to be of the same class.")
+    return tuple(  # type: ignore[return-value]
+        {name: _stacked([members[name] for members in every], name) for name in every[0]}
+        for every in ([dict(m.named_parameters()) for m in models], [dict(m.named_buffers()) for m in models])
+    )
+
+
+def _stacked(tensors: list[Tensor], name: str) -> Tensor:
+    needs = {t.requires_grad for t in tensors}
+    if len(needs) > 1:
+        raise RuntimeError(f"Expected {name} from each model to have the same .requires_grad")
+    out = stack(tensors).detach()
+    return out.requires_grad_() if needs.pop() else out

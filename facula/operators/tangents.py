@@ -1,0 +1,269 @@
+"""Forward mode: tangents of an operator's results from those of its operands.
+
+Traced operators have one kernel for it (`Traced.push`); views are applied to the tangent; functions that are linear in
+their operands, to tangents in their place; all others by two backwards: a gradient is linear in what arrives at the
+result, and the transpose of that linear map carries tangents forward.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from facula.autograd.backward import grad as differentiate
+from facula.autograd.grad_mode import enable_grad
+from facula.autograd.node import alias
+from facula.core.modes import LOCAL
+from facula.core.spec import dense
+from facula.core.tensor import Tensor
+from facula.core.wrapped import DUAL, Level, box_of, dual, mapped, tensors_in, top_of
+
+from .creation import zeros_of
+from .declare import OPERATORS, Traced, View
+from .intercept import RULES, transform, unbound_plan
+from .view import alias_view, as_strided_part, expand_to
+
+__all__ = ["LINEAR", "joined", "primal_of", "tangent_of"]
+
+
+def primal_of(x: Any, level: Level) -> Any:
+    box = box_of(x, level)
+    return x if box is None else box.value
+
+
+def tangent_of(x: Any, level: Level) -> Tensor | None:
+    box = box_of(x, level)
+    return None if box is None else box.tangent
+
+
+def zeros_as(x: Tensor) -> Tensor:
+    """Zeros in the shape of a tensor, which may be a stand-in."""
+    s = x.spec
+    return zeros_of(dense(s.dtype, s.shape, s.device))
+
+
+def joined(primal: Any, tangent: Any, level: Level) -> Any:
+    """A result with its tangent, None where that is zero."""
+    if not isinstance(primal, Tensor):
+        if not isinstance(primal, (tuple, list)):
+            return primal
+        tangent = (None,) * len(primal) if tangent is None else tangent
+        each = [joined(p, t, level) for p, t in zip(primal, tangent)]
+        return primal.__class__(*each) if hasattr(primal, "_fields") else primal.__class__(each)
+    return dual(primal, tangent, level) if primal.spec.dtype.kind in "fc" else primal
+
+
+def rule(operator: Any, args: tuple, kwargs: dict, level: Level) -> Any:
+    """The operator on dual arguments."""
+    if isinstance(operator, View):
+        return _view(operator, args, kwargs, level)
+    if isinstance(operator, Traced):
+        return _traced(operator, args, kwargs, level)
+    rule = FORWARD.get(operator.name)
+    if rule is not None and not kwargs:
+        return rule(level, *args)
+    own = LINEAR.get(operator.name)
+    if own is not None and not kwargs:
+        return _linear(operator, own, args, level)
+    return _transposed(operator, args, kwargs, level)
+
+
+RULES[DUAL] = rule
+
+
+def _view(operator: View, args: tuple, kwargs: dict, level: Level) -> Tensor:
+    primal, tangent = primal_of(args[0], level), tangent_of(args[0], level)
+    made = transform(operator, (primal, *args[1:]), kwargs)
+    if made.spec.dtype.kind not in "fc":
+        return made
+    if tangent is not None and tangent.spec.strides != primal.spec.strides:
+        tangent = in_layout(tangent, primal)
+        args[0].storage.tangent = tangent  # views share it from now on
+    out = dual(made, None if tangent is None else transform(operator, (tangent, *args[1:]), kwargs), level)
+    out.storage.source = (args[0], operator, args[1:], kwargs)
+    return out
+
+
+def in_layout(tangent: Tensor, primal: Tensor) -> Tensor:
+    """A copy of the tangent with the strides of the primal, which may overlap or have gaps."""
+    from facula.core.shape import reach
+
+    s = primal.spec
+    span = 1 + reach(s.shape, s.strides)[1]
+    memory = zeros_as_shape(tangent, max(span, 0))
+    out = as_strided_part(memory, tuple(s.shape), tuple(s.strides), 0)
+    from .assignment import assign
+
+    return assign(out, tangent)
+
+
+def zeros_as_shape(like: Tensor, n: int) -> Tensor:
+    """`n` zeros, batched where `like` is."""
+    from .assignment import new_like
+
+    return new_like(like, zeros_of(dense(like.spec.dtype, (n,), like.spec.device)))
+
+
+def _traced(operator: Traced, args: tuple, kwargs: dict, level: Level) -> Any:
+    primals = tuple([primal_of(x, level) for x in args])
+    tangents = [tangent_of(x, level) for x in args]
+    made = transform(operator, primals, kwargs)
+    mask = tuple([t is not None for t in tangents])
+    if not operator.differentiable or not any(mask):
+        return joined(made, None, level)
+    plan = unbound_plan(operator, primals, kwargs)
+    try:
+        push = operator.push(plan, mask)
+    except NotImplementedError:  # a scan in the gradient
+        return _transposed(operator, args, kwargs, level)
+    outs = made if isinstance(made, tuple) else (made,)
+    numbers = (*primals, *[kwargs.get(n, d) for n, d in operator.scalars.items()])
+    found: list = [None] * len(outs)
+    if push.operator is not None:
+        sources = {"tangent": tangents, "operand": primals, "out": outs, "number": numbers}
+        operands = [sources[kind][i] for kind, i in push.parts]
+        if "dims" in kwargs:
+            results = push.operator.call_rows(
+                *operands, dims=kwargs["dims"], keepdim=kwargs["keepdim"], shape=tuple(plan.shape)
+            )
+        else:
+            results = push.operator.call(*operands)
+        for i, t in zip(push.results, results if isinstance(results, tuple) else (results,)):
+            found[i] = t if t.spec.shape == outs[i].spec.shape else expand_to(t, tuple(outs[i].spec.shape))
+    return joined(made, tuple(found) if isinstance(made, tuple) else found[0], level)
+
+
+# --- functions ------------------------------------------------------------------------------------------------------
+
+# Of functions that are linear in groups of their arguments: each group together, the groups one at a time.
+LINEAR: dict[str, tuple[tuple[str, ...], ...]] = {
+    "mm": (("input",), ("mat2",)),
+    "bmm_core": (("input",), ("mat2",)),
+    "matmul_batched": (("input",), ("other",)),
+    "mv": (("input",), ("vec",)),
+    "dot": (("input",), ("tensor",)),
+    "contract": (("a",), ("b",)),
+    "cat": (("tensors",),),
+    "stack_core": (("tensors",),),
+    "clone": (("input",),),
+    "gather": (("input",),),
+    "index_select": (("input",),),
+    "index": (("input",),),
+    "scatter_add": (("input", "src"),),
+    "scatter_src": (("input", "src"),),
+    "flip_dims": (("input",),),
+    "roll_dims": (("input",),),
+    "repeat_core": (("input",),),
+    "triangle": (("input",),),
+    "diag_embed_core": (("input",),),
+    "im2col": (("input",),),
+    "col2im": (("input",),),
+    "embedding_rows": (("weight",),),
+    "embed": (("part",),),
+}
+
+
+def _linear(operator: Any, groups: tuple, args: tuple, level: Level) -> Any:
+    primals = mapped(lambda x: primal_of(x, level), args)
+    made = transform(operator, primals, {})
+    total = None
+    for group in groups:
+        places = [operator.positions[n] for n in group]
+        if all(tangent_of(x, level) is None for i in places for x in tensors_in(args[i])):
+            continue
+        given = list(primals)
+        for i in places:
+            given[i] = mapped(lambda x: _tangent_or_zeros(x, level), args[i])
+        part = transform(operator, tuple(given), {})
+        total = part if total is None else OPERATORS["add"].call(total, part)
+    return joined(made, total, level)
+
+
+def _forward(name: str) -> Callable:
+    return lambda own: FORWARD.setdefault(name, own)
+
+
+FORWARD: dict[str, Callable] = {}  # by name: (level, *args) -> dual result
+
+
+@_forward("linear")
+def _(level, input, weight, bias=None):
+    linear = OPERATORS["linear"].call
+    x, w, b = (primal_of(t, level) for t in (input, weight, bias))
+    dx, dw, db = (tangent_of(t, level) for t in (input, weight, bias))
+    parts = [] if dx is None else [linear(dx, w)]
+    if dw is not None:
+        parts.append(linear(x, dw))
+    made = linear(x, w, b)
+    if db is not None:
+        parts.append(expand_to(db, tuple(made.spec.shape)))
+    total = None
+    for part in parts:
+        total = part if total is None else OPERATORS["add"].call(total, part)
+    return joined(made, total, level)
+
+
+def _tangent_or_zeros(x: Tensor, level: Level) -> Tensor:
+    tangent = tangent_of(x, level)
+    return zeros_as(x) if tangent is None else tangent
+
+
+def _transposed(operator: Any, args: tuple, kwargs: dict, level: Level) -> Any:
+    """Forward mode by two backwards, in the graph of the innermost level of what the duals stand for."""
+    primals, more = mapped(lambda x: primal_of(x, level), args), mapped(lambda x: primal_of(x, level), kwargs)
+    inner = top_of(primals, more, [t for x in tensors_in(args, kwargs) if (t := tangent_of(x, level)) is not None])
+    given: list[tuple[Tensor, Tensor]] = []  # what is differentiated, and its tangent
+
+    def ready(x: Tensor) -> Tensor:
+        primal, tangent = primal_of(x, level), tangent_of(x, level)
+        if tangent is None:
+            return primal
+        if inner is not None:
+            primal = lift(primal, inner)
+        own = alias_view(primal) if primal.needs_grad else alias(primal)
+        own.needs_grad = True
+        given.append((own, tangent))
+        return own
+
+    keep = LOCAL.grad and any(anywhere(x) for x in tensors_in(args, kwargs))
+    with enable_grad():
+        made = transform(operator, mapped(ready, args), mapped(ready, kwargs))
+        outs = [o for o in tensors_in(made) if o.needs_grad]
+        tangents: dict[int, Tensor] = {}
+        if outs:
+            seeds = []
+            for o in outs:
+                seed = zeros_as(o)
+                seed = seed if inner is None else lift(seed, inner)
+                seed.needs_grad = True
+                seeds.append(seed)
+            found = differentiate(outs, [x for x, _ in given], seeds, create_graph=True, allow_unused=True)
+            pairs = [(g, t) for g, (_, t) in zip(found, given) if g is not None and g.needs_grad]
+            pushed: Any = (None,) * len(seeds)
+            if pairs:
+                pushed = differentiate(
+                    [g for g, _ in pairs], seeds, [t for _, t in pairs], create_graph=keep, allow_unused=True
+                )
+            tangents = {id(o): t for o, t in zip(outs, pushed) if t is not None}
+
+    def finish(o: Tensor) -> Tensor:
+        if o.spec.dtype.kind not in "fc":
+            return o
+        t = tangents.get(id(o))
+        if not keep:
+            o, t = alias(o), None if t is None else alias(t)
+        return dual(o, zeros_as(o) if t is None else t, level)
+
+    return mapped(finish, made)
+
+
+def anywhere(x: Tensor) -> bool:
+    """Whether a tensor, or one that it stands for, needs a gradient."""
+    box = box_of(x)
+    if x.needs_grad or box is None:
+        return x.needs_grad
+    return anywhere(box.value) or (box.tangent is not None and anywhere(box.tangent))
+
+
+def lift(x: Tensor, level: Level) -> Tensor:
+    from .assignment import lift
+
+    return lift(x, level)

@@ -1,0 +1,294 @@
+"""Layers that PyTorch's record has no samples of, or not all ways of: the same programs in both frameworks."""
+
+import copy
+import io
+import itertools
+import warnings
+
+import pytest
+import torch
+import torch.nn.attention.bias
+
+import facula
+from tests.conformance.records.mirror import twin
+from tests.conformance.test_nn_utils import caught, numbers, same_things, seen_by, state, text
+
+PROGRAMS = []
+
+
+def program(function):
+    PROGRAMS.append(function)
+    return function
+
+
+def integers(f, high, *shape):
+    f.manual_seed(6)
+    return f.randint(0, high, shape)
+
+
+# --- lazy modules -----------------------------------------------------------------------------------------------------
+
+LAZY = [
+    ("LazyLinear", (3,), (2, 5)),
+    ("LazyConv2d", (4, 3), (2, 5, 6, 6)),
+    ("LazyConvTranspose1d", (4, 3), (2, 5, 6)),
+    ("LazyBatchNorm1d", (), (3, 5)),
+    ("LazyBatchNorm2d", (), (3, 5, 2, 2)),
+    ("LazyBatchNorm3d", (), (3, 5, 2, 2, 2)),
+    ("LazyInstanceNorm1d", (), (3, 5, 4)),
+    ("LazyInstanceNorm2d", (), (3, 5, 2, 2)),
+    ("LazyInstanceNorm3d", (), (3, 5, 2, 2, 2)),
+]
+
+
+def kinds(module) -> list:
+    return [(name, type(x).__name__) for name, x in [*module.named_parameters(), *module.named_buffers()]]
+
+
+@program
+def lazy(f):
+    seen = []
+    for name, args, shape in LAZY:
+        f.manual_seed(1)
+        layer = getattr(f.nn, name)(*args)
+        seen += [text(layer), kinds(layer), list(layer.state_dict()), layer.has_uninitialized_params()]
+        empty = copy.deepcopy(layer) if "Norm" not in name else getattr(f.nn, name)(*args)
+        file = io.BytesIO()
+        f.save(layer.state_dict(), file)
+        file.seek(0)
+        empty.load_state_dict(f.load(file, weights_only=False))
+        layer.double()
+        seen += [kinds(empty), text(layer(numbers(f, *shape).double()).dtype)]
+        seen += [*state(layer), type(layer).__name__, len(layer._forward_pre_hooks)]
+        empty.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in layer.state_dict().items()})
+        seen += [kinds(empty), type(empty).__name__, *state(empty)]
+        if "Instance" in name:  # does not know its features, in PyTorch too
+            seen.append(caught(empty, numbers(f, *shape)))
+        else:
+            seen += [empty(numbers(f, *shape)), *state(empty)]
+    return seen
+
+
+@program
+def lazy_errors(f):
+    parameter = f.nn.parameter.UninitializedParameter()
+    buffer = f.nn.parameter.UninitializedBuffer(dtype=f.float64)
+    layer = f.nn.LazyLinear(2)
+
+    class Unfinished(f.nn.modules.lazy.LazyModuleMixin, f.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = f.nn.parameter.UninitializedParameter()
+
+        def initialize_parameters(self, x):
+            pass
+
+    return [
+        repr(parameter), repr(buffer), str(parameter.dtype), str(buffer.dtype), parameter.requires_grad,
+        f.nn.parameter.is_lazy(parameter), isinstance(parameter, f.nn.Parameter), isinstance(buffer, f.nn.Buffer),
+        caught(lambda: parameter.shape), caught(parameter.share_memory_), caught(Unfinished(), f.ones(2)),
+        caught(f.nn.LazyConv2d(3, 2), f.ones(2, 2)), caught(f.nn.LazyConv2d(3, 2, groups=2), f.ones(3, 4, 4)),
+        caught(f.nn.Linear(2, 2).load_state_dict, layer.state_dict()),
+        caught(lambda: parameter + 1).split(" in ")[0], caught(lambda: parameter.sum()).split(" in ")[0],
+    ]  # fmt: skip
+
+
+# --- attention --------------------------------------------------------------------------------------------------------
+
+
+@program
+def attention(f):
+    seen = []
+    options = (
+        {}, {"add_bias_kv": True}, {"add_zero_attn": True}, {"kdim": 6, "vdim": 5}, {"batch_first": True},
+        {"bias": False}, {"dropout": 0.5}, {"add_bias_kv": True, "add_zero_attn": True, "batch_first": True},
+    )  # fmt: skip
+    for given in options:
+        f.manual_seed(1)
+        layer = f.nn.MultiheadAttention(8, 2, **given)
+        q, k, v = numbers(f, 4, 3, 8), numbers(f, 4, 3, given.get("kdim", 8)), numbers(f, 4, 3, given.get("vdim", 8))
+        seen += state(layer)
+        for need, average in itertools.product((True, False), repeat=2):
+            f.manual_seed(2)
+            seen += layer(q, k, v, need_weights=need, average_attn_weights=average)
+        length = 3 if given.get("batch_first") else 4
+        causal = f.nn.Transformer.generate_square_subsequent_mask(length)
+        hidden = f.zeros(12 // length, length, dtype=f.bool)
+        hidden[0, 1:] = True
+        layer.eval()
+        seen += layer(q, k, v, attn_mask=causal, key_padding_mask=hidden)
+        seen += layer(q, k, v, attn_mask=causal, is_causal=True, need_weights=False)
+        masks = (numbers(f, 2 * 12 // length, length, length) > -1) ^ True
+        seen += layer(q, k, v, attn_mask=masks)
+    return seen
+
+
+@program
+def attention_errors(f):
+    made = f.nn.MultiheadAttention
+    layer, x = made(4, 2), f.ones(3, 2, 4)
+    ones = f.ones
+    return [
+        caught(made, 5, 2), caught(made, 0, 2), caught(layer, x, x, f.ones(2, 4)), caught(layer, ones(4), x, x),
+        caught(layer, x, x, x, attn_mask=ones(2, 2)), caught(layer, x, x, x, attn_mask=ones(1, 1, 3, 3)),
+        caught(layer, x, x, x, attn_mask=ones(3, 3, 3)), caught(layer, x, x, x, key_padding_mask=ones(3)),
+        caught(layer, x, x, x, attn_mask=ones(3, 3).int()), caught(layer, x, x, x, is_causal=True),
+        caught(layer, f.ones(3, 2, 6), x, x), caught(layer, x, x, f.ones(2, 2, 4)),
+        caught(f.nn.TransformerEncoderLayer, 4, 2, activation="tanh"),
+        caught(f.nn.Transformer(4, 2, 1, 1, 4), x, f.ones(3, 1, 4)),
+        caught(f.nn.Transformer(4, 2, 1, 1, 4), x, f.ones(3, 2, 5)),
+    ]  # fmt: skip
+
+
+@program
+def padded_sequences(f):
+    """Where PyTorch's encoder works on sequences without their padding, the padded positions come back as 0."""
+    seen = []
+    for norm in (True, False):
+        f.manual_seed(1)
+        layer = f.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        model = f.nn.TransformerEncoder(layer, 2, f.nn.LayerNorm(8) if norm else None).eval()
+        seen += state(model)
+        x = numbers(f, 3, 5, 8)
+        padding = f.zeros(3, 5, dtype=f.bool)
+        padding[0, 3:] = padding[2, 1:] = True
+        elsewhere = padding.clone()
+        elsewhere[1, 0] = True
+        causal = f.nn.Transformer.generate_square_subsequent_mask(5)
+        for hidden in (padding, elsewhere):
+            seen += [model(x, src_key_padding_mask=hidden)]
+            with f.no_grad():
+                seen += [model(x, src_key_padding_mask=hidden)]
+        with f.no_grad():
+            seen += [model(x, mask=causal), model(x, mask=causal, is_causal=True)]
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        f.nn.TransformerEncoder(f.nn.TransformerEncoderLayer(4, 2, norm_first=True), 1)
+        f.nn.TransformerEncoder(f.nn.TransformerEncoderLayer(3, 3, batch_first=True), 1)
+        f.nn.TransformerEncoder(f.nn.TransformerEncoderLayer(4, 2), 1)
+    return [*seen, *(str(warning.message) for warning in given)]
+
+
+@program
+def causal_biases(f):
+    B = f.nn.attention.bias
+    q, k = numbers(f, 1, 2, 3, 4), numbers(f, 1, 2, 5, 4)
+    attend = f.nn.functional.scaled_dot_product_attention
+    with f.nn.attention.sdpa_kernel(f.nn.attention.SDPBackend.MATH):
+        made = [attend(q, k, k, bias) for bias in (B.causal_upper_left(3, 5), B.causal_lower_right(3, 5))]
+    return [
+        *made, repr(B.causal_lower_right(2, 3)), B.causal_upper_left(2, 3).seq_len_kv,
+        str(f.nn.attention.SDPBackend.FLASH_ATTENTION), caught(B.causal_lower_right, 2),
+        caught(f.nn.attention.sdpa_kernel("x").__enter__),
+    ]  # fmt: skip
+
+
+# --- losses and norms -------------------------------------------------------------------------------------------------
+
+
+@program
+def softmax_in_clusters(f):
+    seen = []
+    for bias in (True, False):
+        f.manual_seed(1)
+        layer = f.nn.AdaptiveLogSoftmaxWithLoss(16, 20, [5, 10, 15], 2.0, bias)
+        x, y = numbers(f, 12, 16), integers(f, 20, 12)
+        output, loss = layer(x, y)
+        loss.backward()
+        seen += [*state(layer), output, loss, *(p.grad for p in layer.parameters())]
+        seen += [layer.log_prob(x), layer.predict(x), *layer(x[0], y[0]), layer(x, y * 0).loss]
+    made = f.nn.AdaptiveLogSoftmaxWithLoss
+    return [
+        *seen, caught(made, 4, 5, []), caught(made, 4, 5, [3, 2]), caught(made, 4, 5, [5]), caught(made, 4, 5, [0, 1]),
+        caught(layer, x, y[:3]), caught(layer, x, y[0]), caught(layer, x, y + 10), caught(layer, x[0], y),
+    ]  # fmt: skip
+
+
+@program
+def cross_entropy_in_chunks(f):
+    options = f.nn.LinearCrossEntropyOptions
+    layer = f.nn.LinearCrossEntropyLoss(4, 6, bias=True, options=options(batch_chunk_size=3), dtype=f.float64)
+    with f.no_grad():
+        layer.linear.weight.copy_(numbers(f, 6, 4))
+        layer.linear.bias.copy_(numbers(f, 6))
+    x, y = numbers(f, 7, 4).double().requires_grad_(), integers(f, 6, 7)
+    loss = layer(x, y)
+    loss.backward()
+    return [
+        text(layer), loss, x.grad, *(p.grad for p in layer.parameters()), repr(options()),
+        caught(options, acc_policy="x"), caught(options, chunking_method="x"), caught(options, batch_chunk_size=0),
+        caught(options, acc_dtype=f.int64), caught(f.nn.LinearCrossEntropyLoss, 4, 6, label_smoothing=2.0),
+    ]  # fmt: skip
+
+
+@program
+def norms(f):
+    seen = []
+    for size, channels in ((5, 7), (3, 4), (4, 6), (2, 5)):
+        layer = f.nn.CrossMapLRN2d(size, 0.3, 0.7, 2.0)
+        seen += [text(layer), layer(numbers(f, 2, channels, 3, 2))]
+    x = numbers(f, 4, 3, 2).requires_grad_()
+    model = f.nn.Sequential(f.nn.Linear(2, 2), f.nn.Sequential(f.nn.BatchNorm1d(3, affine=False)))
+    made = f.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    seen += [*state(made), made is model, made.eval()(x), caught(f.nn.SyncBatchNorm(2), f.ones(2))]
+    layer = f.nn.BatchNorm1d(3).eval()
+    layer(x).sum().backward()
+    return [*seen, [b.requires_grad for b in layer.buffers()], x.grad]
+
+
+# --- modules ----------------------------------------------------------------------------------------------------------
+
+
+@program
+def one_device(f):
+    model = f.nn.DataParallel(f.nn.Linear(2, 2))
+    with f.no_grad():
+        model.module.weight.copy_(numbers(f, 2, 2))
+        model.module.bias.zero_()
+    keys = model.state_dict()
+    f.nn.modules.utils.consume_prefix_in_state_dict_if_present(keys, "module.")
+    return [text(model), list(model.state_dict()), model(numbers(f, 3, 2)), list(keys), str(dict(keys._metadata))]
+
+
+@program
+def methods(f):
+    model = f.nn.Sequential(f.nn.Linear(2, 2), f.nn.BatchNorm1d(2))
+    model.compile()
+    seen = [model.eval()(f.ones(1, 2)).shape]
+    weight = model[0].weight
+    model.to_empty(device="cpu")
+    seen += [model[0].weight is weight, [str(b.dtype) for b in model.half().buffers()]]
+    model.set_submodule("1", f.nn.Identity())
+    seen += [text(model), caught(model.xpu), caught(model.ipu)]
+    model.set_submodule("new", f.nn.Flatten())
+    seen += [text(model), text(f.nn.modules.module._addindent("a\nb", 3)), model.T_destination.__name__]
+    buffer = f.nn.Buffer(f.ones(2), persistent=False)
+    model.b = buffer
+    seen += [list(model.state_dict()), [n for n, _ in model.named_buffers()], isinstance(buffer, f.nn.Buffer)]
+    made = f.nn.factory_kwargs({"dtype": f.float64, "factory_kwargs": {"device": "cpu"}})
+    return [*seen, str(made), caught(f.nn.factory_kwargs, {"x": 1})]
+
+
+@program
+def gradients_of_convolutions(f):
+    G = f.nn.grad
+    seen = []
+    for dims in (1, 2, 3):
+        x, w = numbers(f, 2, 4, *[5] * dims), numbers(f, 6, 2, *[3] * dims)
+        options = {"stride": 2, "padding": 1, "groups": 2}
+        y = getattr(f.nn.functional, f"conv{dims}d")(x, w, **options)
+        seen.append(getattr(G, f"conv{dims}d_input")(x.shape, w, f.ones_like(y), **options))
+        seen.append(getattr(G, f"conv{dims}d_weight")(x, w.shape, f.ones_like(y), **options))
+    return seen
+
+
+@pytest.mark.parametrize("run", PROGRAMS, ids=lambda run: run.__name__)
+def test_layers(run):
+    same_things(seen_by(run, facula), seen_by(run, torch))
+
+
+def test_twins_of_modules():
+    """The harness itself: a module of PyTorch and its twin give the same."""
+    layer = torch.nn.TransformerEncoderLayer(4, 2, 8, batch_first=True).eval()
+    x = torch.randn(2, 3, 4)
+    same_things([twin(layer)(twin(x))], [layer(x)])
