@@ -388,8 +388,8 @@ def embedding(
     sparse : bool
         Whether the gradient of `weight` is a sparse tensor of the used rows alone.
     """
-    rows = weight.shape[0]
     if padding_idx is not None:
+        rows = weight.shape[0]
         if not -rows <= padding_idx < rows:
             fail(
                 AssertionError,
@@ -1286,12 +1286,17 @@ def multi_margin_loss(
         fail(ValueError, "only p == 1 and p == 2 supported", got=p)
     if weight is not None and weight.dim() != 1:
         fail(ValueError, "weight must be one-dimensional", got=f"{weight.dim()}D")
-    index = target.reshape(*target.shape, 1)
-    loss = (margin - input.gather(-1, index) + input).clamp_min(0) ** p
+    rows = input if input.dim() == 2 else input.reshape(1, -1)
+    if input.dim() > 2 or target.dim() > 1 or target.numel() != rows.shape[0]:
+        fail(RuntimeError, f"inconsistent target size, expected {rows.shape[0]} but got {list(target.shape)}")
+    index = target.reshape(-1, 1)
+    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < rows.shape[1]:
+        fail(RuntimeError, "target out of range", expected=f"0 to {rows.shape[1] - 1}")
+    loss = (margin - rows.gather(1, index) + rows).clamp_min(0) ** p
     if weight is not None:
-        loss = loss * weight[target].unsqueeze(-1)
-    loss = loss.scatter(-1, index, 0.0).sum(-1) / input.shape[-1]
-    return _reduced(loss, reduction)
+        loss = loss * weight[index]
+    loss = loss.scatter(1, index, 0.0).sum(1) / rows.shape[1]
+    return _reduced(loss.reshape(target.shape), reduction)
 
 
 def multilabel_margin_loss(
@@ -1302,6 +1307,12 @@ def multilabel_margin_loss(
     Each row of `target` lists classes, up to the first -1.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
+    if input.dim() > 2 or target.shape != input.shape:
+        fail(RuntimeError, f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
+    if input.dim() == 0:
+        input, target = input.reshape(1), target.reshape(1)
+    if target.numel() and not -1 <= int(target.min()) <= int(target.max()) < input.shape[-1]:
+        fail(RuntimeError, "target out of range", expected=f"-1 to {input.shape[-1] - 1}")
     listed = ((target < 0).cumsum(-1) == 0).to(int64)
     index = target * listed
     is_target = ops.zeros_like(listed).scatter_add(-1, index, listed) > 0

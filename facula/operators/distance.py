@@ -8,6 +8,7 @@ from facula.errors import fail
 
 from .creation import from_numpy
 from .indexing import index_select
+from .promotion import result_type
 from .reduction import norm
 from .view import broadcast_tensors
 
@@ -21,10 +22,10 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 . x2 / (max(|x1|, eps) * max(|x2|, eps)) along `dim`."""
-    for x in (x1, x2):
-        if x.spec.dtype.kind not in "fc":
-            fail(RuntimeError, f"expected common dtype to be floating point, yet common dtype is {x.dtype}")
-    x1, x2 = broadcast_tensors(x1, x2)
+    common = result_type((x1.spec, x2.spec))
+    if common.kind != "f":
+        fail(RuntimeError, f"expected common dtype to be floating point, yet common dtype is {dtype_title(common)}")
+    x1, x2 = broadcast_tensors(x1.to(common), x2.to(common))
     unit1 = x1 / norm(x1, 2, dim, keepdim=True).clamp_min(eps)
     unit2 = x2 / norm(x2, 2, dim, keepdim=True).clamp_min(eps)
     return (unit1 * unit2).sum(dim)
@@ -37,6 +38,8 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         fail(RuntimeError, f"pdist only supports 2D tensors, got: {s.ndim}D")
     if s.dtype.kind != "f":
         fail(RuntimeError, "pdist only supports floating-point dtypes", got=dtype_title(s.dtype))
+    if s.dtype.itemsize < 4:
+        fail(NotImplementedError, f"\"pdist\" not implemented for '{dtype_title(s.dtype)}'")
     if p < 0:
         fail(RuntimeError, "pdist only supports non-negative p values", got=p)
     first, second = np.triu_indices(s.shape[0], 1)

@@ -39,8 +39,8 @@ def margin_ranking_loss(input1, input2, target, margin: float = 0.0, reduction: 
 
 def hinge_embedding_loss(input, target, margin: float = 1.0, reduction: str | int = 1) -> Tensor:
     """x where y = 1, max(0, margin - x) where y = -1."""
-    apart = where(target != 1, (margin - input).clamp_min(0), 0.0)
-    return reduced(apart + where(target != -1, input, 0.0), reduction)
+    apart = where(target != 1, (margin - input).clamp_min(0), 0)
+    return reduced(apart + where(target != -1, input, 0), reduction)
 
 
 def cosine_embedding_loss(input1, input2, target, margin: float = 0.0, reduction: str | int = 1) -> Tensor:

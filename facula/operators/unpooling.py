@@ -63,7 +63,7 @@ def max_unpool(input: Tensor, indices: Tensor, size: Sequence[int]) -> Tensor:
                 f"{name}(): Expected input to have non-zero size for non-batch dimensions, but got {list(s.shape)} "
                 f"with dimension {i} being empty.",
             )
-    if s.dtype.kind not in "uif":
+    if s.dtype.kind != "f":
         fail(NotImplementedError, f"\"max_unpool{d}d\" not implemented for '{dtype_title(s.dtype)}'")
     elements, lead = math.prod(size), (*([1] if s.ndim == d + 1 else []), *s.shape[: s.ndim - d])
     known = numpy_view(indices)
