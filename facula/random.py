@@ -1,20 +1,48 @@
 """`torch.random`: the state of the default stream of random numbers."""
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from facula.core.generator import Generator, default_generator
+from facula.errors import fail
 from facula.operators.random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 
-__all__ = ["fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
+__all__ = [
+    "Generator", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed",
+    "set_rng_state", "thread_safe_generator",
+]  # fmt: skip
+
+DEVICES = ("cpu", "cuda", "meta")  # those whose streams the block may be told to keep; only the CPU has one
 
 
 @contextmanager
-def fork_rng(devices=None, enabled: bool = True, device_type: str = "cuda"):
-    """Put the stream back where it was when the block ends."""
-    if not enabled:
+def fork_rng(
+    devices: Iterable | None = None, enabled: bool = True, _caller: str = "fork_rng", _devices_kw: str = "devices",
+    device_type: str | None = None,
+) -> Iterator[None]:  # fmt: skip
+    """Put the stream back where it was when the block ends.
+
+    Examples
+    --------
+    >>> import facula as torch
+    >>> with torch.random.fork_rng():
+    ...     _ = torch.rand(3)
+    """
+    if device_type == "meta" or not enabled:
         yield
         return
+    if device_type is not None and device_type not in DEVICES:
+        fail(RuntimeError, f"torch has no module of `{device_type}`, you should register a module by "
+             "`torch._register_device_module`.")  # fmt: skip
+    if devices is not None:
+        list(devices)  # as PyTorch, which looks at all of them
     state = get_rng_state()
     try:
         yield
     finally:
         set_rng_state(state)
+
+
+def thread_safe_generator() -> Generator | None:
+    """The stream of a data loader's worker thread; None elsewhere, and so always: facula has no such threads."""
+    return None

@@ -103,7 +103,7 @@ class _FunctionNode(Node):
             return None
         if not isinstance(grad, Tensor):
             fail(TypeError, f"{self.name()}: expected Variable or None (got {type(grad).__name__})")
-        if grad.spec.shape != spec.shape:
+        if grad.spec.shape != spec.shape or grad.spec.dtype is not spec.dtype:
             try:
                 return engine.ARITHMETIC.sum_to(grad, spec)
             except RuntimeError:

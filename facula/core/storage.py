@@ -17,6 +17,11 @@ class Storage:
     owner: object  # whatever keeps the memory alive: a block of the pool, a NumPy array, a memory map
     device: Device
 
+    def __call__(self):
+        raise NotImplementedError(
+            "Tensor.storage() is not implemented: a storage has no dtype here\n  mend: use untyped_storage()"
+        )
+
     def __init__(self, ptr: int, nbytes: int, owner: object, device: Device = CPU):
         self.ptr = ptr
         self.nbytes = nbytes

@@ -75,6 +75,10 @@ def __getattr__(name: str):
         from facula import legacy
 
         return legacy.on_cuda(name)
+    if name == "amp":
+        import importlib
+
+        return importlib.import_module("facula.cuda.amp")
     from facula.alias import missing
 
     missing(__name__, name)

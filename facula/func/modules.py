@@ -1,11 +1,11 @@
 """Modules as functions of their parameters and buffers: `functional_call`, `stack_module_state`."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from facula.core.tensor import Tensor
+from facula.nn.utils import stateless
 from facula.operators import stack
 
 __all__ = ["functional_call", "stack_module_state"]
@@ -43,64 +43,7 @@ def functional_call(
         raise ValueError(
             f"Expected parameter_and_buffer_dicts to be a dict, or a list/tuple of dicts, but got {type(given)}"
         )
-    args = () if args is None else args if isinstance(args, tuple) else (args,)
-    with replaced(module, given, tie_weights, strict):
-        return module(*args, **(kwargs or {}))
-
-
-def _tied(module: Any) -> dict[str, list[str]]:
-    """For each name of a tensor that has several: all of them."""
-    groups: dict[int, list[str]] = {}
-    named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-    for name, x in named:
-        groups.setdefault(id(x), []).append(name)
-    return {name: names for names in groups.values() if len(names) > 1 for name in names}
-
-
-@contextmanager
-def replaced(module: Any, given: dict[str, Tensor], tie_weights: bool, strict: bool) -> Iterator[None]:
-    """The module with other tensors in a block; changes in place of the given ones stay in the dict."""
-    values = dict(given)
-    if tie_weights:
-        for name, names in _tied(module).items():
-            own = [values[n] for n in names if n in values]
-            if any(x is not own[0] for x in own):
-                keys = sorted(n for n in names if n in values)
-                raise ValueError(
-                    f"functional_call got multiple values for keys {keys}, which are tied. Consider using "
-                    "tie_weights=False"
-                )
-            if own:
-                values[name] = own[0]
-    tables = {}
-    for prefix, part in module.named_modules(remove_duplicate=False):
-        for table in (part._parameters, part._buffers):
-            for name in table:
-                tables[f"{prefix}.{name}" if prefix else name] = (table, name)
-    unexpected = [n for n in values if n not in tables]
-    if strict:
-        known = {n for n, (table, name) in tables.items() if table[name] is not None}
-        missing = sorted(known - set(values))
-        if unexpected or missing:
-            lines = [f"Error(s) in loading state for {type(module).__name__}:"]
-            if unexpected:
-                names = ", ".join(f'"{n}"' for n in sorted(unexpected))
-                lines.append(f"\tUnexpected key(s): {names}.")
-            if missing:
-                names = ", ".join(f'"{n}"' for n in missing)
-                lines.append(f"\tMissing key(s): {names}.")
-            raise RuntimeError("\n".join(lines))
-    before = []
-    try:
-        for name, x in values.items():
-            if name in tables:
-                table, own = tables[name]
-                before.append((table, own, table[own]))
-                table[own] = x
-        yield
-    finally:
-        for table, own, x in reversed(before):
-            table[own] = x
+    return stateless._functional_call(module, given, args, kwargs, tie_weights=tie_weights, strict=strict)
 
 
 def stack_module_state(models: Sequence) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from . import expr as ir
 from .expr import Expr, cast, const, reduce, walk
 
-__all__ = ["RULES", "adjoints", "is_row_level"]
+__all__ = ["RULES", "adjoints", "is_row_level", "trigamma"]
 
 Rule = Callable[..., tuple]
 
@@ -55,6 +55,21 @@ def _abs(g: Expr, out: Expr, a: Expr):
         return (g * ir.sign(a),)
     scale = ir.select(ir.eq(out, _zero(out)), _zero(out), g / out)
     return (ir.complex(ir.real(a) * scale, ir.imag(a) * scale),)
+
+
+def trigamma(x: Expr) -> Expr:
+    """The derivative of `digamma`: reflected below 1/2, then moved up by 6 to an asymptotic series."""
+    low = ir.lt(x, 0.5)
+    turned = math.pi / ir.sin(x * math.pi)
+    x = ir.select(low, 1.0 - x, x)
+    total = ir.select(low, -(turned * turned), _zero(x))
+    for _ in range(6):
+        total = total + 1.0 / (x * x)
+        x = x + 1.0
+    y = 1.0 / (x * x)
+    series = 1.0 + 1.0 / (x * 2.0) + y * (1.0 / 6 - y * (1.0 / 30 - y * (1.0 / 42)))
+    total = total + series / x
+    return ir.select(low, -total, total)
 
 
 def _cast(g: Expr, out: Expr, a: Expr):
@@ -132,7 +147,8 @@ RULES: dict[str, Rule] = {
     "erfc": lambda g, out, a: (g * ir.exp(-a * a) * -TWO_OVER_SQRT_PI,),
     "erfinv": lambda g, out, a: (g * ir.exp(out * out) * (1 / TWO_OVER_SQRT_PI),),
     "ndtr": lambda g, out, a: (g * ir.exp(a * a * -0.5) * ONE_OVER_SQRT_TWO_PI,),
-    "lgamma": lambda g, out, a: (g * ir.digamma(a),),
+    "nextafter": lambda g, out, a, b: (_where(ir.ne(a, b), g), _zero(g)),
+    "lgamma": lambda g, out, a: (g * ir.digamma(a),), "digamma": lambda g, out, a: (g * trigamma(a),),
     "real": lambda g, out, a: (ir.complex(g, _zero(g)),),
     "imag": lambda g, out, a: (ir.complex(_zero(g), g),),
     "complex": lambda g, out, a, b: (ir.real(g), ir.imag(g)),

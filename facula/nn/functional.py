@@ -12,8 +12,10 @@ from facula.autograd import no_grad
 from facula.core.dtype import int64
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.operators.convolution import unfold_windows
 from facula.operators.margins import reduced as _reduced
 from facula.operators.resampling import GRID_MODES, GRID_PADDINGS
+from facula.operators.unpooling import fractional_max_pool, max_unpool
 
 from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .multihead import _canonical_mask as _canonical_mask
@@ -51,7 +53,7 @@ interpolate = ops.interpolate
 scaled_dot_product_attention = ops.scaled_dot_product_attention
 softplus = ops.softplus
 softshrink = ops.softshrink
-unfold = ops.unfold_windows
+unfold = unfold_windows
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Reductions of losses
@@ -670,7 +672,7 @@ def _unpool(d: int, input: Tensor, indices: Tensor, kernel_size, stride, padding
                 "max_unpooling: output_size must contain non-negative spatial dimensions, but got "
                 f"output_size[{i}]={n}",
             )
-    return ops.max_unpool(input, indices, size)
+    return max_unpool(input, indices, size)
 
 
 def max_unpool1d(input: Tensor, indices: Tensor, kernel_size, stride=None, padding=0, output_size=None) -> Tensor:
@@ -696,7 +698,7 @@ def _fractional(d: int, input: Tensor, kernel_size, output_size, output_ratio, s
     if samples is None:
         batch = 1 if input.dim() == d + 1 else input.shape[0]
         samples = ops.rand(batch, input.shape[-d - 1], d, dtype=input.dtype)
-    return ops.fractional_max_pool(input, _several(kernel_size, d), _several(output_size, d), samples)
+    return fractional_max_pool(input, _several(kernel_size, d), _several(output_size, d), samples)
 
 
 def fractional_max_pool2d_with_indices(

@@ -6,6 +6,7 @@ from facula.core.spec import spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.operators import empty
+from facula.operators.override import disabled
 
 __all__ = [
     "Buffer",
@@ -48,6 +49,7 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
     """
 
     __slots__ = ()
+    __torch_function__ = disabled
 
     def __new__(cls, data=None, requires_grad=True):
         if data is None:
@@ -102,6 +104,7 @@ class Buffer(Tensor, metaclass=_BufferMeta):
     __slots__ = ()
 
     persistent: bool
+    __torch_function__ = disabled
 
     def __new__(cls, data=None, *, persistent=True):
         new = (empty(0) if data is None else data).detach()

@@ -128,7 +128,7 @@ class _Tap(NamedTuple):
 class _Plan:
     """Numbers for `convolve` and `convolve_weight`, kept in an array; `targets/cpu/convolution.py` documents them."""
 
-    __slots__ = ("address", "array", "choice", "work", "y")
+    __slots__ = ("address", "array", "sizes", "work", "y")
 
     def __init__(self, batch, groups, own, channels, sides, taps, x, y, w, at=0):
         """`x` and `y` are strides along batch and channels, `w` along groups, outputs and channels.
@@ -144,15 +144,17 @@ class _Plan:
             numbers += [*tap.offsets, sum(o * d.x for o, d in zip(tap.offsets, sides)), tap.weight]
         self.array = np.array(numbers, np.int64)
         self.address, self.y = self.array.ctypes.data, at
-        self.choice = own, channels, sides[2].out, _pitch(sides[2], [t.offsets[2] for t in taps])
-        self.work = batch * groups * own * channels * len(taps) * prod(d.out for d in sides)
+        pitch = _pitch(sides[2], [t.offsets[2] for t in taps])
+        windows = prod(d.out for d in sides)
+        self.sizes = batch, windows, own, channels, len(taps), sides[2].out, pitch
+        self.work = batch * groups * own * channels * len(taps) * windows
 
 
 def _pitch(side: _Side, offsets: list[int]) -> int:
     """Elements from row to row of windows that follow each other; 0 where windows do not, -1 where elements do not."""
     if side.x != 1:
         return -1
-    if side.stride > 1 or side.y != 1 or not offsets:
+    if side.stride > 1 or side.y > 2 or not offsets:
         return 0
     reach = side.out + max(offsets) - min(offsets)
     zeros = min(-min(offsets), side.out + max(offsets) - side.size, max(offsets) - min(offsets))
@@ -271,10 +273,10 @@ def _result(x: Spec, w: Spec, shape) -> Spec:
 def _run(out: Spec, plans: list[_Plan], x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     made = launch.empty(out)
     if out.numel:
-        convolve = launch.native("convolve", out.device)(out.dtype, *plans[0].choice)
+        convolve = launch.native("convolve", out.device)
         item, b = out.dtype.itemsize, 0 if bias is None else bias.ptr
         for plan in plans:
-            convolve(made.ptr + plan.y * item, x.ptr, weight.ptr, b, plan.address, plan.work)
+            convolve(out.dtype, plan.sizes)(made.ptr + plan.y * item, x.ptr, weight.ptr, b, plan.address, plan.work)
     return made
 
 
@@ -314,7 +316,7 @@ def _convolve_weight(given: Tensor, input: Tensor, size, stride, padding, dilati
     if out.numel == 0:
         return launch.empty(out)
     made = launch.empty(out)
-    convolve_weight = launch.native("convolve_weight", out.device)(out.dtype, *plan.choice[:2])
+    convolve_weight = launch.native("convolve_weight", out.device)(out.dtype, plan.sizes)
     convolve_weight(made.ptr, input.ptr, given.ptr, plan.address, plan.work)
     return made
 

@@ -30,12 +30,11 @@ from .view import ints
 
 __all__ = [
     "arange", "as_tensor", "asarray", "bartlett_window", "blackman_window", "empty", "empty_like", "empty_strided",
-    "eye", "fill_values", "from_dlpack", "from_file", "from_numpy", "frombuffer", "full", "full_like",
+    "empty_permuted", "eye", "fill_values", "from_dlpack", "from_file", "from_numpy", "frombuffer", "full", "full_like",
     "hamming_window", "hann_window", "kaiser_window", "linspace", "logspace", "number", "numpy_view", "ones",
     "ones_like", "range", "scalar_tensor", "tensor", "to_dlpack", "tril_indices", "triu_indices", "zeros",
     "zeros_like", "zeros_of",
 ]  # fmt: skip
-
 
 
 def record_of(s: Spec, storage: Storage, ptr: int) -> Tensor:
@@ -191,10 +190,11 @@ ZEROS.append(zeros_of)
 
 
 def empty(
-    *size, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None, out=None
-) -> Tensor:
+    *args, size=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None,
+    out=None,
+) -> Tensor:  # fmt: skip
     """A tensor whose elements are whatever was in memory."""
-    s = _spec_of(size, _kind_of(dtype, out), device, "empty")
+    s = _spec_of(args or (_required("empty", size),), _kind_of(dtype, out), device, "empty")
     if memory_format is not None:
         s = like_layout(s, None, memory_format)
     if out is not None:
@@ -246,29 +246,45 @@ def _remember_zeros(key: tuple, s: Spec) -> None:
         pass  # a list of sizes
 
 
-def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def zeros(
+    *args, size=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+) -> Tensor:
     """A tensor of zeros."""
     try:
-        made, s, fill, zero, tail = _ZEROS[size, dtype, device, out, requires_grad, DEVICE[0]]
+        made, s, fill, zero, tail = _ZEROS[args, dtype, device, out, requires_grad, DEVICE[0]]
     except (KeyError, TypeError):
         pass
     else:
         new = made(s)
         fill(new.ptr, zero, *tail)
         return new
+    if not args:  # never remembered
+        args = (_required("zeros", size),)
     if out is None:
-        s = _spec_of(size, dtype, device, "zeros")
+        s = _spec_of(args, dtype, device, "zeros")
         made = fill_values(launch.empty(s), _ZERO[s.dtype.kind])
-        _remember_zeros((size, dtype, device, out, requires_grad, DEVICE[0]), s)
+        if size is None:
+            _remember_zeros((args, dtype, device, out, requires_grad, DEVICE[0]), s)
         return _finish(made, requires_grad) if requires_grad else made
-    return fill_values(_resized(out, dense(_kind_of(dtype, out), _sizes(size, "zeros"))), _ZERO[out.spec.dtype.kind])
+    return fill_values(_resized(out, dense(_kind_of(dtype, out), _sizes(args, "zeros"))), _ZERO[out.spec.dtype.kind])
 
 
-def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def _required(name: str, size):
+    """The sizes given by name; TypeError where there are none at all."""
+    if size is None:
+        fail(TypeError, f'{name}() missing 1 required positional arguments: "size"')
+    return size
+
+
+def ones(
+    *args, size=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+) -> Tensor:
     """A tensor of ones."""
+    if not args:
+        args = (_required("ones", size),)
     if out is not None:
-        return fill_values(_resized(out, dense(_kind_of(dtype, out), _sizes(size, "ones"))), _ONE[out.spec.dtype.kind])
-    s = _spec_of(size, dtype, device, "ones")
+        return fill_values(_resized(out, dense(_kind_of(dtype, out), _sizes(args, "ones"))), _ONE[out.spec.dtype.kind])
+    s = _spec_of(args, dtype, device, "ones")
     return _finish(fill_values(launch.empty(s), _ONE[s.dtype.kind]), requires_grad)
 
 
@@ -340,6 +356,31 @@ def empty_strided(
     kind = dtype or DEFAULT.float
     storage = launch.new_storage((reach(size, stride)[1] + 1) * kind.itemsize, _place(device))
     return _finish(record_of(spec(kind, _place(device), Size(size), stride), storage, storage.ptr), requires_grad)
+
+
+def empty_permuted(
+    size, physical_layout, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+) -> Tensor:
+    """`empty` without gaps, its dims in memory in the order `physical_layout`, the outermost first."""
+    size, order = ints((size,)), ints((physical_layout,))
+    if len(size) != len(order):
+        fail(
+            RuntimeError,
+            "Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = "
+            f"{len(size)} is not equal to len(physical_layout) = {len(order)}",
+        )
+    strides, step = [0] * len(size), 1
+    for n, d in enumerate(reversed(order)):
+        if not 0 <= d < len(size):
+            fail(
+                RuntimeError,
+                f"Dimension out of range (expected to be between 0 and {len(size) - 1}, but got {d} at index "
+                f"{len(size) - 1 - n}).  NB: negative dims not currently supported; file an issue if you want it.",
+            )
+        if strides[d]:
+            fail(RuntimeError, "Duplicate dim not allowed")
+        strides[d], step = step, step * max(size[d], 1)
+    return empty_strided(size, strides, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 # --- counted ------------------------------------------------------------------------------------------------------
@@ -415,11 +456,12 @@ def arange(
             got=f"start={start}, end={end}, step={step}",
         )
     whole = kind.kind in "bui"
-    n = (
-        max(0, -((int(start) - int(end)) // int(step)))
-        if whole and all(isinstance(x, int) for x in (start, end, step))
-        else math.ceil((end - start) / step)
-    )
+    if kind is dt.int64:
+        start, end, step = int(start), int(end), int(step)
+        if step == 0:
+            fail(ValueError, "step must be nonzero")
+    exact = whole and all(isinstance(x, int) for x in (start, end, step))
+    n = max(0, -((start - end) // step)) if exact else math.ceil((end - start) / step)
     s = dense(kind, (n,), _place(device))
     part = _INT if whole else dt.float32 if kind is not dt.float64 else _FLOAT
     if kind in (dt.float32, dt.float64, dt.float16, dt.bfloat16):
@@ -436,27 +478,54 @@ def linspace(
     start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
     """`steps` numbers from `start` to `end`, both included, equally far apart."""
-    start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
-    if steps < 0:
-        fail(RuntimeError, "number of steps must be non-negative", got=steps)
-    kind = _kind_of(dtype, out)
+    start, end, kind = _ends("linspace", start, end, steps, dtype, out)
     _no_bool(kind, "linspace")
+    if kind.is_complex:
+        start, end = complex(start), complex(end)
+        parts = (
+            linspace(a, b, steps, dtype=kind.to_real(), device=device)
+            for a, b in ((start.real, end.real), (start.imag, end.imag))
+        )
+        found = OPERATORS["complex"].call(*parts)
+        return _finish(found if out is None else overwrite(_resized(out, found.spec), found), requires_grad)
     part = kind if kind in (dt.float32, dt.float64) else dt.float32 if kind.kind == "f" else _FLOAT
     exact = np.dtype("f4") if part is dt.float32 else np.dtype("f8")
-    step = (
-        float((exact.type(end) - exact.type(start)) / exact.type(max(steps - 1, 1)))
-        if kind.kind == "f"
-        else (end - start) / max(steps - 1, 1)
-    )
+    if kind.kind != "f":
+        start, end = int(start), int(end)
+    step = float((exact.type(end) - exact.type(start)) / exact.type(max(steps - 1, 1)))
     s = dense(kind, (steps,), _place(device))
     values = {
         "start": (part, float(start)),
         "end": (part, float(end)),
         "step": (part, step),
-        "half": (_INT, steps // 2),
+        "half": (_INT, 1 if steps == 1 else steps // 2),
         "last": (_INT, steps - 1),
     }
     return _finish(_counted(kind, _linspace, values, s, None if out is None else _resized(out, s)), requires_grad)
+
+
+def _ends(name: str, start, end, steps: int, dtype, out) -> tuple[Any, Any, DType]:
+    """The two ends as numbers, and the dtype of what is between them."""
+    for x, which in ((start, "start"), (end, "end")):
+        if isinstance(x, Tensor) and x.spec.ndim:
+            fail(
+                RuntimeError,
+                f"{name} only supports 0-dimensional start and end tensors, but got {which} with {x.spec.ndim} "
+                "dimension(s).",
+            )
+    start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
+    if steps < 0:
+        fail(RuntimeError, "number of steps must be non-negative", got=steps)
+    kind = _kind_of(dtype, out)
+    if isinstance(start, complex) or isinstance(end, complex):
+        kind = DEFAULT.float.to_complex() if dtype is None and out is None else kind
+        if not kind.is_complex:
+            fail(
+                RuntimeError,
+                f"torch.{name}(): inferred dtype {dtype_title(DEFAULT.float.to_complex())} can't be safely cast to "
+                f"passed dtype {dtype_title(kind)}",
+            )
+    return start, end, kind
 
 
 def logspace(
@@ -475,8 +544,13 @@ def logspace(
     """`base` to the powers `linspace(start, end, steps)`."""
     from .elementwise import pow as power
 
-    kind = _kind_of(dtype, out)
-    found = power(base, linspace(start, end, steps, dtype=kind, device=device))
+    start, end, kind = _ends("logspace", start, end, steps, dtype, out)
+    _no_bool(kind, "logspace")
+    wide = dt.complex128 if kind.is_complex or isinstance(base, complex) else _FLOAT
+    if steps > 1:  # the ends are of the result's dtype, the powers are taken in float64
+        start, end = (full((), number(x, kind), dtype=kind).item() for x in (start, end))
+    powers = power(base, linspace(start, end, steps, dtype=wide, device=device))
+    found = powers if wide is kind else copy_values(launch.empty(dense(kind, (steps,), _place(device))), powers)
     return _finish(found if out is None else overwrite(_resized(out, found.spec), found), requires_grad)
 
 

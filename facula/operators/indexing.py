@@ -20,12 +20,14 @@ from . import creation
 from .copying import cast, contiguous, copy_values, like_layout
 from .creation import from_numpy, numpy_view, tensor, zeros_of
 from .declare import OPERATORS, broadcast_strides, function, view, view_of
+from .promotion import opmath
 from .view import alias_view, expand_to, reshape, select, slice_dim, unsqueeze
 
 __all__ = [
     "argwhere", "gather", "getitem", "index_reduce", "isin", "put", "scatter_reduce", "unravel_index", "index_add",
     "index_copy", "index_fill", "index_put", "index_select", "masked_scatter",
-    "masked_select", "nonzero", "scatter", "scatter_add", "setitem", "take", "take_along_dim", "where_nonzero",
+    "masked_select", "nonzero", "nonzero_static", "scatter", "scatter_add", "setitem", "take", "take_along_dim",
+    "where_nonzero",
 ]  # fmt: skip
 
 
@@ -86,7 +88,7 @@ def _bounds_kernel(kind, negative: bool) -> Kernel:
 def _scatter_kernel(kind, source_kind, kinds: tuple, combine: str, negative: bool) -> Kernel:
     offset, params = _offset(kinds, negative)
     value = ir.load("source", source_kind)
-    value = ir.cast(value, dt.float32 if kind.itemsize == 2 and kind.kind == "f" else kind)
+    value = ir.cast(value, opmath(kind))
     inputs = (Input("source", source_kind), *(Input(f"index{i}", k) for i, k in enumerate(kinds)))
     result = Result("out", kind, value, offset=offset, combine=combine)
     return Kernel("scatter", inputs, (result,), params, disjoint=True)
@@ -177,7 +179,7 @@ def _check_plans(indices: Sequence[Spec], sizes: Sequence[int], negative: bool) 
 
 
 def _index_dtype(index: Tensor, name: str) -> None:
-    if index.spec.dtype not in (dt.int64, dt.int32):
+    if index.spec.dtype not in (dt.int64, dt.int32) and index.spec.numel:
         fail(
             RuntimeError if name != "index_select" else IndexError,
             f"{name}(): Expected dtype int32/int64 for index"
@@ -376,7 +378,7 @@ _HOW = {"sum": "sum", "prod": "prod", "mean": "mean", "amax": "amax", "amin": "a
 def _reduced(input: Tensor, at: tuple, src: Tensor, how: str, include_self: bool) -> Tensor:
     """`src` combined into a copy of `input` at the places `at` (NumPy index arrays), by NumPy's unbuffered ufuncs."""
     kind = input.spec.dtype
-    work = dt.float32 if kind.itemsize == 2 and kind.kind == "f" else kind
+    work = opmath(kind)
     out = np.array(numpy_view(cast(input.detach(), work)), order="C")
     values = numpy_view(cast(src.detach(), work))
     ufunc = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}[how]
@@ -414,7 +416,7 @@ def _along(index: Tensor, dim: int) -> tuple:
 
 def _combining_gradients(grad, input, out, dim, index, src, how, include_self, get, add):
     """The gradients of a combining scatter for (input, src): `get` reads along the index, `add` adds at it."""
-    from .elementwise import eq, mul, where
+    from .elementwise import eq, logical_and, where
 
     ones, zero = creation.ones_like, creation.zeros_like
     if how == "sum":
@@ -430,19 +432,21 @@ def _combining_gradients(grad, input, out, dim, index, src, how, include_self, g
             from .elementwise import conj_physical
 
             input, src, out = conj_physical(input), conj_physical(src), conj_physical(out)
-        base = input if include_self else _masked_one(input, dim, index, add)
-        hit = eq(src, 0)
-        nonzero_src = where(hit, ones(src), src)
-        zeros_at = add(zero(base), dim, index, cast(hit, base.spec.dtype))
-        product = _product_of(base, dim, index, nonzero_src, add)
-        whole = where(eq(zeros_at, 0), grad * product, zero(grad))
-        mine = where(
-            eq(base, 0),
-            grad * _product_of(ones(base), dim, index, src, add),
-            whole / where(eq(base, 0), ones(base), base),
+        combine = scatter_reduce if add is scatter_add else index_reduce
+
+        def product(a: Tensor, b: Tensor) -> Tensor:
+            return combine(a, dim, index, b, "prod", include_self=include_self)
+
+        none = eq(src, 0)  # the slope at a zero is the product of all others
+        zeros = get(add(zero(input), dim, index, cast(none, input.spec.dtype)), dim, index)
+        only = logical_and(none, eq(zeros, 1))
+        own = where(eq(input, 0), ones(input), input)
+        mine = grad * product(own, src) / own
+        theirs = where(
+            only,
+            get(grad * product(input, where(only, ones(src), src)), dim, index),
+            get(grad * out, dim, index) / where(none, ones(src), src),
         )
-        single = mul(get(where(eq(zeros_at, 1), grad * product, zero(grad)), dim, index), cast(hit, grad.spec.dtype))
-        theirs = where(hit, single, get(grad * out, dim, index) / nonzero_src)
         return (mine if include_self else _without(mine, dim, index, add)), theirs
     same = cast(eq(input, out), grad.spec.dtype) if include_self else zero(grad)
     chosen = cast(eq(src, get(out, dim, index)), grad.spec.dtype)
@@ -471,20 +475,6 @@ def _ones_for(like: Tensor, dim: int, index: Tensor, add) -> Tensor:
     return creation.ones(tuple(shape), dtype=like.spec.dtype)
 
 
-def _masked_one(input: Tensor, dim: int, index: Tensor, add) -> Tensor:
-    """`input` with ones at the places that `index` names."""
-    from .elementwise import gt, where
-
-    hits = add(creation.zeros_like(input), dim, index, _ones_for(input, dim, index, add))
-    return where(gt(hits, 0), creation.ones_like(input), input)
-
-
-def _product_of(base: Tensor, dim: int, index: Tensor, src: Tensor, add) -> Tensor:
-    if add is scatter_add:
-        return scatter_reduce(base, dim, index, src, "prod")
-    return index_reduce(base, dim, index, src, "prod")
-
-
 @function(tensors=("input", "src"))
 def scatter_combined(input, dim, index, src, how, include_self):
     """`scatter_reduce` of checked operands."""
@@ -497,7 +487,11 @@ def scatter_combined(input, dim, index, src, how, include_self):
 
 @scatter_combined.gradient("input", "src")
 def _(grad, input, out, dim, index, src, how, include_self):
-    return _combining_gradients(grad, input, out, dim, index, src, how, include_self, gather, scatter_add)
+    part = src
+    for e, n in enumerate(index.spec.shape):
+        part = slice_dim(part, e, 0, n)
+    mine, theirs = _combining_gradients(grad, input, out, dim, index, part, how, include_self, gather, scatter_add)
+    return mine, _padded(theirs, src.spec)
 
 
 scatter_combined.operator.node_class.__name__ = "ScatterReduceBackward0"
@@ -524,12 +518,11 @@ def scatter_reduce(
         fail(NotImplementedError, f"scatter_reduce(reduce={reduce!r}) is not implemented for '{_title(input)}'")
     n = input.spec.shape[d] if input.spec.ndim else 1
     _bounds_of(index, n, d)
-    if not input.spec.ndim:
-        made = scatter_reduce(
-            reshape(input, (1,)), 0, reshape(index, (-1,)), reshape(src, (-1,)), reduce, include_self=include_self
-        )
-        return reshape(made, ())
-    made = scatter_combined(input, d, index, src, reduce, include_self)
+    if input.spec.ndim:
+        made = scatter_combined(input, d, index, src, reduce, include_self)
+    else:
+        row = [reshape(x, (-1,)) for x in (input, index, src)]
+        made = reshape(scatter_combined(row[0], 0, row[1], row[2], reduce, include_self), ())
     return made if out is None else _to_out("scatter_reduce", out, made, (input, src))
 
 
@@ -574,7 +567,11 @@ def index_reduce(
     if input.spec.dtype.kind == "c" and reduce != "prod":
         fail(NotImplementedError, f"\"index_reduce_func_{reduce}\" not implemented for '{_title(input)}'")
     _bounds_of(index, input.spec.shape[d] if input.spec.ndim else 1, d)
-    made = index_combined(input, d, index, source, reduce, include_self)
+    if input.spec.ndim:
+        made = index_combined(input, d, index, source, reduce, include_self)
+    else:
+        row = [reshape(x, (-1,)) for x in (input, index, source)]
+        made = reshape(index_combined(row[0], 0, row[1], row[2], reduce, include_self), ())
     return made if out is None else _to_out("index_reduce", out, made, (input, source))
 
 
@@ -686,6 +683,8 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor, *, out=No
 def _index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A copy of `input` with the parts of `source` in the places that `index` names along `dim`."""
     d = normalize_dim(dim, input.spec.ndim)
+    if not input.spec.ndim:
+        return reshape(_index_copy(reshape(input, (1,)), 0, reshape(index, (-1,)), reshape(source, (-1,))), ())
     out = input.clone(memory_format="contiguous")
     if source.spec.dtype is not input.spec.dtype:
         fail(
@@ -706,6 +705,10 @@ def _index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tenso
 def index_fill(input: Tensor, dim: int, index: Tensor, value) -> Tensor:
     """A copy of `input` with a number in the places that `index` names along `dim`."""
     d = normalize_dim(dim, input.spec.ndim)
+    if index.spec.dtype not in (dt.int64, dt.int32):
+        fail(IndexError, "index_fill_(): Expected dtype int64 for index.", got=str(index.spec.dtype))
+    if index.spec.ndim > 1:
+        fail(IndexError, "Index has to be a vector/scalar", got=f"shape {tuple(index.spec.shape)}")
     if isinstance(value, Tensor):
         if value.spec.ndim:
             fail(
@@ -714,9 +717,34 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value) -> Tensor:
                 "dimension(s).",
             )
         value = cast(value, input.spec.dtype)
-    out = input.clone()
-    setitem(out, (*[slice(None)] * d, index), value)
-    return out
+    else:
+        value = tensor(value, dtype=input.spec.dtype)
+    index = reshape(index, (-1,))
+    if input.spec.ndim:
+        return index_fill_core(input, d, index, value)
+    return reshape(index_fill_core(reshape(input, (1,)), 0, index, value), ())
+
+
+@function(tensors=("input", "value"))
+def index_fill_core(input, dim, index, value):
+    """`index_fill` of checked operands."""
+    return put_(copy_values(launch.empty(like_layout(input.spec)), input), (*[None] * dim, index), value)
+
+
+@index_fill_core.gradient("input")
+def _(grad, dim, index):
+    return index_fill(grad, dim, index, 0)
+
+
+@index_fill_core.gradient("value")
+def _(grad, dim, index):
+    from .reduction import sum as total
+    from .sorting import unique
+
+    return total(index_select(grad, dim, unique(index)))
+
+
+index_fill_core.operator.node_class.__name__ = "IndexFillBackward0"
 
 
 def _flat_index(input: Tensor, index: Tensor, name: str) -> Tensor:
@@ -741,7 +769,7 @@ def _flat_index(input: Tensor, index: Tensor, name: str) -> Tensor:
 def take(input: Tensor, index: Tensor, *, out=None) -> Tensor:
     """The elements of the flattened input that `index` names, in the shape of `index`."""
     made = reshape(getitem(reshape(input, (-1,)), _flat_index(input, index, "take")), index.spec.shape)
-    return made if out is None else _to_out("take", out, made, (input,))
+    return made if out is None else _to_out("take", out, made, (input, index))
 
 
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
@@ -817,12 +845,26 @@ def take_along_dim(input: Tensor, indices: Tensor, dim=None, *, out=None) -> Ten
             "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
             f"{input.spec.ndim} dimensions for input, and {indices.spec.ndim} dimensions for indices",
         )
+    size = input.spec.shape[d]
+    if size:
+        from .elementwise import remainder
+
+        _bounds_wrapped(indices, size, d)
+        indices = remainder(indices, size)
     a, b = list(input.spec.shape), list(indices.spec.shape)
     a[d] = b[d] = 1
     both = list(broadcast(a, b))
     wide, narrow_ = list(both), list(both)
     wide[d], narrow_[d] = input.spec.shape[d], indices.spec.shape[d]
     return gather(expand_to(input, tuple(wide)), d, expand_to(indices, tuple(narrow_)))
+
+
+def _bounds_wrapped(index: Tensor, size: int, dim: int) -> None:
+    """RuntimeError for an index out of range, where negative ones count from the end."""
+    for _, code, arguments in _check_plans([index.spec], [size], True):
+        failed = code(index.ptr, *arguments)
+        if failed is not None:
+            _out_of_range(dim, size)(0, failed)
 
 
 # --- masks --------------------------------------------------------------------------------------------------------
@@ -891,6 +933,17 @@ def _chosen(input: Tensor, mask: Tensor) -> Tensor:
     return out
 
 
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out=None) -> Tensor:
+    """The first `size` rows of `nonzero`, filled up with `fill_value`."""
+    if size < 0:
+        fail(RuntimeError, "nonzero_static: 'size' must be an non-negative integer")
+    found = nonzero(input)
+    n = min(size, found.spec.shape[0])
+    made = creation.full((size, found.spec.shape[1]), fill_value, dtype=dt.int64)
+    copy_values(slice_dim(made, 0, 0, n), slice_dim(found, 0, 0, n))
+    return made if out is None else _to_out("nonzero_static", out, made, ())
+
+
 def argwhere(input: Tensor) -> Tensor:
     """`nonzero` as (n, ndim)."""
     return nonzero(input)
@@ -915,11 +968,13 @@ def masked_select(input: Tensor, mask: Tensor, *, out=None) -> Tensor:
     )
     if out is None:
         return made
-    return _to_out("masked_select", out, made, (input,))
+    return _to_out("masked_select", out, made, (input, mask))
 
 
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """A copy of `input` with the elements of `source` in order where `mask` holds."""
+    if mask.spec.dtype is not dt.bool_:
+        fail(RuntimeError, f"masked_scatter_ only supports boolean masks, but got mask with dtype {_title(mask)}")
     shape = broadcast(input.spec.shape, mask.spec.shape)
     out = expand_to(input, shape).clone(memory_format="contiguous")
     at = nonzero(expand_to(mask, shape), as_tuple=True)

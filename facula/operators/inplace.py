@@ -103,17 +103,26 @@ def check_overlap(target: Tensor, others=()) -> None:
     for x in others:
         if isinstance(x, Tensor) and x.storage is target.storage and (x.ptr != target.ptr or x.spec is not s):
             if _share(target, x):
-                fail(
-                    RuntimeError,
-                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
-                    "single memory location. Please clone() the tensor before performing the operation.",
-                )
+                _refuse_overlap()
+
+
+def _refuse_overlap():
+    fail(
+        RuntimeError,
+        "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
+        "location. Please clone() the tensor before performing the operation.",
+    )
 
 
 def _share(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors of one storage have bytes in common (exact for dense ones, else by bounds)."""
+    """Whether two tensors of one storage have bytes in common, but are not the very same elements."""
     if a.ptr == b.ptr and a.spec.shape == b.spec.shape and a.spec.strides == b.spec.strides:
-        return False  # the very same elements: each is read before it is written
+        return False  # each is read before it is written
+    return _meet(a, b)
+
+
+def _meet(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of one storage have bytes in common (exact for dense ones, else by bounds)."""
     item = a.spec.dtype.itemsize
     low_a, high_a = reach(a.spec.shape, a.spec.strides)
     low_b, high_b = reach(b.spec.shape, b.spec.strides)
@@ -127,11 +136,27 @@ def _share(a: Tensor, b: Tensor) -> bool:
     return dense_order(a.spec) is not None and dense_order(b.spec) is not None
 
 
+# Functions whose out= may not be an operand, though others' may; whose out= must have the result's dtype.
+APART = frozenset(("bernoulli", "gather", "index_select", "kthvalue", "masked_select", "take"))
+SAME_DTYPE = frozenset(("gather", "scatter", "scatter_add", "scatter_reduce"))
+
+
 def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
     """Make `out` fit a result: its shape (resizing with a warning), its dtype, no history."""
     if not isinstance(out, Tensor):
         fail(TypeError, f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     check_cast(want.dtype, out.spec.dtype)
+    if name in SAME_DTYPE and out.spec.dtype is not want.dtype:
+        fail(
+            RuntimeError,
+            f"Expected out tensor to have dtype {dtype_c_name(want.dtype)}, but got {dtype_c_name(out.spec.dtype)} "
+            "instead",
+        )
+    if name in APART:
+        check_overlap(out)
+        for x in operands:
+            if isinstance(x, Tensor) and x.storage is out.storage and _meet(out, x):
+                _refuse_overlap()
     if recording(out, *operands):
         fail(
             RuntimeError,
@@ -154,11 +179,13 @@ def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
     check_overlap(out, operands)
 
 
-def resize_(input: Tensor, *size, memory_format=None) -> Tensor:
+def resize_(input: Tensor, *args, size=None, memory_format=None) -> Tensor:
     """Another shape for the same record; new memory where the storage is too small."""
     from .view import ints
 
-    shape = Size(ints(size))
+    shape = Size(ints(args if size is None else (size,)))
+    if any(n < 0 for n in shape):
+        fail(RuntimeError, f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
     new = dense(input.spec.dtype, shape, input.spec.device)
     start = input.ptr - input.storage.ptr
     if start + new.nbytes > input.storage.nbytes:
@@ -315,9 +342,10 @@ def write(target: Tensor, make, *inputs: Tensor, needs_input: bool = False) -> T
     if recorded:
         check_leaf(target)
     source = target
-    if recorded and needs_input and target.needs_grad:
+    if recorded and needs_input:
         source = copy_of(target)
-        source.edge, source.needs_grad = edge_of(target), True
+        if target.needs_grad:
+            source.edge, source.needs_grad = edge_of(target), True
     made = make(source)
     if made.spec.dtype is not target.spec.dtype:
         fail(

@@ -1,4 +1,4 @@
-"""The one place where features see operators: autocast first, then the function transforms, the innermost level first.
+"""The one place where function transforms see operators, the innermost level first.
 
 `transform` unwraps the stand-ins of one level, has that level's rule (`batching.py`, `tangents.py`) do the operator on
 what they stand for, wraps the result, and records it where a stand-in itself needs a gradient. What it stands for may
@@ -18,10 +18,9 @@ from .declare import ASSIGN, Function, Traced, View, check_cast, record
 from .declare.function import FunctionNode
 from .declare.recording import SEQUENCE, keep, user_line
 
-__all__ = ["AUTOCAST", "RULES", "THROUGH", "intercept", "plainly", "transform"]
+__all__ = ["RULES", "THROUGH", "intercept", "plainly", "transform"]
 
 RULES: dict[str, Callable] = {}  # by the kind of a level: (operator, args, kwargs, level) -> result
-AUTOCAST: list[Callable] = []  # amp: (operator, args, kwargs) -> (args, kwargs)
 
 # Functions whose bodies are made of operators alone: they are looked into.
 THROUGH = {"unbind", "split_with_sizes"}
@@ -29,15 +28,13 @@ THROUGH = {"unbind", "split_with_sizes"}
 
 def intercept(operator: Any, args: tuple, kwargs: dict, out: Any) -> Any:
     """Apply an operator while some feature wants to see it."""
-    if LOCAL.autocast is not None and AUTOCAST:
-        args, kwargs = AUTOCAST[0](operator, args, kwargs)
     return transform(operator, args, kwargs, out)
 
 
 def plainly(operator: Any, args: tuple, kwargs: dict, out: Any = None) -> Any:
     """Apply an operator as if nobody looked."""
-    special, casts = LOCAL.special, LOCAL.autocast
-    LOCAL.special, LOCAL.autocast = 0, None
+    special = LOCAL.special
+    LOCAL.special = 0
     try:
         if isinstance(operator, Traced):
             if out is not None and args and out is args[0] and "dims" not in kwargs:
@@ -46,7 +43,7 @@ def plainly(operator: Any, args: tuple, kwargs: dict, out: Any = None) -> Any:
             return operator.call_rows(*args, **more) if "dims" in kwargs else operator.call(*args, **more)
         return operator.call(*args, **kwargs)
     finally:
-        LOCAL.special, LOCAL.autocast = special, casts
+        LOCAL.special = special
 
 
 def transform(operator: Any, args: tuple, kwargs: dict, out: Any = None) -> Any:

@@ -14,7 +14,7 @@ from facula.ir.kernel import Input, Kernel, Result
 
 from .copying import bound_copy, cast, clone, copy_kernel, copy_values, like_layout
 from .declare import function, unrecorded
-from .promotion import result_type
+from .promotion import opmath, result_type
 from .view import expand_to, ints, reshape, slice_dim, unsqueeze
 
 __all__ = [
@@ -216,8 +216,11 @@ def _(grad, tensors_spec, dim):
 stack_core.operator.node_class.__name__ = "StackBackward0"
 
 
-def _at_least(tensors, rank: int) -> list[Tensor]:
+def _listed(name: str, tensors, rank: int) -> list[Tensor]:
+    """The tensors with at least `rank` dims."""
     found = []
+    if not len(tensors):
+        fail(RuntimeError, f"{name} expects a non-empty TensorList")
     for t in tensors:
         if t.spec.ndim == 0:
             t = reshape(t, (1,))
@@ -231,18 +234,18 @@ def _at_least(tensors, rank: int) -> list[Tensor]:
 
 def hstack(tensors, *, out=None) -> Tensor:
     """Tensors joined along their second dim (vectors: the first)."""
-    parts = _at_least(tensors, 1)
+    parts = _listed("hstack", tensors, 1)
     return cat(parts, 0 if parts[0].spec.ndim == 1 else 1, out=out)
 
 
 def vstack(tensors, *, out=None) -> Tensor:
     """Tensors joined as rows."""
-    return cat(_at_least(tensors, 2), 0, out=out)
+    return cat(_listed("vstack", tensors, 2), 0, out=out)
 
 
 def dstack(tensors, *, out=None) -> Tensor:
     """Tensors joined along their third dim."""
-    return cat(_at_least(tensors, 3), 2, out=out)
+    return cat(_listed("dstack", tensors, 3), 2, out=out)
 
 
 row_stack = vstack
@@ -333,9 +336,9 @@ def _(grad, dims):
 flip_dims.operator.node_class.__name__ = "FlipBackward0"
 
 
-def flip(input: Tensor, *dims) -> Tensor:
+def flip(input: Tensor, *args, dims=None) -> Tensor:
     """The elements in reverse order along dims, copied."""
-    return flip_dims(input, _dims(input, ints(dims)))
+    return flip_dims(input, _dims(input, ints(args if dims is None else (dims,))))
 
 
 def fliplr(input: Tensor) -> Tensor:
@@ -416,9 +419,9 @@ def rot90(input: Tensor, k: int = 1, dims=(0, 1)) -> Tensor:
     return transpose(flip(input, b if k == 1 else a), a, b)
 
 
-def repeat(input: Tensor, *repeats) -> Tensor:
+def repeat(input: Tensor, *args, repeats=None) -> Tensor:
     """The tensor so many times along each dim; more numbers than dims add dims in front."""
-    counts = ints(repeats)
+    counts = ints(args if repeats is None else (repeats,))
     lead = len(counts) - input.spec.ndim
     if lead < 0:
         fail(RuntimeError, "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
@@ -449,9 +452,9 @@ def _(grad, input_spec, counts):
 repeat_core.operator.node_class.__name__ = "RepeatBackward0"
 
 
-def tile(input: Tensor, *dims) -> Tensor:
+def tile(input: Tensor, *args, dims=None) -> Tensor:
     """`repeat` with missing counts taken as 1."""
-    counts = ints(dims)
+    counts = ints(args if dims is None else (dims,))
     return repeat(input, (*[1] * (input.spec.ndim - len(counts)), *counts))
 
 
@@ -483,7 +486,7 @@ def triangle(input, diagonal, upper):
         edge = ir.param("diagonal", dt.int64)
         inside = ir.ge(gap, edge) if upper else ir.le(gap, edge)
         value = ir.load("input", s.dtype)
-        wide = ir.cast(value, dt.float32) if s.dtype.kind == "f" and s.dtype.itemsize == 2 else value
+        wide = ir.cast(value, opmath(s.dtype))
         kernel = _TRIANGLE[key] = Kernel(
             "triangle", (Input("input", s.dtype),), (Result("out", s.dtype,
                                                             ir.select(inside, wide, ir.const(0, wide.dtype))),),

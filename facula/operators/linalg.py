@@ -1,298 +1,495 @@
-"""Linear algebra: norms, inverses, determinants, solutions, factorisations of matrices; LAPACK through NumPy."""
+"""`torch.linalg`: checks and public forms; the factorisations themselves are in `factor.py`."""
 
-from collections import namedtuple
-from math import inf
+from math import inf, prod
 from typing import Any
 
 import numpy as np
 
 from facula.autograd.node import dtype_title
+from facula.core import dtype as dt
+from facula.core.shape import broadcast, normalize_dim
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from . import elementwise as e
+from . import factor as f
+from . import matmul as products
 from .copying import cast
-from .creation import from_numpy, numpy_view
-from .declare import function
-from .joining import diag_embed, tril
-from .matmul import cross, matmul
-from .reduction import amax, amin, sum_to, vector_norm
+from .creation import eye, from_numpy, numpy_view
+from .factor import LinAlgError, conj, mH
+from .indexing import take_along_dim
+from .joining import cat, tril, triu
+from .matmul import chain_matmul, dot, matmul
+from .reduction import amax, amin, cumprod, vector_norm
 from .reduction import sum as sum_over
-from .view import diagonal, squeeze_dims, transpose, unsqueeze
+from .results import named, writes
+from .view import diagonal as diagonal_of
+from .view import expand_to, movedim, narrow, reshape, squeeze_dims, transpose, unsqueeze
 
 __all__ = [
-    "LinAlgError", "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul", "matrix_norm",
-    "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "svd", "svdvals",
-    "vector_norm",
+    "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh",
+    "householder_product", "inv", "inv_ex", "ldl_factor", "ldl_factor_ex", "ldl_solve", "lstsq", "lu", "lu_factor",
+    "lu_factor_ex", "lu_solve", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot",
+    "norm", "pinv", "qr", "slogdet", "solve", "solve_ex", "solve_triangular", "svd", "svdvals", "tensorinv",
+    "tensorsolve", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 
-class LinAlgError(RuntimeError):
-    """A matrix that has no such inverse or factorisation."""
+# --- checks -------------------------------------------------------------------------------------------------------
 
 
-LinAlgError.__name__ = LinAlgError.__qualname__ = "_LinAlgError"
+def checked(name: str, A: Tensor, square: bool = True, short: bool = False) -> None:
+    """RuntimeError unless `A` has floats or complex numbers in matrices (that are square); `short`: 16 bits too."""
+    squares(name, A, square)
+    floating(name, A, short)
 
 
-def _results(name: str, *fields: str):
-    base = namedtuple(name, fields)
-
-    def show(self):
-        inner = ",\n".join(f"{f}={v!r}" for f, v in zip(fields, self))
-        return f"torch.return_types.{name}(\n{inner})"
-
-    return type(name, (base,), {"__slots__": (), "__repr__": show, "__module__": "torch.return_types"})
-
-
-QR, Slogdet = _results("linalg_qr", "Q", "R"), _results("linalg_slogdet", "sign", "logabsdet")
-SVD, Eigh = _results("linalg_svd", "U", "S", "Vh"), _results("linalg_eigh", "eigenvalues", "eigenvectors")
-
-
-def _checked(name: str, A: Tensor, square: bool = True) -> None:
-    """Floats or complex numbers in matrices (that are square)."""
+def squares(name: str, A: Tensor, square: bool = True) -> None:
+    """RuntimeError unless `A` holds matrices (that are square)."""
+    if not isinstance(A, Tensor):
+        fail(TypeError, f"{name}(): argument 'A' (position 1) must be Tensor, not {type(A).__name__}")
     if A.spec.ndim < 2:
         fail(
             RuntimeError,
-            f"linalg.{name}: The input tensor A must have at least 2 dimensions.",
+            f"{name}: The input tensor A must have at least 2 dimensions.",
             got=f"shape {tuple(A.spec.shape)}",
-        )
-    if A.spec.dtype.kind not in "fc":
-        fail(
-            RuntimeError,
-            f"linalg.{name}: Expected a floating point or complex tensor as input. Got {dtype_title(A.spec.dtype)}",
-        )
-    if A.spec.dtype.itemsize == 2:
-        fail(
-            RuntimeError,
-            f"linalg.{name}: Low precision dtypes not supported. Got {dtype_title(A.spec.dtype)}",
-            mend="convert: A.float()",
         )
     n, m = A.spec.shape[-2:]
     if square and n != m:
-        fail(RuntimeError, f"linalg.{name}: A must be batches of square matrices, but they are {n} by {m} matrices")
+        fail(RuntimeError, f"{name}: A must be batches of square matrices, but they are {n} by {m} matrices")
 
 
-def _made(array: np.ndarray, like: Tensor) -> Tensor:
-    kind: Any = like.spec.dtype.numpy
-    if array.dtype.kind != "c" and kind.kind == "c":
-        kind = np.dtype("f4" if kind.itemsize == 8 else "f8")
-    return from_numpy(np.array(array, kind, order="C"))
+# What PyTorch leaves to its kernels to refuse: 16-bit floats; of those with a star, whole numbers too.
+_KERNELS = {
+    "linalg.det": "lu_cpu", "linalg.solve": "lu_cpu", "torch.linalg.lu_factor": "lu_cpu*", "linalg.lu": "lu_cpu*",
+    "linalg.solve_triangular": "triangular_solve_cpu*", "triangular_solve": "triangular_solve_cpu*",
+    "linalg.cholesky": "cholesky_cpu", "cholesky": "cholesky_cpu*", "cholesky_solve": "cholesky_solve_cpu*",
+    "cholesky_inverse": "cholesky_inverse_out_cpu*", "linalg.lu_solve": "linalg.lu_solve_cpu",
+    "torch.linalg.ldl_factor": "ldl_factor_kernel_cpu", "torch.linalg.ldl_factor_ex": "ldl_factor_kernel_cpu",
+    "torch.linalg.ldl_solve": "ldl_solve_kernel_cpu", "linalg.qr": "geqrf_cpu", "torch.geqrf": "geqrf_cpu*",
+    "torch.linalg.householder_product": "orgqr_cpu*", "torch.ormqr": "ormqr_cpu*", "linalg.eigh": "linalg_eigh_cpu*",
+    "linalg.eigvalsh": "linalg_eigh_cpu*", "linalg.eig": "linalg_eig_out_cpu", "linalg.svd": "linalg_svd_cpu",
+}  # fmt: skip
 
 
-def _mH(x: Tensor) -> Tensor:
-    x = transpose(x, -2, -1)
-    return e.conj_physical(x) if x.spec.dtype.kind == "c" else x
-
-
-def _conj(x: Tensor) -> Tensor:
-    return e.conj_physical(x) if x.spec.dtype.kind == "c" else x
-
-
-# --- inverses -----------------------------------------------------------------------------------------------------
-
-
-@function(tensors=("A",))
-def inv_core(A):
-    """The inverse of checked matrices."""
-    array = numpy_view(A)
-    try:
-        return _made(np.linalg.inv(array), A)
-    except np.linalg.LinAlgError:
-        at = _singular(array)
-        where = f"(Batch element {at[0]}): " if array.ndim > 2 else ""
-        fail(
-            LinAlgError,
-            f"linalg.inv: {where}The diagonal element {at[1]} is zero, the inversion could not be "
-            "completed because the input matrix is singular.",
-        )
-
-
-def _singular(array: np.ndarray) -> tuple[int, int]:
-    """The first singular matrix of a batch, and the pivot (from 1) that is zero."""
-    flat = array.reshape(-1, *array.shape[-2:])
-    for number, a in enumerate(flat):
-        u = np.array(a, np.complex128 if a.dtype.kind == "c" else np.float64)
-        for i in range(len(u)):
-            p = i + int(np.argmax(np.abs(u[i:, i])))
-            if u[p, i] == 0:
-                return number, i + 1
-            u[[i, p]] = u[[p, i]]
-            u[i + 1 :] -= np.outer(u[i + 1 :, i] / u[i, i], u[i])
-    return 0, len(flat[0])
-
-
-@inv_core.gradient("A")
-def _(grad, out):
-    back = _mH(out)
-    return e.neg(matmul(back, matmul(grad, back)))
-
-
-inv_core.operator.node_class.__name__ = "LinalgInvExBackward0"
-
-
-def inv(A: Tensor) -> Tensor:
-    """The inverse of square matrices; `_LinAlgError` where there is none."""
-    _checked("inv", A)
-    return inv_core(A)
-
-
-@function(tensors=("A", "B"))
-def solve_core(A, B, vector=False):
-    """X with A X = B for matrices B, or a vector for each A."""
-    right = numpy_view(B)
-    try:
-        found = np.linalg.solve(numpy_view(A), right[..., None] if vector else right)
-    except np.linalg.LinAlgError:
-        fail(LinAlgError, "torch.linalg.solve: The solver failed because the input matrix is singular.")
-    return _made(found[..., 0] if vector else found, A)
-
-
-@solve_core.gradient("A", "B")
-def _(grad, A, B_spec, out, A_spec, vector):
-    back = solve_core(_mH(A), grad, vector)
-    left, right = (unsqueeze(back, -1), unsqueeze(out, -1)) if vector else (back, out)
-    return sum_to(e.neg(matmul(left, _mH(right))), A_spec), sum_to(back, B_spec)
-
-
-solve_core.operator.node_class.__name__ = "LinalgSolveExBackward0"
-
-
-def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
-    """X with A X = B (`left` false: X A = B); B is a vector for each matrix, or a matrix."""
-    _checked("solve", A)
-    if not left:
-        return transpose(solve(transpose(A, -2, -1), transpose(B, -2, -1)), -2, -1)
-    if B.spec.ndim == 1 or (A.spec.ndim - 1 == B.spec.ndim and A.spec.shape[:-1] == B.spec.shape):
-        return solve_core(A, B, True)
-    if A.spec.shape[-1] != B.spec.shape[-2]:
+def floating(name: str, A: Tensor, short: bool = False) -> None:
+    """RuntimeError unless `A` has floats or complex numbers; `short`: 16 bits too."""
+    whole, low = A.spec.dtype.kind not in "fc", A.spec.dtype.itemsize <= 2
+    kernel = _KERNELS.get(name, "")
+    if (low and not whole and not short and kernel) or (whole and kernel[-1:] == "*"):
+        fail(NotImplementedError, f"\"{kernel.rstrip('*')}\" not implemented for '{dtype_title(A.spec.dtype)}'")
+    if A.spec.dtype.kind not in "fc":
         fail(
             RuntimeError,
-            "linalg.solve: Incompatible shapes of A and B for the equation AX = B "
-            f"({A.spec.shape[-2]}x{A.spec.shape[-1]} and {B.spec.shape[-2]}x{B.spec.shape[-1]})",
+            f"{name}: Expected a floating point or complex tensor as input. Got {dtype_title(A.spec.dtype)}",
         )
-    return solve_core(A, B)
+    if low and not short:
+        fail(
+            RuntimeError,
+            f"{name}: Low precision dtypes not supported. Got {dtype_title(A.spec.dtype)}",
+            mend="convert: A.float()",
+        )
+
+
+def _one_dtype(name: str, A: Tensor, B: Tensor, first: str = "A", second: str = "B") -> None:
+    if A.spec.dtype is not B.spec.dtype:
+        titles = dtype_title(A.spec.dtype), dtype_title(B.spec.dtype)
+        fail(
+            RuntimeError,
+            f"{name}: Expected {first} and {second} to have the same dtype, but found {first} of type {titles[0]} and "
+            f"{second} of type {titles[1]} instead",
+        )
+
+
+def _fits(name: str, A: Tensor, B: Tensor, left: bool) -> None:
+    """RuntimeError unless A X = B (X A = B) has an X."""
+    at = -2 if left else -1
+    if A.spec.shape[at] != B.spec.shape[at]:
+        (a, b), (c, d) = A.spec.shape[-2:], B.spec.shape[-2:]
+        fail(
+            RuntimeError,
+            f"{name}: Incompatible shapes of A and B for the equation {'AX' if left else 'XA'} = B ({a}x{b} and "
+            f"{c}x{d})",
+        )
+
+
+def _batched(name: str, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
+    """Both with the batch dims of both."""
+    batch = broadcast(A.spec.shape[:-2], B.spec.shape[:-2])
+    a, b = (*batch, *A.spec.shape[-2:]), (*batch, *B.spec.shape[-2:])
+    return A if tuple(A.spec.shape) == a else expand_to(A, a), B if tuple(B.spec.shape) == b else expand_to(B, b)
+
+
+def _first(info: Tensor) -> tuple[str, int]:
+    """Where in the batch something was reported, in PyTorch's words, and what; ("", 0) where nothing was."""
+    array = numpy_view(info)
+    at = np.flatnonzero(array)
+    if not len(at):
+        return "", 0
+    return f"(Batch element {at[0]}): " if array.ndim else "", int(array.reshape(-1)[at[0]])
+
+
+def _singular(name: str, info: Tensor) -> None:
+    where, pivot = _first(info)
+    if pivot:
+        fail(
+            LinAlgError,
+            f"{name}: {where}The diagonal element {pivot} is zero, the inversion could not be completed because the "
+            "input matrix is singular.",
+        )
+
+
+# --- inverses and solutions ---------------------------------------------------------------------------------------
+
+
+@writes
+def inv(A: Tensor) -> Tensor:
+    """The inverse of square matrices; `_LinAlgError` where there is none."""
+    checked("linalg.inv", A)
+    inverse, info = f.inv_core(A)
+    _singular("linalg.inv", info)
+    return inverse
+
+
+@writes
+def inv_ex(A: Tensor, *, check_errors: bool = False):
+    """(inverse, info): info is 0, or the pivot (from 1) that is zero."""
+    checked("linalg.inv", A)
+    inverse, info = f.inv_core(A)
+    if check_errors:
+        _singular("linalg.inv_ex", info)
+    return named("linalg_inv_ex", inverse, info)
+
+
+def is_vector(A: Tensor, B: Tensor) -> bool:
+    """Whether B is a vector for each matrix of A, not a matrix."""
+    return B.spec.ndim == 1 or (A.spec.ndim - 1 == B.spec.ndim and A.spec.shape[:-1] == B.spec.shape)
+
+
+def _solve(name: str, A: Tensor, B: Tensor, left: bool, check: bool):
+    checked("linalg.solve", A)
+    _one_dtype("linalg.solve", A, B)
+    vector = is_vector(A, B)
+    if not left and not vector:
+        _fits("linalg.solve", A, B, False)
+        found, info = _solve(name, transpose(A, -2, -1), transpose(B, -2, -1), True, check)
+        return transpose(found, -2, -1), info
+    if not left:
+        fail(
+            RuntimeError,
+            "linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. In this case "
+            "linalg.solve is equivalent to B / A.squeeze(-1)",
+        )
+    if not vector:
+        _fits("linalg.solve", A, B, True)
+    found, info = f.solve_core(A, B, vector)
+    where, pivot = _first(info) if check else ("", 0)
+    if pivot:
+        fail(LinAlgError, f"torch.{name}: {where}The solver failed because the input matrix is singular.")
+    return found, info
+
+
+@writes
+def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
+    """X with A X = B (`left` false: X A = B); B is a vector for each matrix, or a matrix."""
+    return _solve("linalg.solve", A, B, left, True)[0]
+
+
+@writes
+def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False):
+    """(result, info): `solve`, with a report in place of an error."""
+    return named("linalg_solve_ex", *_solve("linalg.solve_ex", A, B, left, check_errors))
+
+
+@writes
+def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
+    """X with A X = B (`left` false: X A = B) for triangular A; the other half is not read."""
+    name = "linalg.solve_triangular"
+    checked(name, A)
+    if B.spec.ndim < 2:
+        fail(RuntimeError, f"{name}: The input tensor B must have at least 2 dimensions.")
+    _one_dtype(name, A, B)
+    _fits(name, A, B, left)
+    if left:
+        return f.triangular_core(A, B, upper, unitriangular)
+    A, B = transpose(A, -2, -1), transpose(B, -2, -1)
+    return transpose(f.triangular_core(A, B, not upper, unitriangular), -2, -1)
+
+
+def _tolerances(A: Tensor, atol, rtol) -> tuple[Any, Any]:
+    """Both as numbers or arrays: `rtol` is max(m, n) times the dtype's epsilon unless a positive `atol` is given."""
+    a, r = (numpy_view(x.detach()) if isinstance(x, Tensor) else x for x in (atol, rtol))
+    if r is None:
+        r = max(A.spec.shape[-2:]) * float(np.finfo(A.spec.dtype.to_real().numpy).eps)
+        if a is not None:
+            r = np.where(np.asarray(a) > 0, 0.0, r)
+    return 0.0 if a is None else a, r
+
+
+@writes
+def pinv(A: Tensor, *, atol=None, rtol=None, hermitian: bool = False) -> Tensor:
+    """The Moore-Penrose inverse; singular values up to max(`atol`, `rtol` times the largest) count as 0."""
+    if A.spec.ndim < 2 or A.spec.dtype.kind not in "fc":
+        fail(
+            RuntimeError,
+            f"linalg.pinv({dtype_title(A.spec.dtype)}{{{list(A.spec.shape)}}}): expected a tensor with 2 or more "
+            "dimensions of float, double, cfloat or cdouble types",
+        )
+    checked("linalg.pinv", A, hermitian)
+    atol, rtol = _tolerances(A, atol, rtol)
+    return f.pinv_core(A, rtol, atol, hermitian)
+
+
+@writes
+def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None):
+    """(solution, residuals, rank, singular_values) of the least squares problem A X = B."""
+    name = "torch.linalg.lstsq"
+    if A.spec.ndim < 2:
+        fail(RuntimeError, f"{name}: input must have at least 2 dimensions.")
+    if B.spec.ndim < 1:
+        fail(RuntimeError, f"{name}: other must have at least 1 dimension.")
+    if A.spec.dtype is not B.spec.dtype:
+        fail(
+            RuntimeError,
+            f"{name}: Expected input and other to have the same dtype, but got input's dtype "
+            f"{dtype_title(A.spec.dtype)} and other's dtype {dtype_title(B.spec.dtype)}",
+        )
+    checked("torch.linalg.lstsq", A, False)
+    driver = driver or "gelsy"
+    if driver not in ("gels", "gelsy", "gelsd", "gelss"):
+        fail(RuntimeError, f"{name}: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)")
+    vector = A.spec.ndim - 1 == B.spec.ndim and A.spec.shape[:-1] == B.spec.shape
+    right = unsqueeze(B, -1) if vector else B
+    m, n = A.spec.shape[-2:]
+    if right.spec.ndim < 2 or right.spec.shape[-2] != m:
+        fail(RuntimeError, f"{name}: input.size(-2) should match other.size(-2)")
+    if rcond is None:
+        rcond = max(m, n) * float(np.finfo(A.spec.dtype.to_real().numpy).eps)
+    X, rank, values = f.lstsq_core(A, right, rcond)
+    real = A.spec.dtype.to_real()
+    rest = narrow(e.abs(reshape(X, (X.spec.numel,))), 0, 0, 0)  # no elements
+    if m > n and driver != "gelsy" and (driver == "gels" or bool((numpy_view(rank) == n).all())):
+        off = e.abs(e.sub(matmul(A, X), right))
+        rest = sum_over(e.mul(off, off), -2)
+    if driver == "gels":
+        rank = from_numpy(np.empty(0, np.int64))
+    if driver in ("gels", "gelsy"):
+        values = from_numpy(np.empty(0, real.numpy))
+    return named("linalg_lstsq", squeeze_dims(X, (-1,)) if vector else X, rest, rank, values)
+
+
+def _product_of(sizes) -> int:
+    return prod(int(n) for n in sizes)
+
+
+@writes
+def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
+    """The inverse under `tensordot` over the last `ndim - ind` dims."""
+    if ind <= 0:
+        fail(RuntimeError, f"Expected a strictly positive integer for 'ind', but got {ind}")
+    shape = tuple(A.spec.shape)
+    rows, columns = _product_of(shape[:ind]), _product_of(shape[ind:])
+    if rows != columns:
+        fail(
+            RuntimeError,
+            "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
+            f"{columns} != {rows}",
+        )
+    inverse = inv(reshape(A, (rows, columns)))
+    return reshape(inverse, (*shape[ind:], *shape[:ind]))
+
+
+@writes
+def tensorsolve(A: Tensor, B: Tensor, dims=None) -> Tensor:
+    """X with `tensordot(A, X, X.ndim)` equal to B."""
+    if dims is not None:
+        A = movedim(A, tuple(dims), tuple(range(A.spec.ndim - len(dims), A.spec.ndim)))
+    shape = tuple(A.spec.shape)[B.spec.ndim :]
+    n = _product_of(shape)
+    if n != B.spec.numel or A.spec.numel != n * n:
+        fail(
+            RuntimeError,
+            "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), "
+            f"but got {n} != {_product_of(tuple(A.spec.shape)[: B.spec.ndim])}",
+        )
+    return reshape(solve(reshape(A, (n, n)), reshape(B, (n,))), shape)
 
 
 # --- determinants -------------------------------------------------------------------------------------------------
 
 
-@function(tensors=("A",))
-def det_core(A):
-    """The determinant of checked matrices."""
-    return _made(np.asarray(np.linalg.det(numpy_view(A))), A)
-
-
-@det_core.gradient("A")
-def _(grad, A, out):
-    by = unsqueeze(unsqueeze(grad, -1), -1)
-    if bool((numpy_view(out.detach()) != 0).all()):
-        return e.mul(e.mul(by, _conj(unsqueeze(unsqueeze(out, -1), -1))), _mH(inv_core(A)))
-    # Singular: the cofactors, from singular values (not differentiable again).
-    u, s, vh = np.linalg.svd(numpy_view(A.detach()))
-    rest = np.stack([np.prod(np.delete(s, i, -1), -1) for i in range(s.shape[-1])], -1)
-    sign = np.linalg.det(u) * np.linalg.det(vh)
-    return e.mul(by, _made(np.conj(sign)[..., None, None] * (u * rest[..., None, :]) @ vh, A))
-
-
-det_core.operator.node_class.__name__ = "LinalgDetBackward0"
-
-
+@writes
 def det(A: Tensor) -> Tensor:
     """The determinant of square matrices."""
-    _checked("det", A)
-    return det_core(A)
+    checked("linalg.det", A)
+    return f.det_core(A)
 
 
-@function(tensors=("A",), outputs=("sign", "logabsdet"))
-def slogdet_core(A):
-    """Sign and logarithm of the size of the determinant."""
-    sign, size = np.linalg.slogdet(numpy_view(A))
-    return _made(np.asarray(sign), A), _made(np.asarray(size), A)
-
-
-@slogdet_core.gradient("A")
-def _(grad_logabsdet, A):
-    return e.mul(unsqueeze(unsqueeze(grad_logabsdet, -1), -1), _mH(inv_core(A)))
-
-
-slogdet_core.operator.node_class.__name__ = "LinalgSlogdetBackward0"
-
-
+@writes
 def slogdet(A: Tensor):
     """(sign, logarithm of the size) of the determinant."""
-    _checked("slogdet", A)
-    return Slogdet(*slogdet_core(A))
+    checked("linalg.slogdet", A)
+    return named("linalg_slogdet", *f.slogdet_core(A))
 
 
-# --- factorisations -----------------------------------------------------------------------------------------------
+# --- Cholesky, LU, LDL --------------------------------------------------------------------------------------------
 
 
-@function(tensors=("A",))
-def cholesky_core(A):
-    """Lower triangular L with L L^H = A."""
-    try:
-        return _made(np.linalg.cholesky(numpy_view(A)), A)
-    except np.linalg.LinAlgError:
-        array = numpy_view(A).reshape(-1, *A.spec.shape[-2:])
-        number, order = next(
-            (b, k)
-            for b, a in enumerate(array)
-            for k in range(1, len(a) + 1)
-            if not np.linalg.det(a[:k, :k]).real > 0 or k == len(a)
-        )
-        where = f"(Batch element {number}): " if A.spec.ndim > 2 else ""
+def _cholesky(name: str, A: Tensor, upper: bool, check: bool):
+    checked(name.replace("_ex", ""), A)
+    L, info = f.cholesky_core(A, bool(upper))
+    where, order = _first(info) if check else ("", 0)
+    if order:
         fail(
             LinAlgError,
-            f"linalg.cholesky: {where}The factorization could not be completed because the input is not "
-            "positive-definite (the leading minor "
-            f"of order {order} is not positive-definite).",
+            f"{name}: {where}The factorization could not be completed because the input is not positive-definite (the "
+            f"leading minor of order {order} is not positive-definite).",
         )
+    return L, info
 
 
-@cholesky_core.gradient("A")
-def _(grad, out):
-    inner = tril(matmul(_mH(out), grad))
-    inner = e.sub(inner, diag_embed(e.mul(diagonal(inner, 0, -2, -1), 0.5)))
-    back = inv_core(out)
-    full = matmul(_mH(back), matmul(inner, back))
-    return e.mul(e.add(full, _mH(full)), 0.5)
-
-
-cholesky_core.operator.node_class.__name__ = "LinalgCholeskyExBackward0"
-
-
+@writes
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """Lower triangular L with L L^H = A for symmetric (Hermitian) positive-definite A; `upper`: L^H."""
-    _checked("cholesky", A)
-    made = cholesky_core(A)
-    return _mH(made) if upper else made
+    return _cholesky("linalg.cholesky", A, upper, True)[0]
 
 
-@function(tensors=("A",), outputs=("Q", "R"))
-def qr_core(A, mode):
-    """Orthogonal Q and upper triangular R with Q R = A."""
-    q, r = np.linalg.qr(numpy_view(A), mode)
-    return _made(q, A), _made(r, A)
+@writes
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False):
+    """(L, info): info is 0, or the order of the first leading minor that is not positive-definite."""
+    return named("linalg_cholesky_ex", *_cholesky("linalg.cholesky_ex", A, upper, check_errors))
 
 
-@qr_core.gradient("A")
-def _(grad_Q, grad_R, Q, R, mode):
-    n, m = Q.spec.shape[-1], R.spec.shape[-1]
-    if mode == "complete" and Q.spec.shape[-2] > m or n < m:
+def _pivots_needed(name: str, pivot: bool) -> None:
+    if not pivot:
+        fail(RuntimeError, f"{name}: LU without pivoting is not implemented on the CPU")
+
+
+def _lu_checked(name: str, A: Tensor, pivot: bool, check: bool):
+    checked("torch.linalg.lu_factor", A, False)
+    _pivots_needed("linalg.lu_factor", pivot)
+    LU, pivots, info = f.lu_core(A, pivot)
+    where, at = _first(info) if check else ("", 0)
+    if at:
         fail(
             RuntimeError,
-            "The QR decomposition is not differentiable when mode='complete' and nrows > ncols, or nrows < ncols.",
+            f"torch.linalg.{name}: {where}U[{at},{at}] is zero and using it on lu_solve would result in a division by "
+            "zero. If you still want to perform the factorization, consider calling linalg.lu(A, pivot) or "
+            "linalg.lu_factor_ex(A, pivot)",
         )
-    inner = e.sub(matmul(R, _mH(grad_R)), matmul(_mH(grad_Q), Q))
-    low = tril(inner, -1)
-    both = e.add(tril(inner), _mH(low))
-    full = e.add(grad_Q, matmul(Q, both))
-    return _mH(solve_core(R, _mH(full)))
+    return LU, pivots, info
 
 
-qr_core.operator.node_class.__name__ = "LinalgQrBackward0"
+@writes
+def lu_factor(A: Tensor, *, pivot: bool = True):
+    """(LU, pivots): L below the diagonal of LU, U from it on; row i was swapped with row `pivots[i] - 1`."""
+    return named("linalg_lu_factor", *_lu_checked("lu_factor", A, pivot, True)[:2])
 
 
+@writes
+def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False):
+    """(LU, pivots, info): `lu_factor`, with a report in place of an error."""
+    return named("linalg_lu_factor_ex", *_lu_checked("lu_factor_ex", A, pivot, check_errors))
+
+
+@writes
+def lu(A: Tensor, *, pivot: bool = True):
+    """(P, L, U) with P L U = A; an empty P without `pivot`."""
+    checked("linalg.lu", A, False)
+    _pivots_needed("linalg.lu", pivot)
+    LU, pivots, _ = f.lu_core(A, pivot)
+    P = f.permutation(pivots, A.spec.shape[-2], A) if pivot else A.new_empty((0,))
+    return named("linalg_lu", P, f.lower_of(LU), f.upper_of(LU))
+
+
+@writes
+def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
+    """X with A X = B (`left` false: X A = B; `adjoint`: A^H for A), A given by `lu_factor`."""
+    name = "linalg.lu_solve"
+    checked(name, LU)
+    _one_dtype(name, LU, B, "LU", "B")
+    if pivots.spec.dtype is not dt.int32:
+        fail(RuntimeError, f"{name}: pivots should be a Tensor of scalar type torch.int32")
+    if B.spec.ndim < 2:
+        fail(RuntimeError, f"{name}: The input tensor B must have at least 2 dimensions.")
+    n = LU.spec.shape[-1]
+    if pivots.spec.ndim < 1 or pivots.spec.shape[-1] != n:
+        fail(RuntimeError, f"{name}: Number of pivots per batch should be same as the dimension of the matrix")
+    if tuple(pivots.spec.shape[:-1]) != tuple(LU.spec.shape[:-2]):
+        fail(RuntimeError, f"{name}: Expected LU.shape[:-1] and pivots.shape to be the same")
+    _fits(name, LU, B, left)
+    if not left:
+        return mH(lu_solve(LU, pivots, mH(B), adjoint=not adjoint))
+    order = f.lapack.order_of(numpy_view(pivots), n)
+    if not adjoint:
+        X = f.triangular_core(LU, _rows_in(B, order), False, True)
+        return f.triangular_core(LU, X, True, False)
+    X = f.triangular_core(mH(LU), B, False, False)
+    X = f.triangular_core(mH(LU), X, True, True)
+    return _rows_in(X, np.argsort(order, -1))
+
+
+def _rows_in(x: Tensor, order: np.ndarray) -> Tensor:
+    """The rows of matrices in another order."""
+    index = from_numpy(np.array(order, np.int64)[..., None])
+    batch = np.broadcast_shapes(order.shape[:-1], tuple(x.spec.shape[:-2]))
+    x = x if tuple(x.spec.shape[:-2]) == batch else expand_to(x, (*batch, *x.spec.shape[-2:]))
+    return take_along_dim(x, index, -2)
+
+
+def _ldl(name: str, A: Tensor, hermitian: bool, check: bool):
+    checked(f"torch.linalg.{name}", A)
+    LD, pivots, info = f.ldl_core(A, hermitian)
+    at = _first(info)[1] if check else 0
+    if at:
+        fail(RuntimeError, f"torch.linalg.{name}: the diagonal element {at} of D is zero")
+    return LD, pivots, info
+
+
+@writes
+def ldl_factor(A: Tensor, *, hermitian: bool = False):
+    """(LD, pivots) of a symmetric (Hermitian) matrix: L below the diagonal, D on it and beside; pivots as LAPACK's."""
+    return named("linalg_ldl_factor", *_ldl("ldl_factor", A, hermitian, True)[:2])
+
+
+@writes
+def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False):
+    """(LD, pivots, info): `ldl_factor`, with a report in place of an error."""
+    return named("linalg_ldl_factor_ex", *_ldl("ldl_factor_ex", A, hermitian, check_errors))
+
+
+@writes
+def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False) -> Tensor:
+    """X with A X = B, A given by `ldl_factor`."""
+    name = "torch.linalg.ldl_solve"
+    checked(name, LD)
+    if B.spec.ndim < 2:
+        fail(
+            RuntimeError,
+            f"{name}: Expected B to have at least 2 dimensions, but it has {B.spec.ndim} dimensions instead",
+        )
+    if tuple(LD.spec.shape[:-1]) != tuple(pivots.spec.shape):
+        fail(
+            RuntimeError,
+            f"{name}: Expected LD.shape[:-1] and pivots.shape to be the same, but got pivots with shape "
+            f"{list(pivots.spec.shape)}",
+        )
+    if pivots.spec.dtype.kind not in "ui":
+        fail(RuntimeError, f"{name}: Expected pivots to be integers. Got {dtype_title(pivots.spec.dtype)}")
+    if LD.spec.dtype is not B.spec.dtype:
+        fail(
+            RuntimeError,
+            f"{name}: LD dtype {dtype_title(LD.spec.dtype)} does not match b dtype {dtype_title(B.spec.dtype)}",
+        )
+    _fits("linalg.ldl_solve", LD, B, True)
+    arrays = [numpy_view(x.detach()) for x in (LD, pivots, B)]
+    return f.made(f.lapack.ldl_solve(*arrays, hermitian), B)
+
+
+# --- QR and reflectors --------------------------------------------------------------------------------------------
+
+
+@writes
 def qr(A: Tensor, mode: str = "reduced"):
     """(Q, R), orthonormal columns and upper triangular, Q R = A; `mode` "reduced", "complete" or "r" (an empty Q)."""
     if mode not in ("reduced", "complete", "r"):
@@ -300,130 +497,202 @@ def qr(A: Tensor, mode: str = "reduced"):
             RuntimeError,
             f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'",
         )
-    _checked("qr", A, False)
+    checked("linalg.qr", A, False)
     if mode == "r":
-        return QR(A.new_empty((0,)), _made(np.asarray(np.linalg.qr(numpy_view(A.detach()), "r")), A))
-    return QR(*qr_core(A, mode))
+        if A.needs_grad:
+            R = f.qr_core(A, "reduced")[1]
+            R.register_hook(_no_r)
+        else:
+            R = f.made(np.linalg.qr(numpy_view(A), "r"), A)
+        return named("linalg_qr", A.new_empty((0,)), R)
+    return named("linalg_qr", *f.qr_core(A, mode))
 
 
-@function(tensors=("A",), outputs=("eigenvalues", "eigenvectors"))
-def eigh_core(A, lower):
-    """Eigenvalues in order and eigenvectors of symmetric matrices."""
-    values, vectors = np.linalg.eigh(numpy_view(A), lower)
-    return _made(values, A), _made(vectors, A)
+def _no_r(grad):
+    fail(
+        RuntimeError,
+        "The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please use "
+        "linalg.qr(A, mode='reduced') if you are going to use backward.",
+    )
 
 
-@eigh_core.gradient("A")
-def _(grad_eigenvalues, grad_eigenvectors, eigenvalues, eigenvectors):
-    gaps = e.sub(unsqueeze(eigenvalues, -2), unsqueeze(eigenvalues, -1))
-    inner = _off_diagonal(matmul(_mH(eigenvectors), grad_eigenvectors), gaps)
-    inner = e.add(inner, diag_embed(cast(grad_eigenvalues, inner.spec.dtype)))
-    return matmul(eigenvectors, matmul(inner, _mH(eigenvectors)))
+def reflections(A: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
+    """(V, T): the product of the reflectors in A below the diagonal, with factors tau, is 1 - V T V^H."""
+    m, k = A.spec.shape[-2], tau.spec.shape[-1]
+    V = e.add(tril(narrow(A, -1, 0, k), -1), eye(m, k, dtype=A.spec.dtype))
+    D = unsqueeze(tau, -1)
+    inner = e.add(e.mul(D, triu(matmul(mH(V), V), 1)), eye(k, dtype=A.spec.dtype))
+    return V, f.triangular_core(inner, e.mul(D, eye(k, dtype=A.spec.dtype)), True, True)
 
 
-def _off_diagonal(x: Tensor, gaps: Tensor) -> Tensor:
-    """`x / gaps` off the diagonal, 0 on it."""
-    n = gaps.spec.shape[-1]
-    on = from_numpy(np.eye(n, dtype=gaps.spec.dtype.numpy))
-    return e.mul(e.true_divide(x, e.add(gaps, on)), e.sub(1.0, on))
+@writes
+def householder_product(A: Tensor, tau: Tensor) -> Tensor:
+    """The first n columns of the product of the reflectors that `geqrf` gives."""
+    name = "torch.linalg.householder_product"
+    if A.spec.ndim < 2:
+        fail(RuntimeError, f"{name}: input must have at least 2 dimensions.")
+    m, n = A.spec.shape[-2:]
+    if m < n:
+        fail(RuntimeError, f"{name}: input.shape[-2] must be greater than or equal to input.shape[-1]")
+    if n < tau.spec.shape[-1]:
+        fail(RuntimeError, f"{name}: input.shape[-1] must be greater than or equal to tau.shape[-1]")
+    if A.spec.ndim - tau.spec.ndim != 1:
+        fail(
+            RuntimeError,
+            f"{name}: Expected tau to have one dimension less than A, but got tau.ndim equal to {tau.spec.ndim} "
+            f"and input.ndim is equal to {A.spec.ndim}",
+        )
+    if tuple(A.spec.shape[:-2]) != tuple(tau.spec.shape[:-1]):
+        fail(
+            RuntimeError,
+            f"{name}: Expected batch dimensions of tau to be equal to input.shape[:-2], but got "
+            f"{list(tau.spec.shape[:-1])}",
+        )
+    if tau.spec.dtype is not A.spec.dtype:
+        fail(
+            RuntimeError,
+            f"{name}: tau dtype {dtype_title(tau.spec.dtype)} does not match input dtype {dtype_title(A.spec.dtype)}",
+        )
+    floating(name, A)
+    V, T = reflections(A, tau)
+    first = eye(m, n, dtype=A.spec.dtype)
+    return e.sub(first, matmul(V, matmul(T, mH(narrow(V, -2, 0, n)))))
 
 
-eigh_core.operator.node_class.__name__ = "LinalgEighBackward0"
+# --- eigenvalues and singular values ------------------------------------------------------------------------------
 
 
+def _half(UPLO: str) -> bool:
+    if str(UPLO).upper() not in ("L", "U"):
+        fail(RuntimeError, f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
+    return UPLO.upper()
+
+
+@writes
 def eigh(A: Tensor, UPLO: str = "L"):
     """(eigenvalues, eigenvectors) of symmetric (Hermitian) matrices, of which the lower ("L") or upper half is read."""
-    _checked("eigh", A)
-    return Eigh(*eigh_core(A, UPLO))
+    checked("linalg.eigh", A)
+    return named("linalg_eigh", *f.eigh_core(A, _half(UPLO)))
 
 
+@writes
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric (Hermitian) matrices, in order."""
-    return eigh(A, UPLO)[0]
+    checked("linalg.eigh", A)
+    if A.needs_grad:
+        return f.eigh_core(A, _half(UPLO))[0]
+    return f.made(np.linalg.eigvalsh(numpy_view(A), _half(UPLO)), A, real=True)
 
 
-@function(tensors=("A",), outputs=("U", "S", "Vh"))
-def svd_core(A, full):
-    """Singular values and vectors."""
-    return tuple(_made(x, A) for x in np.linalg.svd(numpy_view(A), full))
+def _finite(A: Tensor) -> None:
+    if not np.isfinite(numpy_view(A.detach())).all():
+        fail(RuntimeError, "torch.linalg.eig: input tensor should not contain infs or NaNs.")
 
 
-@svd_core.gradient("A")
-def _(grad_U, grad_S, grad_Vh, U, S, Vh, full):
-    k = S.spec.shape[-1]
-    if full and U.spec.shape[-1] != Vh.spec.shape[-2]:
+@writes
+def eig(A: Tensor):
+    """(eigenvalues, eigenvectors), both complex, of any square matrices; the vectors have length 1."""
+    checked("linalg.eig", A)
+    _finite(A)
+    return named("linalg_eig", *f.eig_core(A))
+
+
+@writes
+def eigvals(A: Tensor) -> Tensor:
+    """The eigenvalues, complex, of any square matrices."""
+    checked("linalg.eig", A)
+    _finite(A)
+    if A.needs_grad:
+        return f.eig_core(A)[0]
+    return from_numpy(np.array(np.linalg.eigvals(numpy_view(A)), A.spec.dtype.to_complex().numpy, order="C"))
+
+
+def _no_driver(name: str, driver) -> None:
+    if driver is not None:
         fail(
             RuntimeError,
-            "The singular vectors in the complete SVD are not unique: use full_matrices=False for their gradients",
+            f"torch.linalg.{name}: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER backend.",
         )
-    if U.spec.dtype.kind == "c":
-        fail(NotImplementedError, "svd: gradients of complex matrices are not there yet")
-    V, grad_V = _mH(Vh), _mH(grad_Vh)
-    row = unsqueeze(S, -2)
-    square = e.mul(S, S)
-    gaps = e.sub(unsqueeze(square, -2), unsqueeze(square, -1))
-
-    def skew(x):
-        return _off_diagonal(e.sub(x, _mH(x)), gaps)
-
-    inner = e.add(e.mul(skew(matmul(_mH(U), grad_U)), row), e.mul(unsqueeze(S, -1), skew(matmul(_mH(V), grad_V))))
-    found = matmul(U, matmul(e.add(inner, diag_embed(grad_S)), Vh))
-    if U.spec.shape[-2] > k:
-        rest = e.sub(grad_U, matmul(U, matmul(_mH(U), grad_U)))
-        found = e.add(found, matmul(e.true_divide(rest, row), Vh))
-    if V.spec.shape[-2] > k:
-        rest = e.sub(grad_V, matmul(V, matmul(_mH(V), grad_V)))
-        found = e.add(found, matmul(U, _mH(e.true_divide(rest, row))))
-    return found
 
 
-svd_core.operator.node_class.__name__ = "LinalgSvdBackward0"
-
-
-def svd(A: Tensor, full_matrices: bool = True):
+@writes
+def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None):
     """(U, S, Vh) with A = U diag(S) Vh and singular values S from the largest to the smallest."""
-    _checked("svd", A, False)
-    return SVD(*svd_core(A, bool(full_matrices)))
+    checked("linalg.svd", A, False)
+    _no_driver("svd", driver)
+    return named("linalg_svd", *f.svd_core(A, bool(full_matrices)))
 
 
-def svdvals(A: Tensor) -> Tensor:
+@writes
+def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """The singular values, from the largest to the smallest."""
-    return svd(A, False)[1]
+    checked("linalg.svd", A, False)
+    _no_driver("svdvals", driver)
+    return _singular_values(A)
 
 
-# --- built of these -----------------------------------------------------------------------------------------------
+def _singular_values(A: Tensor) -> Tensor:
+    if A.needs_grad or not np.isfinite(numpy_view(A)).all():
+        return f.svd_core(A, False)[1]
+    return f.made(np.linalg.svd(numpy_view(A), compute_uv=False), A, real=True)
 
 
-def pinv(A: Tensor, *, rtol=None, hermitian: bool = False) -> Tensor:
-    """The Moore-Penrose inverse; singular values below `rtol` times the largest count as 0."""
-    _checked("pinv", A, False)
-    u, s, vh = svd(A, False)
-    rtol = max(A.spec.shape[-2:]) * np.finfo(A.spec.dtype.to_real().numpy).eps if rtol is None else rtol
-    keep = e.gt(s, e.mul(amax(s, -1, keepdim=True), rtol))
-    inverse = e.where(keep, e.reciprocal(e.where(keep, s, 1.0)), 0.0)
-    return matmul(e.mul(_mH(vh), unsqueeze(inverse, -2)), _mH(u))
+@writes
+def matrix_rank(A: Tensor, tol=None, *, atol=None, rtol=None, hermitian: bool = False) -> Tensor:
+    """The number of singular values above max(`atol`, `rtol` times the largest)."""
+    if A.spec.ndim < 2:
+        fail(RuntimeError, "torch.linalg.matrix_rank: The input tensor input must have at least 2 dimensions.")
+    checked("linalg.matrix_rank", A, hermitian)
+    array = numpy_view(A.detach())
+    if hermitian:
+        size = np.abs(np.linalg.eigvalsh(array))
+    else:
+        size = np.linalg.svd(array, compute_uv=False)
+    if tol is not None:
+        atol, rtol = tol, 0.0
+    a, r = _tolerances(A, atol, rtol)
+    border = np.maximum(np.asarray(a), np.asarray(r) * size.max(-1, initial=0))
+    return from_numpy(np.array((size > border[..., None]).sum(-1), np.int64))
 
 
-def matrix_rank(A: Tensor, *, rtol=None, hermitian: bool = False) -> Tensor:
-    """The number of singular values above `rtol` times the largest."""
-    _checked("matrix_rank", A, False)
-    s = svdvals(A.detach())
-    rtol = max(A.spec.shape[-2:]) * np.finfo(s.spec.dtype.numpy).eps if rtol is None else rtol
-    return sum_over(e.gt(s, e.mul(amax(s, -1, keepdim=True), rtol)), -1)
+@writes
+def cond(A: Tensor, p=None) -> Tensor:
+    """The norm of A times that of its inverse; `p` None or 2 by singular values, -2 its inverse."""
+    if A.spec.ndim < 2:
+        fail(RuntimeError, "linalg.cond: The input tensor A must have at least 2 dimensions.")
+    if p in (None, 2, -2):
+        s = svdvals(A)
+        if not A.spec.numel:
+            return A.new_zeros(A.spec.shape[:-2], dtype=A.spec.dtype.to_real())
+        least, most = (squeeze_dims(narrow(s, -1, i, 1), (-1,)) for i in (s.spec.shape[-1] - 1, 0))
+        return e.true_divide(least, most) if p == -2 else e.true_divide(most, least)
+    if p not in ("fro", "nuc", inf, -inf, 1, -1):
+        fail(RuntimeError, f"linalg.cond got an invalid norm type: {p}")
+    name = f"linalg.cond(ord={p})" if isinstance(p, str) else f"linalg.cond(ord={p:g})"
+    checked(name, A, short=True)
+    floating("linalg.inv", A)
+    if not A.spec.numel:
+        return A.new_zeros(A.spec.shape[:-2], dtype=A.spec.dtype.to_real())
+    inverse, info = f.inv_core(A)
+    if p == "nuc" and _first(info)[1]:
+        _singular("linalg.inv", info)
+    found = e.mul(matrix_norm(A, p), matrix_norm(inverse, p))
+    return e.where(e.ne(info, 0), inf, found) if _first(info)[1] else found
 
 
+# --- products and powers ------------------------------------------------------------------------------------------
+
+
+@writes
 def matrix_power(A: Tensor, n: int) -> Tensor:
     """The product of `n` factors A; of its inverse where `n` is negative."""
-    _square = A.spec.shape[-2:]
-    if _square[0] != _square[1]:
-        fail(
-            RuntimeError,
-            f"linalg.matrix_power: A must be batches of square matrices, but they are {_square[0]} by "
-            f"{_square[1]} matrices",
-        )
+    if not isinstance(n, int) or isinstance(n, bool):
+        fail(TypeError, f"linalg_matrix_power(): argument 'n' (position 2) must be int, not {type(n).__name__}")
+    squares("linalg.matrix_power", A)
+    if A.spec.dtype.kind == "b":
+        fail(NotImplementedError, "\"addmm_impl_cpu_\" not implemented for 'Bool'")
     if n == 0:
-        one = from_numpy(np.broadcast_to(np.eye(_square[0]), tuple(A.spec.shape)).copy())
-        return cast(one, A.spec.dtype)
+        return A.clone().copy_(eye(A.spec.shape[-1], dtype=A.spec.dtype))
     base, n = (inv(A), -n) if n < 0 else (A, n)
     found: Any = None
     while n:
@@ -434,50 +703,164 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     return found.clone() if found is A else found
 
 
-def multi_dot(tensors, *, out=None) -> Tensor:
-    """The product of several matrices in the cheapest order; the first and the last may be vectors."""
-    from .matmul import chain_matmul
+def matrix_exp(A: Tensor) -> Tensor:
+    """The exponentials of square matrices."""
+    checked("linalg.matrix_exp", A, short=True)
+    if A.spec.dtype.itemsize == 2:
+        return cast(f.matrix_exp_core(cast(A, dt.float32)), A.spec.dtype)
+    return f.matrix_exp_core(A)
 
+
+@writes
+def multi_dot(tensors) -> Tensor:
+    """The product of several matrices in the cheapest order; the first and the last may be vectors."""
     parts = list(tensors)
     if len(parts) < 2:
         fail(RuntimeError, f"multi_dot(): expected at least 2 tensors but got {len(parts)}")
-    first, last = parts[0].spec.ndim == 1, parts[-1].spec.ndim == 1
-    if first:
+    last = len(parts) - 1
+    for i, x in enumerate(parts):
+        if i in (0, last) and x.spec.ndim not in (1, 2):
+            which = "first" if i == 0 else "last"
+            fail(RuntimeError, f"multi_dot(): the {which} tensor must be 1D or 2D but got {x.spec.ndim}D")
+        if 0 < i < last and x.spec.ndim != 2:
+            fail(RuntimeError, f"multi_dot(): tensor {i} must be 2D but got {x.spec.ndim}D")
+        if x.spec.dtype is not parts[0].spec.dtype:
+            fail(
+                RuntimeError,
+                f"multi_dot(): all tensors must have be the same dtype but tensor 0 is "
+                f"{dtype_title(parts[0].spec.dtype)} and tensor {i} {dtype_title(x.spec.dtype)}",
+            )
+    vectors = parts[0].spec.ndim == 1, parts[-1].spec.ndim == 1
+    if vectors[0]:
         parts[0] = unsqueeze(parts[0], 0)
-    if last:
+    if vectors[1]:
         parts[-1] = unsqueeze(parts[-1], 1)
-    made = chain_matmul(*parts)
-    made = squeeze_dims(made, (0,)) if first else made
-    return squeeze_dims(made, (-1,)) if last else made
+    for i, (a, b) in enumerate(zip(parts, parts[1:])):
+        if a.spec.shape[1] != b.spec.shape[0]:
+            fail(
+                RuntimeError,
+                f"multi_dot(): tensors {i} and {i + 1} with shapes {list(a.spec.shape)} and {list(b.spec.shape)} "
+                "cannot be multiplied",
+            )
+    found = chain_matmul(*parts)
+    found = squeeze_dims(found, (0,)) if vectors[0] else found
+    return squeeze_dims(found, (-1,)) if vectors[1] else found
 
 
-def matrix_norm(A: Tensor, ord="fro", dim=(-2, -1), keepdim: bool = False, *, dtype=None, out=None) -> Tensor:
+@writes
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """The sums of `conj(x) * y` along a dim."""
+    floating("linalg.vecdot", x, True)
+    if x.spec.ndim == y.spec.ndim == 1 and x.spec.dtype is y.spec.dtype:
+        return dot(conj(x), y)
+    return sum_over(e.mul(conj(x), y), dim)
+
+
+@writes
+def vander(x: Tensor, *, N: int | None = None) -> Tensor:
+    """The powers 0 to N - 1 of each number, in a new last dim."""
+    if N is None:
+        N = x.spec.shape[-1] if x.spec.ndim else 0
+    if N <= 1:
+        fail(RuntimeError, "N must be greater than 1.")
+    if x.spec.dtype.kind == "b" or x.spec.dtype.itemsize == 2 and x.spec.dtype.kind in "fc":
+        fail(
+            RuntimeError,
+            f"linalg.vander supports floating point, complex, and integer tensors, but got {dtype_title(x.spec.dtype)}",
+        )
+    kind = dt.int64 if x.spec.dtype.kind in "bui" else x.spec.dtype
+    x = x if x.spec.ndim else unsqueeze(x, 0)
+    repeated = expand_to(unsqueeze(cast(x, kind), -1), (*x.spec.shape, N - 1))
+    ones = x.new_ones((*x.spec.shape, 1), dtype=kind)
+    return cat([ones, cumprod(repeated, -1)], -1)
+
+
+@writes
+def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    """The cross products of vectors of three along `dim`; other dims broadcast."""
+    if input.spec.ndim != other.spec.ndim:
+        fail(RuntimeError, "linalg.cross: inputs must have the same number of dimensions.")
+    return products.cross(input, other, normalize_dim(dim, input.spec.ndim))
+
+
+def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """The diagonals of matrices, a view."""
+    return diagonal_of(A, offset, dim1, dim2)
+
+
+# --- norms --------------------------------------------------------------------------------------------------------
+
+
+def _pair(dim) -> tuple:
+    dims = (dim,) if isinstance(dim, int) else tuple(dim)
+    if len(dims) != 2:
+        fail(RuntimeError, f"linalg.matrix_norm: dim must be a 2-tuple. Got {' '.join(map(str, dims))}")
+    return dims
+
+
+@writes
+def matrix_norm(A: Tensor, ord: Any = "fro", dim=(-2, -1), keepdim: bool = False, *, dtype=None) -> Tensor:
     """A norm of matrices: "fro", "nuc", 1, -1, 2, -2, inf or -inf."""
+    if A.spec.ndim < 2:
+        fail(RuntimeError, "linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
+    floating("linalg.matrix_norm", A, True)
+    given = _pair(dim)
+    if isinstance(ord, str):
+        if ord not in ("fro", "nuc"):
+            fail(RuntimeError, f"linalg.matrix_norm: Order {ord} not supported.")
+    elif ord not in (1, -1, 2, -2, inf, -inf):
+        fail(RuntimeError, f"linalg.matrix_norm: Order {ord:g} not supported.")
+    rank = A.spec.ndim
+    for d in given:
+        if not -rank <= d < rank:
+            fail(
+                IndexError,
+                f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {d})",
+            )
+    row, column = (d % rank for d in given)
+    if row == column:
+        fail(RuntimeError, f"linalg.matrix_norm: dims must be different. Got ({given[0]}, {given[1]})")
     if dtype is not None:
         A = cast(A, dtype)
-    rank = A.spec.ndim
-    row, column = (d % rank for d in dim)
     if ord == "fro":
         return vector_norm(A, 2, (row, column), keepdim)
     if ord in ("nuc", 2, -2):
-        moved = A.movedim((row, column), (-2, -1))
-        s = svdvals(moved)
-        made = sum_over(s, -1) if ord == "nuc" else amax(s, -1) if ord == 2 else amin(s, -1)
+        floating("linalg.matrix_norm", A)
+        s = _singular_values(movedim(A, (row, column), (-2, -1)))
+        found = sum_over(s, -1) if ord == "nuc" else _extreme(s, -1, False, ord)
         for d in sorted((row, column)) if keepdim else ():
-            made = unsqueeze(made, d)
-        return made
-    if ord not in (1, -1, inf, -inf):
-        fail(RuntimeError, f"linalg.matrix_norm: Order {ord} not supported.")
+            found = unsqueeze(found, d)
+        return found
     along, other = (row, column) if abs(ord) == 1 else (column, row)
     sums = vector_norm(A, 1, along, keepdim)
-    return (amax if ord > 0 else amin)(sums, other if keepdim or other < along else other - 1, keepdim=keepdim)
+    return _extreme(sums, other if keepdim or other < along else other - 1, keepdim, ord)
 
 
-def norm(A: Tensor, ord=None, dim=None, keepdim: bool = False, *, out=None, dtype=None) -> Tensor:
+def _extreme(x: Tensor, dim: int, keepdim: bool, ord: float) -> Tensor:
+    """The largest along a dim, 0 where there is none; for negative `ord` the smallest."""
+    if ord > 0 and not x.spec.shape[dim]:
+        return sum_over(x, dim, keepdim)
+    return (amax if ord > 0 else amin)(x, dim, keepdim=keepdim)
+
+
+@writes
+def norm(A: Tensor, ord: Any = None, dim=None, keepdim: bool = False, *, dtype=None) -> Tensor:
     """A vector norm (one dim, or `ord` None over all) or a matrix norm (two dims, or an `ord` of a matrix)."""
+    if dim is not None and not isinstance(dim, int) and len(dim) not in (1, 2):
+        fail(RuntimeError, f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dim)}")
     pair = dim is not None and not isinstance(dim, int) and len(dim) == 2
+    if isinstance(ord, str):
+        if dim is None and A.spec.ndim != 2:
+            fail(
+                RuntimeError,
+                f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.spec.ndim}D.",
+            )
+        return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
+    if ord is not None and dim is None and A.spec.ndim not in (1, 2):
+        fail(
+            RuntimeError,
+            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.spec.ndim}D.",
+        )
     if ord is not None and (pair or (dim is None and A.spec.ndim == 2)):
         return matrix_norm(A, ord, dim if pair else (0, 1), keepdim, dtype=dtype)
-    if isinstance(ord, str):
-        fail(RuntimeError, f"linalg.norm: Order {ord} is a norm of matrices", expected="two dims")
     return vector_norm(A, 2 if ord is None else ord, dim, keepdim, dtype=dtype)

@@ -16,6 +16,7 @@ from facula.errors import fail
 
 from .declare import INTO, function
 from .declare.repeats import MISSING, Repeats
+from .override import foreign
 from .reduction import sum as sum_over
 from .reduction import sum_to
 from .view import expand_to, permute, reshape, squeeze_dims, transpose, unsqueeze, view_shape
@@ -216,6 +217,10 @@ def _binary(slow: Callable, operator: Any, plan_of: Callable[[Spec, Spec], tuple
             return out
         if foreign and not (isinstance(input, Tensor) and isinstance(other, Tensor)):
             return NotImplemented
+        if getattr(input, "is_sparse", False) or getattr(other, "is_sparse", False):
+            from .sparse import sparse_matmul
+
+            return sparse_matmul(input, other)
         out = slow(*[x for x in (input, other) if x is not MISSING])
         if isinstance(input, Tensor) and isinstance(other, Tensor) and isinstance(out, Tensor):
             recorded, make = plan_of(input.spec, other.spec)
@@ -359,6 +364,8 @@ def matmul(input: Tensor, other: Tensor, *, out=None) -> Tensor:
     """
     for x, which in ((input, "input"), (other, "other")):
         if not isinstance(x, Tensor):
+            if (made := foreign(input, other)) is not NotImplemented:
+                return made
             fail(
                 TypeError,
                 f"matmul(): argument '{which}' (position {1 + (which == 'other')}) must be Tensor, not "

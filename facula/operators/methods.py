@@ -29,17 +29,23 @@ from . import (
     creation,
     declare,
     elementwise,
+    fft,
+    gamma,
+    histogram,
     indexing,
     inplace,
     joining,
     matmul,
+    matrices,
     normalization,
+    override,
     public,
     reduction,
     sorting,
     sparse,
     statistics,
     view,
+    view_copies,
 )
 from .promotion import opmath
 from .view import ints
@@ -842,18 +848,19 @@ for _name, _kind in (
 
 
 def _new(make):
-    def new(self, *args, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+    def new(self, *args, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False, **named):
         made = make(
-            *args, dtype=dtype or self.spec.dtype, device=device or self.spec.device, requires_grad=requires_grad
-        )
+            *args, dtype=dtype or self.spec.dtype, device=device or self.spec.device, requires_grad=requires_grad,
+            **named,
+        )  # fmt: skip
         return declare.NEW_LIKE[0](self, made) if GUARD.active and self.spec.kind is not None else made
 
+    new.__name__ = new.__qualname__ = f"new_{make.__name__}"
     return new
 
 
-Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.new_full = map(
-    _new, (creation.empty, creation.zeros, creation.ones, creation.full)
-)
+for _make in (creation.empty, creation.zeros, creation.ones, creation.full):
+    setattr(Tensor, f"new_{_make.__name__}", _new(_make))
 
 
 @method
@@ -863,7 +870,7 @@ def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False) -> T
 
 
 @method
-def new_empty_strided(self, size, stride, dtype=None, device=None, requires_grad=False) -> Tensor:
+def new_empty_strided(self, size, stride, *, dtype=None, device=None, requires_grad=False) -> Tensor:
     """`empty_strided` of this tensor's dtype."""
     return creation.empty_strided(size, stride, dtype=dtype or self.spec.dtype, requires_grad=requires_grad)
 
@@ -891,7 +898,15 @@ def _python(name: str, apply, reflected: bool = False):
         return NotImplemented
 
     def backward(self, other):
-        if isinstance(other, _NUMBERS) or isinstance(other, Tensor) or hasattr(other, "item"):
+        if isinstance(other, _NUMBERS):
+            return apply(other, self)
+        if isinstance(other, Tensor) or hasattr(other, "item"):
+            if not isinstance(self, Tensor):
+                fail(
+                    TypeError,
+                    f"descriptor '__r{name}__' for 'torch._C.TensorBase' objects doesn't apply to a "
+                    f"'{self.__class__.__name__}' object",
+                )
             return apply(other, self)
         return NotImplemented
 
@@ -925,6 +940,7 @@ def _equal(name: str, apply):
             return apply(self, other)
         return NotImplemented
 
+    compare.__name__ = compare.__qualname__ = name
     setattr(Tensor, name, compare)
 
 
@@ -940,6 +956,7 @@ def __invert__(self) -> Tensor:
     return elementwise.bitwise_not(self)
 
 
+indexing.getitem.__name__ = "__getitem__"
 attach("__getitem__", indexing.getitem)
 
 
@@ -991,8 +1008,10 @@ def __copy__(self):
 # --- functions as methods -----------------------------------------------------------------------------------------
 
 
-def view_method(self, *shape):
+def view_method(self, *shape, size=None, dtype=None):
     """The same elements in another shape, or read as another dtype."""
+    if not shape:
+        shape = (size,) if dtype is None and size is not None else (dtype,) if dtype is not None else ()
     if len(shape) == 1:
         only = shape[0]
         if isinstance(only, DType):
@@ -1023,9 +1042,9 @@ def expand_as(self, other: Tensor) -> Tensor:
     return view.expand_to(self, other.spec.shape)
 
 
-def permute_method(self, *dims):
+def permute_method(self, *args, dims=None):
     """Dims in another order."""
-    return view.permute(self, ints(dims))
+    return view.permute(self, ints(args if dims is None else (dims,)))
 
 
 attach("permute", permute_method)
@@ -1038,9 +1057,11 @@ def where(self, condition, other) -> Tensor:
 
 
 @method
-def sum_to_size(self, *size) -> Tensor:
+def sum_to_size(self, *args, size=None) -> Tensor:
     """The sum over the dims that broadcasting from `size` would add."""
-    shape, own = ints(size), self.spec.shape
+    shape, own = ints(args if size is None else (size,)), self.spec.shape
+    if not shape:
+        return reduction.sum(self)
     lead = len(own) - len(shape)
     if lead < 0 or any(n not in (1, m) for n, m in zip(shape, own[lead:])):
         fail(RuntimeError, f"size {{{list(shape)}}} is not expandable to size {{{list(own)}}}.")
@@ -1073,26 +1094,6 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None) -> Tensor:
     return self
 
 
-@method
-def apply_(self, callable) -> Tensor:
-    """Replace each element by `callable(element)`: slow, in Python."""
-    array = creation.numpy_view(self)
-    for at in np.ndindex(array.shape):
-        array[at] = callable(array[at].item())
-    self.storage.version += 1
-    return self
-
-
-@method
-def map_(self, tensor: Tensor, callable) -> Tensor:
-    """Replace each element by `callable(own, other)`: slow, in Python."""
-    mine, theirs = creation.numpy_view(self), np.broadcast_to(creation.numpy_view(tensor), tuple(self.spec.shape))
-    for at in np.ndindex(mine.shape):
-        mine[at] = callable(mine[at].item(), theirs[at].item())
-    self.storage.version += 1
-    return self
-
-
 # Public functions that are methods too, by module.
 METHODS = {
     activation: "hardshrink prelu relu relu_",
@@ -1115,19 +1116,25 @@ METHODS = {
     ),
     view: (
         "adjoint as_strided as_strided_scatter broadcast_to chunk diagonal diagonal_scatter dsplit expand flatten "
-        "hsplit movedim narrow narrow_copy ravel reshape select select_scatter slice_scatter split split_with_sizes "
+        "hsplit movedim narrow ravel reshape select select_scatter slice_scatter split split_with_sizes "
         "squeeze t tensor_split transpose unbind unflatten unfold unsqueeze vsplit"
     ),
+    view_copies: "narrow_copy",
     joining: "diag diag_embed diagflat flip fliplr flipud kron repeat repeat_interleave roll rot90 tile tril triu",
     indexing: (
         "argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_scatter "
-        "masked_select nonzero put scatter scatter_add scatter_reduce take take_along_dim"
+        "masked_select nonzero nonzero_static put scatter scatter_add scatter_reduce take take_along_dim"
+    ),
+    fft: "istft stft",
+    matrices: (
+        "cholesky cholesky_inverse cholesky_solve det eig geqrf inverse logdet lstsq lu matrix_exp matrix_power ormqr "
+        "pinverse qr slogdet solve svd symeig triangular_solve lu_solve"
     ),
     matmul: "addbmm addmm addmv addr baddbmm bmm dot inner matmul mm mv outer vdot",
-    sorting: (
-        "argsort bucketize cummax cummin kthvalue median mode msort nanmedian sort topk unique unique_consecutive"
-    ),
-    statistics: "bincount corrcoef cov diff dist histc nanquantile quantile renorm trace",
+    sorting: ("argsort cummax cummin kthvalue median mode msort nanmedian sort topk unique unique_consecutive"),
+    statistics: "bincount corrcoef cov diff dist hash_tensor nanquantile quantile renorm trace",
+    gamma: "i0 igamma igammac mvlgamma",
+    histogram: "histc histogram",
     copying: "clone contiguous",
     inplace: "copy_ detach_ fill_ resize_ zero_",
 }
@@ -1143,6 +1150,12 @@ ALIASES = {
 }  # fmt: skip
 for _name, _target in ALIASES.items():
     setattr(Tensor, _name, getattr(Tensor, _target))
+
+
+@method
+def polygamma(self, n: int) -> Tensor:
+    """The `n`-th derivative of `digamma`."""
+    return gamma.polygamma(n, self)
 
 
 # --- in-place forms -----------------------------------------------------------------------------------------------
@@ -1166,6 +1179,7 @@ IN_PLACE = (
 for _name in IN_PLACE.split():
     setattr(Tensor, _name + "_", _in_place(_name, getattr(elementwise, _name).operator))
 Tensor.multiply_ = Tensor.mul_
+Tensor.i0_ = _in_place("i0", gamma.i0.operator)
 Tensor.true_divide_ = _in_place("true_divide", elementwise.true_divide.operator)
 
 
@@ -1257,7 +1271,9 @@ for _name, _make in (
 ):  # fmt: skip
     _write(_name, _make)
 for _name, _make in (
-    ("nan_to_num_", public.nan_to_num), ("renorm_", statistics.renorm), ("scatter_reduce_", indexing.scatter_reduce),
+    ("igamma_", gamma.igamma), ("igammac_", gamma.igammac), ("mvlgamma_", gamma.mvlgamma),
+    ("polygamma_", lambda input, n: gamma.polygamma(n, input)), ("nan_to_num_", public.nan_to_num),
+    ("renorm_", statistics.renorm), ("scatter_reduce_", indexing.scatter_reduce),
     ("index_reduce_", indexing.index_reduce),
 ):  # fmt: skip
     _write(_name, _make, needs_input=True)
@@ -1319,10 +1335,10 @@ def round_(self, *, decimals=0) -> Tensor:
 def _reshaping(name: str, make):
     """In-place forms of views: the record itself gets the new shape."""
 
-    def entry(self, *args):
-        out = make(alias(self), *args)
+    def entry(self, *args, **kwargs):
+        out = make(alias(self), *args, **kwargs)
         if self.needs_grad and (not GUARD.active or LOCAL.grad):
-            made = make(self, *args)
+            made = make(self, *args, **kwargs)
             self.spec, self.ptr, self.edge = made.spec, made.ptr, made.edge
         else:
             self.spec, self.ptr = out.spec, out.ptr
@@ -1359,41 +1375,11 @@ for _name, _body in (
     setattr(Tensor, _name, _body)
 
 
-class UntypedStorage:
-    """The memory of a tensor as bytes: `Tensor.untyped_storage()`."""
-
-    def __init__(self, storage: Storage):
-        self._storage = storage
-
-    def data_ptr(self) -> int:
-        """The address of the first byte."""
-        return self._storage.ptr
-
-    def nbytes(self) -> int:
-        """How many bytes there are."""
-        return self._storage.nbytes
-
-    size = __len__ = nbytes
-
-    def tolist(self) -> list[int]:
-        """The bytes as numbers."""
-        return list(ctypes.string_at(self._storage.ptr, self._storage.nbytes)) if self._storage.nbytes else []
-
-    @property
-    def device(self) -> Device:
-        """Where the memory is."""
-        return self._storage.device
-
-    def __eq__(self, other) -> bool:
-        return isinstance(other, UntypedStorage) and other._storage is self._storage
-
-    def __hash__(self) -> int:
-        return id(self._storage)
-
-
 @method
-def untyped_storage(self) -> UntypedStorage:
-    """The memory that the tensor looks at."""
+def untyped_storage(self):
+    """The memory that the tensor looks at, as bytes."""
+    from .storages import UntypedStorage
+
     return UntypedStorage(self.storage)
 
 
@@ -1410,7 +1396,7 @@ def is_same_size(self, other: Tensor) -> bool:
 
 
 @method
-def resize_as_(self, the_template: Tensor, memory_format=None) -> Tensor:
+def resize_as_(self, the_template: Tensor, *, memory_format=None) -> Tensor:
     """`resize_` to the shape of another tensor."""
     return inplace.resize_(self, the_template.spec.shape)
 
@@ -1441,15 +1427,52 @@ def fill_diagonal_(self, fill_value, wrap: bool = False) -> Tensor:
 @method
 def dim_order(self, *, ambiguity_check=False) -> tuple[int, ...]:
     """The dims from the largest stride to the smallest."""
+    s = self.spec
+    if ambiguity_check and (1 in s.shape or len(set(s.strides)) < s.ndim):
+        fail(
+            RuntimeError,
+            "The tensor does not have unique dim order, or cannot map to exact one of the given memory formats.",
+        )
     return tuple(sorted(range(self.spec.ndim), key=lambda d: -self.spec.strides[d]))
 
 
 @method
 def as_subclass(self, cls):
-    """The same tensor as an instance of a subclass."""
-    out = __copy__(self)
+    """The same elements as an instance of a subclass, with the same history."""
+    if not (hasattr(cls, "__mro__") and issubclass(cls, Tensor)):
+        fail(TypeError, f"cls must be a type (got {cls.__class__.__name__})")
+    out = view.alias_view.operator.call(self)
     out.__class__ = cls
     return out
+
+
+def _make_subclass(cls, data: Tensor, require_grad: bool = False, **_) -> Tensor:
+    """The elements of `data`, without its history, as an instance of `cls`."""
+    out = alias(data)
+    out.__class__ = cls
+    out.needs_grad = require_grad
+    return out
+
+
+def _make_wrapper_subclass(cls, size, **_):
+    fail(
+        NotImplementedError,
+        "Tensor._make_wrapper_subclass makes tensors without memory, for classes with __torch_dispatch__, which facula "
+        "does not have",
+        mend="keep a tensor as an attribute, and use __torch_function__",
+    )
+
+
+def _subclassed(cls, **kwargs) -> None:
+    super(Tensor, cls).__init_subclass__(**kwargs)
+    if not cls.__module__.startswith("facula.") and cls.__torch_function__ is not override.disabled:
+        override.install()
+
+
+Tensor._make_subclass = staticmethod(_make_subclass)
+Tensor._make_wrapper_subclass = staticmethod(_make_wrapper_subclass)
+Tensor.__init_subclass__ = classmethod(_subclassed)
+Tensor.__torch_function__ = classmethod(override.default)
 
 
 def type_name_dtype(name: str) -> DType:

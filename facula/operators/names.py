@@ -16,11 +16,11 @@ __all__ = [
     "are_deterministic_algorithms_enabled", "can_cast", "detach", "fill", "ger", "get_default_device",
     "get_default_dtype",
     "get_deterministic_debug_mode", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_anomaly_enabled",
-    "get_float32_matmul_precision", "index_put_", "is_complex", "is_conj",
+    "get_float32_matmul_precision", "i0_", "index_put_", "is_complex", "is_conj",
     "is_deterministic_algorithms_warn_only_enabled", "is_floating_point", "is_inference", "is_neg", "is_nonzero",
     "is_same_size",
-    "is_signed", "is_storage", "is_tensor", "is_warn_always_enabled", "numel", "resolve_conj", "resolve_neg",
-    "result_type",
+    "is_signed", "is_storage", "is_tensor", "is_vulkan_available", "is_warn_always_enabled", "numel",
+    "resolve_conj", "resolve_neg", "result_type",
     "set_default_device", "set_default_dtype", "set_default_tensor_type", "set_deterministic_debug_mode",
     "set_float32_matmul_precision",
     "set_flush_denormal", "set_warn_always", "typename", "unsafe_chunk", "unsafe_split",
@@ -37,7 +37,7 @@ def is_tensor(obj, /) -> bool:
 
 def is_storage(obj, /) -> bool:
     """Whether it is a storage of a tensor."""
-    return type(obj).__name__ in ("UntypedStorage", "TypedStorage", "Storage")
+    return type(obj).__name__.endswith("Storage")
 
 
 def _asking(name: str, text: str):
@@ -79,6 +79,11 @@ def is_nonzero(input: Tensor) -> bool:
 def is_same_size(input: Tensor, other: Tensor) -> bool:
     """Whether two tensors have one shape."""
     return input.spec.shape == other.spec.shape
+
+
+def is_vulkan_available() -> bool:
+    """Whether PyTorch's Vulkan backend is there: never."""
+    return False
 
 
 def typename(obj) -> str:
@@ -277,6 +282,7 @@ conj_physical_ = Tensor.conj_physical_
 cos_ = Tensor.cos_
 cosh_ = Tensor.cosh_
 deg2rad_ = Tensor.deg2rad_
+dequantize = Tensor.dequantize
 detach_ = Tensor.detach_
 erf_ = Tensor.erf_
 erfc_ = Tensor.erfc_
@@ -288,6 +294,9 @@ fix_ = Tensor.fix_
 floor_ = Tensor.floor_
 frac_ = Tensor.frac_
 gcd_ = Tensor.gcd_
+i0_ = Tensor.i0_
+get_device = Tensor.get_device
+is_distributed = Tensor.is_distributed
 lcm_ = Tensor.lcm_
 ldexp_ = Tensor.ldexp_
 log10_ = Tensor.log10_

@@ -13,7 +13,8 @@ from . import elementwise as e
 from .copying import cast
 from .creation import from_numpy, numpy_view
 from .declare import function, traced
-from .promotion import result_type
+from .matmul import _to_out
+from .promotion import DEFAULT, result_type
 
 __all__ = [
     "clamp", "clip", "div", "divide", "float_power", "floor_divide", "isclose", "isreal", "multiply", "nan_to_num",
@@ -137,7 +138,8 @@ def nan_to_num(input, nan=0.0, posinf=None, neginf=None, *, out=None):
     """NaN and the infinities replaced, by 0 and the dtype's extremes unless told otherwise."""
     kind = input.spec.dtype
     if kind.kind in "bui":
-        return input.clone() if out is None else out.copy_(input)
+        made = input.clone()
+        return made if out is None else _to_out("nan_to_num", out, made, (input,))
     if kind.is_complex:
         parts = [nan_to_num(part, nan, posinf, neginf) for part in (real(input), imag(input))]
         return e.complex(*parts, **({} if out is None else {"out": out}))
@@ -151,31 +153,44 @@ def nan_to_num(input, nan=0.0, posinf=None, neginf=None, *, out=None):
     )  # fmt: skip
 
 
-@traced(differentiable=False, static=("equal_nan",))
+@traced(differentiable=False, static=("equal_nan",), kinds="fc")
 def close(input, other, *, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Whether two numbers agree to within `atol + rtol * abs(other)`."""
     from facula.ir import expr as ir
 
-    same = ir.eq(input, other)
-    if input.dtype.kind in "bui":
-        a, b = ir.cast(input, dt.float64), ir.cast(other, dt.float64)
-    else:
-        a, b = input, other
-    gap = ir.abs(a - b)
-    limit = atol + rtol * ir.abs(b)
-    near = ir.and_(ir.le(gap, limit), ir.eq(gap - gap, 0))
-    both = ir.or_(same, near)
-    return ir.or_(both, ir.and_(ir.isnan(input), ir.isnan(other))) if equal_nan and input.dtype.kind in "fc" else both
+    def size(x):  # of a keyword, which has the dtype of the operands
+        return ir.real(x) if isinstance(x, ir.Expr) and x.dtype.kind == "c" else x
+
+    gap = ir.abs(input - other)
+    near = ir.and_(ir.le(gap, size(atol) + size(rtol) * ir.abs(other)), ir.eq(gap - gap, 0))
+    both = ir.or_(ir.eq(input, other), near)
+    return ir.or_(both, ir.and_(ir.isnan(input), ir.isnan(other))) if equal_nan else both
 
 
 def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Whether `abs(input - other) <= atol + rtol * abs(other)`, element by element."""
+    _tensors("isclose", input=input, other=other)
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if value < 0:
+            fail(RuntimeError, f"{name} must be greater than or equal to zero, but got {value:g}")
     if input.spec.dtype is not other.spec.dtype:
         fail(RuntimeError, f"{dtype_title(input.spec.dtype)} did not match {dtype_title(other.spec.dtype)}")
     options = {
         k: v for k, v, d in (("rtol", rtol, 1e-05), ("atol", atol, 1e-08), ("equal_nan", equal_nan, False)) if v != d
     }
-    return close(input, other, **options)
+    if input.spec.dtype.kind in "fc":
+        return close(input, other, **options)
+    same = e.eq(input, other)
+    if not rtol and not atol:
+        return same
+    return e.logical_or(same, close(cast(input, DEFAULT.float), cast(other, DEFAULT.float), **options))
+
+
+def _tensors(name: str, **operands) -> None:
+    """TypeError for the first operand that is no tensor."""
+    for position, (what, x) in enumerate(operands.items(), 1):
+        if not isinstance(x, Tensor):
+            fail(TypeError, f"{name}(): argument '{what}' (position {position}) must be Tensor, not {type(x).__name__}")
 
 
 def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> bool:
@@ -257,17 +272,14 @@ def imag(input):
 
 def _whole(name: str, text: str):
     def entry(input, other, *, out=None):
+        _tensors(name, input=input, other=other)
         common = result_type([_kind(input), _kind(other)])
         if common.kind not in "ui":
             fail(NotImplementedError, f"\"{name}_cpu\" not implemented for '{dtype_title(common)}'")
         a, b = (numpy_view(cast(x, common)) if isinstance(x, Tensor) else x for x in (input, other))
         with np.errstate(all="ignore"):
             made = from_numpy(np.asarray(getattr(np, name)(a, b)).astype(common.numpy))
-        if out is None:
-            return made
-        from .matmul import _to_out
-
-        return _to_out(name, out, made, ())
+        return made if out is None else _to_out(name, out, made, ())
 
     entry.__name__ = entry.__qualname__ = name
     entry.__doc__ = text
@@ -302,7 +314,5 @@ def frexp(input, *, out=None):
         fail(RuntimeError, "torch.frexp() only supports floating-point dtypes")
     made = frexp_parts(input)
     if out is not None:
-        from .matmul import _to_out
-
         made = [_to_out("frexp", o, m, (input,)) for o, m in zip(out, made)]
     return named("frexp", *made)

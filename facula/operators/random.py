@@ -6,23 +6,25 @@ from typing import Any
 import numpy as np
 
 from facula import launch
+from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.device import DEVICE
 from facula.core.generator import Generator, default_generator
 from facula.core.modes import GUARD, LOCAL
+from facula.core.shape import broadcast
 from facula.core.spec import dense
 from facula.core.tensor import Tensor
 from facula.core.wrapped import BATCH, Unbatchable
 from facula.errors import fail
 
-from .copying import copy_values, dense_order, overwrite
-from .creation import _finish, _kind_of, _like, _place, _resized, _spec_of, from_numpy, numpy_view
-from .declare import INTO
+from .copying import contiguous, copy_values, dense_order, overwrite
+from .creation import _finish, _kind_of, _like, _place, _resized, _spec_of, from_numpy, numpy_view, zeros_of
+from .declare import INTO, function
 from .promotion import DEFAULT, of_defaults
 from .view import ints
 
 __all__ = [
-    "bernoulli", "get_rng_state", "initial_seed", "manual_seed", "multinomial", "normal", "poisson", "rand",
+    "bernoulli", "binomial", "get_rng_state", "initial_seed", "manual_seed", "multinomial", "normal", "poisson", "rand",
     "rand_like", "randint",
     "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
 ]  # fmt: skip
@@ -87,8 +89,6 @@ def _fill(target: Tensor, name: str, generator, *args, **kwargs) -> Tensor:
 
 def _float(target: Tensor, name: str) -> None:
     if target.spec.dtype.kind not in "fc":
-        from facula.autograd.node import dtype_title
-
         fail(NotImplementedError, f"\"{name}\" not implemented for '{dtype_title(target.spec.dtype)}'")
 
 
@@ -203,22 +203,25 @@ def _creator(name: str, in_place, *parameters: float):
     known: dict[tuple, tuple] = of_defaults({})  # by what was asked for: allocator, spec, sampler
 
     def create(
-        *size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
-    ) -> Tensor:
+        *args, size=None, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False,
+        pin_memory=False,
+    ) -> Tensor:  # fmt: skip
+        if size is not None:
+            args = (size,)
         try:
-            empty, s, draw = known[size, dtype, device, DEVICE[0]]
+            empty, s, draw = known[args, dtype, device, DEVICE[0]]
         except (KeyError, TypeError):
             kind = dtype or DEFAULT.float
             if out is not None or kind.kind != "f":
-                return _drawn(size, dtype, device, requires_grad, out, lambda t: in_place(t, generator=generator))
-            s = _spec_of(size, kind, device, name)
+                return _drawn(args, dtype, device, requires_grad, out, lambda t: in_place(t, generator=generator))
+            s = _spec_of(args, kind, device, name)
             empty, draw = launch.allocator(s.device), _sampler(s.device).sampler(name, s.numel, kind.code)
-            if all(n.__class__ is int for n in size):
+            if all(n.__class__ is int for n in args):
                 if len(known) > 4096:
                     known.clear()
-                known[size, dtype, device, DEVICE[0]] = empty, s, draw
+                known[args, dtype, device, DEVICE[0]] = empty, s, draw
         if out is not None:
-            return _drawn(size, dtype, device, requires_grad, out, lambda t: in_place(t, generator=generator))
+            return _drawn(args, dtype, device, requires_grad, out, lambda t: in_place(t, generator=generator))
         made = empty(s)
         if GUARD.active and LOCAL.levels:
             allowed()
@@ -348,27 +351,30 @@ def normal(
     pin_memory=False,
 ) -> Tensor:
     """Normal numbers with given means and standard deviations (numbers or tensors)."""
-    from .elementwise import add, mul
-
     if isinstance(std, Tensor):
         if bool((std < 0).any()):
             fail(RuntimeError, "normal expects all elements of std >= 0.0")
     elif std < 0:
         fail(RuntimeError, f"normal expects std >= 0.0, but found std {std}")
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
-        shape = mean.spec.shape if isinstance(mean, Tensor) else std.spec.shape
-        if isinstance(mean, Tensor) and isinstance(std, Tensor):
-            from facula.core.shape import broadcast
-
-            shape = broadcast(mean.spec.shape, std.spec.shape)
-        kind = (mean if isinstance(mean, Tensor) else std).spec.dtype
-        made = launch.empty(dense(kind, shape))
-        if isinstance(std, Tensor):
-            made = add(mul(normal_(made, generator=generator), std), mean)
-        else:
-            made = add(normal_(made, 0.0, std, generator=generator), mean)
+        made = normal_around(mean, std, generator)
         return made if out is None else INTO[0]("normal", out, made, ())
     return _drawn((size,), dtype, device, requires_grad, out, lambda t: normal_(t, mean, std, generator=generator))
+
+
+@function(tensors=("mean", "std"))
+def normal_around(mean, std, generator):
+    """Normal numbers around each element of `mean`, or with each deviation in `std`."""
+    from .elementwise import add, mul
+
+    specs = [x.spec for x in (mean, std) if isinstance(x, Tensor)]
+    made = launch.empty(dense(specs[0].dtype, broadcast(*[s.shape for s in specs])))
+    if isinstance(std, Tensor):
+        return add(mul(normal_(made, generator=generator), std), mean)
+    return add(normal_(made, 0.0, std, generator=generator), mean)
+
+
+normal_around.operator.node_class.__name__ = "NormalBackward0"
 
 
 def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
@@ -376,27 +382,69 @@ def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
     if p is not None:
         made = bernoulli_(launch.empty(dense(input.spec.dtype, input.spec.shape)), p, generator=generator)
         return made if out is None else INTO[0]("bernoulli", out, made, ())
+    made = bernoulli_each(input, generator, input.spec.dtype if out is None else out.spec.dtype)
+    return made if out is None else INTO[0]("bernoulli", out, made, (input,))
+
+
+@function(tensors=("input",))
+def bernoulli_each(input, generator, kind):
+    """1 with the chance that the element of `input` gives, else 0."""
     _float(input, "bernoulli_tensor_cpu_p_")
-    chances = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape)), input)
-    made = launch.empty(dense(input.spec.dtype if out is None else out.spec.dtype, input.spec.shape))
-    _each(made, chances, generator)
-    return made if out is None else INTO[0]("bernoulli", out, made, ())
+    made = launch.empty(dense(kind, input.spec.shape))
+    _each(made, contiguous(input), generator)
+    return made
 
 
-def poisson(input, generator=None) -> Tensor:
+bernoulli_each.operator.node_class.__name__ = "BernoulliBackward0"
+
+
+@function(tensors=("input",))
+def poisson(input, generator=None):
     """Counts of the Poisson distribution with the rates in `input`."""
-    if input.spec.dtype.kind != "f":
-        from facula.autograd.node import dtype_title
-
-        fail(NotImplementedError, f"\"poisson_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
+    _float(input, "poisson_cpu")
     if bool((input < 0).any()):
         fail(RuntimeError, "invalid Poisson rate, expected rate to be non-negative")
-    rates = copy_values(launch.empty(dense(input.spec.dtype, input.spec.shape)), input)
     made = launch.empty(dense(input.spec.dtype, input.spec.shape))
     _sampler(made.spec.device).poisson(
-        made.ptr, made.spec.numel, made.spec.dtype.code, _generator(generator), rates.ptr
+        made.ptr, made.spec.numel, made.spec.dtype.code, _generator(generator), contiguous(input).ptr
     )
     return made
+
+
+@function(tensors=("count", "prob"))
+def binomial(count, prob, generator=None):
+    """Numbers of successes in so many trials (`count`) of a chance (`prob`)."""
+    for x, which in ((count, "count"), (prob, "prob")):
+        if x.spec.dtype.kind != "f":
+            fail(
+                ValueError,
+                f"binomial only supports floating-point dtypes for {which}, got: {dtype_title(x.spec.dtype)}",
+            )
+    if count.spec.dtype is not prob.spec.dtype:
+        fail(
+            RuntimeError,
+            f"expected scalar type {dtype_title(count.spec.dtype)} but found {dtype_title(prob.spec.dtype)}",
+        )
+    shape = broadcast(count.spec.shape, prob.spec.shape)
+    counts, chances = (copy_values(launch.empty(dense(x.spec.dtype, shape)), x) for x in (count, prob))
+    if bool((counts < 0).any()):
+        fail(RuntimeError, "invalid counts, expected counts to be non-negative")
+    if bool(((chances < 0) | (chances > 1)).any()):
+        fail(RuntimeError, "invalid probabilities, expected 0 <= prob <= 1")
+    made = launch.empty(dense(count.spec.dtype, shape))
+    _sampler(made.spec.device).binomial(
+        made.ptr, made.spec.numel, made.spec.dtype.code, _generator(generator), counts.ptr, chances.ptr
+    )
+    return made
+
+
+# What is drawn has, for PyTorch, the slope 0 in all parameters.
+normal_around.gradient("mean")(lambda grad, mean_spec: zeros_of(dense(mean_spec.dtype, mean_spec.shape)))
+normal_around.gradient("std")(lambda grad, std_spec: zeros_of(dense(std_spec.dtype, std_spec.shape)))
+for _drawn_from in (bernoulli_each, poisson):
+    _drawn_from.gradient("input")(lambda grad, input_spec: zeros_of(dense(input_spec.dtype, input_spec.shape)))
+binomial.gradient("count")(lambda grad, count_spec: zeros_of(dense(count_spec.dtype, count_spec.shape)))
+binomial.gradient("prob")(lambda grad, prob_spec: zeros_of(dense(prob_spec.dtype, prob_spec.shape)))
 
 
 def multinomial(input, num_samples, replacement=False, *, generator=None, out=None) -> Tensor:
@@ -430,6 +478,8 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
         _sampler(s.device).multinomial(
             made.ptr, rows, num_samples, _generator(generator), chances.ptr, s.dtype.code, categories
         )
+    if out is not None and out.spec.dtype is not dt.int64:
+        fail(RuntimeError, f"multinomial expects Long tensor out, got: {dtype_title(out.spec.dtype)}")
     return made if out is None else INTO[0]("multinomial", out, made, ())
 
 

@@ -16,8 +16,10 @@ from facula.errors import fail
 from facula.ir import expr as ir
 
 from .copying import cast
-from .creation import from_numpy, full, numpy_view
+from .creation import dtype_c_name, from_numpy, full, numpy_view
 from .declare import OPERATORS, SUM_TO, Repeats, fast_rows, function, row_dims, traced, view
+from .override import foreign
+from .promotion import opmath
 from .results import NAMED
 from .view import narrow, view_shape
 
@@ -138,7 +140,13 @@ def mean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """The mean over dims (all when None) of floats or complex numbers."""
     if dtype is not None:
         input = cast(input, dtype)
-    if input.spec.dtype.kind not in "fc":
+    try:
+        kind = input.spec.dtype.kind
+    except AttributeError:
+        if (made := foreign(input)) is NotImplemented:
+            raise
+        return made
+    if kind not in "fc":
         fail(
             RuntimeError,
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: "
@@ -383,6 +391,10 @@ def aminmax(input, *, dim=None, keepdim=False, out=None):
     """The smallest and the largest element."""
     d = () if dim is None else dim
     low, high = (None, None) if out is None else out
+    for o in out or ():
+        if o.spec.dtype is not input.spec.dtype:
+            want, got = dtype_c_name(input.spec.dtype), dtype_c_name(o.spec.dtype)
+            fail(RuntimeError, f"Expected out tensor to have dtype {want}, but got {got} instead")
     return NAMED["aminmax"](amin(input, d, keepdim, out=low), amax(input, d, keepdim, out=high))
 
 
@@ -396,6 +408,8 @@ def _best(name: str, values, both, pair):
             if dim.__class__ is int:
                 return result_type(*along(input, dim, keepdim))
         other = dim if isinstance(dim, Tensor) else other
+        if not isinstance(input, Tensor):
+            fail(TypeError, f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
         if other is not None:
             return pair().call(input, other, **_out(out))
         if dim is None:
@@ -546,7 +560,8 @@ def _(grad, out, input, ord):
         return x * factor if real else ir.complex(ir.real(x) * factor, ir.imag(x) * factor)
 
     if ord == 2:
-        return scaled(input, ir.select(ir.eq(out, zero), zero, grad / out))
+        none = ir.eq(out, zero)
+        return scaled(input, ir.select(none, zero, grad / ir.select(none, ir.const(1, out.dtype), out)))
     if ord == 0:
         return scaled(input, zero)
     if ord == 1:
@@ -555,8 +570,10 @@ def _(grad, out, input, ord):
         hit = ir.cast(ir.eq(ir.abs(input), out), out.dtype)
         return scaled(direction(input), grad * hit / ir.reduce("sum", hit))
     size = ir.abs(input)
-    part = ir.pow(size / out, ord - 1) if ord > 1 else ir.pow(size, ord - 1) * ir.pow(out, 1 - ord)
-    factor = ir.select(ir.or_(ir.eq(out, zero), ir.eq(size, zero)), zero, grad * part)
+    none, one = ir.or_(ir.eq(out, zero), ir.eq(size, zero)), ir.const(1, out.dtype)
+    size, whole = ir.select(none, one, size), ir.select(none, one, out)  # finite also for the derivative
+    part = ir.pow(size / whole, ord - 1) if ord > 1 else ir.pow(size, ord - 1) * ir.pow(whole, 1 - ord)
+    factor = ir.select(none, zero, grad * part)
     return scaled(direction(input), factor)
 
 
@@ -601,11 +618,10 @@ _NORMS = {ord: _norm_fast(ord) for ord in (0.0, 1.0, 2.0, math.inf, -math.inf)}
 def norm(input, p: Any = "fro", dim=None, keepdim=False, out=None, dtype=None) -> Tensor:
     """The p-norm over dims ("fro" is 2, "nuc" the sum of singular values of a matrix)."""
     if p == "nuc":
-        fail(
-            NotImplementedError,
-            "norm(p='nuc') needs singular values, which facula does not have yet",
-            mend="use p='fro'",
-        )
+        from .linalg import matrix_norm  # stands on this file
+
+        dims = tuple(range(input.spec.ndim)) if dim is None else dim
+        return matrix_norm(input, "nuc", dims, keepdim, dtype=dtype, out=out)
     return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype, out=out)
 
 
@@ -756,20 +772,41 @@ _NEAR_NARROW = 600.0
 @function(tensors=("input",))
 def logcumsumexp_along(input, dim):
     """`log(cumsum(exp(input)))` along a dim; where elements are far apart step by step, by NumPy."""
+    if input.spec.dtype.kind == "c":
+        return from_numpy(_complex_logcumsumexp(numpy_view(input), dim))
     if input.spec.numel:
         least, most = amin(input).item(), amax(input).item()
         if most - least <= _NEAR.get(input.spec.dtype.code, _NEAR_NARROW):
             return logcumsumexp_near(input, dims=(dim,), most=most)
-    wide = cast(input, dt.float32) if input.spec.dtype.itemsize == 2 else input
+    wide = cast(input, opmath(input.spec.dtype))
     with np.errstate(invalid="ignore"):  # -inf with -inf
         found = np.logaddexp.accumulate(numpy_view(wide), axis=dim)
     return cast(from_numpy(np.ascontiguousarray(found)), input.spec.dtype)
 
 
+def _complex_logcumsumexp(x: np.ndarray, dim: int) -> np.ndarray:
+    """The same of complex numbers: the one with the larger real part is taken out of each sum."""
+    found, last = np.empty_like(x), None
+    with np.errstate(all="ignore"):
+        for k in range(x.shape[dim]):
+            here = x.take(k, dim)
+            if last is not None:
+                first = last.real >= here.real
+                high, low = np.where(first, last, here), np.where(first, here, last)
+                alike = (high == low) & np.isinf(high.real)
+                here = np.where(alike, high, high + np.log1p(np.exp(low - high)))
+            last = here
+            np.moveaxis(found, dim, 0)[k] = here
+    return found
+
+
 @logcumsumexp_along.gradient("input")
 def _(grad, input, out, dim):
-    from .elementwise import exp, gt, log, neg, where
+    from .elementwise import conj_physical, exp, gt, log, neg, where
 
+    if input.spec.dtype.kind == "c":
+        share = _backwards(logcumsumexp_along, log(conj_physical(grad)) - out, dim) + input
+        return conj_physical(exp(share))
     least = full((), -math.inf, dtype=grad.spec.dtype)
     zero = full((), 0.0, dtype=grad.spec.dtype)
 
@@ -787,7 +824,7 @@ logcumsumexp_along.operator.node_class.__name__ = "LogcumsumexpBackward0"
 
 def logcumsumexp(input, dim, *, out=None) -> Tensor:
     """`log(cumsum(exp(input)))` along `dim` without overflow."""
-    if input.spec.dtype.kind != "f":
+    if input.spec.dtype.kind not in "fc":
         fail(NotImplementedError, f"\"logcumsumexp_out_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
     d = normalize_dim(dim, input.spec.ndim)
     made = logcumsumexp_along(input, d) if input.spec.ndim else OPERATORS["clone"].call(input)

@@ -124,13 +124,13 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
     return _written("sort", out, named("sort", *made))
 
 
-def _written(name: str, out, made):
+def _written(name: str, out, made, inputs=()):
     """`made`, or the two tensors of `out` with it."""
     if out is None:
         return made
     from .matmul import _to_out
 
-    return named(name, *[_to_out(name, o, m, ()) for o, m in zip(out, made)])
+    return named(name, *[_to_out(name, o, m, inputs) for o, m in zip(out, made)])
 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
@@ -142,9 +142,14 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     return _order_along(input, d, "order", 0, n, bool(descending), True, False)[1]
 
 
-def msort(input: Tensor) -> Tensor:
+def msort(input: Tensor, *, out=None) -> Tensor:
     """The elements in order along the first dim."""
-    return sort(input, 0)[0]
+    made = sort(input, 0)[0]
+    if out is None:
+        return made
+    from .matmul import _to_out
+
+    return _to_out("msort", out, made, (input,))
 
 
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out=None):
@@ -170,7 +175,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out
         fail(RuntimeError, f"kthvalue(): selected number k out of range for dimension {d}", expected=f"1 to {n}", got=k)
     _no_bool("kthvalue_cpu", input)
     made = _ORDERS["kthvalue"](input, d, "kth", operator.index(k) - 1, 1, False, keepdim)
-    return _written("kthvalue", out, named("kthvalue", *made))
+    return _written("kthvalue", out, named("kthvalue", *made), (input,))
 
 
 def _empty(name: str, dim: int):
@@ -368,7 +373,7 @@ def unique_consecutive(
     else:
         axis = normalize_dim(dim, input.spec.ndim)
         parts = np.moveaxis(array, axis, 0)
-        differs = (parts[1:] != parts[:-1]).reshape(max(len(parts) - 1, 0), -1).any(-1)
+        differs = (parts[1:] != parts[:-1]).any(tuple(range(1, parts.ndim)))
     starts = np.concatenate([np.ones(min(len(parts), 1), bool), differs])
     values = parts[starts]
     inverse = np.cumsum(starts) - 1

@@ -214,11 +214,31 @@ class SparseTensor(Tensor):
         )
 
     def select(self, dim: int, index: int) -> Any:
-        return to_sparse(self.to_dense().select(dim, index)) if self.ndim > 1 else self.to_dense().select(dim, index)
+        """The part at one index of a dim; dense where no indexed dim is left."""
+        d, count = normalize_dim(dim, self.ndim), self.sparse_dim()
+        if not -self.sizes[d] <= index < self.sizes[d]:
+            fail(
+                IndexError,
+                f"select(): index {index} out of range for tensor of size {list(self.sizes)} at dimension {d}",
+            )
+        index, sizes = index % self.sizes[d], [n for k, n in enumerate(self.sizes) if k != d]
+        if d >= count:
+            return made(self.places, self.kept.select(d - count + 1, index), sizes, self.settled)
+        here = reshape(nonzero(e.eq(self.places[d], index)), (-1,))
+        kept = index_select(self.kept, 0, here)
+        if count == 1:
+            return dense_sum(kept, 0)
+        left = as_tensor([k for k in range(count) if k != d])
+        return made(index_select(index_select(self.places, 0, left), 1, here), kept, sizes, self.settled)
 
     def __getitem__(self, key) -> Any:
-        found = self.to_dense()[key]
-        return to_sparse(found) if found.spec.ndim else found
+        found: Any = self
+        for k in key if isinstance(key, tuple) else (key,):
+            if not isinstance(k, int) or isinstance(k, bool):
+                dense = self.to_dense()[key]
+                return to_sparse(dense) if dense.spec.ndim else dense
+            found = found.select(0, k)
+        return found
 
     def _with(self, kept: Tensor) -> "SparseTensor":
         return made(self.places, kept, self.sizes, self.settled)
@@ -237,6 +257,8 @@ class SparseTensor(Tensor):
         _same_sizes(self, other)
         kept = other.kept if alpha == 1 else e.mul(other.kept, alpha)
         common = promote_types(self.dtype, kept.dtype)
+        if self.places is other.places:
+            return self._with(e.add(cast(self.kept, common), cast(kept, common)))
         joined = cat([cast(self.kept, common), cast(kept, common)])
         return made(cat([self.places, other.places], 1), joined, self.sizes, False)
 
@@ -254,7 +276,8 @@ class SparseTensor(Tensor):
     def div(self, other, *, rounding_mode=None) -> "SparseTensor":
         if isinstance(other, Tensor) and (isinstance(other, SparseTensor) or other.spec.ndim):
             fail(RuntimeError, "Sparse division requires a scalar or zero-dim dense tensor divisor")
-        return self.coalesce()._with(self.coalesce().kept.div(other, rounding_mode=rounding_mode))
+        own = self if rounding_mode is None else self.coalesce()
+        return own._with(own.kept.div(other, rounding_mode=rounding_mode))
 
     def neg(self) -> "SparseTensor":
         return self._with(e.neg(self.kept))
@@ -323,11 +346,9 @@ class SparseTensor(Tensor):
 
     __rmul__, multiply, negative, true_divide = __mul__, mul, neg, div
 
-    def matmul(self, other: Tensor) -> Tensor:
-        """The product with a dense matrix or vector."""
-        if isinstance(other, SparseTensor):
-            return sparse_mm(self, other)
-        return sparse_mm(self, other.unsqueeze(1)).squeeze(1) if other.spec.ndim == 1 else sparse_mm(self, other)
+    def matmul(self, other: Tensor) -> Any:
+        """The product with a matrix or a vector."""
+        return sparse_matmul(self, other)
 
     mm = mv = matmul
 
@@ -568,6 +589,15 @@ def sparse_mm(mat1: Any, mat2: Any, reduce: str | None = None) -> Any:
     picked = index_select(mat2, 0, mat1.places[1])  # the row of mat2 that each kept value meets
     products = e.mul(reshape(mat1.kept, (-1, 1)), picked)
     return index_add(zeros(mat1.sizes[0], mat2.shape[1], dtype=products.dtype), 0, mat1.places[0], products)
+
+
+def sparse_matmul(input: Any, other: Any) -> Any:
+    """`input @ other` where one of them is sparse; a dense one may be a vector."""
+    if isinstance(input, SparseTensor) and not isinstance(other, SparseTensor) and other.spec.ndim == 1:
+        return sparse_mm(input, other.unsqueeze(1)).squeeze(1)
+    if not isinstance(input, SparseTensor) and input.spec.ndim == 1:
+        return sparse_mm(input.unsqueeze(0), other).squeeze(0)
+    return sparse_mm(input, other)
 
 
 def sparse_sum(input: SparseTensor, dim=None, dtype=None) -> Any:

@@ -1,6 +1,7 @@
 """Differences, integrals, counts and covariances: compositions of other operators, counts by NumPy."""
 
 import math
+import warnings
 
 import numpy as np
 
@@ -15,12 +16,12 @@ from .creation import from_numpy, full, numpy_view
 from .elementwise import conj_physical, mul, sub, true_divide
 from .joining import cat
 from .matmul import _to_out, matmul
-from .reduction import cumsum, mean, vector_norm
+from .reduction import cumsum, vector_norm
 from .reduction import sum as sum_over
 from .view import diagonal, narrow, reshape, transpose, unsqueeze
 
 __all__ = [
-    "bincount", "corrcoef", "cov", "cumulative_trapezoid", "diff", "dist", "gradient", "histc", "nanquantile",
+    "bincount", "corrcoef", "cov", "cumulative_trapezoid", "diff", "dist", "gradient", "hash_tensor", "nanquantile",
     "quantile", "renorm", "trace",
     "trapezoid", "trapz",
 ]  # fmt: skip
@@ -50,7 +51,7 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend=None, append=None, *,
     parts = [x for x in (prepend, input, append) if x is not None]
     made = cat(parts, d) if len(parts) > 1 else input
     if not n:
-        made = made.clone() if made is input else made
+        made = input.clone()
     for _ in range(min(n, made.spec.shape[d])):
         size = made.spec.shape[d]
         high, low = narrow(made, d, 1, max(size - 1, 0)) if size else made, narrow(made, d, 0, max(size - 1, 0))
@@ -102,6 +103,9 @@ def gradient(input: Tensor, *, spacing=None, dim=None, edge_order: int = 1) -> l
     dims = (
         list(range(rank)) if dim is None else [normalize_dim(d, rank) for d in ([dim] if isinstance(dim, int) else dim)]
     )
+    if len(set(dims)) < len(dims):
+        twice = next(d for d in dims if dims.count(d) > 1)
+        fail(RuntimeError, f"dim {twice} appears multiple times in the list of dims")
     if edge_order not in (1, 2):
         fail(RuntimeError, "torch.gradient only supports edge_order=1 and edge_order=2.")
     if spacing is None or isinstance(spacing, (int, float)):
@@ -163,39 +167,47 @@ def cov(input: Tensor, *, correction: int = 1, fweights=None, aweights=None) -> 
     if input.spec.dtype.kind == "b":
         fail(RuntimeError, "cov(): bool dtype is not supported for input")
     x = input if input.spec.ndim == 2 else reshape(input, (1, -1))
-    if x.spec.dtype.kind in "ui":
-        x = cast(x, dt.float32)
-    weights = None
-    for w, name in ((fweights, "fweights"), (aweights, "aweights")):
-        if w is None:
-            continue
-        if w.spec.ndim > 1 or w.spec.numel != x.spec.shape[1]:
-            fail(
-                RuntimeError,
-                f"cov(): expected {name} to have the same numel as there are observations in the input but got "
-                f"{w.spec.numel} != {x.spec.shape[1]}",
-            )
-        weights = w if weights is None else mul(weights, w)
-    if weights is None:
-        total = float(x.spec.shape[1])
-        center = sub(x, mean(x, 1, keepdim=True))
-        scaled = center
-        norm = total - correction
-    else:
-        weights = cast(weights, x.spec.dtype.to_real())
-        total = sum_over(weights)
-        center = sub(x, true_divide(sum_over(mul(x, weights), 1, keepdim=True), total))
-        scaled = mul(center, weights)
-        if aweights is None or correction == 0:
-            norm = total - correction
-        else:
-            norm = total - correction * sum_over(mul(weights, cast(aweights, weights.spec.dtype))) / total
-        norm = norm.clamp(min=0)
-    if not isinstance(norm, Tensor):
-        norm = max(norm, 0.0)
-    other = transpose(center, 0, 1)
-    made = true_divide(matmul(scaled, conj_physical(other) if other.spec.dtype.is_complex else other), norm)
+    count = x.spec.shape[1]
+    _check_weights("fweights", fweights, count, "integral", "ui")
+    _check_weights("aweights", aweights, count, "floating point", "f")
+    weights = aweights if fweights is None else fweights if aweights is None else mul(fweights, aweights)
+    total = count if weights is None else sum_over(weights)
+    x = sub(x, true_divide(sum_over(x if weights is None else mul(x, weights), 1, keepdim=True), total))
+    norm = total - correction
+    if aweights is not None and correction:
+        norm = total - true_divide(correction * sum_over(mul(weights, aweights)), total)
+    if norm <= 0:
+        warnings.warn("cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of "
+                      "observations.", UserWarning, stacklevel=2)  # fmt: skip
+        norm = norm * 0
+    other = transpose(x if weights is None else mul(x, weights), 0, 1)
+    made = true_divide(matmul(x, conj_physical(other) if other.spec.dtype.is_complex else other), norm)
     return reshape(made, ()) if made.spec.numel == 1 else made
+
+
+def _check_weights(name: str, weights: Tensor | None, count: int, what: str, kinds: str) -> None:
+    """RuntimeError where they are not one weight of the right kind for each of `count` observations."""
+    if weights is None:
+        return
+    if weights.spec.ndim > 1:
+        fail(
+            RuntimeError,
+            f"cov(): expected {name} to have one or fewer dimensions but got {name} with {weights.spec.ndim} "
+            "dimensions",
+        )
+    if weights.spec.dtype.kind not in kinds:
+        fail(
+            RuntimeError,
+            f"cov(): expected {name} to have {what} dtype but got {name} with {dtype_title(weights.spec.dtype)} dtype",
+        )
+    if weights.spec.numel != count:
+        fail(
+            RuntimeError,
+            f"cov(): expected {name} to have the same numel as there are observations in the input but got "
+            f"{weights.spec.numel} != {count}",
+        )
+    if count and bool((weights < 0).any()):
+        fail(RuntimeError, f"cov(): {name} cannot be negative")
 
 
 def corrcoef(input: Tensor) -> Tensor:
@@ -233,31 +245,30 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return cast(made, dt.float32) if weights.spec.dtype is dt.float32 else made
 
 
-def histc(input: Tensor, bins: int = 100, min=0, max=0, *, out=None) -> Tensor:
-    """How many elements fall in each of `bins` equal parts of [min, max] (of the elements' range when both are 0)."""
-    if bins <= 0:
-        fail(RuntimeError, f"torch.histc(): bins must be > 0, but got {bins}")
-    if input.spec.dtype.kind != "f":
-        fail(NotImplementedError, f"\"histogram_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
-    if input.spec.dtype.itemsize == 2:
-        made = cast(histc(cast(input.detach(), dt.float32), bins, min, max), input.spec.dtype)
-        return made if out is None else _to_out("histc", out, made, (input,))
-    values = numpy_view(input.detach()).reshape(-1)
-    low, high = float(min), float(max)
-    if low == high and values.size:
-        low, high = float(values.min()), float(values.max())
-    if low == high:
-        low, high = low - 1, high + 1
-    if not (math.isfinite(low) and math.isfinite(high)):
-        fail(RuntimeError, f"torch.histc: range of [{low}, {high}] is not finite")
-    if low > high:
-        fail(RuntimeError, "torch.histc: max must be larger than min")
-    kind = values.dtype.type
-    inside = values[(values >= low) & (values <= high)]
-    places = ((inside - kind(low)) / (kind(high) - kind(low)) * bins).astype(np.int64)
-    places[places == bins] = bins - 1
-    made = from_numpy(np.bincount(places, minlength=bins).astype(values.dtype))
-    return made if out is None else _to_out("histc", out, made, (input,))
+def hash_tensor(input: Tensor, dim=(), *, keepdim: bool = False, mode: int = 0, out=None) -> Tensor:
+    """The exclusive or of the bits of elements, all or along dims: of floats as float64, of integers as int64."""
+    if mode:
+        fail(RuntimeError, f"Unknown hash_tensor mode: {mode}")
+    if input.spec.dtype.kind == "c":
+        fail(NotImplementedError, f"\"hash_tensor\" not implemented for '{dtype_title(input.spec.dtype)}'")
+    if input.spec.dtype.kind == "f":
+        bits = numpy_view(contiguous(cast(input.detach(), dt.float64))).view(np.uint64)
+    else:
+        bits = numpy_view(cast(input.detach(), dt.int64)).astype(np.uint64)
+    rank = input.spec.ndim
+    dims = tuple(normalize_dim(d, rank) for d in ((dim,) if isinstance(dim, int) else dim or range(rank)))
+    if not (dim or isinstance(dim, int)) and not input.spec.numel:
+        fail(
+            RuntimeError,
+            "hash_tensor: Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+            "with the 'dim' argument.",
+        )
+    for d in dims:
+        if rank and not input.spec.shape[d]:
+            fail(IndexError, f"hash_tensor: Expected reduction dim {d} to have non-zero size.")
+    axes = dims if rank else ()
+    made = from_numpy(np.asarray(np.bitwise_xor.reduce(bits, axis=axes, keepdims=keepdim) if axes else bits.copy()))
+    return made if out is None else _to_out("hash_tensor", out, made, ())
 
 
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out=None) -> Tensor:
@@ -307,7 +318,7 @@ def _quantile(name: str, input: Tensor, q, dim, keepdim: bool, interpolation: st
     if not input.spec.numel:
         fail(RuntimeError, f"{name}() input tensor must be non-empty")
     rank = input.spec.ndim
-    whole = dim is None
+    whole = dim is None or not rank
     x = reshape(input, (-1,)) if whole else input
     d = 0 if whole else normalize_dim(dim, rank)
     ordered = sort(x.movedim(d, -1) if x.spec.ndim else reshape(x, (1,)), -1)[0]  # NaN last

@@ -16,7 +16,7 @@ __all__ = [
     "adjoint", "as_strided", "as_strided_scatter", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes",
     "broadcast_tensors", "broadcast_to", "chunk", "diagonal", "diagonal_scatter", "dsplit", "expand", "flatten",
     "hsplit",
-    "movedim", "narrow", "narrow_copy", "permute", "ravel", "reshape", "select", "select_scatter", "slice_scatter",
+    "movedim", "narrow", "permute", "ravel", "reshape", "select", "select_scatter", "slice_scatter",
     "split",
     "split_with_sizes", "squeeze", "t", "tensor_split", "transpose", "unbind", "vsplit",
     "unflatten", "unsqueeze", "view_as_complex", "view_as_real",
@@ -93,9 +93,9 @@ def _(grad, spec, shape):
 view_shape.operator.node_class.__name__ = "ViewBackward0"
 
 
-def reshape(input: Tensor, *shape) -> Tensor:
+def reshape(input: Tensor, *args, shape=None) -> Tensor:
     """The same elements in row-major order in another shape: a view where possible, else a copy."""
-    target = infer_size(ints(shape), input.spec.numel)
+    target = infer_size(ints(args if shape is None else (shape,)), input.spec.numel)
     if view_strides(input.spec.shape, input.spec.strides, target) is None:
         input = OPERATORS["clone"].call(input, memory_format="contiguous")
     return view_shape(input, target)
@@ -259,9 +259,9 @@ def spec_name(s: Spec) -> str:
     return f"torch.{dtype_title(s.dtype)}Tensor{{{list(s.shape)}}}"
 
 
-def expand(input: Tensor, *sizes) -> Tensor:
+def expand(input: Tensor, *args, size=None, implicit: bool = False) -> Tensor:
     """Sizes of 1 repeated without a copy; -1 keeps a size; new dims may be put in front."""
-    return expand_to(input, ints(sizes))
+    return expand_to(input, ints(args if size is None else (size,)))
 
 
 def broadcast_to(input: Tensor, size) -> Tensor:
@@ -350,9 +350,13 @@ slice_dim.operator.node_class.__name__ = "SliceBackward0"
 
 
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
-    """`length` parts of dim `dim` from `start` on."""
+    """`length` parts of dim `dim` from `start` (a number, or a 0-d tensor of one) on."""
+    if not input.spec.ndim:
+        fail(RuntimeError, "narrow() cannot be applied to a 0-dim tensor.")
     dim = normalize_dim(dim, input.spec.ndim)
     size = input.spec.shape[dim]
+    if isinstance(start, Tensor) and (start.spec.ndim or start.spec.dtype.kind not in "ui"):
+        fail(RuntimeError, "start must be an 0-dim integral Tensor.", got=f"{start.spec.dtype}{list(start.spec.shape)}")
     start = int(start)
     if length < 0:
         fail(RuntimeError, "narrow(): length must be non-negative.")
@@ -448,6 +452,9 @@ def alias_view(spec):
 @alias_view.gradient("input")
 def _(grad, spec):
     return grad
+
+
+alias_view.operator.node_class.__name__ = "AliasBackward0"
 
 
 @view
@@ -721,6 +728,12 @@ def adjoint(input: Tensor) -> Tensor:
 def _split_along(name: str, least: int, dim_of):
     def entry(input: Tensor, indices_or_sections) -> tuple[Tensor, ...]:
         rank = input.spec.ndim
+        if isinstance(indices_or_sections, str):
+            fail(
+                TypeError,
+                f"{name}() received an invalid combination of arguments - got (Tensor, str)",
+                expected="a number of sections, or a tuple of indices",
+            )
         if rank < least:
             fail(
                 RuntimeError,
@@ -790,16 +803,6 @@ def broadcast_shapes(*shapes) -> Size:
     from facula.core.shape import broadcast
 
     return broadcast(*((n,) if isinstance(n, int) else tuple(n) for n in shapes))
-
-
-def narrow_copy(input: Tensor, dim: int, start: int, length: int, *, out=None) -> Tensor:
-    """`narrow`, copied."""
-    made = OPERATORS["clone"].call(narrow(input, dim, start, length), memory_format="contiguous")
-    if out is None:
-        return made
-    from .matmul import _to_out
-
-    return _to_out("narrow_copy", out, made, (input,))
 
 
 def _written(input: Tensor, part_of, src: Tensor, name: str) -> Tensor:

@@ -1,5 +1,5 @@
-"""Tools around training: `data` feeds batches."""
+"""Tools around training: `data` feeds batches, `checkpoint` trades memory for time."""
 
 from facula.alias import getattr_for
 
-__getattr__ = getattr_for(__name__, ("data",))
+__getattr__ = getattr_for(__name__, ("_pytree", "checkpoint", "data", "hooks"))

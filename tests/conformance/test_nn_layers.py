@@ -8,11 +8,13 @@ import warnings
 import pytest
 import torch
 import torch.nn.attention.bias
+import torch.nn.attention.flex_attention
 
 import facula
-from tests.conformance.records.mirror import twin
+from tests.conformance.records.mirror import flat, twin
 from tests.conformance.test_nn_utils import caught, numbers, same_things, seen_by, state, text
 
+torch.nn.attention.flex_attention._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = True  # the same without a compiler
 PROGRAMS = []
 
 
@@ -67,6 +69,17 @@ def lazy(f):
         else:
             seen += [empty(numbers(f, *shape)), *state(empty)]
     return seen
+
+
+@program
+def lazy_copies(f):
+    """The hooks of a copy belong to the copy."""
+    layer = f.nn.LazyLinear(2)
+    twin_of_it = copy.deepcopy(layer)
+    twin_of_it(f.ones(1, 3)), twin_of_it(f.ones(1, 3))
+    seen = [text(twin_of_it), text(layer), len(twin_of_it._forward_pre_hooks), len(layer._forward_pre_hooks)]
+    layer(f.ones(1, 4)), layer(f.ones(1, 4))
+    return [*seen, text(layer), len(layer._load_state_dict_pre_hooks)]
 
 
 @program
@@ -183,6 +196,41 @@ def causal_biases(f):
     ]  # fmt: skip
 
 
+@program
+def scores_through_functions(f):
+    A = f.nn.attention.flex_attention
+    q, k, v = numbers(f, 2, 4, 5, 3), numbers(f, 2, 4, 7, 3) + 1, numbers(f, 2, 4, 7, 6)
+    bias, lengths = numbers(f, 4), integers(f, 7, 2)
+
+    def window(b, h, q_idx, kv_idx):
+        return (q_idx - kv_idx).abs() <= 1
+
+    def short(b, h, q_idx, kv_idx):
+        return kv_idx < lengths[b]
+
+    scores = (
+        None,
+        lambda score, b, h, q_idx, kv_idx: score + bias[h] * (q_idx - kv_idx),
+        lambda score, b, h, q_idx, kv_idx: f.where(q_idx >= kv_idx, 2 * (score / 2).tanh(), -float("inf")),
+    )
+    masks = [
+        A.create_block_mask(mask, 2, None, 5, 7, device="cpu", BLOCK_SIZE=2, separate_full_blocks=separate)
+        for mask in (window, short, A.or_masks(window, short), A.and_masks(window, short), A.noop_mask)
+        for separate in (True, False)
+    ]
+    seen = [A.create_mask(window, None, None, 5, 7, device="cpu"), A.create_mask(scores[2], 1, 2, 5, 7, device="cpu")]
+    for mask in masks:
+        seen += [repr(mask).replace(",)", ")"), mask.to_dense(), mask.kv_num_blocks, mask.q_num_blocks, mask.sparsity()]
+    for score, mask in itertools.product(scores, (None, masks[0], masks[2])):
+        seen += A.flex_attention(q, k, v, score, mask, return_aux=A.AuxRequest(lse=True))[:1]
+    seen += A.flex_attention(q, k[:, :2], v[:, :2], enable_gqa=True, return_aux=A.AuxRequest(lse=True))[0]
+    return [
+        *seen, A.flex_attention(q, k, v, scale=0.5), caught(A.flex_attention, q, k[:, :2], v[:, :2]),
+        caught(A.flex_attention, q, k[..., :2], v), caught(A.create_mask, lambda x: x, None, None, 2, 2, device="cpu"),
+        caught(A.or_masks, 3),
+    ]  # fmt: skip
+
+
 # --- losses and norms -------------------------------------------------------------------------------------------------
 
 
@@ -236,6 +284,62 @@ def norms(f):
     return [*seen, [b.requires_grad for b in layer.buffers()], x.grad]
 
 
+@program
+def images(f):
+    x = numbers(f, 2, 3, 6, 5)
+    line, volume = numbers(f, 2, 3, 7), numbers(f, 1, 2, 4, 5, 6)
+    cases = (
+        (f.nn.Upsample(scale_factor=2), x), (f.nn.Upsample(size=(4, 9), mode="bilinear"), x),
+        (f.nn.Upsample(scale_factor=(1.5, 2.5), mode="bicubic", align_corners=True), x),
+        (f.nn.Upsample(size=9, mode="linear"), line), (f.nn.Upsample(scale_factor=2.0, mode="trilinear"), volume),
+        (f.nn.Upsample(scale_factor=0.7, mode="bilinear", recompute_scale_factor=True), x),
+        (f.nn.UpsamplingNearest2d(size=(3, 8)), x), (f.nn.UpsamplingBilinear2d(scale_factor=2), x),
+        (f.nn.Unfold((2, 3), padding=1, stride=2), x), (f.nn.Fold((6, 5), (2, 3), padding=1), numbers(f, 2, 18, 35)),
+        (f.nn.PixelShuffle(2), numbers(f, 2, 8, 3, 2)), (f.nn.PixelUnshuffle(2), numbers(f, 2, 2, 4, 6)),
+        (f.nn.ChannelShuffle(3), numbers(f, 2, 6, 4)),
+    )  # fmt: skip
+    seen = []
+    for layer, given in cases:
+        given = given.clone().requires_grad_()
+        out = layer(given)
+        out.square().sum().backward()
+        seen += [text(layer), out, given.grad]
+    return seen
+
+
+@program
+def pools(f):
+    seen = []
+    for dims, size in ((1, (8,)), (2, (8, 6)), (3, (4, 6, 4))):
+        x = numbers(f, 2, 3, *size).requires_grad_()
+        pool = getattr(f.nn, f"MaxPool{dims}d")(2, return_indices=True)
+        back = getattr(f.nn, f"MaxUnpool{dims}d")(2)
+        values, indices = pool(x)
+        y = back(values, indices)
+        y.square().sum().backward()
+        seen += [text(pool), text(back), indices, y, x.grad, back(values, indices, output_size=x.shape)]
+    for made in (f.nn.FractionalMaxPool2d, f.nn.FractionalMaxPool3d):
+        dims = int(made.__name__[-2])
+        layer = made(2, output_ratio=0.6, return_indices=True)
+        x = numbers(f, 2, 3, *(8,) * dims)
+        f.manual_seed(3)
+        seen += [text(layer), *layer(x)]
+        seen += [caught(made, 2), caught(made, 2, 3, 0.5), caught(made, 2, output_ratio=2.0)]
+    return seen
+
+
+@program
+def alignments(f):
+    log_p = numbers(f, 9, 3, 5).log_softmax(2).requires_grad_()
+    targets = integers(f, 4, 3, 4) + 1
+    seen = []
+    for reduction, zero in itertools.product(("none", "mean", "sum"), (True, False)):
+        layer = f.nn.CTCLoss(0, reduction, zero)
+        out = layer(log_p, targets, f.tensor([9, 8, 5]), f.tensor([4, 2, 0]))
+        seen += [text(layer), out, *f.autograd.grad(out.sum(), log_p)]
+    return seen
+
+
 # --- modules ----------------------------------------------------------------------------------------------------------
 
 
@@ -270,6 +374,57 @@ def methods(f):
 
 
 @program
+def hooks_of_all_modules(f):
+    """What each kind of hook sees, in order: those of all modules, those of one, those of states."""
+    M = f.nn.modules.module
+    seen: list = []
+
+    def shapes(value):
+        if isinstance(value, (tuple, list)):
+            return [shapes(x) for x in value]
+        if isinstance(value, dict):
+            return sorted(value)
+        return list(value.shape) if isinstance(value, f.Tensor) else type(value).__name__
+
+    def note(kind):
+        return lambda module, *args: seen.append([kind, type(module).__name__, *map(shapes, args)])
+
+    handles = [
+        M.register_module_parameter_registration_hook(note("parameter")),
+        M.register_module_buffer_registration_hook(note("buffer")),
+        M.register_module_module_registration_hook(note("module")),
+        M.register_module_forward_pre_hook(note("forward pre")),
+        M.register_module_forward_hook(note("forward"), always_call=True),
+        M.register_module_full_backward_pre_hook(note("backward pre")),
+        M.register_module_full_backward_hook(note("backward")),
+    ]
+    model = f.nn.Sequential(f.nn.Linear(2, 3), f.nn.BatchNorm1d(3))
+    model.register_forward_pre_hook(note("own forward pre"), prepend=True)
+    model[0].register_full_backward_pre_hook(note("own backward pre"), prepend=True)
+    model[1].register_state_dict_pre_hook(note("state pre"))
+    model[1].register_state_dict_post_hook(note("state post"))
+    model[1].register_load_state_dict_pre_hook(note("load pre"))
+    model.register_load_state_dict_post_hook(lambda module, keys: keys.missing_keys.clear())
+    x = numbers(f, 4, 2).requires_grad_()
+    model(x).sum().backward()
+    keys = model.load_state_dict({"0.weight": model.state_dict()["0.weight"]})
+    seen += [str(keys), caught(model, f.ones(4, 7))]
+    for handle in handles:
+        handle.remove()
+    count = len(seen)
+    f.nn.Linear(2, 2)(x)
+    with f.nn.Linear(2, 2).register_forward_hook(note("never")) as handle:
+        pass
+    old = f.nn.Linear(2, 2)
+    old.register_backward_hook(lambda module, into, out: seen.append([len(into), shapes(out)]))
+    old(x).sum().backward()
+    return [
+        *seen, len(seen) - count, caught(old.register_full_backward_hook, note("x")),
+        caught(M.register_module_forward_hook, note("x"), nothing=True),
+    ]  # fmt: skip
+
+
+@program
 def gradients_of_convolutions(f):
     G = f.nn.grad
     seen = []
@@ -283,8 +438,38 @@ def gradients_of_convolutions(f):
 
 
 @pytest.mark.parametrize("run", PROGRAMS, ids=lambda run: run.__name__)
-def test_layers(run):
+def test_layers(run, request):
+    if run in (images, pools, alignments) and not hasattr(facula.nn.functional, "ctc_loss"):
+        request.applymarker(pytest.mark.xfail(reason="waits for functional"))
     same_things(seen_by(run, facula), seen_by(run, torch))
+
+
+WRITTEN = [
+    (lambda nn: nn.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True), (2, 3, 4)),
+    (lambda nn: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 2)), (2, 3, 6, 6)),
+    (lambda nn: nn.GRU(3, 4, 2), (5, 2, 3)),
+    (lambda nn: nn.Sequential(nn.Upsample(scale_factor=2), nn.ConvTranspose2d(3, 4, 2)), (1, 3, 4, 4)),
+    (lambda nn: nn.utils.weight_norm(nn.Linear(3, 2)), (2, 3)),
+    (lambda nn: nn.utils.spectral_norm(nn.Linear(3, 2)), (2, 3)),
+    (lambda nn: nn.LazyLinear(3), None),
+]
+
+
+@pytest.mark.parametrize("make, shape", WRITTEN, ids=range(len(WRITTEN)))
+def test_whole_modules_in_files(make, shape):
+    """What `save` writes of a module is read by the other framework, and back."""
+    layer, file, back = make(torch.nn).eval(), io.BytesIO(), io.BytesIO()
+    torch.save(layer, file)
+    file.seek(0)
+    read = facula.load(file, weights_only=False)
+    facula.save(read, back)
+    back.seek(0)
+    again = torch.load(back, weights_only=False)
+    assert repr(layer) == repr(read) == repr(again)
+    if shape is not None:
+        x = torch.randn(shape)
+        same_things(flat(read(twin(x))), flat(layer(x)))
+        same_things(flat(again(x)), flat(layer(x)))
 
 
 def test_twins_of_modules():

@@ -42,8 +42,8 @@ for name, kinds, low, high, function in (
 row("erf", unary(-3, 3), "buif")
 row("erfc", unary(-3, 3), "buif")
 row("erfinv", unary(-0.9, 0.9), "buif")
-row("lgamma", unary(0.3, 6), "buif", second=False)
-row("digamma", unary(0.3, 6), "buif", grad=False)
+row("lgamma", unary(0.3, 6), "buif")
+row("digamma", unary(0.3, 6), "buif")
 row("logit", [*unary(0.05, 0.95), s(t(4, low=-0.5, high=1.5), eps=0.1), s(t(4, low=0.1, high=0.9), 0.2)], "buif")
 row(
     "neg",
@@ -182,7 +182,7 @@ row("fmin", binary(), "buif", numpy=np.fmin)
 row("atan2", binary(away=0.1), "buif", numpy=np.arctan2)
 row("hypot", binary(away=0.1), "f", numpy=np.hypot)
 row("copysign", binary(numbers=(-1.0, 2), away=0.1), "buif")
-row("nextafter", binary(), "f", grad=False)
+row("nextafter", binary(), "f", slopes=False)
 row("logaddexp", binary(), "fc")
 row("logaddexp2", binary(), "f", numpy=np.logaddexp2)
 row(
@@ -426,8 +426,7 @@ row(
 row(
     "logcumsumexp",
     [s(t(3, 4), 0), s(t(2, 3, 4), 1), s(t(), 0), s(t(values=[-200.0, 0.0, 200.0, -200.0]), 0)],
-    "f",
-    lacks=("complex64", "complex128"),
+    "fc",
     covers=("logcumsumexp_along",),
 )
 row(
@@ -1234,8 +1233,9 @@ row(
     grad=False,
     method=False,
     out=False,
+    covers=("normal_around",),
 )
-row("bernoulli", [s(t(3, 4, low=0, high=1)), s(t(3, 4), 0.3)], "f", grad=False)
+row("bernoulli", [s(t(3, 4, low=0, high=1)), s(t(3, 4), 0.3)], "f", grad=False, covers=("bernoulli_each",))
 row("poisson", [s(t(3, 4, low=0.1, high=20))], "f", grad=False, out=False, method=False)
 row("multinomial", [s(t(5, low=0.1), 3), s(t(2, 5, low=0.1), 4, True), s(t(5, low=0.1), 1)], "f", grad=False)
 

@@ -233,7 +233,14 @@ row(
     ],
     **FORM,
 )  # fmt: skip
-row("conv_tbc", [s(t(5, 2, 3), t(2, 3, 4), t(4), pad) for pad in (0, 1)], "fcui", layouts=False, **PLAIN)
+row(
+    "conv_tbc",
+    [s(t(5, 2, 3), t(2, 3, 4), t(4), pad) for pad in (0, 1)],
+    "fui",
+    more=("complex64", "complex128"),
+    layouts=False,
+    **PLAIN,
+)
 row(
     "convolution",
     [

@@ -7,6 +7,7 @@ import pytest
 
 import facula.operators as ops
 from facula.autograd import grad
+from facula.operators.convolution import unfold_windows
 from facula.operators.creation import from_numpy
 
 from .differences import check_gradients
@@ -196,14 +197,14 @@ def test_graph():
 @pytest.mark.parametrize("options", [{}, {"padding": 1, "stride": 2}, {"dilation": 2}])
 def test_unfold_and_fold(options):
     x = rng.normal(size=(2, 3, 7, 6))
-    columns = made(ops.unfold_windows, x, kernel_size=(3, 2), **options)
+    columns = made(unfold_windows, x, kernel_size=(3, 2), **options)
     w = rng.normal(size=(4, 3, 3, 2))
     straight = reference(x, w, **options)
     np.testing.assert_allclose((w.reshape(4, -1) @ columns).reshape(straight.shape), straight, rtol=1e-9, atol=1e-10)
     y = rng.normal(size=columns.shape)
     folded = made(ops.fold, y, output_size=(7, 6), kernel_size=(3, 2), **options)
     assert (folded * x).sum() == pytest.approx((y * columns).sum(), rel=1e-9)
-    check_gradients(lambda x: ops.unfold_windows(x, (3, 2), **options), rng.normal(size=(1, 2, 6, 5)), second=True)
+    check_gradients(lambda x: unfold_windows(x, (3, 2), **options), rng.normal(size=(1, 2, 6, 5)), second=True)
 
 
 @pytest.mark.parametrize(

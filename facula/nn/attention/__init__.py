@@ -8,6 +8,7 @@ from typing import NoReturn
 from facula.errors import fail
 
 from . import bias as bias
+from . import flex_attention as flex_attention
 
 __all__ = [
     "WARN_FOR_UNFUSED_KERNELS",

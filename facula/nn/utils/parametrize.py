@@ -54,7 +54,7 @@ def _register(module: Module, name: str, value: Tensor) -> None:
         module.register_buffer(name, value)
 
 
-def _set(target: Tensor, values: Tensor) -> None:
+def _set(target: Tensor, values: Any) -> None:
     """Make `target` show other values, without history."""
     with no_grad():
         target.data = values.detach()
@@ -194,9 +194,10 @@ class ParametrizationList(ModuleList):
 
 
 def _deepcopy(self, memo):
-    made = type(self).__new__(type(self))
+    made: Any = object.__new__(type(self))
     memo[id(self)] = made
-    made.__setstate__(copy.deepcopy(type(self).__bases__[0].__getstate__(self), memo))
+    kind: Any = type(self).__bases__[0]
+    made.__setstate__(copy.deepcopy(kind.__getstate__(self), memo))
     return made
 
 
@@ -212,7 +213,7 @@ def _getstate(self):
 def _inject_new_class(module: Any) -> None:
     """Give the module a class of its own, in which properties can stand."""
     kind = type(module)
-    names = {"__getstate__": _getstate}
+    names: dict[str, Any] = {"__getstate__": _getstate}
     if not hasattr(kind, "__deepcopy__"):
         names["__deepcopy__"] = _deepcopy
     module.__class__ = type(f"Parametrized{kind.__name__}", (kind,), names)

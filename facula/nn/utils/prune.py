@@ -151,9 +151,9 @@ class PruningContainer(BasePruningMethod):
 
     def add_pruning_method(self, method: Any) -> None:
         """Add a method for the same parameter."""
-        if method is not None and not isinstance(method, BasePruningMethod):
+        if not isinstance(method, BasePruningMethod):
             fail(TypeError, f"{type(method)} is not a BasePruningMethod subclass")
-        if method is not None and self._tensor_name != method._tensor_name:
+        if self._tensor_name != method._tensor_name:
             fail(
                 ValueError,
                 f"Can only add pruning methods acting on the parameter named '{self._tensor_name}' to "
@@ -217,12 +217,12 @@ class _ByAmount(BasePruningMethod):
     def __init__(self, amount: Any) -> None:
         if not isinstance(amount, Real):
             fail(TypeError, f"Invalid type for amount: {amount}. Must be int or float.")
-        if amount < 0 or not isinstance(amount, Integral) and amount > 1:
+        if not 0 <= float(amount) <= (float("inf") if isinstance(amount, Integral) else 1):
             fail(
                 ValueError,
                 f"amount={amount} should either be a float in the range [0, 1] or a non-negative integer",
             )
-        self.amount = amount
+        self.amount: Any = amount
 
     def _number(self, size: int) -> int:
         if not isinstance(self.amount, Integral):

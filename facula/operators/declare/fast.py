@@ -8,6 +8,8 @@ from collections.abc import Callable
 from facula.core.modes import GUARD, LOCAL
 from facula.core.spec import Spec
 from facula.core.tensor import Tensor
+from facula.errors import fail
+from facula.operators.override import foreign
 from facula.operators.promotion import of_defaults
 
 from .layout import check_in_place, row_dims
@@ -84,6 +86,11 @@ def fast_rows(entry: Callable, over: str | None = None, check: Callable | None =
             return out
         if GUARD.active and (out := known.in_mode()(input, dim, keepdim)) is not None:
             return out
+        if not isinstance(input, Tensor) and (out := foreign(input)) is not NotImplemented:
+            return out
+        if not isinstance(input, Tensor):
+            name = operator.name.partition("_")[0]
+            fail(TypeError, f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
         if dim.__class__ is list:
             dim = tuple(dim)
         dims = row_dims(input.spec, dim)

@@ -8,6 +8,7 @@ from facula import launch
 from facula.autograd.node import Node, Output, alias, edge_of
 from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
+from facula.operators.override import foreign
 
 from .base import Operator
 from .recording import SEQUENCE, freed, keep, materialised, unkeep, user_line
@@ -234,7 +235,12 @@ def _calling(operator: Function) -> Callable:
                     break
         else:
             if not kwargs or True not in [isinstance(x, Tensor) and x.needs_grad for x in kwargs.values()]:
-                return body(*args, **kwargs)
+                try:
+                    return body(*args, **kwargs)
+                except AttributeError:
+                    if (made := foreign(*args)) is NotImplemented:
+                        raise
+                    return made
         GUARD.active.append(None)
         LOCAL.grad = False
         try:

@@ -89,6 +89,8 @@ def check_cast(source: dtype, target: dtype) -> None:
 
 def row_dims(s: Spec, dim) -> tuple[int, ...]:
     """The dims of a reduction, counted from the front, in order; None or () means all."""
+    if s.ndim > 64:
+        fail(RuntimeError, "only tensors with up to 64 dims are supported")
     if dim is None or dim == ():
         return tuple(range(s.ndim))
     if isinstance(dim, int):

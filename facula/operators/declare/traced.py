@@ -18,6 +18,7 @@ from facula.ir import expr as ir
 from facula.ir.derivative import adjoints, is_row_level
 from facula.ir.expr import Expr
 from facula.ir.kernel import Input, Kernel, Param, Result
+from facula.operators.override import foreign
 from facula.operators.promotion import DEFAULT, number_dtype, of_defaults, opmath, result_type
 
 from .base import Operator
@@ -141,6 +142,8 @@ class Traced(Operator):
         super().__init__(body, name)
         self.row_results = row_results  # which results are one number a row; None: those that are made of such alone
         self.check = check  # called with the operands' specs (or number types) when a plan is made
+        self.only: frozenset[str] = frozenset()  # operands that may not be Python numbers
+        self.exact = ""  # what to say of an out= of another dtype than the result's; "" where it may have one
         self.guard: Callable | None = (
             None  # called with the operands of whole numbers before each run: their values may be bad
         )
@@ -511,6 +514,8 @@ class Traced(Operator):
         try:
             plan = self.plans[key]
         except KeyError:
+            if (made := foreign(*operands)) is not NotImplemented:
+                return made
             if any(getattr(x, "ndim", 0) and not isinstance(x, Tensor) for x in operands):  # arrays of NumPy
                 return self.call(*[OF_ARRAY[0](x) if hasattr(x, "__array__") else x for x in operands], **scalars)
             operands, kinds = self._checked(operands, kinds)
@@ -541,6 +546,8 @@ class Traced(Operator):
             return self._into(out, operands, kinds, scalars, dims=dims, keepdim=keepdim, shape=shape)
         plan = self.plans.get(key)
         if plan is None:
+            if (made := foreign(*operands)) is not NotImplemented:
+                return made
             operands, kinds = self._checked(operands, kinds)
             plan = self.remember(key, self.plan(kinds, scalars=scalars, dims=dims, keepdim=keepdim, shape=shape))
         made = self._run(plan, operands, scalars, node_class)
@@ -589,9 +596,9 @@ class Traced(Operator):
         """Operands fit to be planned: tensors, Python numbers, None where a default says so."""
         good = []
         for i, (name, x) in enumerate(zip(self.operands, operands)):
-            if isinstance(x, Tensor) or type(x) in (bool, int, float, complex, type(None)):
+            if isinstance(x, Tensor) or (type(x) in (bool, int, float, complex, type(None)) and name not in self.only):
                 good.append(x)
-            elif hasattr(x, "dtype") and hasattr(x, "item"):
+            elif name not in self.only and hasattr(x, "dtype") and hasattr(x, "item"):
                 good.append(x.item())  # a NumPy scalar
             else:
                 fail(
@@ -655,6 +662,8 @@ class Traced(Operator):
         if len(outs) != len(free.outs):
             fail(TypeError, f"{self.name}(): expected {len(free.outs)} out tensors, got {len(outs)}")
         for o, want in zip(outs, free.outs):
+            if self.exact and isinstance(o, Tensor) and o.spec.dtype is not want.dtype:
+                fail(RuntimeError, self.exact.format(want=dtype_title(want.dtype), got=dtype_title(o.spec.dtype)))
             PREPARE_OUT[0](self.name, o, want, operands)
         plan = self.plan(kinds, scalars=scalars, out=tuple(o.spec for o in outs), **rows)
         self._execute(plan, operands, scalars, outs)

@@ -9,6 +9,7 @@ from facula.core.shape import Size
 from facula.core.spec import Spec, spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.operators.override import foreign
 
 from .base import Operator
 from .recording import record
@@ -76,6 +77,8 @@ def _viewing(operator: View) -> Callable:
         except (KeyError, TypeError):
             found, offset = plan(input, args, kwargs)
         except AttributeError:
+            if (made := foreign(input)) is not NotImplemented:
+                return made
             fail(
                 TypeError,
                 f"{operator.name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}",

@@ -1,4 +1,4 @@
-"""Convolutions of CPUs as builtins, one a dtype, compiled at first use; their text is `convolution_kernel`'s."""
+"""Convolutions of CPUs as builtins, one a dtype, compiled at first use; which text does which sizes best."""
 
 import platform
 from collections.abc import Callable
@@ -6,17 +6,28 @@ from functools import cache
 
 from facula.core.dtype import dtype
 
-from . import builtins, convolution_few, convolution_kernel, convolution_turned, jit, matmul_kernel, threads
+from . import (
+    builtins,
+    convolution_few,
+    convolution_kernel,
+    convolution_samples,
+    convolution_turned,
+    jit,
+    matmul_kernel,
+    threads,
+)
 
 __all__ = ["build", "convolve", "convolve_weight"]
 
 _NEEDS = threads  # the text calls `facula_parallel`, which this module provides
 _NS_A_PRODUCT = 0.02  # of one multiplication and addition, on one thread; decides when the GIL is let go
 LANES = 16  # of a vector, as far as the choice goes
+WAYS = {"convolve": ("packed", "few", "samples"), "convolve_weight": ("packed", "few", "turned")}
 TEXTS = {
     "packed": convolution_kernel.module_text,
     "few": convolution_few.few_text,
     "turned": convolution_turned.turned_text,
+    "samples": convolution_samples.samples_text,
 }
 ENTRIES = {
     "convolve": ("ptr", "ptr", "ptr", "ptr", "ptr", "i64"),
@@ -25,12 +36,11 @@ ENTRIES = {
 
 
 @cache
-def convolve(element: dtype, own: int, channels: int, row: int, pitch: int) -> Callable[..., None]:
+def convolve(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
     """`convolve(out, x, w, bias, plan, work)`: a convolution of one dtype, whatever the layouts.
 
-    `own` and `channels` are the numbers of outputs and of channels of a group, `row` is that of windows in a row,
-    `pitch` that of elements from row to row inside the border (0: windows have strides, -1: elements of a row have):
-    by them the routine is chosen, a product of packed patches or sums where they lie.
+    `sizes` says which of the routines does it fastest: (batch, windows, outputs and channels of a group, taps, windows
+    in a row, elements from row to row inside the border, or 0: windows have strides, or -1: elements of a row have).
 
     ``out[b, g, o, q] = bias[g, o] + sum of w[g, o, c, t] * x[b, g, c, q * stride + offset[t]]`` over channels c and
     taps t, with x zero outside its sizes.
@@ -44,25 +54,38 @@ def convolve(element: dtype, own: int, channels: int, row: int, pitch: int) -> C
     work : int
         The number of multiplications; long calls let go of the GIL.
     """
-    return _host(element, "convolve", "few" if _few(own, channels, row, pitch) else "packed")
+    return _host(element, "convolve", _way(*sizes))
 
 
 @cache
-def convolve_weight(element: dtype, own: int, channels: int) -> Callable[..., None]:
+def convolve_weight(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
     """`convolve_weight(w, x, out, plan, work)`: the gradient of w for the gradient `out`, of the same plan."""
+    _, _, own, channels, *_ = sizes
     if own <= convolution_few.MOST:
         return _host(element, "convolve_weight", "few")
-    waste = -(-channels // LANES) * LANES / max(channels, 1)  # of vectors of channels; packing costs a third
+    waste = _whole(channels)  # packing costs a third
     return _host(element, "convolve_weight", "turned" if channels and waste < 1.35 else "packed")
 
 
-def _few(own: int, channels: int, row: int, pitch: int) -> bool:
-    """Whether vectors along rows waste less than packing costs (measured: half cycles)."""
-    width = -(-row // LANES) * LANES
-    if pitch >= LANES:
-        width = min(width, pitch)
-    waste = (width if pitch >= 0 else 2 * width) / max(row, 1)
-    return own <= convolution_few.MOST or waste * own < 1.02 * own + 14 + 35 / max(channels, 1)
+def _whole(count: int) -> float:
+    """How much more than `count` whole vectors hold."""
+    return -(-count // LANES) * LANES / max(count, 1)
+
+
+def _way(batch: int, windows: int, own: int, channels: int, taps: int, row: int, pitch: int) -> str:
+    """The fastest routine, by what each takes for one channel and tap of a vector of windows (in half cycles)."""
+    if own <= convolution_few.MOST:
+        return "few"
+    along = pitch / max(row, 1) if pitch >= LANES else 2.0  # vectors run through rows
+    waste = min(_whole(row), along) if pitch >= 0 else 2 * _whole(row)
+    k = max(channels * taps, 1)
+    weights = 3 * own * LANES / max(batch * windows, 1)  # they are packed
+    costs = {
+        "few": waste * own + weights,
+        "packed": 1.02 * own + weights + 14 + 160 / max(row, LANES // 4) + 35 / max(channels, 1),
+        "samples": _whole(batch) * own * (1.03 + 40 / k) + 10 + 40 / max(taps, 1),
+    }
+    return min(costs, key=costs.__getitem__)
 
 
 @cache

@@ -7,14 +7,13 @@ windows in the border is not written. The calls and plans are those of `convolut
 """
 
 from . import matmul_kernel
-from .convolution_kernel import FIELDS, SEGMENT, Writer
+from .convolution_kernel import CELLS, FIELDS, Writer
 from .matmul_kernel import ELEMENTS, Shape
 from .text import Function, Value
 
 __all__ = ["MOST", "few_text"]
 
 MOST = 4  # outputs of a group whose weights have their gradient here
-CELLS = 4  # vectors of windows that are summed at a time
 CELL = 48  # bytes of what is said of one
 TAPS = (9, 4)  # taps whose gradients are summed at a time
 COPIED = 1 << 18  # bytes of x that are copied at a time
@@ -72,7 +71,7 @@ class Few(Writer):
         o2, pitch, lanes = self.get(f, record, "o2"), self.get(f, record, "pitch"), self.lanes
         across = self.up(f, o2, lanes)
         through = self.up(f, (rows - 1) * pitch + o2, lanes)
-        unit = self.get(f, record, "y2").eq(self.e.memory_size)
+        unit = self.get(f, record, "y2") <= 2 * self.e.memory_size
         unit = unit & self.get(f, record, "s1").eq(1) & self.get(f, record, "s2").eq(1)
         joined = unit & (pitch >= lanes) & (through < rows * across)
         return f.select(joined, through, rows * across), f.select(joined, pitch, across * lanes), joined
@@ -124,6 +123,9 @@ class Few(Writer):
                             p = first + j.index * 2
                             a = self.masked(f, at, inside(iota, p), zero)
                             b = self.masked(f, f.at(at, lanes * e.memory_size), inside(iota, p + lanes), zero)
+                            for half in range(2):
+                                ahead = f.at(f.at(at, r["x_channel"]), half * lanes * e.memory_size)
+                                f.emit(f"call void @llvm.prefetch.p0(ptr {ahead.name}, i32 0, i32 3, i32 1)")
                             for phase in range(2):
                                 x = self.widen(f, self.shuffle(f, a, b, range(phase, 2 * lanes, 2)))
                                 f.store(x, f.at(to, (r["step"] * phase + j.index) * size), align=size)
@@ -164,9 +166,6 @@ class Few(Writer):
     def heights(self) -> list[int]:
         """Outputs that are summed at a time: with some vectors of windows each, they fill the registers."""
         return [n for n in super().heights() if n * CELLS // 2 <= self.s.rows * self.s.vectors]
-
-    def cells(self, rows: int) -> int:
-        return min(CELLS, self.s.rows * self.s.vectors // rows)
 
     def cost(self, f: Function, record: Value, rows: int) -> Value:
         cells = self.cells(rows)
@@ -221,6 +220,36 @@ class Few(Writer):
                 f.store(x, f.at(f.buffer, i * lanes * size), align=64)
         self.finish(f)
 
+    def write_cells(self) -> None:
+        """Sums of `together` vectors of windows for `count` outputs, where windows are not contiguous."""
+        e, lanes, size = self.e, self.lanes, self.e.sum_size
+        f = self.function("write_cells", "ptr record, ptr cells, i64 together, ptr buffer, i64 y_at, i64 count")
+        step, down = self.get(f, f.record, "y2"), self.get(f, f.record, "y_channel")
+        with f.loop(0, f.together * 2) as turn:  # lanes of a first row, and of a second one
+            cell = f.at(f.cells, (turn.index >> 1) * CELL)
+            second = (turn.index & 1).ne(0)
+            begin = f.select(second, f.load("i64", f.at(cell, 32)), 0)
+            end = f.load("i64", f.at(cell, f.select(second, f.constant("i64", 40), 16)))
+            to = f.at(f.load("ptr", f.at(cell, f.select(second, f.constant("i64", 24), 8))), f.y_at)
+            source = f.at(f.buffer, (turn.index >> 1) * (lanes * size))
+            with f.when(end > begin):
+                mask = f.value(self.bits, f"xor {self.bits} {self.mask(f, begin).name}, {self.mask(f, end).name}")
+                halves = [self.even_lanes(f, mask, half) for half in range(2)]
+                with f.loop(0, f.count, carry=[to, source]) as o:
+                    target, line = o.carried
+                    with f.either(step.eq(2 * e.memory_size)) as seam:
+                        x = f.load(self.vector, line, 64)
+                        for half, here in enumerate(halves):
+                            order = [half * lanes // 2 + j // 2 for j in range(lanes)]
+                            there = f.at(target, half * lanes * e.memory_size)
+                            self.store(f, self.shuffle(f, x, x, order), there, here)
+                        seam.otherwise()
+                        with f.loop(begin, end) as lane:
+                            x = f.load(e.sum, f.at(line, lane.index * size), size)
+                            f.store(self.narrow(f, x), f.at(target, lane.index * step), align=e.memory_size)
+                    o.next = [f.at(target, down), f.at(line, f.together * (lanes * size))]
+        self.finish(f)
+
     def compute_few(self) -> None:
         """Some rows of windows of one sample and group."""
         e, lanes, size = self.e, self.lanes, self.e.sum_size
@@ -239,13 +268,10 @@ class Few(Writer):
         cells, line, joined = self.cut(f, f.record, rows)
         pitch = r["pitch"]
         buffer = f.alloca(self.vector, max(n * self.cells(n) for n in self.heights()))
-        segment = f.alloca("i64", 8)
         listed = f.alloca("i64", CELLS * CELL // 8)
-        f.store(0, segment, "i64")
-        f.store(0, f.at(segment, 8 * SEGMENT.index("target")), "i64")
         final = f.value("i64", f"zext i1 {unit.name} to i64")
         height = r["height"]
-        together = f.least(f.constant("i64", self.s.rows * self.s.vectors) // height, CELLS)
+        together = self.cells_of(f, height)
         with f.loop(0, self.up(f, cells, together)) as turn:
             start = turn.index * together
             for i in range(CELLS):
@@ -260,7 +286,7 @@ class Few(Writer):
                 f.store(f.at(there, column * r["y2"]), f.at(cell, 8))
                 f.store(f.select(valid, f.least(r["o2"] - column, lanes), 0), f.at(cell, 16))
                 begin = line - column
-                f.store(f.at(there, r["y1"] - begin * e.memory_size), f.at(cell, 24))
+                f.store(f.at(there, r["y1"] - begin * r["y2"]), f.at(cell, 24))
                 f.store(begin, f.at(cell, 32))
                 more = valid & joined & (row + 1 < rows)
                 f.store(f.select(more, f.least(begin + r["o2"], lanes), 0), f.at(cell, 40))
@@ -273,14 +299,7 @@ class Few(Writer):
                     "void", r["kernel"].name, f.record, weights, table, listed, buffer, at, count, final
                 )  # fmt: skip
                 with f.when(unit.eq(0)):
-                    with f.loop(0, together) as i:
-                        cell = f.at(listed, i.index * CELL)
-                        f.store(f.load("i64", f.at(cell, 16)), f.at(segment, 8))
-                        with f.loop(0, count) as o:
-                            source = f.at(buffer, (o.index * together + i.index) * (lanes * size))
-                            to = f.at(f.load("ptr", f.at(cell, 8)), at + o.index * r["y_channel"])
-                            zero, one = f.constant("i64", 0), f.constant("i64", 1)
-                            f.call("void", "@scatter", source, one, to, zero, r["y2"], segment, one)
+                    f.call("void", "@write_cells", f.record, listed, together, buffer, at, count)
         f.call("void", "@give", memory)
         self.finish(f)
 
@@ -446,7 +465,7 @@ class Few(Writer):
                 self.sums(rows)
             names = [f"ptr @sums_{rows}" for rows in self.heights()]
             self.turned(-(-self.s.rows // self.lanes))
-            parts = [self.write, self.pack_weights, self.compute_few, self.convolve]
+            parts = [self.write_cells, self.pack_near, self.pack_weights, self.compute_few, self.convolve]
         else:
             names = []
             for taps in TAPS:

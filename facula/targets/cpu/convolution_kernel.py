@@ -35,12 +35,14 @@ FIELDS = (
 SEGMENT = ("first", "last", "place", "i0", "i1", "i2", "target")  # lanes of a row of windows, where they are
 SEGMENT_BYTES = 64
 
+CELLS = 4  # vectors of windows that are summed at a time, at most
 DEPTH = 384
 LARGE = 1 << 17  # elements of packed weights from which several slivers are multiplied while a tile is in the cache
 TASK = 1 << 22  # multiplications of a task
 CHUNK = 1 << 16  # elements of patches that the gradient of w reads while they stay in the second-level cache
 PARTIAL = 1 << 22  # elements of partial gradients of w at most
 PARALLEL_FROM = 1 << 18  # multiplications from which threads pay
+NEAR_AHEAD = 4  # channels of weights that are fetched before they are packed
 ENTRY, EXTRA = 32, 40  # bytes of what `prepare` notes
 
 
@@ -73,6 +75,14 @@ class Writer(matmul_kernel.Writer):
     def heights(self) -> list[int]:
         rows = self.s.rows
         return [n for n in (1, 2, 3, 4, 6, 8, 10, 12, 13, 14) if n <= rows]
+
+    def cells(self, rows: int) -> int:
+        """Vectors of windows that are summed at a time for so many outputs: they, sums and a splat are registers."""
+        registers = (self.s.rows + 1) * self.s.vectors + 2
+        return min(CELLS, (registers - 1) // (rows + 1))
+
+    def cells_of(self, f: Function, rows: Value) -> Value:
+        return f.least(f.constant("i64", (self.s.rows + 1) * self.s.vectors + 1) // (rows + 1), CELLS)
 
     def up(self, f: Function, a: Value, b: Value | int) -> Value:
         """a / b, rounded up."""
@@ -482,10 +492,17 @@ class Writer(matmul_kernel.Writer):
         with f.either(plain.get()) as seam:
             f.call("void", f"@turned_{registers}", lines, source, k, w_own, count, height)
             seam.otherwise()
+            span = f.variable("i64", 0)
+            with f.loop(0, taps) as t:
+                span.set(self.most(f, self.tap(f, table, t.index, "weight") + 1, span.get()))
+            span = span.get()
+            near = span * 4 <= taps * self.lanes
+            with f.when(near):
+                f.call("void", "@pack_near", f.record, lines, source, count, span)
             jumps = self.value_mul(f, self.iota(f), self.splat32(f, w_own))
             zero = f.constant(self.memory_vector, 0)
             masks = [self.mask(f, count, v * self.lanes) for v in range(registers)]
-            with f.loop(0, get("channels"), carry=[source, lines]) as c:
+            with f.loop(0, f.select(near, 0, get("channels")), carry=[source, lines]) as c:
                 channel, line = c.carried
                 with f.loop(0, taps, carry=[line]) as t:
                     at = f.at(channel, self.tap(f, table, t.index, "weight") * e.memory_size)
@@ -494,6 +511,53 @@ class Writer(matmul_kernel.Writer):
                         f.store(x, f.at(t.carried[0], v * self.lanes * size), align=size)
                     t.next = [f.at(t.carried[0], height * size)]
                 c.next = [f.at(channel, get("w_channel")), t.carried[0]]
+        self.finish(f)
+
+    def pack_near(self) -> None:
+        """Lines of a tile where the weights of an output's taps lie within few vectors, `span` elements."""
+        lanes, size, registers = self.lanes, self.e.sum_size, -(-self.s.rows // self.lanes)
+        f = self.function("pack_near", "ptr record, ptr lines, ptr source, i64 count, i64 span")
+        height, taps, table, w_own = (self.get(f, f.record, x) for x in ("height", "taps", "table", "w_own"))
+        step = self.get(f, f.record, "w_channel")
+        places = [f.least(f.constant("i64", i), f.count - 1) * w_own for i in range(registers * lanes)]
+        square = f.alloca(self.vector, registers * lanes)
+        masks = [self.mask(f, height, v * lanes) for v in range(registers)]
+        self.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        ordered = f.variable("i1", f.span <= lanes)
+        with f.loop(0, taps) as t:
+            ordered.set(ordered.get() & self.tap(f, table, t.index, "weight").eq(t.index))
+        ordered = ordered.get()
+        with f.loop(0, self.get(f, f.record, "channels"), carry=[f.source, f.lines]) as c:
+            channel, line = c.carried
+            ahead = f.at(channel, step * NEAR_AHEAD)
+            for place in places:
+                f.emit(f"call void @llvm.prefetch.p0(ptr {f.at(ahead, place).name}, i32 0, i32 3, i32 1)")
+            with f.loop(0, f.span, lanes) as base:
+                mask = self.mask(f, f.span - base.index)
+                start = f.at(channel, base.index * self.e.memory_size)
+                columns = []
+                for v in range(registers):
+                    rows = [self.load(f, f.at(start, x), mask) for x in places[v * lanes : (v + 1) * lanes]]
+                    columns.append(self.transposed(f, rows))
+                with f.either(ordered) as seam:
+                    # What a vector writes past its line is overwritten by the next line.
+                    for i in range(lanes):
+                        with f.when(taps > i):
+                            for v in range(registers):
+                                to = f.at(line, height * (i * size))
+                                f.store(columns[v][i], f.at(to, v * lanes * size), align=size)
+                    seam.otherwise()
+                    for i in range(lanes):
+                        for v in range(registers):
+                            f.store(columns[v][i], f.at(square, (i * registers + v) * lanes * size), align=64)
+                    with f.loop(0, taps) as t:
+                        at = self.tap(f, table, t.index, "weight") - base.index
+                        with f.when(self.below(f, at, f.constant("i64", lanes))):
+                            to = f.at(line, t.index * height * size)
+                            for v, here in enumerate(masks):
+                                x = f.load(self.vector, f.at(square, (at * registers + v) * (lanes * size)), 64)
+                                self.put(f, x, f.at(to, v * lanes * size), here)
+            c.next = [f.at(channel, step), f.at(line, taps * height * size)]
         self.finish(f)
 
     def compute(self) -> None:
@@ -867,7 +931,7 @@ class Writer(matmul_kernel.Writer):
             for rows in self.heights():
                 self.micro(rows)
             self.turned(-(-self.s.rows // self.lanes))
-            parts += [self.write, self.pack_weights, self.compute, self.convolve]
+            parts += [self.write, self.pack_near, self.pack_weights, self.compute, self.convolve]
         else:
             names = [f"micro_weight_{rows}_{v + 1}" for v in range(self.s.vectors) for rows in self.heights()]
             for v in range(self.s.vectors):

@@ -59,12 +59,13 @@ class Turned(Writer):
     def turn_row(self) -> None:
         """target[j][c] = source[c][first + j] of a row, for j below `count`, 0 outside of the row's `limit` elements.
 
-        A vector of channels; lanes past the last channel and, past the last j, some lines more are written, too.
+        A vector of channels; lanes past the last channel are written, too. `ahead` bytes on is what is read next.
         """
         e, lanes = self.e, self.lanes
         f = self.function(
             "turn_row",
-            "ptr target, i64 pitch, ptr source, i64 channels, i64 down, i64 along, i64 first, i64 limit, i64 count",
+            "ptr target, i64 pitch, ptr source, i64 channels, i64 down, i64 along, i64 first, i64 limit, i64 count, "
+            "i64 ahead",
         )
         zero = f.constant(self.memory_vector, 0)
         iota, wall = self.iota(f), self.splat32(f, f.limit)
@@ -94,14 +95,15 @@ class Turned(Writer):
                 with f.either(unit) as seam:
                     for x, place in zip(rows, places, strict=True):
                         x.set(self.masked(f, f.at(place, offset), mask, zero))
-                        ahead = f.at(place, offset + f.down * lanes)
-                        f.emit(f"call void @llvm.prefetch.p0(ptr {ahead.name}, i32 0, i32 3, i32 1)")
+                        following = f.at(place, offset + f.ahead)
+                        f.emit(f"call void @llvm.prefetch.p0(ptr {following.name}, i32 0, i32 3, i32 1)")
                     seam.otherwise()
                     for x, place in zip(rows, places, strict=True):
                         x.set(self.gathered(f, f.at(place, offset), jumps, mask, zero))
-                to = j.carried[0]
+                to, left = j.carried[0], f.count - j.index
                 for i, x in enumerate(self.transposed(f, [self.widen(f, x.get()) for x in rows])):
-                    f.store(x, f.at(to, f.pitch * i), align=e.sum_size)
+                    with f.when(left > i):
+                        f.store(x, f.at(to, f.pitch * i), align=e.sum_size)
                 j.next = [f.at(to, f.pitch * lanes)]
         self.finish(f)
 
@@ -131,7 +133,7 @@ class Turned(Writer):
                     f.call(
                         "void", "@turn_row", f.at(f.target, line.index * r["pitch"] * self.bytes + v * lanes * size),
                         f.constant("i64", self.bytes), source, f.least(here, lanes), r["x_channel"], r["x2"], i2,
-                        f.select(there, r["d2"], 0), r["pitch"],
+                        f.select(there, r["d2"], 0), r["pitch"], r["x_channel"] * lanes,
                     )  # fmt: skip
         self.finish(f)
 
@@ -157,7 +159,7 @@ class Turned(Writer):
                         f.call(
                             "void", "@turn_row", f.at(at.get(), v * lanes * size), f.constant("i64", self.line),
                             f.at(source, place + r["y_channel"] * (v * lanes)), f.least(here, lanes), r["y_channel"],
-                            r["y2"], q2, limit, columns,
+                            r["y2"], q2, limit, columns, r["y_channel"] * lanes,
                         )  # fmt: skip
                 at.set(f.at(at.get(), columns * self.line))
         self.finish(f)
@@ -214,8 +216,8 @@ class Turned(Writer):
         units = r["batch"] * r["o0"] * r["blocks"] * r["pieces"]
         windows = r["together"] * r["block"] * r["wide"]
         tile_bytes = r["height"] * r["taps"] * self.bytes
-        grads = (windows + self.lanes) * self.line  # of one tile
-        copied = r["together"] * r["copied"] + self.lanes * self.bytes
+        grads = windows * self.line  # of one tile
+        copied = r["together"] * r["copied"]
         listed = (windows * 8 + r["taps"] * 8 + 63) & -64
         # Sums of one part go to w at once, from the same memory for each task.
         alone = r["parts"].eq(1)

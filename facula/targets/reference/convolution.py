@@ -53,7 +53,7 @@ def _wide(kind: dtype) -> np.dtype:
     return np.dtype("f4") if kind.itemsize == 2 and kind.kind == "f" else kind.numpy
 
 
-def convolve(element: dtype, own: int, channels: int, row: int, pitch: int) -> Callable[..., None]:
+def convolve(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
     """`out = bias + w * x`; 16-bit floats are summed in float32."""
     wide = _wide(element)
 
@@ -72,7 +72,7 @@ def convolve(element: dtype, own: int, channels: int, row: int, pitch: int) -> C
     return call
 
 
-def convolve_weight(element: dtype, own: int, channels: int) -> Callable[..., None]:
+def convolve_weight(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
     """`w[t] = sum over samples and windows of out * x`; 16-bit floats are summed in float32."""
     wide = _wide(element)
 

@@ -66,8 +66,8 @@ def _globals(module: str) -> dict[str, Any]:
             ours[name] = facula
         elif isinstance(value, types.FunctionType) and value.__module__ == module and value.__globals__ is theirs:
             ours[name] = _rebound(value, ours, {})
-        elif isinstance(value, types.FunctionType) and value.__module__ == HELPERS[1]:
-            ours[name] = _globals(HELPERS[1])[value.__name__]
+        elif isinstance(value, types.FunctionType) and str(value.__module__).startswith(HELPERS):
+            ours[name] = _globals(value.__module__).get(value.__name__, value)
         elif isinstance(value, types.ModuleType) and value.__name__ in ("torch.nn", "torch.nn.functional"):
             ours[name] = of_path(facula, value.__name__.removeprefix("torch."))
     return ours
@@ -131,12 +131,13 @@ class Twins:
     def __init__(self) -> None:
         self.pairs: list[tuple[torch.Tensor, Any]] = []
         self.known: dict[int, Any] = {}
+        self.memories: dict[tuple, Any] = {}
 
     def of(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor):
             found = self.known.get(id(value))
             if found is None:
-                found = self.known[id(value)] = tensor_twin(value)
+                found = self.known[id(value)] = tensor_twin(value, self.memories)
                 self.pairs.append((value, found))
             return found
         if isinstance(value, torch.Size):
@@ -194,8 +195,8 @@ class Twins:
         return made
 
 
-def tensor_twin(theirs: torch.Tensor) -> Any:
-    """A tensor of facula with the same elements, strides and offset in memory of its own."""
+def tensor_twin(theirs: torch.Tensor, memories: dict | None = None) -> Any:
+    """A tensor of facula with the same elements, strides and offset; tensors that share memory have twins that do."""
     if theirs.layout is not torch.strided:
         dense = tensor_twin(theirs.detach().to_dense())
         made = dense.to_sparse(theirs.sparse_dim())
@@ -203,14 +204,22 @@ def tensor_twin(theirs: torch.Tensor) -> Any:
     plain = theirs.detach().resolve_conj().resolve_neg()
     dtype = of_path(facula, str(plain.dtype).removeprefix("torch."))
     size, strides = tuple(plain.shape), tuple(plain.stride())
-    reach = 1 + sum((n - 1) * s for n, s in zip(size, strides)) if 0 not in size else 0
-    memory = torch.empty(0, dtype=plain.dtype).set_(plain.untyped_storage(), plain.storage_offset(), (reach,))
-    if plain.dtype in VIEWED:
-        memory = memory.view(VIEWED[plain.dtype])
-    made = facula.from_numpy(memory.numpy().copy())
-    if plain.dtype in VIEWED:
-        made = made.view(dtype)
-    made = made.as_strided(size, strides) if size != tuple(made.shape) or strides != made.stride() else made
+    whole, start = plain.untyped_storage(), plain.storage_offset()
+    if theirs.is_conj() or theirs.is_neg():
+        memories = None  # `plain` is a passing copy
+    key = (whole.data_ptr(), whole.nbytes(), dtype)
+    made = memories.get(key) if memories is not None else None
+    if made is None:
+        memory = torch.empty(0, dtype=plain.dtype).set_(whole, 0, (whole.nbytes() // plain.dtype.itemsize,))
+        if plain.dtype in VIEWED:
+            memory = memory.view(VIEWED[plain.dtype])
+        made = facula.from_numpy(memory.clone().numpy())
+        if plain.dtype in VIEWED:
+            made = made.view(dtype)
+        if memories is not None and key[0]:
+            memories[key] = made
+    if (size, strides, start) != (tuple(made.shape), made.stride(), 0):
+        made = made.as_strided(size, strides, start)
     assert made.dtype is dtype, f"{made.dtype} for {dtype}"
     made = made.detach()
     return made.requires_grad_() if theirs.requires_grad else made

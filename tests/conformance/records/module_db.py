@@ -23,7 +23,7 @@ from torch.testing._internal.common_modules import ModuleErrorEnum, module_db
 import facula
 
 from .mirror import Twins, array, flat, leaves, twin
-from .op_db import Failure, _compare_gradients, _seeds, attempt, same, say, table
+from .op_db import Failure, _compare_gradients, _seeds, attempt, outcome, same, say, show, table
 
 __all__ = ["CHECKS", "ENTRIES", "check", "label"]
 
@@ -230,19 +230,8 @@ CHECKS: dict[str, Callable] = {
 
 def check(info, name: str, most: int | None = None) -> dict[str, Any]:
     """Run one check of an entry: {"tried": n, "failed": [(sample, why), ...]}."""
-    tried, failed = 0, []
     torch.set_num_threads(1)
-    for what, function, *args in CHECKS[name](info, most):
-        tried += 1
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                function(*args)
-        except Failure as failure:
-            failed.append((what, str(failure)))
-        except Exception as error:
-            failed.append((what, say(error)))
-    return {"tried": tried, "failed": failed}
+    return outcome(CHECKS[name](info, most))
 
 
 def main() -> int:
@@ -267,11 +256,7 @@ def main() -> int:
     start = time.monotonic()
     for info in chosen:
         results[label(info)] = found = {name: check(info, name, options.samples) for name in options.checks}
-        for name, one in found.items():
-            if one["failed"]:
-                print(f"{label(info)} {name}: {len(one['failed'])} of {one['tried']} fail", flush=True)
-                for what, why in one["failed"][: options.show]:
-                    print(f"    {what}\n        {why}", flush=True)
+        show(label(info), found, options.show)
     print("\n".join([f"{len(chosen)} entries, {time.monotonic() - start:.0f} s", *table(results, options.checks)]))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))

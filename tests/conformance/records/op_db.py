@@ -6,6 +6,7 @@ python -m tests.conformance.records.op_db --checks forward errors --samples 3 ad
 """
 
 import argparse
+import inspect
 import json
 import multiprocessing
 import re
@@ -13,7 +14,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from torch.testing._internal.common_methods_invocations import op_db
 
 import facula
 
+from .gauge import FREE, LOOSE, MORE, NAN
 from .mirror import Twins, array, flat, function_twin, leaves, of_path, twin
 
 __all__ = ["CHECKS", "ENTRIES", "Failure", "check", "label"]
@@ -33,6 +35,7 @@ NOT_PUBLIC = {
     "max_pool2d_with_indices_backward",
     "native_dropout_backward",
     "nn.functional.scaled_dot_product_flash_attention",
+    "slice",
 }
 ENTRIES = [
     op
@@ -40,6 +43,9 @@ ENTRIES = [
     if not EXCLUDED.search(op.name) and not EXCLUDED.search(op.aten_name or "") and op.name not in NOT_PUBLIC
 ]
 NO_VALUES = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}  # undefined
+TIES = {"argsort", "kthvalue", "mode", "sort", "topk"}  # which of equal elements an index names is not promised
+# as_strided_scatter: PyTorch's gradient of the input is that inside the part, where `src` is: the wrong way round.
+WRONG_SLOPES = {"as_strided_scatter"}
 TOLERANCE = {  # dtype -> (relative, absolute as a share of the largest element)
     "float16": (4e-3, 2e-3),
     "bfloat16": (2e-2, 1e-2),
@@ -82,9 +88,10 @@ def say(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:160] if lines else ''} [{last}]"
 
 
-def same(ours: Any, theirs: Any, op, what: str = "") -> None:
-    """Failure unless two results agree in kind, dtype, shape and values."""
+def same(ours: Any, theirs: Any, op, what: str = "", operands: Any = ()) -> None:
+    """Failure unless two results agree in kind, dtype, shape and values, as well as the coarsest operand allows."""
     a, b = flat(ours), flat(theirs)
+    free = None if what.startswith(("gradient", "tangent")) else FREE.get(op.name)
     if len(a) != len(b):
         raise Failure(f"{what}{len(a)} results for {len(b)}")
     for number, (x, y) in enumerate(zip(a, b)):
@@ -96,17 +103,31 @@ def same(ours: Any, theirs: Any, op, what: str = "") -> None:
             elif isinstance(y, (int, bool, str, torch.Size, complex, torch.dtype)) and str(x) != str(y):
                 raise Failure(f"{where}{x!r} for {y!r}")
             continue
-        if not isinstance(x, facula.Tensor):
+        if not isinstance(x, (facula.Tensor, torch.Tensor)):
             raise Failure(f"{where}{type(x).__name__} for a tensor")
         if str(x.dtype) != str(y.dtype):
             raise Failure(f"{where}dtype {x.dtype} for {y.dtype}")
         if tuple(x.shape) != tuple(y.shape):
             raise Failure(f"{where}shape {tuple(x.shape)} for {tuple(y.shape)}")
-        if op.name not in NO_VALUES:
-            close(array(x), array(y), str(y.dtype).removeprefix("torch."), where)
+        if op.name not in NO_VALUES and free is None:
+            dtype = coarsest(y, operands)
+            known = NAN.get(f"{op.name} gradient" if what.startswith("gradient") else op.name, ())
+            close(array(x), array(y), dtype, where, LOOSE.get(op.name, 1.0), dtype in known)
+    if free is not None:
+        for number, (x, y) in enumerate(zip(free(*map(array, a)), free(*map(array, b)))):
+            close(x, y, y.dtype.name, f"{what}invariant {number}: ")
 
 
-def close(a: np.ndarray, b: np.ndarray, dtype: str, where: str) -> None:
+def coarsest(result: torch.Tensor, operands: Any) -> str:
+    """The dtype whose tolerance counts: of the result, or of an operand with fewer digits."""
+    name = str(result.dtype).removeprefix("torch.")
+    if isinstance(operands, Call):
+        operands = [operands.args, operands.kwargs]
+    names = [str(x.dtype).removeprefix("torch.") for x in flat(operands) if isinstance(x, torch.Tensor)]
+    return max([name, *names], key=lambda n: TOLERANCE[n][0] if n in TOLERANCE else 0) if name in TOLERANCE else name
+
+
+def close(a: np.ndarray, b: np.ndarray, dtype: str, where: str, loose: float = 1.0, better: bool = False) -> None:
     """Failure unless two arrays agree as well as their dtype allows."""
     if dtype not in TOLERANCE:
         if not np.array_equal(a, b):
@@ -114,10 +135,12 @@ def close(a: np.ndarray, b: np.ndarray, dtype: str, where: str) -> None:
         return
     if a.dtype == np.float16:
         a, b = a.astype(np.float32), b.astype(np.float32)
-    relative, share = TOLERANCE[dtype]
+    relative, share = (loose * x for x in TOLERANCE[dtype])
     finite = np.abs(b[np.isfinite(b)])
     absolute = share * max(float(finite.max()) if finite.size else 0.0, 1.0)
     wrong = ~np.isclose(a, b, rtol=relative, atol=absolute, equal_nan=True)
+    if better:  # a number in place of PyTorch's NaN
+        wrong &= ~np.isnan(b)
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise Failure(f"{where}{wrong.sum()} of {a.size} elements differ, first at {at}: {a[at]} for {b[at]}")
@@ -188,7 +211,30 @@ def _forward(op, sample):
     ours, error = attempt(call.run_ours)
     if error is not None:
         raise error
-    same(ours, theirs, op)
+    if op.name in TIES:
+        ours, theirs = pointed(call, ours), pointed(call, theirs)
+    same(ours, theirs, op, operands=call)
+
+
+def pointed(call: Call, result: Any) -> list[torch.Tensor]:
+    """Results with indices along a dim replaced by what stands there."""
+    *values, index = flat(result)
+    if not isinstance(index, torch.Tensor):
+        values, index = [of_ours(x) for x in values], of_ours(index)
+    settings = inspect.signature(call.ours).bind(*call.our_args, **call.our_kwargs).arguments
+    dim, source = settings.get("dim", -1), call.args[0]
+    if index.ndim < source.ndim:
+        index = index.unsqueeze(dim)
+    if index.dtype is not torch.int64:
+        raise Failure(f"indices of dtype {index.dtype}")
+    return [*values, source.gather(dim, index)]
+
+
+def of_ours(x: facula.Tensor) -> torch.Tensor:
+    """A tensor of facula as one of PyTorch's."""
+    if str(x.dtype) == "torch.bfloat16":
+        return torch.from_numpy(x.detach().view(facula.int16).numpy().copy()).view(torch.bfloat16)
+    return torch.from_numpy(x.detach().numpy().copy())
 
 
 def _differentiable(op) -> list[torch.dtype]:
@@ -196,7 +242,7 @@ def _differentiable(op) -> list[torch.dtype]:
 
 
 def gradient(op, most, check=None):
-    if op.supports_autograd:
+    if op.supports_autograd and op.name not in WRONG_SLOPES:
         for dtype in _differentiable(op):
             for sample in samples(op, dtype, True, most):
                 yield f"{str(dtype)[6:]}: {describe(sample)}", check or _gradient, op, sample
@@ -235,15 +281,16 @@ def _seeds(outputs, number=3) -> tuple[list, list]:
     return theirs, [twin(x) for x in theirs]
 
 
-def _compare_gradients(ours, theirs, op) -> None:
+def _compare_gradients(ours, theirs, op, call: Any = ()) -> None:
     for number, (x, y) in enumerate(zip(ours, theirs, strict=True)):
         if y is None or x is None:
             other = y if x is None else x
-            if other is not None and array(other).any():
+            forgotten = y is None and op.name in MORE
+            if other is not None and not forgotten and np.abs(array(other)).max(initial=0) > 1e-12:
                 kinds = ["None" if g is None else "a tensor" for g in (x, y)]
                 raise Failure(f"gradient {number}: {kinds[0]} for {kinds[1]}")
             continue
-        same(x, y, op, f"gradient {number}: ")
+        same(x, y, op, f"gradient {number}: ", call)
 
 
 def _gradient(op, sample):
@@ -259,7 +306,7 @@ def _gradient(op, sample):
         if error is not None:
             return
         ours = facula.autograd.grad(outputs[1], our_wanted, our_seeds, allow_unused=True)
-    _compare_gradients(ours, theirs, op)
+    _compare_gradients(ours, theirs, op, call)
 
 
 def _second(op, sample):
@@ -280,6 +327,8 @@ def _second(op, sample):
 
             def twice(framework=framework, outs=outs, ins=ins, starts=starts):
                 first = framework.autograd.grad(outs, ins, starts, allow_unused=True, create_graph=True)
+                if op.name in MORE:
+                    first = first[:1]
                 first = [g for g in first if g is not None and g.requires_grad]
                 if not first:
                     return None
@@ -299,7 +348,7 @@ def _second(op, sample):
         if any(g is not None and array(g).any() for g in results[0]):
             raise Failure("first gradients need no gradient")
         return
-    _compare_gradients(results[1], results[0], op)
+    _compare_gradients(results[1], results[0], op, call)
 
 
 def twin_of_torch(x) -> torch.Tensor:
@@ -350,8 +399,16 @@ def _out(op, sample):
             continue
         our_targets = [twin(torch.empty((0,) if empty else x.shape, dtype=x.dtype)) for x in flat(plain)]
         ours = call.run_ours(out=our_targets[0] if isinstance(plain, torch.Tensor) else our_targets)
-        same(our_targets, targets, op, "out: ")
-        if not all(a is b for a, b in zip(flat(ours), our_targets)):
+        if any(
+            x.shape != y.shape or not np.allclose(array(x), array(y), equal_nan=True)
+            for x, y in zip(targets, flat(plain))
+        ):
+            continue  # PyTorch forgets its own out=, as in ihfftn of one dim
+        if op.name in TIES:
+            same(pointed(call, our_targets), pointed(call, targets), op, "out: ")
+        else:
+            same(our_targets, targets, op, "out: ")
+        if theirs is not None and not all(a is b for a, b in zip(flat(ours), our_targets)):
             raise Failure("the result is not the tensor that out= names")
 
 
@@ -360,6 +417,9 @@ def errors(op, most):
         warnings.simplefilter("ignore")
         inputs = list(op.error_inputs("cpu")) if op.error_inputs_func else []
     for wrong in inputs[:most]:
+        parts = [wrong.sample_input.input, wrong.sample_input.args, wrong.sample_input.kwargs]
+        if any(isinstance(x, torch.Tensor) and x.device.type != "cpu" for x in flat(parts)):
+            continue  # facula has no such device
         yield f"{wrong.error_type}: {wrong.error_regex[:60]} {describe(wrong.sample_input)}", _errors, op, wrong
 
 
@@ -414,7 +474,7 @@ def _forward_mode(op, sample):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ours = along(facula, call.ours, call.our_args, call.our_kwargs, our_wanted, our_seeds, twin(process))
-    same(ours[1], theirs[1], op, "tangent: ")
+    same(ours[1], theirs[1], op, "tangent: ", call)
 
 
 def batched(op, most):
@@ -481,13 +541,9 @@ CHECKS: dict[str, Callable] = {
 }
 
 
-def check(op, name: str, most: int | None = None) -> dict[str, Any]:
-    """Run one check of an entry: {"tried": n, "failed": [(sample, why), ...]}."""
+def outcome(source: Iterable[tuple]) -> dict[str, Any]:
+    """What became of a check's samples, (what, function, *arguments): {"tried": n, "failed": [(what, why), ...]}."""
     tried, failed = 0, []
-    torch.set_num_threads(1)
-    source, problem = attempt(lambda: list(CHECKS[name](op, most)))
-    if problem is not None:
-        return {"tried": 1, "failed": [("samples", say(problem))], "theirs": True}
     for what, function, *args in source:
         tried += 1
         try:
@@ -499,6 +555,24 @@ def check(op, name: str, most: int | None = None) -> dict[str, Any]:
         except Exception as error:
             failed.append((what, say(error)))
     return {"tried": tried, "failed": failed}
+
+
+def show(title: str, found: dict[str, Any], most: int) -> None:
+    """Print the failures of an entry, at most so many of each check."""
+    for name, one in found.items():
+        if one["failed"]:
+            print(f"{title} {name}: {len(one['failed'])} of {one['tried']} fail", flush=True)
+            for what, why in one["failed"][:most]:
+                print(f"    {what}\n        {why}", flush=True)
+
+
+def check(op, name: str, most: int | None = None) -> dict[str, Any]:
+    """Run one check of an entry: {"tried": n, "failed": [(sample, why), ...]}."""
+    torch.set_num_threads(1)
+    source, problem = attempt(lambda: list(CHECKS[name](op, most)))
+    if problem is not None:
+        return {"tried": 1, "failed": [("samples", say(problem))], "theirs": True}
+    return outcome(source)
 
 
 def _job(task: tuple[int, tuple[str, ...], int | None]) -> tuple[int, dict[str, Any]]:
@@ -542,11 +616,7 @@ def main() -> int:
     def done(index: int, found: dict[str, Any]) -> None:
         title = label(ENTRIES[index])
         results[title] = found
-        for name, one in found.items():
-            if one["failed"]:
-                print(f"{title} {name}: {len(one['failed'])} of {one['tried']} fail", flush=True)
-                for what, why in one["failed"][: options.show]:
-                    print(f"    {what}\n        {why}", flush=True)
+        show(title, found, options.show)
 
     if options.jobs > 1:
         with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=40) as pool:

@@ -20,7 +20,7 @@ from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_
 import facula
 
 from .mirror import array, twin
-from .op_db import TOLERANCE, Failure, attempt, say, table
+from .op_db import TOLERANCE, Failure, outcome, show, table
 
 __all__ = ["CHECKS", "ENTRIES", "check"]
 
@@ -359,15 +359,7 @@ CHECKS: dict[str, Callable] = {
 
 def check(name: str, which: str) -> dict[str, Any]:
     """Run one check of an optimizer: {"tried": n, "failed": [(sample, why), ...]}."""
-    failed, tried = [], 0
-    for what, function, *args in CHECKS[which](ENTRIES[name]):
-        tried += 1
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            _, error = attempt(function, *args)
-        if error is not None:
-            failed.append((what, str(error) if isinstance(error, Failure) else say(error)))
-    return {"tried": tried, "failed": failed}
+    return outcome(CHECKS[which](ENTRIES[name]))
 
 
 def main() -> int:
@@ -383,11 +375,7 @@ def main() -> int:
     results: dict[str, dict[str, Any]] = {}
     for name in options.names or ENTRIES:
         results[name] = {which: check(name, which) for which in options.checks}
-        for which, one in results[name].items():
-            if one["failed"]:
-                print(f"{name} {which}: {len(one['failed'])} of {one['tried']} fail", flush=True)
-                for what, why in one["failed"][: options.show]:
-                    print(f"    {what}\n        {why}", flush=True)
+        show(name, results[name], options.show)
     print("\n".join(table(results, options.checks)))
     return int(any(one["failed"] for found in results.values() for one in found.values()))
 

@@ -116,23 +116,20 @@ class Case:
         call(*(a.ctypes.data for a in (out, self.x, self.y, self.plan)), 1 << 40)
         return out
 
+    def ways(self) -> list[tuple[str, str]]:
+        """Entries, and the ways that do them."""
+        fit = lambda entry, way: self.few or (entry, way) != ("convolve_weight", "few")  # noqa: E731
+        return [(entry, way) for entry, ways in convolution.WAYS.items() for way in ways if fit(entry, way)]
+
     def wide(self, x: np.ndarray) -> np.ndarray:
         return (x.astype("u4") << 16).view("f4") if self.name == "bfloat16" else x
 
     def check(self, tile: str | None = None, place=np.array) -> None:
         """All routines against the reference target's; raises where they are too far apart."""
-        ways = [
-            ("convolve", self.forward, "few"),
-            ("convolve", self.forward, "packed"),
-            ("convolve_weight", self.weight, "packed"),
-            ("convolve_weight", self.weight, "turned"),
-        ]
-        if self.few:
-            ways.append(("convolve_weight", self.weight, "few"))
-        for entry, run, way in ways:
+        for entry, way in self.ways():
+            run = self.forward if entry == "convolve" else self.weight
             got = self.wide(run(routine(self.name, entry, way, tile), place))
-            choice = (1, 1, 1, 1) if entry == "convolve" else (1, 1)
-            expected = self.wide(run(find_routine(reference, entry)(self.element, *choice)))
+            expected = self.wide(run(find_routine(reference, entry)(self.element, ())))
             if self.error == 0:
                 np.testing.assert_array_equal(got, expected)
                 continue
@@ -179,9 +176,9 @@ def test_tiles(tile):
 def test_text_of_every_machine_is_accepted(tile):
     import llvmlite.binding as llvm
 
-    for way, text in convolution.TEXTS.items():
-        for entry in ("convolve", "convolve_weight")[way == "turned" :]:
-            llvm.parse_assembly(text("bf16", matmul_kernel.SHAPES[tile], entry)).verify()
+    for entry, ways in convolution.WAYS.items():
+        for way in ways:
+            llvm.parse_assembly(convolution.TEXTS[way]("bf16", matmul_kernel.SHAPES[tile], entry)).verify()
 
 
 def test_many_channels_are_summed_in_blocks():
@@ -192,25 +189,26 @@ def test_many_channels_are_summed_in_blocks():
 
 def test_no_channels_and_no_samples():
     case = Case(0, channels=0, own=7)
-    out = case.forward(routine("float32", "convolve", "packed"))
-    np.testing.assert_array_equal(out, np.broadcast_to(case.bias[None, :, None, None, None], out.shape))
+    for way in convolution.WAYS["convolve"]:
+        out = case.forward(routine("float32", "convolve", way))
+        np.testing.assert_array_equal(out, np.broadcast_to(case.bias[None, :, None, None, None], out.shape))
     for own in (2, 20):
         case = Case(0, batch=0, own=own)
-        for way in ("packed", "turned", *["few"] * case.few):
-            assert not case.weight(routine("float32", "convolve_weight", way)).any()
+        for entry, way in case.ways():
+            if entry == "convolve_weight":
+                assert not case.weight(routine("float32", entry, way)).any()
 
 
 @pytest.mark.parametrize("own", [1, 4, 64])
 def test_bits_do_not_depend_on_threads(own):
     case = Case(5, own=own, channels=20, groups=2, batch=5, sizes=(1, 30, 29))
-    ways = ("packed", "turned", *["few"] * case.few)
     seen = set()
     before = threads.get_num_threads()
     try:
         for count in (1, 2, 4):
             threads.set_num_threads(count)
-            made = [case.forward(routine("float32", "convolve", way)) for way in ("packed", "few")]
-            made += [case.weight(routine("float32", "convolve_weight", way)) for way in ways]
+            runs = {"convolve": case.forward, "convolve_weight": case.weight}
+            made = [runs[entry](routine("float32", entry, way)) for entry, way in case.ways()]
             seen.add(b"".join(x.tobytes() for x in made))
     finally:
         threads.set_num_threads(before)

@@ -1,0 +1,227 @@
+"""`GradScaler`: scales losses up so that gradients in float16 do not vanish, and skips steps where they overflow."""
+
+import warnings
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any
+
+from facula.autograd import no_grad
+from facula.core import dtype as dt
+from facula.core.tensor import Tensor
+from facula.operators import isfinite
+
+__all__ = ["GradScaler", "OptState"]
+
+
+class OptState(Enum):
+    """How far an optimizer is in this iteration."""
+
+    READY = 0
+    UNSCALED = 1
+    STEPPED = 2
+
+
+class GradScaler:
+    """Scales losses by a factor that grows while gradients stay finite and shrinks when they do not.
+
+    Parameters
+    ----------
+    device : str
+        "cpu"; on "cuda" the scaler is disabled, with a warning, where there is no GPU.
+    init_scale, growth_factor, backoff_factor : float
+    growth_interval : int
+        After so many good steps the factor grows.
+    enabled : bool
+        Otherwise everything passes through.
+
+    Examples
+    --------
+    >>> import facula as torch
+    >>> w = torch.nn.Parameter(torch.tensor(1.0))
+    >>> optimizer = torch.optim.SGD([w], lr=0.5)
+    >>> scaler = torch.amp.GradScaler("cpu")
+    >>> scaler.scale(w * 2).backward()
+    >>> scaler.step(optimizer)
+    >>> scaler.update()
+    >>> w.item()
+    0.0
+    """
+
+    def __init__(
+        self, device: str = "cuda", init_scale: float = 2.0**16, growth_factor: float = 2.0,
+        backoff_factor: float = 0.5, growth_interval: int = 2000, enabled: bool = True,
+    ):  # fmt: skip
+        self._device = device
+        if enabled and device == "cuda":
+            warnings.warn("torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.", stacklevel=2)
+            enabled = False
+        self._enabled = enabled
+        if not enabled:
+            return
+        if growth_factor <= 1.0:
+            raise AssertionError("The growth factor must be > 1.0.")
+        if backoff_factor >= 1.0:
+            raise AssertionError("The backoff factor must be < 1.0.")
+        self._scale = float(init_scale)
+        self._growth_factor, self._backoff_factor = growth_factor, backoff_factor
+        self._growth_interval = growth_interval
+        self._growth_tracker = 0
+        self._used = False
+        self._states: dict[int, dict[str, Any]] = {}
+
+    def scale(self, outputs: Any) -> Any:
+        """Tensors, or nested lists of them, times the factor."""
+        if not self._enabled:
+            return outputs
+        self._used = True
+        if isinstance(outputs, Tensor):
+            return outputs * self._scale  # type: ignore[operator]
+        if isinstance(outputs, Iterable):
+            each = map(self.scale, outputs)
+            return type(outputs)(each) if isinstance(outputs, (list, tuple)) else each
+        raise ValueError("outputs must be a Tensor or an iterable of Tensors")
+
+    def _check(self, name: str) -> None:
+        if not self._used:
+            raise AssertionError(
+                f"Attempted {name} but _scale is None.  This may indicate your script did not use scaler.scale(loss or "
+                "outputs) earlier in the iteration."
+            )
+
+    def _state(self, optimizer: Any) -> dict[str, Any]:
+        return self._states.setdefault(id(optimizer), {"stage": OptState.READY, "found_inf": None})
+
+    def unscale_(self, optimizer: Any) -> None:
+        """Divide the gradients of an optimizer's parameters by the factor, and see whether all are finite."""
+        if not self._enabled:
+            return
+        self._check("unscale_")
+        state = self._state(optimizer)
+        if state["stage"] is OptState.UNSCALED:
+            raise RuntimeError("unscale_() has already been called on this optimizer since the last update().")
+        if state["stage"] is OptState.STEPPED:
+            raise RuntimeError("unscale_() is being called after step().")
+        grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if any(g.dtype is dt.float16 for g in grads):
+            raise ValueError("Attempting to unscale FP16 gradients.")
+        with no_grad():
+            found = False
+            for g in grads:
+                found = found or not bool(isfinite(g).all())
+                g.mul_(1.0 / self._scale)
+        state["found_inf"] = found if grads else None
+        state["stage"] = OptState.UNSCALED
+
+    def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        """The optimizer's step, unless a gradient is infinite or NaN; gradients are unscaled first."""
+        if not self._enabled:
+            return optimizer.step(*args, **kwargs)
+        if "closure" in kwargs:
+            raise RuntimeError("Closure use is not currently supported if GradScaler is enabled.")
+        self._check("step")
+        state = self._state(optimizer)
+        if state["stage"] is OptState.STEPPED:
+            raise RuntimeError("step() has already been called since the last update().")
+        if state["stage"] is OptState.READY:
+            self.unscale_(optimizer)
+        if state["found_inf"] is None:
+            raise AssertionError("No inf checks were recorded for this optimizer.")
+        made = None if state["found_inf"] else optimizer.step(*args, **kwargs)
+        state["stage"] = OptState.STEPPED
+        return made
+
+    def update(self, new_scale: float | Tensor | None = None) -> None:
+        """The factor for the next iteration, or a given one."""
+        if not self._enabled:
+            return
+        self._check("update")
+        if new_scale is not None:
+            if isinstance(new_scale, Tensor):
+                if new_scale.spec.numel != 1 or new_scale.needs_grad:
+                    raise AssertionError(
+                        "new_scale should be a float or a 1-element torch.cuda.FloatTensor or torch.FloatTensor with "
+                        "requires_grad=False."
+                    )
+                new_scale = new_scale.item()  # type: ignore[attr-defined]
+            self._scale = float(new_scale)
+        else:
+            found = [s["found_inf"] for s in self._states.values() if s["found_inf"] is not None]
+            if not found:
+                raise AssertionError("No inf checks were recorded prior to update.")
+            if any(found):
+                self._scale *= self._backoff_factor
+                self._growth_tracker = 0
+            else:
+                self._growth_tracker += 1
+                if self._growth_tracker == self._growth_interval:
+                    self._scale *= self._growth_factor
+                    self._growth_tracker = 0
+        self._states.clear()
+
+    def get_scale(self) -> float:
+        """The factor; 1 where the scaler is disabled."""
+        return self._scale if self._enabled else 1.0
+
+    def get_growth_factor(self) -> float:
+        """By how much the factor grows."""
+        return self._growth_factor
+
+    def set_growth_factor(self, new_factor: float) -> None:
+        """Set by how much the factor grows."""
+        self._growth_factor = new_factor
+
+    def get_backoff_factor(self) -> float:
+        """By how much the factor shrinks."""
+        return self._backoff_factor
+
+    def set_backoff_factor(self, new_factor: float) -> None:
+        """Set by how much the factor shrinks."""
+        self._backoff_factor = new_factor
+
+    def get_growth_interval(self) -> int:
+        """After how many good steps the factor grows."""
+        return self._growth_interval
+
+    def set_growth_interval(self, new_interval: int) -> None:
+        """Set after how many good steps the factor grows."""
+        self._growth_interval = new_interval
+
+    def _get_growth_tracker(self) -> int:
+        return self._growth_tracker if self._enabled else 0
+
+    def is_enabled(self) -> bool:
+        """Whether the scaler does anything."""
+        return self._enabled
+
+    def state_dict(self) -> dict[str, Any]:
+        """The factor and its rules; empty where the scaler is disabled."""
+        if not self._enabled:
+            return {}
+        return {
+            "scale": self._scale, "growth_factor": self._growth_factor, "backoff_factor": self._backoff_factor,
+            "growth_interval": self._growth_interval, "_growth_tracker": self._growth_tracker,
+        }  # fmt: skip
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        if not self._enabled:
+            return
+        if not state_dict:
+            raise RuntimeError(
+                "The source state dict is empty, possibly because it was saved from a disabled instance of GradScaler."
+            )
+        self._scale = float(state_dict["scale"])
+        self._growth_factor, self._backoff_factor = state_dict["growth_factor"], state_dict["backoff_factor"]
+        self._growth_interval, self._growth_tracker = state_dict["growth_interval"], state_dict["_growth_tracker"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._enabled and self._states:
+            raise AssertionError(
+                "A GradScaler instance may only be pickled at the beginning of an iteration, or at the end after "
+                "scaler.update()."
+            )
+        return dict(self.__dict__)
+
+    def _check_inf_per_device(self, optimizer: Any) -> dict:
+        state = self._state(optimizer)
+        return {"cpu": state["found_inf"]}

@@ -1,0 +1,184 @@
+"""`torch.UntypedStorage` and `torch.FloatStorage`: the memory of tensors, as bytes or as elements in a row."""
+
+from typing import Any
+
+from facula import launch
+from facula.core import dtype as dt
+from facula.core.device import device as Device
+from facula.core.spec import dense
+from facula.core.storage import Storage
+from facula.core.tensor import Tensor
+from facula.errors import fail
+
+from . import creation, inplace
+
+__all__ = ["TypedStorage", "UntypedStorage"]
+
+
+class _Memory:
+    """What both kinds have in common: `_storage`, the record, and `_row`, its elements as a vector."""
+
+    _storage: Storage
+    dtype: dt.dtype
+    is_cuda = is_sparse = is_sparse_csr = False
+
+    def _make(self, args: tuple) -> None:
+        if len(args) > 1:
+            fail(TypeError, f"{type(self).__name__}() takes at most one argument, a size or a sequence of numbers")
+        given = args[0] if args else 0
+        if isinstance(given, Storage):
+            self._storage = given
+        elif isinstance(given, int):
+            self._storage = launch.new_storage(given * self.dtype.itemsize)
+        else:
+            self._storage = creation.tensor(list(given), dtype=self.dtype).storage
+
+    @property
+    def _row(self) -> Tensor:
+        n = self._storage.nbytes // self.dtype.itemsize
+        return creation.record_of(dense(self.dtype, (n,), self._storage.device), self._storage, self._storage.ptr)
+
+    def _like(self, storage: Storage) -> Any:
+        made = object.__new__(type(self))
+        made._storage, made.dtype = storage, self.dtype
+        return made
+
+    @property
+    def device(self) -> Device:
+        """Where the memory is."""
+        return self._storage.device
+
+    def data_ptr(self) -> int:
+        """The address of the first byte."""
+        return self._storage.ptr
+
+    def nbytes(self) -> int:
+        """How many bytes there are."""
+        return self._storage.nbytes
+
+    def element_size(self) -> int:
+        """Bytes of an element."""
+        return self.dtype.itemsize
+
+    def size(self) -> int:
+        """How many elements there are."""
+        return self._storage.nbytes // self.dtype.itemsize
+
+    __len__ = size
+
+    def __getitem__(self, at):
+        found = self._row[at]
+        return found.item() if isinstance(at, int) else self._like(found.clone().storage)
+
+    def __setitem__(self, at, value) -> None:
+        self._row[at] = value._row if isinstance(value, _Memory) else value
+
+    def __iter__(self):
+        return iter(self.tolist())
+
+    def tolist(self) -> list:
+        """The elements as numbers."""
+        return self._row.tolist()
+
+    def clone(self):
+        """A copy."""
+        return self._like(self._row.clone().storage)
+
+    def copy_(self, source, non_blocking: bool = False):
+        """Write the elements of another storage over these."""
+        inplace.copy_(self._row, source._row)
+        return self
+
+    def fill_(self, value):
+        """Write one number over all elements."""
+        inplace.fill_(self._row, value)
+        return self
+
+    def resize_(self, size: int):
+        """Another size; what fits of the elements is kept."""
+        wanted = size * self.dtype.itemsize
+        if wanted > self._storage.nbytes:
+            inplace.grow(self._storage, wanted, self._storage.device)
+        self._storage.nbytes = wanted
+        return self
+
+    def resizable(self) -> bool:
+        """Whether it may be resized."""
+        return True
+
+    def cpu(self):
+        """The storage in the host's memory: itself."""
+        return self
+
+    def get_device(self) -> int:
+        """The number of the GPU; -1 on the CPU."""
+        return -1
+
+    def is_shared(self) -> bool:
+        """Whether other processes see the memory."""
+        return False
+
+    def is_pinned(self, device=None) -> bool:
+        """Whether it lies in page-locked memory."""
+        return False
+
+    def pin_memory(self, device=None):
+        """Page-locked memory: nothing to do without a GPU."""
+        return self
+
+    def untyped(self) -> "UntypedStorage":
+        """The same memory as bytes."""
+        return UntypedStorage(self._storage)
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, _Memory) and other._storage is self._storage and other.dtype is self.dtype
+
+    def __hash__(self) -> int:
+        return id(self._storage)
+
+    def __repr__(self) -> str:
+        lines = "\n".join(f" {x}" for x in self.tolist())
+        return f"{lines}\n[{self._title()} of size {self.size()}]"
+
+    def _title(self) -> str:
+        return f"torch.storage.{type(self).__name__}(device={self.device})"
+
+
+class UntypedStorage(_Memory):
+    """The memory of a tensor as bytes: `Tensor.untyped_storage()`."""
+
+    __module__ = "torch.storage"
+    dtype = dt.uint8
+
+    def __init__(self, *args, device=None):
+        self._make(args)
+
+    def new(self) -> "UntypedStorage":
+        """An empty one."""
+        return UntypedStorage()
+
+
+class TypedStorage(_Memory):
+    """The memory of a tensor as elements of a dtype."""
+
+    __module__ = "torch.storage"
+
+    def __init__(self, *args, wrap_storage: UntypedStorage | None = None, dtype=None, device=None):
+        self.dtype = dtype or getattr(type(self), "dtype", None) or creation.DEFAULT.float
+        self._make(args if wrap_storage is None else (wrap_storage._storage,))
+
+    def type(self, dtype=None) -> str:
+        """The name of its class in PyTorch."""
+        return f"torch.{_NAMES.get(self.dtype, 'Typed')}Storage"
+
+    def _title(self) -> str:
+        return f"torch.storage.TypedStorage(dtype={self.dtype!r}, device={self.device})"
+
+
+_NAMES = {
+    dt.bfloat16: "BFloat16", dt.bool_: "Bool", dt.uint8: "Byte", dt.int8: "Char", dt.complex128: "ComplexDouble",
+    dt.complex64: "ComplexFloat", dt.float64: "Double", dt.float32: "Float", dt.float16: "Half", dt.int32: "Int",
+    dt.int64: "Long", dt.int16: "Short",
+}  # fmt: skip
+for _kind, _name in _NAMES.items():
+    globals()[f"{_name}Storage"] = type(f"{_name}Storage", (TypedStorage,), {"dtype": _kind, "__module__": "torch"})

@@ -1,0 +1,51 @@
+"""What two correct factorisations of one matrix have in common, where signs, phases or bases are free."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+__all__ = ["FREE", "LOOSE", "MORE", "NAN"]
+
+
+def _turned(x: np.ndarray) -> np.ndarray:
+    return np.conj(np.swapaxes(x, -1, -2))
+
+
+def _svd(U, S, Vh):
+    k = S.shape[-1]
+    return S, (U[..., :k] * S[..., None, :]) @ Vh[..., :k, :], _turned(U) @ U, Vh @ _turned(Vh)
+
+
+def _svd_turned(U, S, V):
+    return _svd(U, S, _turned(V))
+
+
+def _eigh(values, vectors):
+    return values, (vectors * values[..., None, :]) @ _turned(vectors), _turned(vectors) @ vectors
+
+
+def _eig(values, vectors):
+    return values, (vectors * values[..., None, :]) @ np.linalg.pinv(vectors), np.linalg.norm(vectors, axis=-2)
+
+
+# Entry -> function of the arrays of a result to arrays that must agree.
+FREE: dict[str, Callable] = {
+    "linalg.svd": _svd,
+    "svd": _svd_turned,
+    "svd_lowrank": _svd_turned,
+    "pca_lowrank": _svd_turned,
+    "linalg.eigh": _eigh,
+    "linalg.eig": _eig,
+}
+
+# Entry -> dtypes where PyTorch gives NaN though there is a number: its NaNs are not compared. See docs/differences.md.
+NAN: dict[str, tuple[str, ...]] = {
+    "matrix_exp": ("float16", "bfloat16"),
+    "linalg.norm gradient": ("float64", "complex128"),
+}
+
+# Entry -> how many times wider than usual its values may lie apart: nearly equal singular values magnify rounding.
+LOOSE: dict[str, float] = {"pca_lowrank": 100.0, "svd_lowrank": 100.0}
+
+# Entries in which PyTorch forgets a gradient: istft's by a window that is not contiguous.
+MORE = {"istft"}
