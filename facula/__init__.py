@@ -219,15 +219,16 @@ __all__ = [
 ]  # fmt: skip
 __all__ += [
     "istft", "stft", "cholesky", "cholesky_inverse", "cholesky_solve", "det", "eig", "geqrf", "inverse", "lobpcg",
-    "logdet", "lstsq", "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "ormqr", "pca_lowrank", "pinverse",
+    "logdet", "lstsq", "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "ormqr", "pca_lowrank",
+    "pinverse",
     "qr", "slogdet", "solve", "svd", "svd_lowrank", "symeig", "triangular_solve",
 ]  # fmt: skip
 __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("_C", "amp", "autograd", "cuda", "fft", "func", "linalg", "masked", "memory", "nn", "optim", "overrides",
-    "random", "serialization", "sparse", "utils"),
+    __name__, ("_C", "amp", "autograd", "cuda", "distributions", "fft", "func", "linalg", "masked", "memory", "nn",
+    "optim", "overrides", "random", "serialization", "signal", "sparse", "utils"),
     LATER | {"vmap": "func"} | dict.fromkeys(
         "autocast autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache get_autocast_cpu_dtype "
         "get_autocast_dtype get_autocast_gpu_dtype is_autocast_cache_enabled is_autocast_cpu_enabled "

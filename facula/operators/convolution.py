@@ -144,16 +144,19 @@ class _Plan:
             numbers += [*tap.offsets, sum(o * d.x for o, d in zip(tap.offsets, sides)), tap.weight]
         self.array = np.array(numbers, np.int64)
         self.address, self.y = self.array.ctypes.data, at
-        pitch = _pitch(sides[2], [t.offsets[2] for t in taps])
+        pitch = _pitch(sides[2], [t.offsets[2] for t in taps], x[1] == y[1] == 1)
         windows = prod(d.out for d in sides)
         self.sizes = batch, windows, own, channels, len(taps), sides[2].out, pitch
         self.work = batch * groups * own * channels * len(taps) * windows
 
 
-def _pitch(side: _Side, offsets: list[int]) -> int:
-    """Elements from row to row of windows that follow each other; 0 where windows do not, -1 where elements do not."""
+def _pitch(side: _Side, offsets: list[int], innermost: bool) -> int:
+    """Elements from row to row of windows that follow each other; 0 where windows do not, -1 where elements do not.
+
+    -2 where it is channels that are `innermost`.
+    """
     if side.x != 1:
-        return -1
+        return -2 if innermost else -1
     if side.stride > 1 or side.y > 2 or not offsets:
         return 0
     reach = side.out + max(offsets) - min(offsets)
