@@ -75,7 +75,10 @@ from facula.operators.matrices import (
     svd_lowrank, symeig, triangular_solve,
 )
 from facula.operators import (  # of nn.functional, and torch has them too
-    affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d,
+    any_convolution as convolution,
+    affine_grid_generator, channel_shuffle, conv_tbc, cosine_embedding_loss, cosine_similarity, ctc_loss, grid_sampler,
+    grid_sampler_2d, grid_sampler_3d, hinge_embedding_loss, margin_ranking_loss, native_channel_shuffle, native_dropout,
+    pairwise_distance, pdist, pixel_shuffle, pixel_unshuffle, poisson_nll_loss, triplet_margin_loss,
 )
 from facula.operators import (
     abs, abs_, absolute, acos, acos_, acosh, acosh_, adaptive_avg_pool1d, adaptive_max_pool1d, add, addbmm, addcdiv,
@@ -139,6 +142,9 @@ from facula.serialization import load, save
 from facula.threads import get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads
 
 __all__ = [
+    "channel_shuffle", "conv_tbc", "cosine_embedding_loss", "cosine_similarity", "ctc_loss", "hinge_embedding_loss",
+    "margin_ranking_loss", "native_channel_shuffle", "native_dropout", "pairwise_distance", "pdist", "pixel_shuffle",
+    "pixel_unshuffle", "poisson_nll_loss", "triplet_margin_loss", "convolution",
     "affine_grid_generator", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "channels_last", "channels_last_3d",
     "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis", "pi", "preserve_format",
     "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "Generator",
