@@ -1101,7 +1101,7 @@ def _pair(na: list[str], a: Tensor, nb: list[str], b: Tensor, later: set[str]) -
     for labels, x, other, which in ((na, a, nb, 0), (nb, b, na, 1)):
         gone = [d for d, c in enumerate(labels) if c not in other and c not in later]
         if gone:
-            x = sum_over(x, gone)
+            x = sum_over(x, gone, dtype=x.spec.dtype)
             labels = [c for d, c in enumerate(labels) if d not in gone]
         if which:
             nb, b = labels, x
@@ -1113,11 +1113,11 @@ def _pair(na: list[str], a: Tensor, nb: list[str], b: Tensor, later: set[str]) -
         if shape_a[c] != shape_b[c] and c not in later:
             if shape_a[c] == 1:
                 a, na = squeeze_dims(a, (na.index(c),)), [x for x in na if x != c]
-                b = sum_over(b, nb.index(c))
+                b = sum_over(b, nb.index(c), dtype=b.spec.dtype)
                 nb = [x for x in nb if x != c]
             else:
                 b, nb = squeeze_dims(b, (nb.index(c),)), [x for x in nb if x != c]
-                a = sum_over(a, na.index(c))
+                a = sum_over(a, na.index(c), dtype=a.spec.dtype)
                 na = [x for x in na if x != c]
             both.remove(c)
     batch = [c for c in both if c in later]
