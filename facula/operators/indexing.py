@@ -20,6 +20,7 @@ from . import creation
 from .copying import cast, contiguous, copy_values, like_layout
 from .creation import from_numpy, numpy_view, tensor, zeros_of
 from .declare import OPERATORS, broadcast_strides, function, view, view_of
+from .promotion import opmath
 from .view import alias_view, expand_to, reshape, select, slice_dim, unsqueeze
 
 __all__ = [
@@ -87,7 +88,7 @@ def _bounds_kernel(kind, negative: bool) -> Kernel:
 def _scatter_kernel(kind, source_kind, kinds: tuple, combine: str, negative: bool) -> Kernel:
     offset, params = _offset(kinds, negative)
     value = ir.load("source", source_kind)
-    value = ir.cast(value, dt.float32 if kind.itemsize == 2 and kind.kind == "f" else kind)
+    value = ir.cast(value, opmath(kind))
     inputs = (Input("source", source_kind), *(Input(f"index{i}", k) for i, k in enumerate(kinds)))
     result = Result("out", kind, value, offset=offset, combine=combine)
     return Kernel("scatter", inputs, (result,), params, disjoint=True)
@@ -377,7 +378,7 @@ _HOW = {"sum": "sum", "prod": "prod", "mean": "mean", "amax": "amax", "amin": "a
 def _reduced(input: Tensor, at: tuple, src: Tensor, how: str, include_self: bool) -> Tensor:
     """`src` combined into a copy of `input` at the places `at` (NumPy index arrays), by NumPy's unbuffered ufuncs."""
     kind = input.spec.dtype
-    work = dt.float32 if kind.itemsize == 2 and kind.kind == "f" else kind
+    work = opmath(kind)
     out = np.array(numpy_view(cast(input.detach(), work)), order="C")
     values = numpy_view(cast(src.detach(), work))
     ufunc = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}[how]

@@ -14,7 +14,7 @@ from facula.ir.kernel import Input, Kernel, Result
 
 from .copying import bound_copy, cast, clone, copy_kernel, copy_values, like_layout
 from .declare import function, unrecorded
-from .promotion import result_type
+from .promotion import opmath, result_type
 from .view import expand_to, ints, reshape, slice_dim, unsqueeze
 
 __all__ = [
@@ -493,7 +493,7 @@ def triangle(input, diagonal, upper):
         edge = ir.param("diagonal", dt.int64)
         inside = ir.ge(gap, edge) if upper else ir.le(gap, edge)
         value = ir.load("input", s.dtype)
-        wide = ir.cast(value, dt.float32) if s.dtype.kind == "f" and s.dtype.itemsize == 2 else value
+        wide = value if opmath(s.dtype) is s.dtype else ir.cast(value, opmath(s.dtype))
         kernel = _TRIANGLE[key] = Kernel(
             "triangle", (Input("input", s.dtype),), (Result("out", s.dtype,
                                                             ir.select(inside, wide, ir.const(0, wide.dtype))),),

@@ -102,7 +102,7 @@ def reshape(input: Tensor, *args, shape=None) -> Tensor:
         target = infer_size(sizes, input.spec.numel)
         copied = view_strides(input.spec.shape, input.spec.strides, target) is None
         given = args[0] if len(args) == 1 and isinstance(args[0], tuple) else args
-        if shape is None and args and all([n.__class__ is int for n in given]):
+        if shape is None and args and all(n.__class__ is int for n in given):
             if len(_RESHAPED) > 4096:
                 _RESHAPED.clear()
             _RESHAPED[input.spec, args] = target, copied
