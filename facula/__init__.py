@@ -68,6 +68,7 @@ from facula.legacy import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
     ShortTensor,
 )
+from facula.operators.fft import istft, stft
 from facula.operators.matrices import (
     cholesky, cholesky_inverse, cholesky_solve, det, eig, geqrf, inverse, lobpcg, logdet, lstsq, lu, lu_solve,
     lu_unpack, matrix_exp, matrix_power, matrix_rank, ormqr, pca_lowrank, pinverse, qr, slogdet, solve, svd,
@@ -211,7 +212,7 @@ __all__ = [
     "vsplit", "vstack", "where", "xlogy", "xlogy_", "zero_", "zeros", "zeros_like",
 ]  # fmt: skip
 __all__ += [
-    "cholesky", "cholesky_inverse", "cholesky_solve", "det", "eig", "geqrf", "inverse", "lobpcg", "logdet", "lstsq",
+    "istft", "stft", "cholesky", "cholesky_inverse", "cholesky_solve", "det", "eig", "geqrf", "inverse", "lobpcg", "logdet", "lstsq",
     "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "ormqr", "pca_lowrank", "pinverse",
     "qr", "slogdet", "solve", "svd", "svd_lowrank", "symeig", "triangular_solve",
 ]  # fmt: skip
@@ -219,7 +220,7 @@ __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("_C", "amp", "autograd", "cuda", "func", "linalg", "memory", "nn", "optim", "overrides", "random",
+    __name__, ("_C", "amp", "autograd", "cuda", "fft", "func", "linalg", "memory", "nn", "optim", "overrides", "random",
     "serialization", "sparse", "utils"),
     LATER | {"vmap": "func"} | dict.fromkeys(
         "autocast autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache get_autocast_cpu_dtype "

@@ -1,50 +1,17 @@
-"""What `register_*hook` hands out, and the two autograd nodes around a forward that full backward hooks live in."""
+"""Hooks that know their module, and the two autograd nodes around a forward that full backward hooks live in."""
 
 import warnings
 import weakref
-from collections import OrderedDict
 
 from facula.autograd import Function, is_grad_enabled
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-__all__ = ["BackwardHook", "RemovableHandle", "WrappedHook"]
+__all__ = ["BackwardHook"]
 
 
-class RemovableHandle:
-    """Takes a hook out of its table: `handle.remove()`, or at the end of `with handle:`."""
-
-    next_id = 0
-
-    def __init__(self, hooks_dict, *, extra_dict=None):
-        extra = extra_dict if isinstance(extra_dict, list) else [] if extra_dict is None else [extra_dict]
-        self.tables = tuple(weakref.ref(table) for table in (hooks_dict, *extra))
-        self.id = RemovableHandle.next_id
-        RemovableHandle.next_id += 1
-
-    def remove(self) -> None:
-        """Forget the hook; a second call does nothing."""
-        for table in self.tables:
-            if (found := table()) is not None:
-                found.pop(self.id, None)
-
-    def __getstate__(self):
-        return tuple(table() for table in self.tables), self.id
-
-    def __setstate__(self, state):
-        tables, self.id = state
-        self.tables = tuple(weakref.ref(OrderedDict() if table is None else table) for table in tables)
-        RemovableHandle.next_id = max(RemovableHandle.next_id, self.id + 1)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.remove()
-
-
-class WrappedHook:
-    """A hook that gets its module as the first argument, without keeping the module alive."""
+class _WrappedHook:
+    """A hook that gets its module as the first argument, without keeping the module alive; PyTorch's name and state."""
 
     def __init__(self, hook, module=None):
         self.hook = hook
@@ -59,11 +26,15 @@ class WrappedHook:
         return self.hook(module, *args, **kwargs)
 
     def __getstate__(self):
-        return self.hook, None if self.module is None else (self.module(),)
+        if self.module is None:
+            return {"hook": self.hook, "with_module": False}
+        return {"hook": self.hook, "with_module": True, "module": self.module()}
 
     def __setstate__(self, state):
-        self.hook, module = state
-        self.module = None if module is None else weakref.ref(module[0])
+        self.hook = state["hook"]
+        if state["with_module"] and state["module"] is None:
+            fail(RuntimeError, "You are trying to revive the hook of a dead Module!")
+        self.module = weakref.ref(state["module"]) if state["with_module"] else None
 
 
 class BackwardHookFunction(Function):

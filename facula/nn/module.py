@@ -20,8 +20,9 @@ from facula.core.dtype import dtype as DType
 from facula.core.tensor import Tensor
 from facula.errors import explain, fail
 from facula.operators import empty_like, many
+from facula.utils.hooks import RemovableHandle
 
-from .hooks import BackwardHook, RemovableHandle, WrappedHook
+from .hooks import BackwardHook, _WrappedHook
 from .parameter import Buffer, Parameter, is_lazy
 
 __all__ = [
@@ -414,7 +415,7 @@ class Module:
         if node is None:
             return
         for hook in hooks:
-            node.register_hook(WrappedHook(hook, self))
+            node.register_hook(_WrappedHook(hook, self))
         self._warn_partial_backward_hook(args, result, node)
 
     @staticmethod
@@ -648,8 +649,13 @@ class Module:
         own.setdefault("_is_full_backward_hook", None)
         for name in OTHER_HOOKS:
             own.setdefault(name, OrderedDict())
+        moved = {}
         for name in CALL_HOOKS:
-            own[name] = Hooks(self, own.get(name, ()))
+            before = own.get(name, ())
+            own[name] = moved[id(before)] = Hooks(self, before)
+        for value in list(own.values()):
+            if isinstance(value, RemovableHandle):
+                value.moved(moved)
         for name in MEMBERS:
             own[name] = Members(self, own.get(name, ()))
 
@@ -949,7 +955,7 @@ class Module:
         return _add(self._state_dict_pre_hooks, hook)
 
     def _register_load_state_dict_pre_hook(self, hook: Callable, with_module: bool = False) -> RemovableHandle:
-        return _add(self._load_state_dict_pre_hooks, WrappedHook(hook, self if with_module else None))
+        return _add(self._load_state_dict_pre_hooks, _WrappedHook(hook, self if with_module else None))
 
     def register_load_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
         """Call `hook(module, state_dict, prefix, metadata, strict, missing, unexpected, errors)` before loading."""

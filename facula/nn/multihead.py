@@ -82,25 +82,35 @@ def _is_batched(query, key, value, key_padding_mask, attn_mask, num_heads: int) 
     return batched
 
 
-def _projected(query, key, value, weight, bias) -> Sequence[Tensor]:
-    """Queries, keys and values, from the three parts of one weight; equal operands are multiplied once."""
+def _by_heads(x: Tensor, parts: int, heads: int) -> Sequence[Tensor]:
+    """(S, N, parts * E) as `parts` times (N, heads, S, E / heads), without a copy."""
+    length, batch, width = x.shape
+    return x.reshape(length, batch, parts, heads, width // parts // heads).permute(2, 1, 3, 0, 4).unbind(0)
+
+
+def _projected(query, key, value, weight, bias, heads: int) -> Sequence[Tensor]:
+    """Queries, keys and values by heads, from the three parts of one weight; equal operands are multiplied once."""
     size = query.shape[-1]
     if key is value and query is key:
-        return ops.chunk(ops.linear(query, weight, bias), 3, -1)
+        return _by_heads(ops.linear(query, weight, bias), 3, heads)
     if key is value:
         w, w_kv = ops.split(weight, [size, 2 * size])
         b, b_kv = (None, None) if bias is None else ops.split(bias, [size, 2 * size])
-        return [ops.linear(query, w, b), *ops.chunk(ops.linear(key, w_kv, b_kv), 2, -1)]
-    return _projected_apart(query, key, value, ops.chunk(weight, 3), bias)
+        return [
+            *_by_heads(ops.linear(query, w, b), 1, heads),
+            *_by_heads(ops.linear(key, w_kv, b_kv), 2, heads),
+        ]
+    return _projected_apart(query, key, value, ops.chunk(weight, 3), bias, heads)
 
 
-def _projected_apart(query, key, value, weights, bias) -> Sequence[Tensor]:
+def _projected_apart(query, key, value, weights, bias, heads: int) -> Sequence[Tensor]:
     size = query.shape[-1]
     biases = (None, None, None) if bias is None else ops.chunk(bias, 3)
     for name, weight, operand in zip(("query", "key", "value"), weights, (query, key, value)):
         wanted = (size, operand.shape[-1])
         need(weight.shape == wanted, f"expecting {name} weights shape of {wanted}, but got {weight.shape}")
-    return [ops.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases)]
+    operands = zip((query, key, value), weights, biases)
+    return [part for x, w, b in operands for part in _by_heads(ops.linear(x, w, b), 1, heads)]
 
 
 def _one_more(mask: Tensor | None) -> Tensor | None:
@@ -197,11 +207,11 @@ def multi_head_attention_forward(
         weights: Any = (q_proj_weight, k_proj_weight, v_proj_weight)
         for name, weight in zip("qkv", weights):
             need(weight is not None, f"use_separate_proj_weight is True but {name}_proj_weight is None")
-        q, k, v = _projected_apart(query, key, value, weights, in_proj_bias)
+        q, k, v = _projected_apart(query, key, value, weights, in_proj_bias, num_heads)
     else:
         need(key.shape == value.shape, f"key shape {key.shape} does not match value shape {value.shape}")
         need(in_proj_weight is not None, "use_separate_proj_weight is False but in_proj_weight is None")
-        q, k, v = _projected(query, key, value, in_proj_weight, in_proj_bias)
+        q, k, v = _projected(query, key, value, in_proj_weight, in_proj_bias, num_heads)
 
     if attn_mask is not None:
         sizes = {2: (length, keys), 3: (batch * num_heads, length, keys)}
@@ -219,25 +229,22 @@ def multi_head_attention_forward(
     if bias_k is not None and bias_v is not None:
         need(static_k is None, "bias cannot be added to static key.")
         need(static_v is None, "bias cannot be added to static value.")
-        k = ops.cat([k, bias_k.expand(1, batch, width)])
-        v = ops.cat([v, bias_v.expand(1, batch, width)])
+        k, v = (
+            ops.cat([x, bias.view(1, num_heads, 1, size).expand(batch, -1, -1, -1)], 2)
+            for x, bias in ((k, bias_k), (v, bias_v))
+        )
         attn_mask, key_padding_mask = _one_more(attn_mask), _one_more(key_padding_mask)
     else:
         need(bias_k is None, "bias_k is set but bias_v is None")
         need(bias_v is None, "bias_v is set but bias_k is None")
-
-    def by_heads(x: Tensor) -> Tensor:
-        """(S, N, E) as (N, num_heads, S, size), without a copy."""
-        return x.reshape(x.shape[0], batch, num_heads, size).permute(1, 2, 0, 3)
 
     def static(x: Tensor, name: str) -> Tensor:
         for dim, wanted in ((0, batch * num_heads), (2, size)):
             need(x.shape[dim] == wanted, f"expecting {name}.size({dim}) of {wanted}, but got {x.shape[dim]}")
         return x.reshape(batch, num_heads, x.shape[1], size)
 
-    q = by_heads(q)
-    k = by_heads(k) if static_k is None else static(static_k, "static_k")
-    v = by_heads(v) if static_v is None else static(static_v, "static_v")
+    k = k if static_k is None else static(static_k, "static_k")
+    v = v if static_v is None else static(static_v, "static_v")
     if add_zero_attn:
         k, v = (ops.cat([x, x.new_zeros(batch, num_heads, 1, size)], 2) for x in (k, v))
         attn_mask, key_padding_mask = _one_more(attn_mask), _one_more(key_padding_mask)

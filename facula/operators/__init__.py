@@ -60,6 +60,7 @@ from .loss import (
     binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy_loss, huber_loss, kl_div, l1_loss, mse_loss,
     nll_loss, smooth_l1_loss,
 )
+from .fft import istft, stft
 from .matrices import (
     cholesky, cholesky_inverse, cholesky_solve, det, eig, geqrf, inverse, lobpcg, logdet, lstsq, lu, lu_solve,
     lu_unpack, matrix_exp, matrix_power, matrix_rank, ormqr, pca_lowrank, pinverse, qr, slogdet, solve, svd,
@@ -203,7 +204,7 @@ __all__ = [
     "zeros_like",
 ]
 __all__ += [
-    "cholesky", "cholesky_inverse", "cholesky_solve", "det", "eig", "geqrf", "inverse", "lobpcg", "logdet", "lstsq",
+    "istft", "stft", "cholesky", "cholesky_inverse", "cholesky_solve", "det", "eig", "geqrf", "inverse", "lobpcg", "logdet", "lstsq",
     "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "ormqr", "pca_lowrank", "pinverse",
     "qr", "slogdet", "solve", "svd", "svd_lowrank", "symeig", "triangular_solve",
 ]

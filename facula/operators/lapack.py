@@ -194,7 +194,7 @@ def expm(A: np.ndarray) -> np.ndarray:
     norm = np.abs(A).sum(-2).max(-1, initial=0)
     if not np.isfinite(norm).all():
         return np.full_like(A, np.nan)
-    squarings = np.maximum(0, np.ceil(np.log2(np.maximum(norm, 1e-300) / _PADE_NORM))).astype(int)
+    squarings = np.maximum(0, np.ceil(np.log2(np.maximum(norm, np.finfo(norm.dtype).tiny) / _PADE_NORM))).astype(int)
     A = A * np.exp2(-squarings).astype(A.real.dtype)[..., None, None]
     eye, c = np.eye(n, dtype=A.dtype), [A.real.dtype.type(x) for x in np.array(_PADE) / _PADE[0]]
     A2 = A @ A

@@ -29,6 +29,7 @@ from . import (
     creation,
     declare,
     elementwise,
+    fft,
     gamma,
     histogram,
     indexing,
@@ -1125,6 +1126,7 @@ METHODS = {
         "argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_scatter "
         "masked_select nonzero nonzero_static put scatter scatter_add scatter_reduce take take_along_dim"
     ),
+    fft: "istft stft",
     matrices: (
         "cholesky cholesky_inverse cholesky_solve det eig geqrf inverse logdet lstsq lu matrix_exp matrix_power ormqr "
         "pinverse qr slogdet solve svd symeig triangular_solve lu_solve"

@@ -16,10 +16,10 @@ from facula.autograd import enable_grad
 from facula.core.dtype import float32
 from facula.core.tensor import Tensor
 from facula.errors import fail
-from facula.nn.hooks import RemovableHandle
 from facula.nn.module import typename, zero_grads
 from facula.operators import tensor, zeros_like
 from facula.operators.promotion import DEFAULT
+from facula.utils.hooks import RemovableHandle
 
 from .rule import apply_rules
 

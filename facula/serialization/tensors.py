@@ -285,6 +285,8 @@ def torch_name(module: str, name: str, value) -> tuple[str, str]:
             if public is not None and getattr(public, name, None) is value:
                 module = place
             place = place.rpartition(".")[0]
+        if module.startswith("facula.nn."):  # what is not shown: where PyTorch keeps it
+            module = importlib.import_module("facula.nn.modules").place_of(value) or module
         return "torch" + module[len("facula") :], name
     return module, name
 

@@ -27,7 +27,7 @@ PLACES = {
     "linear": ("linear", "lazy"),
     "linear_cross_entropy_options": ("linear_cross_entropy",),
     "loss": ("loss",),
-    "module": ("module",),
+    "module": ("module", "hooks"),
     "normalization": ("normalization",),
     "padding": ("padding",),
     "pixelshuffle": ("flatten",),
@@ -61,6 +61,15 @@ class _Place(ModuleType):
 
 for _name, _files in PLACES.items():
     globals()[_name] = sys.modules[f"{__name__}.{_name}"] = _Place(_name, _files)
+
+
+def place_of(value: Any) -> str | None:
+    """The module here that shows a class of facula's layer files."""
+    file, name = value.__module__.rpartition(".")[2], value.__name__
+    for place, files in PLACES.items():
+        if file in files and getattr(globals()[place], name, None) is value:
+            return f"{__name__}.{place}"
+    return None
 
 
 CLASSES = {

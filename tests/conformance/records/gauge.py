@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["FREE", "LOOSE", "NAN"]
+__all__ = ["FREE", "LOOSE", "MORE", "NAN"]
 
 
 def _turned(x: np.ndarray) -> np.ndarray:
@@ -46,3 +46,6 @@ NAN: dict[str, tuple[str, ...]] = {
 
 # Entry -> how many times wider than usual its values may lie apart: nearly equal singular values magnify rounding.
 LOOSE: dict[str, float] = {"pca_lowrank": 100.0, "svd_lowrank": 100.0}
+
+# Entries in which PyTorch forgets a gradient: istft's by a window that is not contiguous.
+MORE = {"istft"}

@@ -24,7 +24,7 @@ from torch.testing._internal.common_methods_invocations import op_db
 
 import facula
 
-from .gauge import FREE, LOOSE, NAN
+from .gauge import FREE, LOOSE, MORE, NAN
 from .mirror import Twins, array, flat, function_twin, leaves, of_path, twin
 
 __all__ = ["CHECKS", "ENTRIES", "Failure", "check", "label"]
@@ -280,7 +280,8 @@ def _compare_gradients(ours, theirs, op, call: Any = ()) -> None:
     for number, (x, y) in enumerate(zip(ours, theirs, strict=True)):
         if y is None or x is None:
             other = y if x is None else x
-            if other is not None and np.abs(array(other)).max(initial=0) > 1e-12:
+            forgotten = y is None and op.name in MORE
+            if other is not None and not forgotten and np.abs(array(other)).max(initial=0) > 1e-12:
                 kinds = ["None" if g is None else "a tensor" for g in (x, y)]
                 raise Failure(f"gradient {number}: {kinds[0]} for {kinds[1]}")
             continue
@@ -321,6 +322,8 @@ def _second(op, sample):
 
             def twice(framework=framework, outs=outs, ins=ins, starts=starts):
                 first = framework.autograd.grad(outs, ins, starts, allow_unused=True, create_graph=True)
+                if op.name in MORE:
+                    first = first[:1]
                 first = [g for g in first if g is not None and g.requires_grad]
                 if not first:
                     return None
@@ -391,6 +394,11 @@ def _out(op, sample):
             continue
         our_targets = [twin(torch.empty((0,) if empty else x.shape, dtype=x.dtype)) for x in flat(plain)]
         ours = call.run_ours(out=our_targets[0] if isinstance(plain, torch.Tensor) else our_targets)
+        if any(
+            x.shape != y.shape or not np.allclose(array(x), array(y), equal_nan=True)
+            for x, y in zip(targets, flat(plain))
+        ):
+            continue  # PyTorch forgets its own out=, as in ihfftn of one dim
         if op.name in TIES:
             same(pointed(call, our_targets), pointed(call, targets), op, "out: ")
         else:
