@@ -91,7 +91,19 @@ def sqrt(a: Pair) -> Pair:
 
 def exp(a: Pair) -> Pair:
     r = ir.exp(a[0])
-    return r * ir.cos(a[1]), r * ir.sin(a[1])
+    return r * ir.cos(a[1]), ir.select(ir.eq(a[1], 0.0), a[1], r * ir.sin(a[1]))
+
+
+def _times(a: Expr, b: Expr) -> Expr:
+    """A product in which 0 wins over infinity and NaN."""
+    product = a * b
+    nothing = ir.and_(ir.isnan(product), ir.or_(ir.eq(a, 0.0), ir.eq(b, 0.0)))
+    return ir.select(nothing, ir.copysign(_zero(a), a) * ir.copysign(const(1.0, b.dtype), b), product)
+
+
+def _beyond(a: Pair) -> Expr:
+    """Whether a part is infinite."""
+    return ir.or_(ir.isinf(a[0]), ir.isinf(a[1]))
 
 
 def log(a: Pair) -> Pair:
@@ -114,11 +126,11 @@ def power(a: Pair, b: Pair) -> Pair:
 
 
 def sin(a: Pair) -> Pair:
-    return ir.sin(a[0]) * ir.cosh(a[1]), ir.cos(a[0]) * ir.sinh(a[1])
+    return _times(ir.sin(a[0]), ir.cosh(a[1])), _times(ir.cos(a[0]), ir.sinh(a[1]))
 
 
 def cos(a: Pair) -> Pair:
-    return ir.cos(a[0]) * ir.cosh(a[1]), -(ir.sin(a[0]) * ir.sinh(a[1]))
+    return ir.cos(a[0]) * ir.cosh(a[1]), -_times(ir.sin(a[0]), ir.sinh(a[1]))
 
 
 def tan(a: Pair) -> Pair:
@@ -147,25 +159,32 @@ def asin(a: Pair) -> Pair:
     """Kahan, "Branch cuts for complex elementary functions"."""
     one = _one(a[0])
     below, above = sqrt((one[0] - a[0], -a[1])), sqrt((one[0] + a[0], a[1]))
-    return ir.atan2(a[0], mul(below, above)[0]), ir.asinh(mul(conj(below), above)[1])
+    near = ir.atan2(a[0], mul(below, above)[0]), ir.asinh(mul(conj(below), above)[1])
+    far = ir.atan2(a[0], abs(a[1])), ir.copysign(const(math.inf, a[1].dtype), a[1])
+    return choose(_beyond(a), far, near)
 
 
 def acos(a: Pair) -> Pair:
     one = _one(a[0])
     below, above = sqrt((one[0] - a[0], -a[1])), sqrt((one[0] + a[0], a[1]))
-    return ir.atan2(below[0], above[0]) * 2.0, ir.asinh(mul(conj(above), below)[1])
+    near = ir.atan2(below[0], above[0]) * 2.0, ir.asinh(mul(conj(above), below)[1])
+    far = ir.atan2(abs(a[1]), a[0]), ir.copysign(const(math.inf, a[1].dtype), -a[1])
+    return choose(_beyond(a), far, near)
 
 
 def acosh(a: Pair) -> Pair:
     below, above = sqrt((a[0] - 1.0, a[1])), sqrt((a[0] + 1.0, a[1]))
-    return ir.asinh(mul(conj(below), above)[0]), ir.atan2(below[1], above[0]) * 2.0
+    near = ir.asinh(mul(conj(below), above)[0]), ir.atan2(below[1], above[0]) * 2.0
+    return choose(_beyond(a), (const(math.inf, a[0].dtype), ir.atan2(a[1], a[0])), near)
 
 
 def atanh(a: Pair) -> Pair:
     x, y = abs(a[0]), a[1]  # the real part is odd in x, and exact digits are lost for x < 0
     rest = 1.0 - x
     re = ir.log1p(x * 4.0 / (rest * rest + y * y)) * 0.25
-    return ir.copysign(re, a[0]), ir.atan2(y * 2.0, rest * (1.0 + x) - y * y) * 0.5
+    re = ir.select(ir.eq(x, 0.0), x, re)
+    near = ir.copysign(re, a[0]), ir.atan2(y * 2.0, rest * (1.0 + x) - y * y) * 0.5
+    return choose(_beyond(a), (ir.copysign(_zero(x), a[0]), ir.copysign(const(math.pi / 2, y.dtype), y)), near)
 
 
 def asinh(a: Pair) -> Pair:

@@ -294,7 +294,17 @@ def _(grad, input, min, max):
 clamp_both.operator.title = "clamp_cpu"
 
 
-@traced(kinds="buif")
+def _number_of_mask(name: str):
+    """A check that refuses a Python bool beside a bool tensor."""
+
+    def check(input, bound) -> None:
+        if bound is bool and isinstance(input, Spec) and input.dtype is dt.bool_:
+            fail(NotImplementedError, f"\"{name}_scalar_cpu\" not implemented for 'Bool'")
+
+    return check
+
+
+@traced(kinds="buif", check=_number_of_mask("clamp_min"))
 def clamp_min(input, min):
     """`input` no smaller than `min`."""
     return ir.maximum(input, min)
@@ -305,7 +315,7 @@ def _(grad, input, min):
     return ir.select(ir.ge(input, min), grad, ir.const(0, grad.dtype))
 
 
-@traced(kinds="buif")
+@traced(kinds="buif", check=_number_of_mask("clamp_max"))
 def clamp_max(input, max):
     """`input` no larger than `max`."""
     return ir.minimum(input, max)
@@ -325,7 +335,24 @@ def copysign(input, other):
 @traced(kinds="f")
 def nextafter(input, other):
     """The next float after `input` towards `other`."""
-    return ir.nextafter(input, other)
+    small = {x.args[0].dtype for x in (input, other) if x.op == "cast"} & set(dt.STORED_ONLY)
+    if len(small) != 1:
+        return ir.nextafter(input, other)
+    kind = small.pop()  # halves: their bits, as whole numbers, are in the order of their sizes
+    away = ir.eq(ir.lt(input, other), ir.gt(input, 0))
+    bits = ir.bitcast(ir.cast(input, kind), dt.int16)
+    step = ir.select(away, ir.const(1, dt.int16), ir.const(-1, dt.int16))
+    moved = ir.cast(ir.bitcast(bits + step, kind), input.dtype)
+    least = ir.const(2.0**-24 if kind is dt.float16 else 2.0**-133, input.dtype)
+    moved = ir.select(ir.eq(input, 0), ir.copysign(least, other), moved)
+    moved = ir.select(ir.eq(input, other), other, moved)
+    return ir.select(ir.or_(ir.isnan(input), ir.isnan(other)), input + other, moved)
+
+
+@nextafter.gradient("input", "other")
+def _(grad, input, other):
+    zero = ir.const(0, grad.dtype)
+    return ir.select(ir.eq(input, other), zero, grad), zero
 
 
 @traced(promote="float", kinds="f")
@@ -596,6 +623,11 @@ def masked_fill(input, mask, value):
 # --- functions of one number that integers are promoted for -------------------------------------------------------
 
 
+def _scaled(x, by: float):
+    """A complex number times a real one, part by part."""
+    return ir.complex(ir.real(x) * by, ir.imag(x) * by)
+
+
 def _expm1(x):
     """`exp(x) - 1` of a complex number, exact near 0."""
     re, im = ir.real(x), ir.imag(x)
@@ -626,11 +658,11 @@ def _floating(name: str, text: str, kinds: str = "fc", complex_form=None):
 sqrt = _floating("sqrt", "The square root.")
 rsqrt = _floating("rsqrt", "`1 / sqrt(input)`.")
 exp = _floating("exp", "e to the power `input`.")
-exp2 = _floating("exp2", "2 to the power `input`.", complex_form=lambda x: ir.exp(x * math.log(2)))
+exp2 = _floating("exp2", "2 to the power `input`.", complex_form=lambda x: ir.exp(_scaled(x, math.log(2))))
 expm1 = _floating("expm1", "`exp(input) - 1`, exact near 0.", complex_form=lambda x: _expm1(x))
 log = _floating("log", "The natural logarithm.")
-log2 = _floating("log2", "The logarithm to base 2.", complex_form=lambda x: ir.log(x) * (1 / math.log(2)))
-log10 = _floating("log10", "The logarithm to base 10.", complex_form=lambda x: ir.log(x) * (1 / math.log(10)))
+log2 = _floating("log2", "The logarithm to base 2.", complex_form=lambda x: _scaled(ir.log(x), 1 / math.log(2)))
+log10 = _floating("log10", "The logarithm to base 10.", complex_form=lambda x: _scaled(ir.log(x), 1 / math.log(10)))
 log1p = _floating("log1p", "`log(1 + input)`, exact near 0.", complex_form=lambda x: _log1p(x))
 sin = _floating("sin", "The sine of an angle in radians.")
 cos = _floating("cos", "The cosine of an angle in radians.")

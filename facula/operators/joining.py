@@ -493,7 +493,7 @@ def triangle(input, diagonal, upper):
         edge = ir.param("diagonal", dt.int64)
         inside = ir.ge(gap, edge) if upper else ir.le(gap, edge)
         value = ir.load("input", s.dtype)
-        wide = value if opmath(s.dtype) is s.dtype else ir.cast(value, opmath(s.dtype))
+        wide = ir.cast(value, opmath(s.dtype))
         kernel = _TRIANGLE[key] = Kernel(
             "triangle", (Input("input", s.dtype),), (Result("out", s.dtype,
                                                             ir.select(inside, wide, ir.const(0, wide.dtype))),),

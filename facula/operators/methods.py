@@ -929,7 +929,6 @@ for _name, _apply in (
 ):  # fmt: skip
     _python(_name, _apply, reflected=True)
 Tensor.__matmul__ = matmul.python_matmul
-Tensor.__div__, Tensor.__rdiv__ = Tensor.__truediv__, lambda self, other: self.reciprocal() * other
 _python("rsub", elementwise.rsub)
 for _name in ("lt", "le", "gt", "ge"):
     _python(_name, getattr(elementwise, _name))
@@ -1244,7 +1243,6 @@ for _name in (
         "irshift": "bitwise_right_shift_",
     }[_name]  # fmt: skip
     setattr(Tensor, f"__{_name}__", getattr(Tensor, _own))
-Tensor.__idiv__ = Tensor.__itruediv__
 
 
 @method

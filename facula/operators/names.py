@@ -16,7 +16,7 @@ __all__ = [
     "are_deterministic_algorithms_enabled", "can_cast", "detach", "fill", "ger", "get_default_device",
     "get_default_dtype",
     "get_deterministic_debug_mode", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_anomaly_enabled",
-    "get_float32_matmul_precision", "index_put_", "is_complex", "is_conj",
+    "get_float32_matmul_precision", "i0_", "index_put_", "is_complex", "is_conj",
     "is_deterministic_algorithms_warn_only_enabled", "is_floating_point", "is_inference", "is_neg", "is_nonzero",
     "is_same_size",
     "is_signed", "is_storage", "is_tensor", "is_vulkan_available", "is_warn_always_enabled", "numel",
@@ -294,6 +294,7 @@ fix_ = Tensor.fix_
 floor_ = Tensor.floor_
 frac_ = Tensor.frac_
 gcd_ = Tensor.gcd_
+i0_ = Tensor.i0_
 get_device = Tensor.get_device
 is_distributed = Tensor.is_distributed
 lcm_ = Tensor.lcm_

@@ -19,6 +19,7 @@ from .copying import cast
 from .creation import dtype_c_name, from_numpy, full, numpy_view
 from .declare import OPERATORS, SUM_TO, Repeats, fast_rows, function, row_dims, traced, view
 from .override import foreign
+from .promotion import opmath
 from .results import NAMED
 from .view import narrow, view_shape
 
@@ -777,7 +778,7 @@ def logcumsumexp_along(input, dim):
         least, most = amin(input).item(), amax(input).item()
         if most - least <= _NEAR.get(input.spec.dtype.code, _NEAR_NARROW):
             return logcumsumexp_near(input, dims=(dim,), most=most)
-    wide = cast(input, dt.float32) if input.spec.dtype.itemsize == 2 else input
+    wide = cast(input, opmath(input.spec.dtype))
     with np.errstate(invalid="ignore"):  # -inf with -inf
         found = np.logaddexp.accumulate(numpy_view(wide), axis=dim)
     return cast(from_numpy(np.ascontiguousarray(found)), input.spec.dtype)

@@ -289,8 +289,6 @@ def test_in_place(name):
     samples = [(n, x) for n, x in enumerate(row.samples) if first_tensor(x)]
     grad = [True] if "float64" in row.dtypes and row.grad else []
     dtypes = [d for d in ("float64", "int64", "bool") if d in row.dtypes] or [row.dtypes[0]]
-    if name in ("addr", "clamp", "scatter_reduce"):  # of bools, in place: docs/differences.md
-        dtypes = [d for d in dtypes if d != "bool"]
     checks = [(f"{describe(x)}", check_in_place, row, n, x, d, False) for d in dtypes for n, x in samples]
     checks += [(f"grad {describe(x)}", check_in_place, row, n, x, "float64", True) for _ in grad for n, x in samples]
     report(row, checks)

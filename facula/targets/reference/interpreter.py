@@ -309,7 +309,10 @@ class _Run:
             case "cast":
                 return _cast(self.value(node.args[0]), node.args[0].dtype, node.dtype)
             case "bitcast":
-                return np.ascontiguousarray(self.value(node.args[0])).view(bits(node.dtype))
+                source = node.args[0].dtype
+                value = np.ascontiguousarray(self.value(node.args[0]))
+                value = value if source.numpy is not None else encode(value, source)
+                return decode(value.view(bits(node.dtype)), node.dtype)
             case "reduce":
                 rows = self.rows(node.args[0])
                 return REDUCTIONS[node.value](rows).astype(node.dtype.numpy).reshape(self.outer + (1,) * len(self.row))
