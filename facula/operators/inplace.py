@@ -10,13 +10,13 @@ from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size, contiguous_strides, reach
 from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
-from facula.core.wrapped import WRAPPED
+from facula.core.wrapped import WRAPPED, anywhere
 from facula.errors import fail
 
 from . import creation
 from .copying import copied, copy_of, copy_values, dense_order, overwrite
 from .creation import dtype_c_name, fill_values, number, zeros_of
-from .declare import ASSIGN, CHECK_LEAF, CHECK_VIEW, OVERLAP, PREPARE_OUT, REBASE, check_cast, record, traced
+from .declare import ASSIGN, CHECK_LEAF, CHECK_VIEW, OPERATORS, OVERLAP, PREPARE_OUT, REBASE, check_cast, record, traced
 from .view import as_strided_part
 
 __all__ = ["copy_", "detach_", "fill_", "rebase", "recording", "resize_", "write", "zero_"]
@@ -343,7 +343,8 @@ def write(target: Tensor, make, *inputs: Tensor, needs_input: bool = False) -> T
     `needs_input`: the gradient mentions what is overwritten, so that a copy must be kept for it.
     """
     if GUARD.active and LOCAL.special and stands_in(target, *inputs):
-        return ASSIGN[0](target, make(target))
+        own = OPERATORS["clone"].call(target) if any(map(anywhere, (target, *inputs))) else target
+        return ASSIGN[0](target, make(own))
     check_overlap(target)
     recorded = recording(target, *inputs)
     if recorded:
