@@ -273,7 +273,8 @@ def block_diag(*tensors: Tensor) -> Tensor:
         if t.spec.ndim > 2:
             fail(
                 RuntimeError,
-                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {t.spec.ndim} dimensions",
+                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {t.spec.ndim} "
+                "dimensions",
             )
     parts = [reshape(t, (1, t.spec.numel)) if t.spec.ndim < 2 else t for t in tensors]
     if not parts:
