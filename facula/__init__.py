@@ -75,7 +75,10 @@ from facula.operators.matrices import (
     svd_lowrank, symeig, triangular_solve,
 )
 from facula.operators import (  # of nn.functional, and torch has them too
-    affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d,
+    any_convolution as convolution,
+    affine_grid_generator, channel_shuffle, conv_tbc, cosine_embedding_loss, cosine_similarity, ctc_loss, grid_sampler,
+    grid_sampler_2d, grid_sampler_3d, hinge_embedding_loss, margin_ranking_loss, native_channel_shuffle, native_dropout,
+    pairwise_distance, pdist, pixel_shuffle, pixel_unshuffle, poisson_nll_loss, triplet_margin_loss,
 )
 from facula.operators import (
     abs, abs_, absolute, acos, acos_, acosh, acosh_, adaptive_avg_pool1d, adaptive_max_pool1d, add, addbmm, addcdiv,
@@ -139,6 +142,9 @@ from facula.serialization import load, save
 from facula.threads import get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads
 
 __all__ = [
+    "channel_shuffle", "conv_tbc", "cosine_embedding_loss", "cosine_similarity", "ctc_loss", "hinge_embedding_loss",
+    "margin_ranking_loss", "native_channel_shuffle", "native_dropout", "pairwise_distance", "pdist", "pixel_shuffle",
+    "pixel_unshuffle", "poisson_nll_loss", "triplet_margin_loss", "convolution",
     "affine_grid_generator", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "channels_last", "channels_last_3d",
     "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis", "pi", "preserve_format",
     "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "Generator",
@@ -213,7 +219,8 @@ __all__ = [
 ]  # fmt: skip
 __all__ += [
     "istft", "stft", "cholesky", "cholesky_inverse", "cholesky_solve", "det", "eig", "geqrf", "inverse", "lobpcg",
-    "logdet", "lstsq", "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "ormqr", "pca_lowrank", "pinverse",
+    "logdet", "lstsq", "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "ormqr", "pca_lowrank",
+    "pinverse",
     "qr", "slogdet", "solve", "svd", "svd_lowrank", "symeig", "triangular_solve",
 ]  # fmt: skip
 __version__ = "2.13.0+facula"
@@ -221,7 +228,7 @@ __version__ = "2.13.0+facula"
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
     __name__, ("_C", "amp", "autograd", "cuda", "distributions", "fft", "func", "linalg", "masked", "memory", "nn",
-    "optim", "overrides", "random", "serialization", "sparse", "utils"),
+    "optim", "overrides", "random", "serialization", "signal", "sparse", "utils"),
     LATER | {"vmap": "func"} | dict.fromkeys(
         "autocast autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache get_autocast_cpu_dtype "
         "get_autocast_dtype get_autocast_gpu_dtype is_autocast_cache_enabled is_autocast_cpu_enabled "

@@ -659,6 +659,11 @@ def _(grads, input_spec, split_sizes, dim):
 split_with_sizes.operator.node_class.__name__ = "SplitBackward0"
 
 
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """`transpose` under NumPy's name."""
+    return transpose(input, axis0, axis1)
+
+
 def split(tensor: Tensor, split_size_or_sections, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts along `dim` of one size (the last may be smaller), or of the given sizes."""
     size = _size(tensor, dim)

@@ -75,7 +75,8 @@ NO_OPERATORS = set(
     set_deterministic_debug_mode set_float32_matmul_precision set_flush_denormal set_rng_state set_warn_always setitem
     strided to_dlpack typename native_batch_norm native_layer_norm
     native_group_norm embedding_dense_backward log_sigmoid adaptive_max_pool3d
-    use_deterministic_algorithms is_vulkan_available is_distributed get_device dequantize zeros_of fill_values sum_to where_nonzero""".split()
+    use_deterministic_algorithms is_vulkan_available is_distributed get_device dequantize zeros_of fill_values
+    sum_to where_nonzero any_convolution native_dropout""".split()
 )
 ALIASES = {
     "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
