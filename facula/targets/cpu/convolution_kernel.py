@@ -496,7 +496,8 @@ class Writer(matmul_kernel.Writer):
             with f.loop(0, taps) as t:
                 span.set(self.most(f, self.tap(f, table, t.index, "weight") + 1, span.get()))
             span = span.get()
-            near = span * 4 <= taps * self.lanes
+            straight = w_own.eq(e.memory_size)
+            near = (span * 4 <= taps * self.lanes) & straight.eq(0)
             with f.when(near):
                 f.call("void", "@pack_near", f.record, lines, source, count, span)
             jumps = self.value_mul(f, self.iota(f), self.splat32(f, w_own))
@@ -507,7 +508,12 @@ class Writer(matmul_kernel.Writer):
                 with f.loop(0, taps, carry=[line]) as t:
                     at = f.at(channel, self.tap(f, table, t.index, "weight") * e.memory_size)
                     for v, mask in enumerate(masks):
-                        x = self.widen(f, self.gathered(f, f.at(at, w_own * (v * self.lanes)), jumps, mask, zero))
+                        here, x = f.at(at, w_own * (v * self.lanes)), f.variable(self.memory_vector, zero)
+                        with f.either(straight) as way:
+                            x.set(self.masked(f, here, mask, zero))
+                            way.otherwise()
+                            x.set(self.gathered(f, here, jumps, mask, zero))
+                        x = self.widen(f, x.get())
                         f.store(x, f.at(t.carried[0], v * self.lanes * size), align=size)
                     t.next = [f.at(t.carried[0], height * size)]
                 c.next = [f.at(channel, get("w_channel")), t.carried[0]]
