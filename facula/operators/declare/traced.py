@@ -22,7 +22,7 @@ from facula.ir.kernel import Input, Kernel, Param, Result
 from facula.operators.override import foreign
 from facula.operators.promotion import DEFAULT, number_dtype, of_defaults, opmath, result_type
 
-from .base import Operator
+from .base import Operator, with_out
 from .layout import broadcast_shapes_of, broadcast_strides, check_in_place, result_strides
 from .recording import Packed, freed, keep, materialised, record, unkeep
 from .repeats import Repeats, unknown
@@ -192,8 +192,7 @@ class Traced(Operator):
 
     def public_signature(self) -> inspect.Signature:
         """With the keyword `out` that every such operator takes."""
-        out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
-        return self.signature.replace(parameters=[*self.signature.parameters.values(), out])
+        return with_out(self.signature)
 
     # What a body computes, for given dtypes
 
