@@ -481,7 +481,7 @@ def _(grad_out, input, weight, bias_spec, eps, mean, rstd, needs):
     return _wanted(_train_gradient(grad_out, input, weight, mean, rstd, dims=dims), weight, bias_spec, needs)
 
 
-@function(name="native_batch_norm", tensors=("input", "weight", "bias"), fill=False)
+@function(tensors=("input", "weight", "bias"), fill=False)
 def batch_norm_with(input, weight, bias, running_mean, running_var, eps):
     """The result of `batch_norm` with running statistics."""
     return _apply(
@@ -494,6 +494,9 @@ def _(grad, input, weight, bias_spec, running_mean, running_var, eps, needs):
     dims = _all_but_channel(input.spec.ndim)
     found = _apply_gradient(grad, input, weight, running_mean, running_var, dims=dims, eps=float(eps))
     return _wanted(found, weight, bias_spec, needs)
+
+
+batch_norm_with.operator.node_class.__name__ = "NativeBatchNormBackward0"
 
 
 def _wanted(found: Sequence[Tensor], weight: Tensor | None, bias_spec, needs: dict[str, bool]) -> tuple:
