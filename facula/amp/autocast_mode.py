@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from facula.core import dtype as dt
+from facula.core.device import device as Device
 from facula.core.modes import LOCAL
 from facula.core.tensor import Tensor
 from facula.core.wrapped import mapped, tensors_in
@@ -207,7 +208,7 @@ class autocast:
 
 def is_autocast_available(device_type: str) -> bool:
     """Whether autocast knows a type of device."""
-    return device_type in ("cpu", "cuda")
+    return Device(device_type).type in ("cpu", "cuda")
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
@@ -310,7 +311,7 @@ def _cast(value: Any, device_type: str, kind: dt.dtype) -> Any:
 
 
 def custom_fwd(fwd: Callable | None = None, *, device_type: str, cast_inputs: dt.dtype | None = None) -> Callable:
-    """Decorator of a custom function's forward: it remembers autocast for backward, or runs without, in `cast_inputs`."""
+    """Decorator of a custom forward: it remembers autocast for backward, or runs without it, in `cast_inputs`."""
     if not isinstance(device_type, str):
         raise ValueError(f"Expected `device_type` of type `str`, got: `{type(device_type)}`")
     if fwd is None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from facula.core.tensor import Tensor
+from facula.core.wrapped import BATCH, DUAL, Level, batched, box_of, dual, opened
 from facula.errors import fail
 
 from .backward import grad as differentiate
@@ -155,7 +156,25 @@ def jacobian(
             [0., 4.]])
     """
     if strategy not in ("reverse-mode", "forward-mode"):
-        fail(ValueError, 'Expected strategy to be either "forward-mode" or "reverse-mode".')
+        fail(
+            AssertionError,
+            'Expected strategy to be either "forward-mode" or "reverse-mode". Hint: If your function has more outputs '
+            'than inputs, "forward-mode" tends to be more performant. Otherwise, prefer to use "reverse-mode".',
+        )
+    if strict and vectorize:
+        fail(
+            RuntimeError,
+            "torch.autograd.functional.jacobian: `strict=True` and `vectorized=True` are not supported together. "
+            "Please either set `strict=False` or `vectorize=False`.",
+        )
+    if strategy == "forward-mode":
+        if create_graph:
+            fail(
+                NotImplementedError,
+                'torch.autograd.functional.jacobian: `create_graph=True` and `strategy="forward-mode"` are not '
+                'supported together (yet). Please either set `create_graph=False` or `strategy="reverse-mode"`.',
+            )
+        return _forward_jacobian(func, inputs, strict, vectorize)
     with enable_grad():
         many, given = _tuple(inputs, "inputs", "jacobian")
         xs = _prepared(given, create_graph)
@@ -164,6 +183,9 @@ def jacobian(
             _strict(outs, "jacobian")
         rows = []
         for out in outs:
+            if vectorize and out.numel():
+                rows.append(_all_rows(out, xs, create_graph))
+                continue
             columns: list[list[Tensor]] = [[] for _ in xs]
             for element in out.reshape(-1).unbind() if out.numel() else ():
                 for column, g in zip(
@@ -177,6 +199,69 @@ def jacobian(
                 )
             )
         rows = [_finished(r, create_graph) for r in rows]
+    if many_out:
+        return tuple(rows) if many else tuple(r[0] for r in rows)
+    return rows[0] if many else rows[0][0]
+
+
+def _units(x: Tensor, before: int, total: int) -> Tensor:
+    """For each of `total` unit vectors its part in `x`, whose elements are those from number `before` on."""
+    n = x.numel()
+    rows = x.new_zeros((total, n))
+    rows.as_strided((n,), (n + 1,), before * n).fill_(1)
+    return rows.view(total, *x.shape)
+
+
+def _all_rows(out: Tensor, xs: tuple, create_graph: bool) -> tuple:
+    """The derivatives of all elements of an output, in one backward."""
+    if not out.requires_grad:
+        return tuple(x.new_zeros((*out.shape, *x.shape)) for x in xs)
+    found = differentiate(
+        out, xs, _units(out.detach(), 0, out.numel()), retain_graph=True, create_graph=create_graph, allow_unused=True,
+        is_grads_batched=True,
+    )  # fmt: skip
+    return tuple(
+        x.new_zeros((*out.shape, *x.shape)) if g is None else g.reshape((*out.shape, *x.shape))
+        for x, g in zip(xs, found)
+    )
+
+
+def _forward_jacobian(func: Callable, inputs, strict: bool, vectorize: bool):
+    """`jacobian` by forward mode: a run for each element of the inputs, or one for all."""
+    if strict:
+        fail(
+            RuntimeError,
+            'torch.autograd.functional.jacobian: `strict=True` and `strategy="forward-mode"` are not supported '
+            'together (yet). Please either set `strict=False` or `strategy="reverse-mode"`.',
+        )
+    many, xs = _tuple(inputs, "inputs", "jacobian")
+    sizes = [x.numel() for x in xs]
+    total = sum(sizes)
+    units = [_units(x.detach(), sum(sizes[:i]), total) for i, x in enumerate(xs)]
+    found: list[list[Tensor]] = []  # for each output: tangents along each unit vector, or one stack of all
+    many_out = False
+
+    def push(tangents: list[Tensor]) -> tuple[bool, list[Tensor]]:
+        with opened(Level(DUAL)) as level:
+            several, outs = _run(func, tuple(dual(x, t, level) for x, t in zip(xs, tangents)), "jacobian")
+            boxes = [box_of(o, level) for o in outs]
+            return several, [
+                ARITHMETIC.zeros(o.spec) if b is None or b.tangent is None else b.tangent for o, b in zip(outs, boxes)
+            ]
+
+    if vectorize:
+        with opened(Level(BATCH, total)) as level:
+            many_out, outs = push([batched(u, 0, level) for u in units])
+            stacks = [ARITHMETIC.unbatched(o, level) for o in outs]
+    else:
+        for i in range(total):
+            many_out, outs = push([u[i] for u in units])
+            found.append(outs)
+        stacks = [ARITHMETIC.stack(list(each)) for each in zip(*found)]
+    rows = []
+    for whole in stacks:
+        parts = whole.split(sizes, 0)
+        rows.append(tuple(p.movedim(0, -1).reshape((*p.shape[1:], *x.shape)).detach() for p, x in zip(parts, xs)))
     if many_out:
         return tuple(rows) if many else tuple(r[0] for r in rows)
     return rows[0] if many else rows[0][0]
@@ -210,11 +295,32 @@ def hessian(
     many, _ = _tuple(inputs, "inputs", "hessian")
     scalar = _number(func, "hessian")
 
+    if outer_jacobian_strategy not in ("forward-mode", "reverse-mode"):
+        fail(AssertionError, 'Expected strategy to be either "forward-mode" or "reverse-mode".')
+
     def slope(*xs):
+        if outer_jacobian_strategy == "forward-mode":
+            xs = tuple(x.requires_grad_() for x in xs)
         found = jacobian(scalar, xs, create_graph=True)
+        if strict:
+            _depends(found)
         return tuple(found) if many else found[0]
 
-    return jacobian(slope, inputs, create_graph=create_graph, strict=strict)
+    return jacobian(
+        slope, inputs, create_graph=create_graph, strict=strict, vectorize=vectorize, strategy=outer_jacobian_strategy
+    )
+
+
+def _depends(slopes: tuple) -> None:
+    for i, g in enumerate(slopes):
+        if not g.requires_grad:
+            fail(
+                RuntimeError,
+                "While computing the hessian, found that the jacobian of the user-provided function with respect to "
+                f"input {i} is independent of the input. This is not allowed in strict mode. You should ensure that "
+                "your function is twice differentiable and that the jacobian depends on the inputs (this would be "
+                "violated by a linear function for example).",
+            )
 
 
 def _second(func: Callable, inputs, v, create_graph: bool, strict: bool, where: str):

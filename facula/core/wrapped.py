@@ -14,7 +14,20 @@ from .spec import spec
 from .storage import Storage
 from .tensor import Tensor
 
-__all__ = ["BATCH", "DUAL", "WRAPPED", "Box", "Level", "Unbatchable", "batched", "box_of", "dual", "opened", "top_of"]
+__all__ = [
+    "BATCH",
+    "DUAL",
+    "WRAPPED",
+    "Box",
+    "Level",
+    "Unbatchable",
+    "anywhere",
+    "batched",
+    "box_of",
+    "dual",
+    "opened",
+    "top_of",
+]
 
 WRAPPED = "wrapped"
 BATCH, DUAL = "batch", "dual"
@@ -114,6 +127,14 @@ def top_of(*values: Any) -> Level | None:
             if top is None or level.depth > top.depth:
                 top = level
     return top
+
+
+def anywhere(x: Tensor) -> bool:
+    """Whether a tensor, or one that it stands for, needs a gradient."""
+    box = box_of(x)
+    if x.needs_grad or box is None:
+        return x.needs_grad
+    return anywhere(box.value) or (box.tangent is not None and anywhere(box.tangent))
 
 
 def mapped(function: Any, value: Any) -> Any:

@@ -13,7 +13,7 @@ from facula.operators.assignment import lift
 from facula.operators.tangents import zeros_as
 from facula.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
-from .arguments import chosen, replaced, split_aux
+from .arguments import chosen, replaced, split_aux, tensors_alone
 from .reverse import Entered
 
 __all__ = ["functionalize", "jvp", "jvp_of", "linearize"]
@@ -78,9 +78,7 @@ def jvp_of(func: Callable, primals: Any, tangents: Any, argnums: Any, strict: bo
             return zeros_as(x)
 
         outs, out_spec = tree_flatten(output)
-        for x in outs:
-            if not isinstance(x, Tensor):
-                raise RuntimeError(f"{TITLE}: expected f(*args) to return only tensors, got unsupported type {type(x)}")
+        tensors_alone(outs, TITLE)
         values = tree_unflatten([primal(x) for x in outs], out_spec)
         pushed = tree_unflatten([tangent(x) for x in outs], out_spec)
         return (values, pushed, tree_map_only(Tensor, primal, aux)) if has_aux else (values, pushed)

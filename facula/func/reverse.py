@@ -14,8 +14,9 @@ from facula.autograd.grad_mode import enable_grad
 from facula.autograd.node import Node, Output, alias, edge_of
 from facula.core.modes import LOCAL
 from facula.core.tensor import Tensor
+from facula.core.wrapped import anywhere
 from facula.operators.assignment import lift
-from facula.operators.tangents import anywhere, zeros_as
+from facula.operators.tangents import zeros_as
 from facula.operators.view import alias_view
 from facula.utils._pytree import tree_flatten, tree_map_only, tree_unflatten, treespec_pprint
 
@@ -150,7 +151,7 @@ def grad_and_value(func: Callable, argnums: Any = 0, has_aux: bool = False) -> C
             output, aux = split_aux(made, has_aux, "grad_and_value(f)(*args)")
         title = "grad_and_value(f)(*args): Expected f(*args) to return "
         if not isinstance(output, Tensor):
-            raise RuntimeError(f"{title}a tensor, got type {type(output)}")
+            raise RuntimeError(f"{title}a Tensor, got {type(output)}")
         if output.spec.ndim:
             raise RuntimeError(
                 f"{title}a scalar tensor, got tensor with {output.spec.ndim} dims. Maybe you wanted to use the vjp or "

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from facula import operators as ops
-from facula.autograd import Function, enable_grad, grad
-from facula.autograd.function import once_differentiable
+from facula.autograd import Function, enable_grad, grad, is_grad_enabled
 from facula.core import dtype as dt
 from facula.core.dtype import dtype as DType
 from facula.core.tensor import Tensor
@@ -93,17 +92,17 @@ class _Chunk(Function):
         return _losses(input, weight, bias, *given)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_losses):
+        again = is_grad_enabled()  # somebody wants the gradient of this gradient
         with enable_grad():
             operands = [
-                x if x is None else x.detach().requires_grad_(need)
+                x if x is None or again else x.detach().requires_grad_(need)
                 for x, need in zip(ctx.saved_tensors, ctx.needs_input_grad)
             ]
             losses = _losses(*operands, *ctx.given)
-        wanted = [x for x in operands if x is not None and x.requires_grad]
-        found = iter(grad(losses, wanted, grad_losses))
-        grads = [next(found) if x is not None and x.requires_grad else None for x in operands]
+        wanted = [x for x, need in zip(operands, ctx.needs_input_grad) if need]
+        found = iter(grad(losses, wanted, grad_losses, create_graph=again))
+        grads = [next(found) if need else None for need in ctx.needs_input_grad[: len(operands)]]
         return (*grads, *(None for _ in ctx.given))
 
 

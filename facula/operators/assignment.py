@@ -11,7 +11,7 @@ from facula.errors import fail
 
 from . import inplace
 from .batching import front, move_batch
-from .copying import cast, clone, copy_values
+from .copying import cast, copy_values
 from .declare import function
 from .tangents import zeros_as
 from .view import as_strided_part, expand_to, unsqueeze
@@ -28,19 +28,24 @@ def lift(x: Tensor, level: Level) -> Tensor:
     return dual(x, None, level)
 
 
-def new_like(like: Tensor, made: Tensor) -> Tensor:
+def batches_of(*tensors: Tensor | None) -> list[Level]:
+    """The levels of the batches that tensors stand for, the innermost first."""
+    found = []
+    for x in tensors:
+        while (box := box_of(x)) is not None:
+            if box.level.kind == BATCH and box.level not in found:
+                found.append(box.level)
+            x = box.value
+    return sorted(found, key=lambda level: -level.depth)
+
+
+def new_like(like: Tensor, made: Tensor, *more: Tensor | None) -> Tensor:
     """A new tensor as one for each element of the batches that `like` stands for: it may be written in place."""
-    levels = []
-    box = box_of(like)
-    while box is not None:
-        if box.level.kind == BATCH:
-            levels.append(box.level)
-        box = box_of(box.value)
+    levels = batches_of(like, *more)
     if not levels:
         return made
-    sizes = tuple(level.size for level in levels)  # the innermost level first, in front
     s = made.spec
-    whole = copy_values(launch.empty(dense(s.dtype, (*sizes, *s.shape), s.device)), made)
+    whole = copy_values(launch.empty(dense(s.dtype, (*[level.size for level in levels], *s.shape), s.device)), made)
     for number in reversed(range(len(levels))):
         whole = batched(whole, number, levels[number])
     return whole
@@ -73,16 +78,25 @@ def _into_dual(target: Tensor, own: Any, source: Tensor) -> None:
     theirs = box_of(source, own.level)
     assign(own.value, source if theirs is None else theirs.value)
     tangent = None if theirs is None else theirs.tangent
-    if own.tangent is not None and not _larger(tangent, own.tangent):
+    if tangent is not None and (own.tangent is None or set(batches_of(tangent)) - set(batches_of(own.tangent))):
+        _enlarge(target, tangent)
+        own = target.storage
+    if own.tangent is not None:
         assign(own.tangent, zeros_as(own.tangent) if tangent is None else tangent)
-    elif tangent is not None:
-        own.tangent = tangent
 
 
-def _larger(tangent: Tensor | None, other: Tensor) -> bool:
-    """Whether a tangent differs from element to element of a batch where another is the same for all."""
-    level, own = top_of(tangent), top_of(other)
-    return level is not None and level.kind == BATCH and (own is None or own.depth < level.depth)
+def _enlarge(target: Tensor, like: Tensor) -> None:
+    """Give a dual tensor, and what it is a view of, a tangent that may differ where `like` does."""
+    box: Any = target.storage
+    if box.source is not None:
+        base, operator, args, kwargs = box.source
+        _enlarge(base, like)
+        become(target, operator.call(base, *args, **kwargs))
+        return
+    before = box.tangent
+    box.tangent = new_like(like, zeros_as(target), before)
+    if before is not None:
+        assign(box.tangent, before)
 
 
 def _history(target: Tensor, source: Tensor | None) -> None:
@@ -116,26 +130,31 @@ def _upward(target: Tensor, source: Tensor) -> None:
             "not being vmapped over in a vmap. Please try to use out-of-place operators instead of inplace arithmetic. "
             "If said operator is being called inside the PyTorch framework, please file a bug report instead.",
         )
-    base = target.base
-    plain = alias(target)
-    plain.base, plain.edge, plain.needs_grad, plain.seen = base, target.edge, target.needs_grad, target.seen
-    assign(plain, box.value)
-    tangent = box.tangent
-    if tangent is None:
+    if box.tangent is None:
+        assign(target, box.value)
         return
-    if base is not None:  # the tensor that it is a view of gets a tangent, which this one's is a view of
-        item = base.spec.dtype.itemsize
-        if box_of(base) is None:
-            whole = alias(base)
-            whole.edge, whole.needs_grad = base.edge, base.needs_grad
-            become(base, dual(whole, new_like(tangent, zeros_as(base)), box.level))
-        under: Any = base.storage
-        offset = (target.ptr - base.ptr) // item
-        part = as_strided_part(under.tangent, tuple(target.spec.shape), target.spec.strides, offset)
-        tangent = assign(part, tangent)
+    _make_dual(target, box.level, box.tangent)
+    assign(target, source)
+
+
+def _make_dual(target: Tensor, level: Level, like: Tensor) -> None:
+    """Give a tensor, and what it is a view of, a tangent of zeros, batched as `like` is."""
+    box: Any = box_of(target)
+    if box is not None and box.level is level:
+        return
+    if box is not None and box.source is not None:
+        base, operator, args, kwargs = box.source
+        _make_dual(base, level, like)
+        become(target, operator.call(base, *args, **kwargs))
+    elif target.base is not None:
+        base = target.base
+        offset = (target.ptr - base.ptr) // base.spec.dtype.itemsize
+        _make_dual(base, level, like)
+        become(target, as_strided_part(base, tuple(target.spec.shape), target.spec.strides, offset))
     else:
-        tangent = clone(tangent)
-    become(target, dual(plain, tangent, box.level))
+        plain = alias(target)
+        plain.edge, plain.needs_grad, plain.seen = target.edge, target.needs_grad, target.seen
+        become(target, dual(plain, new_like(like, zeros_as(target)), level))
 
 
 @function(tensors=("base", "part"))

@@ -28,10 +28,11 @@ from .creation import zeros_of
 from .declare import function
 from .promotion import opmath
 from .reduction import sum as sum_over
-from .view import slice_dim, squeeze_dims, unsqueeze
+from .view import permute, slice_dim, squeeze_dims, unsqueeze
 
 __all__ = [
-    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fold", "unfold_windows",
+    "any_convolution", "conv1d", "conv2d", "conv3d", "conv_tbc", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "fold", "unfold_windows",
 ]  # fmt: skip
 
 
@@ -143,16 +144,19 @@ class _Plan:
             numbers += [*tap.offsets, sum(o * d.x for o, d in zip(tap.offsets, sides)), tap.weight]
         self.array = np.array(numbers, np.int64)
         self.address, self.y = self.array.ctypes.data, at
-        pitch = _pitch(sides[2], [t.offsets[2] for t in taps])
+        pitch = _pitch(sides[2], [t.offsets[2] for t in taps], x[1] == y[1] == 1)
         windows = prod(d.out for d in sides)
         self.sizes = batch, windows, own, channels, len(taps), sides[2].out, pitch
         self.work = batch * groups * own * channels * len(taps) * windows
 
 
-def _pitch(side: _Side, offsets: list[int]) -> int:
-    """Elements from row to row of windows that follow each other; 0 where windows do not, -1 where elements do not."""
+def _pitch(side: _Side, offsets: list[int], innermost: bool) -> int:
+    """Elements from row to row of windows that follow each other; 0 where windows do not, -1 where elements do not.
+
+    -2 where it is channels that are `innermost`.
+    """
     if side.x != 1:
-        return -1
+        return -2 if innermost else -1
     if side.stride > 1 or side.y > 2 or not offsets:
         return 0
     reach = side.out + max(offsets) - min(offsets)
@@ -793,3 +797,31 @@ def fold(input: Tensor, output_size, kernel_size, dilation=1, padding=0, stride=
         )
     out = col2im(x, size, kernel, dilation, padding, stride)
     return out if x is input else squeeze_dims(out, (0,))
+
+
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """Convolution along the first dim: (T, N, in channels), (kernel, in channels, out channels) -> (T', N, out)."""
+    for x, name in ((input, "Input"), (weight, "Weight")):
+        if x.spec.ndim != 3:
+            fail(RuntimeError, f"{name} must have 3 dims: time, batch, in_channel", got=tuple(x.spec.shape))
+    if bias.spec.ndim != 1:
+        fail(RuntimeError, "Bias must be 1-D", got=tuple(bias.spec.shape))
+    if input.spec.shape[2] != weight.spec.shape[1]:
+        fail(RuntimeError, "Input dim 2 (input channels) is not == dim 1 in the weight tensor")
+    if weight.spec.shape[2] != bias.spec.shape[0]:
+        fail(RuntimeError, "Bias size must equal dim 2 in the weight tensor (output channels).")
+    made = conv1d(permute(input, (1, 2, 0)), permute(weight, (2, 1, 0)), bias, 1, pad)
+    return permute(made, (2, 0, 1))
+
+
+def any_convolution(
+    input, weight, bias, stride, padding, dilation, transposed: bool, output_padding, groups: int
+) -> Tensor:
+    """The convolution, or transposed one, of 1 to 3 dims that the weight's rank asks for."""
+    d = weight.spec.ndim - 2
+    if d not in (1, 2, 3):
+        fail(RuntimeError, "Expected 3D to 5D weight for convolution", got=tuple(weight.spec.shape))
+    if transposed:
+        over = (conv_transpose1d, conv_transpose2d, conv_transpose3d)[d - 1]
+        return over(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return (conv1d, conv2d, conv3d)[d - 1](input, weight, bias, stride, padding, dilation, groups)

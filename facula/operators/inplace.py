@@ -10,13 +10,13 @@ from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size, contiguous_strides, reach
 from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
-from facula.core.wrapped import WRAPPED
+from facula.core.wrapped import WRAPPED, anywhere
 from facula.errors import fail
 
 from . import creation
 from .copying import copied, copy_of, copy_values, dense_order, overwrite
 from .creation import dtype_c_name, fill_values, number, zeros_of
-from .declare import ASSIGN, CHECK_LEAF, CHECK_VIEW, OVERLAP, PREPARE_OUT, REBASE, check_cast, record, traced
+from .declare import ASSIGN, CHECK_LEAF, CHECK_VIEW, OPERATORS, OVERLAP, PREPARE_OUT, REBASE, check_cast, record, traced
 from .view import as_strided_part
 
 __all__ = ["copy_", "detach_", "fill_", "rebase", "recording", "resize_", "write", "zero_"]
@@ -137,8 +137,15 @@ def _meet(a: Tensor, b: Tensor) -> bool:
 
 
 # Functions whose out= may not be an operand, though others' may; whose out= must have the result's dtype.
-APART = frozenset(("bernoulli", "gather", "index_select", "kthvalue", "masked_select", "take"))
+APART = frozenset(("bernoulli", "cat", "gather", "index_select", "kthvalue", "masked_select", "take"))
 SAME_DTYPE = frozenset(("gather", "scatter", "scatter_add", "scatter_reduce"))
+
+
+def _check_apart(out: Tensor, operands) -> None:
+    """RuntimeError where the target has memory in common with an operand."""
+    for x in operands:
+        if isinstance(x, Tensor) and x.storage is out.storage and _meet(out, x):
+            _refuse_overlap()
 
 
 def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
@@ -154,9 +161,7 @@ def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
         )
     if name in APART:
         check_overlap(out)
-        for x in operands:
-            if isinstance(x, Tensor) and x.storage is out.storage and _meet(out, x):
-                _refuse_overlap()
+        _check_apart(out, operands)
     if recording(out, *operands):
         fail(
             RuntimeError,
@@ -176,6 +181,8 @@ def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
                 stacklevel=4,
             )
         resize_(out, want.shape)
+        if name in APART:
+            _check_apart(out, operands)
     check_overlap(out, operands)
 
 
@@ -336,7 +343,8 @@ def write(target: Tensor, make, *inputs: Tensor, needs_input: bool = False) -> T
     `needs_input`: the gradient mentions what is overwritten, so that a copy must be kept for it.
     """
     if GUARD.active and LOCAL.special and stands_in(target, *inputs):
-        return ASSIGN[0](target, make(target))
+        own = OPERATORS["clone"].call(target) if any(map(anywhere, (target, *inputs))) else target
+        return ASSIGN[0](target, make(own))
     check_overlap(target)
     recorded = recording(target, *inputs)
     if recorded:

@@ -11,10 +11,10 @@ from typing import Any
 from facula.autograd.node import Output, alias, edge_of
 from facula.core.modes import LOCAL
 from facula.core.tensor import Tensor
-from facula.core.wrapped import Level, box_of, tensors_in, top_of
+from facula.core.wrapped import Level, anywhere, box_of, tensors_in, top_of
 from facula.errors import fail
 
-from .declare import ASSIGN, Function, Traced, View, check_cast, record
+from .declare import ASSIGN, OPERATORS, Function, Traced, View, check_cast, record
 from .declare.function import FunctionNode
 from .declare.recording import SEQUENCE, keep, user_line
 
@@ -69,6 +69,8 @@ def transform(operator: Any, args: tuple, kwargs: dict, out: Any = None) -> Any:
 
 def _into(operator: Any, args: tuple, kwargs: dict, out: Any) -> Any:
     """In-place and out= forms: what the operator makes is written over its target."""
+    if args and out is args[0] and LOCAL.grad and any(anywhere(x) for x in tensors_in(args, kwargs)):
+        args = (OPERATORS["clone"].call(out), *args[1:])  # the gradient may need what is about to be overwritten
     made = transform(operator, args, kwargs)
     outs, results = (out, made) if isinstance(out, (tuple, list)) else ((out,), (made,))
     for target, result in zip(outs, results):

@@ -148,6 +148,13 @@ class _Joined:
 _CATS, _STACKS = _Joined(False), _Joined(True)
 
 
+def _several(name: str, tensors) -> tuple:
+    """A tuple of the tensors; TypeError for a single tensor."""
+    if isinstance(tensors, Tensor):
+        fail(TypeError, f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
+    return tuple(tensors)
+
+
 def cat(tensors, dim=0, *, out=None, axis=None) -> Tensor:
     """Tensors one after another along `dim`; their other sizes must agree."""
     if out is None and axis is None and tensors.__class__ in (list, tuple):
@@ -156,7 +163,7 @@ def cat(tensors, dim=0, *, out=None, axis=None) -> Tensor:
         made = _cat(tuple(tensors), dim)
         _CATS.learn(tensors, dim)
         return made
-    made = _cat(tuple(tensors) if type(tensors) is not tuple else tensors, dim if axis is None else axis)
+    made = _cat(_several("cat", tensors), dim if axis is None else axis)
     if out is None:
         return made
     from .matmul import _to_out
@@ -171,7 +178,7 @@ def stack(tensors, dim=0, *, out=None) -> Tensor:
     """Tensors of one shape along a new dim."""
     if out is None and tensors.__class__ in (list, tuple) and (made := _STACKS.find(tensors, dim)) is not None:
         return made
-    tensors = tuple(tensors)
+    tensors = _several("stack", tensors)
     if not tensors:
         fail(RuntimeError, "stack expects a non-empty TensorList")
     first = tensors[0].spec.shape

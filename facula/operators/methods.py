@@ -20,7 +20,7 @@ from facula.core.shape import Size
 from facula.core.spec import dense
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
-from facula.core.wrapped import Unbatchable, memory_of
+from facula.core.wrapped import BATCH, Unbatchable, batched, box_of, dual, memory_of
 from facula.errors import fail
 
 from . import (
@@ -328,7 +328,10 @@ def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=
 
 @method
 def detach(self) -> Tensor:
-    """The same elements without history; both see each other's changes."""
+    """The same elements without history (and tangents); both see each other's changes."""
+    if GUARD.active and (box := box_of(self)) is not None:
+        value = detach(box.value)
+        return batched(value, box.dim, box.level) if box.level.kind == BATCH else dual(value, None, box.level)
     return alias(self)
 
 
@@ -864,13 +867,21 @@ for _make in (creation.empty, creation.zeros, creation.ones, creation.full):
 
 
 @method
-def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False) -> Tensor:
+def split(self, split_size, dim=0) -> tuple[Tensor, ...]:
+    """Parts along `dim` of one size (the last may be smaller), or of the given sizes."""
+    return view.split(self, split_size, dim)
+
+
+@method
+def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False) -> Tensor:
     """A new tensor with a copy of `data`, of this tensor's dtype."""
     return creation.tensor(data, dtype=dtype or self.spec.dtype, device=device, requires_grad=requires_grad)
 
 
 @method
-def new_empty_strided(self, size, stride, *, dtype=None, device=None, requires_grad=False) -> Tensor:
+def new_empty_strided(
+    self, size, stride, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False
+) -> Tensor:
     """`empty_strided` of this tensor's dtype."""
     return creation.empty_strided(size, stride, dtype=dtype or self.spec.dtype, requires_grad=requires_grad)
 
@@ -1010,14 +1021,14 @@ def __copy__(self):
 
 def view_method(self, *shape, size=None, dtype=None):
     """The same elements in another shape, or read as another dtype."""
-    if not shape:
-        shape = (size,) if dtype is None and size is not None else (dtype,) if dtype is not None else ()
     if len(shape) == 1:
         only = shape[0]
         if isinstance(only, DType):
             return view.view_dtype(self, only)
         if only.__class__ is int:
             return view.view_shape(self, shape)
+    elif not shape and (size is not None or dtype is not None):
+        return view_method(self, size if dtype is None else dtype)
     return view.view_shape(self, ints(shape))
 
 
@@ -1116,7 +1127,7 @@ METHODS = {
     ),
     view: (
         "adjoint as_strided as_strided_scatter broadcast_to chunk diagonal diagonal_scatter dsplit expand flatten "
-        "hsplit movedim narrow ravel reshape select select_scatter slice_scatter split split_with_sizes "
+        "hsplit movedim narrow ravel reshape select select_scatter slice_scatter split_with_sizes swapaxes "
         "squeeze t tensor_split transpose unbind unflatten unfold unsqueeze vsplit"
     ),
     view_copies: "narrow_copy",
@@ -1146,7 +1157,7 @@ ALIASES = {
     "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
     "arctan2": "atan2", "arctanh": "atanh", "fix": "trunc", "greater": "gt", "greater_equal": "ge", "less": "lt",
     "less_equal": "le",
-    "not_equal": "ne", "moveaxis": "movedim", "swapaxes": "transpose", "swapdims": "transpose", "ger": "outer",
+    "not_equal": "ne", "moveaxis": "movedim", "swapdims": "transpose", "ger": "outer",
 }  # fmt: skip
 for _name, _target in ALIASES.items():
     setattr(Tensor, _name, getattr(Tensor, _target))

@@ -20,8 +20,8 @@ from facula.core.modes import LOCAL
 from facula.core.tensor import Tensor
 
 __all__ = [
-    "STATE", "called", "converted", "default", "disabled", "dispatch", "foreign", "install", "install_casts", "overloaded",
-    "overridable", "without",
+    "STATE", "called", "converted", "default", "disabled", "dispatch", "foreign", "install", "install_casts",
+    "overloaded", "overridable", "without",
 ]  # fmt: skip
 
 

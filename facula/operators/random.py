@@ -328,13 +328,14 @@ def randn_like(
 
 
 def randint_like(
-    input, low, high=None, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None
-) -> Tensor:
+    input, low, high=None, *, generator=None, dtype=None, layout=None, device=None, requires_grad=False,
+    memory_format=None,
+) -> Tensor:  # fmt: skip
     """`randint` in the shape and dtype of another tensor."""
     if high is None:
         low, high = 0, low
     _bounds(low, high, dtype or input.spec.dtype)
-    return _as(input, dtype, device, memory_format, requires_grad, lambda t: _fill(t, "integers", None, low, high))
+    return _as(input, dtype, device, memory_format, requires_grad, lambda t: _fill(t, "integers", generator, low, high))
 
 
 def normal(

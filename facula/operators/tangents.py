@@ -14,7 +14,7 @@ from facula.autograd.node import alias
 from facula.core.modes import LOCAL
 from facula.core.spec import dense
 from facula.core.tensor import Tensor
-from facula.core.wrapped import DUAL, Level, box_of, dual, mapped, tensors_in, top_of
+from facula.core.wrapped import DUAL, Level, anywhere, box_of, dual, mapped, tensors_in, top_of
 
 from .creation import zeros_of
 from .declare import OPERATORS, Traced, View
@@ -253,14 +253,6 @@ def _transposed(operator: Any, args: tuple, kwargs: dict, level: Level) -> Any:
         return dual(o, zeros_as(o) if t is None else t, level)
 
     return mapped(finish, made)
-
-
-def anywhere(x: Tensor) -> bool:
-    """Whether a tensor, or one that it stands for, needs a gradient."""
-    box = box_of(x)
-    if x.needs_grad or box is None:
-        return x.needs_grad
-    return anywhere(box.value) or (box.tangent is not None and anywhere(box.tangent))
 
 
 def lift(x: Tensor, level: Level) -> Tensor:

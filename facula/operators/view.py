@@ -95,10 +95,23 @@ view_shape.operator.node_class.__name__ = "ViewBackward0"
 
 def reshape(input: Tensor, *args, shape=None) -> Tensor:
     """The same elements in row-major order in another shape: a view where possible, else a copy."""
-    target = infer_size(ints(args if shape is None else (shape,)), input.spec.numel)
-    if view_strides(input.spec.shape, input.spec.strides, target) is None:
+    try:
+        target, copied = _RESHAPED[input.spec, args]
+    except (KeyError, TypeError):
+        sizes = ints(args if shape is None else (shape,))
+        target = infer_size(sizes, input.spec.numel)
+        copied = view_strides(input.spec.shape, input.spec.strides, target) is None
+        given = args[0] if len(args) == 1 and isinstance(args[0], tuple) else args
+        if shape is None and args and all(n.__class__ is int for n in given):
+            if len(_RESHAPED) > 4096:
+                _RESHAPED.clear()
+            _RESHAPED[input.spec, args] = target, copied
+    if copied:
         input = OPERATORS["clone"].call(input, memory_format="contiguous")
     return view_shape(input, target)
+
+
+_RESHAPED: dict[tuple, tuple[Size, bool]] = {}  # by spec and sizes: the shape, whether it takes a copy
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -259,7 +272,7 @@ def spec_name(s: Spec) -> str:
     return f"torch.{dtype_title(s.dtype)}Tensor{{{list(s.shape)}}}"
 
 
-def expand(input: Tensor, *args, size=None, implicit: bool = False) -> Tensor:
+def expand(input: Tensor, *args, size=None) -> Tensor:
     """Sizes of 1 repeated without a copy; -1 keeps a size; new dims may be put in front."""
     return expand_to(input, ints(args if size is None else (size,)))
 
@@ -657,6 +670,11 @@ def _(grads, input_spec, split_sizes, dim):
 
 
 split_with_sizes.operator.node_class.__name__ = "SplitBackward0"
+
+
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """`transpose` under NumPy's name."""
+    return transpose(input, axis0, axis1)
 
 
 def split(tensor: Tensor, split_size_or_sections, dim: int = 0) -> tuple[Tensor, ...]:

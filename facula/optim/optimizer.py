@@ -118,6 +118,9 @@ class Optimizer:
     _optimizer_load_state_dict_pre_hooks: OrderedDict[int, Callable]
     _optimizer_load_state_dict_post_hooks: OrderedDict[int, Callable]
 
+    OptimizerPreHook = OptimizerPostHook = Callable  # names of types in PyTorch
+    profile_hook_step = staticmethod(_with_hooks)
+
     def __init__(self, params: Iterable, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
         for name in self._HOOK_TABLES:
@@ -402,7 +405,7 @@ class RuleOptimizer(Optimizer):
     counts_steps = True  # whether the state has `step`
     complex_as_real = True  # whether complex parameters are seen as pairs of real ones
     no_sparse = ""  # what PyTorch says of sparse gradients, where that is not the usual
-    takes_sparse = False  # whether the rule may be applied to the rows of a sparse gradient alone
+    takes_sparse = False  # whether the rule may be applied to the elements of a sparse gradient alone
     old_options: dict[str, Any] = {}  # noqa: RUF012 - options that old state dicts lack
 
     def state_names(self, group: dict) -> tuple[str, ...]:
@@ -462,7 +465,7 @@ class RuleOptimizer(Optimizer):
         first = {**options, "first": True}  # of parameters whose state the rule fills from the gradient
         remembers = bool(names) or self.counts_steps
         checked = group.get("fused") or group.get("capturable")
-        later: list[tuple[Tensor, Tensor, Tensor]] = []  # of sparse gradients: (tensor, its rows, what they become)
+        later: list[tuple[Tensor, tuple, Tensor]] = []  # of sparse gradients: (tensor, places, what they become)
         differentiable = bool(group.get("differentiable"))
         jobs = []
         scalars: dict[Any, dict] = {}  # by step: parameters that joined at different times have different ones
@@ -497,23 +500,23 @@ class RuleOptimizer(Optimizer):
                 tensors = self._rows(group, grad, tensors, later)
             jobs.append((chosen, given, tensors))
         apply_rules(self.rule, jobs, differentiable, self.complex_as_real)
-        for target, rows, changed in later:
-            target.detach().index_copy_(0, rows, changed)
+        for target, places, changed in later:
+            target.detach().index_put_(places, changed)
 
     def _rows(self, group: dict, grad: Any, tensors: list[Tensor], later: list) -> list[Tensor]:
-        """What the rule is applied to for a sparse gradient: the rows that have one, to be put back later."""
-        if not self.takes_sparse or grad.sparse_dim() != 1:
+        """What the rule is applied to for a sparse gradient: the elements that have one, to be put back later."""
+        if not self.takes_sparse:
             fail(
                 RuntimeError,
                 self.no_sparse or f"{type(self).__name__} does not support sparse gradients",
-                expected="dense gradients, or one of SparseAdam, SGD and Adagrad, which take sparse rows",
+                expected="dense gradients, or one of SparseAdam, SGD and Adagrad, which take sparse ones",
                 mend="use SparseAdam for this parameter, or make its gradient dense: Embedding(..., sparse=False)",
             )
         settled = grad.coalesce()
-        rows = settled.indices()[0]
+        places = tuple(settled.indices())
         param, _, *state = tensors
-        found = [x.detach().index_select(0, rows) for x in (param, *state)]
-        later.extend((x, rows, changed) for x, changed in zip((param, *state), found))
+        found = [x.detach()[places] for x in (param, *state)]
+        later.extend((x, places, changed) for x, changed in zip((param, *state), found))
         return [found[0], settled.values(), *found[1:]]
 
     def _count(self, param: Tensor, step: Tensor, differentiable: bool) -> Any:

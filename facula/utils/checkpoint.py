@@ -289,6 +289,6 @@ def create_selective_checkpoint_contexts(policy_fn_or_list: Any, allow_cache_ent
     """NotImplementedError: policies choose among `torch.ops.aten`, which facula does not have."""
     fail(
         NotImplementedError,
-        "create_selective_checkpoint_contexts chooses among the operators of torch.ops.aten, which facula does not have",
+        "create_selective_checkpoint_contexts chooses among operators of torch.ops.aten, which facula does not have",
         mend="checkpoint smaller parts of the model, with use_reentrant=False",
     )

@@ -5,10 +5,11 @@ import json
 import torch
 
 from tests.autograd import scenarios as autograd
+from tests.func import scenarios as func
 from tests.operators import scenarios as operators
 from tests.scenarios import RECORDS, run
 
-GROUPS = {"autograd": autograd.SCENARIOS, "operators": operators.SCENARIOS}
+GROUPS = {"autograd": autograd.SCENARIOS, "func": func.SCENARIOS, "operators": operators.SCENARIOS}
 
 
 def record() -> dict:

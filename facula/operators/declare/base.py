@@ -9,6 +9,12 @@ from facula.autograd.node import Node
 OPERATORS: dict[str, Any] = {}  # every declared operator by name: documentation, tests and tools read it
 
 
+def with_out(signature: inspect.Signature) -> inspect.Signature:
+    """A signature with the keyword `out`."""
+    out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
+    return signature.replace(parameters=[*signature.parameters.values(), out])
+
+
 class Operator:
     """What all declared operators share: a name, a documented signature, gradients by input."""
 

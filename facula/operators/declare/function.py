@@ -10,7 +10,7 @@ from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
 from facula.operators.override import foreign
 
-from .base import Operator
+from .base import Operator, with_out
 from .recording import SEQUENCE, freed, keep, materialised, unkeep, user_line
 from .seams import INTERCEPT, INTO
 
@@ -94,6 +94,10 @@ class Function(Operator):
         # For each argument: 0, its gradient is never asked for; 1, it may be; 2, it may be a list of such.
         self.flags = tuple((2 if i in self.lists else 1) if n in self.tensors else 0 for i, n in enumerate(self.names))
         self.call = _calling(self)
+
+    def public_signature(self) -> inspect.Signature:
+        """With the keyword `out`, where calls may name a tensor to write into."""
+        return with_out(self.signature) if self.out else self.signature
 
     def _recipe(self, key: tuple) -> Recipe:
         """The recipe for one pattern of arguments.

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from facula import launch
@@ -21,7 +22,7 @@ from facula.ir.kernel import Input, Kernel, Param, Result
 from facula.operators.override import foreign
 from facula.operators.promotion import DEFAULT, number_dtype, of_defaults, opmath, result_type
 
-from .base import Operator
+from .base import Operator, with_out
 from .layout import broadcast_shapes_of, broadcast_strides, check_in_place, result_strides
 from .recording import Packed, freed, keep, materialised, record, unkeep
 from .repeats import Repeats, unknown
@@ -191,8 +192,7 @@ class Traced(Operator):
 
     def public_signature(self) -> inspect.Signature:
         """With the keyword `out` that every such operator takes."""
-        out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
-        return self.signature.replace(parameters=[*self.signature.parameters.values(), out])
+        return with_out(self.signature)
 
     # What a body computes, for given dtypes
 
@@ -246,6 +246,13 @@ class Traced(Operator):
         return out
 
     # Plans
+
+    def _form(self, scalars: dict[str, Any]) -> tuple:
+        """What a plan depends on of keywords: the values that select a kernel, and of other numbers their types."""
+        return tuple(
+            sorted([(n, type(v) if type(v) in (int, float, complex) and n not in self.static else v)
+                    for n, v in scalars.items()], key=itemgetter(0))
+        )  # fmt: skip
 
     def plan(
         self, kinds: Sequence[Spec | type], *, scalars: dict[str, Any], dims=None, keepdim=False, shape=None, out=None,
@@ -508,7 +515,7 @@ class Traced(Operator):
         if GUARD.active and LOCAL.special:
             return INTERCEPT[0](self, operands, scalars, out)
         kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
-        key = (kinds, tuple(sorted(scalars.items())) if scalars else None)
+        key = (kinds, self._form(scalars) if scalars else None)
         if out is not None:
             return self._into(out, operands, kinds, scalars)
         try:
@@ -541,7 +548,7 @@ class Traced(Operator):
         if GUARD.active and LOCAL.special:
             return INTERCEPT[0](self, operands, {**scalars, "dims": dims, "keepdim": keepdim, "shape": shape}, out)
         kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
-        key = (kinds, dims, keepdim, shape, tuple(sorted(scalars.items())) if scalars else None)
+        key = (kinds, dims, keepdim, shape, self._form(scalars) if scalars else None)
         if out is not None:
             return self._into(out, operands, kinds, scalars, dims=dims, keepdim=keepdim, shape=shape)
         plan = self.plans.get(key)
@@ -688,7 +695,7 @@ class Traced(Operator):
         if GUARD.active and LOCAL.special:
             return INTERCEPT[0](self, operands, scalars, target)
         kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
-        key = ("in place", kinds, tuple(sorted(scalars.items())) if scalars else None)
+        key = ("in place", kinds, self._form(scalars) if scalars else None)
         plan = self.plans.get(key)
         if plan is None:
             operands, kinds = self._checked(operands, kinds)

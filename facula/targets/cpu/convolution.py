@@ -8,6 +8,7 @@ from facula.core.dtype import dtype
 
 from . import (
     builtins,
+    convolution_channels,
     convolution_few,
     convolution_kernel,
     convolution_samples,
@@ -21,13 +22,18 @@ __all__ = ["build", "convolve", "convolve_weight"]
 
 _NEEDS = threads  # the text calls `facula_parallel`, which this module provides
 _NS_A_PRODUCT = 0.02  # of one multiplication and addition, on one thread; decides when the GIL is let go
+INNERMOST = -2  # in the place of a pitch
 LANES = 16  # of a vector, as far as the choice goes
-WAYS = {"convolve": ("packed", "few", "samples"), "convolve_weight": ("packed", "few", "turned")}
+WAYS = {
+    "convolve": ("packed", "few", "samples", "channels"),
+    "convolve_weight": ("packed", "few", "turned", "channels"),
+}
 TEXTS = {
     "packed": convolution_kernel.module_text,
     "few": convolution_few.few_text,
     "turned": convolution_turned.turned_text,
     "samples": convolution_samples.samples_text,
+    "channels": convolution_channels.channels_text,
 }
 ENTRIES = {
     "convolve": ("ptr", "ptr", "ptr", "ptr", "ptr", "i64"),
@@ -40,7 +46,8 @@ def convolve(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
     """`convolve(out, x, w, bias, plan, work)`: a convolution of one dtype, whatever the layouts.
 
     `sizes` says which of the routines does it fastest: (batch, windows, outputs and channels of a group, taps, windows
-    in a row, elements from row to row inside the border, or 0: windows have strides, or -1: elements of a row have).
+    in a row, elements from row to row inside the border, or 0: windows have strides, or -1: elements of a row have,
+    or -2: and channels are innermost).
 
     ``out[b, g, o, q] = bias[g, o] + sum of w[g, o, c, t] * x[b, g, c, q * stride + offset[t]]`` over channels c and
     taps t, with x zero outside its sizes.
@@ -60,7 +67,9 @@ def convolve(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
 @cache
 def convolve_weight(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
     """`convolve_weight(w, x, out, plan, work)`: the gradient of w for the gradient `out`, of the same plan."""
-    _, _, own, channels, *_ = sizes
+    _, _, own, channels, *_, pitch = sizes
+    if own == channels == 1 and pitch == INNERMOST:
+        return _host(element, "convolve_weight", "channels")
     if own <= convolution_few.MOST:
         return _host(element, "convolve_weight", "few")
     waste = _whole(channels)  # packing costs a third
@@ -74,6 +83,8 @@ def _whole(count: int) -> float:
 
 def _way(batch: int, windows: int, own: int, channels: int, taps: int, row: int, pitch: int) -> str:
     """The fastest routine, by what each takes for one channel and tap of a vector of windows (in half cycles)."""
+    if own == channels == 1 and pitch == INNERMOST:
+        return "channels"
     if own <= convolution_few.MOST:
         return "few"
     along = pitch / max(row, 1) if pitch >= LANES else 2.0  # vectors run through rows

@@ -92,7 +92,14 @@ def parameters(function: Any) -> tuple[str, ...] | None:
         return None
     words = [re.sub(r"\[.*?\]|\(.*?\)", "", word) for word in re.sub(r"\(.*?\)", "", head[1]).split(",")]
     named = [re.split(r"[=:]", word)[0].strip().split(" ")[-1] for word in words]
-    return tuple(n for n in named if n.isidentifier() and n != "self")
+    taken = _schema_names(getattr(function, "__name__", ""))  # the documentation has other names now and then
+    return tuple(n for n in named if n.isidentifier() and n != "self" and (not taken or n in taken))
+
+
+def _schema_names(name: str) -> set[str]:
+    """The names of all parameters of PyTorch's operators of this name."""
+    schemas = torch._C._jit_get_schemas_for_operator(f"aten::{name}")
+    return {"input" if a.name == "self" else a.name for schema in schemas for a in schema.arguments}
 
 
 def names(module: str) -> Iterator[Name]:

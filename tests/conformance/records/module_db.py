@@ -1,4 +1,4 @@
-"""`module_db` on both frameworks: reprs and states, forward, gradients, copies, errors.
+"""`module_db` on both frameworks: reprs and states, forward, first and second gradients, copies, errors.
 
 python -m tests.conformance.records.module_db                  # all entries; ends with a table of what passes
 python -m tests.conformance.records.module_db Conv2d Lazy      # entries whose name begins so; `=Conv2d` means it alone
@@ -23,7 +23,7 @@ from torch.testing._internal.common_modules import ModuleErrorEnum, module_db
 import facula
 
 from .mirror import Twins, array, flat, leaves, twin
-from .op_db import Failure, _compare_gradients, _seeds, attempt, outcome, same, say, show, table
+from .op_db import Failure, _compare_gradients, _compare_second, _seeds, attempt, outcome, same, say, show, table
 
 __all__ = ["CHECKS", "ENTRIES", "check", "label"]
 
@@ -149,7 +149,8 @@ def gradient(info, most) -> Iterator[tuple]:
     return forward(info, most, _gradient)
 
 
-def _gradient(info, sample, dtype, training) -> None:
+def _differentiated(info, sample, dtype, training) -> tuple | None:
+    """Results with gradients, and the inputs and parameters that want them: each theirs, ours."""
     pair = Pair(info, sample, dtype, training)
     ours, theirs = pair.run()
     pairs = [(x, y) for x, y in zip(tensors(ours), tensors(theirs), strict=True) if y.requires_grad]
@@ -159,11 +160,32 @@ def _gradient(info, sample, dtype, training) -> None:
         [*wanted, *(p for p in pair.theirs.parameters() if p.requires_grad)],
     )
     if not pairs or not inputs[0]:
-        return
-    seeds, our_seeds = _seeds([y for _, y in pairs])
-    theirs = torch.autograd.grad([y for _, y in pairs], inputs[1], seeds, allow_unused=True)
-    ours = facula.autograd.grad([x for x, _ in pairs], inputs[0], our_seeds, allow_unused=True)
-    _compare_gradients(ours, theirs, info)
+        return None
+    return ([y for _, y in pairs], [x for x, _ in pairs]), (inputs[1], inputs[0])
+
+
+def _gradient(info, sample, dtype, training) -> None:
+    found = _differentiated(info, sample, dtype, training)
+    if found is not None:
+        outputs, wanted = found
+        seeds = _seeds(outputs[0])
+        theirs = torch.autograd.grad(outputs[0], wanted[0], seeds[0], allow_unused=True)
+        ours = facula.autograd.grad(outputs[1], wanted[1], seeds[1], allow_unused=True)
+        _compare_gradients(ours, theirs, info)
+
+
+def second(info, most) -> Iterator[tuple]:
+    if info.supports_gradgrad:
+        for sample in samples(info, torch.float64, True, most):
+            chunked = sample.constructor_input.kwargs.get("options") is not None  # PyTorch's have no second gradient
+            if sample.forward_input is not None and not chunked:
+                yield describe(sample), _second, info, sample
+
+
+def _second(info, sample) -> None:
+    found = _differentiated(info, sample, torch.float64, True)
+    if found is not None:
+        _compare_second(*found, info)
 
 
 def copies(info, most) -> Iterator[tuple]:
@@ -223,6 +245,7 @@ CHECKS: dict[str, Callable] = {
     "state": state,
     "forward": forward,
     "gradient": gradient,
+    "second": second,
     "copies": copies,
     "errors": errors,
 }

@@ -27,7 +27,7 @@ __all__ = ["CHECKS", "ENTRIES", "check"]
 ENTRIES = {info.name: info for info in optim_db}
 FRAMEWORKS = (facula, torch)
 MATRICES = {"Muon"}  # optimizers of matrices alone
-SPARSE = {"SparseAdam"}  # no gradient of facula is sparse: construction, texts and errors alone
+SPARSE = {"SparseAdam"}  # optimizers of sparse gradients alone
 FLAGS = ("foreach", "fused", "differentiable")
 SHAPES = ((3, 4), (), (5,), (2, 3, 2), (0, 2), (2,))  # the last one gets no gradient
 
@@ -35,6 +35,8 @@ SHAPES = ((3, 4), (), (5,), (2, 3, 2), (0, 2), (2,))  # the last one gets no gra
 def shapes(info) -> tuple[tuple[int, ...], ...]:
     if info.name in MATRICES:
         return ((3, 4), (6, 2), (4, 4), (2, 2))
+    if info.name in SPARSE:
+        return ((3, 4), (5,), (4, 2), (2,))
     return tuple(s for s in SHAPES if 0 not in s) if info.name in ("Adafactor", "LBFGS") else SHAPES
 
 
@@ -67,9 +69,13 @@ def built(framework, info, kwargs, dtype=torch.float32) -> tuple[list, Any]:
     return params, getattr(framework.optim, info.name)(params, **options_of(framework, info, copy.deepcopy(kwargs)))
 
 
-def set_gradients(framework, params, step: int, dtype) -> None:
+def set_gradients(framework, info, params, step: int, dtype) -> None:
     for i, param in enumerate(params[:-1]):
-        param.grad = given(framework, values(tuple(param.shape), dtype, 100 * step + i))
+        grad = values(tuple(param.shape), dtype, 100 * step + i)
+        if info.name in SPARSE:
+            grad[step % len(grad)] = 0
+        grad = given(framework, grad)
+        param.grad = grad.to_sparse(1 + i % 2 if grad.ndim > 1 else 1) if info.name in SPARSE else grad
 
 
 def distance(params) -> Any:
@@ -94,7 +100,7 @@ def advance(framework, info, params, optimizer, start: int, steps: int, dtype) -
 
             losses.append(optimizer.step(closure))
         else:
-            set_gradients(framework, params, step, dtype)
+            set_gradients(framework, info, params, step, dtype)
             optimizer.step()
     return losses
 
@@ -141,10 +147,29 @@ def inputs(info, flags=(None,)) -> Iterator[tuple[str, dict]]:
 # --- the checks: each yields (what was checked, function, arguments) ---------------------------------------------
 
 
+def sparse(info):
+    """Plain SGD and Adagrad take sparse gradients too."""
+    if info.supports_sparse:
+        yield "sparse", _sparse, info, info.metadata_for_sparse[0]
+
+
+def _sparse(info, kwargs):
+    results = []
+    for framework in FRAMEWORKS:
+        params, optimizer = built(framework, info, kwargs)
+        for step in range(1, 4):
+            set_gradients(framework, info, params, step, torch.float32)
+            for param in params[:-1]:
+                param.grad = param.grad.to_sparse(1) if param.ndim and param.numel() else None
+            optimizer.step()
+        results.append([p.detach() for p in params])
+    close(*results, info.name)
+
+
 def steps(info):
-    if info.name in SPARSE:
-        return
     kinds = [torch.float32, torch.float64, torch.bfloat16, *([torch.complex64] if info.supports_complex else [])]
+    if info.name in SPARSE:
+        kinds = kinds[:2]
     for dtype in [d for d in kinds if not (d is torch.bfloat16 and info.name == "LBFGS")]:
         for what, kwargs in inputs(info, (None, *(f for f in info.supported_impls if f != "differentiable"))):
             if not (kwargs.get("fused") and dtype.is_complex):
@@ -201,9 +226,8 @@ def _differentiable(info, kwargs):
 
 
 def states(info):
-    if info.name not in SPARSE:
-        for what, kwargs in inputs(info):
-            yield what, _states, info, kwargs
+    for what, kwargs in inputs(info):
+        yield what, _states, info, kwargs
 
 
 def _states(info, kwargs):
@@ -243,8 +267,6 @@ def _crossed(value: Any, framework) -> Any:
 
 
 def schedules(info):
-    if info.name in SPARSE or info.scheduler_inputs is None:
-        return
     for number, makers in enumerate(info.scheduler_inputs):
         yield f"schedulers {number}", _schedules, info, makers
 
@@ -299,16 +321,7 @@ def errors(info):
         warnings.simplefilter("ignore")
         samples = info.optim_error_inputs_func(device="cpu", dtype=torch.float32)
     for wrong in samples:
-        tensors = _tensors(wrong.optimizer_error_input.params)
-        if all(t.layout is torch.strided for t in tensors):
-            yield f"{wrong.optimizer_error_input.desc}: {wrong.error_regex}", _errors, info, wrong
-
-
-def _tensors(value: Any) -> list[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return [value]
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else []
-    return [x for part in parts for x in _tensors(part)]
+        yield f"{wrong.optimizer_error_input.desc}: {wrong.error_regex}", _errors, info, wrong
 
 
 def _errors(info, wrong):
@@ -349,6 +362,7 @@ def _errors(info, wrong):
 
 CHECKS: dict[str, Callable] = {
     "steps": steps,
+    "sparse": sparse,
     "differentiable": differentiable,
     "states": states,
     "schedules": schedules,

@@ -68,7 +68,7 @@ class Case:
             (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(sizes, kernel, stride, padding, dilation)
         ]
         self.outs = outs
-        self.few = own <= convolution_few.MOST
+        self.few, self.deep = own <= convolution_few.MOST, last and own == channels == 1
 
         def make(shape):
             values = random.standard_normal(shape)
@@ -118,8 +118,11 @@ class Case:
 
     def ways(self) -> list[tuple[str, str]]:
         """Entries, and the ways that do them."""
-        fit = lambda entry, way: self.few or (entry, way) != ("convolve_weight", "few")  # noqa: E731
-        return [(entry, way) for entry, ways in convolution.WAYS.items() for way in ways if fit(entry, way)]
+        unfit = {("convolve_weight", "few")} if not self.few else set()
+        if not self.deep:
+            unfit |= {("convolve", "channels"), ("convolve_weight", "channels")}
+        listed = [(entry, way) for entry, ways in convolution.WAYS.items() for way in ways]
+        return [x for x in listed if x not in unfit]
 
     def wide(self, x: np.ndarray) -> np.ndarray:
         return (x.astype("u4") << 16).view("f4") if self.name == "bfloat16" else x
@@ -158,6 +161,16 @@ def test_random_windows(seed):
     Case(seed, **drawn(np.random.default_rng(seed))).check(place=guarded)
 
 
+@pytest.mark.parametrize("name", ELEMENTS)
+@pytest.mark.parametrize("groups", [1, 5, 16, 37])
+def test_innermost_channels_by_themselves(groups, name):
+    for seed in range(3):
+        settings = drawn(np.random.default_rng(300 + seed)) | {"own": 1, "channels": 1, "last": True, "groups": groups}
+        case = Case(seed, name, **settings)
+        assert ("convolve", "channels") in case.ways()
+        case.check(place=guarded)
+
+
 @pytest.mark.parametrize("own", [3, 20])
 @pytest.mark.parametrize("name", ELEMENTS)
 def test_dtypes(name, own):
@@ -189,7 +202,7 @@ def test_many_channels_are_summed_in_blocks():
 
 def test_no_channels_and_no_samples():
     case = Case(0, channels=0, own=7)
-    for way in convolution.WAYS["convolve"]:
+    for way in (way for entry, way in case.ways() if entry == "convolve"):
         out = case.forward(routine("float32", "convolve", way))
         np.testing.assert_array_equal(out, np.broadcast_to(case.bias[None, :, None, None, None], out.shape))
     for own in (2, 20):
