@@ -529,13 +529,13 @@ class RuleOptimizer(Optimizer):
         if differentiable or step.device.type != "cpu" or step.dtype not in CELLS:
             step += 1
             return step if differentiable else step.item()
-        storage = step.storage
+        ptr = step.ptr
         known = self._counters.get(param)
-        if known is None or known[0] is not step or known[1] is not storage:
-            known = self._counters[param] = (step, storage, CELLS[step.dtype].from_address(step.data_ptr()))
+        if known is None or known[0] is not step or known[1] != ptr:
+            known = self._counters[param] = (step, ptr, CELLS[step.dtype].from_address(ptr))
         cell = known[2]
         cell.value = count = cell.value + 1.0  # in memory itself: 0.1 us, where operators take 1
-        storage.version += 1
+        step.storage.version += 1
         return count
 
 
