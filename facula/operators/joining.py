@@ -13,7 +13,7 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
 
 from .copying import bound_copy, cast, clone, copy_kernel, copy_values, like_layout
-from .declare import function, unrecorded
+from .declare import NEW_LIKE, function, unrecorded
 from .promotion import opmath, result_type
 from .view import expand_to, ints, reshape, slice_dim, unsqueeze
 
@@ -271,6 +271,8 @@ def block_diag(*tensors: Tensor) -> Tensor:
     parts = [reshape(t, (1, -1)) if t.spec.ndim < 2 else t for t in tensors]
     rows, columns = sum(t.spec.shape[0] for t in parts), sum(t.spec.shape[1] for t in parts)
     out = zeros_of(dense(result_type(t.spec for t in parts), (rows, columns)))
+    for t in parts:
+        out = NEW_LIKE[0](t, out) if t.spec.kind is not None and out.spec.kind is None else out
     r = c = 0
     for t in parts:
         n, m = t.spec.shape
