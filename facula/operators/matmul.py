@@ -600,11 +600,12 @@ def addmm_core(input, mat1, mat2, alpha, beta):
 
 
 def _scaled(x: Tensor, factor) -> Tensor:
+    """A gradient of what was multiplied by a number."""
     if factor == 1:
         return x
     from .elementwise import mul
 
-    return mul(x, factor)
+    return mul(x, factor.conjugate())
 
 
 @addmm_core.gradient("input")

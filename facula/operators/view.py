@@ -8,6 +8,7 @@ from facula.core import dtype as dt
 from facula.core.shape import Size, normalize_dim, view_strides
 from facula.core.spec import Spec
 from facula.core.tensor import Tensor
+from facula.core.wrapped import first_of
 from facula.errors import fail
 
 from .declare import EMBED, OPERATORS, function, view
@@ -443,10 +444,11 @@ def as_strided(input: Tensor, size, stride, storage_offset: int | None = None) -
     if any(n < 0 for n in (*size, *stride)):
         fail(RuntimeError, f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}")
     item = input.spec.dtype.itemsize
-    own = (input.ptr - input.storage.ptr) // item
+    memory = input if input.spec.kind is None else first_of(input)
+    own = (memory.ptr - memory.storage.ptr) // item
     start = own if storage_offset is None else storage_offset
     high = reach(size, stride)[1]
-    if start < 0 or (high >= 0 and (start + high + 1) * item > input.storage.nbytes):
+    if start < 0 or (high >= 0 and (start + high + 1) * item > memory.storage.nbytes):
         fail(
             RuntimeError,
             f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {start}, and itemsize {item} "
