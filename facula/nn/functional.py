@@ -12,7 +12,10 @@ from facula.autograd import no_grad
 from facula.core.dtype import int64
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.operators.convolution import unfold_windows
+from facula.operators.margins import reduced as _reduced
 from facula.operators.resampling import GRID_MODES, GRID_PADDINGS
+from facula.operators.unpooling import fractional_max_pool, max_unpool
 
 from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .multihead import _canonical_mask as _canonical_mask
@@ -23,23 +26,34 @@ from .multihead import multi_head_attention_forward as multi_head_attention_forw
 adaptive_avg_pool1d = ops.adaptive_avg_pool1d
 avg_pool1d = ops.avg_pool1d
 avg_pool2d = ops.avg_pool2d
+avg_pool3d = ops.avg_pool3d
 bilinear = ops.bilinear
+channel_shuffle = ops.channel_shuffle
 conv1d = ops.conv1d
 conv2d = ops.conv2d
 conv3d = ops.conv3d
 conv_transpose1d = ops.conv_transpose1d
 conv_transpose2d = ops.conv_transpose2d
 conv_transpose3d = ops.conv_transpose3d
+conv_tbc = ops.conv_tbc
+cosine_similarity = ops.cosine_similarity
+fold = ops.fold
 gelu = ops.gelu
 hardshrink = ops.hardshrink
 linear = ops.linear
 logsigmoid = ops.logsigmoid
+native_channel_shuffle = ops.native_channel_shuffle
 one_hot = ops.one_hot
+pairwise_distance = ops.pairwise_distance
+pdist = ops.pdist
+pixel_shuffle = ops.pixel_shuffle
+pixel_unshuffle = ops.pixel_unshuffle
 prelu = ops.prelu
 interpolate = ops.interpolate
 scaled_dot_product_attention = ops.scaled_dot_product_attention
 softplus = ops.softplus
 softshrink = ops.softshrink
+unfold = unfold_windows
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Reductions of losses
@@ -61,10 +75,6 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
         )
         return "mean"
     return reduction
-
-
-def _reduced(loss: Tensor, reduction: str) -> Tensor:
-    return loss.mean() if reduction == "mean" else loss.sum() if reduction == "sum" else loss
 
 
 def _same_sizes(input: Tensor, target: Tensor) -> None:
@@ -380,8 +390,8 @@ def embedding(
     sparse : bool
         Whether the gradient of `weight` is a sparse tensor of the used rows alone.
     """
-    rows = weight.shape[0]
     if padding_idx is not None:
+        rows = weight.shape[0]
         if not -rows <= padding_idx < rows:
             fail(
                 AssertionError,
@@ -526,6 +536,20 @@ def max_pool2d(
     return pool(input, kernel_size, kernel_size if stride is None else stride, padding, dilation, ceil_mode)
 
 
+def max_pool3d(
+    input: Tensor,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The maximum of each window; with `return_indices` also where it is, counted in the volume."""
+    pool = ops.max_pool3d_with_indices if return_indices else ops.max_pool3d
+    return pool(input, kernel_size, kernel_size if stride is None else stride, padding, dilation, ceil_mode)
+
+
 def max_pool1d_with_indices(
     input: Tensor,
     kernel_size,
@@ -552,26 +576,159 @@ def max_pool2d_with_indices(
     return max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, True)
 
 
+def max_pool3d_with_indices(
+    input: Tensor,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """`max_pool3d` with `return_indices`."""
+    return max_pool3d(input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def _sizes(output_size, shape, dims: int):
+    """`output_size` for each dim, where None keeps the size that is there."""
+    if not isinstance(output_size, (tuple, list)):
+        return (shape[-1] if output_size is None else output_size,) * dims
+    if len(shape) <= len(output_size):
+        fail(ValueError, f"Input dimension should be at least {len(output_size) + 1}", got=tuple(shape))
+    own = shape[len(shape) - len(output_size) :]
+    return tuple(there if size is None else size for size, there in zip(output_size, own))
+
+
 def adaptive_avg_pool2d(input: Tensor, output_size) -> Tensor:
     """The mean of each of `output_size` windows; None keeps a size."""
     return ops.adaptive_avg_pool2d(input, _sizes(output_size, input.shape, 2))
 
 
+def adaptive_avg_pool3d(input: Tensor, output_size) -> Tensor:
+    """The mean of each of `output_size` windows; None keeps a size."""
+    return ops.adaptive_avg_pool3d(input, _sizes(output_size, input.shape, 3))
+
+
+def adaptive_max_pool1d_with_indices(input: Tensor, output_size, return_indices: bool = False) -> tuple[Tensor, Tensor]:
+    """The maximum of each of `output_size` windows, and where it is."""
+    return ops.adaptive_max_pool1d(input, output_size)
+
+
+def adaptive_max_pool2d_with_indices(input: Tensor, output_size, return_indices: bool = False) -> tuple[Tensor, Tensor]:
+    """The maximum of each of `output_size` windows, and where it is; None keeps a size."""
+    return ops.adaptive_max_pool2d(input, _sizes(output_size, input.shape, 2))
+
+
+def adaptive_max_pool3d_with_indices(input: Tensor, output_size, return_indices: bool = False) -> tuple[Tensor, Tensor]:
+    """The maximum of each of `output_size` windows, and where it is; None keeps a size."""
+    return ops.adaptive_max_pool3d(input, _sizes(output_size, input.shape, 3))
+
+
 def adaptive_max_pool1d(input: Tensor, output_size, return_indices: bool = False) -> Any:
     """The maximum of each of `output_size` windows."""
-    values, indices = ops.adaptive_max_pool1d(input, output_size)
-    return (values, indices) if return_indices else values
+    found = adaptive_max_pool1d_with_indices(input, output_size)
+    return found if return_indices else found[0]
 
 
 def adaptive_max_pool2d(input: Tensor, output_size, return_indices: bool = False) -> Any:
     """The maximum of each of `output_size` windows; None keeps a size."""
-    values, indices = ops.adaptive_max_pool2d(input, _sizes(output_size, input.shape, 2))
-    return (values, indices) if return_indices else values
+    found = adaptive_max_pool2d_with_indices(input, output_size)
+    return found if return_indices else found[0]
 
 
-def _sizes(output_size, shape, dims: int):
-    sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * dims
-    return tuple(own if size is None else size for size, own in zip(sizes, shape[-dims:]))
+def adaptive_max_pool3d(input: Tensor, output_size, return_indices: bool = False) -> Any:
+    """The maximum of each of `output_size` windows; None keeps a size."""
+    found = adaptive_max_pool3d_with_indices(input, output_size)
+    return found if return_indices else found[0]
+
+
+def _several(value, d: int) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * d
+
+
+def _unpool(d: int, input: Tensor, indices: Tensor, kernel_size, stride, padding, output_size) -> Tensor:
+    kernel, padding = _several(kernel_size, d), _several(padding, d)
+    stride = kernel if stride is None else _several(stride, d)
+    usual = [(n - 1) * s + k - 2 * p for n, s, k, p in zip(input.shape[-d:], stride, kernel, padding)]
+    size = usual if output_size is None else list(output_size)
+    if output_size is not None:
+        size = size[2:] if len(size) == d + 2 else size
+        if len(size) != d:
+            fail(
+                ValueError,
+                f"output_size should be a sequence containing {d} or {d + 2} elements, but it has a length of "
+                f"'{len(size)}'",
+            )
+        for i, (n, own, s) in enumerate(zip(size, usual, stride)):
+            if not own - s < n < own + s:
+                fail(
+                    ValueError,
+                    f'invalid output_size "{output_size}" (dim {i} must be between {own - s} and {own + s})',
+                )
+    for i, n in enumerate(size):
+        if n < 0:
+            fail(
+                ValueError,
+                "max_unpooling: output_size must contain non-negative spatial dimensions, but got "
+                f"output_size[{i}]={n}",
+            )
+    return max_unpool(input, indices, size)
+
+
+def max_unpool1d(input: Tensor, indices: Tensor, kernel_size, stride=None, padding=0, output_size=None) -> Tensor:
+    """The maxima of `max_pool1d` where `indices` say that they were, 0 elsewhere."""
+    return _unpool(1, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool2d(input: Tensor, indices: Tensor, kernel_size, stride=None, padding=0, output_size=None) -> Tensor:
+    """The maxima of `max_pool2d` where `indices` say that they were, 0 elsewhere."""
+    return _unpool(2, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool3d(input: Tensor, indices: Tensor, kernel_size, stride=None, padding=0, output_size=None) -> Tensor:
+    """The maxima of `max_pool3d` where `indices` say that they were, 0 elsewhere."""
+    return _unpool(3, input, indices, kernel_size, stride, padding, output_size)
+
+
+def _fractional(d: int, input: Tensor, kernel_size, output_size, output_ratio, samples) -> tuple[Tensor, Tensor]:
+    if output_size is None and output_ratio is None:
+        fail(ValueError, f"fractional_max_pool{d}d requires specifying either an output_size or an output_ratio")
+    if output_size is None:
+        output_size = [int(n * r) for n, r in zip(input.shape[-d:], _several(output_ratio, d))]
+    if samples is None:
+        batch = 1 if input.dim() == d + 1 else input.shape[0]
+        samples = ops.rand(batch, input.shape[-d - 1], d, dtype=input.dtype)
+    return fractional_max_pool(input, _several(kernel_size, d), _several(output_size, d), samples)
+
+
+def fractional_max_pool2d_with_indices(
+    input: Tensor, kernel_size, output_size=None, output_ratio=None, return_indices: bool = False, _random_samples=None
+) -> tuple[Tensor, Tensor]:
+    """`fractional_max_pool2d` with `return_indices`."""
+    return _fractional(2, input, kernel_size, output_size, output_ratio, _random_samples)
+
+
+def fractional_max_pool3d_with_indices(
+    input: Tensor, kernel_size, output_size=None, output_ratio=None, return_indices: bool = False, _random_samples=None
+) -> tuple[Tensor, Tensor]:
+    """`fractional_max_pool3d` with `return_indices`."""
+    return _fractional(3, input, kernel_size, output_size, output_ratio, _random_samples)
+
+
+def fractional_max_pool2d(
+    input: Tensor, kernel_size, output_size=None, output_ratio=None, return_indices: bool = False, _random_samples=None
+) -> Any:
+    """The maxima of `output_size` windows that begin at random places; `output_ratio` is the share of the input."""
+    found = _fractional(2, input, kernel_size, output_size, output_ratio, _random_samples)
+    return found if return_indices else found[0]
+
+
+def fractional_max_pool3d(
+    input: Tensor, kernel_size, output_size=None, output_ratio=None, return_indices: bool = False, _random_samples=None
+) -> Any:
+    """The maxima of `output_size` windows that begin at random places; `output_ratio` is the share of the input."""
+    found = _fractional(3, input, kernel_size, output_size, output_ratio, _random_samples)
+    return found if return_indices else found[0]
 
 
 def lp_pool1d(input: Tensor, norm_type: float, kernel_size: int, stride=None, ceil_mode: bool = False) -> Tensor:
@@ -583,6 +740,12 @@ def lp_pool2d(input: Tensor, norm_type: float, kernel_size, stride=None, ceil_mo
     """The p-norm of each window."""
     size = kernel_size * kernel_size if isinstance(kernel_size, int) else math.prod(kernel_size)
     return _lp_pool(max_pool2d, avg_pool2d, size, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(input: Tensor, norm_type: float, kernel_size, stride=None, ceil_mode: bool = False) -> Tensor:
+    """The p-norm of each window."""
+    size = math.prod(_several(kernel_size, 3))
+    return _lp_pool(max_pool3d, avg_pool3d, size, input, norm_type, kernel_size, stride, ceil_mode)
 
 
 def _lp_pool(max_pool, avg_pool, size, input, p, kernel_size, stride, ceil_mode):
@@ -682,69 +845,6 @@ def affine_grid(theta: Tensor, size, align_corners: bool | None = None) -> Tenso
     return ops.affine_grid_generator(theta, size, align)
 
 
-def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
-    """(*, C r^2, H, W) as (*, C, H r, W r)."""
-    if input.dim() < 3:
-        fail(
-            RuntimeError,
-            f"pixel_shuffle expects input to have at least 3 dimensions, but got input with {input.dim()} dimension(s)",
-        )
-    if upscale_factor <= 0:
-        fail(RuntimeError, f"pixel_shuffle expects a positive upscale_factor, but got {upscale_factor}")
-    r = upscale_factor
-    *batch, channels, height, width = input.shape
-    if channels % (r * r):
-        fail(
-            RuntimeError,
-            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, "
-            f"but input.size(-3)={channels} is not divisible by {r * r}",
-        )
-    n = len(batch)
-    x = input.reshape(*batch, channels // (r * r), r, r, height, width)
-    x = x.permute(*range(n), n, n + 3, n + 1, n + 4, n + 2)
-    return x.reshape(*batch, channels // (r * r), height * r, width * r)
-
-
-def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
-    """(*, C, H r, W r) as (*, C r^2, H, W)."""
-    if input.dim() < 3:
-        fail(
-            RuntimeError,
-            f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {input.dim()} "
-            "dimension(s)",
-        )
-    if downscale_factor <= 0:
-        fail(RuntimeError, f"pixel_unshuffle expects a positive downscale_factor, but got {downscale_factor}")
-    r = downscale_factor
-    *batch, channels, height, width = input.shape
-    for size, side in ((height, "height"), (width, "width")):
-        if size % r:
-            fail(
-                RuntimeError,
-                f"pixel_unshuffle expects {side} to be divisible by downscale_factor, but "
-                f"input.size({-2 if side == 'height' else -1})={size} is not divisible by {r}",
-            )
-    n = len(batch)
-    x = input.reshape(*batch, channels, height // r, r, width // r, r)
-    x = x.permute(*range(n), n, n + 2, n + 4, n + 1, n + 3)
-    return x.reshape(*batch, channels * r * r, height // r, width // r)
-
-
-def channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    """Channels in `groups` groups, taken from each in turn."""
-    if input.dim() < 3:
-        fail(RuntimeError, f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input.shape)}")
-    if groups <= 0:
-        fail(RuntimeError, f"Number of groups to divide channels in must be positive. Value of groups:{groups}")
-    batch, channels, *rest = input.shape
-    if channels % groups:
-        fail(
-            RuntimeError,
-            f"Number of channels must be divisible by groups. Got {channels} channels and {groups} groups.",
-        )
-    return input.reshape(batch, groups, channels // groups, *rest).transpose(1, 2).reshape(input.shape)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Normalization
 
@@ -835,27 +935,21 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, o
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Distances
-
-
-def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
-    """|x1 - x2 + eps|_p along the last dim."""
-    return ops.norm(x1 - x2 + eps, p, -1, keepdim=keepdim)
-
-
-def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """x1 . x2 / (max(|x1|, eps) * max(|x2|, eps)) along `dim`."""
-    for x in (x1, x2):
-        if not (x.is_floating_point() or x.is_complex()):
-            fail(RuntimeError, f"expected common dtype to be floating point, yet common dtype is {x.dtype}")
-    x1, x2 = ops.broadcast_tensors(x1, x2)
-    unit1 = x1 / ops.norm(x1, 2, dim, keepdim=True).clamp_min(eps)
-    unit2 = x2 / ops.norm(x2, 2, dim, keepdim=True).clamp_min(eps)
-    return (unit1 * unit2).sum(dim)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # Losses
+
+
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths,
+    target_lengths,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
+    """-log P(targets | log_probs), over all ways to lay the targets over time; see `torch.ctc_loss`."""
+    reduction = legacy_reduction(None, None, reduction)
+    return ops.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, reduction, zero_infinity)
 
 
 def mse_loss(
@@ -1033,11 +1127,7 @@ def poisson_nll_loss(
 ) -> Tensor:
     """exp(x) - y x, or x - y log(x + eps) without `log_input`; `full` adds Stirling's approximation of log(y!)."""
     reduction = legacy_reduction(size_average, reduce, reduction)
-    loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
-    if full:
-        stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
-        loss = loss + stirling.masked_fill(target <= 1, 0)
-    return _reduced(loss, reduction)
+    return ops.poisson_nll_loss(input, target, log_input, full, eps, reduction)
 
 
 def gaussian_nll_loss(
@@ -1083,7 +1173,7 @@ def margin_ranking_loss(
             "margin_ranking_loss : All input tensors should have same dimension but got sizes: "
             f"input1: {input1.shape}, input2: {input2.shape}, target: {target.shape} ",
         )
-    return _reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
+    return ops.margin_ranking_loss(input1, input2, target, margin, reduction)
 
 
 def hinge_embedding_loss(
@@ -1096,8 +1186,7 @@ def hinge_embedding_loss(
 ) -> Tensor:
     """x where y = 1, max(0, margin - x) where y = -1."""
     reduction = legacy_reduction(size_average, reduce, reduction)
-    apart = ops.where(target != 1, (margin - input).clamp_min(0), 0.0)
-    return _reduced(apart + ops.where(target != -1, input, 0.0), reduction)
+    return ops.hinge_embedding_loss(input, target, margin, reduction)
 
 
 def soft_margin_loss(
@@ -1117,7 +1206,7 @@ def multilabel_soft_margin_loss(
 ) -> Tensor:
     """Binary cross entropy of each class (the last dim), averaged over classes."""
     reduction = legacy_reduction(size_average, reduce, reduction)
-    loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
+    loss = -(target * ops.logsigmoid(input) + (1 - target) * logsigmoid(-input))
     if weight is not None:
         loss = loss * weight
     return _reduced(loss.sum(dim=-1) / input.shape[-1], reduction)
@@ -1134,20 +1223,7 @@ def cosine_embedding_loss(
 ) -> Tensor:
     """1 - cos(x1, x2) where y = 1, max(0, cos(x1, x2) - margin) where y = -1."""
     reduction = legacy_reduction(size_average, reduce, reduction)
-    if target.dim() not in (0, 1):
-        fail(RuntimeError, f"0D or 1D target tensor expected, multi-target not supported, got {target.dim()}D")
-    if input1.dim() != target.dim() + 1 or input2.dim() != target.dim() + 1:
-        kind = "1D" if target.dim() == 1 else "0D"
-        fail(
-            RuntimeError,
-            f"{kind} target tensor expects {target.dim() + 1}D input tensors, but found inputs with sizes "
-            f"{list(input1.shape)} and {list(input2.shape)}.",
-        )
-    tiny = 1e-12
-    dot = (input1 * input2).sum(-1)
-    cos = dot / (((input1 * input1).sum(-1) + tiny) * ((input2 * input2).sum(-1) + tiny)).sqrt()
-    loss = ops.where(target == 1, 1 - cos, 0.0) + ops.where(target == -1, (cos - margin).clamp_min(0), 0.0)
-    return _reduced(loss, reduction)
+    return ops.cosine_embedding_loss(input1, input2, target, margin, reduction)
 
 
 def triplet_margin_loss(
@@ -1164,15 +1240,7 @@ def triplet_margin_loss(
 ) -> Tensor:
     """max(0, d(anchor, positive) - d(anchor, negative) + margin), with d the `pairwise_distance`."""
     reduction = legacy_reduction(size_average, reduce, reduction)
-    return triplet_margin_with_distance_loss(
-        anchor,
-        positive,
-        negative,
-        distance_function=lambda a, b: pairwise_distance(a, b, p, eps),
-        margin=margin,
-        swap=swap,
-        reduction=reduction,
-    )
+    return ops.triplet_margin_loss(anchor, positive, negative, margin, p, eps, swap, reduction)
 
 
 def triplet_margin_with_distance_loss(
@@ -1220,12 +1288,17 @@ def multi_margin_loss(
         fail(ValueError, "only p == 1 and p == 2 supported", got=p)
     if weight is not None and weight.dim() != 1:
         fail(ValueError, "weight must be one-dimensional", got=f"{weight.dim()}D")
-    index = target.reshape(*target.shape, 1)
-    loss = (margin - input.gather(-1, index) + input).clamp_min(0) ** p
+    rows = input if input.dim() == 2 else input.reshape(1, -1)
+    if input.dim() > 2 or target.dim() > 1 or target.numel() != rows.shape[0]:
+        fail(RuntimeError, f"inconsistent target size, expected {rows.shape[0]} but got {list(target.shape)}")
+    index = target.reshape(-1, 1)
+    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < rows.shape[1]:
+        fail(RuntimeError, "target out of range", expected=f"0 to {rows.shape[1] - 1}")
+    loss = (margin - rows.gather(1, index) + rows).clamp_min(0) ** p
     if weight is not None:
-        loss = loss * weight[target].unsqueeze(-1)
-    loss = loss.scatter(-1, index, 0.0).sum(-1) / input.shape[-1]
-    return _reduced(loss, reduction)
+        loss = loss * weight[index]
+    loss = loss.scatter(1, index, 0.0).sum(1) / rows.shape[1]
+    return _reduced(loss.reshape(target.shape), reduction)
 
 
 def multilabel_margin_loss(
@@ -1236,6 +1309,12 @@ def multilabel_margin_loss(
     Each row of `target` lists classes, up to the first -1.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
+    if input.dim() > 2 or target.shape != input.shape:
+        fail(RuntimeError, f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
+    if input.dim() == 0:
+        input, target = input.reshape(1), target.reshape(1)
+    if target.numel() and not -1 <= int(target.min()) <= int(target.max()) < input.shape[-1]:
+        fail(RuntimeError, "target out of range", expected=f"-1 to {input.shape[-1] - 1}")
     listed = ((target < 0).cumsum(-1) == 0).to(int64)
     index = target * listed
     is_target = ops.zeros_like(listed).scatter_add(-1, index, listed) > 0

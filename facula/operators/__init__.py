@@ -15,7 +15,7 @@ from .activation import (
 )
 from .attention import scaled_dot_product_attention as scaled_dot_product_attention  # torch.nn.functional has it
 from .convolution import (
-    conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d, fold,
+    any_convolution, conv1d, conv2d, conv3d, conv_tbc, conv_transpose1d, conv_transpose2d, conv_transpose3d, fold,
 )
 from .copying import clone
 from .creation import (
@@ -24,9 +24,11 @@ from .creation import (
     linspace, logspace, ones, ones_like, range, scalar_tensor, tensor, to_dlpack, tril_indices, triu_indices, zeros,
     zeros_like,
 )
+from .ctc import ctc_loss
+from .distance import cosine_similarity, pairwise_distance, pdist
 from .dropout import (
     alpha_dropout, alpha_dropout_, dropout, dropout_, feature_alpha_dropout, feature_alpha_dropout_, feature_dropout,
-    feature_dropout_,
+    feature_dropout_, native_dropout,
 )
 from .elementwise import (
     abs, acos, acosh, addcdiv, addcmul, angle, asin, asinh, atan, atan2, atanh, bitwise_and, bitwise_left_shift,
@@ -66,6 +68,9 @@ from .matrices import (
     lu_unpack, matrix_exp, matrix_power, matrix_rank, ormqr, pca_lowrank, pinverse, qr, slogdet, solve, svd,
     svd_lowrank, symeig, triangular_solve,
 )
+from .margins import (
+    cosine_embedding_loss, hinge_embedding_loss, margin_ranking_loss, poisson_nll_loss, triplet_margin_loss,
+)
 from .matmul import (
     addbmm, addmm, addmv, addr, baddbmm, bilinear, bmm, cdist, chain_matmul, cross, dot, einsum, inner, linear, matmul,
     mm, mv, outer, tensordot, vdot,
@@ -95,6 +100,7 @@ from .reduction import (
     all, amax, amin, aminmax, any, argmax, argmin, count_nonzero, cumprod, cumsum, logcumsumexp, logsumexp, max, mean,
     min, nanmean, nansum, norm, prod, std, std_mean, sum, var, var_mean,
 )
+from .shuffling import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
 from .sorting import (
     argsort, bucketize, cummax, cummin, kthvalue, median, mode, msort, nanmedian, one_hot, searchsorted, sort, topk,
     unique, unique_consecutive,
@@ -115,6 +121,7 @@ from .view_copies import (
     slice_copy, split_copy, split_with_sizes_copy, squeeze_copy, t_copy, transpose_copy, unbind_copy, unfold_copy,
     unsqueeze_copy, view_as_complex_copy, view_as_real_copy, view_copy,
 )
+from .segments import segment_reduce
 from .names import (
     abs_, absolute, acos_, acosh_, addmv_, arccos, arccos_, arccosh, arccosh_, arcsin, arcsin_, arcsinh, arcsinh_,
     arctan, arctan2, arctan_, arctanh, arctanh_, are_deterministic_algorithms_enabled, as_strided_, asin_, asinh_,
@@ -186,8 +193,8 @@ __all__ = [
     "relu_", "remainder", "renorm", "repeat", "repeat_interleave", "reshape", "resize_", "resize_as_", "resolve_conj",
     "resolve_neg", "result_type", "rms_norm", "rnn_relu_cell", "rnn_tanh_cell", "roll", "rot90", "round", "round_",
     "row_stack", "rrelu", "rrelu_", "rsqrt", "rsqrt_", "rsub", "scalar_tensor", "scatter", "scatter_add",
-    "scatter_reduce", "searchsorted", "seed", "select", "select_copy", "select_scatter", "selu", "selu_",
-    "set_anomaly_enabled", "set_default_device", "set_default_dtype", "set_default_tensor_type",
+    "scatter_reduce", "searchsorted", "seed", "segment_reduce", "select", "select_copy", "select_scatter", "selu",
+    "selu_", "set_anomaly_enabled", "set_default_device", "set_default_dtype", "set_default_tensor_type",
     "set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal", "set_rng_state",
     "set_warn_always", "sgn", "sigmoid", "sigmoid_", "sign", "signbit", "silu", "silu_", "sin", "sin_", "sinc",
     "sinc_", "sinh", "sinh_", "slice_copy", "slice_scatter", "smooth_l1_loss", "softmax", "softmin", "softplus",
@@ -207,4 +214,9 @@ __all__ += [
     "logdet", "lstsq",
     "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "ormqr", "pca_lowrank", "pinverse",
     "qr", "slogdet", "solve", "svd", "svd_lowrank", "symeig", "triangular_solve",
+]
+__all__ += [
+    "any_convolution", "channel_shuffle", "conv_tbc", "cosine_embedding_loss", "cosine_similarity", "ctc_loss",
+    "hinge_embedding_loss", "margin_ranking_loss", "native_channel_shuffle", "native_dropout", "pairwise_distance",
+    "pdist", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "triplet_margin_loss",
 ]

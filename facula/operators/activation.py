@@ -19,9 +19,9 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
 
-from .creation import from_numpy, numpy_view
+from .creation import from_numpy, number, numpy_view
 from .declare import Repeats, function, traced
-from .promotion import of_defaults
+from .promotion import of_defaults, opmath
 from .view import narrow, reshape
 
 __all__ = [
@@ -605,15 +605,16 @@ def _slopes(input: Tensor, lower: float, upper: float, generator) -> Tensor:
     """A slope for each element that is not positive, drawn one after the other as PyTorch does, 1 elsewhere."""
     from .random import uniform_
 
-    if input.spec.dtype not in (dt.float32, dt.float64):
+    if input.spec.dtype not in (dt.float32, dt.float64, dt.bfloat16):
         fail(NotImplementedError, f"\"rrelu_with_noise_out_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
-    values = numpy_view(input)
+    kind = input.spec.dtype
+    values = numpy_view(input.to(opmath(kind)))
     low = values <= 0
-    lower, upper = float(values.dtype.type(lower)), float(values.dtype.type(upper))
+    lower, upper = (number(n, kind) for n in (lower, upper))
     drawn = numpy_view(uniform_(launch.empty(dense(dt.float64, (int(low.sum()),))), generator=generator))
     noise = np.ones(values.shape, values.dtype)
     noise[low] = drawn * (upper - lower) + lower
-    return from_numpy(noise)
+    return from_numpy(noise).to(kind)
 
 
 def _check_rrelu(lower: float, upper: float) -> None:

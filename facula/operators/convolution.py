@@ -28,10 +28,11 @@ from .creation import zeros_of
 from .declare import function
 from .promotion import opmath
 from .reduction import sum as sum_over
-from .view import slice_dim, squeeze_dims, unsqueeze
+from .view import permute, slice_dim, squeeze_dims, unsqueeze
 
 __all__ = [
-    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fold", "unfold_windows",
+    "any_convolution", "conv1d", "conv2d", "conv3d", "conv_tbc", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "fold", "unfold_windows",
 ]  # fmt: skip
 
 
@@ -796,3 +797,31 @@ def fold(input: Tensor, output_size, kernel_size, dilation=1, padding=0, stride=
         )
     out = col2im(x, size, kernel, dilation, padding, stride)
     return out if x is input else squeeze_dims(out, (0,))
+
+
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """Convolution along the first dim: (T, N, in channels), (kernel, in channels, out channels) -> (T', N, out)."""
+    for x, name in ((input, "Input"), (weight, "Weight")):
+        if x.spec.ndim != 3:
+            fail(RuntimeError, f"{name} must have 3 dims: time, batch, in_channel", got=tuple(x.spec.shape))
+    if bias.spec.ndim != 1:
+        fail(RuntimeError, "Bias must be 1-D", got=tuple(bias.spec.shape))
+    if input.spec.shape[2] != weight.spec.shape[1]:
+        fail(RuntimeError, "Input dim 2 (input channels) is not == dim 1 in the weight tensor")
+    if weight.spec.shape[2] != bias.spec.shape[0]:
+        fail(RuntimeError, "Bias size must equal dim 2 in the weight tensor (output channels).")
+    made = conv1d(permute(input, (1, 2, 0)), permute(weight, (2, 1, 0)), bias, 1, pad)
+    return permute(made, (2, 0, 1))
+
+
+def any_convolution(
+    input, weight, bias, stride, padding, dilation, transposed: bool, output_padding, groups: int
+) -> Tensor:
+    """The convolution, or transposed one, of 1 to 3 dims that the weight's rank asks for."""
+    d = weight.spec.ndim - 2
+    if d not in (1, 2, 3):
+        fail(RuntimeError, "Expected 3D to 5D weight for convolution", got=tuple(weight.spec.shape))
+    if transposed:
+        over = (conv_transpose1d, conv_transpose2d, conv_transpose3d)[d - 1]
+        return over(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return (conv1d, conv2d, conv3d)[d - 1](input, weight, bias, stride, padding, dilation, groups)

@@ -17,7 +17,7 @@ from .random import bernoulli_, filled_bernoulli
 
 __all__ = [
     "alpha_dropout", "alpha_dropout_", "dropout", "dropout_", "feature_alpha_dropout", "feature_alpha_dropout_",
-    "feature_dropout", "feature_dropout_",
+    "feature_dropout", "feature_dropout_", "native_dropout",
 ]  # fmt: skip
 
 SELU_LIMIT = 1.7580993408473766  # -SELU(-inf): what alpha dropout drops to
@@ -99,3 +99,13 @@ alpha_dropout, alpha_dropout_ = _form(
 feature_alpha_dropout, feature_alpha_dropout_ = _form(
     "feature_alpha_dropout", True, True, """`alpha_dropout` of whole channels of (N, C, ...)."""
 )
+
+
+def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
+    """(`dropout`, the mask of what was kept)."""
+    s = input.spec
+    mask = launch.empty(dense(dt.bool_, s.shape, s.device))
+    if train is False:
+        return input.clone(), mask.fill_(True)
+    bernoulli_(mask, 1 - p)
+    return mul(mul(input, mask), 0 if p == 1 else 1 / (1 - p)), mask

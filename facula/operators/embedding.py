@@ -116,6 +116,8 @@ def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq, sparse=Fals
 @embedding_rows.gradient("weight")
 def _(grad, weight_spec, indices, padding_idx, scale_grad_by_freq, sparse):
     if sparse:
+        if scale_grad_by_freq:
+            fail(RuntimeError, "embedding_backward: scale_grad_by_freq not supported with sparse gradients")
         return _sparse_rows(reshape(grad, (indices.spec.numel, grad.spec.shape[-1])), indices, weight_spec, padding_idx)
     return embedding_dense_backward(grad, indices, weight_spec.shape[0], padding_idx, scale_grad_by_freq)
 
@@ -155,8 +157,6 @@ def embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=
     tensor([[3., 4.],
             [1., 2.]])
     """
-    if sparse and scale_grad_by_freq:
-        fail(RuntimeError, "embedding_backward: scale_grad_by_freq not supported with sparse gradients")
     if weight.spec.ndim != 2:
         fail(RuntimeError, "'weight' must be 2-D", got=f"shape {tuple(weight.spec.shape)}")
     _need_indices(indices, "embedding")
@@ -433,6 +433,8 @@ def _(
         often = (1 / _frequency(indices, rows)[:n]).astype(kind)
         factor = often if factor is None else factor * often
     factor = per_sample_weights if factor is None else from_numpy(factor)
+    if sparse and scale_grad_by_freq:
+        fail(RuntimeError, "embedding_bag_backward: scale_grad_by_freq not supported with sparse gradients")
     if LOCAL.grad or sparse:
         return _composed_gradient(
             grad_out, weight, narrow(indices, 0, 0, n), bag, factor, indices.spec.numel, padding_idx, sparse, needs
@@ -521,8 +523,6 @@ def embedding_bag(
     flat = indices if indices.spec.ndim == 1 else reshape(indices, (indices.spec.numel,))
     if per_sample_weights is not None:
         per_sample_weights = reshape(per_sample_weights, (flat.spec.numel,))
-    if sparse and scale_grad_by_freq:
-        fail(RuntimeError, "embedding_bag_backward: scale_grad_by_freq not supported with sparse gradients")
     options = (mode, per_sample_weights, padding_idx, scale_grad_by_freq, sparse)
     return embedding_bags(weight, flat, first, last, *options)[0]
 

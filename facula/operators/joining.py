@@ -13,7 +13,7 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
 
 from .copying import bound_copy, cast, clone, copy_kernel, copy_values, like_layout
-from .declare import function, unrecorded
+from .declare import NEW_LIKE, function, unrecorded
 from .promotion import opmath, result_type
 from .view import expand_to, ints, reshape, slice_dim, unsqueeze
 
@@ -148,6 +148,13 @@ class _Joined:
 _CATS, _STACKS = _Joined(False), _Joined(True)
 
 
+def _several(name: str, tensors) -> tuple:
+    """A tuple of the tensors; TypeError for a single tensor."""
+    if isinstance(tensors, Tensor):
+        fail(TypeError, f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
+    return tuple(tensors)
+
+
 def cat(tensors, dim=0, *, out=None, axis=None) -> Tensor:
     """Tensors one after another along `dim`; their other sizes must agree."""
     if out is None and axis is None and tensors.__class__ in (list, tuple):
@@ -156,7 +163,7 @@ def cat(tensors, dim=0, *, out=None, axis=None) -> Tensor:
         made = _cat(tuple(tensors), dim)
         _CATS.learn(tensors, dim)
         return made
-    made = _cat(tuple(tensors) if type(tensors) is not tuple else tensors, dim if axis is None else axis)
+    made = _cat(_several("cat", tensors), dim if axis is None else axis)
     if out is None:
         return made
     from .matmul import _to_out
@@ -171,7 +178,7 @@ def stack(tensors, dim=0, *, out=None) -> Tensor:
     """Tensors of one shape along a new dim."""
     if out is None and tensors.__class__ in (list, tuple) and (made := _STACKS.find(tensors, dim)) is not None:
         return made
-    tensors = tuple(tensors)
+    tensors = _several("stack", tensors)
     if not tensors:
         fail(RuntimeError, "stack expects a non-empty TensorList")
     first = tensors[0].spec.shape
@@ -264,6 +271,8 @@ def block_diag(*tensors: Tensor) -> Tensor:
     parts = [reshape(t, (1, -1)) if t.spec.ndim < 2 else t for t in tensors]
     rows, columns = sum(t.spec.shape[0] for t in parts), sum(t.spec.shape[1] for t in parts)
     out = zeros_of(dense(result_type(t.spec for t in parts), (rows, columns)))
+    for t in parts:
+        out = NEW_LIKE[0](t, out) if t.spec.kind is not None and out.spec.kind is None else out
     r = c = 0
     for t in parts:
         n, m = t.spec.shape

@@ -600,11 +600,12 @@ def addmm_core(input, mat1, mat2, alpha, beta):
 
 
 def _scaled(x: Tensor, factor) -> Tensor:
+    """A gradient of what was multiplied by a number."""
     if factor == 1:
         return x
     from .elementwise import mul
 
-    return mul(x, factor)
+    return mul(x, factor.conjugate())
 
 
 @addmm_core.gradient("input")
@@ -691,7 +692,7 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta=1, alpha=1, ou
     return made if out is None else _to_out("addbmm", out, made, (input, batch1, batch2))
 
 
-@function(tensors=("input", "weight", "bias"))
+@function(tensors=("input", "weight", "bias"), out=True)
 def linear(input, weight, bias=None):
     """`input @ weight.T + bias`: (..., in), (out, in), (out) -> (..., out)."""
     if weight.spec.ndim == 1:

@@ -5,7 +5,7 @@ but the channel's, the weights being one number a row (batch norm).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from facula import launch
@@ -20,7 +20,7 @@ from facula.ir import expr as ir
 
 from .copying import cast
 from .creation import dtype_c_name
-from .declare import Repeats, function, traced
+from .declare import INTO, Repeats, function, traced
 from .limits import finfo
 from .view import reshape
 
@@ -175,8 +175,8 @@ def _row_statistics(input, *, eps):
     return mean, 1 / ir.sqrt(variance + eps)
 
 
-@function(tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
-def native_layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+@function(name="native_layer_norm", tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
+def layer_norm_of(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     """(result, mean, 1 / standard deviation) of `layer_norm`."""
     rank = input.spec.ndim
     return _over(
@@ -184,7 +184,7 @@ def native_layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5)
     )
 
 
-@native_layer_norm.gradient("input", "weight", "bias")
+@layer_norm_of.gradient("input", "weight", "bias")
 def _(grad_out, input, normalized_shape, weight, bias_spec, eps, mean, rstd, needs):
     rank, width = input.spec.ndim, len(normalized_shape)
     dims = tuple(range(rank - width, rank))
@@ -261,7 +261,7 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_
     """
     shape = _normalized_dims("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     _need_float(input, "LayerNormKernelImpl")
-    return native_layer_norm(input, shape, weight, bias, eps)[0]
+    return layer_norm_of(input, shape, weight, bias, eps)[0]
 
 
 # --- root mean square ---------------------------------------------------------------------------------------------
@@ -339,15 +339,15 @@ def _rms_complex(input: Tensor, shape: tuple[int, ...], weight: Tensor | None, e
 # --- groups of channels -------------------------------------------------------------------------------------------
 
 
-@function(tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
-def native_group_norm(input, weight, bias, N, C, HxW, group, eps):
+@function(name="native_group_norm", tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
+def group_norm_of(input, weight, bias, N, C, HxW, group, eps):
     """(result, mean, 1 / standard deviation) of `group_norm`."""
     x, weight, bias = _grouped(input, group), _channels(weight, group), _channels(bias, group)
     out, mean, rstd = _over(x, weight, bias, dims=(2, 3), eps=float(eps))
     return reshape(out, input.spec.shape), mean, rstd
 
 
-@native_group_norm.gradient("input", "weight", "bias")
+@group_norm_of.gradient("input", "weight", "bias")
 def _(grad_out, input, weight, bias_spec, group, eps, mean, rstd, needs):
     if grad_out is None:
         return None, None, None
@@ -406,7 +406,7 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enable
                 f"{key} of shape {list(x.spec.shape)} and input of shape {list(s.shape)}",
             )
     _need_float(input, "GroupNormKernelImpl")
-    return native_group_norm(input, weight, bias, n, c, math.prod(rest), num_groups, eps)[0]
+    return group_norm_of(input, weight, bias, n, c, math.prod(rest), num_groups, eps)[0]
 
 
 # --- channels over batch and space --------------------------------------------------------------------------------
@@ -454,8 +454,8 @@ def _all_but_channel(rank: int) -> tuple[int, ...]:
     return (0, *range(2, rank))
 
 
-@function(tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
-def native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
+@function(name="native_batch_norm", tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
+def batch_norm_of(input, weight, bias, running_mean, running_var, training, momentum, eps):
     """(result, mean, 1 / standard deviation) of `batch_norm`; the latter are empty where running ones are used."""
     s = input.spec
     dims = _all_but_channel(s.ndim)
@@ -475,7 +475,7 @@ def native_batch_norm(input, weight, bias, running_mean, running_var, training, 
     return out, mean, rstd
 
 
-@native_batch_norm.gradient("input", "weight", "bias")
+@batch_norm_of.gradient("input", "weight", "bias")
 def _(grad_out, input, weight, bias_spec, running_mean, running_var, training, eps, mean, rstd, needs):
     if grad_out is None:
         return None, None, None
@@ -509,6 +509,8 @@ def batch_norm(input, weight, bias, running_mean, running_var, training, momentu
         instead of them.
     """
     s = input.spec
+    if s.ndim < 2 and not s.numel:
+        return input.clone()
     if s.ndim < 2:
         normalize_dim(1, s.ndim)
     channels = s.shape[1]
@@ -521,7 +523,7 @@ def batch_norm(input, weight, bias, running_mean, running_var, training, momentu
         if x is not None and x.spec.numel != channels:
             fail(RuntimeError, f"{key} should contain {channels} elements not {x.spec.numel}")
     _need_float(input, "batch_norm")
-    return native_batch_norm(input, weight, bias, running_mean, running_var, bool(training), momentum, eps)[0]
+    return batch_norm_of(input, weight, bias, running_mean, running_var, bool(training), momentum, eps)[0]
 
 
 def instance_norm(
@@ -546,3 +548,42 @@ def instance_norm(
             if target is not None and values is not None:
                 target.copy_(mean(reshape(values, (n, c)), 0))
     return reshape(out, shape)
+
+
+# --- with their statistics ----------------------------------------------------------------------------------------
+
+
+def _told(found: Sequence[Tensor], weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """A result with its statistics, in the dtype of the weights, or of the input."""
+    kind = (found[0] if weight is None else weight).spec.dtype
+    out, mean, rstd = [found[0], *(x if x.spec.dtype is kind else cast(x, kind) for x in found[1:])]
+    return out, mean, rstd
+
+
+def native_layer_norm(input, normalized_shape, weight, bias, eps) -> tuple[Tensor, Tensor, Tensor]:
+    """(result, mean, 1 / standard deviation) of `layer_norm`."""
+    shape = _normalized_dims("native_layer_norm", input, normalized_shape, weight=weight, bias=bias)
+    _need_float(input, "LayerNormKernelImpl")
+    return _told(layer_norm_of(input, shape, weight, bias, eps), weight)
+
+
+def native_group_norm(input, weight, bias, N, C, HxW, group, eps) -> tuple[Tensor, Tensor, Tensor]:
+    """(result, mean, 1 / standard deviation) of `group_norm`; the statistics have gradients too."""
+    _need_float(input, "GroupNormKernelImpl")
+    out, mean, rstd = group_norm_of(input, weight, bias, N, C, HxW, group, eps)
+    if LOCAL.grad and input.requires_grad:
+        mean, rstd = _row_statistics(_grouped(input, group), dims=(2, 3), eps=float(eps))
+    return _told((out, mean, rstd), weight)
+
+
+def native_batch_norm(
+    input, weight, bias, running_mean, running_var, training, momentum, eps, *, out=None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(result, mean, 1 / standard deviation) of `batch_norm`; the latter are empty where running ones are used."""
+    _need_float(input, "batch_norm")
+    found = batch_norm_of(input, weight, bias, running_mean, running_var, bool(training), momentum, eps)
+    found = _told(found, weight)
+    if out is None:
+        return found
+    first, second, third = (INTO[0]("native_batch_norm", o, x, (input,)) for o, x in zip(out, found, strict=True))
+    return first, second, third

@@ -26,7 +26,7 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
 
 from .creation import from_numpy, zeros_of
-from .declare import Function, function
+from .declare import INTO, Function, function
 from .indexing import gather
 from .limits import iinfo
 from .promotion import opmath
@@ -762,7 +762,15 @@ def avg_pool1d(input, kernel_size, stride=None, padding: Any = 0, ceil_mode=Fals
 
 
 def avg_pool2d(
-    input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+    input,
+    kernel_size,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+    divisor_override=None,
+    *,
+    out=None,
 ) -> Tensor:
     """The mean of each window of (N, C, H, W) or (C, H, W); `divisor_override` divides the sums instead of their count.
 
@@ -772,18 +780,28 @@ def avg_pool2d(
     >>> torch.nn.functional.avg_pool2d(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), 2)
     tensor([[[2.5000]]])
     """
-    return _average(
+    made = _average(
         "avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     )
+    return made if out is None else INTO[0]("avg_pool2d", out, made, (input,))
 
 
 def avg_pool3d(
-    input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+    input,
+    kernel_size,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+    divisor_override=None,
+    *,
+    out=None,
 ) -> Tensor:
     """The mean of each window of (N, C, D, H, W) or (C, D, H, W)."""
-    return _average(
+    made = _average(
         "avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     )
+    return made if out is None else INTO[0]("avg_pool3d", out, made, (input,))
 
 
 def _adaptive_sides(name: str, d: int, input: Tensor, output_size, colon: str) -> tuple[Side, ...]:

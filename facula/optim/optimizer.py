@@ -118,6 +118,9 @@ class Optimizer:
     _optimizer_load_state_dict_pre_hooks: OrderedDict[int, Callable]
     _optimizer_load_state_dict_post_hooks: OrderedDict[int, Callable]
 
+    OptimizerPreHook = OptimizerPostHook = Callable  # names of types in PyTorch
+    profile_hook_step = staticmethod(_with_hooks)
+
     def __init__(self, params: Iterable, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
         for name in self._HOOK_TABLES:

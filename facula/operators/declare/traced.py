@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from facula import launch
@@ -245,6 +246,13 @@ class Traced(Operator):
         return out
 
     # Plans
+
+    def _form(self, scalars: dict[str, Any]) -> tuple:
+        """What a plan depends on of keywords: the values that select a kernel, and of other numbers their types."""
+        return tuple(
+            sorted([(n, type(v) if type(v) in (int, float, complex) and n not in self.static else v)
+                    for n, v in scalars.items()], key=itemgetter(0))
+        )  # fmt: skip
 
     def plan(
         self, kinds: Sequence[Spec | type], *, scalars: dict[str, Any], dims=None, keepdim=False, shape=None, out=None,
@@ -507,7 +515,7 @@ class Traced(Operator):
         if GUARD.active and LOCAL.special:
             return INTERCEPT[0](self, operands, scalars, out)
         kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
-        key = (kinds, tuple(sorted(scalars.items())) if scalars else None)
+        key = (kinds, self._form(scalars) if scalars else None)
         if out is not None:
             return self._into(out, operands, kinds, scalars)
         try:
@@ -540,7 +548,7 @@ class Traced(Operator):
         if GUARD.active and LOCAL.special:
             return INTERCEPT[0](self, operands, {**scalars, "dims": dims, "keepdim": keepdim, "shape": shape}, out)
         kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
-        key = (kinds, dims, keepdim, shape, tuple(sorted(scalars.items())) if scalars else None)
+        key = (kinds, dims, keepdim, shape, self._form(scalars) if scalars else None)
         if out is not None:
             return self._into(out, operands, kinds, scalars, dims=dims, keepdim=keepdim, shape=shape)
         plan = self.plans.get(key)
@@ -680,7 +688,7 @@ class Traced(Operator):
         if GUARD.active and LOCAL.special:
             return INTERCEPT[0](self, operands, scalars, target)
         kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
-        key = ("in place", kinds, tuple(sorted(scalars.items())) if scalars else None)
+        key = ("in place", kinds, self._form(scalars) if scalars else None)
         plan = self.plans.get(key)
         if plan is None:
             operands, kinds = self._checked(operands, kinds)

@@ -31,7 +31,12 @@ __all__ = ["CHECKS", "ENTRIES", "Failure", "check", "label"]
 
 EXCLUDED = re.compile(r"^_(?!_)|\._|^(torch\.)?ops\.|jiterator|quantized")
 # PyTorch's entries that hold names of `torch.ops.aten`, and dtypes that are no part of the promise.
-NOT_PUBLIC = {"max_pool2d_with_indices_backward", "nn.functional.scaled_dot_product_flash_attention", "slice"}
+NOT_PUBLIC = {
+    "max_pool2d_with_indices_backward",
+    "native_dropout_backward",
+    "nn.functional.scaled_dot_product_flash_attention",
+    "slice",
+}
 ENTRIES = [
     op
     for op in op_db
