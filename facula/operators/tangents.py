@@ -162,6 +162,7 @@ LINEAR: dict[str, tuple[tuple[str, ...], ...]] = {
     "col2im": (("input",),),
     "embedding_rows": (("weight",),),
     "embed": (("part",),),
+    "put_at": (("input",),),
 }
 
 
