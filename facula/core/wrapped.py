@@ -15,19 +15,9 @@ from .storage import Storage
 from .tensor import Tensor
 
 __all__ = [
-    "BATCH",
-    "DUAL",
-    "WRAPPED",
-    "Box",
-    "Level",
-    "Unbatchable",
-    "anywhere",
-    "batched",
-    "box_of",
-    "dual",
-    "opened",
-    "top_of",
-]
+    "BATCH", "DUAL", "WRAPPED", "Box", "Level", "Unbatchable", "anywhere", "batched", "become", "box_of", "dual",
+    "enter", "first_of", "followed", "leave", "mapped", "memory_of", "opened", "tensors_in", "top_of",
+]  # fmt: skip
 
 WRAPPED = "wrapped"
 BATCH, DUAL = "batch", "dual"
@@ -137,6 +127,11 @@ def anywhere(x: Tensor) -> bool:
     return anywhere(box.value) or (box.tangent is not None and anywhere(box.tangent))
 
 
+def followed(x: Tensor) -> bool:
+    """Whether backward or a function transform follows what is done with a tensor."""
+    return x.needs_grad or x.spec.kind is not None
+
+
 def mapped(function: Any, value: Any) -> Any:
     """`value` with `function(x)` in the place of each tensor, lists and dicts looked into."""
     if isinstance(value, Tensor):
@@ -148,6 +143,13 @@ def mapped(function: Any, value: Any) -> Any:
     if value.__class__ is dict:
         return {k: mapped(function, x) for k, x in value.items()}
     return value
+
+
+def first_of(x: Tensor) -> Tensor:
+    """The tensor with memory that a stand-in stands for; of a batch, where its first element begins."""
+    while x.spec.kind is WRAPPED:
+        x = x.storage.value  # type: ignore[attr-defined]
+    return x
 
 
 def memory_of(x: Tensor) -> Tensor:

@@ -121,6 +121,7 @@ from .view_copies import (
     slice_copy, split_copy, split_with_sizes_copy, squeeze_copy, t_copy, transpose_copy, unbind_copy, unfold_copy,
     unsqueeze_copy, view_as_complex_copy, view_as_real_copy, view_copy,
 )
+from .segments import segment_reduce
 from .names import (
     abs_, absolute, acos_, acosh_, addmv_, arccos, arccos_, arccosh, arccosh_, arcsin, arcsin_, arcsinh, arcsinh_,
     arctan, arctan2, arctan_, arctanh, arctanh_, are_deterministic_algorithms_enabled, as_strided_, asin_, asinh_,
@@ -192,8 +193,8 @@ __all__ = [
     "relu_", "remainder", "renorm", "repeat", "repeat_interleave", "reshape", "resize_", "resize_as_", "resolve_conj",
     "resolve_neg", "result_type", "rms_norm", "rnn_relu_cell", "rnn_tanh_cell", "roll", "rot90", "round", "round_",
     "row_stack", "rrelu", "rrelu_", "rsqrt", "rsqrt_", "rsub", "scalar_tensor", "scatter", "scatter_add",
-    "scatter_reduce", "searchsorted", "seed", "select", "select_copy", "select_scatter", "selu", "selu_",
-    "set_anomaly_enabled", "set_default_device", "set_default_dtype", "set_default_tensor_type",
+    "scatter_reduce", "searchsorted", "seed", "segment_reduce", "select", "select_copy", "select_scatter", "selu",
+    "selu_", "set_anomaly_enabled", "set_default_device", "set_default_dtype", "set_default_tensor_type",
     "set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal", "set_rng_state",
     "set_warn_always", "sgn", "sigmoid", "sigmoid_", "sign", "signbit", "silu", "silu_", "sin", "sin_", "sinc",
     "sinc_", "sinh", "sinh_", "slice_copy", "slice_scatter", "smooth_l1_loss", "softmax", "softmin", "softplus",

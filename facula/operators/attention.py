@@ -12,6 +12,7 @@ from facula.core import dtype as dt
 from facula.core.modes import GUARD, LOCAL
 from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
+from facula.core.wrapped import followed
 from facula.errors import fail
 
 from .copying import cast, contiguous, like_layout
@@ -324,7 +325,7 @@ def scaled_dot_product_attention(
             TypeError,
             "scaled_dot_product_attention(): argument 'dropout_p' must be float, not " + type(dropout_p).__name__,
         )
-    trained = attn_mask is not None and attn_mask.needs_grad and (not GUARD.active or LOCAL.grad)
+    trained = attn_mask is not None and followed(attn_mask) and (not GUARD.active or LOCAL.grad)
     blocked = dropout_p == 0 and not trained and query.spec.dtype is not dt.float64
     if is_causal and attn_mask is not None and (not blocked or {x.spec.ndim for x in (query, key, value)} != {4}):
         fail(

@@ -100,6 +100,9 @@ def _promoted(operator: Traced, args: tuple, given: list, level: Level) -> list:
 
 
 def _map(operator: Traced, args: tuple, kwargs: dict, level: Level) -> Any:
+    if operator.name == "masked_fill" and box_of(args[2], level) is not None:  # which takes one number alone
+        input, mask, value = args
+        return OPERATORS["where"].call(mask, cast(value, input.spec.dtype), input)
     rank = max(x.spec.ndim for x in args if isinstance(x, Tensor))
     given = _promoted(operator, args, [front(x, level, rank) for x in args], level)
     return wrapped(transform(operator, tuple(given), kwargs), level)

@@ -103,7 +103,7 @@ _FILL_KERNELS: dict[DType, Kernel] = {}
 def number(value: Any, kind: DType) -> bool | int | float | complex:
     """A Python number converted to the kind of a dtype; RuntimeError where it does not fit."""
     if isinstance(value, Tensor):
-        value = value.item()
+        value = memory_of(value).item()
     elif not isinstance(value, NUMBERS):
         if hasattr(value, "item"):
             value = value.item()
@@ -173,7 +173,10 @@ def fill_values(target: Tensor, value) -> Tensor:
             value = complex(value)
             bound.function(target.ptr, value.real, value.imag, *bound.tail)
         else:
-            bound.function(target.ptr, value, *bound.tail)
+            try:
+                bound.function(target.ptr, value, *bound.tail)
+            except OverflowError:  # the upper half of uint64
+                bound.function(target.ptr, value - 2**64, *bound.tail)
     return target
 
 
@@ -294,7 +297,7 @@ def full(
     """A tensor filled with one number, of that number's dtype unless told otherwise."""
     if isinstance(fill_value, Tensor):
         dtype = dtype or fill_value.spec.dtype
-        fill_value = fill_value.item()
+        fill_value = memory_of(fill_value).item() if isinstance(fill_value, Tensor) else fill_value.item()
     kind = dtype or (out.spec.dtype if out is not None else number_dtype(type(fill_value)))
     s = dense(kind, _sizes((size,), "full"), _place(device))
     made = launch.empty(s) if out is None else _resized(out, s)
@@ -440,7 +443,9 @@ def arange(
     Shape ``(ceil((end - start) / step),)``; int64 when all three are integers, else the default dtype.
     """
     given: Any = (0, start, step) if end is None else (start, end, step)
-    start, end, step = (x.item() if isinstance(x, Tensor) or hasattr(x, "item") else x for x in given)
+    start, end, step = (
+        memory_of(x).item() if isinstance(x, Tensor) else x.item() if hasattr(x, "item") else x for x in given
+    )
     kind = dtype or (out.spec.dtype if out is not None else None)
     if kind is None:
         kind = DEFAULT.float if any(isinstance(x, float) for x in (start, end, step)) else dt.int64
@@ -513,7 +518,7 @@ def _ends(name: str, start, end, steps: int, dtype, out) -> tuple[Any, Any, DTyp
                 f"{name} only supports 0-dimensional start and end tensors, but got {which} with {x.spec.ndim} "
                 "dimension(s).",
             )
-    start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
+    start, end = (memory_of(x).item() if isinstance(x, Tensor) else x for x in (start, end))
     if steps < 0:
         fail(RuntimeError, "number of steps must be non-negative", got=steps)
     kind = _kind_of(dtype, out)

@@ -10,7 +10,7 @@ from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size, contiguous_strides, reach
 from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
-from facula.core.wrapped import WRAPPED, anywhere
+from facula.core.wrapped import WRAPPED, anywhere, followed
 from facula.errors import fail
 
 from . import creation
@@ -137,8 +137,15 @@ def _meet(a: Tensor, b: Tensor) -> bool:
 
 
 # Functions whose out= may not be an operand, though others' may; whose out= must have the result's dtype.
-APART = frozenset(("bernoulli", "gather", "index_select", "kthvalue", "masked_select", "take"))
+APART = frozenset(("bernoulli", "cat", "gather", "index_select", "kthvalue", "masked_select", "take"))
 SAME_DTYPE = frozenset(("gather", "scatter", "scatter_add", "scatter_reduce"))
+
+
+def _check_apart(out: Tensor, operands) -> None:
+    """RuntimeError where the target has memory in common with an operand."""
+    for x in operands:
+        if isinstance(x, Tensor) and x.storage is out.storage and _meet(out, x):
+            _refuse_overlap()
 
 
 def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
@@ -154,9 +161,7 @@ def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
         )
     if name in APART:
         check_overlap(out)
-        for x in operands:
-            if isinstance(x, Tensor) and x.storage is out.storage and _meet(out, x):
-                _refuse_overlap()
+        _check_apart(out, operands)
     if recording(out, *operands):
         fail(
             RuntimeError,
@@ -176,6 +181,8 @@ def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
                 stacklevel=4,
             )
         resize_(out, want.shape)
+        if name in APART:
+            _check_apart(out, operands)
     check_overlap(out, operands)
 
 
@@ -438,7 +445,7 @@ def fill_(input: Tensor, value) -> Tensor:
 
 def zero_(input: Tensor) -> Tensor:
     """Write zeros over all elements."""
-    if input.needs_grad or not input.spec.contiguous or input.spec.dtype.kind == "c":
+    if followed(input) or not input.spec.contiguous or input.spec.dtype.kind == "c":
         return fill_(input, 0)
     fill_values(input, 0)
     input.storage.version += 1

@@ -148,6 +148,13 @@ class _Joined:
 _CATS, _STACKS = _Joined(False), _Joined(True)
 
 
+def _several(name: str, tensors) -> tuple:
+    """A tuple of the tensors; TypeError for a single tensor."""
+    if isinstance(tensors, Tensor):
+        fail(TypeError, f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
+    return tuple(tensors)
+
+
 def cat(tensors, dim=0, *, out=None, axis=None) -> Tensor:
     """Tensors one after another along `dim`; their other sizes must agree."""
     if out is None and axis is None and tensors.__class__ in (list, tuple):
@@ -156,7 +163,7 @@ def cat(tensors, dim=0, *, out=None, axis=None) -> Tensor:
         made = _cat(tuple(tensors), dim)
         _CATS.learn(tensors, dim)
         return made
-    made = _cat(tuple(tensors) if type(tensors) is not tuple else tensors, dim if axis is None else axis)
+    made = _cat(_several("cat", tensors), dim if axis is None else axis)
     if out is None:
         return made
     from .matmul import _to_out
@@ -171,7 +178,7 @@ def stack(tensors, dim=0, *, out=None) -> Tensor:
     """Tensors of one shape along a new dim."""
     if out is None and tensors.__class__ in (list, tuple) and (made := _STACKS.find(tensors, dim)) is not None:
         return made
-    tensors = tuple(tensors)
+    tensors = _several("stack", tensors)
     if not tensors:
         fail(RuntimeError, "stack expects a non-empty TensorList")
     first = tensors[0].spec.shape
@@ -258,18 +265,27 @@ def column_stack(tensors, *, out=None) -> Tensor:
 
 def block_diag(*tensors: Tensor) -> Tensor:
     """Matrices along the diagonal of a larger one."""
-    from .creation import zeros_of
-    from .inplace import copy_
+    from .creation import zeros
 
-    parts = [reshape(t, (1, -1)) if t.spec.ndim < 2 else t for t in tensors]
-    rows, columns = sum(t.spec.shape[0] for t in parts), sum(t.spec.shape[1] for t in parts)
-    out = zeros_of(dense(result_type(t.spec for t in parts), (rows, columns)))
-    r = c = 0
+    for i, t in enumerate(tensors):
+        if not isinstance(t, Tensor):
+            fail(TypeError, f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+        if t.spec.ndim > 2:
+            fail(
+                RuntimeError,
+                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {t.spec.ndim} "
+                "dimensions",
+            )
+    parts = [reshape(t, (1, t.spec.numel)) if t.spec.ndim < 2 else t for t in tensors]
+    if not parts:
+        return zeros(1, 0)
+    columns, rows, at = sum(t.spec.shape[1] for t in parts), [], 0
     for t in parts:
         n, m = t.spec.shape
-        copy_(slice_dim(slice_dim(out, 0, r, r + n), 1, c, c + m), t)
-        r, c = r + n, c + m
-    return out
+        left, right = (zeros(n, k, dtype=t.spec.dtype, device=t.spec.device) for k in (at, columns - at - m))
+        rows.append(_cat((left, t, right), 1))
+        at += m
+    return _cat(tuple(rows), 0)
 
 
 # --- rearranging --------------------------------------------------------------------------------------------------

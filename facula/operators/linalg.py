@@ -9,6 +9,7 @@ from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.shape import broadcast, normalize_dim
 from facula.core.tensor import Tensor
+from facula.core.wrapped import followed
 from facula.errors import fail
 
 from . import elementwise as e
@@ -499,7 +500,7 @@ def qr(A: Tensor, mode: str = "reduced"):
         )
     checked("linalg.qr", A, False)
     if mode == "r":
-        if A.needs_grad:
+        if followed(A):
             R = f.qr_core(A, "reduced")[1]
             R.register_hook(_no_r)
         else:
@@ -579,7 +580,7 @@ def eigh(A: Tensor, UPLO: str = "L"):
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric (Hermitian) matrices, in order."""
     checked("linalg.eigh", A)
-    if A.needs_grad:
+    if followed(A):
         return f.eigh_core(A, _half(UPLO))[0]
     return f.made(np.linalg.eigvalsh(numpy_view(A), _half(UPLO)), A, real=True)
 
@@ -602,7 +603,7 @@ def eigvals(A: Tensor) -> Tensor:
     """The eigenvalues, complex, of any square matrices."""
     checked("linalg.eig", A)
     _finite(A)
-    if A.needs_grad:
+    if followed(A):
         return f.eig_core(A)[0]
     return from_numpy(np.array(np.linalg.eigvals(numpy_view(A)), A.spec.dtype.to_complex().numpy, order="C"))
 
@@ -632,7 +633,7 @@ def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
 
 
 def _singular_values(A: Tensor) -> Tensor:
-    if A.needs_grad or not np.isfinite(numpy_view(A)).all():
+    if followed(A) or not np.isfinite(numpy_view(A)).all():
         return f.svd_core(A, False)[1]
     return f.made(np.linalg.svd(numpy_view(A), compute_uv=False), A, real=True)
 

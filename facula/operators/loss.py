@@ -16,6 +16,7 @@ from facula.core.modes import LOCAL
 from facula.core.shape import Size
 from facula.core.spec import Spec
 from facula.core.tensor import Tensor
+from facula.core.wrapped import followed
 from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
@@ -701,7 +702,7 @@ def cross_entropy_loss(input, target, weight=None, reduction="mean", ignore_inde
     if (
         isinstance(target, Tensor)
         and _key(input, target, weight, reduction, ignore_index, float(label_smoothing)) in _READY
-        and not (weight is not None and weight.needs_grad)
+        and not (weight is not None and followed(weight))
     ):
         return cross_entropy_classes(input, target, weight, reduction, ignore_index, float(label_smoothing))[0]
     s = input.spec

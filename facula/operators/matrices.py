@@ -4,6 +4,7 @@ import numpy as np
 
 from facula.core import dtype as dt
 from facula.core.tensor import Tensor
+from facula.core.wrapped import followed
 from facula.errors import fail
 
 from . import elementwise as e
@@ -295,7 +296,7 @@ def lobpcg(
     if tracker is not None:
         fail(NotImplementedError, "lobpcg: a tracker looks into PyTorch's own iteration")
     largest = True if largest is None else largest
-    if A.needs_grad or (B is not None and B.needs_grad):
+    if followed(A) or (B is not None and followed(B)):
         return _whole_eigenspace(A, B, k, largest)
     kind = A.spec.dtype
     tol = {4: 1e-6, 8: 1e-15 if kind.kind == "f" else 1e-6}.get(kind.itemsize, 1e-15) ** 0.5 if tol is None else tol

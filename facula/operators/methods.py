@@ -1021,14 +1021,14 @@ def __copy__(self):
 
 def view_method(self, *shape, size=None, dtype=None):
     """The same elements in another shape, or read as another dtype."""
-    if not shape:
-        shape = (size,) if dtype is None and size is not None else (dtype,) if dtype is not None else ()
     if len(shape) == 1:
         only = shape[0]
         if isinstance(only, DType):
             return view.view_dtype(self, only)
         if only.__class__ is int:
             return view.view_shape(self, shape)
+    elif not shape and (size is not None or dtype is not None):
+        return view_method(self, size if dtype is None else dtype)
     return view.view_shape(self, ints(shape))
 
 

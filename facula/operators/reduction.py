@@ -12,6 +12,7 @@ from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import normalize_dim
 from facula.core.spec import Spec
 from facula.core.tensor import Tensor
+from facula.core.wrapped import followed
 from facula.errors import fail
 from facula.ir import expr as ir
 
@@ -704,7 +705,7 @@ _cumprod_fast = fast_rows(cumprod_rows)
 
 def cumprod(input, dim, *, dtype=None, out=None) -> Tensor:
     """Running products along `dim`; integers and bools give int64."""
-    if dtype is None and out is None and not input.needs_grad and dim.__class__ is int and input.spec.ndim:
+    if dtype is None and out is None and not followed(input) and dim.__class__ is int and input.spec.ndim:
         return _cumprod_fast(input, dim, False)
     if dtype is not None:
         input = cast(input, dtype)

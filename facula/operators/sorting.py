@@ -98,7 +98,13 @@ _TITLES = {
 _ORDERS = {name: _named(f"{name}_values", title) for name, title in _TITLES.items()}
 
 
+_SORTERS = {"sort": "sorting_kernel_method_name", "topk": "topk_cpu", "searchsorted": "searchsorted_out_cpu"}
+
+
 def _real(input: Tensor, name: str = "sort") -> None:
+    if input.spec.dtype in dt.FLOAT8:
+        title = dtype_title(input.spec.dtype)
+        fail(NotImplementedError, f"\"{_SORTERS.get(name, name)}\" not implemented for '{title}'")
     if input.spec.dtype.kind == "c":
         fail(RuntimeError, f" {name.capitalize()} does not support complex dtypes on CPU")
 

@@ -12,9 +12,10 @@ from facula.autograd.backward import grad as differentiate
 from facula.autograd.grad_mode import enable_grad
 from facula.autograd.node import alias
 from facula.core.modes import LOCAL
+from facula.core.shape import reach
 from facula.core.spec import dense
 from facula.core.tensor import Tensor
-from facula.core.wrapped import DUAL, Level, anywhere, box_of, dual, mapped, tensors_in, top_of
+from facula.core.wrapped import DUAL, Level, anywhere, box_of, dual, first_of, mapped, tensors_in, top_of
 
 from .creation import zeros_of
 from .declare import OPERATORS, Traced, View
@@ -61,8 +62,10 @@ def rule(operator: Any, args: tuple, kwargs: dict, level: Level) -> Any:
     if rule is not None and not kwargs:
         return rule(level, *args)
     own = LINEAR.get(operator.name)
-    if own is not None and not kwargs:
-        return _linear(operator, own, args, level)
+    if own is not None:
+        bound = operator.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return _linear(operator, own, bound.args, bound.kwargs, level)
     return _transposed(operator, args, kwargs, level)
 
 
@@ -74,32 +77,33 @@ def _view(operator: View, args: tuple, kwargs: dict, level: Level) -> Tensor:
     made = transform(operator, (primal, *args[1:]), kwargs)
     if made.spec.dtype.kind not in "fc":
         return made
-    if tangent is not None and tangent.spec.strides != primal.spec.strides:
-        tangent = in_layout(tangent, primal)
-        args[0].storage.tangent = tangent  # views share it from now on
+    if tangent is not None:
+        around = operator.name == "as_strided_part"  # which may look at memory beside the tensor
+        if tangent.spec.strides != primal.spec.strides or (around and not _same_place(tangent, primal)):
+            tangent = args[0].storage.tangent = in_layout(tangent, primal, around)  # views share it from now on
     out = dual(made, None if tangent is None else transform(operator, (tangent, *args[1:]), kwargs), level)
     out.storage.source = (args[0], operator, args[1:], kwargs)
     return out
 
 
-def in_layout(tangent: Tensor, primal: Tensor) -> Tensor:
-    """A copy of the tangent with the strides of the primal, which may overlap or have gaps."""
-    from facula.core.shape import reach
+def _same_place(tangent: Tensor, primal: Tensor) -> bool:
+    """Whether two tensors begin at the same place of memories of one size."""
+    a, b = first_of(tangent), first_of(primal)
+    return a.ptr - a.storage.ptr == b.ptr - b.storage.ptr and a.storage.nbytes == b.storage.nbytes
+
+
+def in_layout(tangent: Tensor, primal: Tensor, whole: bool = False) -> Tensor:
+    """A copy of the tangent with the strides of the primal; `whole`: in zeros for all of the primal's memory."""
+    from .assignment import assign, new_like
 
     s = primal.spec
-    span = 1 + reach(s.shape, s.strides)[1]
-    memory = zeros_as_shape(tangent, max(span, 0))
-    out = as_strided_part(memory, tuple(s.shape), tuple(s.strides), 0)
-    from .assignment import assign
-
-    return assign(out, tangent)
-
-
-def zeros_as_shape(like: Tensor, n: int) -> Tensor:
-    """`n` zeros, batched where `like` is."""
-    from .assignment import new_like
-
-    return new_like(like, zeros_of(dense(like.spec.dtype, (n,), like.spec.device)))
+    start, span = 0, max(1 + reach(s.shape, s.strides)[1], 0)
+    if whole:
+        memory = first_of(primal)
+        start = (memory.ptr - memory.storage.ptr) // s.dtype.itemsize
+        span = memory.storage.nbytes // s.dtype.itemsize
+    zeros = new_like(tangent, zeros_of(dense(s.dtype, (span,), s.device)))
+    return assign(as_strided_part(zeros, tuple(s.shape), tuple(s.strides), start), tangent)
 
 
 def _traced(operator: Traced, args: tuple, kwargs: dict, level: Level) -> Any:
@@ -158,12 +162,13 @@ LINEAR: dict[str, tuple[tuple[str, ...], ...]] = {
     "col2im": (("input",),),
     "embedding_rows": (("weight",),),
     "embed": (("part",),),
+    "put_at": (("input",),),
 }
 
 
-def _linear(operator: Any, groups: tuple, args: tuple, level: Level) -> Any:
+def _linear(operator: Any, groups: tuple, args: tuple, kwargs: dict, level: Level) -> Any:
     primals = mapped(lambda x: primal_of(x, level), args)
-    made = transform(operator, primals, {})
+    made = transform(operator, primals, kwargs)
     total = None
     for group in groups:
         places = [operator.positions[n] for n in group]
@@ -172,7 +177,7 @@ def _linear(operator: Any, groups: tuple, args: tuple, level: Level) -> Any:
         given = list(primals)
         for i in places:
             given[i] = mapped(lambda x: _tangent_or_zeros(x, level), args[i])
-        part = transform(operator, tuple(given), {})
+        part = transform(operator, tuple(given), kwargs)
         total = part if total is None else OPERATORS["add"].call(total, part)
     return joined(made, total, level)
 

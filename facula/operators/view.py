@@ -8,6 +8,7 @@ from facula.core import dtype as dt
 from facula.core.shape import Size, normalize_dim, view_strides
 from facula.core.spec import Spec
 from facula.core.tensor import Tensor
+from facula.core.wrapped import first_of
 from facula.errors import fail
 
 from .declare import EMBED, OPERATORS, function, view
@@ -95,10 +96,23 @@ view_shape.operator.node_class.__name__ = "ViewBackward0"
 
 def reshape(input: Tensor, *args, shape=None) -> Tensor:
     """The same elements in row-major order in another shape: a view where possible, else a copy."""
-    target = infer_size(ints(args if shape is None else (shape,)), input.spec.numel)
-    if view_strides(input.spec.shape, input.spec.strides, target) is None:
+    try:
+        target, copied = _RESHAPED[input.spec, args]
+    except (KeyError, TypeError):
+        sizes = ints(args if shape is None else (shape,))
+        target = infer_size(sizes, input.spec.numel)
+        copied = view_strides(input.spec.shape, input.spec.strides, target) is None
+        given = args[0] if len(args) == 1 and isinstance(args[0], tuple) else args
+        if shape is None and args and all(n.__class__ is int for n in given):
+            if len(_RESHAPED) > 4096:
+                _RESHAPED.clear()
+            _RESHAPED[input.spec, args] = target, copied
+    if copied:
         input = OPERATORS["clone"].call(input, memory_format="contiguous")
     return view_shape(input, target)
+
+
+_RESHAPED: dict[tuple, tuple[Size, bool]] = {}  # by spec and sizes: the shape, whether it takes a copy
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -259,7 +273,7 @@ def spec_name(s: Spec) -> str:
     return f"torch.{dtype_title(s.dtype)}Tensor{{{list(s.shape)}}}"
 
 
-def expand(input: Tensor, *args, size=None, implicit: bool = False) -> Tensor:
+def expand(input: Tensor, *args, size=None) -> Tensor:
     """Sizes of 1 repeated without a copy; -1 keeps a size; new dims may be put in front."""
     return expand_to(input, ints(args if size is None else (size,)))
 
@@ -430,10 +444,11 @@ def as_strided(input: Tensor, size, stride, storage_offset: int | None = None) -
     if any(n < 0 for n in (*size, *stride)):
         fail(RuntimeError, f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}")
     item = input.spec.dtype.itemsize
-    own = (input.ptr - input.storage.ptr) // item
+    memory = input if input.spec.kind is None else first_of(input)
+    own = (memory.ptr - memory.storage.ptr) // item
     start = own if storage_offset is None else storage_offset
     high = reach(size, stride)[1]
-    if start < 0 or (high >= 0 and (start + high + 1) * item > input.storage.nbytes):
+    if start < 0 or (high >= 0 and (start + high + 1) * item > memory.storage.nbytes):
         fail(
             RuntimeError,
             f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {start}, and itemsize {item} "

@@ -679,6 +679,58 @@ def test_average_errors(number):
     same_error(AVERAGE_ERRORS[number])
 
 
-@pytest.mark.parametrize("name", [n for n in torch.optim.__all__ if n in optim_db.ENTRIES])
+@pytest.mark.parametrize("name", torch.optim.__all__)
 def test_names(name):
-    assert getattr(facula.optim, name).__name__ == name
+    mine, oracle = getattr(facula.optim, name), getattr(torch.optim, name)
+    assert mine.__name__.rpartition(".")[2] == oracle.__name__.rpartition(".")[2]
+    if inspect.isclass(oracle):
+        assert not [n for n in dir(oracle) if not n.startswith("_") and not hasattr(mine, n)]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Other parameters for a while
+
+
+def swapped(framework, spoil=None, name="Adam"):
+    """A step on copies of the parameters; what they, their state and the optimizer are then."""
+    params, optimizer = train(framework, name, {"lr": 0.1}, steps=2)
+    state = copy.deepcopy(optimizer.state_dict())
+    others = {str(i): (p.detach() + 1).requires_grad_() for i, p in enumerate(params)}
+    state["param_groups"][0]["lr"] = 0.5
+    if spoil is not None:
+        others, state = spoil(framework, others, state) or (others, state)
+    with framework.optim.swap_in_optimizer_params_and_state(optimizer, others, state):
+        for p, grad in zip(others.values(), gradients(params, 5)):
+            p.grad = grad if grad is None or framework is torch else ours(grad)
+        optimizer.step()
+    values = [p.detach() for p in (*params, *others.values())]
+    return [values, state["state"], optimizer.state_dict()["state"], optimizer.param_groups[0]["lr"]]
+
+
+def test_swapped_parameters():
+    optim_db.close(*(swapped(f) for f in (facula, torch)), "swapped")
+
+
+SPOILT = [
+    lambda f, others, state: (others, [1]),
+    lambda f, others, state: (others, {**state, "state": [1]}),
+    lambda f, others, state: (others, {**state, "state": {f.ones(1): {}}}),
+    lambda f, others, state: (others, {**state, "state": {0: 3}}),
+    lambda f, others, state: (others, {**state, "state": {7: {}}}),
+    lambda f, others, state: (others, {**state, "param_groups": {}}),
+    lambda f, others, state: (others, {**state, "param_groups": []}),
+    lambda f, others, state: (others, {**state, "param_groups": [3]}),
+    lambda f, others, state: state["param_groups"][0].update(params=["a"]),
+    lambda f, others, state: state["param_groups"][0].update(params=[0]),
+    lambda f, others, state: state["param_groups"][0].update(more=1),
+    lambda f, others, state: ({"0": others["0"]}, state),
+]
+
+
+@pytest.mark.parametrize("number", range(len(SPOILT)))
+def test_swapped_errors(number):
+    same_error(lambda f: swapped(f, SPOILT[number]))
+
+
+def test_swapped_before_a_step():
+    same_error(lambda f: f.optim.swap_in_optimizer_params_and_state(sgd(f), {}, {}).__enter__())

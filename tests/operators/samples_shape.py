@@ -57,3 +57,37 @@ row(
     method=False,
     compare=False,
 )
+
+# --- segments -----------------------------------------------------------------------------------------------------
+
+
+def lengths(*values):
+    return t(values=values, dtype="int64", grad=False)
+
+
+row(
+    "segment_reduce",
+    [
+        s(t(6), "sum", lengths=lengths(2, 0, 4)),
+        s(t(3, 2), "mean", lengths=lengths(1, 2)),
+        s(t(6, distinct=True), "max", offsets=lengths(0, 2, 6)),
+        s(t(2, 3, distinct=True), "min", lengths=lengths([1, 2], [3, 0]), axis=1, initial=1.0),
+        s(t(5), "prod", lengths=lengths(2, 3)),
+        s(t(6), "mean", lengths=lengths(3, 0, 3), initial=2.0),
+    ],
+    "f",
+    second=False,
+    out=False,
+    method=False,
+    errors=[
+        bad(
+            RuntimeError,
+            "reduce argument must be either sum, prod, mean, amax or amin, got foo",
+            t(2),
+            "foo",
+            lengths=lengths(2),
+        ),
+        bad(RuntimeError, "segment_reduce(): Either lengths or offsets must be defined.", t(2), "sum"),
+        bad(RuntimeError, "segment_reduce(): Expected all rows of lengths", t(2), "sum", lengths=lengths(1)),
+    ],
+)

@@ -130,3 +130,23 @@ def test_division_of_whole_numbers_by_zero():
     assert (
         x.tolist() == [4, 5] and (x / 0).tolist() == [np.inf, np.inf] and (x.float() // 0).tolist() == [np.inf, np.inf]
     )
+
+
+def test_numbers_that_change_make_no_new_plans():
+    """`alpha` is an argument of the kernel: its value makes none anew, and gradients use the one that was given."""
+    from facula.operators.declare import OPERATORS
+
+    add = OPERATORS["add"]
+    x, y = torch.zeros(7), torch.ones(7, requires_grad=True)
+    for number in (0.5, 1.5):  # one call of each kind
+        x.add_(y.detach(), alpha=number)
+        torch.add(x, y, alpha=number)
+    plans = len(add.plans)
+    total = x[0].item()
+    for number in range(2, 9):
+        x.add_(y.detach(), alpha=number + 0.25)
+        total += number + 0.25
+        torch.add(x, y, alpha=number + 0.75).sum().backward()
+        assert y.grad[0].item() == number + 0.75
+        y.grad = None
+    assert len(add.plans) == plans and x.tolist() == [total] * 7

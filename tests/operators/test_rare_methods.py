@@ -83,3 +83,20 @@ def test_hash_of_floats_is_that_of_their_float64_bits():
     assert torch.hash_tensor(torch.from_numpy(x).to(torch.bfloat16)).item() == wanted
     with pytest.raises(RuntimeError, match="Expected reduction dim to be specified"):
         torch.hash_tensor(torch.empty(0))
+
+
+def test_results_stay_apart_from_operands():
+    x = torch.arange(6.0)
+    for call in (
+        lambda: torch.take(x, torch.tensor([0, 1]), out=x),
+        lambda: torch.cat([x, x], out=x),
+        lambda: torch.masked_select(x, x > 1, out=x),
+        lambda: torch.gather(x, 0, torch.tensor([1]), out=x[:1]),
+    ):
+        with pytest.raises(RuntimeError, match="some elements of the input tensor and the written-to tensor refer to"):
+            call()
+    for join in (torch.cat, torch.stack):
+        with pytest.raises(TypeError, match="must be tuple of Tensors, not Tensor"):
+            join(x)
+    with pytest.raises(RuntimeError, match="Expected out tensor to have dtype float, but got double instead"):
+        torch.gather(x, 0, torch.tensor([1]), out=torch.empty(1, dtype=torch.float64))

@@ -194,6 +194,14 @@ def test_step_counter_is_a_tensor_that_may_be_changed():
     optimizer.state[w]["step"] = torch.tensor(5.0)
     optimizer.step()
     assert optimizer.state[w]["step"].item() == 6
+    count = optimizer.state[w]["step"]
+    count.data = torch.tensor(8.0)  # the same tensor in other memory
+    optimizer.step()
+    assert count.item() == 9
+    for dtype in (torch.float64, torch.float16, torch.int64):
+        optimizer.state[w]["step"] = torch.tensor(2, dtype=dtype)
+        optimizer.step()
+        assert optimizer.state[w]["step"].item() == 3
 
 
 def test_parameters_without_gradient_are_left_alone():
@@ -344,3 +352,28 @@ def test_averaged_model_and_batch_norm():
     means = [hidden[:10].mean(0), hidden[10:].mean(0)]
     np.testing.assert_allclose(norm.running_mean.tolist(), np.mean(means, 0), rtol=1e-5, atol=1e-6)
     assert norm.momentum == 0.1 and not average.training and average.n_averaged == 3
+
+
+def test_other_parameters_for_a_while():
+    w, other = torch.nn.Parameter(torch.zeros(2)), torch.zeros(2)
+    optimizer = optim.SGD([w], lr=1.0, momentum=0.5)
+    w.grad, other.grad = torch.ones(2), torch.full((2,), 3.0)
+    optimizer.step()
+    state = copy.deepcopy(optimizer.state_dict())
+    with optim.swap_in_optimizer_params_and_state(optimizer, {"w": other}, state):
+        optimizer.step()
+    assert other.tolist() == [-3.5, -3.5] and w.tolist() == [-1.0, -1.0]
+    assert state["state"][0]["momentum_buffer"].tolist() == [3.5, 3.5]
+    assert optimizer.param_groups[0]["params"][0] is w and optimizer.state[w]["momentum_buffer"].tolist() == [1.0, 1.0]
+    with pytest.raises(RuntimeError, match="exactly match the live optimizer group keys"):
+        state["param_groups"][0].pop("lr")
+        with optim.swap_in_optimizer_params_and_state(optimizer, {"w": other}, state):
+            pass
+
+
+def test_modules_of_pytorch():
+    from facula.optim.adamw import AdamW
+
+    from facula.optim.adam import Adam
+
+    assert Adam is optim.Adam and AdamW is optim.AdamW

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from facula import launch
@@ -246,6 +247,13 @@ class Traced(Operator):
 
     # Plans
 
+    def _form(self, scalars: dict[str, Any]) -> tuple:
+        """What a plan depends on of keywords: the values that select a kernel, and of other numbers their types."""
+        return tuple(
+            sorted([(n, type(v) if type(v) in (int, float, complex) and n not in self.static else v)
+                    for n, v in scalars.items()], key=itemgetter(0))
+        )  # fmt: skip
+
     def plan(
         self, kinds: Sequence[Spec | type], *, scalars: dict[str, Any], dims=None, keepdim=False, shape=None, out=None,
         bind: bool = True,
@@ -342,7 +350,7 @@ class Traced(Operator):
         plan.backs = {} if self.pull is None else dict.fromkeys(range(1 << len(self.operands)))
         order = (*self.operands, *self.scalars)
         seen = self.guard is not None and plan.common.kind in "ui"  # values are looked at before each run
-        split = any(part is not None for _, part in plan.numbers)
+        split = any(part is not None for _, part in plan.numbers) or (compute is dt.uint64 and bool(plan.numbers))
         plan.sources = None if seen or split else (*plan.slots, *[order.index(name) for name, _ in plan.numbers])
         return plan
 
@@ -507,7 +515,7 @@ class Traced(Operator):
         if GUARD.active and LOCAL.special:
             return INTERCEPT[0](self, operands, scalars, out)
         kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
-        key = (kinds, tuple(sorted(scalars.items())) if scalars else None)
+        key = (kinds, self._form(scalars) if scalars else None)
         if out is not None:
             return self._into(out, operands, kinds, scalars)
         try:
@@ -540,7 +548,7 @@ class Traced(Operator):
         if GUARD.active and LOCAL.special:
             return INTERCEPT[0](self, operands, {**scalars, "dims": dims, "keepdim": keepdim, "shape": shape}, out)
         kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
-        key = (kinds, dims, keepdim, shape, tuple(sorted(scalars.items())) if scalars else None)
+        key = (kinds, dims, keepdim, shape, self._form(scalars) if scalars else None)
         if out is not None:
             return self._into(out, operands, kinds, scalars, dims=dims, keepdim=keepdim, shape=shape)
         plan = self.plans.get(key)
@@ -619,7 +627,14 @@ class Traced(Operator):
         for name, part in plan.numbers:
             number = scalars[name] if name in scalars else operands[self.operands.index(name)]
             args.append(number if part is None else getattr(complex(number), part))
-        plan.function(*args, *plan.tail)
+        try:
+            plan.function(*args, *plan.tail)
+        except OverflowError:  # the upper half of uint64, where whole numbers are that large
+            if plan.compute is not dt.uint64:
+                raise
+            numbers = len(plan.numbers)
+            wrapped = [a - 2**64 if 2**63 <= a < 2**64 else a for a in args[-numbers:]]
+            plan.function(*args[:-numbers], *wrapped, *plan.tail)
 
     def _run(self, plan: Plan, operands: tuple, scalars: dict, node_class: type | None = None):
         outs = [plan.empty(s) for s in plan.outs]
@@ -680,7 +695,7 @@ class Traced(Operator):
         if GUARD.active and LOCAL.special:
             return INTERCEPT[0](self, operands, scalars, target)
         kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
-        key = ("in place", kinds, tuple(sorted(scalars.items())) if scalars else None)
+        key = ("in place", kinds, self._form(scalars) if scalars else None)
         plan = self.plans.get(key)
         if plan is None:
             operands, kinds = self._checked(operands, kinds)

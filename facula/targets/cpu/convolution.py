@@ -87,8 +87,10 @@ def _way(batch: int, windows: int, own: int, channels: int, taps: int, row: int,
         return "channels"
     if own <= convolution_few.MOST:
         return "few"
-    along = pitch / max(row, 1) if pitch >= LANES else 2.0  # vectors run through rows
-    waste = min(_whole(row), along) if pitch >= 0 else 2 * _whole(row)
+    waste = _whole(row) if pitch >= 0 else 2 * _whole(row)
+    if pitch >= LANES:  # vectors run through the rows of a sample
+        through = windows // max(row, 1) * pitch
+        waste = min(waste, _whole(through) * through / max(windows, 1))
     k = max(channels * taps, 1)
     weights = 3 * own * LANES / max(batch * windows, 1)  # they are packed
     costs = {

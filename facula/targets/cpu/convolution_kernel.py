@@ -39,6 +39,7 @@ CELLS = 4  # vectors of windows that are summed at a time, at most
 DEPTH = 384
 LARGE = 1 << 17  # elements of packed weights from which several slivers are multiplied while a tile is in the cache
 TASK = 1 << 22  # multiplications of a task
+AHEAD = 1 << 23  # bytes of patches that are packed once for all parts of the outputs
 CHUNK = 1 << 16  # elements of patches that the gradient of w reads while they stay in the second-level cache
 PARTIAL = 1 << 22  # elements of partial gradients of w at most
 PARALLEL_FROM = 1 << 18  # multiplications from which threads pay
@@ -496,7 +497,8 @@ class Writer(matmul_kernel.Writer):
             with f.loop(0, taps) as t:
                 span.set(self.most(f, self.tap(f, table, t.index, "weight") + 1, span.get()))
             span = span.get()
-            near = span * 4 <= taps * self.lanes
+            straight = w_own.eq(e.memory_size)
+            near = (span * 4 <= taps * self.lanes) & straight.eq(0)
             with f.when(near):
                 f.call("void", "@pack_near", f.record, lines, source, count, span)
             jumps = self.value_mul(f, self.iota(f), self.splat32(f, w_own))
@@ -507,7 +509,12 @@ class Writer(matmul_kernel.Writer):
                 with f.loop(0, taps, carry=[line]) as t:
                     at = f.at(channel, self.tap(f, table, t.index, "weight") * e.memory_size)
                     for v, mask in enumerate(masks):
-                        x = self.widen(f, self.gathered(f, f.at(at, w_own * (v * self.lanes)), jumps, mask, zero))
+                        here, x = f.at(at, w_own * (v * self.lanes)), f.variable(self.memory_vector, zero)
+                        with f.either(straight) as way:
+                            x.set(self.masked(f, here, mask, zero))
+                            way.otherwise()
+                            x.set(self.gathered(f, here, jumps, mask, zero))
+                        x = self.widen(f, x.get())
                         f.store(x, f.at(t.carried[0], v * self.lanes * size), align=size)
                     t.next = [f.at(t.carried[0], height * size)]
                 c.next = [f.at(channel, get("w_channel")), t.carried[0]]
@@ -560,6 +567,21 @@ class Writer(matmul_kernel.Writer):
             c.next = [f.at(channel, step), f.at(line, taps * height * size)]
         self.finish(f)
 
+    def pack_ahead(self) -> None:
+        """The patches of one sliver of a group, for all parts of the outputs: [block][k][pixel]."""
+        f = self.function("pack_ahead", "ptr record, i64 task")
+        r = {name: self.get(f, f.record, name) for name in FIELDS}
+        group, s = f.task // r["slivers"], f.task % r["slivers"]
+        memory = f.call("ptr", "@take", self.program_bytes(f, r["taps"]))
+        rows = f.alloca("i64", self.width * SEGMENT_BYTES // 8)
+        pixel = s * self.width
+        n = f.call("i64", "@segments", f.record, pixel, f.least(r["total"] - pixel, self.width), rows)
+        f.call("void", "@prepare", f.record, memory, rows, n)
+        target, source = f.at(r["sums"], f.task * r["copied"]), f.at(r["x"], group * r["channels"] * r["x_channel"])
+        f.call("void", "@pack_patches", f.record, memory, target, source, r["channels"])
+        f.call("void", "@give", memory)
+        self.finish(f)
+
     def compute(self) -> None:
         """Some slivers of one group for a part of its outputs."""
         e, size = self.e, self.e.sum_size
@@ -570,7 +592,7 @@ class Writer(matmul_kernel.Writer):
         left = f.task // spans
         part, group = left % r["own_parts"], left // r["own_parts"]
         t0, t1 = part * r["tiles"] // r["own_parts"], (part + 1) * r["tiles"] // r["own_parts"]
-        patch = r["block"] * r["taps"] * self.bytes
+        patch, ahead = r["block"] * r["taps"] * self.bytes, r["copied"]
         tile = r["height"] * self.bytes
         together = r["together"]
         split = r["blocks"] > 1
@@ -592,14 +614,18 @@ class Writer(matmul_kernel.Writer):
                 rows = f.at(table, s.index * (self.width * SEGMENT_BYTES))
                 n = f.call("i64", "@segments", f.record, pixel, f.least(r["total"] - pixel, self.width), rows)
                 f.store(n, f.at(counts, s.index * 8))
-                f.call("void", "@prepare", f.record, f.at(programs, s.index * program), rows, n)
+                with f.when(ahead.eq(0)):
+                    f.call("void", "@prepare", f.record, f.at(programs, s.index * program), rows, n)
             with f.loop(0, r["blocks"]) as block:
                 c0 = block.index * r["block"]
                 channels = f.least(r["block"], r["channels"] - c0)
                 source = f.at(x_group, c0 * r["x_channel"])
-                with f.loop(0, here) as s:
+                with f.loop(0, f.select(ahead.eq(0), here, 0)) as s:
                     into, how = f.at(memory, s.index * patch), f.at(programs, s.index * program)
                     f.call("void", "@pack_patches", f.record, how, into, source, channels)
+                ready = f.at(r["sums"], (group * r["slivers"] + s0) * r["copied"] + c0 * r["taps"] * self.bytes)
+                patches = f.select(ahead.eq(0), memory, ready)
+                apart = f.select(ahead.eq(0), patch, r["copied"])
                 k = channels * r["taps"]
                 begun = block.index > 0
                 done = block.index.eq(r["blocks"] - 1)
@@ -623,7 +649,7 @@ class Writer(matmul_kernel.Writer):
                         resume = f.value("i64", f"zext i1 {begun.name} to i64")
                         final = f.value("i64", f"zext i1 {direct.name} to i64")
                         f.call(
-                            "void", r["kernel"].name, k, a, f.at(memory, s.index * patch), c, r["y_channel"], cols,
+                            "void", r["kernel"].name, k, a, f.at(patches, s.index * apart), c, r["y_channel"], cols,
                             count, resume, final,
                         )  # fmt: skip
                         with f.when(direct.eq(0) & done):
@@ -706,8 +732,18 @@ class Writer(matmul_kernel.Writer):
             # Few pixels: the outputs are cut, too, and each part packs the patches for itself.
             wanted = self.up(f, f.constant("i64", 16), spans * get("groups"))
             parts = self.most(f, f.least(wanted, tiles // 3), 1)
-            self.set(f, record, together=together, span=span, own_parts=parts)
-            f.call("void", "@spread", Value(f, "@compute", "ptr"), record, spans * parts * get("groups"))
+            # ... unless they are few enough to be packed once for all.
+            copied, items = k * self.bytes, slivers * get("groups")
+            ahead = (parts > 1) & (items * copied <= AHEAD)
+            self.set(f, record, together=together, span=span, own_parts=parts, copied=f.select(ahead, copied, 0))
+            with f.either(ahead) as seam:
+                patches = f.call("ptr", "@take", items * copied)
+                self.set(f, record, sums=patches)
+                f.call("void", "@spread", Value(f, "@pack_ahead", "ptr"), record, items)
+                f.call("void", "@spread", Value(f, "@compute", "ptr"), record, spans * parts * get("groups"))
+                f.call("void", "@give", patches)
+                seam.otherwise()
+                f.call("void", "@spread", Value(f, "@compute", "ptr"), record, spans * parts * get("groups"))
             f.call("void", "@give", memory)
         self.finish(f)
 
@@ -931,7 +967,7 @@ class Writer(matmul_kernel.Writer):
             for rows in self.heights():
                 self.micro(rows)
             self.turned(-(-self.s.rows // self.lanes))
-            parts += [self.write, self.pack_near, self.pack_weights, self.compute, self.convolve]
+            parts += [self.write, self.pack_near, self.pack_weights, self.pack_ahead, self.compute, self.convolve]
         else:
             names = [f"micro_weight_{rows}_{v + 1}" for v in range(self.s.vectors) for rows in self.heights()]
             for v in range(self.s.vectors):

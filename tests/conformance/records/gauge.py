@@ -41,11 +41,16 @@ FREE: dict[str, Callable] = {
 # Entry -> dtypes where PyTorch gives NaN though there is a number: its NaNs are not compared. See docs/differences.md.
 NAN: dict[str, tuple[str, ...]] = {
     "matrix_exp": ("float16", "bfloat16"),
+    "masked.logaddexp gradient": ("float64",),
     "linalg.norm gradient": ("float64", "complex128"),
 }
 
 # Entry -> how many times wider than usual its values may lie apart: nearly equal singular values magnify rounding.
-LOOSE: dict[str, float] = {"pca_lowrank": 100.0, "svd_lowrank": 100.0}
+# PyTorch's Bessel functions leave out the first coefficient (1) of Cephes' denominators: wrong by 4e-7.
+LOOSE: dict[str, float] = {
+    "pca_lowrank": 100.0, "svd_lowrank": 100.0, "special.bessel_j0": 50.0, "special.bessel_j1": 50.0,
+    "special.bessel_y0": 50.0, "special.bessel_y1": 50.0, "special.airy_ai": 200.0,
+}  # fmt: skip
 
 # Entries in which PyTorch forgets a gradient: istft's by a window that is not contiguous.
 MORE = {"istft"}
