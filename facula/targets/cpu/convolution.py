@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 
 from facula.core.dtype import dtype
 
@@ -41,7 +41,7 @@ ENTRIES = {
 }
 
 
-@cache
+@lru_cache(4096)
 def convolve(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
     """`convolve(out, x, w, bias, plan, work)`: a convolution of one dtype, whatever the layouts.
 
@@ -64,7 +64,7 @@ def convolve(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
     return _host(element, "convolve", _way(*sizes))
 
 
-@cache
+@lru_cache(4096)
 def convolve_weight(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
     """`convolve_weight(w, x, out, plan, work)`: the gradient of w for the gradient `out`, of the same plan."""
     _, _, own, channels, *_, pitch = sizes
