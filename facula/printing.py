@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from facula.core import dtype as dtypes
-from facula.core import float8
 from facula.core.tensor import Tensor
 from facula.operators.methods import SHOW
 from facula.operators.promotion import DEFAULT
@@ -294,7 +293,11 @@ def host_values(tensor: Tensor) -> np.ndarray:
         return (values.astype(np.uint32) << 16).view(np.float32)
     if spec.dtype is dtypes.complex32:
         return np.ascontiguousarray(values)[..., None].view(np.float16).astype(np.float32).view(np.complex64)[..., 0]
-    return values if wide is None else float8.decode(values, spec.dtype)
+    if wide is None:
+        return values
+    from facula.core import float8  # rare
+
+    return float8.decode(values, spec.dtype)
 
 
 def tensor_repr(tensor: Any, *, contents: str | None = None) -> str:

@@ -17,10 +17,19 @@ from facula.operators.margins import reduced as _reduced
 from facula.operators.resampling import GRID_MODES, GRID_PADDINGS
 from facula.operators.unpooling import fractional_max_pool, max_unpool
 
+from . import grad as grad
+from .grouped import ScalingType as ScalingType
+from .grouped import SwizzleType as SwizzleType
+from .grouped import grouped_mm as grouped_mm
+from .grouped import scaled_grouped_mm as scaled_grouped_mm
+from .grouped import scaled_mm as scaled_mm
 from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .multihead import _canonical_mask as _canonical_mask
 from .multihead import _none_or_dtype as _none_or_dtype
 from .multihead import multi_head_attention_forward as multi_head_attention_forward
+
+GRID_SAMPLE_INTERPOLATION_MODES = {name: number for number, name in enumerate(GRID_MODES)}
+GRID_SAMPLE_PADDING_MODES = {name: number for number, name in enumerate(GRID_PADDINGS)}
 
 # Functions that are operators as they stand
 adaptive_avg_pool1d = ops.adaptive_avg_pool1d
@@ -1288,9 +1297,19 @@ def multi_margin_loss(
         fail(ValueError, "only p == 1 and p == 2 supported", got=p)
     if weight is not None and weight.dim() != 1:
         fail(ValueError, "weight must be one-dimensional", got=f"{weight.dim()}D")
+    if input.dim() > 2:
+        fail(
+            RuntimeError,
+            f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(input.shape)}",
+        )
     rows = input if input.dim() == 2 else input.reshape(1, -1)
-    if input.dim() > 2 or target.dim() > 1 or target.numel() != rows.shape[0]:
-        fail(RuntimeError, f"inconsistent target size, expected {rows.shape[0]} but got {list(target.shape)}")
+    if target.dim() > 1 or target.numel() != rows.shape[0]:
+        fail(
+            RuntimeError,
+            "multi_margin_loss: target tensor should be 1-D with size equal to the number of input samples (batch "
+            f"size). Expected target size [{rows.shape[0]}], but got {list(target.shape)}. Input has shape "
+            f"{list(input.shape)}.",
+        )
     index = target.reshape(-1, 1)
     if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < rows.shape[1]:
         fail(RuntimeError, "target out of range", expected=f"0 to {rows.shape[1] - 1}")
@@ -1315,6 +1334,11 @@ def multilabel_margin_loss(
         input, target = input.reshape(1), target.reshape(1)
     if target.numel() and not -1 <= int(target.min()) <= int(target.max()) < input.shape[-1]:
         fail(RuntimeError, "target out of range", expected=f"-1 to {input.shape[-1] - 1}")
+    if input.dim() and not input.shape[-1]:
+        fail(
+            RuntimeError,
+            "Expected non-empty vector or matrix with optional 0-dim batch size, but got: " + str(list(input.shape)),
+        )
     listed = ((target < 0).cumsum(-1) == 0).to(int64)
     index = target * listed
     is_target = ops.zeros_like(listed).scatter_add(-1, index, listed) > 0

@@ -173,7 +173,10 @@ def fill_values(target: Tensor, value) -> Tensor:
             value = complex(value)
             bound.function(target.ptr, value.real, value.imag, *bound.tail)
         else:
-            bound.function(target.ptr, value, *bound.tail)
+            try:
+                bound.function(target.ptr, value, *bound.tail)
+            except OverflowError:  # the upper half of uint64
+                bound.function(target.ptr, value - 2**64, *bound.tail)
     return target
 
 

@@ -600,27 +600,26 @@ def addmm_core(input, mat1, mat2, alpha, beta):
 
 
 def _scaled(x: Tensor, factor) -> Tensor:
-    """A gradient of what was multiplied by a number."""
     if factor == 1:
         return x
     from .elementwise import mul
 
-    return mul(x, factor.conjugate())
+    return mul(x, factor)
 
 
 @addmm_core.gradient("input")
 def _(grad, input_spec, beta):
-    return _scaled(sum_to(grad, input_spec), beta)
+    return _scaled(sum_to(grad, input_spec), beta.conjugate())
 
 
 @addmm_core.gradient("mat1")
 def _(grad, mat2, alpha):
-    return _scaled(_by_turned(grad, mat2, False, True), alpha)
+    return _scaled(_by_turned(grad, mat2, False, True), alpha.conjugate())
 
 
 @addmm_core.gradient("mat2")
 def _(grad, mat1, alpha):
-    return _scaled(_by_turned(mat1, grad, True, False), alpha)
+    return _scaled(_by_turned(mat1, grad, True, False), alpha.conjugate())
 
 
 addmm_core.operator.node_class.__name__ = "AddmmBackward0"

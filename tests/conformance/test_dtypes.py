@@ -114,3 +114,14 @@ def test_complex32():
         lambda a: a.conj().resolve_conj(), lambda a: a[1].item(), lambda a: a == a,
     ):  # fmt: skip
         assert outcome(call, x) == outcome(call, y)
+
+
+def test_upper_half_of_uint64():
+    large = 2**63 + 5
+    for call in (
+        lambda t: t.full((2,), large, dtype=t.uint64), lambda t: t.zeros(2, dtype=t.uint64).fill_(large),
+        lambda t: t.tensor(large, dtype=t.uint64).item(), lambda t: t.tensor([1, 2], dtype=t.uint64) * large,
+        lambda t: t.tensor([1, 2], dtype=t.uint64).mul_(3).mul_(large),
+        lambda t: t.tensor([large], dtype=t.uint64) == large,
+    ):  # fmt: skip
+        assert outcome(call, facula) == outcome(call, torch)

@@ -194,6 +194,14 @@ def test_step_counter_is_a_tensor_that_may_be_changed():
     optimizer.state[w]["step"] = torch.tensor(5.0)
     optimizer.step()
     assert optimizer.state[w]["step"].item() == 6
+    count = optimizer.state[w]["step"]
+    count.data = torch.tensor(8.0)  # the same tensor in other memory
+    optimizer.step()
+    assert count.item() == 9
+    for dtype in (torch.float64, torch.float16, torch.int64):
+        optimizer.state[w]["step"] = torch.tensor(2, dtype=dtype)
+        optimizer.step()
+        assert optimizer.state[w]["step"].item() == 3
 
 
 def test_parameters_without_gradient_are_left_alone():
@@ -361,3 +369,11 @@ def test_other_parameters_for_a_while():
         state["param_groups"][0].pop("lr")
         with optim.swap_in_optimizer_params_and_state(optimizer, {"w": other}, state):
             pass
+
+
+def test_modules_of_pytorch():
+    from facula.optim.adamw import AdamW
+
+    from facula.optim.adam import Adam
+
+    assert Adam is optim.Adam and AdamW is optim.AdamW

@@ -350,7 +350,7 @@ class Traced(Operator):
         plan.backs = {} if self.pull is None else dict.fromkeys(range(1 << len(self.operands)))
         order = (*self.operands, *self.scalars)
         seen = self.guard is not None and plan.common.kind in "ui"  # values are looked at before each run
-        split = any(part is not None for _, part in plan.numbers)
+        split = any(part is not None for _, part in plan.numbers) or (compute is dt.uint64 and bool(plan.numbers))
         plan.sources = None if seen or split else (*plan.slots, *[order.index(name) for name, _ in plan.numbers])
         return plan
 
@@ -627,7 +627,14 @@ class Traced(Operator):
         for name, part in plan.numbers:
             number = scalars[name] if name in scalars else operands[self.operands.index(name)]
             args.append(number if part is None else getattr(complex(number), part))
-        plan.function(*args, *plan.tail)
+        try:
+            plan.function(*args, *plan.tail)
+        except OverflowError:  # the upper half of uint64, where whole numbers are that large
+            if plan.compute is not dt.uint64:
+                raise
+            numbers = len(plan.numbers)
+            wrapped = [a - 2**64 if 2**63 <= a < 2**64 else a for a in args[-numbers:]]
+            plan.function(*args[:-numbers], *wrapped, *plan.tail)
 
     def _run(self, plan: Plan, operands: tuple, scalars: dict, node_class: type | None = None):
         outs = [plan.empty(s) for s in plan.outs]

@@ -5,10 +5,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
-
 from facula.core.dtype import FLOAT8, dtype
-from facula.core.float8 import encode
 
 __all__ = ["Code", "literal", "register", "vector"]
 
@@ -36,6 +33,10 @@ def literal(value: bool | int | float, t: dtype) -> str:
         bits = t.itemsize * 8
         return str((int(value) + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1))
     if t in FLOAT8:
+        import numpy as np
+
+        from facula.core.float8 import encode  # rare
+
         return str(int(encode(np.array(value), t)))
     if t.code == "bf16":
         bits = struct.unpack("<I", struct.pack("<f", ctypes.c_float(value).value))[0]

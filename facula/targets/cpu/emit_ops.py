@@ -4,13 +4,16 @@ Transcendental functions are not here: `codegen` expands them before.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
-from facula.core.float8 import FORMATS, Format
 from facula.ir.expr import Expr
 
 from .emit_code import Code, literal, mangle, register, vector
+
+if TYPE_CHECKING:
+    from facula.core.float8 import Format
 
 __all__ = ["OPERATIONS", "cast", "operation"]
 
@@ -365,11 +368,11 @@ def cast(c: Code, value: str, source: dtype, target: dtype, lanes: int) -> str:
     if source.code == "bf16":
         return cast(c, _from_bfloat(c, value, lanes), dt.float32, target, lanes)
     if source in dt.FLOAT8:
-        return cast(c, _from_float8(c, value, FORMATS[source.name], lanes), dt.float32, target, lanes)
+        return cast(c, _from_float8(c, value, _format(source), lanes), dt.float32, target, lanes)
     if target in dt.STORED_ONLY:
         value = cast(c, value, source, dt.float32, lanes)
         if target in dt.FLOAT8:
-            return _to_float8(c, value, FORMATS[target.name], lanes)
+            return _to_float8(c, value, _format(target), lanes)
         if target.code == "bf16":
             return _to_bfloat(c, value, lanes)
         return c.let(f"fptrunc {vector('float', lanes)} {value} to {vector('half', lanes)}")
@@ -418,7 +421,13 @@ def _float_to_uint64(c: Code, value: str, source: dtype, lanes: int) -> str:
     return select(c, large, w, lanes, c.let(f"xor {w} {low}, {constant(-(2**63), dt.int64, lanes)}"), low)
 
 
-def _from_float8(c: Code, code: str, f: Format, lanes: int) -> str:
+def _format(t: dtype) -> "Format":
+    from facula.core.float8 import FORMATS  # rare
+
+    return FORMATS[t.name]
+
+
+def _from_float8(c: Code, code: str, f: "Format", lanes: int) -> str:
     """The float32 of an 8-bit float: its digits put in place, and the other bias multiplied away."""
     i32, f32 = vector("i32", lanes), vector("float", lanes)
 
@@ -446,7 +455,7 @@ def _from_float8(c: Code, code: str, f: Format, lanes: int) -> str:
     return c.let(f"bitcast {i32} {select(c, nan, i32, lanes, number(0x7FC00000), signed)} to {f32}")
 
 
-def _to_float8(c: Code, value: str, f: Format, lanes: int) -> str:
+def _to_float8(c: Code, value: str, f: "Format", lanes: int) -> str:
     """Rounded to nearest even, as `core.float8.encode`."""
     i32, f32 = vector("i32", lanes), vector("float", lanes)
 
