@@ -359,7 +359,8 @@ def takes_out(row: Row) -> bool:
     return False
 
 
-# PyTorch takes out= here, by accident of its bindings or writes wrong values into strided memory (narrow_copy, fft.fftfreq),
+# PyTorch takes out= here, by accident of its bindings or writes wrong values into strided memory (narrow_copy,
+# fft.fftfreq),
 # or has another rule for each overload (normal), or cannot resize what it is given (split_copy).
 NO_OUT = {"nn.functional.linear", "threshold", "narrow_copy", "normal", "split_copy", "fft.fftfreq"}
 
