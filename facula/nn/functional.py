@@ -1288,9 +1288,19 @@ def multi_margin_loss(
         fail(ValueError, "only p == 1 and p == 2 supported", got=p)
     if weight is not None and weight.dim() != 1:
         fail(ValueError, "weight must be one-dimensional", got=f"{weight.dim()}D")
+    if input.dim() > 2:
+        fail(
+            RuntimeError,
+            f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(input.shape)}",
+        )
     rows = input if input.dim() == 2 else input.reshape(1, -1)
-    if input.dim() > 2 or target.dim() > 1 or target.numel() != rows.shape[0]:
-        fail(RuntimeError, f"inconsistent target size, expected {rows.shape[0]} but got {list(target.shape)}")
+    if target.dim() > 1 or target.numel() != rows.shape[0]:
+        fail(
+            RuntimeError,
+            "multi_margin_loss: target tensor should be 1-D with size equal to the number of input samples (batch "
+            f"size). Expected target size [{rows.shape[0]}], but got {list(target.shape)}. Input has shape "
+            f"{list(input.shape)}.",
+        )
     index = target.reshape(-1, 1)
     if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < rows.shape[1]:
         fail(RuntimeError, "target out of range", expected=f"0 to {rows.shape[1] - 1}")

@@ -13,7 +13,7 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
 
 from .copying import bound_copy, cast, clone, copy_kernel, copy_values, like_layout
-from .declare import NEW_LIKE, function, unrecorded
+from .declare import function, unrecorded
 from .promotion import opmath, result_type
 from .view import expand_to, ints, reshape, slice_dim, unsqueeze
 
@@ -265,20 +265,27 @@ def column_stack(tensors, *, out=None) -> Tensor:
 
 def block_diag(*tensors: Tensor) -> Tensor:
     """Matrices along the diagonal of a larger one."""
-    from .creation import zeros_of
-    from .inplace import copy_
+    from .creation import zeros
 
-    parts = [reshape(t, (1, -1)) if t.spec.ndim < 2 else t for t in tensors]
-    rows, columns = sum(t.spec.shape[0] for t in parts), sum(t.spec.shape[1] for t in parts)
-    out = zeros_of(dense(result_type(t.spec for t in parts), (rows, columns)))
-    for t in parts:
-        out = NEW_LIKE[0](t, out) if t.spec.kind is not None and out.spec.kind is None else out
-    r = c = 0
+    for i, t in enumerate(tensors):
+        if not isinstance(t, Tensor):
+            fail(TypeError, f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+        if t.spec.ndim > 2:
+            fail(
+                RuntimeError,
+                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {t.spec.ndim} "
+                "dimensions",
+            )
+    parts = [reshape(t, (1, t.spec.numel)) if t.spec.ndim < 2 else t for t in tensors]
+    if not parts:
+        return zeros(1, 0)
+    columns, rows, at = sum(t.spec.shape[1] for t in parts), [], 0
     for t in parts:
         n, m = t.spec.shape
-        copy_(slice_dim(slice_dim(out, 0, r, r + n), 1, c, c + m), t)
-        r, c = r + n, c + m
-    return out
+        left, right = (zeros(n, k, dtype=t.spec.dtype, device=t.spec.device) for k in (at, columns - at - m))
+        rows.append(_cat((left, t, right), 1))
+        at += m
+    return _cat(tuple(rows), 0)
 
 
 # --- rearranging --------------------------------------------------------------------------------------------------

@@ -455,14 +455,10 @@ def _all_but_channel(rank: int) -> tuple[int, ...]:
 
 
 @function(name="native_batch_norm", tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
-def batch_norm_of(input, weight, bias, running_mean, running_var, training, momentum, eps):
-    """(result, mean, 1 / standard deviation) of `batch_norm`; the latter are empty where running ones are used."""
+def batch_norm_of(input, weight, bias, running_mean, running_var, momentum, eps):
+    """(result, mean, 1 / standard deviation) of `batch_norm` in training."""
     s = input.spec
     dims = _all_but_channel(s.ndim)
-    if not training:
-        out = _apply(input, weight, bias, running_mean, running_var, dims=dims, eps=float(eps))
-        nothing = dense(s.dtype, (0,), s.device)
-        return out, launch.empty(nothing), launch.empty(nothing)
     out, mean, rstd, variance = _train(input, weight, bias, dims=dims, eps=float(eps))
     count = math.prod(s.shape[d] for d in dims)
     if count == 0:
@@ -476,21 +472,39 @@ def batch_norm_of(input, weight, bias, running_mean, running_var, training, mome
 
 
 @batch_norm_of.gradient("input", "weight", "bias")
-def _(grad_out, input, weight, bias_spec, running_mean, running_var, training, eps, mean, rstd, needs):
+def _(grad_out, input, weight, bias_spec, eps, mean, rstd, needs):
     if grad_out is None:
         return None, None, None
     dims = _all_but_channel(input.spec.ndim)
-    if training:
-        if LOCAL.grad:
-            mean, rstd = _row_statistics(input, dims=dims, eps=float(eps))
-        for_input, for_weight, for_bias = _train_gradient(grad_out, input, weight, mean, rstd, dims=dims)
-    else:
-        for_input, for_weight, for_bias = _apply_gradient(
-            grad_out, input, weight, running_mean, running_var, dims=dims, eps=float(eps)
-        )
+    if LOCAL.grad:
+        mean, rstd = _row_statistics(input, dims=dims, eps=float(eps))
+    return _wanted(_train_gradient(grad_out, input, weight, mean, rstd, dims=dims), weight, bias_spec, needs)
+
+
+@function(tensors=("input", "weight", "bias"), fill=False)
+def batch_norm_with(input, weight, bias, running_mean, running_var, eps):
+    """The result of `batch_norm` with running statistics."""
+    return _apply(
+        input, weight, bias, running_mean, running_var, dims=_all_but_channel(input.spec.ndim), eps=float(eps)
+    )
+
+
+@batch_norm_with.gradient("input", "weight", "bias")
+def _(grad, input, weight, bias_spec, running_mean, running_var, eps, needs):
+    dims = _all_but_channel(input.spec.ndim)
+    found = _apply_gradient(grad, input, weight, running_mean, running_var, dims=dims, eps=float(eps))
+    return _wanted(found, weight, bias_spec, needs)
+
+
+batch_norm_with.operator.node_class.__name__ = "NativeBatchNormBackward0"
+
+
+def _wanted(found: Sequence[Tensor], weight: Tensor | None, bias_spec, needs: dict[str, bool]) -> tuple:
+    """The gradients of input, weight and bias that are needed."""
+    for_input, for_weight, for_bias = found
     return (
         for_input if needs["input"] else None,
-        _fitted(for_weight, weight.spec) if needs["weight"] else None,
+        None if weight is None or not needs["weight"] else _fitted(for_weight, weight.spec),
         _fitted(for_bias, bias_spec) if needs["bias"] else None,
     )
 
@@ -523,7 +537,9 @@ def batch_norm(input, weight, bias, running_mean, running_var, training, momentu
         if x is not None and x.spec.numel != channels:
             fail(RuntimeError, f"{key} should contain {channels} elements not {x.spec.numel}")
     _need_float(input, "batch_norm")
-    return batch_norm_of(input, weight, bias, running_mean, running_var, bool(training), momentum, eps)[0]
+    if not training:
+        return batch_norm_with(input, weight, bias, running_mean, running_var, eps)
+    return batch_norm_of(input, weight, bias, running_mean, running_var, momentum, eps)[0]
 
 
 def instance_norm(
@@ -581,8 +597,12 @@ def native_batch_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(result, mean, 1 / standard deviation) of `batch_norm`; the latter are empty where running ones are used."""
     _need_float(input, "batch_norm")
-    found = batch_norm_of(input, weight, bias, running_mean, running_var, bool(training), momentum, eps)
-    found = _told(found, weight)
+    if training:
+        found = _told(batch_norm_of(input, weight, bias, running_mean, running_var, momentum, eps), weight)
+    else:
+        result = batch_norm_with(input, weight, bias, running_mean, running_var, eps)
+        nothing = dense((input if weight is None else weight).spec.dtype, (0,), input.spec.device)
+        found = result, launch.empty(nothing), launch.empty(nothing)
     if out is None:
         return found
     first, second, third = (INTO[0]("native_batch_norm", o, x, (input,)) for o, x in zip(out, found, strict=True))

@@ -68,10 +68,9 @@ def _fill(target: Tensor, name: str, generator, *args, **kwargs) -> Tensor:
     draw = getattr(_sampler(s.device), name)
     parts = 2 if s.dtype.kind == "c" else 1
     kind = s.dtype.to_real() if parts == 2 else s.dtype
-    order = dense_order(s)
     if name == "normal":
         kwargs["contiguous"] = s.contiguous
-    if order is not None:
+    if s.contiguous or dense_order(s) is not None:
         draw(target.ptr, s.numel * parts, kind.code, _generator(generator), *args, **kwargs)
     elif s.numel:
         order = sorted(range(s.ndim), key=lambda d: (-s.strides[d], d))

@@ -42,6 +42,8 @@ ON_TENSORS, ON_SYMBOLS = (SimpleNamespace(**{name: row[i] for name, row in FUNCT
 
 _PLANS: dict[tuple, launch.Bound] = {}
 _MANY: dict[tuple, launch.Many] = {}
+_KINDS: dict[tuple[Spec, ...], Any] = {}  # by the specs of a parameter, its gradient and its state
+_DENSE: dict[tuple, tuple] = {}
 
 
 def apply_rules(
@@ -52,25 +54,40 @@ def apply_rules(
 ) -> None:
     """Update many parameters: `jobs` are (options, scalars, tensors). Dense ones of the same kind share one call."""
     batches: dict[tuple, tuple[launch.Many, tuple, device, list[Tensor]]] = {}
+    last_options = last_scalars = last_kind = None  # mostly all jobs are alike: then they are only gathered
+    rows: list[Tensor] = []
     for options, scalars, tensors in jobs:
-        spec = tensors[0].spec
-        alike = dense = not differentiable and spec.contiguous and spec.kind is None and spec.dtype.kind == "f"
-        for t in tensors:
-            alike = alike and t.spec is spec
-        if dense and not alike:
-            dense = all(_suits(t.spec, spec) for t in tensors)
-        if not dense:
+        specs = tuple([t.spec for t in tensors])
+        kind = _KINDS.get(specs, False)
+        if kind is last_kind and scalars is last_scalars and options is last_options:
+            rows.extend(tensors)
+            continue
+        if kind is False:
+            kind = _kind(specs)
+        if kind is None or differentiable:
             apply_rule(rule, options, scalars, tensors, differentiable, complex_as_real)
             continue
-        kinds = (spec.dtype,) if alike else tuple([t.spec.dtype for t in tensors])
-        key = (id(scalars), id(options), spec.device, kinds)
+        key = (id(scalars), id(options), id(kind))
         batch = batches.get(key)
         if batch is None:
             code = _many(rule, options, tuple(scalars), tensors)
-            batch = batches[key] = (code, tuple(scalars.values()), spec.device, [])
-        batch[3].extend(tensors)
+            batch = batches[key] = (code, tuple(scalars.values()), kind[0], [])
+        last_options, last_scalars, last_kind, rows = options, scalars, kind, batch[3]
+        rows.extend(tensors)
     for code, numbers, place, rows in batches.values():
         launch.run_many(code, rows, numbers, place)
+
+
+def _kind(specs: tuple[Spec, ...]) -> Any:
+    """(device, dtypes) of dense tensors of one shape, one object for each such pair; None of others."""
+    first, found = specs[0], None
+    if first.contiguous and first.kind is None and first.dtype.kind == "f" and all(_suits(s, first) for s in specs):
+        found = (first.device, tuple([s.dtype for s in specs]))
+        found = _DENSE.setdefault(found, found)
+    if len(_KINDS) > 4096:  # ever-changing shapes
+        _KINDS.clear()
+    _KINDS[specs] = found
+    return found
 
 
 def _suits(spec: Spec, first: Spec) -> bool:

@@ -5,16 +5,10 @@ import pytest
 from .records import module_db
 
 SAMPLES = 4
-WAITING = {  # for functions of `functional`
-    "AdaptiveAvgPool3d", "AdaptiveMaxPool3d", "AvgPool3d", "FractionalMaxPool2d", "FractionalMaxPool3d", "LPPool3d",
-    "MaxPool3d", "MultiMarginLoss", "CTCLoss",
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("info", module_db.ENTRIES, ids=module_db.label)
-def test_module(info, request):
-    if module_db.label(info) in WAITING:
-        request.applymarker(pytest.mark.xfail)
+def test_module(info):
     for name in module_db.CHECKS:
         found = module_db.check(info, name, SAMPLES)
         assert not found["failed"], f"{name}: {len(found['failed'])} of {found['tried']}, first {found['failed'][0]}"

@@ -438,9 +438,7 @@ def gradients_of_convolutions(f):
 
 
 @pytest.mark.parametrize("run", PROGRAMS, ids=lambda run: run.__name__)
-def test_layers(run, request):
-    if run in (images, pools, alignments) and not hasattr(facula.nn.functional, "ctc_loss"):
-        request.applymarker(pytest.mark.xfail(reason="waits for functional"))
+def test_layers(run):
     same_things(seen_by(run, facula), seen_by(run, torch))
 
 

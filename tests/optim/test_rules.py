@@ -194,6 +194,14 @@ def test_step_counter_is_a_tensor_that_may_be_changed():
     optimizer.state[w]["step"] = torch.tensor(5.0)
     optimizer.step()
     assert optimizer.state[w]["step"].item() == 6
+    count = optimizer.state[w]["step"]
+    count.data = torch.tensor(8.0)  # the same tensor in other memory
+    optimizer.step()
+    assert count.item() == 9
+    for dtype in (torch.float64, torch.float16, torch.int64):
+        optimizer.state[w]["step"] = torch.tensor(2, dtype=dtype)
+        optimizer.step()
+        assert optimizer.state[w]["step"].item() == 3
 
 
 def test_parameters_without_gradient_are_left_alone():

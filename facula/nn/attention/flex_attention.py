@@ -197,9 +197,9 @@ class BlockMask:
             fail(RuntimeError, "BlockMask must have at least 2 dimensions")
         if seq_lengths is None:
             seq_lengths = (kv_indices.shape[-2] * size[0], kv_indices.shape[-1] * size[1])
-        partial, full = (kv_num_blocks, kv_indices), (full_kv_num_blocks, full_kv_indices)
-        by_columns = (*_turned(*partial), *_turned(*full)) if compute_q_blocks else (None,) * 4
-        return cls(seq_lengths, kv_num_blocks, kv_indices, *full, *by_columns, size, mask_mod or noop_mask)
+        rows: list[Any] = [kv_num_blocks, kv_indices, full_kv_num_blocks, full_kv_indices]
+        columns: list[Any] = [*_turned(*rows[:2]), *_turned(*rows[2:])] if compute_q_blocks else [None] * 4
+        return cls(seq_lengths, *rows, *columns, BLOCK_SIZE=size, mask_mod=mask_mod or noop_mask)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -227,9 +227,10 @@ class _ByAmount(BasePruningMethod):
     def _number(self, size: int) -> int:
         if not isinstance(self.amount, Integral):
             return round(self.amount * size)
-        if self.amount > size:
-            fail(ValueError, f"amount={self.amount} should be smaller than the number of parameters to prune={size}")
-        return int(self.amount)
+        number = int(self.amount)
+        if number > size:
+            fail(ValueError, f"amount={number} should be smaller than the number of parameters to prune={size}")
+        return number
 
 
 class _Unstructured(_ByAmount):
