@@ -219,8 +219,8 @@ __all__ = [
 ]  # fmt: skip
 __all__ += [
     "istft", "stft", "cholesky", "cholesky_inverse", "cholesky_solve", "det", "eig", "geqrf", "inverse", "lobpcg",
-    "logdet", "lstsq", "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "ormqr", "pca_lowrank",
-    "pinverse",
+    "logdet", "lstsq", "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "ormqr",
+    "pca_lowrank", "pinverse",
     "qr", "slogdet", "solve", "svd", "svd_lowrank", "symeig", "triangular_solve",
 ]  # fmt: skip
 __version__ = "2.13.0+facula"

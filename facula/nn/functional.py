@@ -17,10 +17,19 @@ from facula.operators.margins import reduced as _reduced
 from facula.operators.resampling import GRID_MODES, GRID_PADDINGS
 from facula.operators.unpooling import fractional_max_pool, max_unpool
 
+from . import grad as grad
+from .grouped import ScalingType as ScalingType
+from .grouped import SwizzleType as SwizzleType
+from .grouped import grouped_mm as grouped_mm
+from .grouped import scaled_grouped_mm as scaled_grouped_mm
+from .grouped import scaled_mm as scaled_mm
 from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .multihead import _canonical_mask as _canonical_mask
 from .multihead import _none_or_dtype as _none_or_dtype
 from .multihead import multi_head_attention_forward as multi_head_attention_forward
+
+GRID_SAMPLE_INTERPOLATION_MODES = {name: number for number, name in enumerate(GRID_MODES)}
+GRID_SAMPLE_PADDING_MODES = {name: number for number, name in enumerate(GRID_PADDINGS)}
 
 # Functions that are operators as they stand
 adaptive_avg_pool1d = ops.adaptive_avg_pool1d
@@ -675,17 +684,23 @@ def _unpool(d: int, input: Tensor, indices: Tensor, kernel_size, stride, padding
     return max_unpool(input, indices, size)
 
 
-def max_unpool1d(input: Tensor, indices: Tensor, kernel_size, stride=None, padding=0, output_size=None) -> Tensor:
+def max_unpool1d(
+    input: Tensor, indices: Tensor, kernel_size, stride=None, padding: Any = 0, output_size=None
+) -> Tensor:
     """The maxima of `max_pool1d` where `indices` say that they were, 0 elsewhere."""
     return _unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
-def max_unpool2d(input: Tensor, indices: Tensor, kernel_size, stride=None, padding=0, output_size=None) -> Tensor:
+def max_unpool2d(
+    input: Tensor, indices: Tensor, kernel_size, stride=None, padding: Any = 0, output_size=None
+) -> Tensor:
     """The maxima of `max_pool2d` where `indices` say that they were, 0 elsewhere."""
     return _unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
-def max_unpool3d(input: Tensor, indices: Tensor, kernel_size, stride=None, padding=0, output_size=None) -> Tensor:
+def max_unpool3d(
+    input: Tensor, indices: Tensor, kernel_size, stride=None, padding: Any = 0, output_size=None
+) -> Tensor:
     """The maxima of `max_pool3d` where `indices` say that they were, 0 elsewhere."""
     return _unpool(3, input, indices, kernel_size, stride, padding, output_size)
 
@@ -1325,6 +1340,11 @@ def multilabel_margin_loss(
         input, target = input.reshape(1), target.reshape(1)
     if target.numel() and not -1 <= int(target.min()) <= int(target.max()) < input.shape[-1]:
         fail(RuntimeError, "target out of range", expected=f"-1 to {input.shape[-1] - 1}")
+    if input.dim() and not input.shape[-1]:
+        fail(
+            RuntimeError,
+            "Expected non-empty vector or matrix with optional 0-dim batch size, but got: " + str(list(input.shape)),
+        )
     listed = ((target < 0).cumsum(-1) == 0).to(int64)
     index = target * listed
     is_target = ops.zeros_like(listed).scatter_add(-1, index, listed) > 0

@@ -78,8 +78,14 @@ def _into_dual(target: Tensor, own: Any, source: Tensor) -> None:
     theirs = box_of(source, own.level)
     assign(own.value, source if theirs is None else theirs.value)
     tangent = None if theirs is None else theirs.tangent
-    if tangent is not None and (own.tangent is None or set(batches_of(tangent)) - set(batches_of(own.tangent))):
-        _enlarge(target, tangent)
+    before = own.tangent
+    if before is None:
+        larger = tangent is not None
+    else:
+        shared = any(n > 1 and step == 0 for n, step in zip(before.spec.shape, before.spec.strides))
+        larger = shared or bool(set(batches_of(tangent)) - set(batches_of(before)))
+    if larger:
+        _enlarge(target, before if tangent is None else tangent)
         own = target.storage
     if own.tangent is not None:
         assign(own.tangent, zeros_as(own.tangent) if tangent is None else tangent)

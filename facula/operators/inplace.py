@@ -10,7 +10,7 @@ from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size, contiguous_strides, reach
 from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
-from facula.core.wrapped import WRAPPED, anywhere
+from facula.core.wrapped import WRAPPED, anywhere, followed
 from facula.errors import fail
 
 from . import creation
@@ -445,7 +445,7 @@ def fill_(input: Tensor, value) -> Tensor:
 
 def zero_(input: Tensor) -> Tensor:
     """Write zeros over all elements."""
-    if input.needs_grad or not input.spec.contiguous or input.spec.dtype.kind == "c":
+    if followed(input) or not input.spec.contiguous or input.spec.dtype.kind == "c":
         return fill_(input, 0)
     fill_values(input, 0)
     input.storage.version += 1

@@ -327,12 +327,9 @@ def _(grad, other, input_spec):
 @matmul_batched.gradient("other")
 def _(grad, input, other_spec):
     if other_spec.ndim == 2 and input.spec.ndim > 2:  # one matrix for the whole batch: one product over all rows
-        rows = (
-            reshape(input, (-1, input.spec.shape[-1]))
-            if input.spec.numel
-            else reshape(input, (0, input.spec.shape[-1]))
-        )
-        return mm(_mH(rows), reshape(grad, (rows.spec.shape[0], grad.spec.shape[-1])))
+        n = prod(input.spec.shape[:-1])
+        rows = reshape(input, (n, input.spec.shape[-1]))
+        return mm(_mH(rows), reshape(grad, (n, grad.spec.shape[-1])))
     return sum_to(matmul_batched(_mH(input), grad), other_spec)
 
 
@@ -600,27 +597,30 @@ def addmm_core(input, mat1, mat2, alpha, beta):
 
 
 def _scaled(x: Tensor, factor) -> Tensor:
-    """A gradient of what was multiplied by a number."""
+    """`x` times a number, which is converted to what `x` is: of 0.6 there is nothing left among integers."""
+    factor = {"b": bool, "u": int, "i": int}.get(x.spec.dtype.kind, type(factor))(factor)
     if factor == 1:
         return x
     from .elementwise import mul
 
-    return mul(x, factor.conjugate())
+    if factor.__class__ is float and x.spec.dtype.kind in "ui":
+        factor = int(factor)  # whole numbers stay whole
+    return mul(x, factor)
 
 
 @addmm_core.gradient("input")
 def _(grad, input_spec, beta):
-    return _scaled(sum_to(grad, input_spec), beta)
+    return _scaled(sum_to(grad, input_spec), beta.conjugate())
 
 
 @addmm_core.gradient("mat1")
 def _(grad, mat2, alpha):
-    return _scaled(_by_turned(grad, mat2, False, True), alpha)
+    return _scaled(_by_turned(grad, mat2, False, True), alpha.conjugate())
 
 
 @addmm_core.gradient("mat2")
 def _(grad, mat1, alpha):
-    return _scaled(_by_turned(mat1, grad, True, False), alpha)
+    return _scaled(_by_turned(mat1, grad, True, False), alpha.conjugate())
 
 
 addmm_core.operator.node_class.__name__ = "AddmmBackward0"
@@ -672,7 +672,11 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta=1, alpha=1, out=None)
 
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta=1, alpha=1, out=None) -> Tensor:
     """`beta * input + alpha * outer(vec1, vec2)`."""
-    made = _scaled(outer(vec1, vec2), alpha)
+    made = outer(vec1, vec2)
+    if made.spec.dtype.kind == "b" and input.spec.dtype.kind == "b":  # factors are bools too: add is "or"
+        made = made if alpha else made ^ made
+        alpha, beta = 1, int(bool(beta))
+    made = _scaled(made, alpha)
     if beta != 0:
         from .elementwise import add
 
@@ -823,7 +827,10 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out=None) -> Tensor:
     if len(left) != len(right):
         fail(RuntimeError, "both dimension lists should have same length")
     for x, y in zip(left, right):
-        if a.spec.shape[x] != b.spec.shape[y]:
+        if 1 in (a.spec.shape[x], b.spec.shape[y]):  # a size of 1 broadcasts: the other is summed
+            a = a if a.spec.shape[x] == 1 else sum_over(a, x, True, dtype=a.spec.dtype)
+            b = b if b.spec.shape[y] == 1 else sum_over(b, y, True, dtype=b.spec.dtype)
+        elif a.spec.shape[x] != b.spec.shape[y]:
             fail(
                 RuntimeError,
                 f"contracted dimensions need to match, but first has size {a.spec.shape[x]} in dim {x} and second has "
@@ -1096,7 +1103,7 @@ def _pair(na: list[str], a: Tensor, nb: list[str], b: Tensor, later: set[str]) -
     for labels, x, other, which in ((na, a, nb, 0), (nb, b, na, 1)):
         gone = [d for d, c in enumerate(labels) if c not in other and c not in later]
         if gone:
-            x = sum_over(x, gone)
+            x = sum_over(x, gone, dtype=x.spec.dtype)
             labels = [c for d, c in enumerate(labels) if d not in gone]
         if which:
             nb, b = labels, x
@@ -1108,11 +1115,11 @@ def _pair(na: list[str], a: Tensor, nb: list[str], b: Tensor, later: set[str]) -
         if shape_a[c] != shape_b[c] and c not in later:
             if shape_a[c] == 1:
                 a, na = squeeze_dims(a, (na.index(c),)), [x for x in na if x != c]
-                b = sum_over(b, nb.index(c))
+                b = sum_over(b, nb.index(c), dtype=b.spec.dtype)
                 nb = [x for x in nb if x != c]
             else:
                 b, nb = squeeze_dims(b, (nb.index(c),)), [x for x in nb if x != c]
-                a = sum_over(a, na.index(c))
+                a = sum_over(a, na.index(c), dtype=a.spec.dtype)
                 na = [x for x in na if x != c]
             both.remove(c)
     batch = [c for c in both if c in later]

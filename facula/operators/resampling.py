@@ -483,17 +483,24 @@ def _settled(at, padding: str, align: bool, size):
     return ir.select(ir.lt(at, size - 1), at, size - 1)
 
 
-def _weigh(t, k, mode: str):
-    """The weight of neighbour `k` of a place that is `t` behind one."""
+def _weigh(t, k, mode: str, rounded: Callable):
+    """The weight of neighbour `k` of a place that is `t` behind one; every step is `rounded`."""
     one = ir.const(1, t.dtype)
     if mode == "nearest":
         return one
     if mode == "bilinear":
         return ir.select(ir.eq(k, 0), one - t, t)
+
+    def polynomial(x, *factors):
+        found = ir.const(factors[0], x.dtype)
+        for factor in factors[1:]:
+            found = rounded(rounded(found * x) + factor)
+        return found
+
     a = -0.75
-    x = abs(t + 1 - ir.cast(k, t.dtype))
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    return ir.select(ir.lt(x, one), near, ((a * x - 5 * a) * x + 8 * a) * x - 4 * a)
+    x = rounded(abs(t + 1 - ir.cast(k, t.dtype)))
+    near, far = polynomial(x, a + 2, -(a + 3), 0, 1), polynomial(x, a, -5 * a, 8 * a, -4 * a)
+    return ir.select(ir.lt(x, one), near, far)
 
 
 def _neighbour(grid, k, size, mode: str, padding: str, align: bool, kind: str, d: int):
@@ -518,7 +525,7 @@ def _neighbour(grid, k, size, mode: str, padding: str, align: bool, kind: str, d
     place = first + ir.cast(k, at.dtype)
     if mode == "bicubic":
         place = _settled(place - 1, padding, align, size)
-    return place, size, _weigh(at - first, k, mode)
+    return place, size, _weigh(at - first, k, mode, rounded)
 
 
 def _tables(d: int) -> tuple[Callable, Callable]:

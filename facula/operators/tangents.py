@@ -62,8 +62,10 @@ def rule(operator: Any, args: tuple, kwargs: dict, level: Level) -> Any:
     if rule is not None and not kwargs:
         return rule(level, *args)
     own = LINEAR.get(operator.name)
-    if own is not None and not kwargs:
-        return _linear(operator, own, args, level)
+    if own is not None:
+        bound = operator.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return _linear(operator, own, bound.args, bound.kwargs, level)
     return _transposed(operator, args, kwargs, level)
 
 
@@ -160,12 +162,13 @@ LINEAR: dict[str, tuple[tuple[str, ...], ...]] = {
     "col2im": (("input",),),
     "embedding_rows": (("weight",),),
     "embed": (("part",),),
+    "put_at": (("input",),),
 }
 
 
-def _linear(operator: Any, groups: tuple, args: tuple, level: Level) -> Any:
+def _linear(operator: Any, groups: tuple, args: tuple, kwargs: dict, level: Level) -> Any:
     primals = mapped(lambda x: primal_of(x, level), args)
-    made = transform(operator, primals, {})
+    made = transform(operator, primals, kwargs)
     total = None
     for group in groups:
         places = [operator.positions[n] for n in group]
@@ -174,7 +177,7 @@ def _linear(operator: Any, groups: tuple, args: tuple, level: Level) -> Any:
         given = list(primals)
         for i in places:
             given[i] = mapped(lambda x: _tangent_or_zeros(x, level), args[i])
-        part = transform(operator, tuple(given), {})
+        part = transform(operator, tuple(given), kwargs)
         total = part if total is None else OPERATORS["add"].call(total, part)
     return joined(made, total, level)
 

@@ -86,7 +86,7 @@ def _begins(samples: np.ndarray, kind: dtype, size: int, out: int, kernel: int) 
 
     samples = samples[..., None]
     alpha = rounded((size - kernel) / np.full(1, max(out - 1, 1), samples.dtype))
-    found = np.floor(rounded(rounded(np.arange(out) + samples) * alpha)) - np.floor(rounded(samples * alpha))
+    found = np.trunc(rounded(rounded(np.arange(out) + samples) * alpha)) - np.trunc(rounded(samples * alpha))
     found[..., -1] = size - kernel
     return found.astype(np.int64)
 
@@ -128,7 +128,7 @@ def fractional_max_pool(input: Tensor, kernel: Sequence[int], size: Sequence[int
         shape[:2], shape[2 + i], shape[2 + d + i] = batch, size[i], kernel[i]
         windows = windows + at.reshape(shape) * elements
         elements *= sizes[i]
-    windows = from_numpy(windows.reshape(*batch, -1))
+    windows = from_numpy(windows.reshape(*batch, math.prod(size) * math.prod(kernel)))
     flat = reshape(given, (*batch, elements))
     per = (*batch, math.prod(size), math.prod(kernel))
     with_nan = reshape(gather(flat.detach(), 2, windows), per)

@@ -1,5 +1,8 @@
 """`torch.optim`: optimizers and learning-rate schedulers."""
 
+import sys as _sys
+
+from . import adam as adamw  # PyTorch has a file for each: `from torch.optim.adamw import AdamW`
 from . import lr_scheduler as lr_scheduler
 from . import swa_utils as swa_utils
 from .adadelta import Adadelta as Adadelta
@@ -25,3 +28,4 @@ __all__ = [
     "RAdam", "RMSprop", "Rprop", "SparseAdam", "lr_scheduler", "swa_utils",
     "swap_in_optimizer_params_and_state",
 ]  # fmt: skip
+_sys.modules[f"{__name__}.adamw"] = adamw

@@ -143,6 +143,7 @@ row(
         s(t(2, 2, 6, 7, distinct=True), 2, (3, 4), None, indices, random_windows(2, 2, 2))
         for indices in (False, True)
     ]
+    + [s(t(0, 2, 6, 7), 2, 3, None, False, random_windows(2, 0, 2))]
     + [s(t(2, 5, 6, distinct=True), 2, None, (0.5, 0.5), False, random_windows(2, 1, 2))],
     "f",
     errors=[

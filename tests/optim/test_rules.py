@@ -369,3 +369,11 @@ def test_other_parameters_for_a_while():
         state["param_groups"][0].pop("lr")
         with optim.swap_in_optimizer_params_and_state(optimizer, {"w": other}, state):
             pass
+
+
+def test_modules_of_pytorch():
+    from facula.optim.adamw import AdamW
+
+    from facula.optim.adam import Adam
+
+    assert Adam is optim.Adam and AdamW is optim.AdamW
