@@ -216,6 +216,13 @@ def threads() -> Any:
     return pool
 
 
+def vector_bits() -> int:
+    """The size of a vector register of the host."""
+    from facula.targets.cpu import emit
+
+    return emit.host()[0]
+
+
 def memory() -> Any:
     """The memory pool of the host."""
     from facula.targets.cpu import pool

@@ -684,17 +684,23 @@ def _unpool(d: int, input: Tensor, indices: Tensor, kernel_size, stride, padding
     return max_unpool(input, indices, size)
 
 
-def max_unpool1d(input: Tensor, indices: Tensor, kernel_size, stride=None, padding=0, output_size=None) -> Tensor:
+def max_unpool1d(
+    input: Tensor, indices: Tensor, kernel_size, stride=None, padding: Any = 0, output_size=None
+) -> Tensor:
     """The maxima of `max_pool1d` where `indices` say that they were, 0 elsewhere."""
     return _unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
-def max_unpool2d(input: Tensor, indices: Tensor, kernel_size, stride=None, padding=0, output_size=None) -> Tensor:
+def max_unpool2d(
+    input: Tensor, indices: Tensor, kernel_size, stride=None, padding: Any = 0, output_size=None
+) -> Tensor:
     """The maxima of `max_pool2d` where `indices` say that they were, 0 elsewhere."""
     return _unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
-def max_unpool3d(input: Tensor, indices: Tensor, kernel_size, stride=None, padding=0, output_size=None) -> Tensor:
+def max_unpool3d(
+    input: Tensor, indices: Tensor, kernel_size, stride=None, padding: Any = 0, output_size=None
+) -> Tensor:
     """The maxima of `max_pool3d` where `indices` say that they were, 0 elsewhere."""
     return _unpool(3, input, indices, kernel_size, stride, padding, output_size)
 

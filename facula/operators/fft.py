@@ -427,7 +427,11 @@ def stft(
             )
         return_complex = True
     if input.spec.dtype.kind not in "fc":
-        fail(RuntimeError, f"{shown}: expected a tensor of floating point or complex values")
+        kind = NotImplementedError if input.spec.dtype is dt.bool_ else RuntimeError
+        fail(kind, f"{shown}: expected a tensor of floating point or complex values")
+    if input.spec.dtype.itemsize == 2:
+        name = dtype_title(input.spec.dtype)
+        fail(RuntimeError, f"MKL FFT doesn't support tensors of type: {name}", mend="convert it first: x.float()")
     if input.spec.ndim not in (1, 2):
         fail(RuntimeError, f"{shown}: expected a 1D or 2D tensor")
     if center and align_to_window:

@@ -975,8 +975,12 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """A copy of `input` with the elements of `source` in order where `mask` holds."""
     if mask.spec.dtype is not dt.bool_:
         fail(RuntimeError, f"masked_scatter_ only supports boolean masks, but got mask with dtype {_title(mask)}")
+    if input.spec.dtype is not source.spec.dtype:
+        fail(
+            RuntimeError,
+            f"masked_scatter: expected self and source to have same dtypes but got{_title(input)} and {_title(source)}",
+        )
     shape = broadcast(input.spec.shape, mask.spec.shape)
-    out = expand_to(input, shape).clone(memory_format="contiguous")
     at = nonzero(expand_to(mask, shape), as_tuple=True)
     n = at[0].spec.numel
     if source.spec.numel < n:
@@ -985,8 +989,9 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
             f"masked_scatter: expected self and source to have enough elements: {n} are needed, source has "
             f"{source.spec.numel}",
         )
-    setitem(out, tuple(at), slice_dim(reshape(source, (-1,)), 0, 0, n))
-    return out
+    whole = contiguous(expand_to(input, shape) if shape else reshape(input, (1,)))
+    made = index_put(whole, tuple(at), slice_dim(reshape(source, (-1,)), 0, 0, n))
+    return made if shape else reshape(made, ())
 
 
 # --- x[...] -------------------------------------------------------------------------------------------------------

@@ -597,6 +597,8 @@ def addmm_core(input, mat1, mat2, alpha, beta):
 
 
 def _scaled(x: Tensor, factor) -> Tensor:
+    """`x` times a number, which is converted to what `x` is: of 0.6 there is nothing left among integers."""
+    factor = {"b": bool, "u": int, "i": int}.get(x.spec.dtype.kind, type(factor))(factor)
     if factor == 1:
         return x
     from .elementwise import mul

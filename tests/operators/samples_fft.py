@@ -55,7 +55,7 @@ for name in ("fftfreq", "rfftfreq"):
 WINDOW = t(8, low=0.5, high=1.0)
 row("stft", [s(t(2, 30), 8, window=WINDOW, return_complex=True), s(t(20), 8, 3, 6, return_complex=True),
     s(t(20), 8, center=False, normalized=True, onesided=False, return_complex=True),
-    s(t(20), 8, return_complex=False)], "f", refused=SHORT, out=False, tolerance=SINGLE,
+    s(t(20), 8, return_complex=False)], "fc", refused=SHORT, out=False, tolerance=SINGLE,
     errors=[bad(RuntimeError, "stft requires the return_complex parameter", t(20), 8)])  # fmt: skip
 row("istft", [s(t(2, 5, 6, dtype="complex128"), 8, window=t(8, dtype="float64", low=0.5, high=1.0)),
     s(t(5, 6, dtype="complex128"), 8, length=17)], "c", refused=("complex64",), more=("complex64",), out=False,

@@ -2,15 +2,15 @@
 
 import platform
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 
 from facula.core.dtype import dtype
 
 from . import (
     builtins,
     convolution_channels,
-    convolution_few,
     convolution_kernel,
+    convolution_rows,
     convolution_samples,
     convolution_turned,
     jit,
@@ -25,12 +25,12 @@ _NS_A_PRODUCT = 0.02  # of one multiplication and addition, on one thread; decid
 INNERMOST = -2  # in the place of a pitch
 LANES = 16  # of a vector, as far as the choice goes
 WAYS = {
-    "convolve": ("packed", "few", "samples", "channels"),
-    "convolve_weight": ("packed", "few", "turned", "channels"),
+    "convolve": ("packed", "rows", "samples", "channels"),
+    "convolve_weight": ("packed", "rows", "turned", "channels"),
 }
 TEXTS = {
     "packed": convolution_kernel.module_text,
-    "few": convolution_few.few_text,
+    "rows": convolution_rows.rows_text,
     "turned": convolution_turned.turned_text,
     "samples": convolution_samples.samples_text,
     "channels": convolution_channels.channels_text,
@@ -41,7 +41,7 @@ ENTRIES = {
 }
 
 
-@cache
+@lru_cache(4096)
 def convolve(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
     """`convolve(out, x, w, bias, plan, work)`: a convolution of one dtype, whatever the layouts.
 
@@ -64,14 +64,14 @@ def convolve(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
     return _host(element, "convolve", _way(*sizes))
 
 
-@cache
+@lru_cache(4096)
 def convolve_weight(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
     """`convolve_weight(w, x, out, plan, work)`: the gradient of w for the gradient `out`, of the same plan."""
     _, _, own, channels, *_, pitch = sizes
     if own == channels == 1 and pitch == INNERMOST:
         return _host(element, "convolve_weight", "channels")
-    if own <= convolution_few.MOST:
-        return _host(element, "convolve_weight", "few")
+    if own <= convolution_rows.MOST:
+        return _host(element, "convolve_weight", "rows")
     waste = _whole(channels)  # packing costs a third
     return _host(element, "convolve_weight", "turned" if channels and waste < 1.35 else "packed")
 
@@ -85,8 +85,8 @@ def _way(batch: int, windows: int, own: int, channels: int, taps: int, row: int,
     """The fastest routine, by what each takes for one channel and tap of a vector of windows (in half cycles)."""
     if own == channels == 1 and pitch == INNERMOST:
         return "channels"
-    if own <= convolution_few.MOST:
-        return "few"
+    if own <= convolution_rows.MOST:
+        return "rows"
     waste = _whole(row) if pitch >= 0 else 2 * _whole(row)
     if pitch >= LANES:  # vectors run through the rows of a sample
         through = windows // max(row, 1) * pitch
@@ -94,7 +94,7 @@ def _way(batch: int, windows: int, own: int, channels: int, taps: int, row: int,
     k = max(channels * taps, 1)
     weights = 3 * own * LANES / max(batch * windows, 1)  # they are packed
     costs = {
-        "few": waste * own + weights,
+        "rows": waste * own + weights,
         "packed": 1.02 * own + weights + 14 + 160 / max(row, LANES // 4) + 35 / max(channels, 1),
         "samples": _whole(batch) * own * (1.03 + 40 / k) + 10 + 40 / max(taps, 1),
     }

@@ -25,7 +25,7 @@ class Turned(Writer):
     def __init__(self, element, shape: Shape):
         super().__init__(element, shape)
         self.registers = -(-shape.rows // self.lanes)
-        self.line = self.registers * self.lanes * element.sum_size  # bytes of a window's part of y
+        self.line_bytes = self.registers * self.lanes * element.sum_size  # bytes of a window's part of y
 
     def frame(self, f: Function, record: Value) -> dict[str, Value]:
         """All numbers of the call."""
@@ -157,11 +157,11 @@ class Turned(Writer):
                     here = count - v * lanes
                     with f.when(here > 0):
                         f.call(
-                            "void", "@turn_row", f.at(at.get(), v * lanes * size), f.constant("i64", self.line),
+                            "void", "@turn_row", f.at(at.get(), v * lanes * size), f.constant("i64", self.line_bytes),
                             f.at(source, place + r["y_channel"] * (v * lanes)), f.least(here, lanes), r["y_channel"],
                             r["y2"], q2, limit, columns, r["y_channel"] * lanes,
                         )  # fmt: skip
-                at.set(f.at(at.get(), columns * self.line))
+                at.set(f.at(at.get(), columns * self.line_bytes))
         self.finish(f)
 
     def places(self) -> None:
@@ -198,7 +198,7 @@ class Turned(Writer):
             for i in range(rows):
                 left = self.splat(f, f.load(self.e.sum, f.at(a, i * size), size))
                 following += [self.fused(f, left, right[v], now[i * vectors + v]) for v in range(vectors)]
-            p.next = [*following, f.at(a, self.line)]
+            p.next = [*following, f.at(a, self.line_bytes)]
         for x, spot in zip(p.carried, spots, strict=False):
             f.store(x, spot, align=64)
         self.finish(f)
@@ -216,7 +216,7 @@ class Turned(Writer):
         units = r["batch"] * r["o0"] * r["blocks"] * r["pieces"]
         windows = r["together"] * r["block"] * r["wide"]
         tile_bytes = r["height"] * r["taps"] * self.bytes
-        grads = windows * self.line  # of one tile
+        grads = windows * self.line_bytes  # of one tile
         copied = r["together"] * r["copied"]
         listed = (windows * 8 + r["taps"] * 8 + 63) & -64
         # Sums of one part go to w at once, from the same memory for each task.

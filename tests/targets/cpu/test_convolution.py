@@ -13,7 +13,7 @@ from facula.core import dtype as dt
 from facula.core.shape import contiguous_strides
 from facula.targets import reference
 from facula.targets import routine as find_routine
-from facula.targets.cpu import convolution, convolution_few, jit, matmul_kernel, threads
+from facula.targets.cpu import convolution, convolution_rows, jit, matmul_kernel, threads
 
 # dtype, NumPy's stand-in (bfloat16 as its bits), error of a result relative to the largest
 ELEMENTS = {
@@ -68,7 +68,7 @@ class Case:
             (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(sizes, kernel, stride, padding, dilation)
         ]
         self.outs = outs
-        self.few, self.deep = own <= convolution_few.MOST, last and own == channels == 1
+        self.few, self.deep = own <= convolution_rows.MOST, last and own == channels == 1
 
         def make(shape):
             values = random.standard_normal(shape)
@@ -118,7 +118,7 @@ class Case:
 
     def ways(self) -> list[tuple[str, str]]:
         """Entries, and the ways that do them."""
-        unfit = {("convolve_weight", "few")} if not self.few else set()
+        unfit = {("convolve_weight", "rows")} if not self.few else set()
         if not self.deep:
             unfit |= {("convolve", "channels"), ("convolve_weight", "channels")}
         listed = [(entry, way) for entry, ways in convolution.WAYS.items() for way in ways]

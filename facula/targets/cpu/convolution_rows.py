@@ -11,7 +11,7 @@ from .convolution_kernel import CELLS, FIELDS, Writer
 from .matmul_kernel import ELEMENTS, Shape
 from .text import Function, Value
 
-__all__ = ["MOST", "few_text"]
+__all__ = ["MOST", "rows_text"]
 
 MOST = 4  # outputs of a group whose weights have their gradient here
 CELL = 48  # bytes of what is said of one
@@ -20,7 +20,7 @@ COPIED = 1 << 18  # bytes of x that are copied at a time
 TASKS = 16  # so many parts of the work at least
 
 
-class Few(Writer):
+class Rows(Writer):
     """Writes the functions for one element type and machine."""
 
     def frame(self, f: Function, record: Value) -> dict[str, Value]:
@@ -250,10 +250,10 @@ class Few(Writer):
                     o.next = [f.at(target, down), f.at(line, f.together * (lanes * size))]
         self.finish(f)
 
-    def compute_few(self) -> None:
+    def compute_rows(self) -> None:
         """Some rows of windows of one sample and group."""
         e, lanes, size = self.e, self.lanes, self.e.sum_size
-        f = self.function("compute_few", "ptr record, i64 task")
+        f = self.function("compute_rows", "ptr record, i64 task")
         r = self.frame(f, f.record)
         group, sample, plane, first, rows = self.task(f, r)
         copied = r["channels"] * r["copied"] + r["joined"] * size + 128
@@ -313,7 +313,7 @@ class Few(Writer):
             self.read_windows(f, record)
             memory = self.packing(f, record)
             tasks = get("batch") * get("groups") * get("o0") * get("blocks")
-            f.call("void", "@spread", Value(f, "@compute_few", "ptr"), record, tasks)
+            f.call("void", "@spread", Value(f, "@compute_rows", "ptr"), record, tasks)
             f.call("void", "@give", memory)
         self.finish(f)
 
@@ -465,7 +465,7 @@ class Few(Writer):
                 self.sums(rows)
             names = [f"ptr @sums_{rows}" for rows in self.heights()]
             self.turned(-(-self.s.rows // self.lanes))
-            parts = [self.write_cells, self.pack_near, self.pack_weights, self.compute_few, self.convolve]
+            parts = [self.write_cells, self.pack_near, self.pack_weights, self.compute_rows, self.convolve]
         else:
             names = []
             for taps in TAPS:
@@ -485,6 +485,6 @@ class Few(Writer):
         return "\n".join([*globals_, *sorted(self.intrinsics), *self.functions]) + "\n"
 
 
-def few_text(code: str, shape: Shape, entry: str) -> str:
+def rows_text(code: str, shape: Shape, entry: str) -> str:
     """The LLVM text for the element type `code`; `entry` is "convolve" or "convolve_weight"."""
-    return Few(ELEMENTS[code], shape).text(entry)
+    return Rows(ELEMENTS[code], shape).text(entry)

@@ -1,0 +1,8 @@
+"""OpenMP, which facula does not call."""
+
+__all__ = ["is_available"]
+
+
+def is_available() -> bool:
+    """Whether OpenMP is called."""
+    return False
