@@ -801,10 +801,28 @@ def _complex_logcumsumexp(x: np.ndarray, dim: int) -> np.ndarray:
     return found
 
 
+def _summed_shares(grad: Tensor, input: Tensor, out: Tensor, dim: int) -> Tensor:
+    """`logcumsumexp`'s gradient with each share written out: linear in `grad`, n by n numbers."""
+    from .creation import ones
+    from .elementwise import conj_physical, exp, mul, sub, where
+    from .joining import tril
+    from .view import movedim, unsqueeze
+
+    g, x, total = (movedim(t, dim, -1) for t in (grad, input, out))
+    n = x.spec.shape[-1]
+    apart = sub(unsqueeze(x, -2), unsqueeze(total, -1))  # row: which sum; column: which element
+    least = full((), -math.inf, dtype=apart.spec.dtype)
+    share = exp(where(tril(ones(n, n, dtype=dt.bool_)), apart, least))
+    share = conj_physical(share) if share.spec.dtype.is_complex else share
+    return movedim(sum(mul(unsqueeze(g, -1), share), -2), -1, dim)
+
+
 @logcumsumexp_along.gradient("input")
 def _(grad, input, out, dim):
     from .elementwise import conj_physical, exp, gt, log, neg, where
 
+    if LOCAL.grad:
+        return _summed_shares(grad, input, out, dim)
     if input.spec.dtype.kind == "c":
         share = _backwards(logcumsumexp_along, log(conj_physical(grad)) - out, dim) + input
         return conj_physical(exp(share))

@@ -206,6 +206,25 @@ def _(level, input, weight, bias=None):
     return joined(made, total, level)
 
 
+@_forward("logcumsumexp_along")
+def _(level, input, dim):
+    """Its gradient is made of logarithms, and so has no transpose at zero: shares of each sign are summed apart."""
+    call = {n: OPERATORS[n].call for n in ("logcumsumexp_along", "exp", "log", "add", "sub", "neg", "clamp_min")}
+    x, t = primal_of(input, level), tangent_of(input, level)
+    made = call["logcumsumexp_along"](x, dim)
+    if t is None:
+        return joined(made, None, level)
+
+    def share(part: Tensor) -> Tensor:
+        summed = call["logcumsumexp_along"](call["add"](x, call["log"](part)), dim)
+        return call["exp"](call["sub"](summed, made))
+
+    if t.spec.dtype.kind == "c":
+        return joined(made, share(t), level)
+    up, down = call["clamp_min"](t, 0), call["clamp_min"](call["neg"](t), 0)
+    return joined(made, call["sub"](share(up), share(down)), level)
+
+
 def _tangent_or_zeros(x: Tensor, level: Level) -> Tensor:
     tangent = tangent_of(x, level)
     return zeros_as(x) if tangent is None else tangent
