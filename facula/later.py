@@ -44,7 +44,9 @@ LATER = {
     name: module
     for module, names in (
         ("operators.storages", _STORAGES), ("random", "thread_safe_generator"), ("refused", " ".join(REFUSED.values())),
-        ("symbolic", _SYMBOLIC),
+        ("symbolic", _SYMBOLIC), ("amp", "GradScaler"),
+        ("oldnames", "frobenius_norm has_lapack has_mkl has_openmp has_spectral legacy_contiguous_format "
+            "norm_except_dim nuclear_norm orgqr"),
     )
     for name in names.split()
 }  # fmt: skip

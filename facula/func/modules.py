@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from facula.core.tensor import Tensor
+from facula.nn.normalization import _BatchNorm
 from facula.nn.utils import stateless
 from facula.operators import stack
 
-__all__ = ["functional_call", "stack_module_state"]
+__all__ = ["functional_call", "replace_all_batch_norm_modules_", "stack_module_state"]
 
 
 def functional_call(
@@ -66,3 +67,15 @@ def _stacked(tensors: list[Tensor], name: str) -> Tensor:
         raise RuntimeError(f"Expected {name} from each model to have the same .requires_grad")
     out = stack(tensors).detach()
     return out.requires_grad_() if needs.pop() else out
+
+
+def replace_all_batch_norm_modules_(root: Any) -> Any:
+    """Have every batch norm of a module normalise with the batch's own statistics; returns the module.
+
+    Running statistics would be written in place under `vmap`.
+    """
+    for module in root.modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root

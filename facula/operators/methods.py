@@ -35,6 +35,7 @@ from . import (
     indexing,
     inplace,
     joining,
+    linalg,
     matmul,
     matrices,
     normalization,
@@ -1153,6 +1154,7 @@ for _module, _names in METHODS.items():
     for _name in _names.split():
         setattr(Tensor, _name, getattr(_module, _name))
 
+Tensor.orgqr = linalg.householder_product  # type: ignore[attr-defined]
 ALIASES = {
     "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
     "arctan2": "atan2", "arctanh": "atanh", "fix": "trunc", "greater": "gt", "greater_equal": "ge", "less": "lt",

@@ -41,9 +41,9 @@ ASIDE = {
     "|set_vital|read_vitals|unify_type_list|import_ir_module|parse_|merge_type|sym_|Sym|cond|while_loop|compile"
     "|vmap_internals|reinforce|volatile|grad_dtype|is_distributed|name$|storage_type|slice_inverse|get_file_path"
     "|prepare_multiprocessing|TYPE_CHECKING|USE_|PRIVATE_|AVG|SUM|classproperty|obj|profiler_|segment_reduce"
-    "|thread_safe|get_device_module)": "PyTorch's implementation",
-    "sparse_(resize|mask|compressed)|_(csr|csc|bsr|bsc)(_tensor)?$|c?(col|row)_indices|padded_tensor|jagged"
-    "|^(hsmm|hspmm|dsmm|smm|sspaddmm|saddmm|spmm)$": "compressed sparse layouts",
+    "|thread_safe|get_device_module|native_norm)": "PyTorch's implementation",
+    "sparse_(resize|mask|compressed)|^(indices|values)_copy|_(csr|csc|bsr|bsc)(_tensor)?$|c?(col|row)_indices"
+    "|padded_tensor|jagged|^(resize_as_sparse_|hsmm|hspmm|dsmm|smm|sspaddmm|saddmm|spmm)$": "compressed sparse layouts",
     "^(eig|symeig|lstsq|solve|matrix_rank)$": "removed by PyTorch itself: they only raise",
 }
 
