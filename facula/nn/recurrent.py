@@ -16,7 +16,10 @@ from .module import Module
 from .parameter import Parameter
 from .utils.rnn import PackedSequence
 
-__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
+__all__ = [
+    "GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase", "gru", "lstm", "rnn_relu",
+    "rnn_tanh",
+]  # fmt: skip
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Layers on top of each other; one direction of one layer is an operator
@@ -36,6 +39,47 @@ def _stacked(mode: str, x, states: tuple, weights: list[tuple], sizes, direction
         if dropout and (layer + 1) * directions < len(weights):
             x = F.dropout(x, dropout, True)
     return x, tuple(stack(parts) for parts in zip(*last))
+
+
+def _function(mode: str, name: str, text: str):
+    """The function of `torch` that modules of this kind apply, in both of its forms."""
+    names = "has_biases num_layers dropout train bidirectional batch_first".split()
+
+    def run(input: Tensor, *args, **options) -> tuple:
+        first, second = (*args, None, None)[:2]
+        packed = isinstance(first, Tensor) and (mode == "LSTM" or isinstance(second, Tensor))
+        packed = packed or "batch_sizes" in options
+        head = ("batch_sizes", "hx", "params") if packed else ("hx", "params")
+        given = {**dict(zip((*head, *names), args)), **options}
+        states = given["hx"] if mode == "LSTM" else (given["hx"],)
+        directions, params = 2 if given["bidirectional"] else 1, list(given["params"])
+        each = len(params) // (given["num_layers"] * directions)
+        weights = []
+        for at in range(0, len(params), each):
+            w_ih, w_hh, *rest = params[at : at + each]
+            biases = rest[:2] if given["has_biases"] else [None, None]
+            weights.append((w_ih, w_hh, *biases, rest[-1] if len(rest) % 2 else None))
+        swap = bool(given.get("batch_first")) and not packed
+        x = input.transpose(0, 1) if swap else input
+        sizes = given["batch_sizes"].tolist() if packed else None
+        dropout = given["dropout"] if given["train"] else 0.0
+        out, states = _stacked(mode, x, tuple(states), weights, sizes, directions, dropout)
+        return (out.transpose(0, 1) if swap else out, *states)
+
+    run.__name__ = run.__qualname__ = name
+    run.__doc__ = f"""{text}
+
+    Two forms: (input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first), and for packed
+    sequences (data, batch_sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional). `params` are the
+    weights of each direction of each layer one after the other; returns (output, *last states).
+    """
+    return run
+
+
+lstm = _function("LSTM", "lstm", "What `nn.LSTM` computes; `hx` are its two states.")
+gru = _function("GRU", "gru", "What `nn.GRU` computes.")
+rnn_tanh = _function("RNN_TANH", "rnn_tanh", "What `nn.RNN` computes.")
+rnn_relu = _function("RNN_RELU", "rnn_relu", "What `nn.RNN` with `nonlinearity='relu'` computes.")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
