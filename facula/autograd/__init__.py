@@ -21,6 +21,7 @@ from .grad_mode import (
     no_grad,
     saved_tensors_hooks,
     set_grad_enabled,
+    set_multithreading_enabled,
 )
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .variable import Variable
@@ -30,6 +31,7 @@ __all__ = [
     "functional", "grad", "gradcheck", "gradgradcheck", "graph", "inference_mode", "is_anomaly_check_nan_enabled",
     "is_anomaly_enabled", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "once_differentiable",
     "saved_tensors_hooks", "set_anomaly_enabled", "set_detect_anomaly", "set_grad_enabled",
+    "set_multithreading_enabled",
 ]  # fmt: skip
 if TYPE_CHECKING:
     from . import forward_ad, functional, graph

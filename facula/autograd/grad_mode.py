@@ -15,6 +15,7 @@ __all__ = [
     "no_grad",
     "saved_tensors_hooks",
     "set_grad_enabled",
+    "set_multithreading_enabled",
 ]
 
 
@@ -132,6 +133,21 @@ class set_grad_enabled(_Mode):
         mode = object.__new__(set_grad_enabled)
         mode.grad, mode.before = self.grad, LOCAL.grad
         return mode
+
+
+class set_multithreading_enabled:
+    """Accepted, as a call or a block: backward runs on the thread that asks for it, kernels on several."""
+
+    __slots__ = ()
+
+    def __init__(self, mode: bool):
+        """`mode` says nothing here."""
+
+    def __enter__(self) -> None:
+        """Nothing changes."""
+
+    def __exit__(self, *_) -> None:
+        """Nothing changes."""
 
 
 def _switch(mode: bool) -> None:
