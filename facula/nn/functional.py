@@ -1287,6 +1287,12 @@ def triplet_margin_with_distance_loss(
     return _reduced((margin + near - far).clamp_min(0), reduction)
 
 
+def _check_range(target: Tensor, low: int, end: int) -> None:
+    """RuntimeError for classes that are not there; `gather` sees those whose numbers `vmap` hides."""
+    if target.spec.kind is None and target.numel() and not low <= int(target.min()) <= int(target.max()) < end:
+        fail(RuntimeError, "target out of range", expected=f"{low} to {end - 1}")
+
+
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -1317,8 +1323,7 @@ def multi_margin_loss(
             f"{list(input.shape)}.",
         )
     index = target.reshape(-1, 1)
-    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < rows.shape[1]:
-        fail(RuntimeError, "target out of range", expected=f"0 to {rows.shape[1] - 1}")
+    _check_range(target, 0, rows.shape[1])
     loss = (margin - rows.gather(1, index) + rows).clamp_min(0) ** p
     if weight is not None:
         loss = loss * weight[index]
@@ -1338,8 +1343,7 @@ def multilabel_margin_loss(
         fail(RuntimeError, f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
     if input.dim() == 0:
         input, target = input.reshape(1), target.reshape(1)
-    if target.numel() and not -1 <= int(target.min()) <= int(target.max()) < input.shape[-1]:
-        fail(RuntimeError, "target out of range", expected=f"-1 to {input.shape[-1] - 1}")
+    _check_range(target, -1, input.shape[-1])
     if input.dim() and not input.shape[-1]:
         fail(
             RuntimeError,

@@ -110,8 +110,10 @@ def _in_chunks(input, weight, target, bias, class_weight, reduction, ignore_inde
     batch = input.shape[0]
     size = options.rows(batch, input.shape[-1], weight.shape[0])
     dtype = options.acc_dtype or (dt.float32 if input.dtype in HALF else input.dtype)
+    hidden = any(x is not None and x.spec.kind is not None for x in (input, weight, target, bias))
+    losses = _losses if hidden else _Chunk.apply  # function transforms follow operators
     parts: list[Any] = [
-        _Chunk.apply(rows, weight, bias, targets, class_weight, ignore_index, dtype)
+        losses(rows, weight, bias, targets, class_weight, ignore_index, dtype)
         for rows, targets in zip(input.split(size), target.split(size))
     ]
     losses = ops.cat(parts)
