@@ -8,7 +8,7 @@ from facula.later import LATER, REFUSED
 
 @pytest.mark.parametrize("name", LATER)
 def test_each_name_is_there(name):
-    assert callable(getattr(torch, name))
+    assert getattr(torch, name, None) is not None  # a function, a class, or what is said of the build
 
 
 @pytest.mark.parametrize("name", " ".join(REFUSED.values()).split())
