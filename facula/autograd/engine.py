@@ -162,13 +162,8 @@ def _key(tensor: Tensor) -> tuple:
 def _count_users(start: Sequence) -> dict[Any, int]:
     """For each vertex that the roots reach, how many gradients it will receive."""
     users: dict[Any, int] = {}
-    vertices: list = []
-    edges: Any = start
-    for reached in itertools.chain((None,), vertices):  # `vertices` grows
-        if reached is not None:
-            if not isinstance(reached, Node):
-                continue
-            edges = reached.edges
+    lists: list[Sequence] = [start]  # of edges to follow; it grows
+    for edges in lists:
         for edge in edges:
             if edge is not None:
                 vertex = edge.node if edge.__class__ is Output else edge
@@ -176,7 +171,8 @@ def _count_users(start: Sequence) -> dict[Any, int]:
                     users[vertex] += 1
                 else:
                     users[vertex] = 1
-                    vertices.append(vertex)
+                    if isinstance(vertex, Node):
+                        lists.append(vertex.edges)
     return users
 
 

@@ -4,13 +4,13 @@ An element that `mask` leaves out counts as the identity of the operation, which
 infinity in a maximum. A row that is left out whole gives that identity, or NaN where there is none.
 """
 
-import builtins
 from collections.abc import Sequence
 from typing import Any
 
 from facula import operators as ops
 from facula.core import dtype as dt
 from facula.core.dtype import dtype as DType
+from facula.core.shape import normalize_dim
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
@@ -26,13 +26,11 @@ def _dims(dim: Dims, rank: int) -> tuple[int, ...]:
     """The dims of a reduction in order; all of them for None and ()."""
     if dim is None or dim == ():
         return tuple(range(rank))
-    rank, found = builtins.max(rank, 1), []
+    found: list[int] = []
     for d in (dim,) if isinstance(dim, int) else dim:
         if d in found:
             fail(RuntimeError, f"dim={d} appears multiple times in the list of dims")
-        if not -rank <= d < rank:
-            fail(IndexError, f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {d})")
-        found.append(d % rank)
+        found.append(normalize_dim(d, rank))
     return tuple(sorted(found))
 
 

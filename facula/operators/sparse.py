@@ -646,18 +646,6 @@ def _needs_sparse(name: str) -> Callable:
 
 for _name, _method in (("to_sparse", _dense_to_sparse), ("to_sparse_coo", _dense_to_sparse), ("sparse_mask", _masked),
                        ("to_dense", _dense)):  # fmt: skip
-    if _name not in vars(Tensor):
-        setattr(Tensor, _name, _method)
-for _name in (
-    "coalesce",
-    "indices",
-    "values",
-    "_indices",
-    "_values",
-    "_nnz",
-    "sparse_dim",
-    "dense_dim",
-    "is_coalesced",
-):
-    if _name not in vars(Tensor):
-        setattr(Tensor, _name, _needs_sparse(_name))
+    setattr(Tensor, _name, _method)
+for _name in "coalesce indices values _indices _values _nnz sparse_dim dense_dim is_coalesced".split():
+    setattr(Tensor, _name, _needs_sparse(_name))

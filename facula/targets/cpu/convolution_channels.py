@@ -4,7 +4,6 @@ A group has one output and one channel. Of each row of windows the taps that lie
 vectors where they lie, nothing is copied. The calls and plans are those of `convolution_kernel`.
 """
 
-from . import matmul_kernel
 from .convolution_kernel import FIELDS, Writer
 from .matmul_kernel import ELEMENTS, Shape
 from .text import Function, Value
@@ -254,8 +253,7 @@ class Channels(Writer):
             parts = [self.tap_products, self.compute_products, self.convolve_weight]
         for part in (*parts, self.spread, self.memory):
             part()
-        slots = f"@slots = internal global [{matmul_kernel.SLOTS} x ptr] zeroinitializer, align 64"
-        return "\n".join([slots, *sorted(self.intrinsics), *self.functions]) + "\n"
+        return self.assembled()
 
 
 def channels_text(code: str, shape: Shape, entry: str) -> str:

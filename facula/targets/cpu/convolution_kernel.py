@@ -11,6 +11,8 @@ gradient of `out`, turned to [pixel][o], are the vectors. Pixels are cut in part
 their sums are added in order, so the bits do not depend on the number of threads.
 """
 
+from collections.abc import Sequence
+
 from . import matmul_kernel
 from .matmul_kernel import ELEMENTS, Element, Shape
 from .text import Function, Value, mangled
@@ -976,11 +978,13 @@ class Writer(matmul_kernel.Writer):
             parts += [self.turn, self.compute_weight, self.reduce_weight, self.convolve_weight]
         for part in (*parts, self.spread, self.memory):
             part()
-        globals_ = [
-            f"@kernels = internal constant [{len(names)} x ptr] [{', '.join(f'ptr @{n}' for n in names)}]",
-            f"@slots = internal global [{matmul_kernel.SLOTS} x ptr] zeroinitializer, align 64",
-        ]
-        return "\n".join([*globals_, *sorted(self.intrinsics), *self.functions]) + "\n"
+        return self.assembled([f"ptr @{n}" for n in names])
+
+    def assembled(self, kernels: Sequence[str] = ()) -> str:
+        """The module of all functions that were written: a table of kernels, the slots of `memory`, declarations."""
+        table = [f"@kernels = internal constant [{len(kernels)} x ptr] [{', '.join(kernels)}]"] if kernels else []
+        slots = f"@slots = internal global [{matmul_kernel.SLOTS} x ptr] zeroinitializer, align 64"
+        return "\n".join([*table, slots, *sorted(self.intrinsics), *self.functions]) + "\n"
 
 
 def module_text(code: str, shape: Shape, entry: str) -> str:

@@ -6,7 +6,6 @@ channels and taps of loads times splats. Where rows follow each other, vectors r
 windows in the border is not written. The calls and plans are those of `convolution_kernel`.
 """
 
-from . import matmul_kernel
 from .convolution_kernel import CELLS, FIELDS, Writer
 from .matmul_kernel import ELEMENTS, Shape
 from .text import Function, Value
@@ -478,11 +477,7 @@ class Rows(Writer):
             parts = [self.compute_products, self.total_products, self.convolve_weight]
         for part in (self.copy, self.place_taps, *parts, self.spread, self.memory):
             part()
-        globals_ = [
-            f"@kernels = internal constant [{len(names)} x ptr] [{', '.join(names)}]",
-            f"@slots = internal global [{matmul_kernel.SLOTS} x ptr] zeroinitializer, align 64",
-        ]
-        return "\n".join([*globals_, *sorted(self.intrinsics), *self.functions]) + "\n"
+        return self.assembled(names)
 
 
 def rows_text(code: str, shape: Shape, entry: str) -> str:

@@ -5,7 +5,6 @@ border as [channel][position][sample]; what a tap reads is then a vector of the 
 read where they lie, unless they have to be converted. The calls and plans are those of `convolution_kernel`.
 """
 
-from . import matmul_kernel
 from .convolution_kernel import FIELDS
 from .convolution_turned import Turned
 from .matmul_kernel import ELEMENTS, Shape
@@ -278,11 +277,7 @@ class Samples(Turned):
             self.convolve, self.spread, self.memory,
         ):  # fmt: skip
             part()
-        globals_ = [
-            f"@kernels = internal constant [{len(names)} x ptr] [{', '.join(names)}]",
-            f"@slots = internal global [{matmul_kernel.SLOTS} x ptr] zeroinitializer, align 64",
-        ]
-        return "\n".join([*globals_, *sorted(self.intrinsics), *self.functions]) + "\n"
+        return self.assembled(names)
 
 
 def samples_text(code: str, shape: Shape, entry: str) -> str:

@@ -8,7 +8,6 @@ element of y is spread over them. Windows are cut in parts whose number depends 
 added in order. The calls and plans are those of `convolution_kernel`.
 """
 
-from . import matmul_kernel
 from .convolution_kernel import FIELDS, PARTIAL, Writer
 from .matmul_kernel import ELEMENTS, Shape
 from .text import Function, Value
@@ -414,11 +413,7 @@ class Turned(Writer):
             self.total_task, self.convolve_weight, self.spread, self.memory,
         ):  # fmt: skip
             part()
-        globals_ = [
-            f"@kernels = internal constant [{len(names)} x ptr] [{', '.join(f'ptr @{n}' for n in names)}]",
-            f"@slots = internal global [{matmul_kernel.SLOTS} x ptr] zeroinitializer, align 64",
-        ]
-        return "\n".join([*globals_, *sorted(self.intrinsics), *self.functions]) + "\n"
+        return self.assembled([f"ptr @{n}" for n in names])
 
 
 def turned_text(code: str, shape: Shape, entry: str) -> str:
