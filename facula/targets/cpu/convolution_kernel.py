@@ -28,7 +28,7 @@ GEOMETRY = (
 )  # fmt: skip
 TAP = ("off0", "off1", "off2", "place", "weight")  # of each tap: its offsets, the elements they make in x, and in w
 STRIDES = {name for name in GEOMETRY if name[:2] in ("x_", "y_", "w_")} | {"x0", "x1", "x2", "y0", "y1", "y2"}
-POINTERS = {"y", "x", "w", "bias", "table", "packed", "kernel", "sums"}
+POINTERS = ("y", "x", "w", "bias", "table", "packed", "kernel", "sums")
 FIELDS = (
     *POINTERS, *GEOMETRY, "pixels", "total", "slivers", "k", "height", "tiles", "block", "blocks", "joined", "together",
     "own_parts", "steps", "span", "k_padded", "o_slivers", "parts", "tile_bytes", "serial", "step",
