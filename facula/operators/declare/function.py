@@ -10,6 +10,7 @@ from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
 from facula.operators.override import foreign
 
+from .away import Elsewhere, elsewhere
 from .base import Operator, with_out
 from .recording import SEQUENCE, freed, keep, materialised, unkeep, user_line
 from .seams import INTERCEPT, INTO
@@ -229,7 +230,10 @@ def _calling(operator: Function) -> Callable:
             if LOCAL.special:
                 return INTERCEPT[0](operator, args, kwargs, None)
             if not LOCAL.grad:
-                return body(*args, **kwargs)
+                try:
+                    return body(*args, **kwargs)
+                except Elsewhere:
+                    return elsewhere(body, args, kwargs)
         for x in args:
             if isinstance(x, Tensor):
                 if x.needs_grad:
@@ -241,6 +245,8 @@ def _calling(operator: Function) -> Callable:
             if not kwargs or True not in [isinstance(x, Tensor) and x.needs_grad for x in kwargs.values()]:
                 try:
                     return body(*args, **kwargs)
+                except Elsewhere:
+                    return elsewhere(body, args, kwargs)
                 except AttributeError:
                     if (made := foreign(*args)) is NotImplemented:
                         raise
@@ -249,6 +255,8 @@ def _calling(operator: Function) -> Callable:
         LOCAL.grad = False
         try:
             result = body(*args, **kwargs)
+        except Elsewhere:
+            result = elsewhere(body, args, kwargs)
         finally:
             LOCAL.grad = True
             GUARD.active.pop()
