@@ -265,7 +265,9 @@ def zeros(
         if size is None:
             _remember_zeros((args, dtype, device, out, requires_grad, DEVICE[0]), s)
         return _finish(made, requires_grad) if requires_grad else made
-    return fill_values(_resized(out, dense(_kind_of(dtype, out), _sizes(args, "zeros"), out.spec.device)), _ZERO[out.spec.dtype.kind])
+    return fill_values(
+        _resized(out, dense(_kind_of(dtype, out), _sizes(args, "zeros"), out.spec.device)), _ZERO[out.spec.dtype.kind]
+    )
 
 
 def _required(name: str, size):
@@ -282,7 +284,9 @@ def ones(
     if not args:
         args = (_required("ones", size),)
     if out is not None:
-        return fill_values(_resized(out, dense(_kind_of(dtype, out), _sizes(args, "ones"), out.spec.device)), _ONE[out.spec.dtype.kind])
+        return fill_values(
+            _resized(out, dense(_kind_of(dtype, out), _sizes(args, "ones"), out.spec.device)), _ONE[out.spec.dtype.kind]
+        )
     s = _spec_of(args, dtype, device, "ones")
     return _finish(fill_values(launch.empty(s), _ONE[s.dtype.kind]), requires_grad)
 
@@ -829,11 +833,29 @@ def numpy_view(input: Tensor) -> np.ndarray:
     if s.kind is WRAPPED:
         input = memory_of(input)
         s = input.spec
-    if s.numel == 0:
-        return np.ndarray(s.shape, s.dtype.bits)
     if s.device is not CPU:
         unreadable(s)
+    if s.numel == 0:
+        return np.ndarray(s.shape, s.dtype.bits)
     return np.asarray(_Memory(input))
+
+
+def host_array(input: Tensor) -> np.ndarray | None:
+    """The elements as a NumPy array, copied from another device; None where there are none to be had."""
+    s = input.spec
+    if s.kind is None and s.device is not CPU:
+        if launch.hollow(s.device):
+            return None
+        from .copying import to_device
+
+        input = to_device(input.detach(), CPU)
+    return numpy_view(input)
+
+
+def array_on(array: np.ndarray, where: Device) -> Tensor:
+    """A tensor with the elements of an array: on its memory, or a copy on another device."""
+    made = from_numpy(array)
+    return made if where is CPU else copy_values(launch.empty(dense(made.spec.dtype, array.shape, where)), made)
 
 
 class _Memory:

@@ -153,6 +153,13 @@ def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
     """Make `out` fit a result: its shape (resizing with a warning), its dtype, no history."""
     if not isinstance(out, Tensor):
         fail(TypeError, f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if out.spec.device is not want.device:
+        fail(
+            RuntimeError,
+            f"Attempting to copy from device {want.device} to device {out.spec.device}, but cross-device copies are "
+            "not allowed!",
+            mend="make the out= tensor on the device of the operands",
+        )
     check_cast(want.dtype, out.spec.dtype)
     if name in SAME_DTYPE and out.spec.dtype is not want.dtype:
         fail(

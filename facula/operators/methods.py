@@ -47,6 +47,7 @@ from . import (
     view,
     view_copies,
 )
+from .declare import unreadable
 from .promotion import opmath
 from .view import ints
 
@@ -285,6 +286,12 @@ def _set_grad(self, value) -> None:
                 f"attempting to assign a gradient with dtype '{_c_name(value.dtype)}' to a tensor with grad_dtype "
                 f"'{dtype_title(self.spec.dtype)}'. The gradient must match the tensor's grad_dtype (defaults to the "
                 "tensor's dtype).",
+            )
+        if value.device is not self.spec.device:
+            fail(
+                RuntimeError,
+                f"attempting to assign a gradient with device type '{value.device.type}' to a tensor with device type "
+                f"'{self.spec.device.type}'. Please ensure that the gradient and the tensor are on the same device",
             )
         if value.shape != self.spec.shape:
             fail(
@@ -653,11 +660,11 @@ def numpy(self, *, force=False) -> np.ndarray:
     if self.spec.dtype.numpy is None:
         title = dtype_title(self.spec.dtype)
         fail(TypeError, f"Got unsupported ScalarType {title}", mend="convert it first: x.float().numpy()")
-    if self.spec.device is not CPU:
+    if (where := self.spec.device) is not CPU:
         fail(
             TypeError,
-            f"can't convert {self.spec.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
-            "memory first.",
+            f"can't convert {where} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory "
+            "first.",
         )
     return creation.numpy_view(self)
 
@@ -847,8 +854,8 @@ def type(self, dtype=None, non_blocking=False):
 
 @method
 def type_as(self, other: Tensor) -> Tensor:
-    """Converted to the dtype of another tensor."""
-    return to(self, other.spec.dtype)
+    """Converted to the dtype of another tensor, on its device."""
+    return to(self, other.spec.device, other.spec.dtype)
 
 
 for _name, _kind in (
@@ -910,7 +917,7 @@ def new_empty_strided(
 def new(self, *args) -> Tensor:
     """An empty tensor of this dtype with the given sizes, or one with the given data."""
     if len(args) == 1 and isinstance(args[0], (list, tuple, np.ndarray)) and not isinstance(args[0], Size):
-        return creation.tensor(args[0], dtype=self.spec.dtype)
+        return creation.tensor(args[0], dtype=self.spec.dtype, device=self.spec.device)
     return creation.empty(*(args or (0,)), dtype=self.spec.dtype)
 
 
@@ -1105,7 +1112,7 @@ def sum_to_size(self, *args, size=None) -> Tensor:
 def set_(self, source=None, storage_offset=0, size=None, stride=None) -> Tensor:
     """Look at the memory of another tensor or storage."""
     if source is None:
-        source = creation.empty(0, dtype=self.spec.dtype)
+        source = creation.empty(0, dtype=self.spec.dtype, device=self.spec.device)
     if isinstance(source, Tensor):
         self.spec, self.storage, self.ptr = source.spec, source.storage, source.ptr
         return self

@@ -353,7 +353,7 @@ def normal(
 ) -> Tensor:
     """Normal numbers with given means and standard deviations (numbers or tensors)."""
     if isinstance(std, Tensor):
-        if bool((std < 0).any()):
+        if not launch.hollow(std.spec.device) and bool((std < 0).any()):
             fail(RuntimeError, "normal expects all elements of std >= 0.0")
     elif std < 0:
         fail(RuntimeError, f"normal expects std >= 0.0, but found std {std}")
@@ -381,7 +381,9 @@ normal_around.operator.node_class.__name__ = "NormalBackward0"
 def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
     """1 with the chance that the element of `input` gives (or `p`), else 0."""
     if p is not None:
-        made = bernoulli_(launch.empty(dense(input.spec.dtype, input.spec.shape, input.spec.device)), p, generator=generator)
+        made = bernoulli_(
+            launch.empty(dense(input.spec.dtype, input.spec.shape, input.spec.device)), p, generator=generator
+        )
         return made if out is None else INTO[0]("bernoulli", out, made, ())
     made = bernoulli_each(input, generator, input.spec.dtype if out is None else out.spec.dtype)
     return made if out is None else INTO[0]("bernoulli", out, made, (input,))
@@ -443,11 +445,17 @@ def binomial(count, prob, generator=None):
 
 
 # What is drawn has, for PyTorch, the slope 0 in all parameters.
-normal_around.gradient("mean")(lambda grad, mean_spec: zeros_of(dense(mean_spec.dtype, mean_spec.shape, mean_spec.device)))
+normal_around.gradient("mean")(
+    lambda grad, mean_spec: zeros_of(dense(mean_spec.dtype, mean_spec.shape, mean_spec.device))
+)
 normal_around.gradient("std")(lambda grad, std_spec: zeros_of(dense(std_spec.dtype, std_spec.shape, std_spec.device)))
 for _drawn_from in (bernoulli_each, poisson):
-    _drawn_from.gradient("input")(lambda grad, input_spec: zeros_of(dense(input_spec.dtype, input_spec.shape, input_spec.device)))
-binomial.gradient("count")(lambda grad, count_spec: zeros_of(dense(count_spec.dtype, count_spec.shape, count_spec.device)))
+    _drawn_from.gradient("input")(
+        lambda grad, input_spec: zeros_of(dense(input_spec.dtype, input_spec.shape, input_spec.device))
+    )
+binomial.gradient("count")(
+    lambda grad, count_spec: zeros_of(dense(count_spec.dtype, count_spec.shape, count_spec.device))
+)
 binomial.gradient("prob")(lambda grad, prob_spec: zeros_of(dense(prob_spec.dtype, prob_spec.shape, prob_spec.device)))
 
 

@@ -1,9 +1,10 @@
 """Operands on several devices: which device an operator runs on, and functions that read elements where NumPy cannot.
 
-A function whose body computes with NumPy does not know where its operands are: it is given operands in the host's memory,
+A function whose body computes with NumPy does not know where its operands are: they are fetched to the host's memory,
 and its results go back.
 """
 
+import functools
 import itertools
 import warnings
 from collections.abc import Callable, Iterable
@@ -15,20 +16,16 @@ from facula.core.modes import GUARD, LOCAL
 from facula.core.spec import Spec, spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
-from facula.errors import fail
+from facula.errors import NoData, Unread, fail
 
-__all__ = ["Elsewhere", "common_device", "differ", "elsewhere", "needs_numbers", "one_device", "unreadable"]
-
-
-class Elsewhere(NotImplementedError):
-    """Elements were asked for that are not in the host's memory."""
+__all__ = ["common_device", "differ", "elsewhere", "hosted", "needs_numbers", "one_device", "unreadable"]
 
 
 def unreadable(s: Spec) -> NoReturn:
     """What reading elements of a tensor that is not in the host's memory raises."""
     if launch.hollow(s.device):
-        fail(Elsewhere, "Cannot copy out of meta tensor; no data!", mend="make it with device='cpu'")
-    fail(Elsewhere, f"can't convert {s.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+        fail(NoData, "Cannot copy out of meta tensor; no data!", mend="make it with device='cpu'")
+    fail(NoData, f"can't convert {s.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
          "memory first.")  # fmt: skip
 
 
@@ -92,7 +89,7 @@ def _tensors(x: Any, found: list[Tensor]) -> list[Tensor]:
     """All tensors in arguments."""
     if isinstance(x, Tensor):
         found.append(x)
-    elif x.__class__ in (list, tuple):
+    elif isinstance(x, (list, tuple)):
         for y in x:
             _tensors(y, found)
     elif x.__class__ is dict:
@@ -105,8 +102,9 @@ def _replaced(x: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """Arguments or results with each tensor changed."""
     if isinstance(x, Tensor):
         return change(x)
-    if x.__class__ in (list, tuple):
-        return x.__class__([_replaced(y, change) for y in x])
+    if isinstance(x, (list, tuple)):
+        made = [_replaced(y, change) for y in x]
+        return x.__class__(*made) if hasattr(x, "_fields") else x.__class__(made)
     if x.__class__ is dict:
         return {k: _replaced(y, change) for k, y in x.items()}
     return x
@@ -117,7 +115,7 @@ def elsewhere(body: Callable, args: tuple, kwargs: dict) -> Any:
     tensors = _tensors((args, kwargs), [])
     where = common_device([t.spec for t in tensors])
     if where is CPU:
-        fail(Elsewhere, "Cannot copy out of a tensor that is no operand")
+        fail(NoData, "Cannot copy out of a tensor that is no operand")
     key = None
     if launch.hollow(where):
         key = (body, _frozen((args, kwargs)))
@@ -135,6 +133,19 @@ def elsewhere(body: Callable, args: tuple, kwargs: dict) -> Any:
     return out
 
 
+def hosted(body: Callable) -> Callable:
+    """Decorate a function that reads elements with NumPy and is no operator: operands may be on any device."""
+
+    @functools.wraps(body)
+    def entry(*args, **kwargs):
+        try:
+            return body(*args, **kwargs)
+        except Unread:
+            return elsewhere(body, args, kwargs)
+
+    return entry
+
+
 def _on_the_host(body: Callable, args: tuple, kwargs: dict, away: list[Tensor], where: device) -> tuple[Any, dict]:
     """What the function returns for copies of its operands, and whose memory these stand for."""
     fetch = launch.native("fetch", where)
@@ -142,14 +153,14 @@ def _on_the_host(body: Callable, args: tuple, kwargs: dict, away: list[Tensor], 
     for attempt in itertools.count():
         memory = fetch([t.spec for t in away], [t.ptr for t in away], attempt)
         if memory is None:
-            raise first or Elsewhere("no operand can be read")
-        here = {id(t): _record(t.spec, Storage(m.ctypes.data, m.nbytes, m), m.ctypes.data) for t, m in zip(away, memory)}
+            raise first or NoData("no operand can be read")
+        here = {id(t): _host(t.spec, m) for t, m in zip(away, memory)}
         before, LOCAL.grad = LOCAL.grad, False
         GUARD.active.append(None)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                a, k = _replaced((args, kwargs), lambda t: here.get(id(t), t))
+                a, k = _replaced((args, kwargs), lambda t: here.get(id(t), t))  # noqa: B023
                 made = body(*a, **k)
         except (RuntimeError, ValueError, ArithmeticError, IndexError) as error:
             first = first or error
@@ -164,11 +175,12 @@ def _on_the_host(body: Callable, args: tuple, kwargs: dict, away: list[Tensor], 
     raise AssertionError
 
 
-def _record(s: Spec, storage: Storage, ptr: int) -> Tensor:
-    """A tensor on memory of the host in the layout of `s`."""
+def _host(s: Spec, memory: Any) -> Tensor:
+    """A tensor on a flat array in the layout of `s`."""
     from facula.operators.creation import record_of
 
-    return record_of(spec(s.dtype, CPU, s.shape, s.strides), storage, ptr)
+    start = memory.ctypes.data
+    return record_of(spec(s.dtype, CPU, s.shape, s.strides), Storage(start, memory.nbytes, memory), start)
 
 
 def _returned(t: Tensor, owners: dict[int, Tensor], where: device) -> Tensor:
@@ -188,7 +200,7 @@ def _frozen(x: Any) -> Any:
     """Arguments as a key: tensors by their specs, lists as tuples."""
     if isinstance(x, Tensor):
         return x.spec
-    if x.__class__ in (list, tuple):
+    if isinstance(x, (list, tuple)):
         return (x.__class__, *[_frozen(y) for y in x])
     if x.__class__ is dict:
         return tuple([(k, _frozen(y)) for k, y in x.items()])

@@ -1,4 +1,4 @@
-"""Memory that is nowhere: an address that no kernel can be called with, tensors on it, numbers that stand for theirs."""
+"""Memory that is nowhere: an address that no kernel can be called with, tensors on it, numbers to stand for theirs."""
 
 from collections.abc import Sequence
 from functools import total_ordering
@@ -11,7 +11,7 @@ from facula.core.shape import reach
 from facula.core.spec import Spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
-from facula.errors import fail
+from facula.errors import NoData, fail
 
 __all__ = ["Address", "empty", "fetch", "new_storage", "refused"]
 
@@ -22,8 +22,8 @@ META = device("meta")
 class Address:
     """How far from the beginning of a storage that has no memory; machine code that asks for a number gets an error.
 
-    It takes part in the arithmetic of addresses, so that views have offsets, and is no int: nothing that reads or writes
-    memory can be called with it by mistake.
+    It takes part in the arithmetic of addresses, so that views have offsets, and is no int: nothing that reads or
+    writes memory can be called with it by mistake.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def empty(s: Spec) -> Tensor:
 def refused(*_) -> NoReturn:
     """What a copy to the host is."""
     fail(
-        NotImplementedError,
+        NoData,
         "Cannot copy out of meta tensor; no data!",
         mend="make it with device='cpu'; a module that is on 'meta' with to_empty(device='cpu')",
     )

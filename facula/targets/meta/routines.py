@@ -1,16 +1,16 @@
-"""What stands for machine code on a machine without memory: nothing is computed, numbers that are asked for are errors."""
+"""What stands for machine code on a machine without memory: nothing is computed; asking for a number is an error."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from facula.core.dtype import dtype
-from facula.errors import fail
+from facula.errors import Unread, fail
 from facula.ir.kernel import Access, Kernel
 
 __all__ = ["RANDOM", "compile", "compile_many", "made", "nothing", "reader", "rows"]
 
 
-def nothing(*_) -> None:
+def nothing(*_, **__) -> None:
     """What every kernel and routine is here."""
 
 
@@ -55,7 +55,7 @@ def reader(element: dtype) -> Callable[[Any], NoReturn]:
 
 def _no_item(_) -> NoReturn:
     fail(
-        RuntimeError,
+        Unread,
         "Tensor.item() cannot be called on meta tensors",
         mend="a meta tensor has a shape and a dtype alone; make it with device='cpu' where its numbers matter",
     )
