@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-__all__ = ["fail", "explain"]
+__all__ = ["NoData", "Unread", "explain", "fail"]
 
 
 def explain(message: str, *, expected: object = None, got: object = None, mend: str | None = None) -> str:
@@ -21,3 +21,17 @@ def fail(
 ) -> NoReturn:
     """Raise `kind` with `explain`'s text."""
     raise kind(explain(message, expected=expected, got=got, mend=mend))
+
+
+class Unread(RuntimeError):
+    """Numbers were asked for that are not in the host's memory: `operators/declare/away.py` may have them fetched."""
+
+
+class NoData(Unread, NotImplementedError):
+    """The same of whole tensors."""
+
+
+# Who does not catch them reads PyTorch's types in the traceback.
+Unread.__name__ = Unread.__qualname__ = "RuntimeError"
+NoData.__name__ = NoData.__qualname__ = "NotImplementedError"
+Unread.__module__ = NoData.__module__ = "builtins"

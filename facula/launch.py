@@ -19,7 +19,9 @@ from facula.ir.expr import walk
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, TRANSPOSED, Access, Kernel, Result, known_step
 from facula.targets import routine, unavailable
 
-__all__ = ["Bound", "allocator", "bind", "empty", "empty_dense", "memo", "native", "new_storage", "run"]
+__all__ = [
+    "Bound", "allocator", "bind", "empty", "empty_dense", "hollow", "memo", "native", "new_storage", "run", "transfer",
+]  # fmt: skip
 
 ORDERED = ("index", "extent", "row_index", "scan")  # nodes whose meaning depends on the order of dims
 
@@ -30,7 +32,15 @@ def _target(where: device):
     if where.type == "cpu":
         own = "reference" if settings.target == "reference" else "cpu"
         return importlib.import_module(f"facula.targets.{own}")
+    if where.type == "meta":
+        return importlib.import_module("facula.targets.meta")
     unavailable(where)
+
+
+@cache
+def hollow(where: device) -> bool:
+    """Whether tensors on a device have no numbers: what depends on them is an error there."""
+    return getattr(_target(where), "HOLLOW", False)
 
 
 class Bound:
@@ -190,6 +200,13 @@ def native(name: str, where: device = CPU) -> Any:
     return routine(_target(where), name)
 
 
+def transfer(target: Spec, source: Spec) -> Bound:
+    """What copies all of a tensor to one of the same dtype and layout on another device."""
+    if source.device is CPU:
+        return Bound(native("from_host", target.device), (target.nbytes,))
+    return Bound(native("to_host", source.device), (target.nbytes,))
+
+
 def memo(where: device = CPU) -> Any:
     """What repeats calls in machine code on a device (`targets/cpu/apply.py`), or None where nothing does."""
     return native("Memo", where) if "Memo" in _target(where).ROUTINES else None
@@ -236,10 +253,12 @@ class Many:
     __slots__ = ("chunk", "fill", "function", "partial", "width", "written")
 
     def __init__(self, kernel: Kernel, columns: Sequence[int | None], where: device):
-        from facula.targets.cpu import tables  # tensors are records in the host's memory, whatever the device
-
         self.function, self.chunk = native("compile_many", where)(kernel, columns)
-        self.fill = tables.fill()
+        self.fill = None
+        if self.function is not None:
+            from facula.targets.cpu import tables  # tensors are records in the host's memory, whatever the device
+
+            self.fill = tables.fill()
         self.width = 1 + max(column for column in columns if column is not None)
         results = list(zip(kernel.results, columns))
         self.written = sum({1 << column for _, column in results if column is not None})
@@ -264,6 +283,10 @@ def many(kernel: Kernel, columns: tuple[int | None, ...], where: device = CPU) -
 def run_many(code: Many, tensors: list[Tensor], params: Sequence[Any] = (), where: device = CPU) -> Tensor | None:
     """Run on `tensors`, the rows one after the other; what was written counts as changed. Returns results of shares."""
     rows = len(tensors) // code.width
+    if code.fill is None:
+        for i, tensor in enumerate(tensors):
+            tensor.storage.version += code.written >> i % code.width & 1
+        return None if code.partial is None else empty_dense((rows,), code.partial, where)
     table = (ctypes.c_int64 * (rows * (code.width + 2) + 1))()
     address = ctypes.addressof(table)
     elements = code.fill(tensors, address, code.width, code.written, code.chunk)

@@ -233,5 +233,5 @@ def dtype_title(dtype) -> str:
 
 def type_name(tensor: Tensor) -> str:
     """The name of a tensor's type in PyTorch's messages: torch.FloatTensor."""
-    place = "cuda." if tensor.spec.device.type == "cuda" else ""
-    return f"torch.{place}{dtype_title(tensor.spec.dtype)}Tensor"
+    place = tensor.spec.device.type
+    return f"torch.{'' if place == 'cpu' else place + '.'}{dtype_title(tensor.spec.dtype)}Tensor"

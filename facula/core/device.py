@@ -4,7 +4,7 @@ import functools
 
 from facula.errors import fail
 
-__all__ = ["CPU", "DEVICE", "device"]
+__all__ = ["CPU", "DEVICE", "device", "place"]
 
 TYPES = ("cpu", "cuda", "meta")
 _KNOWN: dict[tuple[str, int | None], "device"] = {}
@@ -75,3 +75,11 @@ class device:
 CPU = device("cpu")
 DEVICE: list[device] = [CPU]  # where tensors are made unless told otherwise: `set_default_device`, `with device:`
 _OUTER: list[device] = []  # what it was outside of the open blocks
+
+
+def place(where) -> device:
+    """The device that tensors are made on for the argument `device=`; there is one CPU and one 'meta'."""
+    if where is None:
+        where = DEVICE[0]
+    found = where if where.__class__ is device else device(where)
+    return found if found.index is None or found.type == "cuda" else device(found.type)

@@ -73,6 +73,8 @@ class Generator:
 
     def __init__(self, device=CPU):
         where = device_type(device)
+        if where.type == "meta":
+            fail(RuntimeError, "META device type not an accelerator.")
         if where.type != "cpu":
             fail(RuntimeError, f"Device type {where.type.upper()} is not supported for torch.Generator() api.")
         self.device = where

@@ -858,6 +858,18 @@ class Module:
                     stacklevel=2,
                 )
 
+        if (
+            device is not None
+            and device.type != "meta"
+            and any(t.is_meta for t in (*self.parameters(), *self.buffers()))
+        ):
+            fail(
+                NotImplementedError,
+                "Cannot copy out of meta tensor; no data! Please use torch.nn.Module.to_empty() instead of "
+                "torch.nn.Module.to() when moving module from meta to a different device.",
+                mend=f"module.to_empty(device='{device}'), then initialise or load its parameters",
+            )
+
         def convert(t):
             target = dtype if t.is_floating_point() or t.is_complex() else None
             if memory_format is not None and t.dim() in (4, 5):

@@ -19,7 +19,7 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
 
-from .creation import from_numpy, number, numpy_view
+from .creation import array_on, host_array, number, numpy_view
 from .declare import Repeats, function, traced
 from .promotion import of_defaults, opmath
 from .view import narrow, reshape
@@ -608,13 +608,15 @@ def _slopes(input: Tensor, lower: float, upper: float, generator) -> Tensor:
     if input.spec.dtype not in (dt.float32, dt.float64, dt.bfloat16):
         fail(NotImplementedError, f"\"rrelu_with_noise_out_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
     kind = input.spec.dtype
-    values = numpy_view(input.to(opmath(kind)))
+    values = host_array(input.to(opmath(kind)))
+    if values is None:
+        return launch.empty(dense(kind, input.spec.shape, input.spec.device))
     low = values <= 0
     lower, upper = (number(n, kind) for n in (lower, upper))
     drawn = numpy_view(uniform_(launch.empty(dense(dt.float64, (int(low.sum()),))), generator=generator))
     noise = np.ones(values.shape, values.dtype)
     noise[low] = drawn * (upper - lower) + lower
-    return from_numpy(noise).to(kind)
+    return array_on(noise, input.spec.device).to(kind)
 
 
 def _check_rrelu(lower: float, upper: float) -> None:

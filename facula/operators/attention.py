@@ -184,6 +184,13 @@ def _check(query, key, value, attn_mask, is_causal) -> None:
             "Expected query, key, and value to have the same dtype, but got query.dtype: {} key.dtype: {} and "
             "value.dtype: {} instead.".format(*kinds),
         )
+    places = [str(x.spec.device) for x in (query, key, value)]
+    if len({*places}) > 1:
+        fail(
+            RuntimeError,
+            "Expected query, key, and value to have the same device type, but got query.device: {} key.device: {} and "
+            "value.device: {} instead.".format(*places),
+        )
     dims = [x.spec.ndim for x in (query, key, value)]
     if min(dims) < 2:
         fail(

@@ -25,7 +25,7 @@ from facula.ir.kernel import Input, Kernel, Param, Result
 
 from .copying import contiguous
 from .creation import zeros_of
-from .declare import function
+from .declare import function, one_device
 from .promotion import opmath
 from .reduction import sum as sum_over
 from .view import permute, slice_dim, squeeze_dims, unsqueeze
@@ -458,6 +458,7 @@ def _checked(
         if not isinstance(x, Tensor) and not (word == "bias" and x is None):
             fail(TypeError, f"{name}(): argument '{word}' (position {i + 1}) must be Tensor, not {type(x).__name__}")
     s, w = input.spec, weight.spec
+    one_device(s, w, None if bias is None else bias.spec)
     if s.ndim not in (d + 1, d + 2):
         fail(
             RuntimeError,

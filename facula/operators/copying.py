@@ -11,7 +11,7 @@ from facula.ir.kernel import Input, Kernel, Result
 
 from .declare import COPY, broadcast_strides, function
 
-__all__ = ["cast", "clone", "contiguous", "copy_values", "like_layout", "overwrite", "to_dtype"]
+__all__ = ["cast", "clone", "contiguous", "copy_values", "like_layout", "overwrite", "to_device", "to_dtype"]
 
 _PLANS: dict[tuple[Spec, Spec], launch.Bound] = {}
 _KERNELS: dict[tuple[dtype, dtype], Kernel] = {}
@@ -40,12 +40,36 @@ def bound_copy(target: Spec, source: Spec) -> launch.Bound:
                 expected=f"a source that broadcasts to {tuple(shape)}",
                 got=tuple(source.shape),
             )
+        if target.device is not source.device:
+            return _PLANS.setdefault((target, source), _between(target, source))
         strides = [target.strides, broadcast_strides(source, shape)]
         bound = launch.bind(copy_kernel(source.dtype, target.dtype), shape, None, strides, target.device)
         if len(_PLANS) > 4096:
             _PLANS.clear()
         _PLANS[target, source] = bound
     return bound
+
+
+def _between(target: Spec, source: Spec) -> launch.Bound:
+    """The code that copies from another device; what it finds in another layout or dtype is converted there first."""
+    same = source.dtype is target.dtype and source.shape == target.shape and source.strides == target.strides
+    whole = dense(target.dtype, target.shape, source.device)
+    if same or launch.hollow(target.device) or launch.hollow(source.device):
+        return launch.transfer(target, source)
+
+    def convert(to: int, start: int) -> None:
+        made = launch.empty(whole)
+        code = bound_copy(whole, source)
+        if code.function is not None:
+            code.function(made.ptr, start, *code.tail)
+        there = launch.empty(dense(target.dtype, target.shape, target.device))
+        moved = launch.transfer(there.spec, whole)
+        moved.function(there.ptr, made.ptr, *moved.tail)
+        code = bound_copy(target, there.spec)
+        if code.function is not None:
+            code.function(to, there.ptr, *code.tail)
+
+    return launch.Bound(convert, ())
 
 
 def copy_values(target: Tensor, source: Tensor) -> Tensor:
@@ -133,6 +157,24 @@ to_dtype.operator.node_class.__name__ = "ToCopyBackward0"
 def cast(input: Tensor, dtype: dtype) -> Tensor:
     """The tensor itself if it has the dtype already, else a copy that has."""
     return input if input.spec.dtype is dtype else to_dtype(input, dtype)
+
+
+@function(tensors=("input",))
+def to_device(input, device):
+    """A copy on another device, in the same layout."""
+    s = input.spec
+    if dense_order(s) is None:
+        input = contiguous(input)
+        s = input.spec
+    return copy_values(launch.empty(spec(s.dtype, device, s.shape, s.strides)), input)
+
+
+@to_device.gradient("input")
+def _(grad, input_spec):
+    return to_device(grad, input_spec.device)
+
+
+to_device.operator.node_class.__name__ = "ToCopyBackward0"
 
 
 @function(tensors=("input", "source"))

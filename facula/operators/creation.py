@@ -10,7 +10,7 @@ import numpy as np
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
-from facula.core.device import CPU, DEVICE
+from facula.core.device import CPU, DEVICE, place
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
 from facula.core.modes import GUARD
@@ -24,7 +24,7 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Kernel, Param, Result
 
 from .copying import copy_values, like_layout, overwrite
-from .declare import NEW_LIKE, OF_ARRAY, OPERATORS, ZEROS
+from .declare import NEW_LIKE, OF_ARRAY, OPERATORS, ZEROS, unreadable
 from .promotion import DEFAULT, NUMBERS, number_dtype, of_defaults, opmath
 from .view import ints
 
@@ -45,10 +45,6 @@ def record_of(s: Spec, storage: Storage, ptr: int) -> Tensor:
     return out
 
 
-def _place(where) -> Device:
-    return DEVICE[0] if where is None else Device(where)
-
-
 _SPECS: dict[tuple, Spec] = {}
 
 
@@ -59,7 +55,7 @@ def _spec_of(size: tuple, dtype, device, name: str) -> Spec:
     try:
         return _SPECS[key]
     except (KeyError, TypeError):
-        found = dense(kind, _sizes(size, name), _place(device))
+        found = dense(kind, _sizes(size, name), place(device))
     try:
         if len(_SPECS) > 4096:
             _SPECS.clear()
@@ -269,7 +265,9 @@ def zeros(
         if size is None:
             _remember_zeros((args, dtype, device, out, requires_grad, DEVICE[0]), s)
         return _finish(made, requires_grad) if requires_grad else made
-    return fill_values(_resized(out, dense(_kind_of(dtype, out), _sizes(args, "zeros"))), _ZERO[out.spec.dtype.kind])
+    return fill_values(
+        _resized(out, dense(_kind_of(dtype, out), _sizes(args, "zeros"), out.spec.device)), _ZERO[out.spec.dtype.kind]
+    )
 
 
 def _required(name: str, size):
@@ -286,7 +284,9 @@ def ones(
     if not args:
         args = (_required("ones", size),)
     if out is not None:
-        return fill_values(_resized(out, dense(_kind_of(dtype, out), _sizes(args, "ones"))), _ONE[out.spec.dtype.kind])
+        return fill_values(
+            _resized(out, dense(_kind_of(dtype, out), _sizes(args, "ones"), out.spec.device)), _ONE[out.spec.dtype.kind]
+        )
     s = _spec_of(args, dtype, device, "ones")
     return _finish(fill_values(launch.empty(s), _ONE[s.dtype.kind]), requires_grad)
 
@@ -299,14 +299,14 @@ def full(
         dtype = dtype or fill_value.spec.dtype
         fill_value = memory_of(fill_value).item() if isinstance(fill_value, Tensor) else fill_value.item()
     kind = dtype or (out.spec.dtype if out is not None else number_dtype(type(fill_value)))
-    s = dense(kind, _sizes((size,), "full"), _place(device))
+    s = dense(kind, _sizes((size,), "full"), place(device))
     made = launch.empty(s) if out is None else _resized(out, s)
     return _finish(fill_values(made, number(fill_value, kind)), requires_grad)
 
 
 def _like(input: Tensor, dtype, device, memory_format) -> Spec:
     s = like_layout(input.spec, dtype, memory_format or "preserve")
-    return s if device is None else spec(s.dtype, Device(device), s.shape, s.strides)
+    return s if device is None else spec(s.dtype, place(device), s.shape, s.strides)
 
 
 def empty_like(
@@ -357,8 +357,8 @@ def empty_strided(
     if len(size) != len(stride):
         fail(RuntimeError, f"mismatch in length of strides and shape: size {list(size)}, stride {list(stride)}")
     kind = dtype or DEFAULT.float
-    storage = launch.new_storage((reach(size, stride)[1] + 1) * kind.itemsize, _place(device))
-    return _finish(record_of(spec(kind, _place(device), Size(size), stride), storage, storage.ptr), requires_grad)
+    storage = launch.new_storage((reach(size, stride)[1] + 1) * kind.itemsize, place(device))
+    return _finish(record_of(spec(kind, place(device), Size(size), stride), storage, storage.ptr), requires_grad)
 
 
 def empty_permuted(
@@ -406,7 +406,7 @@ def _counted(kind: DType, body, params: dict[str, tuple[DType, Any]], s: Spec, o
         )
         _COUNTING[key] = kernel
     made = launch.empty(s) if out is None else out
-    bound = launch.bind(kernel, made.spec.shape, None, [made.spec.strides], s.device)
+    bound = launch.bind(kernel, made.spec.shape, None, [made.spec.strides], made.spec.device)
     launch.run(bound, [made.ptr], [v for _, v in params.values()])
     return made
 
@@ -467,7 +467,7 @@ def arange(
             fail(ValueError, "step must be nonzero")
     exact = whole and all(isinstance(x, int) for x in (start, end, step))
     n = max(0, -((start - end) // step)) if exact else math.ceil((end - start) / step)
-    s = dense(kind, (n,), _place(device))
+    s = dense(kind, (n,), place(device))
     part = _INT if whole else dt.float32 if kind is not dt.float64 else _FLOAT
     if kind in (dt.float32, dt.float64, dt.float16, dt.bfloat16):
         part = _FLOAT
@@ -498,7 +498,7 @@ def linspace(
     if kind.kind != "f":
         start, end = int(start), int(end)
     step = float((exact.type(end) - exact.type(start)) / exact.type(max(steps - 1, 1)))
-    s = dense(kind, (steps,), _place(device))
+    s = dense(kind, (steps,), place(device))
     values = {
         "start": (part, float(start)),
         "end": (part, float(end)),
@@ -553,9 +553,9 @@ def logspace(
     _no_bool(kind, "logspace")
     wide = dt.complex128 if kind.is_complex or isinstance(base, complex) else _FLOAT
     if steps > 1:  # the ends are of the result's dtype, the powers are taken in float64
-        start, end = (full((), number(x, kind), dtype=kind).item() for x in (start, end))
+        start, end = (full((), number(x, kind), dtype=kind, device=CPU).item() for x in (start, end))
     powers = power(base, linspace(start, end, steps, dtype=wide, device=device))
-    found = powers if wide is kind else copy_values(launch.empty(dense(kind, (steps,), _place(device))), powers)
+    found = powers if wide is kind else copy_values(launch.empty(dense(kind, (steps,), place(device))), powers)
     return _finish(found if out is None else overwrite(_resized(out, found.spec), found), requires_grad)
 
 
@@ -566,15 +566,21 @@ def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_g
         if size < 0:
             fail(RuntimeError, f"{name} must be greater or equal to 0, got {size}")
     kind = dtype or (out.spec.dtype if out is not None else DEFAULT.float)
-    s = dense(kind, (n, m), _place(device))
+    s = dense(kind, (n, m), place(device))
     return _finish(_counted(kind, _eye, {}, s, None if out is None else _resized(out, s)), requires_grad)
 
 
 # --- from data ----------------------------------------------------------------------------------------------------
 
 
-def _of_array(array: np.ndarray, kind: DType | None = None) -> Tensor:
+def _of_array(array: np.ndarray, kind: DType | None = None, where: Device = CPU) -> Tensor:
     """A new tensor with the values of an array."""
+    made = _on_host(array, kind)
+    return made if where is CPU else copy_values(launch.empty(dense(made.spec.dtype, array.shape, where)), made)
+
+
+def _on_host(array: np.ndarray, kind: DType | None) -> Tensor:
+    """The same in the host's memory."""
     source = dt.of_numpy(array.dtype)
     array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")) if array.ndim else array
     out = launch.empty(dense(source, array.shape))
@@ -610,7 +616,7 @@ def _of_numbers(data, dtype) -> Tensor | None:
         packed = packer.pack(*data)
     except (struct.error, OverflowError):
         return None  # too large for the dtype: the general way says so
-    out = launch.empty(_spec_of((len(data),), kind, None, "tensor"))
+    out = launch.empty(_spec_of((len(data),), kind, CPU, "tensor"))
     ctypes.memmove(out.ptr, packed, len(packed))
     return out
 
@@ -703,13 +709,15 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
             [3., 4.]])
     """
     if isinstance(data, Tensor):
-        out = launch.empty(dense(dtype or data.spec.dtype, data.spec.shape, data.spec.device))
+        where = data.spec.device if device is None else place(device)
+        out = launch.empty(dense(dtype or data.spec.dtype, data.spec.shape, where))
         return _finish(copy_values(out, data), requires_grad)
+    where = place(device)
     if isinstance(data, (np.ndarray, np.generic)):
-        return _finish(_of_array(np.asarray(data), dtype), requires_grad)
+        return _finish(_of_array(np.asarray(data), dtype, where), requires_grad)
     if hasattr(data, "__array_interface__") or hasattr(data, "__array__"):
-        return _finish(_of_array(np.asarray(data), dtype), requires_grad)
-    if data.__class__ is list and data and device is None:
+        return _finish(_of_array(np.asarray(data), dtype, where), requires_grad)
+    if data.__class__ is list and data and where is CPU:
         made = _of_numbers(data, dtype)
         if made is not None:
             return _finish(made, requires_grad)
@@ -724,7 +732,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
         low, high = int(array.min()), int(array.max())
         number(low, kind)
         number(high, kind)
-    return _finish(_of_array(array, kind), requires_grad)
+    return _finish(_of_array(array, kind, where), requires_grad)
 
 
 def _OWN_KIND(data) -> DType | None:
@@ -790,12 +798,15 @@ def as_tensor(data, dtype=None, device=None) -> Tensor:
         out = data
     elif isinstance(data, np.ndarray):
         out = from_numpy(data)
+        device = place(device)
     else:
         return tensor(data, dtype=dtype, device=device)
-    if dtype is not None and dtype is not out.spec.dtype:
-        from .copying import to_dtype
+    from .copying import cast, to_device
 
-        out = to_dtype(out, dtype)
+    if dtype is not None:
+        out = cast(out, dtype)
+    if device is not None and (where := place(device)) is not out.spec.device:
+        out = to_device(out, where)
     return out
 
 
@@ -822,12 +833,29 @@ def numpy_view(input: Tensor) -> np.ndarray:
     if s.kind is WRAPPED:
         input = memory_of(input)
         s = input.spec
-    kind = s.dtype.bits
-    holder = _Memory(input)
+    if s.device is not CPU:
+        unreadable(s)
     if s.numel == 0:
-        return np.ndarray(s.shape, kind)
-    array = np.asarray(holder)
-    return array
+        return np.ndarray(s.shape, s.dtype.bits)
+    return np.asarray(_Memory(input))
+
+
+def host_array(input: Tensor) -> np.ndarray | None:
+    """The elements as a NumPy array, copied from another device; None where there are none to be had."""
+    s = input.spec
+    if s.kind is None and s.device is not CPU:
+        if launch.hollow(s.device):
+            return None
+        from .copying import to_device
+
+        input = to_device(input.detach(), CPU)
+    return numpy_view(input)
+
+
+def array_on(array: np.ndarray, where: Device) -> Tensor:
+    """A tensor with the elements of an array: on its memory, or a copy on another device."""
+    made = from_numpy(array)
+    return made if where is CPU else copy_values(launch.empty(dense(made.spec.dtype, array.shape, where)), made)
 
 
 class _Memory:
@@ -874,7 +902,7 @@ def range(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, devic
     n = math.floor((end - start) / step) + 1
     made = arange(n, dtype=_FLOAT)
     made = OPERATORS["add"].call(OPERATORS["mul"].call(made, step), start)
-    found = copy_values(launch.empty(dense(kind, (n,), _place(device))), made)
+    found = copy_values(launch.empty(dense(kind, (n,), place(device))), made)
     return _finish(found if out is None else overwrite(_resized(out, found.spec), found), requires_grad)
 
 
@@ -883,8 +911,7 @@ def _indices(name: str, make, text: str):
         for n, which in ((row, "row"), (col, "col")):
             if n < 0:
                 fail(RuntimeError, f"{which} must be non-negative, got{n}")
-        found = from_numpy(np.stack(make(row, col, offset)).astype(np.int64))
-        return found if dtype is dt.int64 else copy_values(launch.empty(dense(dtype, found.spec.shape)), found)
+        return _of_array(np.stack(make(row, col, offset)).astype(np.int64), dtype, place(device))
 
     entry.__name__ = entry.__qualname__ = name
     entry.__doc__ = text
@@ -914,7 +941,7 @@ def _window(name: str, values, text: str, **options):
             fail(RuntimeError, f"{name} requires non-negative window_length, got window_length={window_length}")
         n = window_length + 1 if periodic and window_length > 1 else window_length
         found = values(n, *given)[:window_length] if window_length else np.empty(0)
-        return _finish(_of_array(np.asarray(found, np.float64), kind), requires_grad)
+        return _finish(_of_array(np.asarray(found, np.float64), kind, place(device)), requires_grad)
 
     alpha, beta = options.get("alpha"), options.get("beta")
 

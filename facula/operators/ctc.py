@@ -12,7 +12,7 @@ from facula.autograd.node import dtype_title
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from .creation import from_numpy, numpy_view, zeros_of
+from .creation import array_on, from_numpy, host_array, numpy_view, zeros_of
 from .declare import function
 from .elementwise import true_divide
 from .margins import REDUCTIONS, reduced
@@ -140,11 +140,17 @@ def _(grad):
 ctc.operator.node_class.__name__ = "CtcLossBackward0"
 
 
+def _read(given: Tensor) -> np.ndarray:
+    """The numbers of a tensor; zeros where there are none to be had, which fit any shape."""
+    found = host_array(given)
+    return np.zeros(given.spec.shape, np.int64) if found is None else found
+
+
 def _lengths(given: Any, name: str, batch: int, most: int, what: str) -> np.ndarray:
     if isinstance(given, Tensor):
         if given.spec.dtype.kind not in "ui":
             fail(RuntimeError, f"{name} must be integral")
-        given = numpy_view(given).reshape(-1)
+        given = _read(given).reshape(-1)
     found = np.asarray(given, np.int64).reshape(-1)
     if len(found) != batch:
         fail(RuntimeError, f"{name} must be of size batch_size", expected=batch, got=len(found))
@@ -194,7 +200,7 @@ def ctc_loss(
     time, batch, classes = x.spec.shape
     if not 0 <= blank < classes:
         fail(RuntimeError, "blank must be in label range", expected=f"0 to {classes - 1}", got=blank)
-    labels = numpy_view(targets).astype(np.int64)
+    labels = _read(targets).astype(np.int64)
     whole = labels.ndim == 1 and not single
     labels = labels.reshape(1, -1) if labels.ndim == 1 else labels
     inputs = _lengths(input_lengths, "input_lengths", batch, time, "at most the length of log_probs")
@@ -214,5 +220,5 @@ def ctc_loss(
         fail(RuntimeError, "targets must be in label range", expected=f"0 to {classes - 1}")
     loss = ctc(x, Sequences(labels, inputs, lengths, blank), bool(zero_infinity))[0]
     if reduction in ("mean", REDUCTIONS.index("mean")):
-        return true_divide(loss, from_numpy(lengths).clamp_min(1).to(loss.spec.dtype)).mean()
+        return true_divide(loss, array_on(lengths, loss.spec.device).clamp_min(1).to(loss.spec.dtype)).mean()
     return squeeze(reduced(loss, reduction), 0) if single and reduction in ("none", 0) else reduced(loss, reduction)

@@ -6,7 +6,7 @@ from facula.autograd.node import dtype_title
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from .creation import from_numpy
+from .creation import array_on
 from .indexing import index_select
 from .promotion import result_type
 from .reduction import norm
@@ -45,4 +45,5 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     first, second = np.triu_indices(s.shape[0], 1)
     if not s.shape[1]:
         return input.new_zeros((len(first),))
-    return norm(index_select(input, 0, from_numpy(first)) - index_select(input, 0, from_numpy(second)), float(p), -1)
+    left, right = array_on(first, s.device), array_on(second, s.device)
+    return norm(index_select(input, 0, left) - index_select(input, 0, right), float(p), -1)

@@ -8,6 +8,7 @@ import numpy as np
 
 from facula import launch
 from facula.core import dtype as dt
+from facula.core.device import device
 from facula.core.modes import LOCAL
 from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
@@ -15,8 +16,8 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Check, Input, Kernel, Param, Result
 
-from .creation import from_numpy, numpy_view, zeros_of
-from .declare import function
+from .creation import array_on, from_numpy, numpy_view, zeros_of
+from .declare import function, hosted, one_device
 from .indexing import index_select
 from .promotion import opmath
 from .sparse import made as sparse_made
@@ -84,6 +85,7 @@ _PLANS: dict[tuple, tuple] = {}  # by the specs of table and indices: (machine c
 
 
 def _plan(w: Spec, i: Spec) -> tuple:
+    one_device(w, i)
     rows, width = w.shape
     out = dense(w.dtype, (*i.shape, width), w.device)
     if (w.strides[1] == 1 or width == 1) and (i.contiguous or i.ndim == 1):  # rows are copied whole
@@ -348,15 +350,16 @@ def _factor_gradient(kind, index_kind, factor) -> Kernel:
 
 
 @functools.lru_cache(64)
-def _even_edges(bags: int, length: int) -> tuple[Tensor, Tensor]:
+def _even_edges(bags: int, length: int, where: device) -> tuple[Tensor, Tensor]:
     first = np.arange(bags, dtype=np.int64) * length
-    return from_numpy(first), from_numpy(first + length)
+    return array_on(first, where), array_on(first + length, where)
 
 
+@hosted
 def _edges(indices: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[Tensor, Tensor]:
     """The first position of each bag and the one after its last."""
     if offsets is None:
-        return _even_edges(*indices.spec.shape)
+        return _even_edges(*indices.spec.shape, indices.spec.device)
     n = indices.spec.numel
     marks = numpy_view(offsets).astype(np.int64)
     if include_last:
@@ -475,7 +478,8 @@ def _composed_gradient(grad, weight, indices, bag, factor, whole, padding_idx, s
         if padding_idx >= 0:
             for_factor = masked_fill(for_factor, indices == padding_idx, 0)
         if whole != indices.spec.numel:
-            for_factor = cat([for_factor, zeros(whole - indices.spec.numel, dtype=for_factor.spec.dtype)])
+            rest = zeros(whole - indices.spec.numel, dtype=for_factor.spec.dtype, device=for_factor.spec.device)
+            for_factor = cat([for_factor, rest])
     return for_weight, for_factor
 
 

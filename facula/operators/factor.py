@@ -10,8 +10,8 @@ from facula.errors import fail
 from . import elementwise as e
 from . import lapack
 from .copying import cast
-from .creation import eye, from_numpy, numpy_view
-from .declare import function
+from .creation import eye, from_numpy, host_array, numpy_view
+from .declare import function, hosted
 from .joining import cat, diag_embed, tril, triu
 from .matmul import matmul
 from .reduction import sum_to
@@ -301,7 +301,7 @@ _named_node(cholesky_solve_core, "CholeskySolveBackward0")
 @function(tensors=("L",))
 def cholesky_inverse_core(L, upper):
     """The inverse of L L^H, or of L^H L with `upper`."""
-    return cholesky_solve_core(eye(L.spec.shape[-1], dtype=L.spec.dtype), L, upper)
+    return cholesky_solve_core(eye(L.spec.shape[-1], dtype=L.spec.dtype, device=L.spec.device), L, upper)
 
 
 @cholesky_inverse_core.gradient("L")
@@ -323,6 +323,7 @@ def lu_core(A, pivot):
     return made(LU, A), from_info(pivots), from_info(info)
 
 
+@hosted
 def permutation(pivots: Tensor, rows: int, like: Tensor) -> Tensor:
     """P with P L U = A."""
     order = lapack.order_of(numpy_view(pivots), rows)
@@ -334,7 +335,7 @@ def lower_of(LU: Tensor) -> Tensor:
     """L of a packed LU, with its ones."""
     m, n = LU.spec.shape[-2:]
     k = min(m, n)
-    return e.add(tril(narrow(LU, -1, 0, k), -1), eye(m, k, dtype=LU.spec.dtype))
+    return e.add(tril(narrow(LU, -1, 0, k), -1), eye(m, k, dtype=LU.spec.dtype, device=LU.spec.device))
 
 
 def upper_of(LU: Tensor) -> Tensor:
@@ -433,7 +434,7 @@ _named_node(qr_core, "LinalgQrBackward0")
 
 def _over_gaps(x: Tensor, gaps: Tensor) -> Tensor:
     """`x / gaps` off the diagonal, 0 on it."""
-    on = eye(gaps.spec.shape[-1], dtype=gaps.spec.dtype)
+    on = eye(gaps.spec.shape[-1], dtype=gaps.spec.dtype, device=gaps.spec.device)
     return e.mul(e.true_divide(x, e.add(gaps, on)), e.rsub(on, 1.0))
 
 
@@ -474,7 +475,8 @@ def _(grad_eigenvalues, grad_eigenvectors, eigenvalues, eigenvectors):
 def _phase_free(name: str, turn: Tensor, V: Tensor) -> None:
     """RuntimeError where a loss depends on the phase of eigenvectors, which is free."""
     if V.spec.dtype.kind == "c":
-        on = np.diagonal(numpy_view(turn.detach()), 0, -2, -1)
+        array = host_array(turn.detach())
+        on = np.empty(0) if array is None else np.diagonal(array, 0, -2, -1)
         if on.size and np.abs(on.imag).max() > 1e-2 * max(1.0, float(np.abs(on).max())):
             fail(
                 RuntimeError,

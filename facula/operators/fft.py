@@ -6,13 +6,14 @@ import numpy as np
 
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
+from facula.core.device import CPU
 from facula.core.shape import normalize_dim
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from . import elementwise as e
 from .copying import cast
-from .creation import arange, full, number, numpy_view, zeros
+from .creation import arange, array_on, full, host_array, number, numpy_view, zeros
 from .declare import function
 from .factor import conj
 from .indexing import index_add
@@ -32,10 +33,8 @@ _FORWARD = {"none": "backward", "n": "forward", "root": "ortho"}
 _INVERSE = {"none": "forward", "n": "backward", "root": "ortho"}
 
 
-def _result(array: np.ndarray, kind) -> Tensor:
-    from .creation import from_numpy
-
-    return from_numpy(np.ascontiguousarray(array, kind.numpy))
+def _result(array: np.ndarray, kind, where=CPU) -> Tensor:
+    return array_on(np.ascontiguousarray(array, kind.numpy), where)
 
 
 @function(tensors=("input",))
@@ -82,7 +81,7 @@ def _(grad, dims, scale, n):
     weights[1 : 1 + twice] = 2
     shape = [1] * half.spec.ndim
     shape[dims[-1]] = len(weights)
-    return e.mul(half, _result(weights.reshape(shape), half.spec.dtype.to_real()))
+    return e.mul(half, _result(weights.reshape(shape), half.spec.dtype.to_real(), half.spec.device))
 
 
 for _core, _name in ((fft_c2c, "FftC2C"), (fft_r2c, "FftR2C"), (fft_c2r, "FftC2R")):
@@ -131,7 +130,7 @@ def _resized(x: Tensor, dims, sizes) -> Tensor:
         else:
             shape = [*x.spec.shape]
             shape[d] = n - have
-            x = cat([x, zeros(shape, dtype=x.spec.dtype)], d)
+            x = cat([x, zeros(shape, dtype=x.spec.dtype, device=x.spec.device)], d)
     return x
 
 
@@ -371,13 +370,13 @@ def ifftshift(input: Tensor, dim=None) -> Tensor:
 # --- short times --------------------------------------------------------------------------------------------------
 
 
-def _window(name: str, what: str, window: Tensor | None, win_length: int, n_fft: int, kind) -> Tensor | None:
+def _window(name: str, window: Tensor | None, win_length: int, n_fft: int, kind, where) -> Tensor | None:
     """The window with zeros around it to `n_fft` numbers."""
     if window is None and win_length == n_fft:
         return None
-    window = full((win_length,), number(1, kind), dtype=kind) if window is None else window
+    window = full((win_length,), number(1, kind), dtype=kind, device=where) if window is None else window
     left = (n_fft - win_length) // 2
-    ends = [zeros((n,), dtype=window.spec.dtype) for n in (left, n_fft - win_length - left)]
+    ends = [zeros((n,), dtype=window.spec.dtype, device=window.spec.device) for n in (left, n_fft - win_length - left)]
     return cat([ends[0], window, ends[1]], 0) if win_length < n_fft else window
 
 
@@ -444,10 +443,10 @@ def stft(
     onesided = not turns if onesided is None else onesided
     if onesided and turns:
         fail(RuntimeError, "Cannot have onesided output if window or input is complex")
-    window = _window("stft", shown, window, width, n_fft, x.spec.dtype.to_real())
+    window = _window("stft", window, width, n_fft, x.spec.dtype.to_real(), x.spec.device)
     if align_to_window:
         shift = (n_fft - width) // 2
-        before = zeros((x.spec.shape[0], shift), dtype=x.spec.dtype)
+        before = zeros((x.spec.shape[0], shift), dtype=x.spec.dtype, device=x.spec.device)
         x = cat([before, x, before], 1)
     frames = unfold(x, 1, n_fft, hop)
     frames = frames if window is None else e.mul(frames, window)
@@ -509,8 +508,8 @@ def istft(
     if window is not None and window.spec.dtype.kind == "c" and not return_complex:
         fail(RuntimeError, "Complex windows are incompatible with return_complex=False")
     if window is None:
-        window = full((width,), number(1, real), dtype=real)
-    window = _window("istft", shown, window, width, n_fft, real)
+        window = full((width,), number(1, real), dtype=real, device=x.spec.device)
+    window = _window("istft", window, width, n_fft, real, x.spec.device)
     x = transpose(x, 1, 2)  # batch, frame, frequency
     scale = "root" if normalized else "n"
     if return_complex:
@@ -520,12 +519,12 @@ def istft(
         parts = fft_c2r(x, (2,), scale, n_fft)
     parts = e.mul(parts, window)
     whole = n_fft + hop * (count - 1)
-    places = _result((np.arange(count)[:, None] * hop + np.arange(n_fft)).reshape(-1), dt.int64)
+    places = _result((np.arange(count)[:, None] * hop + np.arange(n_fft)).reshape(-1), dt.int64, x.spec.device)
 
     def added(frames: Tensor) -> Tensor:
         rows = frames.spec.shape[0]
         flat = reshape(frames, (rows, count * n_fft))
-        return index_add(zeros((rows, whole), dtype=frames.spec.dtype), 1, places, flat)
+        return index_add(zeros((rows, whole), dtype=frames.spec.dtype, device=frames.spec.device), 1, places, flat)
 
     y = added(parts)
     squares = e.mul(window, window)
@@ -534,7 +533,8 @@ def istft(
     end = start + length if length is not None else whole - n_fft // 2 if center else whole
     most = min(end, whole)
     y, cover = narrow(y, 1, start, max(most - start, 0)), narrow(cover, 1, start, max(most - start, 0))
-    least = np.abs(numpy_view(cover.detach())).min(initial=np.inf)
+    covered = host_array(cover.detach())
+    least = np.inf if covered is None else np.abs(covered).min(initial=np.inf)
     if not least > 1e-11:
         fail(RuntimeError, f"{shown}: window overlap add min: 1", got=float(least))
     y = e.true_divide(y, cover)
@@ -544,5 +544,5 @@ def istft(
             UserWarning,
             stacklevel=2,
         )
-        y = cat([y, zeros((y.spec.shape[0], end - whole), dtype=y.spec.dtype)], 1)
+        y = cat([y, zeros((y.spec.shape[0], end - whole), dtype=y.spec.dtype, device=y.spec.device)], 1)
     return y if input.spec.ndim == 3 else y.squeeze(0)

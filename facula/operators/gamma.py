@@ -172,7 +172,7 @@ def mvlgamma(input: Tensor, p: int, *, out=None) -> Tensor:
     if input.spec.dtype.is_complex:
         fail(NotImplementedError, f"\"arange_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
     kind = input.spec.dtype if input.spec.dtype.kind == "f" else DEFAULT.float
-    steps = cast(e.mul(arange(1 - p, 1), 0.5), kind)
+    steps = cast(e.mul(arange(1 - p, 1, device=input.spec.device), 0.5), kind)
     found = sum_over(e.lgamma(e.add(unsqueeze(cast(input, kind), -1), steps)), -1)
     return _into("mvlgamma", e.add(found, p * (p - 1) * math.log(math.pi) / 4), out, (input,))
 

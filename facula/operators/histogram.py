@@ -12,14 +12,16 @@ from facula.errors import fail
 
 from .copying import cast
 from .creation import dtype_c_name, from_numpy, linspace, numpy_view
+from .declare import hosted
 from .inplace import overwrite, resize_
-from .matmul import _to_out
-from .results import named
+from .results import named, writes
 
 __all__ = ["histc", "histogram", "histogramdd"]
 
 
-def histc(input: Tensor, bins: int = 100, min=0, max=0, *, out=None) -> Tensor:
+@writes
+@hosted
+def histc(input: Tensor, bins: int = 100, min=0, max=0) -> Tensor:
     """How many elements fall in each of `bins` equal parts of [min, max] (of the elements' range when both are 0)."""
     kind = input.spec.dtype
     if bins <= 0:
@@ -45,8 +47,7 @@ def histc(input: Tensor, bins: int = 100, min=0, max=0, *, out=None) -> Tensor:
     inside = values[(values >= ends[0]) & (values <= ends[1])]
     scaled = rounded(rounded(inside - ends[0]) * rounded(np.array([bins], work.numpy)))
     places = (rounded(scaled / rounded(ends[1:] - ends[:1]))).astype(np.int64)
-    made = cast(from_numpy(np.bincount(places.clip(0, bins - 1), minlength=bins).astype(work.numpy)), kind)
-    return made if out is None else _to_out("histc", out, made, (input,))
+    return cast(from_numpy(np.bincount(places.clip(0, bins - 1), minlength=bins).astype(work.numpy)), kind)
 
 
 def _range_of(points: np.ndarray, range, dims: int) -> list[tuple[float, float]]:
@@ -108,10 +109,12 @@ def _edges_of(input: Tensor, points: np.ndarray, bins: Sequence, range) -> list[
     if edges is not None:
         return edges
     return [
-        linspace(low, high, n + 1, dtype=kind) for (low, high), n in zip(_range_of(points, range, len(bins)), counts)
+        linspace(low, high, n + 1, dtype=kind, device=input.spec.device)
+        for (low, high), n in zip(_range_of(points, range, len(bins)), counts)
     ]
 
 
+@hosted
 def _counted(name: str, input: Tensor, bins: Sequence, range, weight, density: bool) -> tuple[Tensor, list[Tensor]]:
     """How many points (rows of `input`) lie in each cell, and the edges of the cells."""
     s, dims = input.spec, len(bins)

@@ -8,6 +8,7 @@ import numpy as np
 
 from facula import launch
 from facula.core import dtype as dt
+from facula.core.device import CPU
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size, broadcast, normalize_dim
 from facula.core.spec import Spec, dense, spec
@@ -17,9 +18,9 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Check, Input, Kernel, Param, Result
 
 from . import creation
-from .copying import cast, contiguous, copy_values, like_layout
-from .creation import from_numpy, numpy_view, tensor, zeros_of
-from .declare import OPERATORS, broadcast_strides, function, view, view_of
+from .copying import cast, contiguous, copy_values, like_layout, to_device
+from .creation import from_numpy, host_array, numpy_view, tensor, zeros_of
+from .declare import OPERATORS, broadcast_strides, function, hosted, needs_numbers, one_device, view, view_of
 from .promotion import opmath
 from .view import alias_view, expand_to, reshape, select, slice_dim, unsqueeze
 
@@ -142,6 +143,7 @@ def _kept(key: tuple, plan: Plan) -> Plan:
 
 def _reading(base: Spec, moves, out: Spec, indices, steps_of, sizes, steps, describe, negative=False) -> Plan:
     """The plan of a gather; along the dims of `out`, `moves` are the strides of `base`, `steps_of[i]` of index i."""
+    one_device(base, *indices)
     unit = all(step == 1 for step in steps)
     kernel = _kernel(("gather", base.dtype, tuple(s.dtype for s in indices), negative, unit), _gather_kernel)
     strides = [list(out.strides), list(moves), *[list(s) for s in steps_of]]
@@ -154,6 +156,7 @@ def _writing(
     negative: bool = False,
 ) -> Plan:  # fmt: skip
     """The plan of a scatter over `shape`; places may meet along the dims in `meet` (a range) alone."""
+    one_device(base, source, *indices)
     kinds = tuple(s.dtype for s in indices)
     kernel = _kernel(("scatter", base.dtype, source.dtype, kinds, how, negative), _scatter_kernel)
     apart = [d for d in range(len(shape)) if d not in meet]
@@ -469,10 +472,10 @@ def _without(grad: Tensor, dim: int, index: Tensor, add) -> Tensor:
 
 def _ones_for(like: Tensor, dim: int, index: Tensor, add) -> Tensor:
     if add is scatter_add:
-        return creation.ones(tuple(index.spec.shape), dtype=like.spec.dtype)
+        return creation.ones(tuple(index.spec.shape), dtype=like.spec.dtype, device=like.spec.device)
     shape = list(like.spec.shape)
     shape[dim] = index.spec.numel
-    return creation.ones(tuple(shape), dtype=like.spec.dtype)
+    return creation.ones(tuple(shape), dtype=like.spec.dtype, device=like.spec.device)
 
 
 @function(tensors=("input", "src"))
@@ -718,7 +721,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value) -> Tensor:
             )
         value = cast(value, input.spec.dtype)
     else:
-        value = tensor(value, dtype=input.spec.dtype)
+        value = tensor(value, dtype=input.spec.dtype, device=input.spec.device)
     index = reshape(index, (-1,))
     if input.spec.ndim:
         return index_fill_core(input, d, index, value)
@@ -741,7 +744,7 @@ def _(grad, dim, index):
     from .reduction import sum as total
     from .sorting import unique
 
-    return total(index_select(grad, dim, unique(index)))
+    return total(index_select(grad, dim, index if launch.hollow(index.spec.device) else unique(index)))
 
 
 index_fill_core.operator.node_class.__name__ = "IndexFillBackward0"
@@ -759,9 +762,9 @@ def _flat_index(input: Tensor, index: Tensor, name: str) -> Tensor:
             if name == "take"
             else f"{name}(): tried to put elements into an empty tensor",
         )
-    values = numpy_view(index)
-    bad = (values < -n) | (values >= n)
-    if bad.any():
+    values = host_array(index)
+    bad = None if values is None else (values < -n) | (values >= n)
+    if values is not None and bad is not None and bad.any():
         fail(IndexError, f"out of range: tried to access index {int(values[bad].flat[0])} on a tensor of {n} elements.")
     return reshape(index, (-1,))
 
@@ -786,14 +789,19 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
             "put_(): Expected source and index to have the same number of elements, but got source.numel() = "
             f"{source.spec.numel}, index.numel() = {index.spec.numel}",
         )
-    at = numpy_view(_flat_index(input, index, "put_"))
+    flat = _flat_index(input, index, "put_")
     if not input.spec.ndim:
         return reshape(put(reshape(input, (1,)), index, source, accumulate), ())
-    if not at.size:
+    if not flat.spec.numel:
         return input.clone()
-    places = np.unravel_index(at % input.spec.numel, input.spec.shape)
+    from .elementwise import remainder
+
+    places = unravel_index(remainder(flat, input.spec.numel), input.spec.shape)
     return index_put(
-        input, tuple(from_numpy(np.ascontiguousarray(c)) for c in places), reshape(source, (-1,)), accumulate
+        input,
+        places,
+        reshape(source, (-1,)),
+        accumulate,
     )
 
 
@@ -802,8 +810,8 @@ def unravel_index(indices: Tensor, shape) -> tuple[Tensor, ...]:
     sizes = tuple(shape) if not isinstance(shape, int) else (shape,)
     if indices.spec.dtype.kind not in "ui":
         fail(ValueError, f"expected 'indices' to be integer dtype, but got {indices.spec.dtype!r}")
-    if indices.spec.numel:
-        values = numpy_view(indices)
+    values = host_array(indices)
+    if values is not None and values.size:
         if values.min() < -prod(sizes) or values.max() >= prod(sizes):
             fail(
                 ValueError,
@@ -811,8 +819,12 @@ def unravel_index(indices: Tensor, shape) -> tuple[Tensor, ...]:
                 got=f"indices from {values.min()} to {values.max()}",
             )
     steps = [prod(sizes[d + 1 :]) for d in range(len(sizes))]
-    whole = OPERATORS["floor_divide"].call(unsqueeze(indices, -1), tensor(steps, dtype=dt.int64))
-    return OPERATORS["unbind"].call(OPERATORS["remainder"].call(whole, tensor(sizes, dtype=dt.int64)), -1)
+    whole = OPERATORS["floor_divide"].call(
+        unsqueeze(indices, -1), tensor(steps, dtype=dt.int64, device=indices.spec.device)
+    )
+    return OPERATORS["unbind"].call(
+        OPERATORS["remainder"].call(whole, tensor(sizes, dtype=dt.int64, device=indices.spec.device)), -1
+    )
 
 
 def isin(elements, test_elements, *, assume_unique: bool = False, invert: bool = False, out=None) -> Tensor:
@@ -820,16 +832,21 @@ def isin(elements, test_elements, *, assume_unique: bool = False, invert: bool =
     if out is not None:
         return _to_out("isin", out, isin(elements, test_elements, invert=invert), ())
     if not isinstance(elements, Tensor):
-        elements = tensor(elements)
+        elements = tensor(elements, device=test_elements.spec.device)
     if not isinstance(test_elements, Tensor):
-        test_elements = tensor(test_elements)
+        test_elements = tensor(test_elements, device=elements.spec.device)
     for x in (elements, test_elements):
         if x.spec.dtype.kind in "bc":
             fail(RuntimeError, f"Unsupported input type encountered for isin(): {_title(x)}")
     if dt.bfloat16 in (elements.spec.dtype, test_elements.spec.dtype):
         elements, test_elements = cast(elements, dt.float32), cast(test_elements, dt.float32)
-    a, b = numpy_view(elements.detach()), numpy_view(test_elements.detach())
-    return from_numpy(np.ascontiguousarray(np.isin(a, b, invert=invert)))
+    return _found(elements.detach(), test_elements.detach(), invert)
+
+
+@hosted
+def _found(elements: Tensor, test_elements: Tensor, invert: bool) -> Tensor:
+    """`isin` of checked operands."""
+    return from_numpy(np.ascontiguousarray(np.isin(numpy_view(elements), numpy_view(test_elements), invert=invert)))
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim=None, *, out=None) -> Tensor:
@@ -900,8 +917,15 @@ def _mask_of(input: Tensor) -> Tensor:
     return input if input.spec.contiguous else contiguous(input)
 
 
+NONZERO = (
+    "The register_meta function for torch.nonzero() raises unimplemented by default, as a correct data-independent "
+    "implementation does not exist."
+)
+
+
 def _columns(input: Tensor, shape: tuple[int, ...]) -> tuple[int, Tensor]:
     """How many elements are not 0, and their coordinates in `shape`: (n,) of one dim, else (dims, n)."""
+    needs_numbers("nonzero", input, NONZERO)
     device, mask = input.spec.device, _mask_of(input)
     total = 0
     if mask.spec.numel:
@@ -917,8 +941,10 @@ def _chosen(input: Tensor, mask: Tensor) -> Tensor:
     """The elements, or parts along the first dims, where a mask of these dims holds; nothing is recorded."""
     s, lead = input.spec, mask.spec.ndim
     _check_mask(mask, s, 0)
-    if lead < s.ndim:
+    needs_numbers("nonzero", mask, NONZERO)
+    if lead < s.ndim or mask.spec.device is not s.device:
         _, at = _columns(mask, (mask.spec.numel,))
+        at = at if at.spec.device is s.device else to_device(at, s.device)
         flat = reshape(input, (mask.spec.numel, *s.shape[lead:]))
         return index_select.operator.body(flat, 0, at)
     mask = mask if mask.spec.contiguous else contiguous(mask)
@@ -937,9 +963,12 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out=None) 
     """The first `size` rows of `nonzero`, filled up with `fill_value`."""
     if size < 0:
         fail(RuntimeError, "nonzero_static: 'size' must be an non-negative integer")
+    if launch.hollow(input.spec.device):
+        made = launch.empty(dense(dt.int64, (size, input.spec.ndim), input.spec.device))
+        return made if out is None else _to_out("nonzero_static", out, made, ())
     found = nonzero(input)
     n = min(size, found.spec.shape[0])
-    made = creation.full((size, found.spec.shape[1]), fill_value, dtype=dt.int64)
+    made = creation.full((size, found.spec.shape[1]), fill_value, dtype=dt.int64, device=input.spec.device)
     copy_values(slice_dim(made, 0, 0, n), slice_dim(found, 0, 0, n))
     return made if out is None else _to_out("nonzero_static", out, made, ())
 
@@ -956,6 +985,7 @@ def where_nonzero(condition: Tensor):
 
 def masked_select(input: Tensor, mask: Tensor, *, out=None) -> Tensor:
     """The elements where `mask` holds, as a vector; both broadcast."""
+    needs_numbers("masked_select", mask)
     if mask.spec.dtype is not dt.bool_:
         fail(RuntimeError, "masked_select: expected BoolTensor for mask", got=str(mask.spec.dtype))
     shape = broadcast(input.spec.shape, mask.spec.shape)
@@ -981,6 +1011,9 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
             f"masked_scatter: expected self and source to have same dtypes but got{_title(input)} and {_title(source)}",
         )
     shape = broadcast(input.spec.shape, mask.spec.shape)
+    if launch.hollow(mask.spec.device):  # how many elements there are does not change the shape
+        first = reshape(slice_dim(reshape(source, (-1,)), 0, 0, 1), ())
+        return contiguous(OPERATORS["where"].call(mask, first, input))
     at = nonzero(expand_to(mask, shape), as_tuple=True)
     n = at[0].spec.numel
     if source.spec.numel < n:
@@ -1187,7 +1220,7 @@ def _views(input: Tensor, items: tuple) -> tuple[Tensor, list]:
             dim += rank - taken
         elif kind is bool:
             input = unsqueeze(input, dim)
-            advanced.append((dim, tensor(i)))
+            advanced.append((dim, tensor(i, device=CPU)))
             dim += 1
         else:
             t = _index_tensor(i)
@@ -1232,10 +1265,10 @@ def _index_tensor(i) -> Tensor:
             )
         return i
     if isinstance(i, (list, tuple, np.ndarray, range)):
-        found = tensor(list(i) if isinstance(i, range) else i)
+        found = tensor(list(i) if isinstance(i, range) else i, device=CPU)
         return cast(found, dt.int64) if found.spec.numel == 0 else _index_tensor(found)
     if hasattr(i, "__index__"):
-        return tensor(i.__index__())
+        return tensor(i.__index__(), device=CPU)
     if isinstance(i, str):
         fail(TypeError, "new(): invalid data type 'str'")
     fail(
@@ -1251,7 +1284,17 @@ def _resolve(input: Tensor, advanced: list) -> tuple:
     indices: list = [None] * input.spec.ndim
     for d, t in advanced:
         if t.spec.dtype in (dt.bool_, dt.uint8):
-            t = tensor([0] if t.item() else [], dtype=dt.int64)
+            needs_numbers("nonzero", t, NONZERO)
+            t = tensor([0] if t.item() else [], dtype=dt.int64, device=t.spec.device)
+        where = input.spec.device
+        if t.spec.device is not where:
+            if t.spec.device is not CPU:
+                fail(
+                    RuntimeError,
+                    f"indices should be either on cpu or on the same device as the indexed tensor ({where})",
+                    got=f"an index on {t.spec.device}",
+                )
+            t = to_device(t, where)
         indices[d] = t
     while indices and indices[-1] is None:
         indices.pop()
@@ -1427,10 +1470,10 @@ def setitem(input: Tensor, item, value) -> None:
         elif isinstance(value, (bool, int, float, complex)):
             fill_(target, value)
         else:
-            copy_(target, tensor(value, dtype=input.spec.dtype))
+            copy_(target, tensor(value, dtype=input.spec.dtype, device=input.spec.device))
         return
     if not isinstance(value, Tensor):
-        value = tensor(value, dtype=input.spec.dtype)
+        value = tensor(value, dtype=input.spec.dtype, device=input.spec.device)
     elif value.spec.dtype is not input.spec.dtype:
         if value.spec.ndim:
             fail(

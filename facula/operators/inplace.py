@@ -6,6 +6,7 @@ from typing import Any
 
 from facula import launch
 from facula.autograd.node import CUSTOM, NO_GRAD, REGENERATE, STALE, Node, Output, alias, edge_of
+from facula.core.dtype import uint8
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size, contiguous_strides, reach
 from facula.core.spec import Spec, dense
@@ -152,6 +153,13 @@ def prepare_out(name: str, out: Tensor, want: Spec, operands) -> None:
     """Make `out` fit a result: its shape (resizing with a warning), its dtype, no history."""
     if not isinstance(out, Tensor):
         fail(TypeError, f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if out.spec.device is not want.device:
+        fail(
+            RuntimeError,
+            f"Attempting to copy from device {want.device} to device {out.spec.device}, but cross-device copies are "
+            "not allowed!",
+            mend="make the out= tensor on the device of the operands",
+        )
     check_cast(want.dtype, out.spec.dtype)
     if name in SAME_DTYPE and out.spec.dtype is not want.dtype:
         fail(
@@ -202,13 +210,20 @@ def resize_(input: Tensor, *args, size=None, memory_format=None) -> Tensor:
     return input
 
 
+def copy_bytes(target, source, count: int) -> None:
+    """The first bytes of a storage into another one."""
+    from .creation import record_of
+
+    to, start = (record_of(dense(uint8, (count,), s.device), s, s.ptr) for s in (target, source))
+    copy_values(to, start)
+
+
 def grow(storage, nbytes: int, device) -> None:
     """Larger memory for a storage: all tensors on it follow."""
-    import ctypes
     import gc
 
     new = launch.new_storage(nbytes, device)
-    ctypes.memmove(new.ptr, storage.ptr, min(storage.nbytes, nbytes))
+    copy_bytes(new, storage, min(storage.nbytes, nbytes))
     moved = new.ptr - storage.ptr
     for holder in gc.get_referrers(storage):  # rare: resize_ of a tensor that has views
         if isinstance(holder, Tensor) and holder.storage is storage:

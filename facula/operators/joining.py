@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import product
 
 from facula import launch
+from facula.core.dtype import int64
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import normalize_dim
 from facula.core.spec import Spec, dense, spec
@@ -13,7 +14,7 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
 
 from .copying import bound_copy, cast, clone, copy_kernel, copy_values, like_layout
-from .declare import function, unrecorded
+from .declare import function, one_device, unrecorded
 from .promotion import opmath, result_type
 from .view import expand_to, ints, reshape, slice_dim, unsqueeze
 
@@ -30,6 +31,7 @@ _CAT_PLANS: dict[tuple, tuple] = {}
 
 def _cat_plan(specs: Sequence[Spec], dim: int):
     """The result's spec; for each non-empty input its number, the byte offset of its place, the code that copies it."""
+    one_device(*specs)
     parts = [t for t in specs if t.shape != (0,)] or list(specs[:1])
     first = parts[0]
     d = normalize_dim(dim, first.ndim)
@@ -613,11 +615,17 @@ def repeat_interleave(input: Tensor, repeats=None, dim: int | None = None, *, ou
     """Each part along `dim` (each element when None) so many times in a row."""
     import numpy as np
 
-    from .creation import from_numpy, numpy_view
+    from .creation import array_on, host_array
     from .indexing import index_select
 
+    counted = input if repeats is None else repeats
+    if isinstance(counted, Tensor) and launch.hollow(counted.spec.device):
+        if output_size is None:
+            fail(RuntimeError, "cannot repeat_interleave a meta tensor without output_size")
+        places = launch.empty(dense(int64, (output_size,), counted.spec.device))
+        return places if repeats is None else index_select(input, 0 if dim is None else dim, places)
     if repeats is None:  # repeat_interleave(counts): the number i, counts[i] times
-        return from_numpy(np.repeat(np.arange(input.spec.numel), numpy_view(input)))
+        return array_on(np.repeat(np.arange(input.spec.numel), host_array(input)), input.spec.device)
     if dim is None:
         input, dim = reshape(input, (input.spec.numel,)), 0
     d = normalize_dim(dim, input.spec.ndim)
@@ -629,7 +637,7 @@ def repeat_interleave(input: Tensor, repeats=None, dim: int | None = None, *, ou
         wide = expand_to(unsqueeze(reshape(input, sizes), d + 1), (*sizes[: d + 1], repeats, *sizes[d + 1 :]))
         return reshape(clone(wide, memory_format="contiguous"), (*sizes[:d], n * repeats, *sizes[d + 1 :]))
     else:
-        counts = numpy_view(repeats) if isinstance(repeats, Tensor) else np.asarray(repeats)
+        counts = host_array(repeats) if isinstance(repeats, Tensor) else np.asarray(repeats)
         if isinstance(repeats, Tensor) and repeats.spec.dtype.kind not in "i":
             fail(RuntimeError, "repeats has to be Long or Int tensor")
         counts = (
@@ -645,7 +653,7 @@ def repeat_interleave(input: Tensor, repeats=None, dim: int | None = None, *, ou
             )
     if (counts < 0).any():
         fail(RuntimeError, "repeats can not be negative")
-    return index_select(input, d, from_numpy(np.repeat(np.arange(n), counts)))
+    return index_select(input, d, array_on(np.repeat(np.arange(n), counts), input.spec.device))
 
 
 def kron(input: Tensor, other: Tensor, *, out=None) -> Tensor:
@@ -715,7 +723,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
 
     import numpy as np
 
-    from .creation import from_numpy
+    from .creation import array_on
     from .indexing import getitem
 
     if input.spec.ndim != 1:
@@ -724,7 +732,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         fail(RuntimeError, f"Expect a non-negative number, but got {r}")
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = np.array(list(choose(range(input.spec.numel), r)), np.int64).reshape(-1, r)
-    return getitem(input, from_numpy(rows)) if r else reshape(input, (-1,))[:0]
+    return getitem(input, array_on(rows, input.spec.device)) if r else reshape(input, (-1,))[:0]
 
 
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
@@ -743,7 +751,8 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
         fail(RuntimeError, "N must be non-negative.")
     from .creation import arange
 
-    powers = arange(n) if increasing else arange(n - 1, -1, -1)
+    ends = (0, n, 1) if increasing else (n - 1, -1, -1)
+    powers = arange(*ends, device=x.spec.device)
     kind = x.spec.dtype
     if kind.kind in "bui":
         from facula.core import dtype as dt

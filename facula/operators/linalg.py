@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.shape import broadcast, normalize_dim
+from facula.core.spec import dense
 from facula.core.tensor import Tensor
 from facula.core.wrapped import followed
 from facula.errors import fail
@@ -16,7 +18,8 @@ from . import elementwise as e
 from . import factor as f
 from . import matmul as products
 from .copying import cast
-from .creation import eye, from_numpy, numpy_view
+from .creation import eye, from_numpy, host_array, numpy_view
+from .declare import hosted
 from .factor import LinAlgError, conj, mH
 from .indexing import take_along_dim
 from .joining import cat, tril, triu
@@ -123,7 +126,9 @@ def _batched(name: str, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
 
 def _first(info: Tensor) -> tuple[str, int]:
     """Where in the batch something was reported, in PyTorch's words, and what; ("", 0) where nothing was."""
-    array = numpy_view(info)
+    array = host_array(info)
+    if array is None:
+        return "", 0
     at = np.flatnonzero(array)
     if not len(at):
         return "", 0
@@ -219,7 +224,7 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
 
 def _tolerances(A: Tensor, atol, rtol) -> tuple[Any, Any]:
     """Both as numbers or arrays: `rtol` is max(m, n) times the dtype's epsilon unless a positive `atol` is given."""
-    a, r = (numpy_view(x.detach()) if isinstance(x, Tensor) else x for x in (atol, rtol))
+    a, r = (host_array(x.detach()) if isinstance(x, Tensor) else x for x in (atol, rtol))
     if r is None:
         r = max(A.spec.shape[-2:]) * float(np.finfo(A.spec.dtype.to_real().numpy).eps)
         if a is not None:
@@ -269,14 +274,20 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     X, rank, values = f.lstsq_core(A, right, rcond)
     real = A.spec.dtype.to_real()
     rest = narrow(e.abs(reshape(X, (X.spec.numel,))), 0, 0, 0)  # no elements
-    if m > n and driver != "gelsy" and (driver == "gels" or bool((numpy_view(rank) == n).all())):
+    if m > n and driver != "gelsy" and (driver == "gels" or _all_are(rank, n)):
         off = e.abs(e.sub(matmul(A, X), right))
         rest = sum_over(e.mul(off, off), -2)
     if driver == "gels":
-        rank = from_numpy(np.empty(0, np.int64))
+        rank = launch.empty(dense(dt.int64, (0,), A.spec.device))
     if driver in ("gels", "gelsy"):
-        values = from_numpy(np.empty(0, real.numpy))
+        values = launch.empty(dense(real, (0,), A.spec.device))
     return named("linalg_lstsq", squeeze_dims(X, (-1,)) if vector else X, rest, rank, values)
+
+
+def _all_are(rank: Tensor, n: int) -> bool:
+    """Whether all matrices have full rank, as they are taken to have where nobody can know."""
+    array = host_array(rank)
+    return array is None or bool((array == n).all())
 
 
 def _product_of(sizes) -> int:
@@ -421,19 +432,24 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
     _fits(name, LU, B, left)
     if not left:
         return mH(lu_solve(LU, pivots, mH(B), adjoint=not adjoint))
-    order = f.lapack.order_of(numpy_view(pivots), n)
     if not adjoint:
-        X = f.triangular_core(LU, _rows_in(B, order), False, True)
+        X = f.triangular_core(LU, _rows_in(B, _order(pivots, n, False)), False, True)
         return f.triangular_core(LU, X, True, False)
     X = f.triangular_core(mH(LU), B, False, False)
     X = f.triangular_core(mH(LU), X, True, True)
-    return _rows_in(X, np.argsort(order, -1))
+    return _rows_in(X, _order(pivots, n, True))
 
 
-def _rows_in(x: Tensor, order: np.ndarray) -> Tensor:
+@hosted
+def _order(pivots: Tensor, n: int, back: bool) -> Tensor:
+    """Where the rows go that `lu_factor` swapped, a column; `back`: the inverse."""
+    order = f.lapack.order_of(numpy_view(pivots), n)
+    return from_numpy(np.array(np.argsort(order, -1) if back else order, np.int64)[..., None])
+
+
+def _rows_in(x: Tensor, index: Tensor) -> Tensor:
     """The rows of matrices in another order."""
-    index = from_numpy(np.array(order, np.int64)[..., None])
-    batch = np.broadcast_shapes(order.shape[:-1], tuple(x.spec.shape[:-2]))
+    batch = np.broadcast_shapes(tuple(index.spec.shape[:-2]), tuple(x.spec.shape[:-2]))
     x = x if tuple(x.spec.shape[:-2]) == batch else expand_to(x, (*batch, *x.spec.shape[-2:]))
     return take_along_dim(x, index, -2)
 
@@ -483,8 +499,12 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
             f"{name}: LD dtype {dtype_title(LD.spec.dtype)} does not match b dtype {dtype_title(B.spec.dtype)}",
         )
     _fits("linalg.ldl_solve", LD, B, True)
-    arrays = [numpy_view(x.detach()) for x in (LD, pivots, B)]
-    return f.made(f.lapack.ldl_solve(*arrays, hermitian), B)
+    return _ldl_solution(LD.detach(), pivots, B.detach(), hermitian)
+
+
+@hosted
+def _ldl_solution(LD: Tensor, pivots: Tensor, B: Tensor, hermitian: bool) -> Tensor:
+    return f.made(f.lapack.ldl_solve(*[numpy_view(x) for x in (LD, pivots, B)], hermitian), B)
 
 
 # --- QR and reflectors --------------------------------------------------------------------------------------------
@@ -504,9 +524,14 @@ def qr(A: Tensor, mode: str = "reduced"):
             R = f.qr_core(A, "reduced")[1]
             R.register_hook(_no_r)
         else:
-            R = f.made(np.linalg.qr(numpy_view(A), "r"), A)
+            R = _r(A)
         return named("linalg_qr", A.new_empty((0,)), R)
     return named("linalg_qr", *f.qr_core(A, mode))
+
+
+@hosted
+def _r(A: Tensor) -> Tensor:
+    return f.made(np.linalg.qr(numpy_view(A), "r"), A)
 
 
 def _no_r(grad):
@@ -520,10 +545,10 @@ def _no_r(grad):
 def reflections(A: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
     """(V, T): the product of the reflectors in A below the diagonal, with factors tau, is 1 - V T V^H."""
     m, k = A.spec.shape[-2], tau.spec.shape[-1]
-    V = e.add(tril(narrow(A, -1, 0, k), -1), eye(m, k, dtype=A.spec.dtype))
+    V = e.add(tril(narrow(A, -1, 0, k), -1), eye(m, k, dtype=A.spec.dtype, device=A.spec.device))
     D = unsqueeze(tau, -1)
-    inner = e.add(e.mul(D, triu(matmul(mH(V), V), 1)), eye(k, dtype=A.spec.dtype))
-    return V, f.triangular_core(inner, e.mul(D, eye(k, dtype=A.spec.dtype)), True, True)
+    inner = e.add(e.mul(D, triu(matmul(mH(V), V), 1)), eye(k, dtype=A.spec.dtype, device=A.spec.device))
+    return V, f.triangular_core(inner, e.mul(D, eye(k, dtype=A.spec.dtype, device=A.spec.device)), True, True)
 
 
 @writes
@@ -556,7 +581,7 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
         )
     floating(name, A)
     V, T = reflections(A, tau)
-    first = eye(m, n, dtype=A.spec.dtype)
+    first = eye(m, n, dtype=A.spec.dtype, device=A.spec.device)
     return e.sub(first, matmul(V, matmul(T, mH(narrow(V, -2, 0, n)))))
 
 
@@ -582,11 +607,17 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     checked("linalg.eigh", A)
     if followed(A):
         return f.eigh_core(A, _half(UPLO))[0]
-    return f.made(np.linalg.eigvalsh(numpy_view(A), _half(UPLO)), A, real=True)
+    return _eigvalsh(A, _half(UPLO))
+
+
+@hosted
+def _eigvalsh(A: Tensor, lower: bool) -> Tensor:
+    return f.made(np.linalg.eigvalsh(numpy_view(A), lower), A, real=True)
 
 
 def _finite(A: Tensor) -> None:
-    if not np.isfinite(numpy_view(A.detach())).all():
+    array = host_array(A.detach())
+    if array is not None and not np.isfinite(array).all():
         fail(RuntimeError, "torch.linalg.eig: input tensor should not contain infs or NaNs.")
 
 
@@ -605,6 +636,11 @@ def eigvals(A: Tensor) -> Tensor:
     _finite(A)
     if followed(A):
         return f.eig_core(A)[0]
+    return _eigvals(A)
+
+
+@hosted
+def _eigvals(A: Tensor) -> Tensor:
     return from_numpy(np.array(np.linalg.eigvals(numpy_view(A)), A.spec.dtype.to_complex().numpy, order="C"))
 
 
@@ -633,12 +669,20 @@ def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
 
 
 def _singular_values(A: Tensor) -> Tensor:
-    if followed(A) or not np.isfinite(numpy_view(A)).all():
+    if followed(A):
+        return f.svd_core(A, False)[1]
+    return _values_alone(A)
+
+
+@hosted
+def _values_alone(A: Tensor) -> Tensor:
+    if not np.isfinite(numpy_view(A)).all():
         return f.svd_core(A, False)[1]
     return f.made(np.linalg.svd(numpy_view(A), compute_uv=False), A, real=True)
 
 
 @writes
+@hosted
 def matrix_rank(A: Tensor, tol=None, *, atol=None, rtol=None, hermitian: bool = False) -> Tensor:
     """The number of singular values above max(`atol`, `rtol` times the largest)."""
     if A.spec.ndim < 2:
@@ -693,7 +737,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     if A.spec.dtype.kind == "b":
         fail(NotImplementedError, "\"addmm_impl_cpu_\" not implemented for 'Bool'")
     if n == 0:
-        return A.clone().copy_(eye(A.spec.shape[-1], dtype=A.spec.dtype))
+        return A.clone().copy_(eye(A.spec.shape[-1], dtype=A.spec.dtype, device=A.spec.device))
     base, n = (inv(A), -n) if n < 0 else (A, n)
     found: Any = None
     while n:

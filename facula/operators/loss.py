@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
+from facula.core.device import CPU
 from facula.core.dtype import promote_types
 from facula.core.modes import LOCAL
 from facula.core.shape import Size
@@ -207,6 +208,8 @@ def outside_rows(input, target):
 
 def _flag(x: Tensor) -> bool:
     """The value of a bool tensor of one element, read from memory."""
+    if x.spec.device is not CPU:
+        return not launch.hollow(x.spec.device) and bool(x.item())
     return ctypes.c_bool.from_address(x.ptr).value
 
 

@@ -14,7 +14,7 @@ from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from .declare import INTO, function
+from .declare import INTO, function, one_device
 from .declare.repeats import MISSING, Repeats
 from .override import foreign
 from .reduction import sum as sum_over
@@ -81,6 +81,7 @@ def _plan(
             f"expected m1 and m2 to have the same dtype, but got: {_c_name(a.dtype)} != {_c_name(b.dtype)}",
             mend="convert one of them, e.g. b.to(a.dtype)",
         )
+    one_device(a, b, out, bias)
     (m, k), (k2, n) = a.shape[-2:], b.shape[-2:]
     if k != k2:
         _mismatch(a, b)
@@ -958,6 +959,7 @@ def _program(equation: str, a: Spec, b: Spec) -> Callable | None:
 
 def _contraction(na: str, nb: str, result: str, a: Spec, b: Spec) -> _Plan | None:
     """The plan of one product without copies; None where the dims do not lie so."""
+    one_device(a, b)
     sizes = {**dict(zip(na, a.shape)), **dict(zip(nb, b.shape))}
     out = dense(a.dtype, tuple(sizes[c] for c in result), a.device)
     steps = {name: dict(zip(names, s.strides)) for name, names, s in (("c", result, out), ("a", na, a), ("b", nb, b))}

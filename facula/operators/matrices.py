@@ -10,7 +10,8 @@ from facula.errors import fail
 from . import elementwise as e
 from . import factor as f
 from . import linalg
-from .creation import numpy_view
+from .creation import host_array, numpy_view
+from .declare import hosted
 from .factor import mH
 from .linalg import checked, inv, matrix_exp, matrix_power
 from .matmul import matmul
@@ -117,8 +118,8 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
                 got=repr(LU_pivots.spec.dtype),
                 mend="pass what torch.linalg.lu_factor gave",
             )
-        pivots = numpy_view(LU_pivots)
-        if pivots.size and not (1 <= pivots.min() and pivots.max() <= m):
+        pivots = host_array(LU_pivots)
+        if pivots is not None and pivots.size and not (1 <= pivots.min() and pivots.max() <= m):
             fail(
                 RuntimeError,
                 "pivots passed to lu_unpack must be between 1 and LU.size(-2) inclusive.Did you properly pass the "
@@ -143,6 +144,7 @@ def qr(input: Tensor, some: bool = True):
 
 
 @writes
+@hosted
 def geqrf(input: Tensor):
     """(a, tau): R on and above the diagonal of a, the reflectors of Q below it."""
     if input.spec.ndim < 2:

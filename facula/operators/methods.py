@@ -1,6 +1,5 @@
 """What a tensor can do: operators as methods, Python's operators, attributes, conversions. Meaning: the operators."""
 
-import ctypes
 import warnings
 from typing import Any
 
@@ -11,7 +10,7 @@ from facula.autograd import engine, function
 from facula.autograd.backward import backward as run_backward
 from facula.autograd.node import HookHandle, Output, alias, dtype_title, edge_of, grad_fn_of, type_name
 from facula.core import dtype as dt
-from facula.core.device import CPU
+from facula.core.device import CPU, place
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
 from facula.core.layout import strided
@@ -48,6 +47,7 @@ from . import (
     view,
     view_copies,
 )
+from .declare import unreadable
 from .promotion import opmath
 from .view import ints
 
@@ -209,12 +209,18 @@ def is_cpu(self) -> bool:
 
 
 @_attribute
+def is_meta(self) -> bool:
+    """Whether it has a shape and no numbers."""
+    return self.spec.device.type == "meta"
+
+
+@_attribute
 def layout(self):
     """How elements are stored: strided."""
     return strided
 
 
-for _name in ("is_sparse", "is_quantized", "is_mkldnn", "is_meta", "is_nested", "is_xpu", "is_mps"):
+for _name in ("is_sparse", "is_quantized", "is_mkldnn", "is_nested", "is_xpu", "is_mps"):
     setattr(Tensor, _name, False)
 Tensor.names = property(lambda self: (None,) * self.spec.ndim)
 
@@ -280,6 +286,12 @@ def _set_grad(self, value) -> None:
                 f"attempting to assign a gradient with dtype '{_c_name(value.dtype)}' to a tensor with grad_dtype "
                 f"'{dtype_title(self.spec.dtype)}'. The gradient must match the tensor's grad_dtype (defaults to the "
                 "tensor's dtype).",
+            )
+        if value.device is not self.spec.device:
+            fail(
+                RuntimeError,
+                f"attempting to assign a gradient with device type '{value.device.type}' to a tensor with device type "
+                f"'{self.spec.device.type}'. Please ensure that the gradient and the tensor are on the same device",
             )
         if value.shape != self.spec.shape:
             fail(
@@ -477,7 +489,7 @@ def storage_offset(self) -> int:
 @method
 def data_ptr(self) -> int:
     """The address of the first element."""
-    return self.ptr if self.spec.numel else 0
+    return int(self.ptr) if self.spec.numel else 0
 
 
 @method
@@ -542,7 +554,8 @@ def _is_view(self) -> bool:
 @method
 def get_device(self) -> int:
     """The number of the GPU; -1 on the CPU."""
-    return -1 if self.spec.device.type == "cpu" else self.spec.device.index or 0
+    where = self.spec.device
+    return -1 if where is CPU or launch.hollow(where) else where.index or 0
 
 
 @method
@@ -632,6 +645,8 @@ def _array(self) -> np.ndarray:
 @method
 def tolist(self):
     """Nested lists of Python numbers; a number for a 0-d tensor."""
+    if self.spec.device is not CPU:
+        return tolist(cpu(self.detach()))
     return _array(self).tolist()
 
 
@@ -639,12 +654,18 @@ def tolist(self):
 def numpy(self, *, force=False) -> np.ndarray:
     """A NumPy array on the same memory."""
     if force:
-        return _array(self)
+        return _array(self if self.spec.device is CPU else cpu(self.detach()))
     if self.needs_grad:
         fail(RuntimeError, "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
     if self.spec.dtype.numpy is None:
         title = dtype_title(self.spec.dtype)
         fail(TypeError, f"Got unsupported ScalarType {title}", mend="convert it first: x.float().numpy()")
+    if (where := self.spec.device) is not CPU:
+        fail(
+            TypeError,
+            f"can't convert {where} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory "
+            "first.",
+        )
     return creation.numpy_view(self)
 
 
@@ -666,6 +687,8 @@ Tensor.__array_priority__ = 1000
 def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
     if self.needs_grad:
         fail(BufferError, "Can't export tensors that require gradient, use tensor.detach()")
+    if self.spec.device is not CPU:
+        fail(BufferError, f"Cannot pack tensors on {self.spec.device}")
     if self.spec.dtype.numpy is None:
         fail(
             BufferError, f"{self.spec.dtype.name} does not pass through DLPack here", mend="convert it first: x.float()"
@@ -777,9 +800,12 @@ def to(self, *args, **kwargs) -> Tensor:
     memory_format = kwargs.get("memory_format")
     out = self
     if where is not None:
-        where = Device(where)
-        if where.type != self.spec.device.type:
-            out = to_device(out, where)
+        where = place(where)
+        if where is not self.spec.device:
+            launch.allocator(where)  # raises where there is no such device
+            if where is CPU:
+                _on_host(self)
+            out = copying.to_device(out, where)
     if kind is not None and kind is not out.spec.dtype:
         if not isinstance(kind, DType):
             fail(
@@ -795,10 +821,10 @@ def to(self, *args, **kwargs) -> Tensor:
     return out
 
 
-def to_device(self: Tensor, where: Device) -> Tensor:
-    """A copy on another device."""
-    launch.empty(dense(self.spec.dtype, self.spec.shape, where))  # raises where there is no such device
-    raise AssertionError("no second device yet")
+def _on_host(self: Tensor) -> None:
+    """NotImplementedError for what has no numbers to be copied to the host."""
+    if launch.hollow(self.spec.device):
+        unreadable(self.spec)
 
 
 @method
@@ -828,8 +854,8 @@ def type(self, dtype=None, non_blocking=False):
 
 @method
 def type_as(self, other: Tensor) -> Tensor:
-    """Converted to the dtype of another tensor."""
-    return to(self, other.spec.dtype)
+    """Converted to the dtype of another tensor, on its device."""
+    return to(self, other.spec.device, other.spec.dtype)
 
 
 for _name, _kind in (
@@ -891,7 +917,7 @@ def new_empty_strided(
 def new(self, *args) -> Tensor:
     """An empty tensor of this dtype with the given sizes, or one with the given data."""
     if len(args) == 1 and isinstance(args[0], (list, tuple, np.ndarray)) and not isinstance(args[0], Size):
-        return creation.tensor(args[0], dtype=self.spec.dtype)
+        return creation.tensor(args[0], dtype=self.spec.dtype, device=self.spec.device)
     return creation.empty(*(args or (0,)), dtype=self.spec.dtype)
 
 
@@ -995,7 +1021,7 @@ def __deepcopy__(self, memo):
     if key not in memo:
         source = self.storage
         made = launch.new_storage(source.nbytes, source.device)
-        ctypes.memmove(made.ptr, source.ptr, source.nbytes)
+        inplace.copy_bytes(made, source, source.nbytes)
         memo[key] = made
     out = alias(self)
     out.storage = memo[key]
@@ -1086,7 +1112,7 @@ def sum_to_size(self, *args, size=None) -> Tensor:
 def set_(self, source=None, storage_offset=0, size=None, stride=None) -> Tensor:
     """Look at the memory of another tensor or storage."""
     if source is None:
-        source = creation.empty(0, dtype=self.spec.dtype)
+        source = creation.empty(0, dtype=self.spec.dtype, device=self.spec.device)
     if isinstance(source, Tensor):
         self.spec, self.storage, self.ptr = source.spec, source.storage, source.ptr
         return self

@@ -25,7 +25,7 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
 
-from .creation import from_numpy, zeros_of
+from .creation import array_on, zeros_of
 from .declare import INTO, Function, function
 from .indexing import gather
 from .limits import iinfo
@@ -526,7 +526,10 @@ def avg_windows_back(given, sides, include, divisor):
     if not isinstance(number, int):
         from .elementwise import true_divide
 
-        given, number = true_divide(given, from_numpy(number.astype(np.float64)).to(given.spec.dtype)), 1
+        given, number = (
+            true_divide(given, array_on(number.astype(np.float64), given.spec.device).to(given.spec.dtype)),
+            1,
+        )
     return _sums(given, [_reverse(side) for side in sides], number, ("back", given.spec, sides, number))
 
 

@@ -12,7 +12,7 @@ from facula.errors import fail
 from . import elementwise as e
 from .copying import cast
 from .creation import from_numpy, numpy_view
-from .declare import function, traced
+from .declare import function, hosted, needs_numbers, traced
 from .matmul import _to_out
 from .promotion import DEFAULT, result_type
 
@@ -206,6 +206,8 @@ def equal(input, other) -> bool:
         return False
     from .reduction import all
 
+    needs_numbers("equal", input)
+    needs_numbers("equal", other)
     return input.spec.numel == 0 or bool(all(e.eq(input, other)).item())
 
 
@@ -271,14 +273,18 @@ def imag(input):
 
 
 def _whole(name: str, text: str):
+    @hosted
+    def computed(input, other, common):
+        a, b = (numpy_view(cast(x, common)) if isinstance(x, Tensor) else x for x in (input, other))
+        with np.errstate(all="ignore"):
+            return from_numpy(np.asarray(getattr(np, name)(a, b)).astype(common.numpy))
+
     def entry(input, other, *, out=None):
         _tensors(name, input=input, other=other)
         common = result_type([_kind(input), _kind(other)])
         if common.kind not in "ui":
             fail(NotImplementedError, f"\"{name}_cpu\" not implemented for '{dtype_title(common)}'")
-        a, b = (numpy_view(cast(x, common)) if isinstance(x, Tensor) else x for x in (input, other))
-        with np.errstate(all="ignore"):
-            made = from_numpy(np.asarray(getattr(np, name)(a, b)).astype(common.numpy))
+        made = computed(input, other, common)
         return made if out is None else _to_out(name, out, made, ())
 
     entry.__name__ = entry.__qualname__ = name

@@ -8,7 +8,7 @@ import numpy as np
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
-from facula.core.device import DEVICE
+from facula.core.device import DEVICE, place
 from facula.core.generator import Generator, default_generator
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import broadcast
@@ -18,8 +18,8 @@ from facula.core.wrapped import BATCH, Unbatchable
 from facula.errors import fail
 
 from .copying import contiguous, copy_values, dense_order, overwrite
-from .creation import _finish, _kind_of, _like, _place, _resized, _spec_of, from_numpy, numpy_view, zeros_of
-from .declare import INTO, function
+from .creation import _finish, _kind_of, _like, _resized, _spec_of, from_numpy, numpy_view, zeros_of
+from .declare import INTO, common_device, function, one_device
 from .promotion import DEFAULT, of_defaults
 from .view import ints
 
@@ -149,8 +149,9 @@ def bernoulli_(self: Tensor, p=0.5, *, generator=None) -> Tensor:
         return _fill(self, "bernoulli", generator, float(p))
     from .view import expand_to
 
-    chances = copy_values(launch.empty(dense(p.spec.dtype, self.spec.shape)), expand_to(p, self.spec.shape))
-    made = launch.empty(dense(self.spec.dtype, self.spec.shape))
+    where = one_device(self.spec, p.spec)
+    chances = copy_values(launch.empty(dense(p.spec.dtype, self.spec.shape, where)), expand_to(p, self.spec.shape))
+    made = launch.empty(dense(self.spec.dtype, self.spec.shape, where))
     _each(made, chances, generator)
     overwrite(self, made)
     return self
@@ -189,7 +190,7 @@ def random_(self: Tensor, from_=None, to=None, *, generator=None, **named) -> Te
 
 
 def _drawn(size, dtype, device, requires_grad, out, draw) -> Tensor:
-    s = dense(_kind_of(dtype, out), ints(size), _place(device))
+    s = dense(_kind_of(dtype, out), ints(size), place(device))
     for n in s.shape:
         if n < 0:
             fail(RuntimeError, f"Trying to create tensor with negative dimension {n}: {list(s.shape)}")
@@ -352,7 +353,7 @@ def normal(
 ) -> Tensor:
     """Normal numbers with given means and standard deviations (numbers or tensors)."""
     if isinstance(std, Tensor):
-        if bool((std < 0).any()):
+        if not launch.hollow(std.spec.device) and bool((std < 0).any()):
             fail(RuntimeError, "normal expects all elements of std >= 0.0")
     elif std < 0:
         fail(RuntimeError, f"normal expects std >= 0.0, but found std {std}")
@@ -368,7 +369,7 @@ def normal_around(mean, std, generator):
     from .elementwise import add, mul
 
     specs = [x.spec for x in (mean, std) if isinstance(x, Tensor)]
-    made = launch.empty(dense(specs[0].dtype, broadcast(*[s.shape for s in specs])))
+    made = launch.empty(dense(specs[0].dtype, broadcast(*[s.shape for s in specs]), common_device(specs)))
     if isinstance(std, Tensor):
         return add(mul(normal_(made, generator=generator), std), mean)
     return add(normal_(made, 0.0, std, generator=generator), mean)
@@ -380,7 +381,9 @@ normal_around.operator.node_class.__name__ = "NormalBackward0"
 def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
     """1 with the chance that the element of `input` gives (or `p`), else 0."""
     if p is not None:
-        made = bernoulli_(launch.empty(dense(input.spec.dtype, input.spec.shape)), p, generator=generator)
+        made = bernoulli_(
+            launch.empty(dense(input.spec.dtype, input.spec.shape, input.spec.device)), p, generator=generator
+        )
         return made if out is None else INTO[0]("bernoulli", out, made, ())
     made = bernoulli_each(input, generator, input.spec.dtype if out is None else out.spec.dtype)
     return made if out is None else INTO[0]("bernoulli", out, made, (input,))
@@ -390,7 +393,7 @@ def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
 def bernoulli_each(input, generator, kind):
     """1 with the chance that the element of `input` gives, else 0."""
     _float(input, "bernoulli_tensor_cpu_p_")
-    made = launch.empty(dense(kind, input.spec.shape))
+    made = launch.empty(dense(kind, input.spec.shape, input.spec.device))
     _each(made, contiguous(input), generator)
     return made
 
@@ -402,9 +405,10 @@ bernoulli_each.operator.node_class.__name__ = "BernoulliBackward0"
 def poisson(input, generator=None):
     """Counts of the Poisson distribution with the rates in `input`."""
     _float(input, "poisson_cpu")
-    if bool((input < 0).any()):
+    where = input.spec.device
+    if not launch.hollow(where) and bool((input < 0).any()):
         fail(RuntimeError, "invalid Poisson rate, expected rate to be non-negative")
-    made = launch.empty(dense(input.spec.dtype, input.spec.shape))
+    made = launch.empty(dense(input.spec.dtype, input.spec.shape, where))
     _sampler(made.spec.device).poisson(
         made.ptr, made.spec.numel, made.spec.dtype.code, _generator(generator), contiguous(input).ptr
     )
@@ -426,12 +430,14 @@ def binomial(count, prob, generator=None):
             f"expected scalar type {dtype_title(count.spec.dtype)} but found {dtype_title(prob.spec.dtype)}",
         )
     shape = broadcast(count.spec.shape, prob.spec.shape)
-    counts, chances = (copy_values(launch.empty(dense(x.spec.dtype, shape)), x) for x in (count, prob))
-    if bool((counts < 0).any()):
+    where = one_device(count.spec, prob.spec)
+    counts, chances = (copy_values(launch.empty(dense(x.spec.dtype, shape, where)), x) for x in (count, prob))
+    known = not launch.hollow(where)
+    if known and bool((counts < 0).any()):
         fail(RuntimeError, "invalid counts, expected counts to be non-negative")
-    if bool(((chances < 0) | (chances > 1)).any()):
+    if known and bool(((chances < 0) | (chances > 1)).any()):
         fail(RuntimeError, "invalid probabilities, expected 0 <= prob <= 1")
-    made = launch.empty(dense(count.spec.dtype, shape))
+    made = launch.empty(dense(count.spec.dtype, shape, where))
     _sampler(made.spec.device).binomial(
         made.ptr, made.spec.numel, made.spec.dtype.code, _generator(generator), counts.ptr, chances.ptr
     )
@@ -439,12 +445,18 @@ def binomial(count, prob, generator=None):
 
 
 # What is drawn has, for PyTorch, the slope 0 in all parameters.
-normal_around.gradient("mean")(lambda grad, mean_spec: zeros_of(dense(mean_spec.dtype, mean_spec.shape)))
-normal_around.gradient("std")(lambda grad, std_spec: zeros_of(dense(std_spec.dtype, std_spec.shape)))
+normal_around.gradient("mean")(
+    lambda grad, mean_spec: zeros_of(dense(mean_spec.dtype, mean_spec.shape, mean_spec.device))
+)
+normal_around.gradient("std")(lambda grad, std_spec: zeros_of(dense(std_spec.dtype, std_spec.shape, std_spec.device)))
 for _drawn_from in (bernoulli_each, poisson):
-    _drawn_from.gradient("input")(lambda grad, input_spec: zeros_of(dense(input_spec.dtype, input_spec.shape)))
-binomial.gradient("count")(lambda grad, count_spec: zeros_of(dense(count_spec.dtype, count_spec.shape)))
-binomial.gradient("prob")(lambda grad, prob_spec: zeros_of(dense(prob_spec.dtype, prob_spec.shape)))
+    _drawn_from.gradient("input")(
+        lambda grad, input_spec: zeros_of(dense(input_spec.dtype, input_spec.shape, input_spec.device))
+    )
+binomial.gradient("count")(
+    lambda grad, count_spec: zeros_of(dense(count_spec.dtype, count_spec.shape, count_spec.device))
+)
+binomial.gradient("prob")(lambda grad, prob_spec: zeros_of(dense(prob_spec.dtype, prob_spec.shape, prob_spec.device)))
 
 
 def multinomial(input, num_samples, replacement=False, *, generator=None, out=None) -> Tensor:
@@ -462,19 +474,20 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
     categories = s.shape[-1]
     if not replacement and num_samples > categories:
         fail(RuntimeError, "cannot sample n_sample > prob_dist.size(-1) samples without replacement")
-    chances = copy_values(launch.empty(dense(s.dtype, s.shape)), input)
+    chances = copy_values(launch.empty(dense(s.dtype, s.shape, s.device)), input)
     if not replacement or num_samples == 1:
-        finite = bool((chances >= 0).all()) and bool(chances.isfinite().all())
+        known = not launch.hollow(s.device)
+        finite = not known or bool((chances >= 0).all()) and bool(chances.isfinite().all())
         if not finite:
             fail(RuntimeError, "probability tensor contains either `inf`, `nan` or element < 0")
-        if bool((chances.sum(-1) == 0).any()):
+        if known and bool((chances.sum(-1) == 0).any()):
             fail(RuntimeError, "invalid multinomial distribution (sum of probabilities <= 0)")
-        q = exponential_(launch.empty(dense(s.dtype, s.shape)), generator=generator)
+        q = exponential_(launch.empty(dense(s.dtype, s.shape, s.device)), generator=generator)
         ratio = chances / q
         made = argmax(ratio, -1, keepdim=True) if num_samples == 1 else topk(ratio, num_samples, -1)[1]
     else:
         rows = s.shape[0] if s.ndim == 2 else 1
-        made = launch.empty(dense(dt.int64, (*s.shape[:-1], num_samples)))
+        made = launch.empty(dense(dt.int64, (*s.shape[:-1], num_samples), s.device))
         _sampler(s.device).multinomial(
             made.ptr, rows, num_samples, _generator(generator), chances.ptr, s.dtype.code, categories
         )

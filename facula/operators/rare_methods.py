@@ -29,7 +29,7 @@ def _each(name: str, target: Tensor, function: Callable, *others: Tensor) -> Ten
                 f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead.",
             )
     rows = [view.reshape(view.expand_to(x, target.spec.shape), (-1,)).tolist() for x in (target, *others)]
-    made = creation.tensor([function(*row) for row in zip(*rows)], dtype=target.spec.dtype)
+    made = creation.tensor([function(*row) for row in zip(*rows)], dtype=target.spec.dtype, device=target.spec.device)
     return overwrite(target, view.reshape(made, target.spec.shape))
 
 

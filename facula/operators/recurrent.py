@@ -527,6 +527,12 @@ def recurrent_layer(
     """
     w_ih, w_hh, b_ih, b_hh, w_hr = (*weights, *[None] * (5 - len(weights)))
     h0, c0 = (*state, None)[:2] if len(state) < 2 else state
+    if w_ih.spec.device is not x.spec.device:
+        fail(
+            RuntimeError,
+            f"Input and parameter tensors are not at the same device, found input tensor at {x.spec.device} and "
+            f"parameter tensor at {w_ih.spec.device}",
+        )
     if sizes is None:
         steps, batch = x.spec.shape[:2]
         if steps == 0:

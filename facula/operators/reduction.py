@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.modes import GUARD, LOCAL
@@ -201,7 +202,7 @@ def _(grad, input, out, dims, keepdim):
     if not keepdim:
         kept = tuple([1 if d in dims else n for d, n in enumerate(shape)])
         grad, out = view_shape(grad, kept) if grad.spec.contiguous else grad.reshape(kept), out.reshape(kept)
-    if not LOCAL.grad and not any(OPERATORS["eq"].call(input, 0)).item():
+    if not LOCAL.grad and not _has_zero(input):
         return true_divide(mul(grad, _conj(out)), _conj(input))
     # The product of the others: of those before it, times that of those behind it.
     others = [d for d in range(len(shape)) if d not in dims]
@@ -723,15 +724,20 @@ def cumprod_along(input, dim):
     return cumprod_rows(input, dims=(dim,))
 
 
+def _has_zero(input: Tensor) -> bool:
+    """Whether an element is 0, as none is taken to be where nobody can know."""
+    return not launch.hollow(input.spec.device) and bool(any(OPERATORS["eq"].call(input, 0)).item())
+
+
 @cumprod_along.gradient("input")
 def _(grad, input, out, dim):
-    from .elementwise import eq, mul, true_divide
+    from .elementwise import mul, true_divide
 
     conj = _conj
     n = input.spec.shape[dim]
     if not input.spec.numel:
         return grad
-    if not LOCAL.grad and not any(eq(input, 0)).item():
+    if not LOCAL.grad and not _has_zero(input):
         return true_divide(_backwards(cumsum, mul(grad, conj(out)), dim), conj(input))
     # Exact with zeros, and differentiable: for each element the products that leave it out.
     parts = []
@@ -811,7 +817,7 @@ def _summed_shares(grad: Tensor, input: Tensor, out: Tensor, dim: int) -> Tensor
     g, x, total = (movedim(t, dim, -1) for t in (grad, input, out))
     n = x.spec.shape[-1]
     apart = sub(unsqueeze(x, -2), unsqueeze(total, -1))  # row: which sum; column: which element
-    least = full((), -math.inf, dtype=apart.spec.dtype)
+    least = full((), -math.inf, dtype=apart.spec.dtype, device=apart.spec.device)
     share = exp(where(tril(ones(n, n, dtype=dt.bool_)), apart, least))
     share = conj_physical(share) if share.spec.dtype.is_complex else share
     return movedim(sum(mul(unsqueeze(g, -1), share), -2), -1, dim)
@@ -826,12 +832,12 @@ def _(grad, input, out, dim):
     if input.spec.dtype.kind == "c":
         share = _backwards(logcumsumexp_along, log(conj_physical(grad)) - out, dim) + input
         return conj_physical(exp(share))
-    least = full((), -math.inf, dtype=grad.spec.dtype)
-    zero = full((), 0.0, dtype=grad.spec.dtype)
+    least = full((), -math.inf, dtype=grad.spec.dtype, device=grad.spec.device)
+    zero = full((), 0.0, dtype=grad.spec.dtype, device=grad.spec.device)
 
     def share(part: Tensor) -> Tensor:
         some = gt(part, 0)
-        logs = log(where(some, part, full((), 1.0, dtype=part.spec.dtype)))
+        logs = log(where(some, part, full((), 1.0, dtype=part.spec.dtype, device=part.spec.device)))
         return exp(_backwards(logcumsumexp_along, where(some, logs - out, least), dim) + input)
 
     positive = share(where(gt(grad, 0), grad, zero))

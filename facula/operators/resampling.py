@@ -15,6 +15,7 @@ import numpy as np
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
+from facula.core.device import device
 from facula.core.dtype import dtype
 from facula.core.shape import contiguous_strides
 from facula.core.spec import Spec, dense
@@ -23,7 +24,7 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
 
-from .creation import from_numpy, zeros_of
+from .creation import array_on, zeros_of
 from .declare import Function, function, traced
 from .matmul import matmul
 from .pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
@@ -566,10 +567,10 @@ TABLES = {d: _tables(d) for d in (2, 3)}
 
 
 @lru_cache(16)
-def _taps(count: int, d: int, ndim: int) -> list[Tensor]:
+def _taps(count: int, d: int, ndim: int, where: device) -> list[Tensor]:
     """The numbers of neighbours along each dim, the last first, for tables of some rank."""
     numbers = np.indices((count,) * d).reshape(d, -1)
-    return [from_numpy(np.ascontiguousarray(n).reshape(-1, *[1] * ndim)) for n in reversed(numbers)]
+    return [array_on(np.ascontiguousarray(n).reshape(-1, *[1] * ndim), where) for n in reversed(numbers)]
 
 
 @lru_cache(256)
@@ -692,7 +693,7 @@ def _sample(input: Tensor, grid: Tensor, mode: str, padding: str, align: bool) -
     d = s.ndim - 2
     locate, weigh = TABLES[d]
     grids = unbind(reshape(grid, (shape[0], math.prod(shape[1:]), d)), -1)
-    taps = _taps({"nearest": 1, "bilinear": 2, "bicubic": 4}[mode], d, 2)
+    taps = _taps({"nearest": 1, "bilinear": 2, "bicubic": 4}[mode], d, 2, s.device)
     how: dict[str, Any] = {"mode": mode, "padding": padding, "align": align, "kind": s.dtype.name}
     for i, (n, step) in enumerate(zip(reversed(s.shape[2:]), reversed(contiguous_strides(s.shape[2:])))):
         how |= {f"size{i}": n, f"step{i}": step}
@@ -773,7 +774,7 @@ _samplers = {d: _sampler(d) for d in (2, 3)}
 
 
 @lru_cache(64)
-def _base(sizes: tuple[int, ...], align: bool, precise: bool) -> Tensor:
+def _base(sizes: tuple[int, ...], align: bool, precise: bool, where: device) -> Tensor:
     """The places of an image that is not moved, (places, dims + 1), each from -1 to 1, and a 1."""
     axes = []
     for n in sizes:
@@ -781,7 +782,7 @@ def _base(sizes: tuple[int, ...], align: bool, precise: bool) -> Tensor:
         axes.append(axis if align or n <= 1 else axis * (n - 1) / n)
     places = np.meshgrid(*axes, indexing="ij")
     whole = np.stack([*(p.reshape(-1) for p in reversed(places)), np.ones(math.prod(sizes))], 1)
-    return from_numpy(whole.astype(np.float64 if precise else np.float32))
+    return array_on(whole.astype(np.float64 if precise else np.float32), where)
 
 
 def affine_grid_generator(theta: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
@@ -789,6 +790,7 @@ def affine_grid_generator(theta: Tensor, size: Sequence[int], align_corners: boo
     if theta.spec.dtype.kind != "f":
         fail(NotImplementedError, f"\"affine_grid_generator\" not implemented for '{dtype_title(theta.spec.dtype)}'")
     sizes = tuple(int(n) for n in size)
-    base = _base(sizes[2:], bool(align_corners), theta.spec.dtype is dt.float64).to(theta.spec.dtype)
+    precise, where = theta.spec.dtype is dt.float64, theta.spec.device
+    base = _base(sizes[2:], bool(align_corners), precise, where).to(theta.spec.dtype)
     base = expand(unsqueeze(base, 0), (sizes[0], *base.spec.shape))
     return reshape(matmul(base, transpose(theta, 1, 2)), (sizes[0], *sizes[2:], len(sizes) - 2))

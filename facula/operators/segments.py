@@ -7,7 +7,7 @@ from facula.core.shape import normalize_dim
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from .creation import from_numpy, full, numpy_view
+from .creation import array_on, full, host_array
 from .elementwise import true_divide
 from .indexing import index_add, index_reduce, index_select
 from .view import reshape
@@ -70,10 +70,12 @@ def segment_reduce(
             "segment_reduce(): Expected all dims of lengths but the last to be those of data before axis.",
             got=f"{tuple(given.spec.shape)} and {shape}",
         )
-    table = numpy_view(given).reshape(-1, given.spec.shape[-1])
+    table = host_array(given)
+    known, where = table is not None, data.spec.device
+    table = (np.zeros(given.spec.shape, np.int64) if table is None else table).reshape(-1, given.spec.shape[-1])
     n = shape[d]
     if lengths is not None:
-        if not unsafe and ((table < 0).any() or (table.sum(1) != n).any()):
+        if known and not unsafe and ((table < 0).any() or (table.sum(1) != n).any()):
             fail(
                 RuntimeError,
                 "segment_reduce(): Expected all rows of lengths along axis to sum to data.size(lengths.dim()-1) when "
@@ -85,15 +87,16 @@ def segment_reduce(
     ids = np.repeat(np.arange(sizes.size), sizes.reshape(-1))
     ends = [np.arange(a + row * n, b + row * n) for row, cuts in enumerate(table) for a, b in zip(cuts, cuts[1:])]
     rows = index_select(
-        reshape(data, (-1, *shape[d + 1 :])), 0, from_numpy(np.concatenate([np.zeros(0, np.int64), *ends]))
+        reshape(data, (-1, *shape[d + 1 :])), 0, array_on(np.concatenate([np.zeros(0, np.int64), *ends]), where)
     )
     how, first = _WAYS[reduce]
-    start = full((sizes.size, *shape[d + 1 :]), first if initial is None else initial, dtype=data.spec.dtype)
-    places = from_numpy(ids)
+    begin = first if initial is None else initial
+    start = full((sizes.size, *shape[d + 1 :]), begin, dtype=data.spec.dtype, device=where)
+    places = array_on(ids, where)
     made = index_add(start, 0, places, rows) if how == "sum" else index_reduce(start, 0, places, rows, how)
     if reduce == "mean":
         counts = sizes.reshape(-1, *[1] * (len(shape) - d - 1)).astype(np.float64)
         if initial is not None:
             counts[counts == 0] = 1
-        made = true_divide(made, from_numpy(counts).to(data.spec.dtype))
+        made = true_divide(made, array_on(counts, where).to(data.spec.dtype))
     return reshape(made, (*shape[:d], segments, *shape[d + 1 :]))

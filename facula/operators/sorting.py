@@ -20,7 +20,7 @@ from facula.ir import expr as ir
 from . import creation
 from .copying import cast, clone, contiguous, copy_values
 from .creation import arange, from_numpy, numpy_view, tensor, zeros_of
-from .declare import Function, function, traced
+from .declare import Function, function, needs_numbers, traced
 from .elementwise import eq, isnan, logical_and, logical_or, mul, ne, true_divide
 from .indexing import gather, masked_select, nonzero, scatter, scatter_add
 from .joining import cat
@@ -263,7 +263,11 @@ def _running(kind: str, name: str):
     rows = traced(scanned, rows=True, differentiable=False)
 
     def body(input, dim):
-        return rows(input, dims=(dim,)) if input.spec.ndim else (clone(input), creation.zeros((), dtype=dt.int64))
+        return (
+            rows(input, dims=(dim,))
+            if input.spec.ndim
+            else (clone(input), creation.zeros((), dtype=dt.int64, device=input.spec.device))
+        )
 
     made = Function(body, f"{name}_values", tensors=("input",), outputs=("values", "indices"), fill=False)
 
@@ -328,6 +332,7 @@ def unique(
     Tensor or tuple
         The values; with `return_inverse` the place there of each element, with `return_counts` how often each occurs.
     """
+    needs_numbers("_unique2" if dim is None else "unique_dim", input)
     if dim is None and input.spec.dtype.kind != "c":
         flat = reshape(input.detach(), (-1,))
         values, order = sort(flat)
@@ -347,8 +352,8 @@ def unique(
 
 def _runs(values: Tensor, order: Tensor | None, shape, inverse: bool, counts: bool) -> tuple:
     """The first of each run of equal elements of a vector; the run of each element, whose place was `order`; sizes."""
-    n = values.spec.numel
-    starts = creation.ones((n,), dtype=dt.bool_)
+    n, where = values.spec.numel, values.spec.device
+    starts = creation.ones((n,), dtype=dt.bool_, device=where)
     if n > 1:
         copy_values(narrow(starts, 0, 1, n - 1), ne(narrow(values, 0, 1, n - 1), narrow(values, 0, 0, n - 1)))
     made = masked_select(values, starts)
@@ -356,11 +361,14 @@ def _runs(values: Tensor, order: Tensor | None, shape, inverse: bool, counts: bo
     if inverse:
         run = cumsum(starts, 0) - 1
         if order is not None:
-            run = scatter(creation.empty((n,), dtype=dt.int64), 0, order, run)
+            run = scatter(creation.empty((n,), dtype=dt.int64, device=where), 0, order, run)
         run = reshape(run, shape)
     if counts:
         (first,) = nonzero(starts, as_tuple=True)
-        sizes = cat((narrow(first, 0, min(1, n), max(first.spec.numel - 1, 0)), tensor([n][: min(n, 1)])), 0) - first
+        sizes = (
+            cat((narrow(first, 0, min(1, n), max(first.spec.numel - 1, 0)), tensor([n][: min(n, 1)], device=where)), 0)
+            - first
+        )
     return made, run, sizes
 
 
@@ -368,6 +376,7 @@ def unique_consecutive(
     input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ):
     """The values (or parts along `dim`) without those that are equal to the one before; results as `unique`."""
+    needs_numbers("unique_consecutive", input)
     flags = (return_inverse, return_counts)
     if dim is None and input.spec.dtype.kind != "c":
         flat = reshape(input.detach(), (-1,))
@@ -483,6 +492,8 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             fail(RuntimeError, "Can not infer total number of classes from empty tensor.")
         return launch.empty(dense(dt.int64, (*input.spec.shape, num_classes), input.spec.device))
+    if num_classes > 0 and launch.hollow(input.spec.device):
+        return _one_hot(unsqueeze(input, -1), arange(num_classes, device=input.spec.device))
     least, most = amin(input).item(), amax(input).item()
     if least < 0:
         fail(RuntimeError, "Class values must be non-negative.", got=least)

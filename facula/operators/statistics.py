@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 
+from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.shape import normalize_dim
@@ -13,6 +14,7 @@ from facula.errors import fail
 
 from .copying import cast, contiguous
 from .creation import from_numpy, full, numpy_view
+from .declare import hosted, needs_numbers
 from .elementwise import conj_physical, mul, sub, true_divide
 from .joining import cat
 from .matmul import _to_out, matmul
@@ -231,6 +233,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     """How often each number occurs in a vector of non-negative integers, or the sums of its `weights`."""
     if input.spec.dtype.kind not in "ui":
         fail(RuntimeError, f"\"bincount_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
+    needs_numbers("bincount", input)
     if input.spec.ndim != 1 or (input.spec.numel and numpy_view(input).min() < 0):
         fail(RuntimeError, "bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:
@@ -245,6 +248,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return cast(made, dt.float32) if weights.spec.dtype is dt.float32 else made
 
 
+@hosted
 def hash_tensor(input: Tensor, dim=(), *, keepdim: bool = False, mode: int = 0, out=None) -> Tensor:
     """The exclusive or of the bits of elements, all or along dims: of floats as float64, of integers as int64."""
     if mode:
@@ -284,7 +288,7 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out=None) -> Te
     d = normalize_dim(dim, input.spec.ndim)
     others = [e for e in range(input.spec.ndim) if e != d]
     norm = vector_norm(input, p, others, True)
-    one = full((), 1.0, dtype=norm.spec.dtype)
+    one = full((), 1.0, dtype=norm.spec.dtype, device=norm.spec.device)
     from .public import where
 
     factor = where(norm > maxnorm, maxnorm / (norm + 1e-7), one)
@@ -308,12 +312,13 @@ def _quantile(name: str, input: Tensor, q, dim, keepdim: bool, interpolation: st
     if not isinstance(q, Tensor):
         if not 0 <= q <= 1:
             fail(RuntimeError, f"{name}() q must be in the range [0, 1] but got {q:g}")
-        q = full((), q, dtype=kind)
+        q = full((), q, dtype=kind, device=input.spec.device)
     if q.spec.ndim > 1:
         fail(RuntimeError, f"{name}() q must be a scalar or 1D tensor")
     if q.spec.dtype is not kind:
         fail(RuntimeError, f"{name}() q tensor must be same dtype as the input tensor")
-    if q.spec.numel and not 0 <= float(q.min()) <= float(q.max()) <= 1:
+    known = not launch.hollow(q.spec.device)
+    if known and q.spec.numel and not 0 <= float(q.min()) <= float(q.max()) <= 1:
         fail(RuntimeError, f"{name}() q values must be in the range [0, 1]")
     if not input.spec.numel:
         fail(RuntimeError, f"{name}() input tensor must be non-empty")
@@ -325,7 +330,7 @@ def _quantile(name: str, input: Tensor, q, dim, keepdim: bool, interpolation: st
     n = ordered.spec.shape[-1]
     count = ordered.isnan().logical_not().sum(-1, keepdim=True)
     if name == "quantile":
-        last = full((), n - 1, dtype=kind)
+        last = full((), n - 1, dtype=kind, device=input.spec.device)
     else:
         last = cast((count - 1).clamp(min=0), kind)
     at = mul(reshape(q, (-1,)), last)  # (..., number of quantiles)
@@ -343,7 +348,7 @@ def _quantile(name: str, input: Tensor, q, dim, keepdim: bool, interpolation: st
     second = ordered.gather(-1, at.ceil().long())
     made = first.lerp(second, weight)
     spoilt = (count < n) if name == "quantile" else count == 0
-    made = where(spoilt, full((), math.nan, dtype=kind), made)
+    made = where(spoilt, full((), math.nan, dtype=kind, device=input.spec.device), made)
     made = made.movedim(-1, 0) if q.spec.ndim else made.squeeze(-1)
     if keepdim:
         made = made.unsqueeze(d + q.spec.ndim) if not whole else reshape(made, (*q.spec.shape, *[1] * rank))

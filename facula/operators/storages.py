@@ -137,7 +137,8 @@ class _Memory:
         return id(self._storage)
 
     def __repr__(self) -> str:
-        lines = "\n".join(f" {x}" for x in self.tolist())
+        where = self._storage.device
+        lines = "..." if launch.hollow(where) else "\n".join(f" {x}" for x in self.tolist())
         return f"{lines}\n[{self._title()} of size {self.size()}]"
 
     def _title(self) -> str:

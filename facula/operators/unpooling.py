@@ -12,8 +12,8 @@ from facula.core.spec import dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from .creation import from_numpy, numpy_view, zeros_of
-from .declare import function
+from .creation import from_numpy, host_array, numpy_view, zeros_of
+from .declare import function, hosted
 from .indexing import gather, scatter
 from .promotion import opmath
 from .view import reshape, squeeze, unsqueeze
@@ -66,8 +66,8 @@ def max_unpool(input: Tensor, indices: Tensor, size: Sequence[int]) -> Tensor:
     if s.dtype.kind != "f":
         fail(NotImplementedError, f"\"max_unpool{d}d\" not implemented for '{dtype_title(s.dtype)}'")
     elements, lead = math.prod(size), (*([1] if s.ndim == d + 1 else []), *s.shape[: s.ndim - d])
-    known = numpy_view(indices)
-    if known.size and not 0 <= known.min() <= known.max() < elements:
+    known = host_array(indices)
+    if known is not None and known.size and not 0 <= known.min() <= known.max() < elements:
         wrong = int(known[(known < 0) | (known >= elements)].flat[0])
         fail(
             RuntimeError,
@@ -117,7 +117,22 @@ def fractional_max_pool(input: Tensor, kernel: Sequence[int], size: Sequence[int
         fail(RuntimeError, "Expect _random_samples to have the same dtype as input")
     if tuple(samples.spec.shape[1:]) != (batch[1], d) or samples.spec.shape[0] < batch[0]:
         fail(RuntimeError, "Expect _random_samples to have one row of numbers for each plane", got=samples.spec.shape)
-    # Indices of all elements of all windows: (N, C, windows, elements).
+    windows = _windows(samples, batch, sizes, size, kernel)
+    elements = math.prod(sizes)
+    flat = reshape(given, (*batch, elements))
+    per = (*batch, math.prod(size), math.prod(kernel))
+    with_nan = reshape(gather(flat.detach(), 2, windows), per)
+    which = with_nan.argmax(-1, keepdim=True)
+    places = squeeze(gather(reshape(windows, per), 3, which), -1)
+    values = reshape(gather(flat, 2, places), (*batch, *size))
+    places = reshape(places, (*batch, *size))
+    return (values, places) if given is input else (squeeze(values, 0), squeeze(places, 0))
+
+
+@hosted
+def _windows(samples: Tensor, batch, sizes, size, kernel) -> Tensor:
+    """The indices of all elements of all windows, one window after the other: (N, C, windows * elements)."""
+    s, d = samples.spec, len(kernel)
     numbers = numpy_view(samples.to(opmath(s.dtype)))[: batch[0]]
     order = range(d) if d == 3 else range(d - 1, -1, -1)  # PyTorch's planes draw for the width first
     windows, elements = np.zeros((1,) * (2 + 2 * d), np.int64), 1
@@ -128,12 +143,4 @@ def fractional_max_pool(input: Tensor, kernel: Sequence[int], size: Sequence[int
         shape[:2], shape[2 + i], shape[2 + d + i] = batch, size[i], kernel[i]
         windows = windows + at.reshape(shape) * elements
         elements *= sizes[i]
-    windows = from_numpy(windows.reshape(*batch, math.prod(size) * math.prod(kernel)))
-    flat = reshape(given, (*batch, elements))
-    per = (*batch, math.prod(size), math.prod(kernel))
-    with_nan = reshape(gather(flat.detach(), 2, windows), per)
-    which = with_nan.argmax(-1, keepdim=True)
-    places = squeeze(gather(reshape(windows, per), 3, which), -1)
-    values = reshape(gather(flat, 2, places), (*batch, *size))
-    places = reshape(places, (*batch, *size))
-    return (values, places) if given is input else (squeeze(values, 0), squeeze(places, 0))
+    return from_numpy(windows.reshape(*batch, math.prod(size) * math.prod(kernel)))

@@ -874,7 +874,7 @@ def overlap_add(grad: Tensor, shape, dim: int, step: int) -> Tensor:
 
     from facula.core.spec import dense
 
-    from .creation import from_numpy, zeros_of
+    from .creation import array_on, zeros_of
     from .indexing import index_add
 
     zeros = zeros_of(dense(grad.spec.dtype, shape, grad.spec.device))
@@ -885,7 +885,7 @@ def overlap_add(grad: Tensor, shape, dim: int, step: int) -> Tensor:
     order = (*range(dim + 1), rank - 1, *range(dim + 1, rank - 1))
     rows = reshape(permute(grad, order), (*shape[:dim], n * size, *shape[dim + 1 :]))
     places = (np.arange(n)[:, None] * step + np.arange(size)).reshape(-1)
-    return index_add(zeros, dim, from_numpy(places), rows)
+    return index_add(zeros, dim, array_on(places, grad.spec.device), rows)
 
 
 def as_strided_scatter_add(grad: Tensor, spec: Spec, size, stride, offset: int) -> Tensor:
@@ -894,7 +894,7 @@ def as_strided_scatter_add(grad: Tensor, spec: Spec, size, stride, offset: int) 
 
     from facula.core.spec import dense
 
-    from .creation import from_numpy, zeros_of
+    from .creation import array_on, zeros_of
     from .indexing import index_add, index_select
 
     def places(shape, strides, start: int) -> np.ndarray:
@@ -908,11 +908,11 @@ def as_strided_scatter_add(grad: Tensor, spec: Spec, size, stride, offset: int) 
     high = max([int(x.max()) for x in (mine, theirs) if x.size], default=-1)
     flat = zeros_of(dense(grad.spec.dtype, (high - low + 1,), grad.spec.device))
     if theirs.size:
-        flat = index_add(flat, 0, from_numpy(theirs - low), reshape(grad, (-1,)))
-    found = index_select(flat, 0, from_numpy(mine - low))
+        flat = index_add(flat, 0, array_on(theirs - low, grad.spec.device), reshape(grad, (-1,)))
+    found = index_select(flat, 0, array_on(mine - low, grad.spec.device))
     counts = np.bincount(mine - low, minlength=1) if mine.size else np.ones(1, np.int64)
     if counts.max() > 1:  # the input itself showed some elements more than once: they share
-        share = from_numpy(1.0 / counts[mine - low])
+        share = array_on(1.0 / counts[mine - low], grad.spec.device)
         found = OPERATORS["mul"].call(found, share.to(found.spec.dtype))
     return reshape(found, spec.shape)
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from facula import launch
 from facula.core import dtype as dtypes
 from facula.core.device import device
 from facula.core.storage import Storage
@@ -47,7 +48,7 @@ def _restore(storage: Storage, location: str) -> Storage:
     if location == "cpu":
         return storage
     if location == "meta":
-        return Storage(0, storage.nbytes, None, device("meta"))
+        return launch.new_storage(storage.nbytes, device("meta"))
     if location.startswith("cuda"):
         fail(
             RuntimeError,

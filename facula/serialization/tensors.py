@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from facula import launch
 from facula.core import dtype as dtypes
 from facula.core.device import device
 from facula.core.shape import Size
@@ -199,7 +200,7 @@ def _rebuild_meta_tensor_no_storage(dtype, size, stride, requires_grad):
         raise TypeError(f"_rebuild_meta_tensor_no_storage needs a dtype, got {type(dtype).__name__}")
     size, stride = integers(size, "size"), integers(stride, "stride")
     reach = sum((n - 1) * s for n, s in zip(size, stride)) + 1 if 0 not in size else 0
-    storage = Storage(0, max(reach, 0) * dtype.itemsize, None, device("meta"))
+    storage = launch.new_storage(max(reach, 0) * dtype.itemsize, device("meta"))
     return view_of(storage, dtype, 0, size, stride, requires_grad)
 
 

@@ -85,7 +85,7 @@ ALIASES = {
     "unsafe_split_with_sizes": "split_with_sizes", "negative": "neg", "detach": "Tensor.detach", "fill": "full_like",
 }  # fmt: skip
 # Drivers of in-place writing and of other operators, seen through their users.
-INTERNAL = {"copied", "filled", "to_dtype", "reinterpret", "lifted", "written"}
+INTERNAL = {"copied", "filled", "to_device", "to_dtype", "reinterpret", "lifted", "written"}
 
 
 def family_tests(operator) -> str:

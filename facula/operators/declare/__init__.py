@@ -10,6 +10,7 @@ the parameter names of a gradient (grad, out, the inputs' names) say what is kep
 from collections.abc import Callable
 from typing import Any
 
+from .away import common_device, hosted, needs_numbers, one_device, unreadable
 from .base import OPERATORS, Operator
 from .fast import binary, fast_in_place, fast_rows
 from .function import Function
@@ -38,8 +39,9 @@ from .view import View, view_of
 __all__ = [
     "ASSIGN", "CHECK_LEAF", "CHECK_VIEW", "COPY", "EMBED", "INTERCEPT", "INTO", "NEW_LIKE", "OF_ARRAY", "OPERATORS",
     "OVERLAP", "PREPARE_OUT", "REBASE", "SUM_TO", "ZEROS", "Function", "Operator", "Plan", "Repeats", "Traced", "View",
-    "binary", "broadcast_strides", "check_cast", "fast_in_place", "fast_rows", "freed", "function", "keep", "record",
-    "row_dims", "traced", "unkeep", "unrecorded", "view", "view_of",
+    "binary", "broadcast_strides", "check_cast", "common_device", "fast_in_place", "fast_rows", "freed", "function",
+    "hosted", "keep", "needs_numbers", "one_device", "record", "row_dims", "traced", "unkeep", "unreadable",
+    "unrecorded", "view", "view_of",
 ]  # fmt: skip
 
 

@@ -8,8 +8,10 @@ from facula import launch
 from facula.autograd.node import Node, Output, alias, edge_of
 from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
+from facula.errors import Unread
 from facula.operators.override import foreign
 
+from .away import elsewhere
 from .base import Operator, with_out
 from .recording import SEQUENCE, freed, keep, materialised, unkeep, user_line
 from .seams import INTERCEPT, INTO
@@ -50,7 +52,11 @@ class FunctionNode(Node):
                 known[f"grad_{n}"] = materialised(g, self.outputs[i]) if operator.fill else g
         out: list = [None] * len(self.edges)
         for slots, formula, wanted in recipe.formulas:
-            results = formula(*[known[n] for n in wanted])
+            given = [known[n] for n in wanted]
+            try:
+                results = formula(*given)
+            except Unread:
+                results = elsewhere(formula, tuple(given), {})
             if not isinstance(results, tuple):
                 results = (results,)
             for slot, result in zip(slots, results):
@@ -229,7 +235,10 @@ def _calling(operator: Function) -> Callable:
             if LOCAL.special:
                 return INTERCEPT[0](operator, args, kwargs, None)
             if not LOCAL.grad:
-                return body(*args, **kwargs)
+                try:
+                    return body(*args, **kwargs)
+                except Unread:
+                    return elsewhere(body, args, kwargs)
         for x in args:
             if isinstance(x, Tensor):
                 if x.needs_grad:
@@ -241,6 +250,8 @@ def _calling(operator: Function) -> Callable:
             if not kwargs or True not in [isinstance(x, Tensor) and x.needs_grad for x in kwargs.values()]:
                 try:
                     return body(*args, **kwargs)
+                except Unread:
+                    return elsewhere(body, args, kwargs)
                 except AttributeError:
                     if (made := foreign(*args)) is NotImplemented:
                         raise
@@ -249,6 +260,8 @@ def _calling(operator: Function) -> Callable:
         LOCAL.grad = False
         try:
             result = body(*args, **kwargs)
+        except Unread:
+            result = elsewhere(body, args, kwargs)
         finally:
             LOCAL.grad = True
             GUARD.active.pop()

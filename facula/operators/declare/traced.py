@@ -8,7 +8,6 @@ from typing import Any
 from facula import launch
 from facula.autograd.node import Node, alias, dtype_title, edge_of
 from facula.core import dtype as dt
-from facula.core.device import CPU
 from facula.core.dtype import dtype
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import broadcast, contiguous_strides
@@ -22,6 +21,7 @@ from facula.ir.kernel import Input, Kernel, Param, Result
 from facula.operators.override import foreign
 from facula.operators.promotion import DEFAULT, number_dtype, of_defaults, opmath, result_type
 
+from .away import common_device, differ
 from .base import Operator, with_out
 from .layout import broadcast_shapes_of, broadcast_strides, check_in_place, result_strides
 from .recording import Packed, freed, keep, materialised, record, unkeep
@@ -266,15 +266,7 @@ class Traced(Operator):
         free = self.scalar_symbols(scalars, compute)
         values = self.trace(symbols, free)
         tensors = [(n, k) for n, k in zip(self.operands, kinds) if isinstance(k, Spec)]
-        where = next((k.device for _, k in tensors), CPU)
-        for n, k in tensors:
-            if k.device is not where and k.shape:
-                fail(
-                    RuntimeError,
-                    f"Expected all tensors to be on the same device, but found at least two devices, {where} and "
-                    f"{k.device}!",
-                    mend=f"move them to one device first, e.g. {n}.to('{where}')",
-                )
+        where = common_device([k for _, k in tensors])
         if shape is None:
             if dims is None:
                 shape = broadcast_shapes_of(self.name, [k.shape for _, k in tensors])
@@ -317,6 +309,9 @@ class Traced(Operator):
                 else:
                     out_strides[i] = [strides[d] for d in (*outer_dims, *row_dims)]
             out_specs = list(out)
+            for o in out:
+                if o.device is not where:
+                    differ(where, o.device)
         used = {n.value[0] for n in ir.walk(*values) if n.op == "load"}
         inputs = [(n, k) for n, k in tensors if n in used]
         parameters = [n for n in ir.walk(*values) if n.op == "param"]
