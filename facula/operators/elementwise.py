@@ -23,14 +23,14 @@ __all__ = [
     "log1p", "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit",
     "lt",
     "masked_fill", "maximum", "minimum", "mul", "ne", "neg", "nextafter", "polar", "positive", "pow", "rad2deg",
-    "reciprocal", "remainder", "rsqrt", "rsub", "sgn", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "sqrt",
+    "rdiv", "reciprocal", "remainder", "rsqrt", "rsub", "sgn", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "sqrt",
     "square", "tan", "tanh", "true_divide", "trunc", "xlogy",
 ]  # fmt: skip
 
 # --- arithmetic ---------------------------------------------------------------------------------------------------
 
 
-@traced
+@traced(narrow=("alpha",))
 def add(input, other, *, alpha=1):
     """`input + alpha * other`, element by element."""
     if alpha != 1 and other.dtype.kind == "b":
@@ -63,19 +63,19 @@ def _no_bools(input, other) -> None:
         )
 
 
-@traced(check=_no_bools)
+@traced(check=_no_bools, narrow=("alpha",))
 def sub(input, other, *, alpha=1):
     """`input - alpha * other`, element by element; bools cannot be subtracted."""
     return input - (other if alpha == 1 else other * alpha)
 
 
-@traced(check=_no_bools)
+@traced(check=_no_bools, narrow=("alpha",))
 def rsub(input, other, *, alpha=1):
     """`other - alpha * input`, element by element."""
     return other - (input if alpha == 1 else input * alpha)
 
 
-@traced
+@traced(wide=("other",))
 def mul(input, other):
     """`input * other`, element by element."""
     return ir.and_(input, other) if input.dtype.kind == "b" else input * other
@@ -91,25 +91,53 @@ def _no_zero(input, other) -> None:
         fail(RuntimeError, "ZeroDivisionError", mend="whole numbers have no infinity: divide floats, or mask the zeros")
 
 
-@traced(promote="float")
+@traced(promote="float", wide=("other",))
 def true_divide(input, other):
     """`input / other`, element by element; integers give floats."""
     return input / other
 
 
-@traced(kinds="uif")
+def halves(*operands):
+    """The smaller dtype that operands are computed for in float32; None where there is none, or several."""
+    small = {x.args[0].dtype for x in operands if x.op == "cast"} & set(dt.STORED_ONLY)
+    return small.pop() if len(small) == 1 else None
+
+
+def as_kept(value, kind):
+    """`value` with the digits that a result of dtype `kind` has in memory."""
+    return value if kind is None else ir.cast(ir.cast(value, kind), value.dtype)
+
+
+@traced(promote="float", wide=("other",))
+def rdiv(input, other):
+    """`other / input` as `1 / input` times `other`: what PyTorch does for a number divided by a tensor."""
+    return as_kept(1 / input, halves(input)) * other
+
+
+@rdiv.gradient("input")
+def _(grad, input, other):
+    slope = other / (input * input)
+    return -grad * (ir.conj(slope) if slope.dtype.kind == "c" else slope)
+
+
+@rdiv.gradient("other")
+def _(grad, input):
+    return grad / (ir.conj(input) if input.dtype.kind == "c" else input)
+
+
+@traced(kinds="uif", wide=("other",))
 def floor_divide(input, other):
     """`input // other`, rounded towards minus infinity."""
     return ir.floordiv(input, other)
 
 
-@traced(kinds="uif")
+@traced(kinds="uif", wide=("other",))
 def trunc_divide(input, other):
-    """`input / other`, rounded towards zero; the quotient of halves is a half before."""
-    small = {x.args[0].dtype for x in (input, other) if x.op == "cast"} & set(dt.STORED_ONLY)
-    if input.dtype.kind != "f" or len(small) != 1:
+    """`input / other`, rounded towards zero; the quotient of two halves is a half before."""
+    kind = halves(input, other)
+    if input.dtype.kind != "f" or kind is None or other.op == "param":
         return ir.truncdiv(input, other)
-    return ir.trunc(ir.cast(ir.cast(input / other, small.pop()), input.dtype))
+    return ir.trunc(as_kept(input / other, kind))
 
 
 @traced(kinds="uif")
@@ -237,7 +265,7 @@ def _one_dtype(input, end, weight) -> None:
                 fail(RuntimeError, f"expected dtype {input.dtype.name} for `{name}`, but got dtype {k.dtype.name}")
 
 
-@traced(kinds="fc", follow=("weight",), check=_one_dtype)
+@traced(kinds="fc", follow=("weight",), check=_one_dtype, wide=("weight",))
 def lerp(input, end, weight):
     """`input + weight * (end - input)`, from whichever end is nearer."""
     near = ir.lt(ir.abs(weight), 0.5)
@@ -336,10 +364,10 @@ def copysign(input, other):
 @traced(kinds="f")
 def nextafter(input, other):
     """The next float after `input` towards `other`."""
-    small = {x.args[0].dtype for x in (input, other) if x.op == "cast"} & set(dt.STORED_ONLY)
-    if len(small) != 1:
+    kind = halves(input, other)
+    if kind is None:
         return ir.nextafter(input, other)
-    kind = small.pop()  # halves: their bits, as whole numbers, are in the order of their sizes
+    # Halves: their bits, as whole numbers, are in the order of their sizes.
     away = ir.eq(ir.lt(input, other), ir.gt(input, 0))
     bits = ir.bitcast(ir.cast(input, kind), dt.int16)
     step = ir.select(away, ir.const(1, dt.int16), ir.const(-1, dt.int16))
@@ -406,7 +434,7 @@ logaddexp.operator.title, logaddexp2.operator.title = "logaddexp_cpu", "logaddex
 def xlogy(input, other):
     """`input * log(other)`, 0 where `input` is 0."""
     zero = ir.and_(ir.eq(input, 0), ir.not_(ir.isnan(other)))
-    return ir.select(zero, ir.const(0, input.dtype), input * ir.log(other))
+    return ir.select(zero, ir.const(0, input.dtype), input * as_kept(ir.log(other), halves(input, other)))
 
 
 @xlogy.gradient("input", "other")
@@ -455,11 +483,12 @@ def _(grad, input):
     return ir.select(zero, ir.const(0, grad.dtype), grad * slope)
 
 
-@traced(promote="float")
+@traced(promote="float", wide=("other",))
 def ldexp(input, other):
     """`input * 2**other`."""
-    two = ir.exp2(other) if other.dtype.kind == "f" else ir.exp(other * math.log(2))
-    return input * two
+    if other.dtype.kind != "f":
+        return input * ir.exp(other * math.log(2))
+    return input * as_kept(ir.exp2(other), halves(other))
 
 
 # --- comparison and logic: no gradient ---------------------------------------------------------------------------
@@ -723,11 +752,12 @@ def deg2rad(input):
     return input * (math.pi / 180)
 
 
-@traced(promote="float", kinds="f")
+@traced(promote="float", kinds="f", narrow=("eps",))
 def logit(input, *, eps=None):
-    """`log(x / (1 - x))`; `eps` clamps the input to [eps, 1 - eps]."""
-    x = input if eps is None else ir.minimum(ir.maximum(input, eps), 1 - eps)
-    return ir.log(x / (1 - x))
+    """`log(x / (1 - x))`; `eps` clamps the input to [eps, 1 - eps]. Each step is kept as halves where they are such."""
+    kind = halves(input)
+    x = input if eps is None else ir.minimum(ir.maximum(input, eps), as_kept(1 - eps, kind))
+    return ir.log(as_kept(x / as_kept(1 - x, kind), kind))
 
 
 @traced(kinds="f")
@@ -816,7 +846,7 @@ for _names, _only in (
         "minimum nextafter polar",
         None,
     ),
-    ("clamp_max clamp_min copysign eq fmod ge gt le lerp lt ne rsub", ("input",)),
+    ("clamp_max clamp_min copysign eq fmod ge gt le lerp lt ne rdiv rsub", ("input",)),
 ):
     for _name in _names.split():
         OPERATORS[_name].only = frozenset(_only or OPERATORS[_name].operands)

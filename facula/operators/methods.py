@@ -959,15 +959,19 @@ def _python(name: str, apply, reflected: bool = False):
 
 
 for _name, _apply in (
-    ("sub", public.sub), ("truediv", elementwise.true_divide), ("floordiv", elementwise.floor_divide),
-    ("mod", elementwise.remainder), ("pow", elementwise.pow), ("matmul", matmul.matmul),
-    ("and", elementwise.bitwise_and), ("or", elementwise.bitwise_or), ("xor", elementwise.bitwise_xor),
-    ("lshift", elementwise.bitwise_left_shift), ("rshift", elementwise.bitwise_right_shift),
-    ("add", elementwise.add), ("mul", elementwise.mul),
+    ("floordiv", elementwise.floor_divide), ("mod", elementwise.remainder), ("pow", elementwise.pow),
+    ("matmul", matmul.matmul), ("and", elementwise.bitwise_and), ("or", elementwise.bitwise_or),
+    ("xor", elementwise.bitwise_xor), ("lshift", elementwise.bitwise_left_shift),
+    ("rshift", elementwise.bitwise_right_shift),
 ):  # fmt: skip
     _python(_name, _apply, reflected=True)
 Tensor.__matmul__ = matmul.python_matmul
-_python("rsub", elementwise.rsub)
+for _name, _apply in (
+    ("add", elementwise.add), ("radd", elementwise.add), ("sub", public.sub), ("rsub", elementwise.rsub),
+    ("mul", elementwise.mul), ("rmul", elementwise.mul), ("truediv", elementwise.true_divide),
+    ("rtruediv", elementwise.rdiv),
+):  # fmt: skip
+    _python(_name, _apply)
 for _name in ("lt", "le", "gt", "ge"):
     _python(_name, getattr(elementwise, _name))
 

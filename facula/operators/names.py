@@ -330,7 +330,7 @@ zero_ = Tensor.zero_
 
 _RENAMED = {
     "log1p": "Log1P", "rad2deg": "Rad2Deg", "deg2rad": "Deg2Rad", "square": "Pow", "nan_to_num_values": "NanToNum",
-    "true_divide": "Div",
+    "true_divide": "Div", "rdiv": "Mul",
     "nansum_rows": "Nansum",
 }  # fmt: skip
 for _name, _shown in _RENAMED.items():

@@ -81,7 +81,7 @@ def module_load(self, other: Tensor, assign: bool = False) -> Tensor:
 
 
 Tensor.__div__ = Tensor.__truediv__
-Tensor.__rdiv__ = lambda self, other: self.reciprocal() * other
+Tensor.__rdiv__ = Tensor.__rtruediv__
 Tensor.__idiv__ = Tensor.__itruediv__
 Tensor.__long__ = Tensor.__int__
 Tensor.__nonzero__ = Tensor.__bool__

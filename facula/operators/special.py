@@ -206,7 +206,7 @@ def _(grad, input):
 def xlog1py(input, other):
     """`input * log1p(other)`, 0 where `input` is 0."""
     zero = ir.and_(ir.eq(input, _number(0.0, input)), ir.not_(ir.isnan(other)))
-    return _where(zero, 0.0, input * ir.log1p(other))
+    return _where(zero, 0.0, input * e.as_kept(ir.log1p(other), e.halves(input, other)))
 
 
 @xlog1py.gradient("input", "other")

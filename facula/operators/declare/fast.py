@@ -114,6 +114,8 @@ def fast_in_place(operator: Traced) -> Callable:
     def plain(self, other) -> Plan | None:
         """The plan for dense operands that share no memory and need no gradient."""
         number = other.__class__ is float or other.__class__ is int
+        if number and operator.operands[1] in operator.only:
+            return None
         kinds = (self.spec,) if unary else (self.spec, other.__class__ if number else other.spec)
         if any(isinstance(k, Spec) and (k.kind is not None or not k.contiguous) for k in kinds):
             return None

@@ -38,6 +38,8 @@ class Plan:
     )  # fmt: skip
 
 
+HALVES = (dt.float16, dt.bfloat16)
+EXACT = (dt.bool_, dt.uint8, dt.int8)  # whose numbers both halves have
 UNBOUND = launch.Bound(None, ())
 
 
@@ -138,6 +140,8 @@ class Traced(Operator):
         differentiable: bool = True,
         row_results: Sequence[bool] | None = None,
         check: Callable | None = None,
+        wide: Sequence[str] = (),
+        narrow: Sequence[str] = (),
         depth: int = 0,
     ):
         super().__init__(body, name)
@@ -162,6 +166,9 @@ class Traced(Operator):
         self.follow = frozenset(follow)  # operands that take no part in it either, but are cast to its result
         self.static = frozenset(static)
         self.whole = frozenset(whole)  # scalars that are int64 (sizes, strides), whatever the operands are
+        # Where operands have 16 bits, numbers among them are rounded so first, but not those in `wide`; keywords are not,
+        # but those in `narrow`. The kernel does it: a number comes to it as it was given.
+        self.wide, self.narrow = frozenset(wide), frozenset(narrow)
         self.compute = compute
         self.title = self.name  # what errors call the kernel: PyTorch's name for it
         self.results = results  # dtype of each result; None: the common one; "compute": the one of the arithmetic
@@ -213,8 +220,9 @@ class Traced(Operator):
             fail(NotImplementedError, f"\"{self.title}\" not implemented for '{dtype_title(common)}'")
         return common, opmath(common)
 
-    def symbols(self, kinds: Sequence[Spec | type], compute: dtype) -> dict[str, Any]:
+    def symbols(self, kinds: Sequence[Spec | type], common: dtype, compute: dtype) -> dict[str, Any]:
         """A symbol for each operand: a load, or a parameter for a Python number."""
+        halves = common in HALVES and self.compute is None
         found: dict[str, Any] = {}  # Expr; None for an operand that was left out
         for name, kind in zip(self.operands, kinds):
             if kind is type(None):
@@ -226,8 +234,13 @@ class Traced(Operator):
                 )
                 if self.compute and name not in self.keep and found[name].dtype.kind != "b":
                     found[name] = ir.cast(found[name], _join(found[name].dtype, compute))
+                wide = name in self.wide and name not in self.follow and kind.numel == 1
+                wide = wide or kind.dtype is common or kind.dtype in EXACT
             else:
                 found[name] = _number_symbol(name, number_dtype(kind) if name in self.keep else compute)
+                wide = name in self.wide or kind is bool
+            if halves and not wide and name not in self.keep:
+                found[name] = _rounded(found[name], common)
         return found
 
     def trace(self, symbols: dict[str, Expr | None], scalars: dict[str, Any]) -> tuple[Expr, ...]:
@@ -235,14 +248,16 @@ class Traced(Operator):
         values = self.body(*[symbols[n] for n in self.operands], **scalars)
         return values if isinstance(values, tuple) else (values,)
 
-    def scalar_symbols(self, given: dict[str, Any], compute: dtype) -> dict[str, Any]:
+    def scalar_symbols(self, given: dict[str, Any], common: dtype, compute: dtype) -> dict[str, Any]:
         """Each keyword: itself when it is static or its default, else a parameter of the kernel."""
-        out = {}
+        out: dict[str, Any] = {}
         for name, default in self.scalars.items():
             value = given.get(name, default)
             free = type(value) in (int, float, complex) and name not in self.static and name in given
             kind = dt.int64 if name in self.whole else _scalar_compute(compute, value)
             out[name] = _number_symbol(name, kind) if free else value
+            if free and name in self.narrow and common in HALVES:
+                out[name] = _rounded(out[name], common)
         return out
 
     # Plans
@@ -262,8 +277,8 @@ class Traced(Operator):
         if self.check is not None:
             self.check(*kinds)
         common, compute = self._dtypes(kinds)
-        symbols = self.symbols(kinds, compute)
-        free = self.scalar_symbols(scalars, compute)
+        symbols = self.symbols(kinds, common, compute)
+        free = self.scalar_symbols(scalars, common, compute)
         values = self.trace(symbols, free)
         tensors = [(n, k) for n, k in zip(self.operands, kinds) if isinstance(k, Spec)]
         where = common_device([k for _, k in tensors])
@@ -299,9 +314,10 @@ class Traced(Operator):
             results.append(Result(name, memory, value, per_row=row))
         if out is not None:
             for i, o in enumerate(out):
-                results[i] = Result(
-                    results[i].name, o.dtype, _to_memory(values[i], o.dtype), per_row=results[i].per_row
-                )
+                value = values[i]
+                if common in HALVES and not self.rows and results[i].dtype is common is not o.dtype:
+                    value = _rounded(value, common)
+                results[i] = Result(results[i].name, o.dtype, value, per_row=results[i].per_row)
                 strides = o.strides
                 if results[i].per_row:
                     strides = strides if not keepdim else tuple(strides[d] for d in outer_dims)
@@ -359,8 +375,8 @@ class Traced(Operator):
 
     def _gradients(self, plan: Plan, needs: Sequence[str]) -> tuple:
         """The gradient of each operand in `needs` as an expression, and the symbols that these are made of."""
-        symbols = self.symbols(plan.specs, plan.compute)
-        free = self.scalar_symbols(plan.static, plan.compute)
+        symbols = self.symbols(plan.specs, plan.common, plan.compute)
+        free = self.scalar_symbols(plan.static, plan.common, plan.compute)
         values = self.trace(symbols, free)
         single = len(values) == 1
         level = is_row_level(ir.walk(*values), self.per_row) if self.rows else {}
@@ -776,8 +792,9 @@ def _as(value: Expr, dtype: dtype) -> Expr:
     return ir.cast(value, dtype)
 
 
-def _to_memory(value: Expr, dtype: dtype) -> Expr:
-    return value
+def _rounded(value: Expr, dtype: dtype) -> Expr:
+    """A number as one of a smaller dtype, by way of float32 as PyTorch goes."""
+    return ir.cast(ir.cast(ir.cast(value, dt.float32), dtype), value.dtype)
 
 
 def _number_symbol(name: str, dtype: dtype) -> Expr:
