@@ -10,6 +10,7 @@ from facula.core.dtype import bool_
 from facula.core.dtype import dtype as DType
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.operators.matmul import baddbmm_core
 
 __all__ = ["_canonical_mask", "_none_or_dtype", "multi_head_attention_forward"]
 
@@ -116,6 +117,15 @@ def _projected_apart(query, key, value, weights, bias, heads: int) -> Sequence[T
 def _one_more(mask: Tensor | None) -> Tensor | None:
     """The mask for one more key, which all may see."""
     return None if mask is None else ops.pad(mask, (0, 1))
+
+
+def _scores(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """q @ k.T + mask of (N, H, L, D) and (N, H, S, D); sums of 16 bits are rounded once."""
+    turned = k.transpose(-2, -1)
+    if mask is None or mask.dtype is not q.dtype or q.dtype.itemsize > 2:
+        scores = ops.matmul(q, turned)
+        return scores if mask is None else scores + mask
+    return baddbmm_core(mask, q, turned, 1, 1)
 
 
 def multi_head_attention_forward(
@@ -265,8 +275,7 @@ def multi_head_attention_forward(
     weights = None
     if need_weights:
         need(not is_causal or attn_mask is not None, "FIXME: is_causal not implemented for need_weights")
-        scores = ops.matmul(q * math.sqrt(1.0 / size), k.transpose(-2, -1))
-        weights = ops.softmax(scores if attn_mask is None else scores + attn_mask, -1)
+        weights = ops.softmax(_scores(q * math.sqrt(1.0 / size), k, attn_mask), -1)
         if dropout_p > 0:
             weights = ops.dropout(weights, dropout_p, True)
         output = ops.matmul(weights, v)

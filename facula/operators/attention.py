@@ -362,11 +362,11 @@ def scaled_dot_product_attention(
         if mask.spec.ndim == 0:
             fail(IndexError, "Dimension specified as -2 but tensor has no dimensions")
         mask = _masked(mask, (*lead, q.spec.shape[-2], k.spec.shape[-2]))
-    if not blocked or len(lead) > 2 and 0 in lead:
-        return _composed(q, k, v, mask, dropout_p, is_causal, factor)
     kind = q.spec.dtype
-    if kind is not dt.float32:
+    if kind.itemsize == 2:
         q, k, v = cast(q, dt.float32), cast(k, dt.float32), cast(v, dt.float32)
+    if not blocked or len(lead) > 2 and 0 in lead:
+        return cast(_composed(q, k, v, mask, dropout_p, is_causal, factor), kind)
     if mask is not None and mask.spec.dtype not in (dt.bool_, dt.float32):
         mask = cast(mask, dt.float32)
     if len(lead) > 2:  # several dims of batches are one

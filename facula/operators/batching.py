@@ -14,6 +14,7 @@ from facula.errors import fail
 from . import indexing, joining
 from .copying import cast
 from .declare import EMBED, OPERATORS, Traced, View, view
+from .elementwise import add, mul
 from .intercept import RULES, transform
 from .matmul import linear, matmul
 from .view import expand_to, permute, reshape, select, squeeze_dims, unsqueeze
@@ -238,6 +239,12 @@ def _(level, input, mat2):
 def _(level, input, mat2):
     rank = max(input.spec.ndim, mat2.spec.ndim)
     return wrapped(matmul(front(input, level, rank), front(mat2, level, rank)), level)
+
+
+@_function("baddbmm_core")
+def _(level, input, batch1, batch2, alpha, beta):
+    made = transform(OPERATORS["bmm_core"], (batch1, batch2), {})
+    return add(mul(made, alpha), mul(input, beta)) if beta else mul(made, alpha)
 
 
 def _matrices(x: Tensor, level: Level) -> Tensor:

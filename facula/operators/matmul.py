@@ -14,6 +14,7 @@ from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
+from .copying import cast
 from .declare import INTO, function, one_device
 from .declare.repeats import MISSING, Repeats
 from .override import foreign
@@ -423,10 +424,16 @@ INTO.append(_to_out)
 
 def _bmm(input: Tensor, mat2: Tensor, *, out=None) -> Tensor:
     """The products of two batches of matrices: (b, n, k) @ (b, k, m) -> (b, n, m)."""
-    for x, which in ((input, "batch1"), (mat2, "batch2")):
+    _check_batches(input, mat2)
+    made = bmm_core(input, mat2)
+    return made if out is None else _to_out("bmm", out, made, (input, mat2))
+
+
+def _check_batches(batch1: Tensor, batch2: Tensor) -> None:
+    for x, which in ((batch1, "batch1"), (batch2, "batch2")):
         if x.spec.ndim != 3:
             fail(RuntimeError, f"{which} must be a 3D tensor", got=f"shape {tuple(x.spec.shape)}")
-    a, b = input.spec.shape, mat2.spec.shape
+    a, b = batch1.spec.shape, batch2.spec.shape
     if a[0] != b[0] or a[2] != b[1]:
         fail(
             RuntimeError,
@@ -434,8 +441,6 @@ def _bmm(input: Tensor, mat2: Tensor, *, out=None) -> Tensor:
             f"{b[1]}].",
             got=f"shapes {tuple(a)} and {tuple(b)}",
         )
-    made = bmm_core(input, mat2)
-    return made if out is None else _to_out("bmm", out, made, (input, mat2))
 
 
 @function(tensors=("input", "mat2"))
@@ -588,13 +593,18 @@ def inner(input: Tensor, other: Tensor, *, out=None) -> Tensor:
 @function(tensors=("input", "mat1", "mat2"))
 def addmm_core(input, mat1, mat2, alpha, beta):
     """`beta * input + alpha * mat1 @ mat2` with `input` broadcast."""
+    return _sum_and_product(input, mat1, mat2, alpha, beta)
+
+
+def _sum_and_product(input: Tensor, a: Tensor, b: Tensor, alpha: Any, beta: Any) -> Tensor:
+    """`beta * input + alpha * a @ b`, rounded once; nothing is recorded."""
     if beta == 0 or beta == 1:
-        return _product(mat1, mat2, None, alpha, 0.0, input if beta else None)
+        return _product(a, b, None, alpha, 0.0, input if beta else None)
     from .copying import copy_values
 
-    out = dense(mat1.spec.dtype, (mat1.spec.shape[0], mat2.spec.shape[1]), mat1.spec.device)
+    out = dense(a.spec.dtype, (*a.spec.shape[:-1], b.spec.shape[-1]), a.spec.device)
     target = copy_values(launch.empty(out), expand_to(input, out.shape))
-    return _product(mat1, mat2, target, alpha, beta)
+    return _product(a, b, target, alpha, beta)
 
 
 def _scaled(x: Tensor, factor) -> Tensor:
@@ -687,8 +697,44 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta=1, alpha=1, out=None
 
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta=1, alpha=1, out=None) -> Tensor:
     """`beta * input + alpha * batch1 @ batch2` for batches of matrices."""
-    made = _plus(input, bmm(batch1, batch2), beta, alpha)
+    _check_batches(batch1, batch2)
+    kinds = [x.spec.dtype for x in (input, batch1, batch2)]
+    if kinds[0] is not kinds[1] or kinds[0] is not kinds[2]:
+        fail(
+            RuntimeError,
+            "Input dtypes must be the same, got: input {}, batch1: {}, batch2: {}".format(*map(_c_name, kinds)),
+            mend="convert them to one dtype",
+        )
+    whole = (*batch1.spec.shape[:2], batch2.spec.shape[2])
+    if kinds[0].kind in "fc" and broadcast(input.spec.shape, whole) == whole:
+        made = baddbmm_core(input, batch1, batch2, alpha, beta)
+    else:
+        made = _plus(input, bmm_core(batch1, batch2), beta, alpha)
     return made if out is None else _to_out("baddbmm", out, made, (input, batch1, batch2))
+
+
+@function(tensors=("input", "batch1", "batch2"))
+def baddbmm_core(input, batch1, batch2, alpha, beta):
+    """`beta * input + alpha * batch1 @ batch2` of floats, with `input` broadcast."""
+    return _sum_and_product(input, batch1, batch2, alpha, beta)
+
+
+@baddbmm_core.gradient("input")
+def _(grad, input_spec, beta):
+    return _scaled(sum_to(grad, input_spec), beta.conjugate())
+
+
+@baddbmm_core.gradient("batch1")
+def _(grad, batch2, alpha):
+    return _scaled(matmul(grad, _mH(batch2)), alpha.conjugate())
+
+
+@baddbmm_core.gradient("batch2")
+def _(grad, batch1, alpha):
+    return _scaled(matmul(_mH(batch1), grad), alpha.conjugate())
+
+
+baddbmm_core.operator.node_class.__name__ = "BaddbmmBackward0"
 
 
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta=1, alpha=1, out=None) -> Tensor:
@@ -1105,7 +1151,7 @@ def _pair(na: list[str], a: Tensor, nb: list[str], b: Tensor, later: set[str]) -
     for labels, x, other, which in ((na, a, nb, 0), (nb, b, na, 1)):
         gone = [d for d, c in enumerate(labels) if c not in other and c not in later]
         if gone:
-            x = sum_over(x, gone, dtype=x.spec.dtype)
+            x = sum_over(x, gone)  # whole numbers become int64, as sums do
             labels = [c for d, c in enumerate(labels) if d not in gone]
         if which:
             nb, b = labels, x
@@ -1117,11 +1163,11 @@ def _pair(na: list[str], a: Tensor, nb: list[str], b: Tensor, later: set[str]) -
         if shape_a[c] != shape_b[c] and c not in later:
             if shape_a[c] == 1:
                 a, na = squeeze_dims(a, (na.index(c),)), [x for x in na if x != c]
-                b = sum_over(b, nb.index(c), dtype=b.spec.dtype)
+                b = sum_over(b, nb.index(c))
                 nb = [x for x in nb if x != c]
             else:
                 b, nb = squeeze_dims(b, (nb.index(c),)), [x for x in nb if x != c]
-                a = sum_over(a, na.index(c), dtype=a.spec.dtype)
+                a = sum_over(a, na.index(c))
                 na = [x for x in na if x != c]
             both.remove(c)
     batch = [c for c in both if c in later]
@@ -1133,6 +1179,9 @@ def _pair(na: list[str], a: Tensor, nb: list[str], b: Tensor, later: set[str]) -
     b = permute(b, tuple(nb.index(c) for c in batch + summed + only_b))
     lead_a, lead_b = a.spec.shape[: len(batch)], b.spec.shape[: len(batch)]
     m, n, k = (prod(size[c] for c in group) for group in (only_a, only_b, summed))
+    if a.spec.dtype is not b.spec.dtype:
+        wide = dt.promote_types(a.spec.dtype, b.spec.dtype)
+        a, b = cast(a, wide), cast(b, wide)
     x = reshape(a, (*lead_a, m, k))
     y = reshape(b, (*lead_b, k, n))
     made = matmul(x, y) if batch else mm(x, y)

@@ -227,7 +227,8 @@ class Traced(Operator):
         for name, kind in zip(self.operands, kinds):
             if kind is type(None):
                 found[name] = None
-            elif isinstance(kind, Spec):
+                continue
+            if isinstance(kind, Spec):
                 value = ir.load(name, kind.dtype)
                 found[name] = (
                     value if name in self.keep else ir.cast(value, opmath(kind.dtype) if self.compute else compute)
