@@ -18,8 +18,8 @@ from .reduction import sum_to
 from .view import diagonal, expand_to, narrow, transpose, unsqueeze
 
 __all__ = [
-    "LinAlgError", "cholesky_core", "cholesky_inverse_core", "cholesky_solve_core", "conj", "det_core", "eig_core",
-    "eigh_core", "from_info", "inv_core", "ldl_core", "lstsq_core", "lu_core", "mH", "made",
+    "LinAlgError", "cholesky_core", "cholesky_inverse_core", "cholesky_solve_core", "cholesky_tangent", "conj", "det_core", "eig_core",
+    "eigh_core", "eigh_tangent", "from_info", "inv_core", "ldl_core", "lstsq_core", "lu_core", "mH", "made",
     "matrix_exp_core", "pinv_core", "qr_core", "slogdet_core", "solve_core", "svd_core", "triangular_core",
 ]  # fmt: skip
 
@@ -275,6 +275,15 @@ def _(grad_L, L, upper):
     return e.mul(_from_right(L, back, False), 0.5)
 
 
+def cholesky_tangent(tangent: Tensor, L: Tensor, upper: bool) -> Tensor:
+    """What a step of A along `tangent` does to L; all of the tangent counts, also where it is not symmetric."""
+    low = mH(L) if upper else L
+    inner = _from_right(mH(low), triangular_core(low, tangent, False, False), True)
+    inner = e.sub(tril(inner), diag_embed(e.mul(diagonal(inner, 0, -2, -1), 0.5)))
+    step = matmul(low, inner)
+    return mH(step) if upper else step
+
+
 _named_node(cholesky_core, "LinalgCholeskyExBackward0")
 
 
@@ -483,6 +492,13 @@ def _phase_free(name: str, turn: Tensor, V: Tensor) -> None:
                 f"{name}_backward: The eigenvectors in the complex case are specified up to multiplication by e^{{i "
                 "phi}. The specified loss function depends on this quantity, so it is ill-defined.",
             )
+
+
+def eigh_tangent(tangent: Tensor, eigenvalues: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+    """What a step of A along `tangent` does to its eigenvalues and eigenvectors; all of the tangent counts."""
+    inner = matmul(mH(V), matmul(tangent, V))
+    on = diagonal(inner, 0, -2, -1)
+    return e.real_part(on), matmul(V, _over_gaps(inner, _differences(eigenvalues)))
 
 
 _named_node(eigh_core, "LinalgEighBackward0")

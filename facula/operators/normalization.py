@@ -15,6 +15,7 @@ from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import normalize_dim
 from facula.core.spec import dense
 from facula.core.tensor import Tensor
+from facula.core.wrapped import followed
 from facula.errors import fail
 from facula.ir import expr as ir
 
@@ -587,7 +588,7 @@ def native_group_norm(input, weight, bias, N, C, HxW, group, eps) -> tuple[Tenso
     """(result, mean, 1 / standard deviation) of `group_norm`; the statistics have gradients too."""
     _need_float(input, "GroupNormKernelImpl")
     out, mean, rstd = group_norm_of(input, weight, bias, N, C, HxW, group, eps)
-    if LOCAL.grad and input.requires_grad:
+    if followed(input):
         mean, rstd = _row_statistics(_grouped(input, group), dims=(2, 3), eps=float(eps))
     return _told((out, mean, rstd), weight)
 

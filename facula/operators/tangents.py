@@ -225,6 +225,24 @@ def _(level, input, dim):
     return joined(made, call["sub"](share(up), share(down)), level)
 
 
+@_forward("cholesky_core")
+def _(level, A, upper):
+    from .factor import cholesky_tangent
+
+    L, info = transform(OPERATORS["cholesky_core"], (primal_of(A, level), upper), {})
+    t = tangent_of(A, level)
+    return joined((L, info), None if t is None else (cholesky_tangent(t, L, upper), None), level)
+
+
+@_forward("eigh_core")
+def _(level, A, lower):
+    from .factor import eigh_tangent
+
+    made = transform(OPERATORS["eigh_core"], (primal_of(A, level), lower), {})
+    t = tangent_of(A, level)
+    return joined(made, None if t is None else eigh_tangent(t, *made), level)
+
+
 def _tangent_or_zeros(x: Tensor, level: Level) -> Tensor:
     tangent = tangent_of(x, level)
     return zeros_as(x) if tangent is None else tangent
