@@ -21,7 +21,11 @@ from facula.constants import (
     newaxis,
     pi,
     preserve_format,
+    sparse_bsc,
+    sparse_bsr,
     sparse_coo,
+    sparse_csc,
+    sparse_csr,
     strided,
 )
 from facula.core.device import device

@@ -2,11 +2,11 @@
 
 import math
 
-from facula.core.layout import layout, sparse_coo, strided
+from facula.core.layout import layout, sparse_bsc, sparse_bsr, sparse_coo, sparse_csc, sparse_csr, strided
 
 __all__ = [
     "channels_last", "channels_last_3d", "contiguous_format", "e", "inf", "layout", "memory_format", "nan", "newaxis",
-    "pi", "preserve_format", "sparse_coo", "strided",
+    "pi", "preserve_format", "sparse_bsc", "sparse_bsr", "sparse_coo", "sparse_csc", "sparse_csr", "strided",
 ]  # fmt: skip
 
 e, inf, nan, pi = math.e, math.inf, math.nan, math.pi

@@ -37,6 +37,10 @@ REFUSED = {
     "it serves the functionalization of PyTorch's compiler": (
         "slice_inverse sym_constrain_range sym_constrain_range_for_size sym_fresh_size"
     ),
+    "it makes or reads a compressed sparse layout (CSR, CSC, BSR, BSC); facula's sparse tensors are COO": (
+        "ccol_indices_copy col_indices_copy crow_indices_copy row_indices_copy sparse_bsc_tensor sparse_bsr_tensor "
+        "sparse_compressed_tensor sparse_csc_tensor sparse_csr_tensor"
+    ),
     "it serves PyTorch's profiler": "profiler_allow_cudagraph_cupti_lazy_reinit_cuda12",
 }
 _SYMBOLIC = "sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt sym_sum"

@@ -1,6 +1,6 @@
 """How the elements of tensors are stored: all of them in strides, or some with their places."""
 
-__all__ = ["layout", "sparse_coo", "strided"]
+__all__ = ["layout", "sparse_bsc", "sparse_bsr", "sparse_coo", "sparse_csc", "sparse_csr", "strided"]
 
 
 class layout:
@@ -17,3 +17,6 @@ class layout:
 
 
 strided, sparse_coo = layout("strided"), layout("sparse_coo")
+# What no tensor of facula has: there to be compared with, and to be named by errors.
+sparse_csr, sparse_csc = layout("sparse_csr"), layout("sparse_csc")
+sparse_bsr, sparse_bsc = layout("sparse_bsr"), layout("sparse_bsc")

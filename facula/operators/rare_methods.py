@@ -123,12 +123,18 @@ Tensor.grad_dtype = property(_grad_dtype, _set_grad_dtype, doc="The dtype of its
 # --- what is refused: why -----------------------------------------------------------------------------------------
 
 _QUANTIZED = "facula has no quantized tensors"
+_COMPRESSED = "it makes or reads a compressed sparse layout (CSR, CSC, BSR, BSC); facula's sparse tensors are COO"
 _PLACE = "facula runs on CPUs and NVIDIA GPUs"
 REFUSED = {
     **dict.fromkeys(
         ("int_repr", "q_per_channel_axis", "q_per_channel_scales", "q_per_channel_zero_points", "q_scale",
          "q_zero_point", "qscheme"),
         _QUANTIZED,
+    ),
+    **dict.fromkeys(
+        ("ccol_indices", "col_indices", "crow_indices", "row_indices", "to_sparse_bsc", "to_sparse_bsr",
+         "to_sparse_csc", "to_sparse_csr"),
+        _COMPRESSED,
     ),
     **dict.fromkeys(("ipu", "mtia", "xpu"), _PLACE),
     "index": "it takes the dims of functorch.dim",

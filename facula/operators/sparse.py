@@ -528,7 +528,7 @@ def to_sparse(
 ) -> SparseTensor:
     """The elements that are not zero, with their places; the first `sparse_dim` dims (all) are indexed."""
     if layout is not None and layout is not sparse_coo:
-        fail(NotImplementedError, f"to_sparse(): the layout {layout!r} is not there; sparse_coo is")
+        fail(NotImplementedError, f"to_sparse(): the layout {layout!r} is not implemented; torch.sparse_coo is")
     count = input.spec.ndim if sparse_dim is None else sparse_dim
     if not 0 <= count <= input.spec.ndim:
         fail(IndexError, f"sparse_dim must be in range [0, {input.spec.ndim}], got {count}")
@@ -573,7 +573,11 @@ def sparse_mm(mat1: Any, mat2: Any, reduce: str | None = None) -> Any:
             [3., 3.]])
     """
     if reduce is not None:
-        fail(NotImplementedError, "sparse.mm(reduce=...) needs the CSR layout, which is not there")
+        fail(
+            NotImplementedError,
+            "torch.sparse.mm(reduce=...) is not implemented: it needs the CSR layout; facula's sparse tensors are COO",
+            mend="without reduce it takes COO; a mean is that over the number of kept elements of each row",
+        )
     if not isinstance(mat1, SparseTensor):
         if not isinstance(mat2, SparseTensor):
             return mat1 @ mat2

@@ -1,5 +1,6 @@
 """`torch.sparse`: functions on sparse tensors in the COO layout."""
 
+from collections.abc import Callable
 from typing import Any
 
 from facula.core.tensor import Tensor
@@ -10,7 +11,10 @@ from facula.operators.sparse import SparseTensor, sparse_coo_tensor
 from facula.operators.sparse import sparse_mm as mm
 from facula.operators.sparse import sparse_sum as sum
 
-__all__ = ["addmm", "check_sparse_tensor_invariants", "log_softmax", "mm", "softmax", "spdiags", "sum"]
+__all__ = [
+    "addmm", "check_sparse_tensor_invariants", "log_softmax", "mm", "sampled_addmm", "softmax", "spdiags", "spsolve",
+    "sum", "to_sparse_semi_structured",
+]  # fmt: skip
 
 
 def addmm(mat: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
@@ -51,6 +55,20 @@ def spdiags(diagonals: Tensor, offsets: Tensor, shape, layout=None) -> SparseTen
         [[i for i, _ in places], [j for _, j in places]], [v.item() for v in values], shape, dtype=diagonals.dtype
     )
     return made
+
+
+def _refusal(name: str, why: str) -> Callable:
+    def refused(*args, **kwargs):
+        fail(NotImplementedError, f"torch.sparse.{name}() is not implemented: {why}")
+
+    refused.__name__ = refused.__qualname__ = name
+    refused.__doc__ = f"Not implemented: {why}."
+    return refused
+
+
+_CSR = "it needs the CSR layout; facula's sparse tensors are COO"
+sampled_addmm, spsolve = _refusal("sampled_addmm", _CSR), _refusal("spsolve", _CSR)
+to_sparse_semi_structured = _refusal("to_sparse_semi_structured", "it serves one library on GPUs")
 
 
 class check_sparse_tensor_invariants:

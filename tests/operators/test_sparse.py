@@ -151,3 +151,22 @@ def test_clipping_takes_sparse_gradients():
         before = nn.utils.clip_grad_norm_(table.parameters(), 1.0)
         norms.append((before.item(), table.weight.grad.norm().item()))
     np.testing.assert_allclose(*norms, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: torch.sparse.sampled_addmm(x, x, x),
+        lambda x: torch.sparse.mm(x.to_sparse(), x, "mean"),
+        lambda x: torch.sparse.spsolve(x, x),
+        lambda x: x.to_sparse_csr(),
+        lambda x: x.to_sparse_bsc((1, 1)),
+        lambda x: x.to_sparse(layout=torch.sparse_csr),
+        lambda x: torch.sparse_csr_tensor([0, 1, 2], [0, 1], [1.0, 2.0]),
+        lambda x: torch.sparse_compressed_tensor([0, 1, 2], [0, 1], [1.0, 2.0], layout=torch.sparse_csr),
+        lambda x: x.crow_indices(),
+    ],
+)
+def test_compressed_layouts_are_refused(call):
+    with pytest.raises(NotImplementedError, match="is not implemented.*(COO|sparse_coo)"):
+        call(torch.eye(2))
