@@ -10,6 +10,7 @@ from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.shape import normalize_dim
 from facula.core.tensor import Tensor
+from facula.core.wrapped import WRAPPED
 from facula.errors import fail
 
 from .copying import cast, contiguous
@@ -317,7 +318,8 @@ def _quantile(name: str, input: Tensor, q, dim, keepdim: bool, interpolation: st
         fail(RuntimeError, f"{name}() q must be a scalar or 1D tensor")
     if q.spec.dtype is not kind:
         fail(RuntimeError, f"{name}() q tensor must be same dtype as the input tensor")
-    known = not launch.hollow(q.spec.device)
+    # Elements of a stand-in, or of a tensor without memory, cannot be looked at.
+    known = q.spec.kind is not WRAPPED and not launch.hollow(q.spec.device)
     if known and q.spec.numel and not 0 <= float(q.min()) <= float(q.max()) <= 1:
         fail(RuntimeError, f"{name}() q values must be in the range [0, 1]")
     if not input.spec.numel:

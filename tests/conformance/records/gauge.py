@@ -52,12 +52,12 @@ NAN: dict[str, tuple[str, ...]] = {
 }
 
 # Entry -> how many times wider than usual its values may lie apart: nearly equal singular values magnify rounding.
-# So do weights of attention whose scores are thousands.
+# So do weights of attention whose scores are thousands, and float32 weights of a covariance that nearly cancel.
 # PyTorch's Bessel functions leave out the first coefficient (1) of Cephes' denominators: wrong by 4e-7.
 LOOSE: dict[str, float] = {
     "pca_lowrank": 100.0, "svd_lowrank": 100.0, "special.bessel_j0": 50.0, "special.bessel_j1": 50.0,
     "special.bessel_y0": 50.0, "special.bessel_y1": 50.0, "special.airy_ai": 200.0,
-    "nn.functional.multi_head_attention_forward": 3.0,
+    "nn.functional.multi_head_attention_forward": 3.0, "cov": 20.0,
 }  # fmt: skip
 
 # Entries in which PyTorch forgets a gradient: istft's by a window that is not contiguous; that of the gradient which the
@@ -66,5 +66,6 @@ MORE = {"istft", "nn.functional.linear_cross_entropy.chunked"}
 
 # Entry -> why PyTorch's forward mode is not compared, seen by finite differences: facula's tangents are their slopes.
 WRONG_TANGENTS = {
+    "cholesky_inverse": "off by some percent, also where the tangent of the factor is triangular",
     "triangular_solve": "off by as much as the result for all of upper, transpose and unitriangular",
 }
