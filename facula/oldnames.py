@@ -3,7 +3,7 @@
 from facula.constants import contiguous_format
 from facula.core.tensor import Tensor
 from facula.operators import linalg
-from facula.operators.linalg import householder_product as orgqr
+from facula.operators.linalg import orgqr
 
 __all__ = [
     "frobenius_norm", "has_lapack", "has_mkl", "has_openmp", "has_spectral", "legacy_contiguous_format",

@@ -822,7 +822,7 @@ def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False) -> 
     return _finish(out, requires_grad) if requires_grad else out
 
 
-def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False) -> Tensor:
+def scalar_tensor(s, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False) -> Tensor:
     """A 0-d tensor of a number, of the default dtype."""
     return full((), s, dtype=dtype or DEFAULT.float, device=device, requires_grad=requires_grad)
 
@@ -879,7 +879,9 @@ class _Memory:
 # --- other makers -------------------------------------------------------------------------------------------------
 
 
-def range(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
+def range(
+    start=0, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False
+) -> Tensor:
     """The numbers from `start` to `end`, both included, in steps of `step`; `arange` leaves the end out."""
     import warnings
 

@@ -23,8 +23,8 @@ __all__ = [
     "log1p", "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit",
     "lt",
     "masked_fill", "maximum", "minimum", "mul", "ne", "neg", "nextafter", "polar", "positive", "pow", "rad2deg",
-    "rdiv", "reciprocal", "remainder", "rsqrt", "rsub", "sgn", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "sqrt",
-    "square", "tan", "tanh", "true_divide", "trunc", "xlogy",
+    "rdiv", "reciprocal", "remainder", "rsqrt", "rsub", "sgn", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh",
+    "sqrt", "square", "tan", "tanh", "true_divide", "trunc", "xlogy",
 ]  # fmt: skip
 
 # --- arithmetic ---------------------------------------------------------------------------------------------------

@@ -18,9 +18,10 @@ from .reduction import sum_to
 from .view import diagonal, expand_to, narrow, transpose, unsqueeze
 
 __all__ = [
-    "LinAlgError", "cholesky_core", "cholesky_inverse_core", "cholesky_solve_core", "cholesky_tangent", "conj", "det_core", "eig_core",
-    "eigh_core", "eigh_tangent", "from_info", "inv_core", "ldl_core", "lstsq_core", "lu_core", "mH", "made",
-    "matrix_exp_core", "pinv_core", "qr_core", "slogdet_core", "solve_core", "svd_core", "triangular_core",
+    "LinAlgError", "cholesky_core", "cholesky_inverse_core", "cholesky_solve_core", "cholesky_tangent", "conj",
+    "det_core", "eig_core", "eigh_core", "eigh_tangent", "from_info", "inv_core", "ldl_core", "lstsq_core", "lu_core",
+    "mH", "made", "matrix_exp_core", "pinv_core", "qr_core", "slogdet_core", "solve_core", "svd_core",
+    "triangular_core",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from facula.ir.kernel import Input, Kernel, Result
 
 from .copying import bound_copy, cast, clone, copy_kernel, copy_values, like_layout
 from .declare import function, one_device, unrecorded
+from .numpynames import numpy_dims
 from .promotion import opmath, result_type
 from .view import expand_to, ints, reshape, slice_dim, unsqueeze
 
@@ -176,8 +177,10 @@ def cat(tensors, dim=0, *, out=None, axis=None) -> Tensor:
 concat = concatenate = cat
 
 
-def stack(tensors, dim=0, *, out=None) -> Tensor:
+def stack(tensors, dim=0, axis=None, *, out=None) -> Tensor:
     """Tensors of one shape along a new dim."""
+    if axis is not None:
+        dim, _ = numpy_dims("stack", dim, None, axis, None, 0)
     if out is None and tensors.__class__ in (list, tuple) and (made := _STACKS.find(tensors, dim)) is not None:
         return made
     tensors = _several("stack", tensors)
@@ -611,8 +614,12 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
 # --- repeating and combining --------------------------------------------------------------------------------------
 
 
-def repeat_interleave(input: Tensor, repeats=None, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
+def repeat_interleave(
+    input: Tensor, repeats=None, dim: int | None = None, axis=None, *, output_size: int | None = None
+) -> Tensor:
     """Each part along `dim` (each element when None) so many times in a row."""
+    if axis is not None:
+        dim, _ = numpy_dims("repeat_interleave", dim, None, axis, None)
     import numpy as np
 
     from .creation import array_on, host_array

@@ -158,6 +158,12 @@ def inv(A: Tensor) -> Tensor:
 
 
 @writes
+def inverse(input: Tensor) -> Tensor:
+    """`inv`, under its older name."""
+    return inv(input)
+
+
+@writes
 def inv_ex(A: Tensor, *, check_errors: bool = False):
     """(inverse, info): info is 0, or the pivot (from 1) that is zero."""
     checked("linalg.inv", A)
@@ -208,18 +214,20 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
 
 
 @writes
-def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
+def solve_triangular(
+    input: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Tensor:
     """X with A X = B (`left` false: X A = B) for triangular A; the other half is not read."""
     name = "linalg.solve_triangular"
-    checked(name, A)
+    checked(name, input)
     if B.spec.ndim < 2:
         fail(RuntimeError, f"{name}: The input tensor B must have at least 2 dimensions.")
-    _one_dtype(name, A, B)
-    _fits(name, A, B, left)
+    _one_dtype(name, input, B)
+    _fits(name, input, B, left)
     if left:
-        return f.triangular_core(A, B, upper, unitriangular)
-    A, B = transpose(A, -2, -1), transpose(B, -2, -1)
-    return transpose(f.triangular_core(A, B, not upper, unitriangular), -2, -1)
+        return f.triangular_core(input, B, upper, unitriangular)
+    input, B = transpose(input, -2, -1), transpose(B, -2, -1)
+    return transpose(f.triangular_core(input, B, not upper, unitriangular), -2, -1)
 
 
 def _tolerances(A: Tensor, atol, rtol) -> tuple[Any, Any]:
@@ -233,54 +241,54 @@ def _tolerances(A: Tensor, atol, rtol) -> tuple[Any, Any]:
 
 
 @writes
-def pinv(A: Tensor, *, atol=None, rtol=None, hermitian: bool = False) -> Tensor:
+def pinv(input: Tensor, *, atol=None, rtol=None, hermitian: bool = False) -> Tensor:
     """The Moore-Penrose inverse; singular values up to max(`atol`, `rtol` times the largest) count as 0."""
-    if A.spec.ndim < 2 or A.spec.dtype.kind not in "fc":
+    if input.spec.ndim < 2 or input.spec.dtype.kind not in "fc":
         fail(
             RuntimeError,
-            f"linalg.pinv({dtype_title(A.spec.dtype)}{{{list(A.spec.shape)}}}): expected a tensor with 2 or more "
-            "dimensions of float, double, cfloat or cdouble types",
+            f"linalg.pinv({dtype_title(input.spec.dtype)}{{{list(input.spec.shape)}}}): expected a tensor with 2 or "
+            "more dimensions of float, double, cfloat or cdouble types",
         )
-    checked("linalg.pinv", A, hermitian)
-    atol, rtol = _tolerances(A, atol, rtol)
-    return f.pinv_core(A, rtol, atol, hermitian)
+    checked("linalg.pinv", input, hermitian)
+    atol, rtol = _tolerances(input, atol, rtol)
+    return f.pinv_core(input, rtol, atol, hermitian)
 
 
 @writes
-def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None):
+def lstsq(input: Tensor, b: Tensor, rcond: float | None = None, *, driver: str | None = None):
     """(solution, residuals, rank, singular_values) of the least squares problem A X = B."""
     name = "torch.linalg.lstsq"
-    if A.spec.ndim < 2:
+    if input.spec.ndim < 2:
         fail(RuntimeError, f"{name}: input must have at least 2 dimensions.")
-    if B.spec.ndim < 1:
+    if b.spec.ndim < 1:
         fail(RuntimeError, f"{name}: other must have at least 1 dimension.")
-    if A.spec.dtype is not B.spec.dtype:
+    if input.spec.dtype is not b.spec.dtype:
         fail(
             RuntimeError,
             f"{name}: Expected input and other to have the same dtype, but got input's dtype "
-            f"{dtype_title(A.spec.dtype)} and other's dtype {dtype_title(B.spec.dtype)}",
+            f"{dtype_title(input.spec.dtype)} and other's dtype {dtype_title(b.spec.dtype)}",
         )
-    checked("torch.linalg.lstsq", A, False)
+    checked("torch.linalg.lstsq", input, False)
     driver = driver or "gelsy"
     if driver not in ("gels", "gelsy", "gelsd", "gelss"):
         fail(RuntimeError, f"{name}: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)")
-    vector = A.spec.ndim - 1 == B.spec.ndim and A.spec.shape[:-1] == B.spec.shape
-    right = unsqueeze(B, -1) if vector else B
-    m, n = A.spec.shape[-2:]
+    vector = input.spec.ndim - 1 == b.spec.ndim and input.spec.shape[:-1] == b.spec.shape
+    right = unsqueeze(b, -1) if vector else b
+    m, n = input.spec.shape[-2:]
     if right.spec.ndim < 2 or right.spec.shape[-2] != m:
         fail(RuntimeError, f"{name}: input.size(-2) should match other.size(-2)")
     if rcond is None:
-        rcond = max(m, n) * float(np.finfo(A.spec.dtype.to_real().numpy).eps)
-    X, rank, values = f.lstsq_core(A, right, rcond)
-    real = A.spec.dtype.to_real()
+        rcond = max(m, n) * float(np.finfo(input.spec.dtype.to_real().numpy).eps)
+    X, rank, values = f.lstsq_core(input, right, rcond)
+    real = input.spec.dtype.to_real()
     rest = narrow(e.abs(reshape(X, (X.spec.numel,))), 0, 0, 0)  # no elements
     if m > n and driver != "gelsy" and (driver == "gels" or _all_are(rank, n)):
-        off = e.abs(e.sub(matmul(A, X), right))
+        off = e.abs(e.sub(matmul(input, X), right))
         rest = sum_over(e.mul(off, off), -2)
     if driver == "gels":
-        rank = launch.empty(dense(dt.int64, (0,), A.spec.device))
+        rank = launch.empty(dense(dt.int64, (0,), input.spec.device))
     if driver in ("gels", "gelsy"):
-        values = launch.empty(dense(real, (0,), A.spec.device))
+        values = launch.empty(dense(real, (0,), input.spec.device))
     return named("linalg_lstsq", squeeze_dims(X, (-1,)) if vector else X, rest, rank, values)
 
 
@@ -295,11 +303,11 @@ def _product_of(sizes) -> int:
 
 
 @writes
-def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
+def tensorinv(input: Tensor, ind: int = 2) -> Tensor:
     """The inverse under `tensordot` over the last `ndim - ind` dims."""
     if ind <= 0:
         fail(RuntimeError, f"Expected a strictly positive integer for 'ind', but got {ind}")
-    shape = tuple(A.spec.shape)
+    shape = tuple(input.spec.shape)
     rows, columns = _product_of(shape[:ind]), _product_of(shape[ind:])
     if rows != columns:
         fail(
@@ -307,24 +315,24 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
             "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
             f"{columns} != {rows}",
         )
-    inverse = inv(reshape(A, (rows, columns)))
+    inverse = inv(reshape(input, (rows, columns)))
     return reshape(inverse, (*shape[ind:], *shape[:ind]))
 
 
 @writes
-def tensorsolve(A: Tensor, B: Tensor, dims=None) -> Tensor:
+def tensorsolve(input: Tensor, other: Tensor, dims=None) -> Tensor:
     """X with `tensordot(A, X, X.ndim)` equal to B."""
     if dims is not None:
-        A = movedim(A, tuple(dims), tuple(range(A.spec.ndim - len(dims), A.spec.ndim)))
-    shape = tuple(A.spec.shape)[B.spec.ndim :]
+        input = movedim(input, tuple(dims), tuple(range(input.spec.ndim - len(dims), input.spec.ndim)))
+    shape = tuple(input.spec.shape)[other.spec.ndim :]
     n = _product_of(shape)
-    if n != B.spec.numel or A.spec.numel != n * n:
+    if n != other.spec.numel or input.spec.numel != n * n:
         fail(
             RuntimeError,
             "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), "
-            f"but got {n} != {_product_of(tuple(A.spec.shape)[: B.spec.ndim])}",
+            f"but got {n} != {_product_of(tuple(input.spec.shape)[: other.spec.ndim])}",
         )
-    return reshape(solve(reshape(A, (n, n)), reshape(B, (n,))), shape)
+    return reshape(solve(reshape(input, (n, n)), reshape(other, (n,))), shape)
 
 
 # --- determinants -------------------------------------------------------------------------------------------------
@@ -361,15 +369,15 @@ def _cholesky(name: str, A: Tensor, upper: bool, check: bool):
 
 
 @writes
-def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
+def cholesky(input: Tensor, *, upper: bool = False) -> Tensor:
     """Lower triangular L with L L^H = A for symmetric (Hermitian) positive-definite A; `upper`: L^H."""
-    return _cholesky("linalg.cholesky", A, upper, True)[0]
+    return _cholesky("linalg.cholesky", input, upper, True)[0]
 
 
 @writes
-def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False):
+def cholesky_ex(input: Tensor, *, upper: bool = False, check_errors: bool = False):
     """(L, info): info is 0, or the order of the first leading minor that is not positive-definite."""
-    return named("linalg_cholesky_ex", *_cholesky("linalg.cholesky_ex", A, upper, check_errors))
+    return named("linalg_cholesky_ex", *_cholesky("linalg.cholesky_ex", input, upper, check_errors))
 
 
 def _pivots_needed(name: str, pivot: bool) -> None:
@@ -464,15 +472,15 @@ def _ldl(name: str, A: Tensor, hermitian: bool, check: bool):
 
 
 @writes
-def ldl_factor(A: Tensor, *, hermitian: bool = False):
+def ldl_factor(input: Tensor, *, hermitian: bool = False):
     """(LD, pivots) of a symmetric (Hermitian) matrix: L below the diagonal, D on it and beside; pivots as LAPACK's."""
-    return named("linalg_ldl_factor", *_ldl("ldl_factor", A, hermitian, True)[:2])
+    return named("linalg_ldl_factor", *_ldl("ldl_factor", input, hermitian, True)[:2])
 
 
 @writes
-def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False):
+def ldl_factor_ex(input: Tensor, *, hermitian: bool = False, check_errors: bool = False):
     """(LD, pivots, info): `ldl_factor`, with a report in place of an error."""
-    return named("linalg_ldl_factor_ex", *_ldl("ldl_factor_ex", A, hermitian, check_errors))
+    return named("linalg_ldl_factor_ex", *_ldl("ldl_factor_ex", input, hermitian, check_errors))
 
 
 @writes
@@ -552,37 +560,44 @@ def reflections(A: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @writes
-def householder_product(A: Tensor, tau: Tensor) -> Tensor:
+def householder_product(input: Tensor, tau: Tensor) -> Tensor:
     """The first n columns of the product of the reflectors that `geqrf` gives."""
     name = "torch.linalg.householder_product"
-    if A.spec.ndim < 2:
+    if input.spec.ndim < 2:
         fail(RuntimeError, f"{name}: input must have at least 2 dimensions.")
-    m, n = A.spec.shape[-2:]
+    m, n = input.spec.shape[-2:]
     if m < n:
         fail(RuntimeError, f"{name}: input.shape[-2] must be greater than or equal to input.shape[-1]")
     if n < tau.spec.shape[-1]:
         fail(RuntimeError, f"{name}: input.shape[-1] must be greater than or equal to tau.shape[-1]")
-    if A.spec.ndim - tau.spec.ndim != 1:
+    if input.spec.ndim - tau.spec.ndim != 1:
         fail(
             RuntimeError,
             f"{name}: Expected tau to have one dimension less than A, but got tau.ndim equal to {tau.spec.ndim} "
-            f"and input.ndim is equal to {A.spec.ndim}",
+            f"and input.ndim is equal to {input.spec.ndim}",
         )
-    if tuple(A.spec.shape[:-2]) != tuple(tau.spec.shape[:-1]):
+    if tuple(input.spec.shape[:-2]) != tuple(tau.spec.shape[:-1]):
         fail(
             RuntimeError,
             f"{name}: Expected batch dimensions of tau to be equal to input.shape[:-2], but got "
             f"{list(tau.spec.shape[:-1])}",
         )
-    if tau.spec.dtype is not A.spec.dtype:
+    if tau.spec.dtype is not input.spec.dtype:
         fail(
             RuntimeError,
-            f"{name}: tau dtype {dtype_title(tau.spec.dtype)} does not match input dtype {dtype_title(A.spec.dtype)}",
+            f"{name}: tau dtype {dtype_title(tau.spec.dtype)} does not match input dtype "
+            f"{dtype_title(input.spec.dtype)}",
         )
-    floating(name, A)
-    V, T = reflections(A, tau)
-    first = eye(m, n, dtype=A.spec.dtype, device=A.spec.device)
+    floating(name, input)
+    V, T = reflections(input, tau)
+    first = eye(m, n, dtype=input.spec.dtype, device=input.spec.device)
     return e.sub(first, matmul(V, matmul(T, mH(narrow(V, -2, 0, n)))))
+
+
+@writes
+def orgqr(input: Tensor, input2: Tensor) -> Tensor:
+    """`householder_product`, under LAPACK's name."""
+    return householder_product(input, input2)
 
 
 # --- eigenvalues and singular values ------------------------------------------------------------------------------
@@ -595,19 +610,19 @@ def _half(UPLO: str) -> bool:
 
 
 @writes
-def eigh(A: Tensor, UPLO: str = "L"):
+def eigh(input: Tensor, UPLO: str = "L"):
     """(eigenvalues, eigenvectors) of symmetric (Hermitian) matrices, of which the lower ("L") or upper half is read."""
-    checked("linalg.eigh", A)
-    return named("linalg_eigh", *f.eigh_core(A, _half(UPLO)))
+    checked("linalg.eigh", input)
+    return named("linalg_eigh", *f.eigh_core(input, _half(UPLO)))
 
 
 @writes
-def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
+def eigvalsh(input: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric (Hermitian) matrices, in order."""
-    checked("linalg.eigh", A)
-    if followed(A):
-        return f.eigh_core(A, _half(UPLO))[0]
-    return _eigvalsh(A, _half(UPLO))
+    checked("linalg.eigh", input)
+    if followed(input):
+        return f.eigh_core(input, _half(UPLO))[0]
+    return _eigvalsh(input, _half(UPLO))
 
 
 @hosted
@@ -622,21 +637,21 @@ def _finite(A: Tensor) -> None:
 
 
 @writes
-def eig(A: Tensor):
+def eig(input: Tensor):
     """(eigenvalues, eigenvectors), both complex, of any square matrices; the vectors have length 1."""
-    checked("linalg.eig", A)
-    _finite(A)
-    return named("linalg_eig", *f.eig_core(A))
+    checked("linalg.eig", input)
+    _finite(input)
+    return named("linalg_eig", *f.eig_core(input))
 
 
 @writes
-def eigvals(A: Tensor) -> Tensor:
+def eigvals(input: Tensor) -> Tensor:
     """The eigenvalues, complex, of any square matrices."""
-    checked("linalg.eig", A)
-    _finite(A)
-    if followed(A):
-        return f.eig_core(A)[0]
-    return _eigvals(A)
+    checked("linalg.eig", input)
+    _finite(input)
+    if followed(input):
+        return f.eig_core(input)[0]
+    return _eigvals(input)
 
 
 @hosted
@@ -683,45 +698,45 @@ def _values_alone(A: Tensor) -> Tensor:
 
 @writes
 @hosted
-def matrix_rank(A: Tensor, tol=None, *, atol=None, rtol=None, hermitian: bool = False) -> Tensor:
+def matrix_rank(input: Tensor, tol=None, *, atol=None, rtol=None, hermitian: bool = False) -> Tensor:
     """The number of singular values above max(`atol`, `rtol` times the largest)."""
-    if A.spec.ndim < 2:
+    if input.spec.ndim < 2:
         fail(RuntimeError, "torch.linalg.matrix_rank: The input tensor input must have at least 2 dimensions.")
-    checked("linalg.matrix_rank", A, hermitian)
-    array = numpy_view(A.detach())
+    checked("linalg.matrix_rank", input, hermitian)
+    array = numpy_view(input.detach())
     if hermitian:
         size = np.abs(np.linalg.eigvalsh(array))
     else:
         size = np.linalg.svd(array, compute_uv=False)
     if tol is not None:
         atol, rtol = tol, 0.0
-    a, r = _tolerances(A, atol, rtol)
+    a, r = _tolerances(input, atol, rtol)
     border = np.maximum(np.asarray(a), np.asarray(r) * size.max(-1, initial=0))
     return from_numpy(np.array((size > border[..., None]).sum(-1), np.int64))
 
 
 @writes
-def cond(A: Tensor, p=None) -> Tensor:
+def cond(input: Tensor, p=None) -> Tensor:
     """The norm of A times that of its inverse; `p` None or 2 by singular values, -2 its inverse."""
-    if A.spec.ndim < 2:
+    if input.spec.ndim < 2:
         fail(RuntimeError, "linalg.cond: The input tensor A must have at least 2 dimensions.")
     if p in (None, 2, -2):
-        s = svdvals(A)
-        if not A.spec.numel:
-            return A.new_zeros(A.spec.shape[:-2], dtype=A.spec.dtype.to_real())
+        s = svdvals(input)
+        if not input.spec.numel:
+            return input.new_zeros(input.spec.shape[:-2], dtype=input.spec.dtype.to_real())
         least, most = (squeeze_dims(narrow(s, -1, i, 1), (-1,)) for i in (s.spec.shape[-1] - 1, 0))
         return e.true_divide(least, most) if p == -2 else e.true_divide(most, least)
     if p not in ("fro", "nuc", inf, -inf, 1, -1):
         fail(RuntimeError, f"linalg.cond got an invalid norm type: {p}")
     name = f"linalg.cond(ord={p})" if isinstance(p, str) else f"linalg.cond(ord={p:g})"
-    checked(name, A, short=True)
-    floating("linalg.inv", A)
-    if not A.spec.numel:
-        return A.new_zeros(A.spec.shape[:-2], dtype=A.spec.dtype.to_real())
-    inverse, info = f.inv_core(A)
+    checked(name, input, short=True)
+    floating("linalg.inv", input)
+    if not input.spec.numel:
+        return input.new_zeros(input.spec.shape[:-2], dtype=input.spec.dtype.to_real())
+    inverse, info = f.inv_core(input)
     if p == "nuc" and _first(info)[1]:
         _singular("linalg.inv", info)
-    found = e.mul(matrix_norm(A, p), matrix_norm(inverse, p))
+    found = e.mul(matrix_norm(input, p), matrix_norm(inverse, p))
     return e.where(e.ne(info, 0), inf, found) if _first(info)[1] else found
 
 
@@ -729,31 +744,31 @@ def cond(A: Tensor, p=None) -> Tensor:
 
 
 @writes
-def matrix_power(A: Tensor, n: int) -> Tensor:
+def matrix_power(input: Tensor, n: int) -> Tensor:
     """The product of `n` factors A; of its inverse where `n` is negative."""
     if not isinstance(n, int) or isinstance(n, bool):
         fail(TypeError, f"linalg_matrix_power(): argument 'n' (position 2) must be int, not {type(n).__name__}")
-    squares("linalg.matrix_power", A)
-    if A.spec.dtype.kind == "b":
+    squares("linalg.matrix_power", input)
+    if input.spec.dtype.kind == "b":
         fail(NotImplementedError, "\"addmm_impl_cpu_\" not implemented for 'Bool'")
     if n == 0:
-        return A.clone().copy_(eye(A.spec.shape[-1], dtype=A.spec.dtype, device=A.spec.device))
-    base, n = (inv(A), -n) if n < 0 else (A, n)
+        return input.clone().copy_(eye(input.spec.shape[-1], dtype=input.spec.dtype, device=input.spec.device))
+    base, n = (inv(input), -n) if n < 0 else (input, n)
     found: Any = None
     while n:
         if n & 1:
             found = base if found is None else matmul(found, base)
         n >>= 1
         base = matmul(base, base) if n else base
-    return found.clone() if found is A else found
+    return found.clone() if found is input else found
 
 
-def matrix_exp(A: Tensor) -> Tensor:
+def matrix_exp(input: Tensor) -> Tensor:
     """The exponentials of square matrices."""
-    checked("linalg.matrix_exp", A, short=True)
-    if A.spec.dtype.itemsize == 2:
-        return cast(f.matrix_exp_core(cast(A, dt.float32)), A.spec.dtype)
-    return f.matrix_exp_core(A)
+    checked("linalg.matrix_exp", input, short=True)
+    if input.spec.dtype.itemsize == 2:
+        return cast(f.matrix_exp_core(cast(input, dt.float32)), input.spec.dtype)
+    return f.matrix_exp_core(input)
 
 
 @writes
@@ -844,18 +859,18 @@ def _pair(dim) -> tuple:
 
 
 @writes
-def matrix_norm(A: Tensor, ord: Any = "fro", dim=(-2, -1), keepdim: bool = False, *, dtype=None) -> Tensor:
+def matrix_norm(input: Tensor, ord: Any = "fro", dim=(-2, -1), keepdim: bool = False, *, dtype=None) -> Tensor:
     """A norm of matrices: "fro", "nuc", 1, -1, 2, -2, inf or -inf."""
-    if A.spec.ndim < 2:
+    if input.spec.ndim < 2:
         fail(RuntimeError, "linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
-    floating("linalg.matrix_norm", A, True)
+    floating("linalg.matrix_norm", input, True)
     given = _pair(dim)
     if isinstance(ord, str):
         if ord not in ("fro", "nuc"):
             fail(RuntimeError, f"linalg.matrix_norm: Order {ord} not supported.")
     elif ord not in (1, -1, 2, -2, inf, -inf):
         fail(RuntimeError, f"linalg.matrix_norm: Order {ord:g} not supported.")
-    rank = A.spec.ndim
+    rank = input.spec.ndim
     for d in given:
         if not -rank <= d < rank:
             fail(
@@ -866,18 +881,18 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim=(-2, -1), keepdim: bool = False
     if row == column:
         fail(RuntimeError, f"linalg.matrix_norm: dims must be different. Got ({given[0]}, {given[1]})")
     if dtype is not None:
-        A = cast(A, dtype)
+        input = cast(input, dtype)
     if ord == "fro":
-        return vector_norm(A, 2, (row, column), keepdim)
+        return vector_norm(input, 2, (row, column), keepdim)
     if ord in ("nuc", 2, -2):
-        floating("linalg.matrix_norm", A)
-        s = _singular_values(movedim(A, (row, column), (-2, -1)))
+        floating("linalg.matrix_norm", input)
+        s = _singular_values(movedim(input, (row, column), (-2, -1)))
         found = sum_over(s, -1) if ord == "nuc" else _extreme(s, -1, False, ord)
         for d in sorted((row, column)) if keepdim else ():
             found = unsqueeze(found, d)
         return found
     along, other = (row, column) if abs(ord) == 1 else (column, row)
-    sums = vector_norm(A, 1, along, keepdim)
+    sums = vector_norm(input, 1, along, keepdim)
     return _extreme(sums, other if keepdim or other < along else other - 1, keepdim, ord)
 
 
@@ -889,23 +904,23 @@ def _extreme(x: Tensor, dim: int, keepdim: bool, ord: float) -> Tensor:
 
 
 @writes
-def norm(A: Tensor, ord: Any = None, dim=None, keepdim: bool = False, *, dtype=None) -> Tensor:
+def norm(input: Tensor, ord: Any = None, dim=None, keepdim: bool = False, *, dtype=None) -> Tensor:
     """A vector norm (one dim, or `ord` None over all) or a matrix norm (two dims, or an `ord` of a matrix)."""
     if dim is not None and not isinstance(dim, int) and len(dim) not in (1, 2):
         fail(RuntimeError, f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dim)}")
     pair = dim is not None and not isinstance(dim, int) and len(dim) == 2
     if isinstance(ord, str):
-        if dim is None and A.spec.ndim != 2:
+        if dim is None and input.spec.ndim != 2:
             fail(
                 RuntimeError,
-                f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.spec.ndim}D.",
+                f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {input.spec.ndim}D.",
             )
-        return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
-    if ord is not None and dim is None and A.spec.ndim not in (1, 2):
+        return matrix_norm(input, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
+    if ord is not None and dim is None and input.spec.ndim not in (1, 2):
         fail(
             RuntimeError,
-            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.spec.ndim}D.",
+            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {input.spec.ndim}D.",
         )
-    if ord is not None and (pair or (dim is None and A.spec.ndim == 2)):
-        return matrix_norm(A, ord, dim if pair else (0, 1), keepdim, dtype=dtype)
-    return vector_norm(A, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
+    if ord is not None and (pair or (dim is None and input.spec.ndim == 2)):
+        return matrix_norm(input, ord, dim if pair else (0, 1), keepdim, dtype=dtype)
+    return vector_norm(input, 2 if ord is None else ord, dim, keepdim, dtype=dtype)

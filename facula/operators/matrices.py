@@ -13,7 +13,7 @@ from . import linalg
 from .creation import host_array, numpy_view
 from .declare import hosted
 from .factor import mH
-from .linalg import checked, inv, matrix_exp, matrix_power
+from .linalg import checked, inverse, matrix_exp, matrix_power
 from .matmul import matmul
 from .random import randn
 from .reduction import mean
@@ -25,8 +25,6 @@ __all__ = [
     "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "ormqr", "pca_lowrank", "pinverse",
     "qr", "slogdet", "solve", "svd", "svd_lowrank", "symeig", "triangular_solve",
 ]  # fmt: skip
-
-inverse = inv
 
 
 def det(input: Tensor) -> Tensor:
@@ -57,39 +55,41 @@ def cholesky(input: Tensor, upper: bool = False) -> Tensor:
 
 
 @writes
-def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
+def cholesky_solve(input: Tensor, input2: Tensor, upper: bool = False) -> Tensor:
     """X with (L L^H) X = B; `upper`: (L^H L) X = B."""
-    for x, name in ((B, "b"), (L, "u")):
+    for x, name in ((input, "b"), (input2, "u")):
         if x.spec.ndim < 2:
             fail(RuntimeError, f"{name} should have at least 2 dimensions, but has {x.spec.ndim} dimensions instead")
-    checked("cholesky_solve", L)
-    linalg._one_dtype("cholesky_solve", B, L, "b", "A")
-    linalg._fits("cholesky_solve", L, B, True)
-    return f.cholesky_solve_core(B, L, upper)
+    checked("cholesky_solve", input2)
+    linalg._one_dtype("cholesky_solve", input, input2, "b", "A")
+    linalg._fits("cholesky_solve", input2, input, True)
+    return f.cholesky_solve_core(input, input2, upper)
 
 
 @writes
-def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
+def cholesky_inverse(input: Tensor, upper: bool = False) -> Tensor:
     """The inverse of L L^H; `upper`: of L^H L."""
-    checked("cholesky_inverse", L)
-    return f.cholesky_inverse_core(L, upper)
+    checked("cholesky_inverse", input)
+    return f.cholesky_inverse_core(input, upper)
 
 
 @writes
-def triangular_solve(b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False):
+def triangular_solve(
+    input: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+):
     """(X, A) with A X = b (`transpose`: A^T X = b) for triangular A."""
     name = "torch.triangular_solve"
-    for x, which in ((b, "b"), (A, "A")):
+    for x, which in ((input, "b"), (A, "A")):
         if x.spec.ndim < 2:
             fail(
                 RuntimeError,
                 f"{name}: Expected {which} to have at least 2 dimensions, but it has {x.spec.ndim} dimensions instead",
             )
     checked("triangular_solve", A)
-    linalg._one_dtype("triangular_solve", b, A, "b", "A")
-    linalg._fits("triangular_solve", A, b, True)
+    linalg._one_dtype("triangular_solve", input, A, "b", "A")
+    linalg._fits("triangular_solve", A, input, True)
     left = A.transpose(-2, -1) if transpose else A
-    X = f.triangular_core(left, b, upper != transpose, unitriangular)
+    X = f.triangular_core(left, input, upper != transpose, unitriangular)
     batch = tuple(X.spec.shape[:-2])
     return named("triangular_solve", X, expand_to(A, (*batch, *A.spec.shape[-2:])).clone())
 
@@ -132,9 +132,9 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
 
 
 @writes
-def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
+def lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
     """X with A X = b, A given by `lu`."""
-    return linalg.lu_solve(LU_data, LU_pivots, b)
+    return linalg.lu_solve(LU_data, LU_pivots, input)
 
 
 @writes
@@ -156,40 +156,40 @@ def geqrf(input: Tensor):
 
 
 @writes
-def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
+def ormqr(input: Tensor, input2: Tensor, input3: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """Q `other` (`left` false: `other` Q; `transpose`: Q^H), Q the product of the reflectors that `geqrf` gives."""
     name = "torch.ormqr"
-    for x, which in ((input, "input"), (other, "other")):
+    for x, which in ((input, "input"), (input3, "other")):
         if x.spec.ndim < 2:
             fail(RuntimeError, f"{name}: {which} must have at least 2 dimensions.")
     at, side = (-2, "-2") if left else (-1, "-1")
-    if other.spec.shape[at] < tau.spec.shape[-1]:
+    if input3.spec.shape[at] < input2.spec.shape[-1]:
         fail(RuntimeError, f"{name}: other.shape[{side}] must be greater than or equal to tau.shape[-1]")
-    if other.spec.shape[at] != input.spec.shape[-2]:
+    if input3.spec.shape[at] != input.spec.shape[-2]:
         fail(RuntimeError, f"{name}: other.shape[{side}] must be equal to input.shape[-2]")
-    if input.spec.shape[-1] < tau.spec.shape[-1]:
+    if input.spec.shape[-1] < input2.spec.shape[-1]:
         fail(RuntimeError, f"{name}: input.shape[-1] must be greater than or equal to tau.shape[-1]")
-    if input.spec.ndim - tau.spec.ndim != 1 or input.spec.ndim != other.spec.ndim:
+    if input.spec.ndim - input2.spec.ndim != 1 or input.spec.ndim != input3.spec.ndim:
         fail(
             RuntimeError,
             f"{name}: Expected tau to have one dimension less than input, and other as many, but got tau.ndim equal to "
-            f"{tau.spec.ndim}, input.ndim {input.spec.ndim} and other.ndim {other.spec.ndim}",
+            f"{input2.spec.ndim}, input.ndim {input.spec.ndim} and other.ndim {input3.spec.ndim}",
         )
-    if not tuple(input.spec.shape[:-2]) == tuple(tau.spec.shape[:-1]) == tuple(other.spec.shape[:-2]):
+    if not tuple(input.spec.shape[:-2]) == tuple(input2.spec.shape[:-1]) == tuple(input3.spec.shape[:-2]):
         fail(
             RuntimeError,
             f"{name}: Expected batch dimensions of tau and other to be equal to input.shape[:-2], but got "
-            f"{list(tau.spec.shape[:-1])} and {list(other.spec.shape[:-2])}",
+            f"{list(input2.spec.shape[:-1])} and {list(input3.spec.shape[:-2])}",
         )
-    for x, which in ((tau, "tau"), (other, "other")):
+    for x, which in ((input2, "tau"), (input3, "other")):
         if x.spec.dtype is not input.spec.dtype:
             fail(RuntimeError, f"{name}: {which} must have the same dtype as input")
     linalg.floating(name, input)
-    V, T = linalg.reflections(input, tau)
+    V, T = linalg.reflections(input, input2)
     T = mH(T) if transpose else T
     if left:
-        return e.sub(other, matmul(V, matmul(T, matmul(mH(V), other))))
-    return e.sub(other, matmul(matmul(matmul(other, V), T), mH(V)))
+        return e.sub(input3, matmul(V, matmul(T, matmul(mH(V), input3))))
+    return e.sub(input3, matmul(matmul(matmul(input3, V), T), mH(V)))
 
 
 def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:

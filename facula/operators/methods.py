@@ -1184,7 +1184,7 @@ for _module, _names in METHODS.items():
     for _name in _names.split():
         setattr(Tensor, _name, getattr(_module, _name))
 
-Tensor.orgqr = linalg.householder_product  # type: ignore[attr-defined]
+Tensor.orgqr = linalg.orgqr  # type: ignore[attr-defined]
 ALIASES = {
     "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
     "arctan2": "atan2", "arctanh": "atanh", "fix": "trunc", "greater": "gt", "greater_equal": "ge", "less": "lt",
@@ -1301,6 +1301,7 @@ def _write(name: str, make, needs_input: bool = False):
 
     entry.__name__ = entry.__qualname__ = name
     entry.__doc__ = f"`{name[:-1]}` over the tensor's own elements."
+    entry.__wrapped__ = make  # whose parameters are shown
     setattr(Tensor, name, entry)
 
 
@@ -1402,8 +1403,13 @@ for _name, _make in (
     _reshaping(_name, _make)
 
 
-for _name in ("swapaxes_", "swapdims_"):
-    setattr(Tensor, _name, vars(Tensor)["transpose_"])
+@method
+def swapaxes_(self, axis0: int, axis1: int) -> Tensor:
+    """`transpose_`, under NumPy's name."""
+    return self.transpose_(axis0, axis1)
+
+
+Tensor.swapdims_ = lambda self, dim0, dim1: self.transpose_(dim0, dim1)
 for _name, _target in ALIASES.items():
     if hasattr(Tensor, _target + "_"):
         setattr(Tensor, _name + "_", getattr(Tensor, _target + "_"))
@@ -1412,7 +1418,7 @@ for _name, _target in ALIASES.items():
 for _name, _body in (
     ("cross", matmul.cross),
     ("unsafe_chunk", view.chunk),
-    ("unsafe_split", view.split),
+    ("unsafe_split", view.unsafe_split),
     ("unsafe_split_with_sizes", view.split_with_sizes),
 ):
     setattr(Tensor, _name, _body)

@@ -111,7 +111,7 @@ def can_cast(from_: DType, to: DType) -> bool:
     return not (from_.kind != "b" and to.kind == "b")
 
 
-def result_type(tensor1, tensor2) -> DType:
+def result_type(tensor, other) -> DType:
     """The dtype of an operation on two tensors or numbers.
 
     Examples
@@ -120,7 +120,7 @@ def result_type(tensor1, tensor2) -> DType:
     >>> torch.result_type(torch.tensor([1, 2]), 1.0)
     torch.float32
     """
-    return promotion.result_type([x.spec if isinstance(x, Tensor) else type(x) for x in (tensor1, tensor2)])
+    return promotion.result_type([x.spec if isinstance(x, Tensor) else type(x) for x in (tensor, other)])
 
 
 # --- settings -----------------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ moveaxis = view.movedim
 swapaxes = view.swapaxes
 swapdims = view.transpose
 unsafe_chunk = view.chunk
-unsafe_split = view.split
+unsafe_split = view.unsafe_split
 unsafe_split_with_sizes = view.split_with_sizes
 
 # torch.abs_(x) is x.abs_().

@@ -23,6 +23,7 @@ from .copying import cast
 from .creation import dtype_c_name
 from .declare import INTO, Repeats, function, traced
 from .limits import finfo
+from .numpynames import REQUIRED, numpy_dims
 from .view import reshape
 
 __all__ = [
@@ -64,7 +65,9 @@ def _softmax(rows, name: str):
     core = rows.operator.call_rows
     known = Repeats(rows.operator, 1, others=1)
 
-    def entry(input, dim, dtype=None, *, out=None):
+    def entry(input, dim=REQUIRED, dtype=None, axis=None, *, out=None):
+        if dim is REQUIRED or axis is not None:
+            dim, _ = numpy_dims(name, dim, None, axis, None, REQUIRED)
         if dtype is None and out is None:
             if (made := known.run(input, dim)) is not None:
                 return made

@@ -314,22 +314,38 @@ def _as(input, dtype, device, memory_format, requires_grad, draw) -> Tensor:
 
 
 def rand_like(
-    input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None
+    input,
+    *,
+    dtype=None,
+    layout=None,
+    device=None,
+    pin_memory=False,
+    requires_grad=False,
+    memory_format=None,
+    generator=None,
 ) -> Tensor:
     """`rand` in the shape and dtype of another tensor."""
     return _as(input, dtype, device, memory_format, requires_grad, lambda t: uniform_(t, generator=generator))
 
 
 def randn_like(
-    input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None
+    input,
+    *,
+    dtype=None,
+    layout=None,
+    device=None,
+    pin_memory=False,
+    requires_grad=False,
+    memory_format=None,
+    generator=None,
 ) -> Tensor:
     """`randn` in the shape and dtype of another tensor."""
     return _as(input, dtype, device, memory_format, requires_grad, lambda t: normal_(t, generator=generator))
 
 
 def randint_like(
-    input, low, high=None, *, generator=None, dtype=None, layout=None, device=None, requires_grad=False,
-    memory_format=None,
+    input, low, high=None, *, generator=None, dtype=None, layout=None, device=None, pin_memory=False,
+    requires_grad=False, memory_format=None,
 ) -> Tensor:  # fmt: skip
     """`randint` in the shape and dtype of another tensor."""
     if high is None:

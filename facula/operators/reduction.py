@@ -20,6 +20,7 @@ from facula.ir import expr as ir
 from .copying import cast
 from .creation import dtype_c_name, from_numpy, full, numpy_view
 from .declare import OPERATORS, SUM_TO, Repeats, fast_rows, function, row_dims, traced, view
+from .numpynames import REQUIRED, numpy_dims
 from .override import foreign
 from .promotion import opmath
 from .results import NAMED
@@ -70,7 +71,7 @@ _sum_call = sum_rows.operator.call_rows
 _sum_fast = fast_rows(sum_rows, "SumBackward1")
 
 
-def sum(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
+def sum(input, dim=None, keepdim=False, axis=None, keepdims=None, *, dtype=None, out=None) -> Tensor:
     """The sum over dims (all when None); integers and bools give int64.
 
     Examples
@@ -79,6 +80,8 @@ def sum(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     >>> torch.sum(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=0)
     tensor([4., 6.])
     """
+    if axis is not None or keepdims is not None:
+        dim, keepdim = numpy_dims("sum", dim, keepdim, axis, keepdims)
     if dtype is None and out is None:
         return _sum_fast(input, dim, keepdim)
     if dtype is not None:
@@ -138,8 +141,10 @@ mean_rows.operator.node_class.__name__ = "MeanBackward0"
 _mean_fast = fast_rows(mean_rows, "MeanBackward1")
 
 
-def mean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
+def mean(input, dim=None, keepdim=False, axis=None, keepdims=None, *, dtype=None, out=None) -> Tensor:
     """The mean over dims (all when None) of floats or complex numbers."""
+    if axis is not None or keepdims is not None:
+        dim, keepdim = numpy_dims("mean", dim, keepdim, axis, keepdims)
     if dtype is not None:
         input = cast(input, dtype)
     try:
@@ -173,8 +178,10 @@ prod_rows.operator.node_class.__name__ = "ProdBackward0"
 _prod_fast = fast_rows(prod_rows)
 
 
-def prod(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
+def prod(input, dim=None, keepdim=False, axis=None, keepdims=None, *, dtype=None, out=None) -> Tensor:
     """The product over one dim, or over all; integers and bools give int64."""
+    if axis is not None or keepdims is not None:
+        dim, keepdim = numpy_dims("prod", dim, keepdim, axis, keepdims)
     if dtype is None and out is None and not input.needs_grad:
         return _prod_fast(input, dim, keepdim)
     if dtype is not None:
@@ -239,8 +246,10 @@ def _no_complex(input: Tensor, dims=None, dim=None) -> None:
 _nansum_fast = fast_rows(nansum_rows, check=_no_complex)
 
 
-def nansum(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
+def nansum(input, dim=None, keepdim=False, axis=None, keepdims=None, *, dtype=None, out=None) -> Tensor:
     """`sum` with NaN counted as 0."""
+    if axis is not None or keepdims is not None:
+        dim, keepdim = numpy_dims("nansum", dim, keepdim, axis, keepdims)
     if dtype is None and out is None:
         return _nansum_fast(input, dim, keepdim)
     _no_complex(input)
@@ -256,8 +265,10 @@ def nanmean_rows(input):
     return total / ir.cast(ir.reduce("sum", ir.cast(ir.not_(nan), dt.int64)), input.dtype)
 
 
-def nanmean(input, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
+def nanmean(input, dim=None, keepdim=False, axis=None, keepdims=None, *, dtype=None, out=None) -> Tensor:
     """`mean` of the elements that are not NaN."""
+    if axis is not None or keepdims is not None:
+        dim, keepdim = numpy_dims("nanmean", dim, keepdim, axis, keepdims)
     if input.spec.dtype.kind not in "fc":
         fail(
             RuntimeError,
@@ -279,8 +290,10 @@ def count_nonzero_rows(input):
 _count_fast = fast_rows(count_nonzero_rows)
 
 
-def count_nonzero(input, dim=None) -> Tensor:
+def count_nonzero(input, dim=None, axis=None) -> Tensor:
     """How many elements are not 0."""
+    if axis is not None:
+        dim, _ = numpy_dims("count_nonzero", dim, None, axis, None)
     return _count_fast(input, dim, False)
 
 
@@ -299,16 +312,20 @@ any_rows, all_rows = _truth("any"), _truth("all")
 _any_fast, _all_fast = fast_rows(any_rows), fast_rows(all_rows)
 
 
-def any(input, dim=None, keepdim=False, *, out=None) -> Tensor:
+def any(input, dim=None, keepdim=False, axis=None, keepdims=None, *, out=None) -> Tensor:
     """Whether some element is not 0; uint8 stays uint8."""
+    if axis is not None or keepdims is not None:
+        dim, keepdim = numpy_dims("any", dim, keepdim, axis, keepdims)
     if out is not None:
         return any_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, out=out)
     found = _any_fast(input, dim, keepdim)
     return cast(found, dt.uint8) if input.spec.dtype is dt.uint8 else found
 
 
-def all(input, dim=None, keepdim=False, *, out=None) -> Tensor:
+def all(input, dim=None, keepdim=False, axis=None, keepdims=None, *, out=None) -> Tensor:
     """Whether every element is not 0; uint8 stays uint8."""
+    if axis is not None or keepdims is not None:
+        dim, keepdim = numpy_dims("all", dim, keepdim, axis, keepdims)
     if out is not None:
         return all_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, out=out)
     found = _all_fast(input, dim, keepdim)
@@ -371,8 +388,10 @@ _amax_fast, _argmax_fast = _checked(_amax, "amax"), _checked(_argmax, "argmax")
 _amin_fast, _argmin_fast = _checked(_amin, "amin"), _checked(_argmin, "argmin")
 
 
-def amax(input, dim=(), keepdim=False, *, out=None) -> Tensor:
+def amax(input, dim=(), keepdim=False, axis=None, keepdims=None, *, out=None) -> Tensor:
     """The largest element over dims; ties share the gradient."""
+    if axis is not None or keepdims is not None:
+        dim, keepdim = numpy_dims("amax", dim, keepdim, axis, keepdims, ())
     if out is None:
         return _amax_fast(input, dim, keepdim)
     dims = row_dims(input.spec, dim)
@@ -380,8 +399,10 @@ def amax(input, dim=(), keepdim=False, *, out=None) -> Tensor:
     return _amax(input, dims=dims, keepdim=keepdim, out=out)
 
 
-def amin(input, dim=(), keepdim=False, *, out=None) -> Tensor:
+def amin(input, dim=(), keepdim=False, axis=None, keepdims=None, *, out=None) -> Tensor:
     """The smallest element over dims; ties share the gradient."""
+    if axis is not None or keepdims is not None:
+        dim, keepdim = numpy_dims("amin", dim, keepdim, axis, keepdims, ())
     if out is None:
         return _amin_fast(input, dim, keepdim)
     dims = row_dims(input.spec, dim)
@@ -403,7 +424,9 @@ def aminmax(input, *, dim=None, keepdim=False, out=None):
 def _best(name: str, values, both, pair):
     whole, along, result_type = _checked(values, name), _checked(both, name), NAMED[name]
 
-    def entry(input, dim=None, keepdim=False, *, other=None, out=None):
+    def entry(input, dim=None, keepdim=False, axis=None, keepdims=None, *, other=None, out=None):
+        if axis is not None or keepdims is not None:
+            dim, keepdim = numpy_dims(name, dim, keepdim, axis, keepdims)
         if out is None and other is None:
             if dim is None:
                 return whole(input, None, False)
@@ -435,8 +458,10 @@ min.__doc__ = (
 )
 
 
-def argmax(input, dim=None, keepdim=False, *, out=None) -> Tensor:
+def argmax(input, dim=None, keepdim=False, axis=None, keepdims=None, *, out=None) -> Tensor:
     """The index of the largest element (the first of several), in the flattened tensor when `dim` is None."""
+    if axis is not None or keepdims is not None:
+        dim, keepdim = numpy_dims("argmax", dim, keepdim, axis, keepdims)
     if out is None:
         return _argmax_fast(input, dim, keepdim)
     dims = row_dims(input.spec, dim)
@@ -444,8 +469,10 @@ def argmax(input, dim=None, keepdim=False, *, out=None) -> Tensor:
     return _argmax(input, dims=dims, keepdim=keepdim, out=out)
 
 
-def argmin(input, dim=None, keepdim=False, *, out=None) -> Tensor:
+def argmin(input, dim=None, keepdim=False, axis=None, keepdims=None, *, out=None) -> Tensor:
     """The index of the smallest element (the first of several), in the flattened tensor when `dim` is None."""
+    if axis is not None or keepdims is not None:
+        dim, keepdim = numpy_dims("argmin", dim, keepdim, axis, keepdims)
     if out is None:
         return _argmin_fast(input, dim, keepdim)
     dims = row_dims(input.spec, dim)
@@ -505,7 +532,9 @@ def _moment(rows, name: str, text: str):
     fast = fast_rows(rows, check=check)
     fast_biased = fast_rows(rows, check=check, correction=0)
 
-    def entry(input, dim=None, unbiased=None, keepdim=False, *, correction=None, out=None):
+    def entry(input, dim=None, unbiased=None, keepdim=False, axis=None, keepdims=None, *, correction=None, out=None):
+        if axis is not None or keepdims is not None:
+            dim, keepdim = numpy_dims(name, dim, keepdim, axis, keepdims)
         if isinstance(dim, bool):  # var(input, unbiased)
             dim, unbiased = None, dim
         if correction is None and out is None:
@@ -583,15 +612,15 @@ abs_ = math.fabs
 vector_norm_rows.operator.node_class.__name__ = "LinalgVectorNormBackward0"
 
 
-def vector_norm(x, ord: Any = 2, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
+def vector_norm(input, ord: Any = 2, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """The p-norm over dims of the elements as one vector: `sum(abs(x)**ord)**(1/ord)`."""
     if out is None and dtype is None and (known := _NORMS.get(ord)) is not None:
-        return known(x, dim, keepdim)
+        return known(input, dim, keepdim)
     if dtype is not None:
-        x = cast(x, dtype)
-    dims, ord = row_dims(x.spec, dim), float(ord)
-    _normed(x, dims, ord)
-    return vector_norm_rows(x, dims=dims, keepdim=keepdim, **({} if ord == 2 else {"ord": ord}), **_out(out))
+        input = cast(input, dtype)
+    dims, ord = row_dims(input.spec, dim), float(ord)
+    _normed(input, dims, ord)
+    return vector_norm_rows(input, dims=dims, keepdim=keepdim, **({} if ord == 2 else {"ord": ord}), **_out(out))
 
 
 def _normed(x: Tensor, dims: Sequence[int], ord: float) -> None:
@@ -645,8 +674,10 @@ logsumexp_rows.operator.node_class.__name__ = "LogsumexpBackward0"
 _logsumexp_fast = fast_rows(logsumexp_rows)
 
 
-def logsumexp(input, dim, keepdim=False, *, out=None) -> Tensor:
+def logsumexp(input, dim=REQUIRED, keepdim=False, axis=None, keepdims=None, *, out=None) -> Tensor:
     """`log(sum(exp(input)))` over dims without overflow."""
+    if dim is REQUIRED or keepdims is not None or axis is not None:
+        dim, keepdim = numpy_dims("logsumexp", dim, keepdim, axis, keepdims, REQUIRED)
     if out is None:
         return _logsumexp_fast(input, dim, keepdim)
     return logsumexp_rows(input, dims=row_dims(input.spec, dim), keepdim=keepdim, out=out)
@@ -673,8 +704,10 @@ cumsum_rows.operator.node_class.__name__ = "CumsumBackward0"
 _cumsum_fast = fast_rows(cumsum_rows)
 
 
-def cumsum(input, dim, *, dtype=None, out=None) -> Tensor:
+def cumsum(input, dim=REQUIRED, axis=None, *, dtype=None, out=None) -> Tensor:
     """Running sums along `dim`; integers and bools give int64."""
+    if dim is REQUIRED or axis is not None:
+        dim, _ = numpy_dims("cumsum", dim, None, axis, None, REQUIRED)
     if dtype is None and out is None and dim.__class__ is int and input.spec.ndim:
         return _cumsum_fast(input, dim, False)
     if dtype is not None:
@@ -704,8 +737,10 @@ def cumprod_rows(input):
 _cumprod_fast = fast_rows(cumprod_rows)
 
 
-def cumprod(input, dim, *, dtype=None, out=None) -> Tensor:
+def cumprod(input, dim=REQUIRED, axis=None, *, dtype=None, out=None) -> Tensor:
     """Running products along `dim`; integers and bools give int64."""
+    if dim is REQUIRED or axis is not None:
+        dim, _ = numpy_dims("cumprod", dim, None, axis, None, REQUIRED)
     if dtype is None and out is None and not followed(input) and dim.__class__ is int and input.spec.ndim:
         return _cumprod_fast(input, dim, False)
     if dtype is not None:
@@ -847,8 +882,10 @@ def _(grad, input, out, dim):
 logcumsumexp_along.operator.node_class.__name__ = "LogcumsumexpBackward0"
 
 
-def logcumsumexp(input, dim, *, out=None) -> Tensor:
+def logcumsumexp(input, dim=REQUIRED, axis=None, *, out=None) -> Tensor:
     """`log(cumsum(exp(input)))` along `dim` without overflow."""
+    if dim is REQUIRED or axis is not None:
+        dim, _ = numpy_dims("logcumsumexp", dim, None, axis, None, REQUIRED)
     if input.spec.dtype.kind not in "fc":
         fail(NotImplementedError, f"\"logcumsumexp_out_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
     d = normalize_dim(dim, input.spec.ndim)

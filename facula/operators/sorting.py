@@ -24,6 +24,7 @@ from .declare import Function, function, needs_numbers, traced
 from .elementwise import eq, isnan, logical_and, logical_or, mul, ne, true_divide
 from .indexing import gather, masked_select, nonzero, scatter, scatter_add
 from .joining import cat
+from .numpynames import REQUIRED, numpy_dims
 from .promotion import result_type
 from .reduction import amax, amin, cumsum
 from .reduction import sum as sum_over
@@ -109,7 +110,7 @@ def _real(input: Tensor, name: str = "sort") -> None:
         fail(RuntimeError, f" {name.capitalize()} does not support complex dtypes on CPU")
 
 
-def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, *, out=None):
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, axis=None, *, out=None):
     """The elements in order along `dim`, and where they were: (values, indices).
 
     Equal ones stay in order; NaN is the largest.
@@ -122,6 +123,8 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
     values=tensor([1., 2., 3.]),
     indices=tensor([1, 2, 0]))
     """
+    if axis is not None:
+        dim, _ = numpy_dims("sort", dim, None, axis, None, -1)
     s = input.spec
     d = normalize_dim(dim, s.ndim)
     _real(input)
@@ -139,8 +142,10 @@ def _written(name: str, out, made, inputs=()):
     return named(name, *[_to_out(name, o, m, inputs) for o, m in zip(out, made)])
 
 
-def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, axis=None) -> Tensor:
     """The indices that sort the elements along `dim`."""
+    if axis is not None:
+        dim, _ = numpy_dims("argsort", dim, None, axis, None, -1)
     s = input.spec
     d = normalize_dim(dim, s.ndim)
     _real(input)
@@ -158,8 +163,10 @@ def msort(input: Tensor, *, out=None) -> Tensor:
     return _to_out("msort", out, made, (input,))
 
 
-def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out=None):
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, axis=None, *, out=None):
     """The `k` largest (or smallest) elements along `dim`, in order: (values, indices)."""
+    if axis is not None:
+        dim, _ = numpy_dims("topk", dim, None, axis, None, -1)
     s = input.spec
     d = normalize_dim(dim, s.ndim)
     n = s.shape[d] if s.ndim else 1
@@ -170,8 +177,10 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     return _written("topk", out, named("topk", *_ORDERS["topk"](input, d, "first", 0, k, bool(largest), True)))
 
 
-def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out=None):
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, axis=None, keepdims=None, *, out=None):
     """The `k`-th smallest element along `dim`: (values, indices)."""
+    if axis is not None or keepdims is not None:
+        dim, keepdim = numpy_dims("kthvalue", dim, keepdim, axis, keepdims, -1)
     s = input.spec
     d = normalize_dim(dim, s.ndim)
     n = s.shape[d] if s.ndim else 1
@@ -212,7 +221,9 @@ def _median(name: str, skip: bool):
     whole.node_class.__name__ = f"{name.capitalize()}Backward0"
     whole = whole.call
 
-    def entry(input, dim=None, keepdim=False, *, out=None):
+    def entry(input, dim=None, keepdim=False, axis=None, keepdims=None, *, out=None):
+        if axis is not None or keepdims is not None:
+            dim, keepdim = numpy_dims(name, dim, keepdim, axis, keepdims)
         s = input.spec
         _no_bool("median_cpu", input)
         if dim is None:
@@ -235,8 +246,10 @@ nanmedian = _median("nanmedian", True)
 nanmedian.__doc__ = """`median` of the elements that are not NaN."""
 
 
-def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out=None):
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False, axis=None, keepdims=None, *, out=None):
     """The most frequent element along `dim` (of several the smallest), and the index of its last occurrence."""
+    if axis is not None or keepdims is not None:
+        dim, keepdim = numpy_dims("mode", dim, keepdim, axis, keepdims, -1)
     s = input.spec
     d = normalize_dim(dim, s.ndim)
     if s.ndim and s.shape[d] == 0:
@@ -279,7 +292,9 @@ def _running(kind: str, name: str):
     made.node_class.__name__ = f"{name.capitalize()}Backward0"
     call = made.call
 
-    def entry(input, dim, *, out=None):
+    def entry(input, dim=REQUIRED, axis=None, *, out=None):
+        if dim is REQUIRED or axis is not None:
+            dim, _ = numpy_dims(name, dim, None, axis, None, REQUIRED)
         d = normalize_dim(dim, input.spec.ndim)
         _real(input, name)
         return _written(name, out, named(name, *call(input, d)))

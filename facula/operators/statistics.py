@@ -19,6 +19,7 @@ from .declare import hosted, needs_numbers
 from .elementwise import conj_physical, mul, sub, true_divide
 from .joining import cat
 from .matmul import _to_out, matmul
+from .numpynames import numpy_dims
 from .reduction import cumsum, vector_norm
 from .reduction import sum as sum_over
 from .view import diagonal, narrow, reshape, transpose, unsqueeze
@@ -44,8 +45,10 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     return vector_norm(sub(input, other), p)
 
 
-def diff(input: Tensor, n: int = 1, dim: int = -1, prepend=None, append=None, *, out=None) -> Tensor:
+def diff(input: Tensor, n: int = 1, dim: int = -1, prepend=None, append=None, axis=None, *, out=None) -> Tensor:
     """Differences of neighbours along `dim`, `n` times."""
+    if axis is not None:
+        dim, _ = numpy_dims("diff", dim, None, axis, None, -1)
     if n < 0:
         fail(RuntimeError, f"order must be non-negative but got {n}")
     if not input.spec.ndim:
@@ -357,13 +360,35 @@ def _quantile(name: str, input: Tensor, q, dim, keepdim: bool, interpolation: st
     return made if out is None else _to_out(name, out, made, (input,))
 
 
-def quantile(input: Tensor, q, dim=None, keepdim: bool = False, *, interpolation: str = "linear", out=None) -> Tensor:
+def quantile(
+    input: Tensor,
+    q,
+    dim=None,
+    keepdim: bool = False,
+    axis=None,
+    keepdims=None,
+    *,
+    interpolation: str = "linear",
+    out=None,
+) -> Tensor:
     """The values below which the fractions `q` of the elements lie, along `dim`."""
+    if axis is not None or keepdims is not None:
+        dim, keepdim = numpy_dims("quantile", dim, keepdim, axis, keepdims)
     return _quantile("quantile", input, q, dim, keepdim, interpolation, out)
 
 
 def nanquantile(
-    input: Tensor, q, dim=None, keepdim: bool = False, *, interpolation: str = "linear", out=None
+    input: Tensor,
+    q,
+    dim=None,
+    keepdim: bool = False,
+    axis=None,
+    keepdims=None,
+    *,
+    interpolation: str = "linear",
+    out=None,
 ) -> Tensor:
     """`quantile` of the elements that are not NaN."""
+    if axis is not None or keepdims is not None:
+        dim, keepdim = numpy_dims("nanquantile", dim, keepdim, axis, keepdims)
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation, out)

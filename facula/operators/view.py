@@ -12,6 +12,7 @@ from facula.core.wrapped import first_of
 from facula.errors import fail
 
 from .declare import EMBED, OPERATORS, function, view
+from .numpynames import numpy_dims
 
 __all__ = [
     "adjoint", "as_strided", "as_strided_scatter", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes",
@@ -315,8 +316,10 @@ def _(grad, spec, dims):
 squeeze_dims.operator.node_class.__name__ = "SqueezeBackward0"
 
 
-def squeeze(input: Tensor, dim=None) -> Tensor:
+def squeeze(input: Tensor, dim=None, axis=None) -> Tensor:
     """Dims of size 1 taken away: all, or those named."""
+    if axis is not None:
+        dim, _ = numpy_dims("squeeze", dim, None, axis, None)
     dims = tuple(range(input.spec.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
     return squeeze_dims(input, dims)
 
@@ -691,8 +694,15 @@ def split(tensor: Tensor, split_size_or_sections, dim: int = 0) -> tuple[Tensor,
     return split_with_sizes(tensor, tuple(sizes), dim)
 
 
-def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+def unsafe_split(input: Tensor, split_size, dim: int = 0) -> tuple[Tensor, ...]:
+    """`split`, under PyTorch's name for parts whose changes autograd does not follow; here it does."""
+    return split(input, split_size, dim)
+
+
+def chunk(input: Tensor, chunks: int, dim: int = 0, axis=None) -> tuple[Tensor, ...]:
     """About equal parts along `dim`, at most `chunks`."""
+    if axis is not None:
+        dim, _ = numpy_dims("chunk", dim, None, axis, None, 0)
     if chunks <= 0:
         fail(RuntimeError, f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     size = _size(input, dim, "chunk expects at least a 1-dimensional tensor")

@@ -1,4 +1,4 @@
-"""float16 and bfloat16 beside numbers: which are rounded to 16 bits before the arithmetic, and which keep all digits."""
+"""float16 and bfloat16 beside numbers: which are rounded to 16 bits before the arithmetic, which keep all."""
 
 import operator
 

@@ -164,10 +164,9 @@ def fast_in_place(operator: Traced) -> Callable:
         self.storage.version += 1
         return self
 
-    return (
-        one
-        if unary
-        else two
-        if len(operator.operands) == 2
-        else lambda self, *args, **kwargs: slow(self, *args, **kwargs)
-    )
+    def several(self, *args, **kwargs):
+        return slow(self, *args, **kwargs)
+
+    entry = one if unary else two if len(operator.operands) == 2 else several
+    entry.__wrapped__ = operator.body  # whose parameters are shown
+    return entry

@@ -40,6 +40,7 @@ class Plan:
 
 HALVES = (dt.float16, dt.bfloat16)
 EXACT = (dt.bool_, dt.uint8, dt.int8)  # whose numbers both halves have
+NUMPY = {"x": "input", "a": "input", "x1": "input", "x2": "other"}  # NumPy's names, which PyTorch takes too
 UNBOUND = launch.Bound(None, ())
 
 
@@ -166,8 +167,8 @@ class Traced(Operator):
         self.follow = frozenset(follow)  # operands that take no part in it either, but are cast to its result
         self.static = frozenset(static)
         self.whole = frozenset(whole)  # scalars that are int64 (sizes, strides), whatever the operands are
-        # Where operands have 16 bits, numbers among them are rounded so first, but not those in `wide`; keywords are not,
-        # but those in `narrow`. The kernel does it: a number comes to it as it was given.
+        # Where operands have 16 bits, numbers among them are rounded so first, but not those in `wide`; keywords are
+        # not, but those in `narrow`. The kernel does it: a number comes to it as it was given.
         self.wide, self.narrow = frozenset(wide), frozenset(narrow)
         self.compute = compute
         self.title = self.name  # what errors call the kernel: PyTorch's name for it
@@ -584,6 +585,7 @@ class Traced(Operator):
         values = dict(zip(self.operands, operands))
         scalars = {}
         for name, value in kwargs.items():
+            name = name if name in self.names else NUMPY.get(name, name)
             if name in self.scalars:
                 if not (type(value) is type(self.scalars[name]) and value == self.scalars[name]):
                     scalars[name] = value.item() if isinstance(value, Tensor) else value

@@ -53,6 +53,8 @@ class View(Operator):
 
     def _plan(self, input: Tensor, args: tuple, kwargs: dict) -> tuple[Spec, int]:
         source = input.spec
+        if "axis" in kwargs and "dim" not in kwargs:  # NumPy's name, which PyTorch takes too
+            kwargs["dim"] = kwargs.pop("axis")
         shape, strides, offset, *other = self.body(source, *args, **kwargs)
         kind = other[0] if other else source.dtype  # a view as another dtype counts in its elements
         found = (spec(kind, source.device, Size(shape), tuple(strides), source.kind), offset * kind.itemsize)

@@ -28,9 +28,8 @@ MODULES = (
     "nn.utils.parametrizations", "nn.utils.prune", "optim", "optim.lr_scheduler", "optim.swa_utils", "linalg", "fft",
     "special", "signal.windows", "func", "autograd", "autograd.functional", "autograd.forward_ad", "distributions",
     "distributions.constraints", "distributions.transforms", "random", "overrides", "amp", "utils.checkpoint",
-    "utils.data", "masked",
+    "utils.data", "masked", "sparse",
 )  # fmt: skip
-# What only makes sense with PyTorch's internals, or is another issue's: names by pattern, with the reason.
 # What only makes sense with PyTorch's internals: patterns of names in `torch` and `torch.Tensor`, with the reason.
 ASIDE = {
     "quantiz|fbgemm|mkldnn|xpu|vulkan|ipu|mtia|maia|^is_xla$|^q_|^(cudnn|miopen|hip)_|int_repr|qparams|fake_quant"
@@ -52,7 +51,7 @@ class Name(NamedTuple):
     """A public name: where it is, and what became of it."""
 
     path: str
-    state: str  # "yes", "missing", "other parameters", "aside"
+    state: str  # "yes", "missing", "other parameters", "refused", "aside"
     note: str = ""
 
 
@@ -115,10 +114,41 @@ def names(module: str) -> Iterator[Name]:
         if not callable(value) or (inspect.isclass(value) and module in ("", "autograd")):
             yield Name(path, "yes")
             continue
-        wanted, have = parameters(value), parameters(ours)
-        lacking = [] if wanted is None or have is None else [p for p in wanted if p not in have]
-        open_ended = _takes_anything(ours)
-        yield Name(path, "other parameters", ", ".join(lacking)) if lacking and not open_ended else Name(path, "yes")
+        if (ours.__doc__ or "").startswith("Not implemented: "):
+            yield Name(path, "aside" if aside else "refused", aside or "")
+            continue
+        lacking = () if _takes_anything(ours) else _lacking(module, name, value, ours)
+        yield Name(path, "other parameters", ", ".join(lacking)) if lacking else Name(path, "yes")
+
+
+def _lacking(module: str, name: str, theirs: Any, ours: Any) -> list[str]:
+    """The parameters that facula's function lacks: those documented, and of all overloads those of the nearest one."""
+    wanted, have = parameters(theirs), parameters(ours)
+    if have is None:
+        return []
+    found = [p for p in wanted or () if p not in have]
+    overloads = [] if inspect.isfunction(theirs) or inspect.isclass(theirs) else _overloads(module, name)
+    without = {"input"} if module == "Tensor" else set()
+    if "input" in have and hasattr(ours, "operator"):
+        without.add("x")  # taken by keyword all the same
+    if overloads:
+        found += min(([p for p in names if p not in (*have, *without, *found)] for names in overloads), key=len)
+    return found
+
+
+def _overloads(module: str, name: str) -> list[list[str]]:
+    """The names of the parameters of each overload of an operator of PyTorch; the first one is "input" in Python."""
+    prefix = f"{module}_" if module in ("linalg", "fft", "special") else ""
+    if module not in ("", "Tensor", "linalg", "fft", "special", "nn.functional"):
+        return []
+    own = [
+        schema
+        for schema in torch._C._jit_get_schemas_for_operator(f"aten::{prefix}{name}")
+        if not any("Dimname" in str(a.type) for a in schema.arguments)  # what is no longer public
+        and not schema.overload_name.endswith("out")
+        and schema.is_mutable == name.endswith("_")
+    ]
+    return [["input" if a.name == "self" else a.name for a in schema.arguments] for schema in own]
 
 
 def _aside(module: str, name: str, value: Any) -> str | None:
@@ -143,19 +173,22 @@ def page(found: dict[str, list[Name]]) -> str:
     lines = [
         "# Coverage of PyTorch's public names", "",
         "Made by `python -m tests.conformance.records.coverage --write docs/coverage.md`; not written by hand.",
-        "A name counts as there when facula has it and takes every parameter that PyTorch documents.", "",
-        "| module | names | there | other parameters | missing | aside |", "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "A name counts as there when facula has it and takes every parameter that PyTorch documents, by its true name;",
+        "as refused when it is there to say why it does nothing.", "",
+        "| module | names | there | other parameters | missing | refused | aside |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]  # fmt: skip
     for module, rows in found.items():
         count = {
-            state: sum(r.state == state for r in rows) for state in ("yes", "other parameters", "missing", "aside")
+            state: sum(r.state == state for r in rows)
+            for state in ("yes", "other parameters", "missing", "refused", "aside")
         }
         lines.append(
             f"| `torch{'.' * bool(module)}{module}` | {len(rows)} | {' | '.join(str(n) for n in count.values())} |"
         )
     for module, rows in found.items():
         lines += ["", f"## torch{'.' * bool(module)}{module}", ""]
-        for state in ("missing", "other parameters", "aside", "yes"):
+        for state in ("missing", "other parameters", "refused", "aside", "yes"):
             chosen = [r for r in rows if r.state == state]
             if not chosen:
                 continue
@@ -167,6 +200,7 @@ def page(found: dict[str, list[Name]]) -> str:
                 "yes": "There",
                 "missing": "Missing",
                 "other parameters": "Lacking parameters",
+                "refused": "Refused",
                 "aside": "Only PyTorch's internals",
             }[state]
             lines += [f"{title}: {', '.join(words)}.", ""]

@@ -60,8 +60,8 @@ LOOSE: dict[str, float] = {
     "nn.functional.multi_head_attention_forward": 3.0, "cov": 20.0,
 }  # fmt: skip
 
-# Entries in which PyTorch forgets a gradient: istft's by a window that is not contiguous; that of the gradient which the
-# chunked cross-entropy computes during forward, and takes for a constant.
+# Entries in which PyTorch forgets a gradient: istft's by a window that is not contiguous; that of the gradient which
+# the chunked cross-entropy computes during forward, and takes for a constant.
 MORE = {"istft", "nn.functional.linear_cross_entropy.chunked"}
 
 # Entry -> why PyTorch's forward mode is not compared, seen by finite differences: facula's tangents are their slopes.

@@ -38,7 +38,7 @@ OUTSIDE = {
         "names of `torch.ops.aten`",
     ),
     **dict.fromkeys(
-        ("sparse.sampled_addmm", "sparse.mm.reduce"), "of the CSR layout; the promise is COO (tests/operators/test_sparse.py)"
+        ("sparse.sampled_addmm", "sparse.mm.reduce"), "of the CSR layout: the promise is COO"
     ),
 }  # fmt: skip
 
