@@ -940,11 +940,7 @@ def _python(name: str, apply, reflected: bool = False):
             return apply(other, self)
         if isinstance(other, Tensor) or hasattr(other, "item"):
             if not isinstance(self, Tensor):
-                fail(
-                    TypeError,
-                    f"descriptor '__r{name}__' for 'torch._C.TensorBase' objects doesn't apply to a "
-                    f"'{self.__class__.__name__}' object",
-                )
+                _no_descriptor(f"r{name}", self)
             return apply(other, self)
         return NotImplemented
 
@@ -967,11 +963,35 @@ for _name, _apply in (
     _python(_name, _apply, reflected=True)
 Tensor.__matmul__ = matmul.python_matmul
 for _name, _apply in (
-    ("add", elementwise.add), ("radd", elementwise.add), ("sub", public.sub), ("rsub", elementwise.rsub),
-    ("mul", elementwise.mul), ("rmul", elementwise.mul), ("truediv", elementwise.true_divide),
-    ("rtruediv", elementwise.rdiv),
+    ("add", elementwise.add), ("sub", public.sub), ("rsub", elementwise.rsub), ("mul", elementwise.mul),
+    ("truediv", elementwise.true_divide),
 ):  # fmt: skip
     _python(_name, _apply)
+
+
+def _turned(name: str, apply) -> None:
+    """Tensor's method for a Python operator whose left operand is another object: `apply(tensor, other)`."""
+
+    def method(self, other):
+        if isinstance(other, _NUMBERS) or isinstance(other, Tensor) or hasattr(other, "item"):
+            if not isinstance(self, Tensor):
+                _no_descriptor(name, self)
+            return apply(self, other)
+        return NotImplemented
+
+    method.__name__ = f"__{name}__"
+    setattr(Tensor, method.__name__, method)
+
+
+def _no_descriptor(name: str, left: Any) -> None:
+    kind = left.__class__.__name__
+    if name == "rtruediv":
+        fail(AttributeError, f"'{kind}' object has no attribute 'reciprocal'")
+    fail(TypeError, f"descriptor '__{name}__' for 'torch._C.TensorBase' objects doesn't apply to a '{kind}' object")
+
+
+for _name, _apply in (("radd", elementwise.add), ("rmul", elementwise.mul), ("rtruediv", elementwise.rdiv)):
+    _turned(_name, _apply)
 for _name in ("lt", "le", "gt", "ge"):
     _python(_name, getattr(elementwise, _name))
 

@@ -159,6 +159,8 @@ row("sub", [*binary(numbers=(2, 1.5)), s(t(3), t(3), alpha=2)], "uifc", numpy=la
                           mask(2), mask(2))])  # fmt: skip
 row("subtract", [s(t(3), t(3)), s(t(3), 2)], "uifc", numpy=np.subtract)
 row("rsub", [s(t(3), t(3)), s(t(3), 2), s(t(3), t(3), alpha=2)], "uifc", out=False, method=False)
+row("Tensor.__rtruediv__", [s(t(3, low=1, high=4), 2.5), s(t(3, low=1, high=4), 2)],
+    numpy=lambda a, b: 1 / a * b, covers=("rdiv",), out=False, method=False)  # fmt: skip
 row("mul", binary(numbers=(2, 1.5, True)), numpy=np.multiply, errors=[CONFLICT])
 row("multiply", [s(t(3), t(3)), s(t(3), 2)], numpy=np.multiply)
 row("div", [*binary(numbers=(2, 1.5), away=0.3), s(t(4, away=0.3), t(4, away=0.3), rounding_mode="trunc"),
