@@ -14,6 +14,7 @@ class Modes(threading.local):
     special = 0  # how many features want to see every operator (function modes, autocast, capture, profilers)
     autocast: Any = None  # the dtype of `torch.autocast` on the CPU, where it is on (operators/override.py)
     levels: tuple = ()  # open function transforms, the innermost last (core/wrapped.py)
+    watch: Any = None  # who records what this thread does (profiler/watching.py)
     saved_hooks: tuple = ()  # pairs (pack, unpack) around values kept for backward, innermost last
 
 

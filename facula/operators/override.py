@@ -20,8 +20,8 @@ from facula.core.modes import LOCAL
 from facula.core.tensor import Tensor
 
 __all__ = [
-    "STATE", "called", "converted", "default", "disabled", "dispatch", "foreign", "install", "install_casts",
-    "overloaded", "overridable", "without",
+    "STATE", "WATCHED", "asking", "called", "converted", "default", "disabled", "dispatch", "foreign", "install",
+    "install_casts", "overloaded", "overridable", "twin", "without",
 ]  # fmt: skip
 
 
@@ -198,6 +198,7 @@ OPERATOR = {
     "__ge__": "ge", "__abs__": "abs",
 }  # fmt: skip
 INSTALLED: dict[types.CodeType, list] = {}  # by the code that functions had before: (function, its former self)
+WATCHED: dict[Any, Any] = {}  # while a profiler watches: what now does what each function did (profiler/watching.py)
 _DONE: set[Any] = set()
 STATE_OF_ALL = {"installed": False}
 _LOCK = threading.Lock()
@@ -253,27 +254,39 @@ def install_casts(casts: dict[Any, Callable]) -> None:
 
 def _swap(function: types.FunctionType, public: Any, by_mode_alone: bool) -> None:
     """Give a function code that asks first; what it had before goes on under another object."""
-    code = function.__code__
     if function in _DONE:
         return
     _DONE.add(function)
-    original = types.FunctionType(
-        code, function.__globals__, function.__name__, function.__defaults__, function.__closure__
-    )
-    original.__kwdefaults__ = function.__kwdefaults__
-    original.__dict__.update(function.__dict__)
     signature: Any = function
     if not hasattr(function, "__signature__"):
-        signature.__signature__ = inspect.signature(function)
+        signature.__signature__ = inspect.signature(WATCHED.get(function, function))
+    function = WATCHED.get(function, function)
+    code = function.__code__
+    original = twin(function)
     function.__defaults__ = function.__kwdefaults__ = None
-    constants = {"@called": called, "@entry": (public, original, by_mode_alone)}
-    asking = _asking(code.co_freevars)
-    function.__code__ = asking.replace(
-        co_consts=tuple([constants.get(c, c) if isinstance(c, str) else c for c in asking.co_consts]),
+    function.__code__ = asking(code, called, (public, original, by_mode_alone))
+    INSTALLED.setdefault(code, []).append((signature, original))
+
+
+def twin(function: types.FunctionType) -> types.FunctionType:
+    """Another function that does, and closes over, the same."""
+    other = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    other.__kwdefaults__ = function.__kwdefaults__
+    other.__dict__.update(function.__dict__)
+    return other
+
+
+def asking(code: types.CodeType, called: Callable, entry: Any) -> types.CodeType:
+    """Code that returns `called(entry, args, kwargs)`, for a function whose code is `code`."""
+    constants = {"@called": called, "@entry": entry}
+    template = _asking(code.co_freevars)
+    return template.replace(
+        co_consts=tuple([constants.get(c, c) if isinstance(c, str) else c for c in template.co_consts]),
         co_name=code.co_name, co_qualname=code.co_qualname, co_filename=code.co_filename,
         co_firstlineno=code.co_firstlineno,
     )  # fmt: skip
-    INSTALLED.setdefault(code, []).append((function, original))
 
 
 _ASKING: dict[tuple[str, ...], types.CodeType] = {}

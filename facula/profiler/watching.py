@@ -1,0 +1,345 @@
+"""Sees what a thread does while a profiler looks, and records it; what is made of the records is `events`' business.
+
+Nothing is tested while nobody looks: a profiler gives every public function (and the backward of every kind of node,
+modules' calls, the loaders' steps) other code, which records and then does what it did before, and gives it back the
+code that it had when the last profiler stops. Functions stay the objects that they are. Threads without a profiler of
+their own are not recorded.
+"""
+
+import sys
+import threading
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter_ns
+from typing import Any
+
+from facula import launch
+from facula.autograd import engine
+from facula.autograd.function import Function
+from facula.autograd.node import Node, Output
+from facula.core.modes import LOCAL
+from facula.core.tensor import Tensor
+from facula.operators import override
+from facula.operators.declare.recording import SEQUENCE
+
+from .names import functions
+
+__all__ = ["Record", "Recorder", "recording"]
+
+OPERATOR, BACKWARD, USER, MODULE = 0, 1, 7, 8  # the first three are numbers of PyTorch's RecordScope
+
+
+class Record:
+    """One call: times in nanoseconds, the user's line, what went in and out."""
+
+    __slots__ = (
+        "end", "flow", "inputs", "kind", "line", "memory", "module", "name", "numbers", "outputs", "parent", "sequence",
+        "stack", "start", "thread",
+    )  # fmt: skip
+
+    name: str
+    kind: int
+    parent: Any  # a Record, or None
+    line: Any  # (code, instruction) of the user's line
+    stack: Any  # the same of the user's line and those that called it, where asked for
+    sequence: int  # of the node that was made, or that runs; -1
+    flow: Any  # of a backward: (node's class, which of its inputs need a gradient)
+    inputs: Any  # the specs of tensors, tuples of specs of lists, None of others; where asked for
+    numbers: Any  # the arguments that are no tensors, where asked for
+    outputs: Any
+    memory: int  # bytes that came into use
+    module: str  # the modules whose forward it is in
+
+
+class Recorder:
+    """The records of one thread."""
+
+    def __init__(self, shapes: bool = False, memory: bool = False, stacks: bool = False, modules: bool = False):
+        self.shapes, self.memory, self.stacks, self.modules = shapes, memory, stacks, modules
+        self.records: list[Record] = []
+        self.frees: list[tuple[int, int]] = []  # (time, bytes) of memory that changed outside all calls
+        self.top: Record | None = None
+        self.latest = -1  # node seen so far
+        self.outer: Recorder | None = None
+        self.thread = 0
+        self.paused = False
+        self.in_use = launch.memory()._counters if memory else (0,)
+        self.left = 0
+        self.started = self.stopped = 0
+
+    # One call
+
+    def begin(self, name: str, kind: int, depth: int = 3) -> Record:
+        """A new record, open; `depth` frames are known to be no user's."""
+        record = Record()
+        top = self.top
+        record.name, record.kind, record.parent, record.thread = name, kind, top, self.thread
+        record.sequence, record.flow, record.inputs, record.outputs, record.numbers = -1, None, None, None, None
+        record.module = "" if top is None else top.module
+        if top is None or top.kind >= USER:
+            record.line, record.stack = self._lines(depth)
+            if top is None and self.memory:
+                now = self.in_use[0]
+                if now != self.left:
+                    self.frees.append((perf_counter_ns(), now - self.left))
+        else:
+            record.line, record.stack = top.line, top.stack
+        self.records.append(record)
+        self.top = record
+        record.memory = self.in_use[0]
+        record.end = 0
+        record.start = perf_counter_ns()
+        return record
+
+    def finish(self, record: Record) -> None:
+        """The call has returned, and all that it called."""
+        now = perf_counter_ns()
+        in_use = self.in_use[0]
+        top = self.top
+        while top is not None and top is not record:  # left open by an exception
+            top.end, top.memory = now, in_use - top.memory
+            top = top.parent
+        record.end, record.memory = now, in_use - record.memory
+        self.top = record.parent
+        if record.parent is None:
+            self.left = in_use
+
+    def _lines(self, depth: int) -> tuple[Any, Any]:
+        frame = sys._getframe(depth)
+        while frame is not None and frame.f_globals.get("__name__", "")[:7] == "facula.":
+            frame = frame.f_back
+        if frame is None:
+            return None, ()
+        line = frame.f_code, frame.f_lasti
+        if not self.stacks:
+            return line, ()
+        found = []
+        while frame is not None:
+            if frame.f_globals.get("__name__", "")[:7] != "facula.":
+                found.append((frame.f_code, frame.f_lasti))
+            frame = frame.f_back
+        return line, tuple(found)
+
+    def call(self, entry: "Entry", args: tuple, kwargs: dict) -> Any:
+        """What a watched function does while this thread is recorded."""
+        kind = entry.kind
+        name = entry.name
+        if kind is MODULE:
+            if not self.modules:
+                return entry.inner(*args, **kwargs)
+            name = type(args[0]).__name__
+        elif kind is BACKWARD:
+            if name:  # of a leaf
+                if args[2] is not None or args[1][0] is None:
+                    return entry.inner(*args, **kwargs)
+            else:
+                name = args[0].name()
+        elif entry.by_arguments is not None:
+            try:
+                name = entry.by_arguments(*args, **kwargs)
+            except TypeError:  # the call itself will say what is wrong
+                name = entry.function.__name__
+        elif entry.of_class:
+            name = args[0].__name__ if kind is OPERATOR else name.format(type(args[0]).__name__)
+        before = self.latest
+        record = self.begin(name, kind, 4)
+        if kind is MODULE:
+            record.module = f"{record.module}.{name}" if record.module else name
+        elif kind is BACKWARD and not entry.name:
+            node = args[0]
+            record.sequence, record.line = node.sequence, node.line
+            record.flow = type(node), tuple([edge is not None for edge in node.edges])
+        if self.shapes and kind < USER:
+            if kind is BACKWARD:
+                given = args[1:] if not entry.name else args[1]
+                record.inputs = specs(given)
+                if not entry.name and isinstance(args[0].saved, tuple):
+                    record.numbers = specs(args[0].saved)  # what it reads besides
+            else:
+                record.inputs = specs(args) + (specs(tuple(kwargs.values())) if kwargs else ())
+                record.numbers = (args_of(args), args_of(tuple(kwargs.values())), tuple(kwargs))
+        try:
+            out = entry.inner(*args, **kwargs)
+        finally:
+            self.finish(record)
+        if kind is OPERATOR:
+            first = out[0] if out.__class__ is tuple and out else out
+            if isinstance(first, Tensor) and (edge := first.edge) is not None:
+                sequence = (edge.node if edge.__class__ is Output else edge).sequence
+                if sequence > before:
+                    record.sequence = sequence
+                    if sequence > self.latest:
+                        self.latest = sequence
+        if self.shapes and kind < USER:
+            record.outputs = specs(out if isinstance(out, (tuple, list)) else (out,))
+        return out
+
+
+def specs(values: Any) -> tuple:
+    """The spec of each tensor, of a list those of its tensors, None of anything else."""
+    return tuple(
+        [
+            x.spec if isinstance(x, Tensor) else specs(x) if x.__class__ in (list, tuple) and _tensors(x) else None
+            for x in values
+        ]
+    )
+
+
+def _tensors(values: Any) -> bool:
+    return bool(values) and isinstance(values[0], Tensor)
+
+
+def args_of(values: tuple) -> tuple:
+    """The arguments that hold no tensors, for traces; "" for the others."""
+    return tuple(["" if isinstance(x, Tensor) or not isinstance(x, (bool, int, float, str, list, tuple)) else
+                  "" if isinstance(x, (list, tuple)) and not all(isinstance(y, (bool, int, float)) for y in x) else
+                  str(x) if not isinstance(x, tuple) else str(list(x)) for x in values])  # fmt: skip
+
+
+# --- installing -----------------------------------------------------------------------------------------------------
+
+
+class Entry:
+    """A watched function: what its records are called, what it did."""
+
+    __slots__ = ("by_arguments", "code", "function", "inner", "kind", "name", "of_class")
+
+    def __init__(self, function: types.FunctionType, name: Any, kind: int, of_class: bool = False):
+        self.function, self.kind, self.of_class = function, kind, of_class
+        self.name, self.by_arguments = (name, None) if isinstance(name, str) else ("", name)
+        self.inner = override.twin(function)
+        self.code = override.asking(function.__code__, watched, self)
+
+
+def watched(entry: Entry, args: tuple, kwargs: dict) -> Any:
+    """What every watched function does."""
+    recorder = LOCAL.watch
+    if recorder is None or recorder.paused:
+        return entry.inner(*args, **kwargs)
+    return recorder.call(entry, args, kwargs)
+
+
+def _others() -> Iterator[tuple[Any, str, int, bool]]:
+    """What is watched besides public functions."""
+    from facula.nn.module import Module
+    from facula.optim.optimizer import Optimizer
+    from facula.utils.data.dataloader import _SingleProcessDataLoaderIter
+
+    kinds: list[type] = [Node]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    for apply in {vars(kind)["apply"] for kind in kinds[1:] if isinstance(vars(kind).get("apply"), types.FunctionType)}:
+        yield apply, "", BACKWARD, False
+    yield engine._leaf, "torch::autograd::AccumulateGrad", BACKWARD, False
+    apply: Any = vars(Function)["apply"]
+    yield getattr(apply, "__func__", apply), "", OPERATOR, True
+    yield Module.__call__, "", MODULE, False
+    yield Optimizer.zero_grad, "Optimizer.zero_grad#{0}.zero_grad", USER, True
+    yield _SingleProcessDataLoaderIter.__next__, "enumerate(DataLoader)#{0}.__next__", USER, True
+
+
+_ENTRIES: dict[Any, Entry] = {}
+_RECORDERS: list[Recorder] = []  # at work, in all threads
+_HANDLES: list[Any] = []
+
+
+def _install() -> None:
+    rows: list[tuple[Any, Any, int, bool]] = [(function, name, OPERATOR, False) for function, name in functions()]
+    rows += _others()
+    for function, name, kind, of_class in rows:
+        entry = _ENTRIES.get(function)
+        if entry is None or entry.inner.__code__ is not function.__code__:  # override.install may have come between
+            entry = _ENTRIES[function] = Entry(function, name, kind, of_class)
+        override.WATCHED[function] = entry.inner
+        if "__signature__" not in function.__dict__ and "__wrapped__" not in function.__dict__:
+            function.__wrapped__ = entry.inner  # what `inspect.signature` reads
+    for function in override.WATCHED:
+        function.__code__ = _ENTRIES[function].code
+
+
+def _restore() -> None:
+    for function, inner in override.WATCHED.items():
+        function.__code__ = inner.__code__
+        if function.__dict__.get("__wrapped__") is inner:
+            del function.__wrapped__
+    override.WATCHED.clear()
+
+
+def _step_hooks() -> list[Any]:
+    """Optimizers' steps are seen by hooks: each class has a function of its own."""
+    from facula.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+    def before(optimizer: Any, args: tuple, kwargs: dict) -> None:
+        if (recorder := LOCAL.watch) is not None:
+            name = type(optimizer).__name__
+            recorder.begin(f"Optimizer.step#{name}.step", USER, 2)
+
+    def after(optimizer: Any, args: tuple, kwargs: dict) -> None:
+        recorder = LOCAL.watch
+        record = None if recorder is None else recorder.top
+        title = f"Optimizer.step#{type(optimizer).__name__}.step"
+        while record is not None and record.name != title:
+            record = record.parent
+        if record is not None:
+            recorder.finish(record)
+
+    return [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
+
+
+def start(recorder: Recorder) -> None:
+    """Have this thread recorded from now on."""
+    with override._LOCK:
+        if not _RECORDERS:
+            _install()
+            _HANDLES.extend(_step_hooks())
+        _RECORDERS.append(recorder)
+    recorder.outer = LOCAL.watch
+    recorder.thread = threading.get_native_id()
+    recorder.latest = SEQUENCE()
+    recorder.left = recorder.in_use[0]
+    recorder.started = perf_counter_ns()
+    LOCAL.watch = recorder
+
+
+def stop(recorder: Recorder) -> None:
+    """End it; what was recorded belongs to the recorder around this one too."""
+    recorder.stopped = perf_counter_ns()
+    top = recorder.top
+    while top is not None:  # calls that are still running, of whom nothing will be heard
+        recorder.finish(top)
+        top = recorder.top
+    outer = recorder.outer
+    if LOCAL.watch is recorder:
+        LOCAL.watch = outer
+    if outer is not None:
+        for record in recorder.records:
+            outer.records.append(record)
+        outer.left = recorder.left
+    with override._LOCK:
+        if recorder in _RECORDERS:
+            _RECORDERS.remove(recorder)
+            if not _RECORDERS:
+                _restore()
+                while _HANDLES:
+                    _HANDLES.pop().remove()
+
+
+@contextmanager
+def recording(**options: bool) -> Iterator[Recorder]:
+    """A block whose calls are recorded."""
+    recorder = Recorder(**options)
+    start(recorder)
+    try:
+        yield recorder
+    finally:
+        stop(recorder)
+
+
+def line_of(line: tuple[Any, int] | None) -> tuple[str, int, str]:
+    """(file, number, function) of a code object and an instruction."""
+    if line is None:
+        return "", 0, ""
+    code, instruction = line
+    number = next((n for first, last, n in code.co_lines() if first <= instruction < last and n), code.co_firstlineno)
+    return code.co_filename, number, code.co_name
