@@ -23,6 +23,8 @@ LAYERS = (
     ("facula",),  # the public namespace, `facula/__init__.py`
     ("cli", "__main__"),
 )
+# Places that PyTorch chose for what the library does.
+IN_THE_LIBRARY = {("autograd", "profiler"), ("autograd", "profiler_util")}
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 ANYWHERE = sys.stdlib_module_names | {"facula", "numpy", "llvmlite"}  # other packages: inside functions only
 
@@ -60,7 +62,9 @@ def _imports_by_name(call: ast.Call) -> bool:
 
 def layer(parts: tuple[str, ...]) -> str:
     """The layer of a module, given the parts of its name after `facula`."""
-    return "facula" if not parts else parts[0] if parts[0] in LEVEL else "the library"
+    if not parts:
+        return "facula"
+    return parts[0] if parts[0] in LEVEL and parts[:2] not in IN_THE_LIBRARY else "the library"
 
 
 def resolve(root: Path, name: str) -> tuple[str, ...]:

@@ -36,4 +36,4 @@ __all__ = [
 if TYPE_CHECKING:
     from . import forward_ad, functional, graph
 else:
-    __getattr__ = _getattr_for(__name__, ("forward_ad", "functional", "graph"))
+    __getattr__ = _getattr_for(__name__, ("forward_ad", "functional", "graph", "profiler", "profiler_util"))

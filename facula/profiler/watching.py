@@ -35,7 +35,7 @@ class Record:
 
     __slots__ = (
         "end", "flow", "inputs", "kind", "line", "memory", "module", "name", "numbers", "outputs", "parent", "sequence",
-        "stack", "start", "thread",
+        "stack", "start", "thread", "view",
     )  # fmt: skip
 
     name: str
@@ -48,6 +48,7 @@ class Record:
     inputs: Any  # the specs of tensors, tuples of specs of lists, None of others; where asked for
     numbers: Any  # the arguments that are no tensors, where asked for
     outputs: Any
+    view: bool  # whether what came out is memory of what went in
     memory: int  # bytes that came into use
     module: str  # the modules whose forward it is in
 
@@ -67,6 +68,7 @@ class Recorder:
         self.in_use = launch.memory()._counters if memory else (0,)
         self.left = 0
         self.started = self.stopped = 0
+        self.children: dict[int, list[Record]] = {}  # by the id of the caller; `trace` fills it in
 
     # One call
 
@@ -76,6 +78,7 @@ class Recorder:
         top = self.top
         record.name, record.kind, record.parent, record.thread = name, kind, top, self.thread
         record.sequence, record.flow, record.inputs, record.outputs, record.numbers = -1, None, None, None, None
+        record.view = False
         record.module = "" if top is None else top.module
         if top is None or top.kind >= USER:
             record.line, record.stack = self._lines(depth)
@@ -172,6 +175,8 @@ class Recorder:
                     if sequence > self.latest:
                         self.latest = sequence
         if self.shapes and kind < USER:
+            first = out[0] if out.__class__ in (tuple, list) and out else out
+            record.view = isinstance(first, Tensor) and first.base is not None and (not args or first is not args[0])
             record.outputs = specs(out if isinstance(out, (tuple, list)) else (out,))
         return out
 
@@ -281,10 +286,24 @@ def _step_hooks() -> list[Any]:
         title = f"Optimizer.step#{type(optimizer).__name__}.step"
         while record is not None and record.name != title:
             record = record.parent
-        if record is not None:
+        if recorder is not None and record is not None:
             recorder.finish(record)
+            if recorder.shapes:
+                record.inputs, record.outputs = _stepped(optimizer)
 
     return [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
+
+
+def _stepped(optimizer: Any) -> tuple[tuple, tuple]:
+    """The specs that a step reads and writes: parameters and state, and gradients, which it only reads."""
+    kept, grads = [], []
+    for group in optimizer.param_groups:
+        for param in group["params"]:
+            if param._grad is not None:
+                grads.append(param._grad.spec)
+                state = optimizer.state.get(param, {})
+                kept += [param.spec, *[x.spec for x in state.values() if isinstance(x, Tensor) and x.spec.shape]]
+    return (*kept, *grads), tuple(kept)
 
 
 def start(recorder: Recorder) -> None:
