@@ -17,6 +17,7 @@ ROUTINES = {
     "convolve_weight": "convolution.convolve_weight",
     "masks": "mask.masks",
     "product": "matmul.matmul",
+    "peak": "limits.peak",
     "pull": "pull.pull",
     "random": "random",
     "reader": "scalars.reader",
