@@ -34,8 +34,8 @@ class Record:
     """One call: times in nanoseconds, the user's line, what went in and out."""
 
     __slots__ = (
-        "end", "flow", "inputs", "kind", "line", "memory", "module", "name", "numbers", "outputs", "parent", "sequence",
-        "stack", "start", "thread", "view",
+        "end", "flow", "inputs", "kind", "line", "memory", "module", "name", "numbers", "operator", "outputs", "parent",
+        "sequence", "stack", "start", "thread", "view",
     )  # fmt: skip
 
     name: str
@@ -44,7 +44,8 @@ class Record:
     line: Any  # (code, instruction) of the user's line
     stack: Any  # the same of the user's line and those that called it, where asked for
     sequence: int  # of the node that was made, or that runs; -1
-    flow: Any  # of a backward: (node's class, which of its inputs need a gradient)
+    operator: Any  # what was applied, where it is a declared one
+    flow: Any  # of a backward: (node's class, which of its inputs need a gradient, how the node differentiates)
     inputs: Any  # the specs of tensors, tuples of specs of lists, None of others; where asked for
     numbers: Any  # the arguments that are no tensors, where asked for
     outputs: Any
@@ -78,7 +79,7 @@ class Recorder:
         top = self.top
         record.name, record.kind, record.parent, record.thread = name, kind, top, self.thread
         record.sequence, record.flow, record.inputs, record.outputs, record.numbers = -1, None, None, None, None
-        record.view = False
+        record.view, record.operator = False, None
         record.module = "" if top is None else top.module
         if top is None or top.kind >= USER:
             record.line, record.stack = self._lines(depth)
@@ -147,12 +148,13 @@ class Recorder:
             name = args[0].__name__ if kind is OPERATOR else name.format(type(args[0]).__name__)
         before = self.latest
         record = self.begin(name, kind, 4)
+        record.operator = entry.operator
         if kind is MODULE:
             record.module = f"{record.module}.{name}" if record.module else name
         elif kind is BACKWARD and not entry.name:
             node = args[0]
             record.sequence, record.line = node.sequence, node.line
-            record.flow = type(node), tuple([edge is not None for edge in node.edges])
+            record.flow = type(node), tuple([edge is not None for edge in node.edges]), getattr(node, "back", None)
         if self.shapes and kind < USER:
             if kind is BACKWARD:
                 given = args[1:] if not entry.name else args[1]
@@ -208,10 +210,11 @@ def args_of(values: tuple) -> tuple:
 class Entry:
     """A watched function: what its records are called, what it did."""
 
-    __slots__ = ("by_arguments", "code", "function", "inner", "kind", "name", "of_class")
+    __slots__ = ("by_arguments", "code", "function", "inner", "kind", "name", "of_class", "operator")
 
     def __init__(self, function: types.FunctionType, name: Any, kind: int, of_class: bool = False):
         self.function, self.kind, self.of_class = function, kind, of_class
+        self.operator = getattr(function, "operator", None)
         self.name, self.by_arguments = (name, None) if isinstance(name, str) else ("", name)
         self.inner = override.twin(function)
         self.code = override.asking(function.__code__, watched, self)

@@ -32,6 +32,7 @@ class Packed(NamedTuple):
 
 
 PACKED: dict[Callable[..., Any], Packed] = {}  # by builtin, for those that return None
+BUILT: dict[Callable[..., Any], str] = {}  # of each builtin the symbol that it was loaded as
 
 # A complex number is passed as two f64.
 KINDS = {
@@ -234,6 +235,7 @@ def build_several(text: str, inners: Mapping[str, Inner], optimize: str) -> dict
     made = {}
     for inner, f in inners.items():
         made[inner] = make(loaded[f"{inner}.builtin"], f.name, f.doc)
+        BUILT[made[inner]] = f"{inner}.builtin"
         if f.result == "none":
             PACKED[made[inner]] = Packed(loaded[f"{inner}.packed"], f.arguments, f.work, f.cost)
     return made
