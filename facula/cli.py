@@ -52,7 +52,25 @@ def _add_run(commands) -> None:
     run.set_defaults(function=_run, parser=run)
 
 
-COMMANDS = (_add_run,)
+def _add_show(commands) -> None:
+    show = commands.add_parser(
+        "show",
+        help="what an operator computes, becomes and costs; what a program's step spends its time on",
+        description="Show an operator's formula, kernels and time beside this machine's limits (facula show softmax "
+        "--shape 64x1000), or where one step of a program spends its time (facula show train.py).",
+    )
+    show.add_argument("--shape", action="append", metavar="64x1000", help="of a tensor operand; once for each")
+    show.add_argument("--dtype", default="float32", help="of the tensor operands")
+    show.add_argument("--arg", action="append", metavar="NAME=VALUE", help="another argument, as --arg dim=1")
+    show.add_argument("--part", metavar="PART", help="formula, ir, stages, llvm, asm, table or time alone")
+    show.add_argument("--after", type=int, default=3, metavar="N", help="of a program: show the step after N steps")
+    show.add_argument("--whole", action="store_true", help="of a program: all of it, not one step")
+    show.add_argument("what", metavar="OPERATOR | SCRIPT.py", help="softmax, nn.functional.gelu, Tensor.add_, train.py")
+    show.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help="more options, or the program's arguments")
+    show.set_defaults(function=_show, parser=show)
+
+
+COMMANDS = (_add_run, _add_show)
 
 
 def _run(parsed) -> int | None:
@@ -73,6 +91,12 @@ def _run(parsed) -> int | None:
             return None
         return _run_text(sys.stdin.buffer.read(), "<stdin>", words)
     return _run_script(words)
+
+
+def _show(parsed) -> int:
+    from facula import show_command
+
+    return show_command.command(parsed, _run_script)
 
 
 def _start(argv: list[str], folder: str) -> Any:

@@ -53,7 +53,7 @@ def flops_a_second(name: str) -> float | None:
         peak = launch.native("peak")
     except AttributeError:
         return None
-    return peak(name, launch.threads().get_num_threads(), 9)
+    return peak(name, launch.threads().get_num_threads())
 
 
 def limit_seconds(count: int, flops: int, kind: str = "float32") -> float:
@@ -218,7 +218,9 @@ class Shown:
     def columns(self) -> list[tuple[str, ...]]:
         """The table, a tuple of texts a row, the titles first."""
         total = sum(row.seconds for row in self.rows) or 1.0
-        found: list[tuple[str, ...]] = [("operator", "calls", "time", "share", "bytes", "B/s", "FLOPs", "of limit", "line")]
+        found: list[tuple[str, ...]] = [
+            ("operator", "calls", "time", "share", "bytes", "B/s", "FLOPs", "of limit", "line")
+        ]
         for row in self.rows:
             found.append(
                 (
@@ -358,13 +360,14 @@ def _line(record: Any) -> str:
     return f"{file.replace(chr(92), '/').rpartition('/')[2]}:{number}" if file else ""
 
 
-def rows_of(recorder: Any) -> list[ShownRow]:
-    """Rows of what a recorder saw, the longest first."""
-    from facula.profiler.watching import BACKWARD, MODULE, OPERATOR
+def rows_of(recorder: Any, part: slice = slice(None)) -> list[ShownRow]:
+    """Rows of what a recorder saw, or of a part of it, the longest first."""
+    from facula.profiler.watching import MODULE, OPERATOR
     from facula.profiler.work import flat, flops, traffic
 
     inside: dict[int, list[Any]] = {}
     forwards = {}
+    chosen = {id(record) for record in recorder.records[part]}
     for record in recorder.records:
         inside.setdefault(id(record.parent), []).append(record)
         if record.kind == OPERATOR and record.sequence >= 0:
@@ -379,12 +382,12 @@ def rows_of(recorder: Any) -> list[ShownRow]:
             size = 0
         done = max(0, done - sum(f for _, f in below))
         work[id(record)] = size + sum(b for b, _ in below), done + sum(f for _, f in below)
-        if record.kind == MODULE:
+        if record.kind == MODULE or id(record) not in chosen:
             continue
         own = (record.end - record.start - sum(c.end - c.start for c in called)) / 1e9
         kinds = [s.dtype.name for s in flat(record.outputs)]
         row = rows.setdefault((record.name, _line(record)), ShownRow(record.name, _line(record)))
-        row.calls += 1
+        row.calls += record.parent is None or record.parent.name != record.name
         row.seconds += max(own, 0.0)
         row.bytes += size
         row.flops += done
@@ -409,7 +412,7 @@ def of_recorder(recorder: Any, title: str, seconds: float, before: tuple[int, fl
     texts, spent = (now - then for now, then in zip(_compilations(), before))
     notes = []
     if texts:
-        notes.append(f"{texts:.0f} kernels were compiled or loaded meanwhile, in {seconds_text(spent / 1e3)}: run a step before")
+        notes.append(f"the times include making {texts} kernels ({seconds_text(spent / 1e3)} of it in LLVM)")
     title = "step" if title == "<lambda>" else title
     rows = rows_of(recorder)
     return Shown(title, _kernels_of(recorder), rows, seconds, rows, True, notes, result)
@@ -521,36 +524,40 @@ def _operator(function: Callable, args: tuple, kwargs: dict) -> Shown:
     found: dict[Any, ShownKernel] = {}
     call = lambda: function(*args, **kwargs)  # noqa: E731
     result = _seen(call, "forward", found)
-    outs = [x for x in (result if isinstance(result, (tuple, list)) else (result,)) if isinstance(x, Tensor)]
-    inputs = [x for x in _tensors(args, kwargs) if x.needs_grad]
+    inputs = [x for x in tensors_in(args, kwargs) if x.needs_grad]
     inputs += [p for p in getattr(function, "parameters", list)() if p.needs_grad]
-    wanted = [o for o in outs if o.needs_grad and o.spec.dtype.kind in "fc"]
-    if wanted and inputs:
-        given = [ones_like(o) for o in wanted]
-        backward = lambda: grad(wanted, inputs, given, retain_graph=True, allow_unused=True)  # noqa: E731
-        _seen(backward, "backward", found)
-        backward()
+    differentiable = bool(inputs and _outs(result))
+    if differentiable:
+        _backward(result, inputs)
+        given = [ones_like(o) for o in _outs(result)]
+        _seen(lambda: grad(_outs(result), inputs, given, retain_graph=True, allow_unused=True), "backward", found)
     call()
     seconds = _fastest(call, BUDGET)
-    best: list[ShownRow] = []
+    best: list[list[ShownRow]] = []
     for _ in range(3):  # the rows' own times: those of the fastest of a few recorded calls
         with recording(shapes=True) as recorder:
-            call()
-            if wanted and inputs:
-                backward()  # type: ignore[possibly-undefined]
-        rows = rows_of(recorder)
-        if not best or sum(r.seconds for r in rows) < sum(r.seconds for r in best):
-            best = rows
-    forward = [row for row in best if "Backward" not in row.name and not row.name.startswith("torch::")]
-    main = max(forward, key=lambda row: row.seconds, default=None)
-    if main is not None and len(forward) == 1:
-        main.seconds = seconds  # measured without anybody looking
-    for row in best:
+            made = call()
+            cut = len(recorder.records)
+            if differentiable:
+                _backward(made, inputs)
+        pair = [rows_of(recorder, slice(cut)), rows_of(recorder, slice(cut, None))]
+        if not best or sum(r.seconds for r in pair[0]) < sum(r.seconds for r in best[0]):
+            best = pair
+    forward, backward = best
+    if len(forward) == 1:
+        forward[0].seconds = seconds  # measured without anybody looking
+    for row in (*forward, *backward):
         row.line = ""
+    backward = [row for row in backward if row.name != "aten::ones_like"]
     title = getattr(function, "__name__", type(function).__name__)
-    rows = [*forward, *[row for row in best if row not in forward]]
-    return Shown(title, list(found.values()), rows, seconds, forward, False, [], result)
+    return Shown(title, list(found.values()), forward + backward, seconds, forward, False, [], result)
 
 
-def _tensors(*values: Any) -> list[Tensor]:
-    return list(tensors_in(*values))
+def _outs(result: Any) -> list[Tensor]:
+    """The results that can be differentiated."""
+    return [x for x in tensors_in(result) if x.needs_grad and x.spec.dtype.kind in "fc"]
+
+
+def _backward(result: Any, inputs: list[Tensor]) -> None:
+    outs = _outs(result)
+    grad(outs, inputs, [ones_like(o) for o in outs], retain_graph=True, allow_unused=True)

@@ -177,8 +177,11 @@ class Recorder:
                     if sequence > self.latest:
                         self.latest = sequence
         if self.shapes and kind < USER:
-            first = out[0] if out.__class__ in (tuple, list) and out else out
-            record.view = isinstance(first, Tensor) and first.base is not None and (not args or first is not args[0])
+            first, given = out[0] if out.__class__ in (tuple, list) and out else out, args[0] if args else None
+            record.view = (
+                kind is OPERATOR and isinstance(first, Tensor) and isinstance(given, Tensor)
+                and first is not given and first.storage is given.storage
+            )  # fmt: skip
             record.outputs = specs(out if isinstance(out, (tuple, list)) else (out,))
         return out
 

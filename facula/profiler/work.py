@@ -15,7 +15,7 @@ PRODUCTS = {
 CONVOLUTIONS = frozenset("conv1d conv2d conv3d convolution".split())
 TRANSPOSED = frozenset("conv_transpose1d conv_transpose2d conv_transpose3d".split())
 ONE_EACH = frozenset("add add_ sub sub_ mul mul_ div div_ rsub".split())  # an operation an element
-NO_MATRIX = frozenset(["bias", "input"])
+ACCUMULATION = "torch::autograd::AccumulateGrad"  # mostly hands over memory
 
 
 def flat(found: Any) -> list[Any]:
@@ -25,7 +25,7 @@ def flat(found: Any) -> list[Any]:
 
 def traffic(record: Record) -> int:
     """Bytes of what went in and came out, each tensor once; 0 of views."""
-    if record.outputs is None or record.view:
+    if record.outputs is None or record.view or record.name == ACCUMULATION:
         return 0
     read = flat(record.inputs) + (flat(record.numbers) if record.kind == BACKWARD else [])
     return sum(s.nbytes for s in read) + sum(s.nbytes for s in flat(record.outputs))

@@ -37,7 +37,9 @@ if hasattr(os, "register_at_fork"):
 _loaded: dict[str, dict[str, int]] = {}
 _known: set[str] = set()  # external symbols that are known to resolve
 _providers: dict[str, Callable[[], object]] = {}  # who defines a symbol when it is first needed
-WATCH: list[Callable[[Sequence[str], str, str], object]] = []  # told of each text that is loaded: symbols, text, pipeline
+WATCH: list[
+    Callable[[Sequence[str], str, str], object]
+] = []  # told of each text that is loaded: symbols, text, pipeline
 _statistics = {"compiled": 0, "cached": 0, "compile_ms": 0.0, "load_ms": 0.0, "bytes": 0}
 
 
