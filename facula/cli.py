@@ -70,7 +70,18 @@ def _add_show(commands) -> None:
     show.set_defaults(function=_show, parser=show)
 
 
-COMMANDS = (_add_run, _add_show)
+def _add_doctor(commands) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="what this machine is and whether facula works on it, to paste in a bug report",
+        description="Print versions, the processor, threads, the cache, optional packages and variables, and try a "
+        "kernel and a training step. The status is 1 where something is wrong.",
+    )
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+    doctor.set_defaults(function=_doctor)
+
+
+COMMANDS = (_add_run, _add_show, _add_doctor)
 
 
 def _run(parsed) -> int | None:
@@ -97,6 +108,12 @@ def _show(parsed) -> int:
     from facula import show_command
 
     return show_command.command(parsed, _run_script)
+
+
+def _doctor(parsed) -> int:
+    from facula import doctor
+
+    return doctor.main(parsed.json)
 
 
 def _start(argv: list[str], folder: str) -> Any:

@@ -1,6 +1,6 @@
-"""`facula.show`: what an operator computes and becomes, and what a step spends its time on, beside the machine's limits.
+"""`facula.show`: what an operator computes and becomes, what a step spends its time on, beside the machine's limits.
 
-The kernels are those that really ran: the interpreter tells of each call of machine code. Times are measured without it.
+The kernels are those that really ran: the interpreter tells of each call of machine code. Times are taken without it.
 """
 
 import html

@@ -12,8 +12,8 @@ __all__ = ["functions"]
 OPERATOR = {
     **override.OPERATOR,
     "__bool__": "is_nonzero", "__nonzero__": "is_nonzero", "__int__": "item", "__float__": "item",
-    "__complex__": "item", "__index__": "item", "__rsub__": "rsub", "__rtruediv__": "div", "__div__": "div", "__rdiv__": "div",
-    "__idiv__": "div_", "__floordiv__": "floor_divide", "__rfloordiv__": "floor_divide",
+    "__complex__": "item", "__index__": "item", "__rsub__": "rsub", "__rtruediv__": "div", "__div__": "div",
+    "__rdiv__": "div", "__idiv__": "div_", "__floordiv__": "floor_divide", "__rfloordiv__": "floor_divide",
     "__ifloordiv__": "floor_divide_", "__rmod__": "remainder", "__imod__": "remainder_", "__rpow__": "pow",
     "__ipow__": "pow_", "__rmatmul__": "matmul", "__rand__": "__and__", "__ror__": "__or__", "__rxor__": "__xor__",
     "__rlshift__": "__lshift__", "__rrshift__": "__rshift__", "__eq__": "eq", "__ne__": "ne",

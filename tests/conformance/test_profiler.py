@@ -121,8 +121,8 @@ def test_table_of_the_same_numbers():
         for number in range(6):
             event = util.FunctionEvent(
                 number, f"aten::op{number % 3}" * (1 + 6 * (number % 3 == 2)), 1, number * 1000.0,
-                number * 1000.0 + 10.0**number, input_shapes=[[number]], cpu_memory_usage=500 * number, flops=1000 * number,
-                stack=[], overload_name="",
+                number * 1000.0 + 10.0**number, input_shapes=[[number]], cpu_memory_usage=500 * number,
+                flops=1000 * number, stack=[], overload_name="",
             )  # fmt: skip
             events.append(event)
         found = util.EventList(events, profile_memory=True, with_flops=True)

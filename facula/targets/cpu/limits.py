@@ -1,4 +1,4 @@
-"""The most multiply-adds a second that this machine can do, measured; `facula.show` and the benchmarks compare with it."""
+"""The most multiply-adds a second that this machine can do, measured; what is shown of times compares with it."""
 
 import ctypes
 import threading
