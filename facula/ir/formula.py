@@ -74,7 +74,7 @@ class _Writer:
         if op == "neg":
             return f"-{self.text(args[0], UNARY)}", UNARY
         if op == "fma":
-            a, b, c = self.text(args[0], PRODUCT), self.text(args[1], UNARY), self.text(args[2], SUM)
+            a, b, c = self.text(args[0], PRODUCT), self.text(args[1], UNARY), self.text(args[2], SUM + 1)
             return f"{a} * {b} + {c}", SUM
         if op in SIGNS:
             sign, binds = (WORDS if node.dtype.kind == "b" and op in WORDS else SIGNS)[op]
@@ -110,7 +110,7 @@ def formula(kernel: Kernel) -> str:
     taken = {operand.name for operand in kernel.operands} | {p.name for p in kernel.params}
     letters = iter([x for n in range(100) for x in (f"{c}{n or ''}" for c in "abcdefgh") if x not in taken])
     named: dict[Expr, str] = {}
-    for node in nodes:
+    for node in reversed(nodes):
         inside = node
         while inside.op == "cast":
             inside = inside.args[0]
