@@ -315,7 +315,8 @@ def foreign(*operands: Any) -> Any:
         return NotImplemented
     install()
     frame: Any = sys._getframe(1)
-    outermost = public = None
+    outermost: Any = None
+    public: Any = None
     while frame is not None and frame.f_globals.get("__name__", "").startswith("facula."):
         own = _function_of(frame)
         if own is not None:
