@@ -26,7 +26,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Training": ("facula.optim", "facula.optim.lr_scheduler", "facula.optim.swa_utils", "facula.amp",
                  "facula.utils.data", "facula.utils.checkpoint", "facula.serialization"),
     "Probability": ("facula.distributions", "facula.distributions.constraints", "facula.distributions.transforms"),
-    "Around": ("facula.overrides", "facula.backends"),
+    "Around": ("facula.profiler", "facula.utils.benchmark", "facula.overrides", "facula.backends"),
 }  # fmt: skip
 # Methods that a class fills in for its base, not for its user.
 INTERNAL = {
