@@ -112,7 +112,12 @@ class FunctionEvent(FormattedTimesMixin):
         is_async: bool = False, is_remote: bool = False, sequence_nr: int = -1, node_id: int = -1,
         device_type: DeviceType = DeviceType.CPU, device_index: int = 0, device_resource_id: int | None = None,
         is_legacy: bool = False, flops: int | None = None, trace_name: str | None = None, concrete_inputs: Any = None,
-        kwinputs: Any = None, is_user_annotation: bool = False,
+        kwinputs: Any = None, is_user_annotation: bool = False, is_python_function: bool = False,
+        activity_type: str | None = None, metadata_json: str | None = None, flow_id: int | None = None,
+        flow_type: int | None = None, flow_start: bool | None = None, external_id: int = 0,
+        linked_correlation_id: int = 0, extra_meta: Any = None, structured_input_shapes: Any = None,
+        structured_input_strides: Any = None, input_dtypes: Any = None, python_id: int = -1,
+        python_parent_id: int = -1, python_module_id: int = -1,
     ):  # fmt: skip
         self.id, self.name, self.thread, self.node_id = id, name, thread, node_id
         self.overload_name, self.trace_name, self.fwd_thread = overload_name, trace_name or name, fwd_thread
@@ -122,10 +127,23 @@ class FunctionEvent(FormattedTimesMixin):
         self.cpu_children: list[FunctionEvent] = []
         self.cpu_parent: FunctionEvent | None = None
         self.input_shapes = [] if input_shapes is None else input_shapes
-        self.structured_input_shapes = self.input_shapes
+        self.structured_input_shapes = structured_input_shapes or self.input_shapes
+        self.structured_input_strides = structured_input_strides or []
         self.concrete_inputs = [] if concrete_inputs is None else concrete_inputs
         self.kwinputs = {} if kwinputs is None else kwinputs
-        self.input_dtypes: list[str] = []
+        self.input_dtypes: list[str] = input_dtypes or []
+        self.is_python_function, self.activity_type, self.metadata_json = (
+            is_python_function,
+            activity_type,
+            metadata_json,
+        )
+        self.flow_id, self.flow_type, self.flow_start = flow_id, flow_type, flow_start
+        self.external_id, self.linked_correlation_id, self.event_metadata = (
+            external_id,
+            linked_correlation_id,
+            extra_meta,
+        )
+        self.python_id, self.python_parent_id, self.python_module_id = python_id, python_parent_id, python_module_id
         self.stack = [] if stack is None else stack
         self.scope, self.use_device, self.sequence_nr = scope, use_device, sequence_nr
         self.cpu_memory_usage, self.device_memory_usage = cpu_memory_usage, device_memory_usage
@@ -476,12 +494,9 @@ def stack_text(stack: Iterable[tuple[Any, int]]) -> list[str]:
     return ["{}({}): {}".format(*line_of(line)) for line in stack]
 
 
-def _shapes(found: Any) -> tuple[list, list]:
-    """The shapes of a call's inputs: [] for what is no tensor; and with those of lists."""
-    flat = [[] if x is None or isinstance(x, tuple) else list(x.shape) for x in found or ()]
-    full = [[list(s.shape) for s in x] if isinstance(x, tuple) else [] if x is None else list(x.shape)
-            for x in found or ()]  # fmt: skip
-    return flat, full
+def _shape(found: Any) -> list:
+    """The shape of a spec, those of a list of specs, [] of anything else."""
+    return [_shape(x) for x in found] if isinstance(found, tuple) else [] if found is None else list(found.shape)
 
 
 _C_NAMES = {
@@ -544,7 +559,8 @@ def events_of(recorder: Recorder, with_flops: bool = False, record_shapes: bool 
         name = f"nn.Module: {record.name}" if record.kind == MODULE else record.name
         event = made[id(record)] = add(name, record, record.kind if record.kind in (BACKWARD, USER) else 0, above)
         if record_shapes:
-            event.input_shapes, event.structured_input_shapes = _shapes(record.inputs)
+            event.structured_input_shapes = [_shape(x) for x in record.inputs or ()]
+            event.input_shapes = [[] if isinstance(x, tuple) else _shape(x) for x in record.inputs or ()]
             event.input_dtypes = _types(record.inputs)
             if record.kind == OPERATOR and record.numbers:
                 positional, named, names = record.numbers

@@ -6,6 +6,7 @@ code that it had when the last profiler stops. Functions stay the objects that t
 their own are not recorded.
 """
 
+import os
 import sys
 import threading
 import types
@@ -248,6 +249,19 @@ def _others() -> Iterator[tuple[Any, str, int, bool]]:
     yield Module.__call__, "", MODULE, False
     yield Optimizer.zero_grad, "Optimizer.zero_grad#{0}.zero_grad", USER, True
     yield _SingleProcessDataLoaderIter.__next__, "enumerate(DataLoader)#{0}.__next__", USER, True
+
+
+def _forget_in_child() -> None:
+    """A process that was forked while somebody looked: nobody looks at it."""
+    _RECORDERS.clear()
+    LOCAL.watch = None
+    _restore()
+    while _HANDLES:
+        _HANDLES.pop().remove()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
 
 
 _ENTRIES: dict[Any, Entry] = {}

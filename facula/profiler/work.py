@@ -20,7 +20,13 @@ ACCUMULATION = "torch::autograd::AccumulateGrad"  # mostly hands over memory
 
 def flat(found: Any) -> list[Any]:
     """The specs in what `watching.specs` made."""
-    return [s for x in found or () for s in (x if isinstance(x, tuple) else (x,)) if s is not None]
+    specs: list[Any] = []
+    for x in found or ():
+        if isinstance(x, tuple):
+            specs += flat(x)
+        elif x is not None:
+            specs.append(x)
+    return specs
 
 
 def traffic(record: Record) -> int:

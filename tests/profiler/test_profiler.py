@@ -3,6 +3,7 @@
 import gzip
 import inspect
 import json
+import os
 import threading
 import warnings
 from collections import Counter
@@ -357,6 +358,44 @@ def test_threads():
         other.start()
         other.join()
     assert names(prof) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_is_not_recorded():
+    before = torch.add.__code__
+    with profile() as prof:
+        child = os.fork()
+        if not child:
+            torch.ones(2) + 1
+            fine = torch.add.__code__ is before and LOCAL.watch is None and not watching._RECORDERS
+            os._exit(0 if fine else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        torch.zeros(2)
+    assert names(prof) == ["aten::zeros"]
+
+
+def test_lists_with_gaps():
+    x = torch.randn(4, 4)
+    with profile(record_shapes=True, with_flops=True) as prof:
+        x[:, None], x[torch.tensor([0]), :], torch.cat([x, x]), torch.nn.utils.clip_grad_norm_([x], 1.0)
+        torch.index_put(x, (torch.tensor([1]),), torch.ones(4))
+    cat = next(e for e in prof.events() if e.name == "aten::cat")
+    assert cat.input_shapes == [[]] and cat.structured_input_shapes == [[[4, 4], [4, 4]]]
+    assert watching.specs(((x, None, [x]),)) == ((x.spec, None, (x.spec,)),)
+    from facula.profiler import events, work
+
+    assert events._shape((x.spec, None, (x.spec,))) == [[4, 4], [], [[4, 4]]] and len(work.flat(((x.spec, None),))) == 1
+
+
+def test_autocast_that_comes_while_it_looks():
+    x = torch.randn(3, 3)
+    with profile() as prof:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert (x @ x).dtype is torch.bfloat16
+        assert (x @ x).dtype is torch.float32
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (x @ x).dtype is torch.bfloat16
+    assert [e.name for e in prof.events() if e.cpu_parent is None].count("aten::matmul") == 2
 
 
 def test_results_are_the_same():
