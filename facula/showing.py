@@ -261,6 +261,8 @@ class Shown:
         parts = [self.time]
         if kernels and not self.step:
             parts.append(self.formula)
+        elif self.kernels and not self.step:
+            parts.append(f"routines of the target: {', '.join(k.name for k in self.kernels)}")
         if self.step or len(self.rows) > 1:
             parts.append(self.table)
         elif self.notes:

@@ -58,6 +58,11 @@ def test_routines_and_modules():
     assert matmul.kernel is None and matmul.stages == {} and "routine" in matmul.formula and matmul.llvm
 
 
+def test_a_routine_alone():
+    found = torch.show(torch.matmul, torch.randn(16, 30), torch.randn(30, 8))
+    assert "routines of the target: matmul_float32" in repr(found) and found.flops == 2 * 16 * 30 * 8
+
+
 def test_views_move_no_bytes():
     found = torch.show(torch.transpose, torch.randn(30, 40), 0, 1)
     assert found.bytes == 0 and found.kernels == [] and found.share is None
