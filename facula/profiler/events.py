@@ -576,9 +576,12 @@ def events_of(recorder: Recorder, with_flops: bool = False, record_shapes: bool 
                 above.stack = event.stack = forward.stack
         if with_flops:
             event.flops = flops(record, forward.record if forward is not None else None)
+    whole: dict[int, int] = {}
     for event in reversed(found) if with_flops else ():  # what the calls inside did is theirs
-        event.flops = max(0, (event.flops or 0) - sum(child.flops or 0 for child in event.cpu_children))
-    for moment, change in recorder.frees:
+        inside = sum(whole[child.id] for child in event.cpu_children)
+        whole[event.id] = max(event.flops or 0, inside)
+        event.flops = whole[event.id] - inside
+    for moment, change in zip(recorder.frees[::2], recorder.frees[1::2]):
         at = (moment - begun) / 1e3
         found.append(FunctionEvent(len(found) + 1, MEMORY_EVENT_NAME, recorder.thread, at, at, cpu_memory_usage=change))
     for event in found:

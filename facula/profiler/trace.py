@@ -81,7 +81,7 @@ def chrome_trace(events: EventList, recorder: Recorder, metadata: dict[str, Any]
             row("s", "fwdbwd", start, cat="fwdbwd", id=event.sequence_nr)
             row("f", "fwdbwd", at, cat="fwdbwd", id=event.sequence_nr, bp="e")
     if recorder.memory:
-        changes = [(m / 1e3, n) for m, n in recorder.frees]
+        changes = [(m / 1e3, n) for m, n in zip(recorder.frees[::2], recorder.frees[1::2])]
         changes += [(r.end / 1e3, own) for r in recorder.records if (own := _own_memory(r, recorder))]
         for at, change in sorted(changes):
             allocated += change

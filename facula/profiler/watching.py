@@ -61,7 +61,8 @@ class Recorder:
     def __init__(self, shapes: bool = False, memory: bool = False, stacks: bool = False, modules: bool = False):
         self.shapes, self.memory, self.stacks, self.modules = shapes, memory, stacks, modules
         self.records: list[Record] = []
-        self.frees: list[tuple[int, int]] = []  # (time, bytes) of memory that changed outside all calls
+        self.one: dict[Any, Any] = {}  # equal tuples are one object: the garbage collector looks at each that is kept
+        self.frees: list[int] = []  # time, bytes, time, bytes, ... of memory that changed outside all calls
         self.top: Record | None = None
         self.latest = -1  # node seen so far
         self.outer: Recorder | None = None
@@ -83,11 +84,12 @@ class Recorder:
         record.view, record.operator = False, None
         record.module = "" if top is None else top.module
         if top is None or top.kind >= USER:
-            record.line, record.stack = self._lines(depth)
+            line, stack = self._lines(depth)
+            record.line, record.stack = self.one.setdefault(line, line), self.one.setdefault(stack, stack)
             if top is None and self.memory:
                 now = self.in_use[0]
                 if now != self.left:
-                    self.frees.append((perf_counter_ns(), now - self.left))
+                    self.frees += (perf_counter_ns(), now - self.left)
         else:
             record.line, record.stack = top.line, top.stack
         self.records.append(record)
@@ -126,6 +128,9 @@ class Recorder:
             frame = frame.f_back
         return line, tuple(found)
 
+    def _one(self, found: tuple) -> tuple:
+        return self.one.setdefault(found, found)
+
     def call(self, entry: "Entry", args: tuple, kwargs: dict) -> Any:
         """What a watched function does while this thread is recorded."""
         kind = entry.kind
@@ -159,12 +164,15 @@ class Recorder:
         if self.shapes and kind < USER:
             if kind is BACKWARD:
                 given = args[1:] if not entry.name else args[1]
-                record.inputs = specs(given)
+                record.inputs = self._one(specs(given))
                 if not entry.name and isinstance(args[0].saved, tuple):
-                    record.numbers = specs(args[0].saved)  # what it reads besides
+                    record.numbers = self._one(specs(args[0].saved))  # what it reads besides
             else:
-                record.inputs = specs(args) + (specs(tuple(kwargs.values())) if kwargs else ())
-                record.numbers = (args_of(args), args_of(tuple(kwargs.values())), tuple(kwargs))
+                record.inputs = self._one(specs(args) + (specs(tuple(kwargs.values())) if kwargs else ()))
+                named = tuple(kwargs.values())
+                record.numbers = self._one(
+                    (args_of(args), args_of(named), tuple(kwargs)) if kwargs else (args_of(args), (), ())
+                )
         try:
             out = entry.inner(*args, **kwargs)
         finally:
@@ -183,7 +191,7 @@ class Recorder:
                 kind is OPERATOR and isinstance(first, Tensor) and isinstance(given, Tensor)
                 and first is not given and first.storage is given.storage
             )  # fmt: skip
-            record.outputs = specs(out if isinstance(out, (tuple, list)) else (out,))
+            record.outputs = self._one(specs(out if isinstance(out, (tuple, list)) else (out,)))
         return out
 
 

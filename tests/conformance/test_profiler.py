@@ -174,6 +174,34 @@ def test_schedules():
         assert [ours(i).name for i in range(30)] == [theirs(i).name for i in range(30)]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"wait": 1, "warmup": 1, "active": 2, "repeat": 2},
+        {"wait": 0, "warmup": 1, "active": 1},
+        {"wait": 2, "warmup": 0, "active": 3},
+    ],
+)
+@pytest.mark.parametrize("steps", [0, 1, 3, 4, 9])
+@pytest.mark.filterwarnings("ignore:Profiler won't be using warmup")
+def test_cycles(options, steps):
+    """How often a trace is ready, at which step, and how many calls it has of each."""
+    found = []
+    for torch in (facula, oracle):
+        ready: list = []
+
+        def handle(prof, ready=ready):
+            names = Counter(e.key for e in prof.events())
+            ready.append((prof.step_num, names["aten::add"], names["ProfilerStep*"]))
+
+        with torch.profiler.profile(schedule=torch.profiler.schedule(**options), on_trace_ready=handle) as prof:
+            for _ in range(steps):
+                torch.ones(2) + 1
+                prof.step()
+        found.append((ready, prof.step_num, prof.current_action.name))
+    assert found[0] == found[1]
+
+
 ERRORS = (
     lambda torch: torch.profiler.profile(activities=[]),
     lambda torch: torch.profiler.profile(activities=["x"]),

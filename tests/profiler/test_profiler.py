@@ -161,7 +161,7 @@ def test_flops():
         F.conv2d(image, kernel)
         torch.randn(6) * 2
     sums = {average.key: average.flops for average in prof.key_averages()}
-    assert sums["aten::matmul"] + sums.get("aten::mm", 0) + sums["MmBackward0"] == 3 * 2 * 3 * 4 * 5
+    assert sum(sums[n] for n in sums if "mm" in n.lower() or "matmul" in n) == 3 * 2 * 3 * 4 * 5  # each product once
     assert sums["aten::conv2d"] == 2 * (2 * 4 * 6 * 6) * (3 * 3 * 3) and sums["aten::mul"] == 6
     assert "Total FLOPs" in prof.key_averages().table()
 
