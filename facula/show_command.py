@@ -12,6 +12,7 @@ from facula import alias
 from facula.core.dtype import dtype
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.operators.numpynames import REQUIRED
 
 __all__ = ["command", "operands", "operator_of", "program"]
 
@@ -89,7 +90,7 @@ def operands(function: Callable, shapes: Sequence[str], kind: str, given: Sequen
     except (TypeError, ValueError):
         parameters = []
     wanted = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-              and p.default is p.empty and p.name not in named]  # fmt: skip
+              and p.default in (p.empty, REQUIRED) and p.name not in named]  # fmt: skip
     positional: list[Any] = []
     last = _sizes(shapes[-1])
     for place, name in enumerate(wanted):
