@@ -10,6 +10,7 @@ from facula.autograd import engine, function
 from facula.autograd.backward import backward as run_backward
 from facula.autograd.node import HookHandle, Output, alias, dtype_title, edge_of, grad_fn_of, type_name
 from facula.core import dtype as dt
+from facula.core import shared
 from facula.core.device import CPU, place
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
@@ -578,18 +579,15 @@ def pin_memory(self, device=None) -> Tensor:
 
 @method
 def share_memory_(self) -> Tensor:
-    """Move the memory where other processes can see it: not there yet."""
-    fail(
-        NotImplementedError,
-        "share_memory_(): facula's tensors cannot be shared between processes yet",
-        mend="pass NumPy arrays",
-    )
+    """Move the memory where other processes can see it; tensors on the same memory move with it."""
+    inplace.share(self)
+    return self
 
 
 @method
 def is_shared(self) -> bool:
     """Whether other processes see its memory."""
-    return False
+    return shared.is_shared(self.storage)
 
 
 # --- to Python and NumPy ------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from typing import Any
 
 from facula import launch
 from facula.core import dtype as dt
+from facula.core import shared
 from facula.core.device import device as Device
 from facula.core.spec import dense
 from facula.core.storage import Storage
@@ -96,6 +97,8 @@ class _Memory:
 
     def resize_(self, size: int):
         """Another size; what fits of the elements is kept."""
+        if not self.resizable():
+            fail(RuntimeError, "Trying to resize storage that is not resizable", got="memory that processes share")
         wanted = size * self.dtype.itemsize
         if wanted > self._storage.nbytes:
             inplace.grow(self._storage, wanted, self._storage.device)
@@ -104,7 +107,7 @@ class _Memory:
 
     def resizable(self) -> bool:
         """Whether it may be resized."""
-        return True
+        return not shared.is_shared(self._storage)
 
     def cpu(self):
         """The storage in the host's memory: itself."""
@@ -116,7 +119,12 @@ class _Memory:
 
     def is_shared(self) -> bool:
         """Whether other processes see the memory."""
-        return False
+        return shared.is_shared(self._storage)
+
+    def share_memory_(self):
+        """Move the memory where other processes can see it; tensors on it move with it."""
+        inplace.share(self._storage)
+        return self
 
     def is_pinned(self, device=None) -> bool:
         """Whether it lies in page-locked memory."""
