@@ -189,5 +189,7 @@ _NAMES = {
     dt.complex64: "ComplexFloat", dt.float64: "Double", dt.float32: "Float", dt.float16: "Half", dt.int32: "Int",
     dt.int64: "Long", dt.int16: "Short",
 }  # fmt: skip
-for _kind, _name in _NAMES.items():
-    globals()[f"{_name}Storage"] = type(f"{_name}Storage", (TypedStorage,), {"dtype": _kind, "__module__": "torch"})
+KINDS = [
+    type(f"{_name}Storage", (TypedStorage,), {"dtype": _kind, "__module__": "torch"}) for _kind, _name in _NAMES.items()
+]
+globals().update({kind.__name__: kind for kind in KINDS})

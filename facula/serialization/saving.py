@@ -80,6 +80,11 @@ def reduce_tensor(tensor: Any) -> tuple:
 
 
 def _reduce_ex(self, protocol) -> tuple:
+    if sys._getframe(1).f_globals.get("__name__") == "multiprocessing.reduction":  # and it has not been told of tensors
+        from facula.multiprocessing import reductions
+
+        if type(self) in (Tensor, loaded_parameter()):
+            return reductions.reduce_tensor(self)
     return reduce_tensor(self)
 
 
