@@ -81,6 +81,11 @@ class Block(Shared):
             self.fd = remap(self.address, self.nbytes)
         return self.fd
 
+    def forget_descriptor(self) -> None:
+        """Close the descriptor; the memory stays."""
+        os.close(self.fd)
+        self.fd = -1
+
     def __del__(self, munmap=_libc and _libc.munmap, close=os.close):
         if self.address and munmap:
             munmap(self.address, self.nbytes)

@@ -40,8 +40,12 @@ def fd_id(fd: int) -> tuple[int, int]:
 
 
 def rebuild_storage(df: Any, nbytes: int) -> Storage:
-    """The storage behind a descriptor: the one that is here already, or a new mapping."""
-    fd = df.detach()
+    """The storage behind a descriptor that multiprocessing passed on."""
+    return storage_of(df.detach(), nbytes)
+
+
+def storage_of(fd: int, nbytes: int) -> Storage:
+    """The storage behind a descriptor, which it takes over: the one that is here already, or a new mapping."""
     try:
         with _lock:
             key = fd_id(fd)
@@ -97,6 +101,16 @@ def meta_storage(nbytes: int) -> Storage:
     return Storage(0, nbytes, None, device("meta"))
 
 
+def check_leaf(tensor: Any) -> None:
+    if tensor.requires_grad and not tensor.is_leaf:
+        fail(
+            RuntimeError,
+            "Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does not support "
+            "crossing process boundaries.  If you just want to transfer the data, call detach() on the tensor before "
+            "serializing (e.g., putting it on the queue).",
+        )
+
+
 def reduce_tensor(tensor: Any) -> tuple:
     """Of a tensor or a parameter: what makes it again in another process, on the same memory.
 
@@ -105,22 +119,23 @@ def reduce_tensor(tensor: Any) -> tuple:
     RuntimeError
         It has a history, which cannot leave its process.
     """
-    if tensor.requires_grad and not tensor.is_leaf:
-        fail(
-            RuntimeError,
-            "Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does not support "
-            "crossing process boundaries.  If you just want to transfer the data, call detach() on the tensor before "
-            "serializing (e.g., putting it on the queue).",
-        )
-    form, storage = tensor.spec, tensor.storage
-    offset = (tensor.ptr - storage.ptr) // form.dtype.itemsize
+    check_leaf(tensor)
+    storage = tensor.storage
+    if storage.nbytes and storage.device.type == "cpu" and not shared.is_shared(storage):
+        del storage
+        inplace.share(tensor)  # by the tensor: cheaper where nobody else is on its memory
+    return describe(tensor, tensor)
+
+
+def describe(tensor: Any, shown: Any) -> tuple:
+    """What makes a tensor again, on the memory of the tensor `shown`, wherever that is."""
+    check_leaf(tensor)
+    form, storage = shown.spec, shown.storage
+    offset = (shown.ptr - storage.ptr) // form.dtype.itemsize
     metadata = form.dtype, offset, tuple(form.shape), form.strides, tensor.requires_grad
     if form.device.type == "meta":
         return rebuild_meta, (type(tensor), storage.nbytes, metadata)
-    if storage.nbytes and not shared.is_shared(storage):
-        del storage
-        inplace.share(tensor)  # by the tensor: cheaper where nobody else is on its memory
-    return rebuild_tensor, (type(tensor), tensor.storage, metadata)
+    return rebuild_tensor, (type(tensor), storage, metadata)
 
 
 def rebuild_meta(kind: type, nbytes: int, metadata: tuple) -> Tensor:

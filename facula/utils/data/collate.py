@@ -11,6 +11,8 @@ from facula import operators as ops
 from facula.core.dtype import float64
 from facula.core.tensor import Tensor
 
+from . import outbox
+
 __all__ = ["collate", "default_collate", "default_collate_fn_map", "default_convert"]
 
 TEXT_OR_OBJECTS = re.compile(r"[SaUO]")  # NumPy kinds that are no numbers
@@ -105,6 +107,10 @@ def collate(batch, *, collate_fn_map: dict[type | tuple[type, ...], Callable] | 
 
 
 def collate_tensor_fn(batch, *, collate_fn_map=None):
+    if outbox.current is not None:  # in a worker process: where the other one sees it
+        made = outbox.current.stack(batch)
+        if made is not None:
+            return made
     return ops.stack(batch, 0)
 
 
@@ -139,6 +145,7 @@ default_collate_fn_map: dict[type | tuple[type, ...], Callable] = {
     str: collate_str_fn,
     bytes: collate_str_fn,
 }
+ORIGINAL = dict(default_collate_fn_map)  # programs may change the other one
 
 
 def default_collate(batch):
