@@ -97,7 +97,7 @@ class ProcessCrew:
             pass
         except OSError:  # it is gone, which `receive` finds out
             waiting.clear()
-        if end.fileno() >= 0:
+        if end.fileno() in self.numbers:
             self.poll.modify(end.fileno(), select.POLLIN | (select.POLLOUT if waiting else 0))
 
     # from workers
