@@ -1,4 +1,4 @@
-"""What PyTorch keeps under this name and programs use: an exception that goes from one process, or thread, to another."""
+"""What PyTorch keeps under this name and programs use: an exception that goes to another process or thread."""
 
 import sys
 import traceback

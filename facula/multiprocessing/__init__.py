@@ -13,7 +13,7 @@ from typing import Any
 from facula.errors import fail
 
 from .reductions import init_reductions
-from .spawn import (
+from .spawn import (  # noqa: F401  (PyTorch has these here, and not in its list)
     ENV_VAR_PARALLEL_START,
     ProcessContext,
     ProcessExitedException,

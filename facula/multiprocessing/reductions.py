@@ -1,4 +1,4 @@
-"""How multiprocessing pickles tensors and storages: the memory is moved where both sides see it, its descriptor is sent.
+"""How multiprocessing pickles tensors and storages: the memory moves where both sides see it.
 
 Views of one storage stay views of one storage, also when they come one after the other; the memory goes when the last
 process lets go of it.

@@ -12,8 +12,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import Any
-
+from typing import Any, NoReturn
 
 __all__ = [
     "ProcessContext", "ProcessException", "ProcessExitedException", "ProcessRaisedException", "SpawnContext", "spawn",
@@ -146,13 +145,11 @@ class ProcessContext:
         self._join_procs_with_timeout(30 if grace_period is None else grace_period)
         for process in self.processes:
             if process.is_alive():
-                log.warning(
-                    "Unable to shutdown process %s via SIGTERM , forcefully exiting via SIGKILL", process.pid
-                )
+                log.warning("Unable to shutdown process %s via SIGTERM , forcefully exiting via SIGKILL", process.pid)
                 process.kill()
             process.join()
 
-    def _raise(self, index: int) -> Any:
+    def _raise(self, index: int) -> NoReturn:
         process: Any = self.processes[index]
         if os.access(self.error_files[index], os.R_OK):
             with open(self.error_files[index], "rb") as file:

@@ -1,5 +1,7 @@
 """Datasets, samplers and the loader that makes batches of them, as `torch.utils.data`."""
 
+from facula.alias import getattr_for
+
 from .collate import default_collate, default_convert
 from .dataloader import DataLoader, _DatasetKind, get_worker_info
 from .dataset import (
@@ -22,7 +24,13 @@ from .sampler import (
     WeightedRandomSampler,
 )
 
+PIPES = (
+    "DFIterDataPipe DataChunk IterDataPipe MapDataPipe argument_validation functional_datapipe "
+    "guaranteed_datapipes_determinism non_deterministic runtime_validation runtime_validation_disabled"
+).split()
+
 __all__ = [
+    "_DatasetKind",
     "BatchSampler",
     "ChainDataset",
     "ConcatDataset",
@@ -43,3 +51,6 @@ __all__ = [
     "get_worker_info",
     "random_split",
 ]
+
+# Imported when first used; PyTorch has them all in its list.
+__getattr__ = getattr_for(__name__, ("datapipes", "distributed"), dict.fromkeys(PIPES, "datapipes"))

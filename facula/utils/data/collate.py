@@ -99,7 +99,7 @@ def collate(batch, *, collate_fn_map: dict[type | tuple[type, ...], Callable] | 
     if isinstance(example, tuple) and hasattr(example, "_fields"):
         return kind(*(collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch)))
     if isinstance(example, collections.abc.Sequence):
-        if any(len(sample) != len(example) for sample in batch):
+        if len(set(map(len, batch))) > 1:
             raise RuntimeError("each element in list of batch should be of equal size")
         columns = [collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch)]
         return columns if isinstance(example, tuple) else _rebuilt_sequence(example, columns)

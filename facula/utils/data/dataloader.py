@@ -19,7 +19,7 @@ from facula.config import usable_cores
 
 from . import crew
 from .collate import default_collate, default_convert
-from .dataset import Dataset, IterableDataset
+from .dataset import IterableDataset
 from .fetch import create_fetcher
 from .report import LoadingReport, Watch
 from .rows import batches, take_rows
@@ -331,6 +331,9 @@ class _BaseDataLoaderIter:
         self._persistent_workers = loader.persistent_workers
         self._begin(loader)
 
+    def _reset(self, loader: DataLoader, first_iter: bool = False) -> None:
+        raise NotImplementedError
+
     def _begin(self, loader: DataLoader) -> None:
         self._num_yielded = 0
         self._IterableDataset_len_called = loader._IterableDataset_len_called
@@ -411,8 +414,8 @@ class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
 class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
     """A pass whose batches are made by workers.
 
-    Batches are numbered tasks. Each worker has at most `prefetch_factor` of them at a time on average; a task's index is
-    drawn from the sampler when it is sent out, one for each batch handed out after the first ones.
+    Batches are numbered tasks. Each worker has at most `prefetch_factor` of them at a time on average; a task's index
+    is drawn from the sampler when it is sent out, one for each batch handed out after the first ones.
     """
 
     def __init__(self, loader: DataLoader) -> None:
@@ -522,9 +525,7 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
                 self._rcvd_idx += 1
                 return self._process_data(info[1], info[0])
             if self._shutdown or self._tasks_outstanding <= 0:
-                raise AssertionError(
-                    "Invalid iterator state: shutdown or no outstanding tasks when fetching next data"
-                )
+                raise AssertionError("Invalid iterator state: shutdown or no outstanding tasks when fetching next data")
             task, data = self._get_data()
             self._tasks_outstanding -= 1
             if isinstance(data, Ended):

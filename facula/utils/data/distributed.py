@@ -103,9 +103,7 @@ class DistributedSampler(_Ordered):
         if not self.drop_last and missing > 0:
             order = order.repeat(1 + math.ceil(missing / count))
         if len(order) < self.total_size or (missing < 0 and not self.drop_last):
-            raise AssertionError(
-                f"Number of indices ({len(order)}) does not match total_size ({self.total_size})"
-            )
+            raise AssertionError(f"Number of indices ({len(order)}) does not match total_size ({self.total_size})")
         order = order[: self.total_size]
         own = order[self.rank : self.total_size : self.num_replicas].contiguous()
         if len(own) != self.num_samples:

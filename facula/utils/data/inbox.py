@@ -64,6 +64,11 @@ class _Bytes:
         }  # fmt: skip
 
 
+def _memory(loan: _Loan, nbytes: int) -> memoryview:
+    array: Any = np.asarray(_Bytes(loan, nbytes))
+    return memoryview(array)
+
+
 class Inbox:
     """The blocks of one worker, as they are mapped here."""
 
@@ -115,10 +120,10 @@ class Envelope:
         before = _context.loans, _context.foreign
         _context.loans, _context.foreign = loans, self.foreign
         try:
-            buffers = [memoryview(np.asarray(_Bytes(loans[number], size))) for number, size in self.buffers]
+            buffers = [_memory(loans[number], size) for number, size in self.buffers]
             body = self.body
             if isinstance(body, tuple):
-                body = memoryview(np.asarray(_Bytes(loans[body[0]], body[1])))
+                body = _memory(loans[body[0]], body[1])
             return pickle.loads(body, buffers=buffers)
         finally:
             _context.loans, _context.foreign = before

@@ -1,8 +1,8 @@
 """The worker's end of the way that data takes: what is large lies in shared memory, and its files are used again.
 
 A message is a pickle (the body) and an envelope that says which blocks of shared memory the body mentions. A block is a
-file without a name whose descriptor goes along when the block is first mentioned; the other end (`inbox.py`) maps it, and
-says later that it has let go of it, so that the next batch needs no new pages, files or mappings.
+file without a name whose descriptor goes along when the block is first mentioned; the other end (`inbox.py`) maps it,
+and says later that it has let go of it, so that the next batch needs no new pages, files or mappings.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ from typing import Any
 from facula import operators
 from facula.constants import contiguous_format
 from facula.core import shared
-from facula.core.spec import Spec, dense
+from facula.core.spec import Spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 
@@ -215,7 +215,7 @@ class _Message:
         """The block that now holds these bytes, and how many there are."""
         assert self.outbox is not None
         storage = self.outbox.take(memory.nbytes)
-        (ctypes.c_char * memory.nbytes).from_address(storage.ptr)[:] = memory.cast("B")
+        memoryview((ctypes.c_char * memory.nbytes).from_address(storage.ptr)).cast("B")[:] = memory.cast("B")
         owner: Any = storage.owner
         self.leases.append(owner)
         return owner.number, memory.nbytes
@@ -258,9 +258,8 @@ _class: Any = None
 def _pickler() -> Any:
     global _class
     if _class is None:
-        from facula.multiprocessing.reductions import describe, rebuild_handle
+        from facula.multiprocessing.reductions import describe
         from facula.nn.parameter import Parameter
-        from facula.operators.storages import TypedStorage, UntypedStorage
 
         base: Any = reduction.ForkingPickler
 

@@ -1,10 +1,12 @@
 """Batches of tensors that lie in memory by one indexed copy a tensor, where that is what the loader means.
 
 A TensorDataset, or Subsets of one, collated by `default_collate`: stacking its samples gives what one indexed copy
-gives. The order stays a tensor from the sampler to the copy, drawn as `Sampler.__iter__` draws it. Whatever is not exactly
-so (a subclass, another collate function, negative indices, tensors that need a gradient) is left to the general way.
+gives. The order stays a tensor from the sampler to the copy, drawn as `Sampler.__iter__` draws it. Whatever is not
+exactly so (a subclass, another collate function, negative indices, tensors that need a gradient) is left to the general
+way.
 """
 
+from array import array
 from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any
@@ -18,7 +20,7 @@ from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
 
 from . import collate
-from .dataset import Subset, TensorDataset
+from .dataset import Subset, TensorDataset, _Indices
 from .distributed import DistributedSampler
 from .sampler import BatchSampler, RandomSampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler
 
@@ -82,23 +84,42 @@ def _cut(batcher: BatchSampler) -> Iterator:
 
 
 def _chosen(sampler: SubsetRandomSampler, rows: Any) -> Any:
-    found = _picked(sampler.indices, rows)
+    try:
+        found = _picked(sampler.indices, rows)
+    except (OverflowError, TypeError):
+        found = None
     return [sampler.indices[row] for row in rows.tolist()] if found is None else found
 
 
 def _picked(whole: Any, rows: Any) -> Any:
-    """`[whole[row] for row in rows]` as a list of ints, or as a vector; None where these are not plain indices."""
+    """`[whole[row] for row in rows]` as a vector; None where these are not plain indices."""
     kind = type(whole)
+    if kind is _Indices:
+        kind, whole = (list, whole) if whole.vector is None else (Tensor, whole.vector)
     if kind is Tensor:
-        plain = whole.spec.dtype is int64 and whole.spec.ndim == 1 and not isinstance(rows, list)
-        return _selected(whole, rows) if plain else None
-    listed = rows if isinstance(rows, list) else list(rows) if type(rows) is range else rows.tolist()
+        return _selected(whole, _vector(rows)) if whole.spec.dtype is int64 and whole.spec.ndim == 1 else None
+    if kind is range:
+        rows = _vector(rows)
+        inside = len(rows) and 0 <= int(rows.min()) and int(rows.max()) < len(whole)
+        return rows * whole.step + whole.start if inside else None
+    listed = rows if type(rows) is list else list(rows) if type(rows) is range else rows.tolist()
     if kind is np.ndarray:
-        return whole[listed].tolist() if whole.ndim == 1 and whole.dtype.kind in "iu" else None
-    if kind is list or kind is tuple or kind is range:
+        return _vector(whole[listed].tolist()) if whole.ndim == 1 and whole.dtype.kind in "iu" else None
+    if kind is list or kind is tuple:
         found = itemgetter(*listed)(whole)
-        return list(found) if len(listed) > 1 else [found]
+        return _vector(found if len(listed) > 1 else (found,))
     return None
+
+
+def _vector(rows: Any) -> Any:
+    """A vector of them; TypeError where they are no ints."""
+    if type(rows) is Tensor:
+        return rows
+    if type(rows) is range:
+        return ops.arange(rows.start, rows.stop, dtype=int64, device=CPU)
+    if bool in map(type, rows):  # an index of another meaning
+        raise TypeError
+    return ops.frombuffer(array("q", rows), dtype=int64)
 
 
 def _selected(tensor: Any, rows: Any) -> Any:
@@ -128,9 +149,9 @@ def take_rows(dataset: Any, rows: Any) -> list | None:
             dataset = dataset.dataset
         tensors = dataset.tensors
         if type(rows) is list:
-            if not rows or set(map(type, rows)) != {int} or min(rows) < 0:
+            if not rows:
                 return None
-            rows = ops.tensor(rows, dtype=int64, device=CPU)
+            rows = _vector(rows)  # a negative one `index_select` refuses
         for tensor in tensors:
             spec = tensor.spec if type(tensor) is Tensor else None
             if spec is None or spec.kind is not None or spec.ndim == 0 or tensor.needs_grad or spec.device is not CPU:
@@ -138,7 +159,7 @@ def take_rows(dataset: Any, rows: Any) -> list | None:
             if type(rows) is range and rows.stop > spec.shape[0]:
                 return None
         return [_selected(tensor, rows) for tensor in tensors]
-    except (IndexError, OverflowError):
+    except (IndexError, OverflowError, TypeError):
         return None
 
 

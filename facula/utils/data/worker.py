@@ -164,7 +164,7 @@ def _work(orders: Orders, receive, send, where: str) -> None:
         if ended:  # asked before it was known that there is nothing more
             continue
         data: Any
-        if failure is not None:
+        if failure is not None or fetcher is None:
             data = failure
         else:
             try:
@@ -265,7 +265,12 @@ def run_thread(orders: Orders, inbox: "queue.SimpleQueue", results: "queue.Simpl
     generator.manual_seed(seed)
     numbers = np.random.RandomState(_generate_state(orders.base_seed, orders.worker_id))
     _local.info = WorkerInfo(
-        orders.worker_id, orders.num_workers, seed, orders.dataset, _RNG(random.Random(seed), generator, numbers), "thread"
+        orders.worker_id,
+        orders.num_workers,
+        seed,
+        orders.dataset,
+        _RNG(random.Random(seed), generator, numbers),
+        "thread",
     )
 
     def send(head: tuple, data: Any) -> None:
