@@ -614,3 +614,12 @@ load(buffer)
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_plain_pickles_have_bytes_and_no_addresses():
+    import facula as torch
+
+    for x in (torch.arange(4.0), torch.tensor([1.0, 2.0]).to(torch.float8_e5m2)):
+        again = pickle.loads(pickle.dumps((x, x[1:])))
+        assert again[0].dtype is x.dtype and again[0].tolist() == x.tolist() and again[1].tolist() == x[1:].tolist()
+        assert again[0].data_ptr() != x.data_ptr()

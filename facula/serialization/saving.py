@@ -1,5 +1,6 @@
 """`save`: pickles objects under PyTorch's names and puts their storages beside them; `archive` writes the file."""
 
+import importlib
 import io
 import os
 import pickle
@@ -79,16 +80,27 @@ def reduce_tensor(tensor: Any) -> tuple:
     return _rebuild_from_type_v2, (function, kind, arguments, dict(state))
 
 
-def _reduce_ex(self, protocol) -> tuple:
-    if sys._getframe(1).f_globals.get("__name__") == "multiprocessing.reduction":  # and it has not been told of tensors
-        from facula.multiprocessing import reductions
+def _for_multiprocessing() -> Any:
+    """What shares memory, when it is multiprocessing that pickles, and nobody has told it of tensors yet; else None."""
+    if sys._getframe(2).f_globals.get("__name__") != "multiprocessing.reduction":
+        return None
+    return importlib.import_module("facula.multiprocessing.reductions")
 
-        if type(self) in (Tensor, loaded_parameter()):
-            return reductions.reduce_tensor(self)
+
+def _reduce_ex(self, protocol) -> tuple:
+    shares = _for_multiprocessing()
+    if shares is not None and type(self) in (Tensor, loaded_parameter()):
+        return shares.reduce_tensor(self)
     return reduce_tensor(self)
 
 
+def _reduce_storage_ex(self, protocol) -> tuple:
+    shares = _for_multiprocessing()
+    return TypedStorage(self, dtypes.uint8).__reduce__() if shares is None else shares.reduce_storage(self)
+
+
 Tensor.__reduce_ex__ = _reduce_ex
+Storage.__reduce_ex__ = _reduce_storage_ex
 
 
 class StorageTable:
