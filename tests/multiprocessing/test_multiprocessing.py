@@ -1,4 +1,4 @@
-"""Tensors between processes: values, sharing, lifetimes, failures of processes; spawned ones run scripts of their own."""
+"""Tensors between processes: values, sharing, lifetimes, failures of processes; spawned ones run scripts."""
 
 import multiprocessing
 import os
