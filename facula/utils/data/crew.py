@@ -1,5 +1,6 @@
 """The workers of a pass over a loader: started, given messages, listened to, ended; as processes or as threads."""
 
+import atexit
 import contextlib
 import errno
 import os
@@ -23,6 +24,7 @@ from .worker import Orders, run_process, run_thread
 __all__ = ["ProcessCrew", "ThreadCrew"]
 
 PATIENCE = 5.0  # seconds that workers have to end by themselves
+LAST_PATIENCE = 0.5  # the same at the end of the program
 
 _TOO_MANY = (
     "Too many open files. Communication with the workers is no longer possible. Please increase the limit using "
@@ -174,13 +176,14 @@ class ProcessCrew:
         with contextlib.suppress(OSError):
             self.ends[worker].shutdown(socket.SHUT_WR)
 
-    def stop(self) -> None:
+    def stop(self, patience: float = PATIENCE) -> None:
         """End all workers, and wait until they have ended."""
         if os.getpid() != self.pid:  # a copy in a process that was forked from the loader's
             return
+        _crews.discard(self)
         for end in self.ends:
             end.close()
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + patience
         for process in self.processes:
             process.join(max(0.0, until - time.monotonic()))
         for process in self.processes:
@@ -194,6 +197,13 @@ class ProcessCrew:
 
 
 _crews: "weakref.WeakSet[ProcessCrew]" = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """At the end of the program: passes that were not gone through to the end."""
+    for crew in list(_crews):
+        crew.stop(LAST_PATIENCE)
 
 
 def _leave_to_parent() -> None:
