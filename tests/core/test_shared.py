@@ -63,7 +63,7 @@ def test_frozen_objects_move_too():
     finally:
         gc.unfreeze()
     x.fill_(5)
-    assert view.tolist() == [5, 5]
+    assert view.tolist() == [5, 5] and x.data_ptr() == x.untyped_storage().data_ptr() == view.data_ptr() - 4
 
 
 def test_gradients_and_optimizers_go_on():

@@ -58,31 +58,37 @@ def gone(pid: int) -> bool:
 def run(folder: Path, what: str, method: str, end) -> tuple[int, str]:
     """Start the program, end it by `end(process)` once its workers work; its code and errors. All must go soon."""
     (folder / "program.py").write_text(textwrap.dedent(PROGRAM))
-    process = subprocess.Popen(
-        [sys.executable, "program.py", what, method],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    errors = folder / "errors"
+    with open(errors, "w") as file:  # no pipe: workers that stay would keep it open
+        process = subprocess.Popen(
+            [sys.executable, "program.py", what, method],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+            start_new_session=True,
+        )
+    pids = []
     try:
         pids = [int(word) for word in process.stdout.readline().split()]
-        assert len(pids) == 2, process.stderr.read()
+        assert len(pids) == 2, errors.read_text()
         time.sleep(0.2)
         end(process)
-        error = process.stderr.read()  # until everybody who has it has ended
         code = process.wait(timeout=20)
         until = time.monotonic() + 3
         while not all(map(gone, pids)) and time.monotonic() < until:
             time.sleep(0.02)
-        assert all(map(gone, pids)), f"workers of a program that ended are there: {pids}"
+        assert all(map(gone, pids)), "workers of a program that ended are there"
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
+        for pid in pids:
+            if not gone(pid):
+                os.kill(pid, signal.SIGKILL)
     assert not [name for name in os.listdir("/dev/shm") if "facula" in name]
-    return code, error
+    return code, errors.read_text()
 
 
 def interrupt(process) -> None:
