@@ -11,6 +11,7 @@ import torch
 
 import facula
 
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # PyTorch's own `__del__`
 torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.2  # which PyTorch waits, twice, for workers after an exception
 
 
