@@ -913,7 +913,11 @@ def new_empty_strided(
 
 @method
 def new(self, *args) -> Tensor:
-    """An empty tensor of this dtype with the given sizes, or one with the given data."""
+    """An empty tensor of this dtype with the given sizes, or one with the given data, or on the given storage."""
+    if len(args) == 1 and hasattr(args[0], "untyped"):
+        memory = args[0].untyped()._storage
+        count = memory.nbytes // self.spec.dtype.itemsize
+        return creation.record_of(dense(self.spec.dtype, (count,), memory.device), memory, memory.ptr)
     if len(args) == 1 and isinstance(args[0], (list, tuple, np.ndarray)) and not isinstance(args[0], Size):
         return creation.tensor(args[0], dtype=self.spec.dtype, device=self.spec.device)
     return creation.empty(*(args or (0,)), dtype=self.spec.dtype)
@@ -1448,6 +1452,14 @@ def untyped_storage(self):
     from .storages import UntypedStorage
 
     return UntypedStorage(self.storage)
+
+
+@method
+def _typed_storage(self):
+    """The memory that the tensor looks at, as elements of its dtype."""
+    from .storages import TypedStorage, UntypedStorage
+
+    return TypedStorage(wrap_storage=UntypedStorage(self.storage), dtype=self.spec.dtype)
 
 
 @method

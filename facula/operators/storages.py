@@ -166,6 +166,11 @@ class UntypedStorage(_Memory):
         """An empty one."""
         return UntypedStorage()
 
+    @classmethod
+    def _new_shared(cls, size: int, *, device="cpu") -> "UntypedStorage":
+        """So many bytes that other processes can see."""
+        return cls(shared.create(size))
+
 
 class TypedStorage(_Memory):
     """The memory of a tensor as elements of a dtype."""
@@ -175,6 +180,10 @@ class TypedStorage(_Memory):
     def __init__(self, *args, wrap_storage: UntypedStorage | None = None, dtype=None, device=None):
         self.dtype = dtype or getattr(type(self), "dtype", None) or creation.DEFAULT.float
         self._make(args if wrap_storage is None else (wrap_storage._storage,))
+
+    def _new_shared(self, size: int, *, device=None) -> "TypedStorage":
+        """So many elements of this dtype that other processes can see."""
+        return self._like(shared.create(size * self.dtype.itemsize))
 
     def type(self, dtype=None) -> str:
         """The name of its class in PyTorch."""

@@ -510,6 +510,21 @@ def test_collating_in_workers():
     assert [b[1].tolist() for b in found] == [[0, 1, 2, 3], [4, 5]] and torch.equal(found[1][0], rows.tensors[0][4:])
 
 
+def test_the_way_that_programs_collate_into_shared_memory():
+    """Taken from PyTorch's own function, many programs have it."""
+
+    def collated(batch):
+        elem = batch[0]
+        storage = elem._typed_storage()._new_shared(sum(x.numel() for x in batch), device=elem.device)
+        out = elem.new(storage).resize_(len(batch), *elem.size())
+        assert out.is_shared() and out.untyped_storage()._new_shared(8).is_shared()
+        return torch.stack(batch, 0, out=out)
+
+    dataset = Numbers(lambda i: torch.full((9_000,), float(i)))
+    for number, batch in enumerate(data.DataLoader(dataset, 4, num_workers=1, collate_fn=collated)):
+        assert batch.is_shared() and batch[:, 5].tolist() == [4 * number + i for i in range(4)]
+
+
 def test_a_report_of_workers():
     dataset = Numbers(lambda i: (time.sleep(0.05 if i == 3 else 0), i)[1])
     for method in METHODS:

@@ -1,5 +1,7 @@
 """Datasets, samplers and the loader that makes batches of them, as `torch.utils.data`."""
 
+import sys
+
 from facula.alias import getattr_for
 
 from .collate import default_collate, default_convert
@@ -51,6 +53,8 @@ __all__ = [
     "get_worker_info",
     "random_split",
 ]
+
+_utils = sys.modules[__name__]  # PyTorch keeps the parts of this one there
 
 # Imported when first used; PyTorch has them all in its list.
 __getattr__ = getattr_for(__name__, ("datapipes", "distributed"), dict.fromkeys(PIPES, "datapipes"))
