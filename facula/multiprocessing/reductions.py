@@ -5,13 +5,13 @@ process lets go of it.
 """
 
 import os
-import threading
 from multiprocessing import reduction
 from typing import Any
 from weakref import WeakValueDictionary
 
 from facula.core import dtype as dtypes
 from facula.core import shared
+from facula.core.locks import lasting_lock
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.errors import fail
@@ -22,15 +22,7 @@ from facula.serialization.tensors import TypedStorage, view_of
 __all__ = ["init_reductions", "reduce_storage", "reduce_tensor"]
 
 _known: WeakValueDictionary = WeakValueDictionary()  # (inode, device) of a file: the storage that shows it here
-_lock = threading.Lock()
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+_lock = lasting_lock()
 
 
 def fd_id(fd: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -308,6 +309,44 @@ def test_kernels_in_forked_children():
     for process in processes:
         process.join()
     assert ((a @ a).sum().item(), torch.exp(torch.ones(3_000_000)).sum().item()) == expected
+
+
+def test_forks_while_other_threads_draw_and_go_backward():
+    """No lock that a thread of the parent holds is held in the child."""
+    stop, laps = threading.Event(), []
+
+    def busy():
+        weight = torch.ones(2_000, requires_grad=True)
+        while not stop.is_set():
+            torch.rand(200_000)
+            weight.sum().backward()
+            laps.append(1)
+
+    threads = [threading.Thread(target=busy) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    while len(laps) < 20:  # all is imported: in a child, Python's own locks of imports stay held
+        time.sleep(0.01)
+    try:
+        for _ in range(40):
+            pid = os.fork()
+            if pid == 0:
+                torch.manual_seed(1)
+                torch.rand(10)
+                x = torch.ones(2, requires_grad=True)
+                x.sum().backward()
+                os._exit(0)
+            until = time.monotonic() + 10
+            while os.waitpid(pid, os.WNOHANG) == (0, 0):
+                if time.monotonic() > until:
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                    pytest.fail("the child waits for a lock of a thread that it does not have")
+                time.sleep(0.002)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_training_without_locks():
