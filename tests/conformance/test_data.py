@@ -57,7 +57,8 @@ def plain(value):
     if isinstance(value, dict):
         return type(value), [(key, plain(item)) for key, item in value.items()], getattr(value, "a", None)
     if isinstance(value, list | tuple | collections.deque):
-        return type(value), [plain(item) for item in value]
+        kind = list if isinstance(value, list) else type(value)  # indices of `random_split` are of a subclass
+        return kind, [plain(item) for item in value]
     return value
 
 
