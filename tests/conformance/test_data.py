@@ -174,6 +174,7 @@ SCENARIOS = {
     "notimpl": lambda m: m.Dataset()[0],
     "worker": lambda m: m.get_worker_info(),
     "subset override": lambda m: type("S", (m.Subset,), {"__getitem__": lambda s, i: 1})(range(3), [1]),
+    "sparse": lambda m: list(m.DataLoader([m.t.eye(3).to_sparse()] * 2, 2)),
     "subset list": lambda m: m.Subset(np.arange(9), [3, 4, 5])[[0, 2]],
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from facula import operators as ops
 from facula.core.dtype import float64
+from facula.core.layout import strided
 from facula.core.tensor import Tensor
 
 from . import outbox
@@ -107,6 +108,11 @@ def collate(batch, *, collate_fn_map: dict[type | tuple[type, ...], Callable] | 
 
 
 def collate_tensor_fn(batch, *, collate_fn_map=None):
+    if batch[0].layout is not strided:
+        raise RuntimeError(
+            "Batches of sparse tensors are not currently supported by the default collate_fn; please provide a custom "
+            "collate_fn to handle them appropriately."
+        )
     if outbox.current is not None:  # in a worker process: where the other one sees it
         made = outbox.current.stack(batch)
         if made is not None:
