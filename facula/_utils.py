@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from typing import Any
 
 __all__ = ["ExceptionWrapper", "KeyErrorMessage"]
 
@@ -49,7 +50,7 @@ class ExceptionWrapper:
         Exception
             Of that type; RuntimeError where it cannot be made of one message.
         """
-        kind = self.exc_type
+        kind: Any = self.exc_type
         assert kind is not None
         message = f"Caught {kind.__name__} {self.where}.\nOriginal {self.exc_msg}"
         if kind is KeyError:
