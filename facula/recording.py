@@ -137,6 +137,15 @@ def operator_title(name: str) -> str:
     return name.removesuffix(ending).strip("_")
 
 
+class Write:
+    """What wrote into memory without being an operator: `copy_`, `fill_` and assignments that no backward follows."""
+
+    name = "write"
+
+
+WRITE = Write()
+
+
 # --- the whole run as a tree ----------------------------------------------------------------------------------------
 
 
@@ -181,6 +190,7 @@ class Record(Watcher):
         self.inputs: list[Tensor] = []
         self.outputs: list[Tensor] = []
         self.makers: dict[int, tuple[int, Applied]] = {}  # by tensor, and by the memory that was written in place
+        self.versions: dict[int, int] = {}  # of the memory that was seen
         self.result: Any = None
 
     def entered(self, module, args):
@@ -198,14 +208,21 @@ class Record(Watcher):
         named = dict(zip(operator.names, args)) | kwargs
         inputs = tensors_of(list(args)) + tensors_of(kwargs)
         numbers = {n: x for n, x in named.items() if not tensors_of(x) and x is not None}
-        call = Applied(operator, self.here, inputs, tensors_of(made), numbers)
-        call.sources = [self.maker(t) for t in inputs]
+        targets = [id(t.storage) for t in tensors_of(out)]
+        for t in inputs:
+            if t.storage.version > self.versions.get(id(t.storage), t.storage.version) + targets.count(id(t.storage)):
+                self.add(Applied(WRITE, self.here, [t], [t], {}), [id(t.storage)])
+        self.add(Applied(operator, self.here, inputs, tensors_of(made), numbers), targets)
+
+    def add(self, call: Applied, written: Sequence[int]) -> None:
+        """Enter a call; `written` is the memory that it wrote in place."""
+        call.sources = [self.maker(t) for t in call.inputs]
         self.here.parts.append(call)
         self.order.append(call)
-        for t in call.outputs:
-            self.makers[id(t)] = len(self.order), call
-            if out is not None:
-                self.makers[id(t.storage)] = len(self.order), call
+        made = len(self.order), call
+        self.makers.update(dict.fromkeys([*map(id, call.outputs), *written], made))
+        for t in (*call.inputs, *call.outputs):
+            self.versions[id(t.storage)] = t.storage.version
 
     def maker(self, tensor: Tensor) -> Applied | None:
         """What made a tensor's elements last: the operator that returned it, or wrote into its memory since."""

@@ -96,7 +96,7 @@ class History:
 
     def plot(self, *names: str) -> Any:
         """`facula.plots.plot_history` of these columns (default: all losses and metrics)."""
-        from facula.plots import plot_history
+        from facula.plots.figures import plot_history
 
         return plot_history(self, *names)
 
