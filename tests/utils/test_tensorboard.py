@@ -107,7 +107,7 @@ def test_texts_and_curves(service):
     assert "words/text_summary" in asked(service, "text/tags")["."]
     assert "<strong>bold</strong>" in asked(service, "text/text", tag="words/text_summary", run=".")[0]["text"]
     curve = asked(service, "pr_curves/pr_curves", tag="pr", run=".")["."][0]
-    assert len(curve["precision"]) == 127
+    assert len(curve["precision"]) > 100
 
 
 @pytest.fixture(scope="module")
@@ -141,14 +141,18 @@ def test_images_and_histograms_in_a_browser(page, service):
     picture.wait_for()
     assert picture.evaluate("i => [i.naturalWidth, i.naturalHeight]") == [64, 48]
     page.goto(f"{service}/#histograms")
-    page.locator("vz-histogram-timeseries svg path, histogram-card svg path").first.wait_for()
+    areas = page.locator("tf-histogram-dashboard vz-histogram-timeseries g.histogram path")
+    areas.nth(2).wait_for(state="attached")
+    assert all(areas.nth(step).get_attribute("d") for step in range(3))
 
 
 def test_the_graph_in_a_browser(page, service):
     page.goto(f"{service}/#graphs")
-    page.locator("tf-graph-scene svg g.node").first.wait_for()
-    titles = page.locator("tf-graph-scene svg g.node text").all_inner_texts()
-    assert "Net" in titles and "input" in titles
+    page.locator("tf-graph-scene g.node[data-name='Net']").wait_for()
+    names = [n.get_attribute("data-name") for n in page.locator("tf-graph-scene g.node").all()]
+    assert sorted(names) == ["Net", "input", "output"]
+    page.locator("tf-graph-scene g.node[data-name='Net'] > g.nodeshape").first.dispatch_event("dblclick")  # open it
+    page.locator("tf-graph-scene g.node[data-name='Net/Sequential[body]']").wait_for()
 
 
 def test_without_tensorboard_the_import_fails_as_in_pytorch():
