@@ -14,8 +14,8 @@ def x(*shape):
     return torch.randn(*shape)
 
 
-PLAIN = """ReLU ReLU6 ELU SELU CELU GELU SiLU Mish Sigmoid Tanh Hardswish Hardsigmoid Hardtanh LeakyReLU PReLU LogSigmoid
-Softplus Softshrink Hardshrink Tanhshrink Softsign RReLU""".split()
+PLAIN = """ReLU ReLU6 ELU SELU CELU GELU SiLU Mish Sigmoid Tanh Hardswish Hardsigmoid Hardtanh LeakyReLU PReLU
+LogSigmoid Softplus Softshrink Hardshrink Tanhshrink Softsign RReLU""".split()
 LAYERS = [
     (nn.Linear(4, 3), x(2, 4)),
     (nn.Conv1d(2, 3, 3), x(1, 2, 8)),

@@ -23,8 +23,8 @@ def plot_graph(
 ) -> Picture:
     """Draw the operations that a result was computed by, as autograd recorded them.
 
-    Arrows follow the computation: leaves (parameters, inputs that need a gradient) at the top, the result at the bottom;
-    on each arrow the shape that flows along it. Operations tell what they keep for backward.
+    Arrows follow the computation: leaves (parameters, inputs that need a gradient) at the top, the result at the
+    bottom; on each arrow the shape that flows along it. Operations tell what they keep for backward.
 
     Parameters
     ----------
@@ -67,7 +67,9 @@ def plot_graph(
         if id(vertex) not in keys:
             key = keys[id(vertex)] = f"n{len(keys)}"
             if len(keys) > limit:
-                fail(ValueError, f"the graph has more than {limit} vertices", mend="draw a part of it, or raise `limit`")
+                fail(
+                    ValueError, f"the graph has more than {limit} vertices", mend="draw a part of it, or raise `limit`"
+                )
             if isinstance(vertex, Tensor):
                 name = names.get(id(vertex), "leaf")
                 diagram.boxes.append(Box(key, [name, times(vertex.spec.shape)], "parameter"))

@@ -235,7 +235,9 @@ def svg(diagram: "Diagram", colours: dict[str, tuple[str, str]]) -> str:
     taken: dict[tuple[str, str], int] = defaultdict(int)
     for link in diagram.links:
         first, last = chain(link.source), chain(link.target)
-        at = [a == b for a, b in zip([*first, object()], [*last, object()])].index(False) - 1  # the innermost common group
+        at = [a == b for a, b in zip([*first, object()], [*last, object()])].index(
+            False
+        ) - 1  # the innermost common group
         ends = _at_level(first, link.source, first[at]) or "", _at_level(last, link.target, last[at]) or ""
         passed = [(g, (_at_level(first, link.source, g) or "", "")) for g in first[:at:-1]]  # on the way out
         passed += [(first[at], ends)]

@@ -1,7 +1,7 @@
 """How much arithmetic an operator does: two operations for each multiplication and addition of a product.
 
-The convention is that of PyTorch's `FlopCounterMode`: matrix products, convolutions, attention and recurrent layers count
-(the rest is bounded by memory, not by arithmetic), biases do not.
+The convention is that of PyTorch's `FlopCounterMode`: matrix products, convolutions, attention and recurrent layers
+count (the rest is bounded by memory, not by arithmetic), biases do not.
 """
 
 from collections.abc import Callable

@@ -92,7 +92,9 @@ class History:
         [{'epoch': 1, 'loss': 0.5}]
         """
         with open(file, encoding="utf-8", newline="") as text:
-            return cls({name: _number(cell) for name, cell in row.items() if cell != ""} for row in csv.DictReader(text))
+            return cls(
+                {name: _number(cell) for name, cell in row.items() if cell != ""} for row in csv.DictReader(text)
+            )
 
     def plot(self, *names: str) -> Any:
         """`facula.plots.plot_history` of these columns (default: all losses and metrics)."""

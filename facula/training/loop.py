@@ -1,4 +1,4 @@
-"""`fit`, `evaluate`, `predict`: the loops that programs write by hand, with what such loops usually have around them."""
+"""`fit`, `evaluate`, `predict`: the loops that programs write by hand, with what these usually have around them."""
 
 import inspect
 import math
@@ -35,9 +35,9 @@ Unpack = Callable[[Any], tuple[Any, Any]]
 class Losses:
     """The mean of many losses, weighted by the sizes of their batches.
 
-    On an accelerator losses are kept unread, since reading one waits for it: `read` takes in many with one wait. On a CPU
-    a loss is there when its operator returns, and reading it at once costs a twentieth of what keeping it does (40 ns
-    against 1.2 us: its memory and records would not be used again by the next step).
+    On an accelerator losses are kept unread, since reading one waits for it: `read` takes in many with one wait. On a
+    CPU a loss is there when its operator returns, and reading it at once costs a twentieth of what keeping it does
+    (40 ns against 1.2 us: its memory and records would not be used again by the next step).
     """
 
     __slots__ = ("latest", "pending", "sizes", "total", "weight")
@@ -156,8 +156,9 @@ def fit(
     """Train a model.
 
     Each step is `optimizer.zero_grad(); loss(model(inputs), target).backward(); optimizer.step()`, in training mode. On
-    accelerators the loss is read every 64 steps, at the end of an epoch, and when somebody looks: reading it waits. Ctrl-C ends training as if it were
-    over: the history of the epochs that ended and the best model are there, and `history.stopped` says "interrupted".
+    accelerators the loss is read every 64 steps, at the end of an epoch, and when somebody looks: reading it waits.
+    Ctrl-C ends training as if it were over: the history of the epochs that ended and the best model are there, and
+    `history.stopped` says "interrupted".
 
     Parameters
     ----------
@@ -248,7 +249,8 @@ def fit(
     try:
         for hook in hooks:
             hook.on_start(run)
-        for run.epoch in range(run.first, run.last + 1):
+        for epoch in range(run.first, run.last + 1):
+            run.epoch = epoch
             for hook in hooks:
                 hook.on_epoch_start(run)
             start = time.perf_counter()
@@ -326,7 +328,12 @@ def _stepper(
         group = accumulate
         count = 0
         for batch in batches:
-            if plain and (batch.__class__ is list or batch.__class__ is tuple) and len(batch) == 2 and batch[0].__class__ is Tensor:
+            if (
+                plain
+                and (batch.__class__ is list or batch.__class__ is tuple)
+                and len(batch) == 2
+                and batch[0].__class__ is Tensor
+            ):
                 inputs, target = batch
                 zero_grad()
                 if metrics:

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
@@ -203,8 +203,8 @@ def summary(model: Module, example: Any, *, repeats: int = 5) -> Summary:
     """Run a model and say of each layer its shapes, parameters, FLOPs, memory and time.
 
     The model runs in evaluation mode and without gradients; modes are put back afterwards, and random numbers are left
-    alone where the model itself draws none. FLOPs are those of the operators that were called (see `training/flops.py`),
-    so that functions, shared modules and parameters used directly count as well.
+    alone where the model itself draws none. FLOPs are those of the operators that were called (see
+    `training/flops.py`), so that functions, shared modules and parameters used directly count as well.
 
     Parameters
     ----------

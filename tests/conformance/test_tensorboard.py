@@ -1,4 +1,4 @@
-"""Event files of both `SummaryWriter`s: the same events, apart from the time; graphs have the same scopes and shapes."""
+"""Event files of both `SummaryWriter`s: the same events, apart from the time; graphs with the same scopes, shapes."""
 
 import glob
 import io
@@ -84,7 +84,7 @@ ADDS = {
     "boxes": lambda w, t: w.add_image_with_boxes(
         "boxes", t.ones(3, 60, 80), t.tensor([[5, 5, 40, 30], [10, 20, 70, 50]]), labels=["a", "b"]
     ),
-    "boxes, larger": lambda w, t: w.add_image_with_boxes("boxes", t.ones(3, 20, 30), t.tensor([[5, 5, 9, 9]]), rescale=2),
+    "boxes, larger": lambda w, t: w.add_image_with_boxes("b", t.ones(3, 20, 30), t.tensor([[5, 5, 9, 9]]), rescale=2),
     "figure": lambda w, t: w.add_figure("figure", figure()),
     "figures": lambda w, t: w.add_figure("figure", [figure(), figure()], close=False),
     "audio": lambda w, t: w.add_audio("sound", t.tensor(np.sin(np.arange(400) / 9))[None], 1, sample_rate=8000),
@@ -149,7 +149,9 @@ def test_the_files_of_embeddings(tmp_path):
     names = {}
     for side in ("ours", "theirs"):
         root = tmp_path / side
-        names[side] = sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file() and "events" not in p.name)
+        names[side] = sorted(
+            str(p.relative_to(root)) for p in root.rglob("*") if p.is_file() and "events" not in p.name
+        )
     assert names["ours"] == names["theirs"] and len(names["ours"]) == 7
     for name in names["ours"]:
         ours, theirs = ((tmp_path / side / name).read_bytes() for side in ("ours", "theirs"))

@@ -174,7 +174,9 @@ def test_boxes_do_not_overlap_and_follow_arrows():
 
 def test_arrows_pass_beside_boxes():
     """The arrow around the middle box does not cross it."""
-    diagram = Diagram([Box(k, [k * 10], "operator") for k in "abc"], [], [Link("a", "b"), Link("b", "c"), Link("a", "c")])
+    diagram = Diagram(
+        [Box(k, [k * 10], "operator") for k in "abc"], [], [Link("a", "b"), Link("b", "c"), Link("a", "c")]
+    )
     boxes, _ = places(diagram)
     long = [p.get("d") for p in ElementTree.fromstring(layered.svg(diagram, COLOURS)).iter(f"{SVG}path")][3]
     points = [tuple(map(float, p.split(","))) for p in re.findall(r"[-\d.]+,[-\d.]+", long)]

@@ -30,9 +30,7 @@ def test_a_history_of_training():
     net = nn.Linear(4, 2)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
     metrics = [Accuracy(), ConfusionMatrix()]
-    history = fit(
-        net, (x, y), nn.CrossEntropyLoss(), optimizer, 4, validation=(x, y), metrics=metrics, progress=False
-    )
+    history = fit(net, (x, y), nn.CrossEntropyLoss(), optimizer, 4, validation=(x, y), metrics=metrics, progress=False)
     figure = history.plot()
     assert [a.get_ylabel() for a in figure.axes] == ["loss", "accuracy"]
     lines = {line.get_label(): list(line.get_ydata()) for line in figure.axes[0].lines}

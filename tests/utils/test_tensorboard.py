@@ -1,4 +1,4 @@
-"""What `SummaryWriter` writes, seen through TensorBoard itself: by its data service, and in a browser where there is one."""
+"""What `SummaryWriter` writes, seen through TensorBoard: by its data service, and in a browser where there is one."""
 
 import json
 import logging
@@ -165,7 +165,9 @@ try:
 except ImportError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
     assert re.search(r"needs the package tensorboard\n  mend: pip install 'facula\[tensorboard\]'", done.stdout)
 
 

@@ -1,12 +1,15 @@
 """TensorBoard's event files with PyTorch's `SummaryWriter`, written through the package tensorboard."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facula.extras import require
 
 require("tensorboard", "tensorboard", "torch.utils.tensorboard")  # as PyTorch: the import fails without it
 
 from .writer import FileWriter, SummaryWriter  # noqa: E402
+
+if TYPE_CHECKING:
+    RecordWriter: Any
 
 __all__ = ["FileWriter", "RecordWriter", "SummaryWriter"]
 

@@ -30,7 +30,7 @@ def _prepare_video(frames: np.ndarray) -> np.ndarray:
     """(B, T, C, H, W) as (T, rows * H, columns * W, C): the videos of a batch side by side in a grid."""
     batch, time, channels, height, width = frames.shape
     if frames.dtype == np.uint8:
-        frames = np.float32(frames) / 255.0
+        frames = frames.astype(np.float32) / 255.0
     whole = 1 << (batch - 1).bit_length() if batch else 0  # black videos make it a power of 2
     if whole > batch:
         frames = np.concatenate([frames, np.zeros((whole - batch, time, channels, height, width))])

@@ -205,9 +205,7 @@ def pr_curve_raw(tag, tp, fp, tn, fn, precision, recall, num_thresholds=127, wei
 def _curve(tag: str, data: np.ndarray, thresholds: int) -> Any:
     plugin = require("tensorboard.plugins.pr_curve.plugin_data_pb2", "tensorboard", "add_pr_curve")
     content = plugin.PrCurvePluginData(version=0, num_thresholds=thresholds).SerializeToString()
-    proto = _protos().Tensor(
-        dtype="DT_FLOAT", float_val=data.reshape(-1).tolist(), tensor_shape=_shape(data.shape[:2])
-    )
+    proto = _protos().Tensor(dtype="DT_FLOAT", float_val=data.reshape(-1).tolist(), tensor_shape=_shape(data.shape[:2]))
     return _one(tag, metadata=_metadata("pr_curves", content), tensor=proto)
 
 
@@ -282,9 +280,7 @@ def make_image(tensor: np.ndarray, rescale: float = 1, rois: np.ndarray | None =
     picture = picture.resize((int(width * rescale), int(height * rescale)), pillow.Resampling.LANCZOS)
     out = io.BytesIO()
     picture.save(out, format="PNG")
-    return _protos().Summary.Image(
-        height=height, width=width, colorspace=channels, encoded_image_string=out.getvalue()
-    )
+    return _protos().Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=out.getvalue())
 
 
 def video(tag: str, tensor: Any, fps: float = 4) -> Any:
@@ -302,12 +298,19 @@ def make_video(tensor: np.ndarray, fps: float) -> Any:
     try:
         from moviepy import editor  # type: ignore[import-not-found]
     except ImportError:
-        print("moviepy is installed, but can't import moviepy.editor.", "Some packages could be missing [imageio, requests]")
+        print(
+            "moviepy is installed, but can't import moviepy.editor.",
+            "Some packages could be missing [imageio, requests]",
+        )
         return None
     _, height, width, channels = tensor.shape
     clip = editor.ImageSequenceClip(list(tensor), fps=fps)
     with tempfile.NamedTemporaryFile(suffix=".gif") as file:
-        for options in ({"verbose": False, "logger": None}, {"verbose": False, "progress_bar": False}, {"verbose": False}):
+        for options in (
+            {"verbose": False, "logger": None},
+            {"verbose": False, "progress_bar": False},
+            {"verbose": False},
+        ):
             try:  # versions of moviepy differ in what they accept
                 clip.write_gif(file.name, **options)
                 break

@@ -152,9 +152,7 @@ class SummaryWriter:
                 events = _events()
                 for event in (
                     events.Event(step=self.purge_step, file_version="brain.Event:2"),
-                    events.Event(
-                        step=self.purge_step, session_log=events.SessionLog(status=events.SessionLog.START)
-                    ),
+                    events.Event(step=self.purge_step, session_log=events.SessionLog(status=events.SessionLog.START)),
                 ):
                     self.file_writer.add_event(event)
                 self.purge_step = None
