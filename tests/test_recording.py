@@ -60,7 +60,7 @@ LAYERS = [
     (nn.LSTMCell(4, 5), x(2, 4)),
     (nn.Embedding(4, 5), torch.tensor([1, 2])),
     (nn.EmbeddingBag(4, 5), torch.tensor([[1, 2]])),
-    (nn.Transformer(8, 2, 1, 1, 16), [x(3, 1, 8), x(3, 1, 8)]),
+    (nn.Transformer(8, 2, 1, 1, 16, batch_first=True), [x(3, 1, 8), x(3, 1, 8)]),
     (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), x(3, 2, 8)),
     (nn.Bilinear(2, 3, 4), [x(5, 2), x(5, 3)]),
     (nn.CosineSimilarity(), [x(5, 2), x(5, 2)]),
