@@ -67,6 +67,8 @@ class _Watching(Callback):
         if self.best is None or sign * value > sign * self.best + self.min_delta:
             if value == value:  # not NaN
                 self.best, self.best_epoch = value, run.epoch
+                if name == run.monitor:
+                    run.history.best_epoch = run.epoch
                 return True
         return False
 
@@ -115,7 +117,6 @@ class KeepBest(_Watching):
         if not self.improved(run):
             return
         self.state = {name: _copy(value) for name, value in run.model.state_dict().items()}
-        run.history.best_epoch = self.best_epoch
         if self.file is not None:
             from facula.serialization import save
 

@@ -224,6 +224,8 @@ def fit(
     """
     if schedule not in ("epoch", "step"):
         fail(ValueError, f"{schedule!r} is not a valid value for schedule", expected="'epoch' or 'step'")
+    if schedule == "step" and isinstance(scheduler, ReduceLROnPlateau):
+        fail(ValueError, "fit(): ReduceLROnPlateau looks at what an epoch measured", mend='schedule="epoch"')
     for name, value in (("epochs", epochs), ("accumulate", accumulate)):
         if value < 1:
             fail(ValueError, f"fit(): {name} must be at least 1", got=value)

@@ -178,7 +178,8 @@ def test_it_stops_when_it_has_converged_and_keeps_the_best(tmp_path):
 
 def test_a_larger_metric_is_better():
     rows = [0.5, 0.7, 0.6, 0.65, 0.9]
-    stop, run = EarlyStopping(2, monitor="accuracy"), types.SimpleNamespace(monitor="loss", stopped=None)
+    run = types.SimpleNamespace(monitor="loss", stopped=None, history=History())
+    stop = EarlyStopping(2, monitor="accuracy")
     run.stop = lambda reason: setattr(run, "stopped", reason)
     for run.epoch, value in enumerate(rows, 1):
         run.row = {"accuracy": value}
@@ -292,6 +293,9 @@ def test_what_is_refused():
         fit(net, [data()[0]], LOSS, optimizer, progress=False)
     with pytest.raises(ValueError, match="schedule"):
         fit(net, [data()], LOSS, optimizer, schedule="batch")
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    with pytest.raises(ValueError, match="looks at what an epoch measured"):
+        fit(net, [data()], LOSS, optimizer, scheduler=plateau, schedule="step")
     with pytest.raises(ValueError, match="epochs must be at least 1"):
         fit(net, [data()], LOSS, optimizer, epochs=0)
     with pytest.raises(TypeError, match="data must be gone through"):
