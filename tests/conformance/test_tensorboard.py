@@ -1,6 +1,7 @@
 """Event files of both `SummaryWriter`s: the same events, apart from the time; graphs with the same scopes, shapes."""
 
 import glob
+import inspect
 import io
 import os
 import re
@@ -272,3 +273,19 @@ def test_a_model_that_fails_writes_no_graph(tmp_path, capsys):
     with Ours(tmp_path) as w, pytest.raises(RuntimeError):
         w.add_graph(facula.nn.Linear(2, 2), facula.zeros(1, 3))
     assert "Error occurs, No graph saved" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [n for n in vars(Theirs) if not n.startswith("__") or n == "__init__"])
+def test_methods_take_the_same_arguments(name):
+    ours, theirs = (
+        [(p.name, p.kind, p.default) for p in inspect.signature(getattr(side, name)).parameters.values()]
+        for side in (Ours, Theirs)
+    )
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", torch.utils.tensorboard.summary.__all__)
+def test_functions_of_summaries_are_there(name):
+    ours, theirs = (getattr(side.utils.tensorboard.summary, name) for side in (facula, torch))
+    if inspect.isfunction(theirs):
+        assert list(inspect.signature(ours).parameters) == list(inspect.signature(theirs).parameters)
