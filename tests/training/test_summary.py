@@ -121,3 +121,7 @@ def test_printing_without_rich_says_what_to_install(monkeypatch):
 def test_unknown_layers_are_refused():
     with pytest.raises(KeyError, match="no layer 'x'"):
         summary(nn.Linear(2, 2), (1, 2))["x"]
+
+
+def test_views_take_no_memory():
+    assert summary(nn.Sequential(nn.Flatten(), nn.Unflatten(1, (3, 4))), (2, 3, 4)).bytes == 0
