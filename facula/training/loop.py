@@ -215,10 +215,11 @@ def fit(
     --------
     >>> import facula as torch
     >>> from facula.training import MSE, fit
+    >>> _ = torch.manual_seed(0)
     >>> x = torch.linspace(0, 1, 64).reshape(-1, 1)
     >>> model = torch.nn.Linear(1, 1)
     >>> optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
-    >>> history = fit(model, (x, 2 * x + 1), torch.nn.MSELoss(), optimizer, epochs=60, metrics=[MSE()])
+    >>> history = fit(model, (x, 2 * x + 1), torch.nn.MSELoss(), optimizer, epochs=90, metrics=[MSE()])
     >>> history["loss"][-1] < 1e-3, history["MSE"][-1] < 1e-3
     (True, True)
     """
@@ -328,7 +329,7 @@ def _stepper(
         due = now() + TICK
         done = 0  # batches of the group that makes a step
         group = accumulate
-        count = 0
+        count, before = 0, run.step
         for batch in batches:
             if (
                 plain
@@ -369,7 +370,6 @@ def _stepper(
                 if stepped:
                     done = 0
             count += 1
-            run.step += 1
             spec = target.spec if isinstance(target, Tensor) else None
             if spec is not size_of or not sizes:
                 size_of = spec
@@ -381,6 +381,7 @@ def _stepper(
                 if len(pending) == PENDING:
                     losses.read()
             if watched:
+                run.step = before + count
                 if metrics:
                     with no_grad():
                         for metric in metrics:
@@ -396,6 +397,7 @@ def _stepper(
                     due = now() + TICK
                 if run.stopped:
                     return
+        run.step = before + count
         if done:  # fewer batches than were expected: their mean still makes a step
             with no_grad():
                 for p in parameters:
