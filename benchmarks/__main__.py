@@ -11,11 +11,13 @@ from pathlib import Path
 
 from . import convolutions, data, kernels, limits, optimizers, products, small, training  # noqa: F401  (rows register themselves)
 from .harness import BUDGET, ROWS, Result, measure, summary, table
+from .kit import KIT
 from .memory import MEMORY
 from .report import BEGIN, END, markdown, merge, put
 from .startup import STARTUP
 
 ALONE = [("memory", *one) for one in MEMORY] + [("start", *one) for one in STARTUP]  # each in processes of their own
+ALONE += [("training kit", *one) for one in KIT]  # facula against itself
 
 
 def wanted(filters: list[str], group: str, name: str) -> bool:

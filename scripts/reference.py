@@ -24,9 +24,11 @@ SECTIONS: dict[str, tuple[str, ...]] = {
                "facula.nn.utils.parametrize", "facula.nn.utils.parametrizations", "facula.nn.utils.prune",
                "facula.nn.attention"),
     "Training": ("facula.optim", "facula.optim.lr_scheduler", "facula.optim.swa_utils", "facula.amp",
-                 "facula.utils.data", "facula.multiprocessing", "facula.utils.checkpoint", "facula.serialization"),
+                 "facula.utils.data", "facula.multiprocessing", "facula.utils.checkpoint", "facula.utils.tensorboard",
+                 "facula.serialization"),
     "Probability": ("facula.distributions", "facula.distributions.constraints", "facula.distributions.transforms"),
     "Around": ("facula.profiler", "facula.utils.benchmark", "facula.overrides", "facula.backends"),
+    "facula's own": ("facula.training", "facula.plots"),
 }  # fmt: skip
 # Methods that a class fills in for its base, not for its user.
 INTERNAL = {
@@ -42,6 +44,12 @@ INTERNAL = {
 }
 NUMPY_NAMES = ("axis", "keepdims")  # other names of dim and keepdim
 HEADINGS = {"parameters": "Parameters", "returns": "Returns", "raises": "Raises", "yields": "Yields", "warns": "Warns"}
+
+
+def title_of(name: str) -> str:
+    """The name that a page is found by: PyTorch's, but for what is facula's own."""
+    own = any(f"{name}.".startswith(f"{one}.") for one in SECTIONS["facula's own"])
+    return name if own else name.replace("facula", "torch", 1)
 
 
 def resolve(name: str) -> Any:
@@ -136,7 +144,7 @@ def entry(owner: str, name: str, value: Any, level: int) -> Iterator[str]:
     """A heading, the signature, the docstring; of a class also its own public methods."""
     yield from (f"{'#' * level} {name} {{ #{owner}.{name} }}", "")
     if callable(value):
-        yield from ("```python", signature(f"{owner.replace('facula', 'torch', 1)}.{name}", value), "```", "")
+        yield from ("```python", signature(f"{title_of(owner)}.{name}", value), "```", "")
     yield from docstring(value)
     if isinstance(value, type) and level == 2:
         own = [n for n in public_names(value) if n in vars(value) and inspect.getdoc(getattr(value, n))]
@@ -148,7 +156,7 @@ def entry(owner: str, name: str, value: Any, level: int) -> Iterator[str]:
 def page(name: str) -> str:
     """The Markdown of a module's page."""
     owner = resolve(name)
-    title = name.replace("facula", "torch", 1)
+    title = title_of(name)
     lines = [f"# {title}", ""]
     if isinstance(owner, ModuleType) and owner.__doc__:
         lines += [inspect.cleandoc(owner.__doc__), ""]
@@ -161,7 +169,7 @@ def pages() -> Iterator[tuple[str, str, str, str]]:
     """(section, title, path, text) of each page."""
     for section, names in SECTIONS.items():
         for name in names:
-            title = name.replace("facula", "torch", 1)
+            title = title_of(name)
             yield section, title, f"reference/{title}.md", page(name)
 
 
@@ -169,7 +177,7 @@ def on_config(config):
     """Put the pages into the navigation, in the place of its entry "Reference"."""
     groups: dict[str, list] = {}
     for section, names in SECTIONS.items():
-        groups[section] = [{(t := n.replace("facula", "torch", 1)): f"reference/{t}.md"} for n in names]
+        groups[section] = [{(t := title_of(n)): f"reference/{t}.md"} for n in names]
     for item in config.nav:
         if "Reference" in item:
             item["Reference"] = [{section: entries} for section, entries in groups.items()]

@@ -15,6 +15,7 @@ class Modes(threading.local):
     autocast: Any = None  # the dtype of `torch.autocast` on the CPU, where it is on (operators/override.py)
     levels: tuple = ()  # open function transforms, the innermost last (core/wrapped.py)
     watch: Any = None  # who records what this thread does (profiler/watching.py)
+    recorder: Any = None  # (operator, args, kwargs, out) -> result: applies operators in their place (recording.py)
     saved_hooks: tuple = ()  # pairs (pack, unpack) around values kept for backward, innermost last
 
 

@@ -28,7 +28,8 @@ THROUGH = {"unbind", "split_with_sizes"}
 
 def intercept(operator: Any, args: tuple, kwargs: dict, out: Any) -> Any:
     """Apply an operator while some feature wants to see it."""
-    return transform(operator, args, kwargs, out)
+    recorder = LOCAL.recorder
+    return transform(operator, args, kwargs, out) if recorder is None else recorder(operator, args, kwargs, out)
 
 
 def plainly(operator: Any, args: tuple, kwargs: dict, out: Any = None) -> Any:

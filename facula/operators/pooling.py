@@ -722,7 +722,7 @@ def _make_max(d: int):
     def values(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
         _no_bool(name if d > 1 else "max_pool1d_impl", input, "uif" if d > 1 else "f")
         sides = _known_sides(name, d, input, kernel_size, stride, padding, dilation, ceil_mode)
-        if input.requires_grad_ and (not GUARD.active or LOCAL.grad):
+        if not GUARD.active or LOCAL.grad or LOCAL.special:  # somebody follows: the indices may be needed
             return _batched(input, d, lambda x: _max_nodes[d](x, sides)[0])
         return _batched(input, d, lambda x: _max(x, sides, False)[0])
 

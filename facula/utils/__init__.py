@@ -1,5 +1,7 @@
-"""Tools around training: `data` feeds batches, `checkpoint` trades memory for time."""
+"""Tools around training: `data` feeds batches, `checkpoint` trades memory for time, `tensorboard` writes its files."""
 
 from facula.alias import getattr_for
 
-__getattr__ = getattr_for(__name__, ("_pytree", "benchmark", "checkpoint", "collect_env", "data", "hooks"))
+__getattr__ = getattr_for(
+    __name__, ("_pytree", "benchmark", "checkpoint", "collect_env", "data", "hooks", "tensorboard")
+)

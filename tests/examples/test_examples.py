@@ -79,6 +79,20 @@ def test_digits(tmp_path):
     assert_picture(tmp_path / "digits.png")
 
 
+def test_training_kit(tmp_path):
+    printed = run("training_kit.py", "--epochs", 25, "--out", tmp_path)
+    assert number(printed, "test accuracy") >= 0.97
+    assert number(printed, "test top-2") >= number(printed, "test accuracy")
+    assert "2: Conv2d      32×16×8×8   32×32×8×8" in printed and "parameters: 9,930" in printed
+    assert_falling(losses(printed), 10)
+    rows = (tmp_path / "training_kit.csv").read_text(encoding="utf-8").splitlines()
+    assert rows[0].startswith("epoch,loss,lr,validation loss,validation accuracy") and len(rows) > 8
+    assert (tmp_path / "training_kit.pt").stat().st_size > 4 * 9930
+    for name in ("history", "confusion"):
+        assert_picture(tmp_path / f"training_kit_{name}.png")
+    assert "MaxPool2d" in (tmp_path / "training_kit_model.svg").read_text(encoding="utf-8")
+
+
 def test_newsgroups(tmp_path, example_data):
     printed = run("newsgroups.py", "--data", data("newsgroups.py", example_data, tmp_path))
     assert number(printed, "test accuracy") >= 0.9
