@@ -172,9 +172,9 @@ def test_plain_pickle():
     base = tensor(np.arange(6.0))
     view = part(base, 1, (2, 2), (2, 1))
     assert host_values(pickle.loads(pickle.dumps(view))).tolist() == [[1, 2], [3, 4]]
-    typed = TypedStorage(base.storage, base.dtype)
+    typed = TypedStorage.of(base.storage, base.dtype)
     again = pickle.loads(pickle.dumps(typed))
-    assert type(again) is TypedStorage and again.storage.nbytes == 48
+    assert type(again) is TypedStorage and again.nbytes() == 48
 
 
 def test_other_pickler():

@@ -1,9 +1,10 @@
 """The zip archive of a checkpoint: uncompressed, aligned records; no size in it is believed before it is checked."""
 
+import contextlib
 import os
+import secrets
 import stat
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import NoReturn
 
 from facula.errors import explain, fail
 
-__all__ = ["ALIGNMENT", "ArchiveReader", "ArchiveWriter", "write_atomically"]
+__all__ = ["ALIGNMENT", "ArchiveReader", "ArchiveWriter", "write_all", "write_atomically"]
 
 ALIGNMENT = 64  # of each record's bytes in the file, so that mapped storages are aligned
 
@@ -22,9 +23,11 @@ class ArchiveWriter:
 
     LIMIT = 0xFFFFFFFF  # sizes and offsets from here on need the 64-bit fields
 
-    def __init__(self, file, prefix: str):
+    def __init__(self, file, prefix: str, checksums: bool = True, alignment: int = ALIGNMENT):
         self.file = file
         self.prefix = prefix
+        self.checksums = checksums
+        self.alignment = alignment
         self.position = 0
         self.directory: list[bytes] = []
         self.names: list[bytes] = []
@@ -33,13 +36,20 @@ class ArchiveWriter:
     def record(self, name: str, data) -> None:
         """Append one record."""
         data = memoryview(data).cast("B")
+        self._record(name, len(data), zlib.crc32(data) if self.checksums else 0, data)
+
+    def gap(self, name: str, size: int) -> None:
+        """Append a record whose bytes are to be filled in later."""
+        self._record(name, size, 0, None)
+
+    def _record(self, name: str, size: int, check: int, data: memoryview | None) -> None:
         encoded = f"{self.prefix}/{name}".encode()
-        start, size, check = self.position, len(data), zlib.crc32(data)
+        start = self.position
         flags = 0x800 | (0x8 if size else 0)  # UTF-8 name; a descriptor follows, except after nothing
         large = size >= self.LIMIT or start >= self.LIMIT
         extra = struct.pack("<HHQQ", 1, 16, 0, 0) if large else b""
         begin = start + 30 + len(encoded) + len(extra) + 4
-        padding = -begin % ALIGNMENT
+        padding = -begin % self.alignment
         extra += struct.pack("<HH", 0x4246, padding) + b"Z" * padding
         self._write(
             struct.pack(
@@ -48,7 +58,10 @@ class ArchiveWriter:
         )
         self._write(encoded + extra)
         if size:
-            self._write(data)
+            if data is None:
+                self._skip(size)
+            else:
+                self._write(data)
             self._write(struct.pack("<IIQQ" if large else "<IIII", 0x08074B50, check, size, size))
         small = min(size, self.LIMIT), min(start, self.LIMIT)
         wide = struct.pack("<HHQQQ", 1, 24, size, size, start) if large else b""
@@ -80,8 +93,22 @@ class ArchiveWriter:
         )
 
     def _write(self, data) -> None:
-        self.file.write(data)
+        write_all(self.file, data)
         self.position += len(data)
+
+    def _skip(self, size: int) -> None:
+        """A hole in the file where that is possible, zeros elsewhere."""
+        try:
+            seekable = self.file.seekable()
+        except AttributeError:
+            seekable = False
+        if seekable:
+            self.file.seek(size, os.SEEK_CUR)
+            self.position += size
+        else:
+            zeros = bytes(min(size, 1 << 20))
+            for begin in range(0, size, len(zeros) or 1):
+                self._write(zeros[: size - begin])
 
 
 class ArchiveReader:
@@ -185,6 +212,14 @@ class ArchiveReader:
         return bytes(data)
 
 
+def write_all(file, data) -> None:
+    """Write all bytes, also to a raw file, which may take fewer at a time."""
+    count = file.write(data)
+    while isinstance(count, int) and 0 < count < len(data):
+        data = memoryview(data)[count:]
+        count = file.write(data)
+
+
 def write_atomically(path: str, write: Callable) -> None:
     """Write a file beside `path`, make sure that it is on the disk, and put it in its place."""
     path = os.path.realpath(path)  # a link keeps pointing where it points
@@ -202,25 +237,32 @@ def write_atomically(path: str, write: Callable) -> None:
     if mode is not None and not stat.S_ISREG(mode):  # a device or a pipe cannot be replaced; a folder raises here
         with open(path, "wb") as file:
             return write(file)
-    handle, temporary = tempfile.mkstemp(prefix=os.path.basename(path) + ".", suffix=".tmp", dir=folder)
+    temporary = os.path.join(folder, f"{os.path.basename(path)[:100]}.{secrets.token_hex(4)}.tmp")
     try:
+        # A new file gets what the umask leaves of these permissions; one that is replaced keeps its own.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666 if mode is None else 0o600)
         with open(handle, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, stat.S_IMODE(mode) if mode is not None else 0o666 & ~_umask())
+        if mode is not None:
+            os.chmod(temporary, stat.S_IMODE(mode))
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         raise
+    _sync_folder(folder)
 
 
-def _umask() -> int:
-    """The permissions that new files do not get; only `os.umask` tells, by setting it."""
-    try:
-        with open("/proc/self/status") as status:  # without a moment in which another thread sees a changed mask
-            return next(int(line.split()[1], 8) for line in status if line.startswith("Umask:"))
-    except (OSError, StopIteration):
-        mask = os.umask(0o077)
-        os.umask(mask)
-        return mask
+_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def _sync_folder(folder: str) -> None:
+    """Let the new name reach the disk too, where folders can be opened."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder or ".", os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -162,7 +162,9 @@ CALLS |= {
 _encode = importlib.import_module("_codecs").encode
 CALLS[_encode] = _call_encode
 SAFE_NAMES: dict[str, Any] = {
-    f"{module}.{name}": value for (module, name), value in NAMES.items() if name != "_load_from_bytes"
+    f"{module}.{name}": value
+    for (module, name), value in NAMES.items()
+    if name not in ("_load_from_bytes", "Generator", "_rebuild_device_tensor_from_numpy", "_rebuild_xla_tensor")
 }
 SAFE_NAMES |= {
     "collections.OrderedDict": OrderedDict, "collections.Counter": Counter, "_codecs.encode": _encode,
@@ -200,16 +202,15 @@ def allowed(module: str, name: str):
 class RestrictedUnpickler:
     """Executes the instructions of a pickle that are in `OPCODES`; names come from `allowed`, calls from `CALLS`."""
 
-    def __init__(self, data: bytes, persistent_load: Callable, find: Callable = allowed):
-        self.data = data
-        self.position = 0
+    def __init__(self, data: Any, persistent_load: Callable, position: int = 0):
+        self.data = data  # bytes or an mmap; the pickle begins at `position`
+        self.position = position
         self.persistent_load = persistent_load
-        self.find = find
         self.stack: list = []
         self.marks: list[list] = []
         self.memo: dict[int, Any] = {}
         self.outside = False
-        self.allowance = 100 * len(data) + 1_000_000  # elements that calls may copy, so that small files stay small
+        self.allowance = 10 * len(data) + 1_000_000  # elements that calls may copy, so that small files stay small
 
     def load(self):
         try:
@@ -260,13 +261,13 @@ class RestrictedUnpickler:
         return items
 
     def push_global(self):
-        self.stack.append(self.find(self.line(), self.line()))
+        self.stack.append(allowed(self.line(), self.line()))
 
     def push_stack_global(self):
         name, module = self.stack.pop(), self.stack.pop()
         if type(name) is not str or type(module) is not str:
             raise pickle.UnpicklingError("STACK_GLOBAL requires str")
-        self.stack.append(self.find(module, name))
+        self.stack.append(allowed(module, name))
 
     def reduce(self):
         args, function = self.stack.pop(), self.stack[-1]
@@ -279,10 +280,14 @@ class RestrictedUnpickler:
             call = _new_parameter
         if call is None:
             raise pickle.UnpicklingError(f"Trying to call reduce for unrecognized function {function}")
-        self.allowance -= sum(len(arg) for arg in args if isinstance(arg, str | bytes | list | tuple | dict))
+        self.spend(args)
+        self.stack[-1] = call(*args)
+
+    def spend(self, parts) -> None:
+        """Count what is about to be copied: a short pickle that copies one thing a million times is refused."""
+        self.allowance -= sum(len(part) for part in parts if isinstance(part, str | bytes | list | tuple | dict))
         if self.allowance < 0:
             raise pickle.UnpicklingError("the pickle copies far more than it holds")
-        self.stack[-1] = call(*args)
 
     def new_object(self):
         args, cls = self.stack.pop(), self.stack.pop()
@@ -301,6 +306,7 @@ class RestrictedUnpickler:
     def build(self):
         state, made = self.stack.pop(), self.stack[-1]
         kind = type(made)
+        self.spend((state, *state) if isinstance(state, tuple) else (state,))
         if kind is OrderedDict:
             if type(state) is not dict:
                 raise pickle.UnpicklingError("the attributes of an OrderedDict must be a dict")

@@ -2,4 +2,4 @@
 
 from facula.alias import getattr_for
 
-__getattr__ = getattr_for(__name__, ("_pytree", "benchmark", "checkpoint", "collect_env", "data", "hooks"))
+__getattr__ = getattr_for(__name__, ("_pytree", "benchmark", "checkpoint", "collect_env", "data", "hooks", "serialization"))
