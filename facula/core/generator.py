@@ -191,11 +191,6 @@ class Generator:
         return (_restore, (self.device, self.legacy_state().tobytes()))
 
 
-    def __setstate__(self, state) -> None:
-        """From a checkpoint: (seed, offset on a GPU, state)."""
-        self.load_legacy_state(np.asarray(state[2]))
-
-
 def _restore(where: device_type, state: bytes) -> Generator:
     generator = Generator(where)
     generator.load_legacy_state(state)

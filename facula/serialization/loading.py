@@ -332,6 +332,7 @@ def get_unsafe_globals_in_checkpoint(f) -> list[str]:
     >>> from facula.serialization import save
     >>> buffer = io.BytesIO()
     >>> save({"a": Fraction(1, 2)}, buffer)
+    >>> _ = buffer.seek(0)
     >>> get_unsafe_globals_in_checkpoint(buffer)
     ['fractions.Fraction']
     """

@@ -67,6 +67,14 @@ def text_of(value):
     return value.decode("ascii") if isinstance(value, bytes) else value
 
 
+def _set_generator(self: Generator, state) -> None:
+    """From a checkpoint: (seed, offset on a GPU, state)."""
+    when_filled(lambda: self.load_legacy_state(creation.numpy_view(state[2])))
+
+
+Generator.__setstate__ = _set_generator
+
+
 def _load_from_bytes(data: bytes):
     from .loading import load
 
@@ -88,7 +96,7 @@ TypedStorage.__reduce_ex__ = UntypedStorage.__reduce_ex__ = _reduce_storage
 def storage_bytes(storage: Storage) -> memoryview:
     """The memory of a storage on this machine."""
     if storage.nbytes == 0 or storage.device.type == "meta":
-        return memoryview(b"")
+        return memoryview(bytearray())
     return memoryview((ctypes.c_char * storage.nbytes).from_address(storage.ptr)).cast("B")
 
 
@@ -370,6 +378,7 @@ NAMES |= {
     ("torch._C", "Generator"): Generator,
 }
 WRITTEN = {id(value): name for name, value in NAMES.items()}  # by identity: not all of these can be hashed alike
+WRITTEN[id(Tensor)] = "torch", "Tensor"
 WRITTEN[id(_rebuild_device_tensor_from_numpy)] = "torch._utils", "_rebuild_device_tensor_from_numpy"
 WRITTEN |= {id(getattr(storages, name)): ("torch", name) for name in STORAGE_TYPES}
 
@@ -382,6 +391,9 @@ def torch_name(module: str, name: str, value) -> tuple[str, str]:
     if value is not None and value is loaded_parameter():
         return "torch.nn.parameter", "Parameter"
     if module == "facula" or module.startswith("facula."):
+        functions = sys.modules.get("facula.nn.functional")
+        if functions is not None and getattr(functions, name, None) is value and not isinstance(value, type):
+            return "torch.nn.functional", name
         place = module
         while place:  # the public module that shows it: facula.nn.linear.Linear is facula.nn.Linear
             public = sys.modules.get(place)
@@ -404,6 +416,9 @@ def resolve(module: str, name: str):
         return NAMES[module, name]
     if (module, name) == ("torch.nn.parameter", "Parameter"):
         return parameter_class()
+    if (module, name) == ("torch._C", "_VariableFunctionsClass"):  # `torch.relu` is getattr(this, "relu") in files
+        return importlib.import_module("facula")
+    module = "torch.nn.functional" if module == "torch._C._nn" else module
     place = "facula" + module[len("torch") :]
     error: Exception = ModuleNotFoundError(f"No module named {place!r}", name=place)
     while place:  # torch.nn.modules.linear.Linear may be shown by facula.nn

@@ -17,6 +17,7 @@ from facula.core.tensor import Tensor
 from .tensors import (
     NAMES,
     REBUILDERS,
+    _get_layout,
     _rebuild_from_type_v2,
     integers,
     parameter_class,
@@ -150,6 +151,7 @@ def _call_from_type(function, new_type, args, state):
 CALLS: dict[Any, Callable] = {function: function for function in REBUILDERS.values()}
 CALLS |= {
     _rebuild_from_type_v2: _call_from_type,
+    _get_layout: _get_layout,
     OrderedDict: _call_mapping(OrderedDict),
     Counter: _call_mapping(Counter),
     Size: lambda sizes: Size(integers(sizes, "Size")),

@@ -275,6 +275,7 @@ def test_unsafe_globals():
     torch.save([torch.nn.Linear(1, 1), np.float64(1)], buffer)
     buffer.seek(0)
     theirs = torch.serialization.get_unsafe_globals_in_checkpoint(buffer)
+    buffer.seek(0)
     assert set(serialization.get_unsafe_globals_in_checkpoint(buffer)) == set(theirs)
 
 
