@@ -119,6 +119,7 @@ class DataLoader(Generic[_T_co]):
     pin_memory_device: str
     prefetch_factor: int | None
     __initialized = False
+    _position: Any = None  # a `position.Position`, where a checkpoint follows the passes
 
     def __init__(
         self,
@@ -247,7 +248,12 @@ class DataLoader(Generic[_T_co]):
             raise ValueError(f"{attr} attribute should not be set after {type(self).__name__} is initialized")
         super().__setattr__(attr, val)
 
-    def __iter__(self) -> "_SingleProcessDataLoaderIter":
+    def __iter__(self) -> Any:
+        if self._position is not None:
+            return self._position.start(self._pass)
+        return self._pass()
+
+    def _pass(self) -> "_SingleProcessDataLoaderIter":
         return self._get_iterator()
 
     def _get_iterator(self) -> "_SingleProcessDataLoaderIter":
