@@ -175,8 +175,10 @@ class ArchiveReader:
     def offset(self, name: str) -> int:
         """Where in the file the record's bytes begin."""
         entry = self.entry(name)
-        self.file.seek(entry.header_offset)
-        header = self.file.read(30)
+        header = b""
+        if 0 <= entry.header_offset < self.size:
+            self.file.seek(entry.header_offset)
+            header = self.file.read(30)
         if len(header) == 30 and header[:4] == b"PK\x03\x04":
             length, extra = struct.unpack_from("<HH", header, 26)
             begin = entry.header_offset + 30 + length + extra
@@ -240,10 +242,10 @@ def write_atomically(path: str, write: Callable) -> None:
         with open(path, "wb") as file:
             return write(file)
     temporary = os.path.join(folder, f"{os.path.basename(path)[:100]}.{secrets.token_hex(4)}.tmp")
+    # A new file gets what the umask leaves of these permissions; one that is replaced keeps its own.
+    permissions = 0o666 if mode is None else 0o600
     try:
-        # A new file gets what the umask leaves of these permissions; one that is replaced keeps its own.
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666 if mode is None else 0o600)
-        with open(handle, "wb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, permissions)) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -255,9 +257,6 @@ def write_atomically(path: str, write: Callable) -> None:
             os.unlink(temporary)
         raise
     _sync_folder(folder)
-
-
-_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def _sync_folder(folder: str) -> None:

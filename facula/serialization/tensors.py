@@ -50,6 +50,7 @@ class Loading(threading.local):
     after: list[Callable[[], Any]] | None = None  # storages are filled after the pickle: what to do then
     map_location: Any = None
     skip_data = False
+    large_keys = 0  # of dicts, in the pickle that is being read
 
 
 LOADING = Loading()

@@ -15,6 +15,7 @@ from facula.core.shape import Size
 from facula.core.tensor import Tensor
 
 from .tensors import (
+    LOADING,
     NAMES,
     REBUILDERS,
     _get_layout,
@@ -105,7 +106,14 @@ def _added() -> dict[str, Any]:
 
 
 def _hashable(key):
-    """A key of a dict or set: no deep or repetitive tuples, whose hash would take the whole stack or forever."""
+    """A key of a dict or set: no deep or repetitive tuples, whose hash would take the whole stack or forever.
+
+    Of numbers beyond 64 bits only some are taken, because any number of them can be found that have the same hash.
+    """
+    if type(key) is int and not -(1 << 63) <= key < 1 << 64:
+        LOADING.large_keys += 1
+        if LOADING.large_keys > 1000:
+            raise pickle.UnpicklingError("more than 1000 keys are numbers of more than 64 bits")
     level, items = [key], 0
     for _ in range(50):
         level = [tuple_ for tuple_ in level if type(tuple_) is tuple]
@@ -215,6 +223,7 @@ class RestrictedUnpickler:
         self.allowance = 10 * len(data) + 1_000_000  # elements that calls may copy, so that small files stay small
 
     def load(self):
+        LOADING.large_keys = 0
         try:
             while True:
                 code = self.take(1)[0]

@@ -1,0 +1,160 @@
+"""Files of the library `safetensors`, for programs that do not run under `facula run`: `safetensors.torch`'s functions.
+
+Under `facula run`, `import safetensors.torch` works itself. Bytes are written and checked by the library; here they
+become tensors. Writing is atomic.
+"""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from facula.core import dtype as dtypes
+from facula.core.spec import dense
+from facula.core.storage import Storage
+from facula.core.tensor import Tensor
+from facula.errors import fail
+from facula.operators.creation import record_of
+from facula.serialization.archive import write_atomically
+
+__all__ = ["load", "load_file", "save", "save_file"]
+
+TYPES = {
+    "BOOL": dtypes.bool_, "U8": dtypes.uint8, "I8": dtypes.int8, "I16": dtypes.int16, "I32": dtypes.int32,
+    "I64": dtypes.int64, "U16": dtypes.uint16, "U32": dtypes.uint32, "U64": dtypes.uint64, "F16": dtypes.float16,
+    "BF16": dtypes.bfloat16, "F32": dtypes.float32, "F64": dtypes.float64, "C64": dtypes.complex64,
+    "F8_E4M3": dtypes.float8_e4m3fn, "F8_E4M3FNUZ": dtypes.float8_e4m3fnuz, "F8_E5M2": dtypes.float8_e5m2,
+    "F8_E5M2FNUZ": dtypes.float8_e5m2fnuz, "F8_E8M0": dtypes.float8_e8m0fnu,
+}  # fmt: skip
+WRITABLE = frozenset(TYPES.values())
+
+
+def _library() -> Any:
+    try:
+        import safetensors
+    except ImportError as error:
+        raise ImportError(
+            "safetensors is not installed\n  mend: pip install facula[safetensors], or pip install safetensors"
+        ) from error
+    return safetensors
+
+
+def _specs(tensors: dict[str, Tensor], library: Any) -> dict[str, Any]:
+    """What the library wants to know of each tensor."""
+    if not isinstance(tensors, dict):
+        fail(ValueError, f"Expected a dict of [str, torch.Tensor] but received {type(tensors)}")
+    storages: dict[int, list[str]] = {}
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            fail(ValueError, f"Key `{name}` is invalid, expected torch.Tensor but received {type(tensor)}")
+        if tensor.is_sparse:
+            fail(
+                ValueError,
+                f"You are trying to save a sparse tensors: `{[name]}` which this library does not support.",
+                mend="make it a dense tensor before saving with `.to_dense()`",
+            )
+        if not tensor.spec.contiguous:
+            fail(
+                ValueError,
+                f"You are trying to save a non contiguous tensor: `{name}` which is not allowed.",
+                mend="call `.contiguous()` on it",
+            )
+        if tensor.dtype not in WRITABLE or tensor.device.type != "cpu":
+            fail(ValueError, f"`{name}` cannot be saved", got=f"{tensor.dtype} on {tensor.device}")
+        if tensor.spec.numel:
+            storages.setdefault(tensor.storage.ptr, []).append(name)
+    shared = [set(names) for names in storages.values() if len(names) > 1]
+    if shared:
+        fail(
+            RuntimeError,
+            "Some tensors share memory, this will lead to duplicate memory on disk and potential differences when "
+            f"loading them again: {shared}.",
+            mend="save one of each, or clone() the others",
+        )
+    return {
+        name: library.TensorSpec(
+            dtype=tensor.dtype.name, shape=tuple(tensor.shape), data_ptr=tensor.ptr, data_len=tensor.spec.nbytes
+        )
+        for name, tensor in tensors.items()
+    }
+
+
+def save_file(tensors: dict[str, Tensor], filename: str | os.PathLike, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors to a file.
+
+    Parameters
+    ----------
+    tensors : dict
+        Contiguous tensors that share no memory, by name.
+    filename : str or os.PathLike
+        Replaced as a whole once all is written.
+    metadata : dict, optional
+        Text beside them.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        A tensor cannot be written as it is.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import facula as torch
+    >>> path = os.path.join(tempfile.mkdtemp(), "x.safetensors")
+    >>> save_file({"x": torch.arange(3.0)}, path)
+    >>> load_file(path)
+    {'x': tensor([0., 1., 2.])}
+    """
+    library = _library()
+    specs = _specs(tensors, library)
+    if os.path.exists(filename) and not os.path.isfile(filename):
+        fail(ValueError, "not a regular file", got=os.fspath(filename))
+    write_atomically(os.fspath(filename), lambda file: library.serialize_file(specs, file.name, metadata=metadata))
+
+
+def save(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """The bytes of such a file."""
+    library = _library()
+    return bytes(library.serialize(_specs(tensors, library), metadata=metadata))
+
+
+def load(data: bytes) -> dict[str, Any]:
+    """The tensors in the bytes of such a file.
+
+    Raises
+    ------
+    safetensors.SafetensorError
+        The bytes are damaged.
+    """
+    return {name: _tensor(name, entry) for name, entry in _library().deserialize(data)}
+
+
+def _tensor(name: str, entry: dict[str, Any]) -> Any:
+    dtype = TYPES.get(entry["dtype"])
+    if dtype is None:
+        fail(ValueError, f"`{name}` has a dtype that facula does not have", got=entry["dtype"])
+    form = dense(dtype, tuple(entry["shape"]))
+    memory = np.frombuffer(entry["data"], np.uint8)
+    if memory.nbytes != form.nbytes:
+        fail(RuntimeError, f"`{name}` has another size than its shape", expected=form.nbytes, got=memory.nbytes)
+    return record_of(form, Storage(memory.ctypes.data, memory.nbytes, memory), memory.ctypes.data)
+
+
+def load_file(filename: str | os.PathLike, device: str = "cpu") -> dict[str, Any]:
+    """The tensors in a file.
+
+    Parameters
+    ----------
+    filename : str or os.PathLike
+        As `save_file`, or the library in any framework, wrote it.
+    device : str
+        Where they go.
+
+    Raises
+    ------
+    safetensors.SafetensorError
+        The file is damaged.
+    """
+    with open(filename, "rb") as file:
+        found = load(file.read())
+    return found if str(device) == "cpu" else {name: tensor.to(device) for name, tensor in found.items()}
