@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import facula as torch
 from facula import serialization
 from facula.core import dtype as dtypes
 from facula.core.device import device
@@ -25,7 +26,7 @@ from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.nn.parameter import Parameter
 from facula.printing import host_values
-from facula.serialization import load, save
+from facula.serialization import load, save, saving
 from facula.serialization.archive import ArchiveWriter
 from facula.serialization.tensors import TypedStorage, view_of
 from facula.serialization.unpickler import OPCODES
@@ -603,7 +604,7 @@ def test_unseekable():
 def test_torch_is_never_imported():
     code = """
 import io, sys
-from facula.serialization import load, save
+from facula.serialization import load, save, saving
 buffer = io.BytesIO()
 save({"x": 1}, buffer)
 buffer.seek(0)
@@ -611,3 +612,30 @@ load(buffer)
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+NAMED = {
+    "tensors": lambda: [torch.ones(2), torch.bool, torch.Size([1]), device("cpu"), torch.ones(2, dtype=torch.uint16)],
+    "parameters": lambda: torch.nn.Linear(2, 2).state_dict(),
+    "modules": lambda: torch.nn.Sequential(torch.nn.LSTM(2, 2), torch.nn.TransformerEncoderLayer(2, 1)),
+    "optimizers": lambda: torch.optim.Adam(torch.nn.Linear(1, 1).parameters()),
+    "storages": lambda: [torch.ones(2).untyped_storage(), torch.sparse_coo_tensor([[0]], [1.0])],
+    "functions": lambda: [torch.nn.functional.relu, Fraction(1, 2), namedtuple],
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_both_picklers_write_the_same(name):
+    """The one in C whose names are replaced, and the one in Python that writes each name itself."""
+    obj = NAMED[name]()
+    quick, slow = (saving.pickled(obj, pickle, 2, saving.StorageTable().persistent_id, quick=q) for q in (True, False))
+    assert quick == slow and saving._quickly(obj, 2, saving.StorageTable().persistent_id) == slow
+
+
+def test_text_like_an_instruction():
+    """Bytes of the user's own that look like a name in the pickle are left as they are."""
+    text = "cfacula.serialization.tensors\n_rebuild_tensor_v2\n"
+    assert saving._quickly([text, torch.ones(1)], 2, saving.StorageTable().persistent_id) is None
+    loaded = through([text, torch.ones(1), {text: 1}])
+    assert loaded[0] == text and loaded[1].tolist() == [1] and loaded[2] == {text: 1}
+    assert through([torch.FloatStorage, torch.ones(1)])[0].dtype is dtypes.float32  # not in the module it says

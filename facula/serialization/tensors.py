@@ -42,6 +42,8 @@ class StorageType:
 
 STORAGE_TYPES = {f"{name}Storage": StorageType(dtype) for dtype, name in STORAGE_NAMES.items()}
 TYPE_OF_DTYPE = {storage_type.dtype: storage_type for storage_type in STORAGE_TYPES.values()}
+UNTYPED = StorageType(dtypes.uint8)  # how a pickle mentions a storage of plain bytes
+globals().update(STORAGE_TYPES)  # so that a pickler finds them under their names
 
 
 class Loading(threading.local):
@@ -380,6 +382,7 @@ NAMES |= {
 }
 WRITTEN = {id(value): name for name, value in NAMES.items()}  # by identity: not all of these can be hashed alike
 WRITTEN[id(Tensor)] = "torch", "Tensor"
+WRITTEN[id(UNTYPED)] = "torch.storage", "UntypedStorage"
 WRITTEN[id(_rebuild_device_tensor_from_numpy)] = "torch._utils", "_rebuild_device_tensor_from_numpy"
 WRITTEN |= {id(getattr(storages, name)): ("torch", name) for name in STORAGE_TYPES}
 
