@@ -30,9 +30,7 @@ class _Memory:
         if isinstance(given, Storage):
             self._storage = given
         elif isinstance(given, int):
-            where = CPU if where is None else Device(where)
-            nbytes = given * self.dtype.itemsize
-            self._storage = Storage(0, nbytes, None, where) if where.type == "meta" else launch.new_storage(nbytes, where)
+            self._storage = launch.new_storage(given * self.dtype.itemsize, CPU if where is None else Device(where))
         else:
             self._storage = creation.tensor(list(given), dtype=self.dtype).storage
 
@@ -127,7 +125,7 @@ class _Memory:
 
     def cuda(self, device=None, non_blocking: bool = False):
         """The storage in a GPU's memory."""
-        return self.to(device=Device("cuda") if device is None else Device("cuda", device) if isinstance(device, int) else device)
+        return self.to(device=Device("cuda", device) if isinstance(device, int) else device or Device("cuda"))
 
     def get_device(self) -> int:
         """The number of the GPU; -1 on the CPU."""

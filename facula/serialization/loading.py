@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from facula import launch
 from facula.core import dtype as dtypes
 from facula.core.device import device
 from facula.core.storage import Storage
@@ -122,7 +123,7 @@ class Checkpoint:
                 f"{dtype.itemsize} bytes/element) for dtype {dtype}",
             )
         if self.only_meta:
-            return Storage(0, nbytes, None, device("meta"))
+            return launch.new_storage(nbytes, device("meta"))
         if LOADING.skip_data:
             return new_storage(nbytes, zeroed=True)[0]
         if self.mapped is not None and not self.swap and nbytes:

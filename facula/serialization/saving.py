@@ -151,7 +151,7 @@ class StorageTable:
         storage, dtype = obj._storage, obj.dtype
         if typed and dtype not in TYPE_OF_DTYPE:
             fail(RuntimeError, f"a storage of {dtype} has no class in files", mend="save storage.untyped()")
-        if storage.ptr and self.seen_as.setdefault(storage.ptr, dtype) is not dtype:
+        if storage.nbytes and storage.device.type != "meta" and self.seen_as.setdefault(storage.ptr, dtype) is not dtype:
             fail(
                 RuntimeError,
                 "Cannot save multiple tensors or storages that view the same data as different types",
