@@ -118,8 +118,8 @@ class Checkpoint:
     path : str or os.PathLike
         The file.
     keep : int
-        How many files to keep: the newest is `path`, then come `path.1`, `path.2`, ... `restore` takes an older one where
-        a newer one is damaged.
+        How many files to keep: the newest is `path`, then come `path.1`, `path.2`, ... `restore` takes an older one
+        where a newer one is damaged.
     gradients : bool
         Whether the `.grad` of modules' parameters are kept too: for checkpoints between two backwards of one step.
     **parts
@@ -136,10 +136,10 @@ class Checkpoint:
 
     Notes
     -----
-    The place in the data is found again by starting the pass with the random numbers that it was started with, and going
-    past the batches that were handed out; with `num_workers=0` and a dataset by index these are not loaded. A sampler of
-    your own that draws from the default generator while the pass goes on, and not only when it starts, has to have
-    `state_dict` and `load_state_dict`, and to be a part itself.
+    The place in the data is found again by starting the pass with the random numbers that it was started with, and
+    going past the batches that were handed out; with `num_workers=0` and a dataset by index these are not loaded. A
+    sampler of your own that draws from the default generator while the pass goes on, and not only when it starts,
+    cannot be followed that way: let it draw when it starts.
 
     Examples
     --------

@@ -183,7 +183,7 @@ def test_saved_between_passes(tmp_path):
     again = Checkpoint(tmp_path / "x.pt", loader=DataLoader(torch.arange(6), 2, shuffle=True))
     assert again.restore() and again.epoch == 3 and list(again.epochs(3)) == []
 
-    for batch in loader:
+    for _ in loader:
         break
     state.save()
     again = Checkpoint(tmp_path / "x.pt", loader=(new := DataLoader(torch.arange(6), 2, shuffle=True)))
@@ -299,7 +299,7 @@ def test_errors(tmp_path):
             state.save()
     assert not os.listdir(tmp_path)
     with pytest.raises(AttributeError, match="no value 'other'"):
-        state.other
+        print(state.other)
     for name in ("model", "path", "save"):
         with pytest.raises(AttributeError, match="is no value"):
             setattr(state, name, 1)

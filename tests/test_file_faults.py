@@ -187,7 +187,7 @@ def whole(kind: str) -> bytes:
 
 
 def mutations(data: bytes, count: int, seed: int) -> Iterator[bytes]:
-    """The bytes of a file with something wrong: the end or a piece missing, bits flipped, numbers huge, parts swapped."""
+    """The bytes of a file with something wrong: a piece missing, bits flipped, numbers huge, parts in a wrong place."""
     choose = random.Random(seed)
     pickled = max(data.find(b"\x80\x02"), 0)
     for _ in range(count):
@@ -396,7 +396,9 @@ BOMBS = {
     "long bytes": b"\x8e" + struct.pack("<Q", 1 << 60),
     "storage": tensor(storage(numel=1 << 50), 0, (1 << 50,)),
     "storage beyond 64 bits": tensor(storage(numel=1 << 62), 0, (1,)),
-    "sparse places": sparse(tensor(storage("Long", "1", 4), 0, (2, 1 << 40), (1, 0)), tensor(storage(), 0, (1 << 40,), (0,))),
+    "sparse places": sparse(
+        tensor(storage("Long", "1", 4), 0, (2, 1 << 40), (1, 0)), tensor(storage(), 0, (1 << 40,), (0,))
+    ),
     "expanded": b"ctorch._utils\n_rebuild_device_tensor_from_cpu_tensor\n(" + tensor(storage(), 0, (1 << 40,), (0,))
     + b"ctorch\nfloat64\n" + text("cpu") + b"\x89tR",
     "colliding keys": b"}(" + b"".join(number(i * ((1 << 61) - 1)) + b"N" for i in range(60_000)) + b"u",
@@ -477,7 +479,10 @@ def test_old_files_that_lie():
     """Sizes and names behind the pickle that are not those in it."""
     one = PROTO + tensor(storage(old=True)) + b"."
     view = b"(" + text("5") + number(1) + number(1) + b"t"
-    assert torch.load(io.BytesIO(old_file(PROTO + tensor(storage(old=True, view=view), 0, (1,)) + b"."))).tolist() == [2]
+    before = b"(" + text("5") + number(-1) + number(1) + b"t"
+    assert torch.load(io.BytesIO(old_file(PROTO + tensor(storage(old=True, view=view), 0, (1,)) + b"."))).tolist() == [
+        2
+    ]
     for data, what in (
         (old_file(one, ("0", "1")), "list of storages"),
         (old_file(one, ()), "list of storages"),
@@ -488,7 +493,7 @@ def test_old_files_that_lie():
         (old_file(PROTO + tensor(storage(old=True, numel=1 << 40), 0, (1,)) + b"."), "larger than the file"),
         (old_file(PROTO + tensor(storage(old=True, view=view.replace(number(1), number(2), 1)), 0, (1,)) + b"."),
          "lies outside of it"),
-        (old_file(PROTO + tensor(storage(old=True, view=b"(" + text("5") + number(-1) + number(1) + b"t"), 0, (1,)) + b"."),
+        (old_file(PROTO + tensor(storage(old=True, view=before), 0, (1,)) + b"."),
          "lies outside of it"),
         (pickle.dumps(3, 2), "Invalid magic number"),
         (pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(7, 2), "Invalid protocol version: 7"),

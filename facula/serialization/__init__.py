@@ -2,8 +2,8 @@
 
 A checkpoint is a zip archive (`archive`): the record `data.pkl` describes the objects and refers to storages by number,
 `data/<number>` holds the bytes of each. `saving` writes it, `loading` reads it, `unpickler` sees to it that reading
-runs no code, `tensors` knows how both frameworks describe a tensor, `places` where storages go, `options` what a program can
-set. `legacy` has the formats from before PyTorch 1.6.
+runs no code, `tensors` knows how both frameworks describe a tensor, `places` where storages go, `options` what a
+program can set. `legacy` has the formats from before PyTorch 1.6.
 """
 
 from facula.alias import getattr_for
@@ -32,10 +32,8 @@ from .unpickler import add_safe_globals, clear_safe_globals, get_safe_globals, s
 
 __all__ = [
     "LoadEndianness",
-    "SourceChangeWarning",
     "StorageType",
     "add_safe_globals",
-    "check_module_version_greater_or_equal",
     "clear_safe_globals",
     "default_restore_location",
     "get_crc32_options",
@@ -45,8 +43,6 @@ __all__ = [
     "get_unsafe_globals_in_checkpoint",
     "load",
     "location_tag",
-    "mkdtemp",
-    "normalize_storage_type",
     "reduce_tensor",
     "register_package",
     "safe_globals",
@@ -55,7 +51,6 @@ __all__ = [
     "set_default_load_endianness",
     "set_default_mmap_options",
     "skip_data",
-    "storage_to_tensor_type",
     "validate_cuda_device",
     "validate_hpu_device",
 ]

@@ -152,7 +152,7 @@ class Storages:
             if count * dtype.itemsize != storage.nbytes:
                 fail(
                     RuntimeError,
-                    "storage has wrong byte size: expected %d got %d" % (storage.nbytes, count * dtype.itemsize),
+                    f"storage has wrong byte size: expected {storage.nbytes} got {count * dtype.itemsize}",
                 )
             data = take(storage.nbytes)
             storage_bytes(storage)[:] = _swapped(data, dtype) if sys.byteorder == "big" else data

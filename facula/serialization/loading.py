@@ -30,9 +30,9 @@ from .unpickler import RestrictedUnpickler, allowed
 __all__ = ["get_unsafe_globals_in_checkpoint", "load"]
 
 UNSAFE_MESSAGE = (
-    "In PyTorch 2.6, we changed the default value of the `weights_only` argument in `torch.load` from `False` to `True`. "
-    "Re-running `torch.load` with `weights_only` set to `False` will likely succeed, but it can result in arbitrary code "
-    "execution. Do it only if you got the file from a trusted source."
+    "In PyTorch 2.6, we changed the default value of the `weights_only` argument in `torch.load` from `False` to "
+    "`True`. Re-running `torch.load` with `weights_only` set to `False` will likely succeed, but it can result in "
+    "arbitrary code execution. Do it only if you got the file from a trusted source."
 )
 TRUE = ("1", "y", "yes", "true")
 
@@ -65,7 +65,7 @@ def unpickler(file, pickle_module, options: dict, persistent_load: Callable) -> 
 
 
 def storage_id(pid, count: int) -> tuple:
-    """(dtype, or None for bytes, key, location, elements, what else there is): a persistent id whose types are right."""
+    """(dtype, key, location, elements, what else there is): the parts of a persistent id, their types being right."""
     if not isinstance(pid, tuple) or not pid or text_of(pid[0]) != "storage":
         raise pickle.UnpicklingError(f"Unknown typename for persistent_load, expected 'storage' but got {pid!r:.200}")
     if len(pid) != count:
@@ -344,9 +344,7 @@ def get_unsafe_globals_in_checkpoint(f) -> list[str]:
         raise ValueError("Expected input to be a checkpoint returned by torch.save")
     archive = ArchiveReader(f, str(f))
     if "constants.pkl" in archive.records:
-        raise ValueError(
-            "Expected input to be a checkpoint returned by torch.save but got a torchscript checkpoint"
-        )
+        raise ValueError("Expected input to be a checkpoint returned by torch.save but got a torchscript checkpoint")
     data = archive.read("data.pkl")
     import pickletools
 

@@ -37,8 +37,8 @@ def check_module_version_greater_or_equal(
         )
     except Exception as error:
         message = (
-            f"'{module.__name__}' module version string is malformed '{module.__version__}' and cannot be compared with "
-            f"tuple {req_version_tuple!s}"
+            f"'{module.__name__}' module version string is malformed '{module.__version__}' and cannot be compared "
+            f"with tuple {req_version_tuple!s}"
         )
         if error_if_malformed:
             raise RuntimeError(message) from error

@@ -1,4 +1,4 @@
-"""What `torch.serialization` lets a program set: byte order, checksums, mapping; kept in `utils.serialization.config`."""
+"""What `torch.serialization` lets a program set: byte order, checksums, mapping; kept in `utils.serialization`."""
 
 import mmap
 import sys

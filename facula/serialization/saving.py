@@ -143,15 +143,19 @@ class StorageTable:
         self.numbers: dict[int, str] = {}
         self.seen_as: dict[int, dtypes.dtype] = {}
 
-    def persistent_id(self, obj):
+    def persistent_id(self, obj: Any):
         if not isinstance(obj, _STORAGES):
             return None
-        obj: Any = UntypedStorage(obj) if isinstance(obj, Storage) else obj
+        obj = UntypedStorage(obj) if isinstance(obj, Storage) else obj
         typed = isinstance(obj, TypedStorage)
         storage, dtype = obj._storage, obj.dtype
         if typed and dtype not in TYPE_OF_DTYPE:
             fail(RuntimeError, f"a storage of {dtype} has no class in files", mend="save storage.untyped()")
-        if storage.nbytes and storage.device.type != "meta" and self.seen_as.setdefault(storage.ptr, dtype) is not dtype:
+        if (
+            storage.nbytes
+            and storage.device.type != "meta"
+            and self.seen_as.setdefault(storage.ptr, dtype) is not dtype
+        ):
             fail(
                 RuntimeError,
                 "Cannot save multiple tensors or storages that view the same data as different types",
@@ -241,8 +245,8 @@ class _QuickPickler(pickle.Pickler):
 def _quickly(obj, protocol: int, persistent_id: Callable) -> bytes | None:
     """The pickle by way of C, several times faster; None where the names in it cannot be told from other bytes.
 
-    Each name is in the pickle once, as an instruction of a form of its own. Where the same bytes are there again, as a part
-    of somebody's text, nothing is replaced.
+    Each name is in the pickle once, as an instruction of a form of its own. Where the same bytes are there again, as a
+    part of somebody's text, nothing is replaced.
     """
     buffer = io.BytesIO()
     pickler = _QuickPickler(buffer, protocol, persistent_id)
@@ -346,7 +350,9 @@ def save(
         from .legacy import writer
     else:
         writer = _zip_writer
-    write = writer(obj, os.fspath(f) if is_path else None, pickle_module, pickle_protocol, not _disable_byteorder_record)
+    write = writer(
+        obj, os.fspath(f) if is_path else None, pickle_module, pickle_protocol, not _disable_byteorder_record
+    )
     if is_path:
         write_atomically(os.fspath(f), write)
     else:

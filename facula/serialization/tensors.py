@@ -28,6 +28,7 @@ from facula.operators.storages import STORAGE_NAMES, TypedStorage, UntypedStorag
 
 __all__ = ["LOADING", "NAMES", "REBUILDERS", "StorageType", "TypedStorage", "UntypedStorage"]
 
+
 class StorageType:
     """What `torch.FloatStorage` and its siblings mean in a pickle: a dtype."""
 
@@ -75,7 +76,7 @@ def _set_generator(self: Generator, state) -> None:
     when_filled(lambda: self.load_legacy_state(creation.numpy_view(state[2])))
 
 
-Generator.__setstate__ = _set_generator
+setattr(Generator, "__setstate__", _set_generator)  # noqa: B010 - the record has no such method
 
 
 def _load_from_bytes(data: bytes):
@@ -421,7 +422,7 @@ def resolve(module: str, name: str):
     if (module, name) == ("torch.nn.parameter", "Parameter"):
         return parameter_class()
     if (module, name) == ("torch._C", "_VariableFunctionsClass"):  # `torch.relu` is getattr(this, "relu") in files
-        return importlib.import_module("facula")
+        return sys.modules["facula"]
     module = "torch.nn.functional" if module == "torch._C._nn" else module
     place = "facula" + module[len("torch") :]
     error: Exception = ModuleNotFoundError(f"No module named {place!r}", name=place)

@@ -1,11 +1,15 @@
 """Files in both formats, old and new, go from each framework to the other: the same values, layouts and sharing."""
 
 import io
+import os
 import pickle
+import subprocess
+import sys
 import tarfile
 import warnings
 import zipfile
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,7 +150,9 @@ def through(save, load, obj, old: bool = False, **options):
 
 
 # PyTorch 2.13 cannot read them from old files, not even from its own.
-NO_CLASS = {"generator"} | {f"dtype {d}" for d in DTYPES if d.startswith(("uint1", "uint3", "uint6", "float8", "complex32"))}
+NO_CLASS = {"generator"} | {
+    f"dtype {d}" for d in DTYPES if d.startswith(("uint1", "uint3", "uint6", "float8", "complex32"))
+}
 FORMATS = pytest.mark.parametrize("old", [False, True], ids=["zip", "legacy"])
 
 
@@ -310,7 +316,7 @@ def test_numpy_values(old):
 
 
 def test_hooks_are_left_out():
-    for f, load in ((torch, torch.load), (facula, facula.load)):
+    for f in (torch, facula):
         tensor = f.ones(2, requires_grad=True)
         tensor.register_hook(lambda grad: grad)
         with pytest.warns(UserWarning, match="will not be serialized.  If this is expected, you can decorate"):
@@ -355,7 +361,9 @@ def test_packages():
         registry = f.serialization.places._PACKAGES if f is facula else f.serialization._package_registry
         before = list(registry)
         f.serialization.register_package(
-            5, lambda storage: "odd" if storage.nbytes() % 2 else None, lambda storage, tag: storage if tag == "odd" else None
+            5,
+            lambda storage: "odd" if storage.nbytes() % 2 else None,
+            lambda storage, tag: storage if tag == "odd" else None,
         )
         try:
             odd, even = f.zeros(3, dtype=f.int8).untyped_storage(), f.zeros(4, dtype=f.int8).untyped_storage()
@@ -393,11 +401,10 @@ def test_options_of_serialization(tmp_path):
         finally:
             g.serialization.set_default_load_endianness(None)
         assert g.load(tmp_path / "none.pt").tolist() == [1, 1]
-        for bad, error in (
-            (lambda: s.set_default_load_endianness(3), TypeError), (lambda: s.set_default_mmap_options(7), ValueError)
-        ):  # fmt: skip
-            with pytest.raises(error, match="Invalid argument"):
-                bad()
+        with pytest.raises(TypeError, match="Invalid argument"):
+            s.set_default_load_endianness(3)
+        with pytest.raises(ValueError, match="Invalid argument"):
+            s.set_default_mmap_options(7)
         with f.utils.serialization.config.patch("save.storage_alignment", 4096):
             f.save([f.ones(2), f.ones(3)], tmp_path / "aligned.pt")
         loaded = g.load(tmp_path / "aligned.pt", mmap=True)
@@ -466,3 +473,77 @@ def test_tar_files(tmp_path):
     (tmp_path / "x.tar").write_bytes(whole[:600])
     with pytest.raises(RuntimeError):
         facula.load(tmp_path / "x.tar", weights_only=False)
+
+
+def test_safetensors(tmp_path):
+    """Files of the library go both ways, also through `torch.load`."""
+    import safetensors.torch
+
+    path = tmp_path / "x.safetensors"
+    known = [d for d in DTYPES if d not in ("complex32", "complex128")]
+    theirs = {d: of_bytes(torch, d).view(2, 3) for d in known} | {"scalar": torch.tensor(2.5)}
+    mine = {d: of_bytes(facula, d).view(2, 3) for d in known} | {"scalar": facula.tensor(2.5)}
+    safetensors.torch.save_file({k: v for k, v in theirs.items() if k != "float8_e8m0fnu"}, path)
+    for loaded in (facula.load(path), facula.safetensors.load_file(path)):
+        assert_alike({k: loaded[k] for k in theirs if k in loaded}, {k: v for k, v in theirs.items() if k in loaded})
+    facula.safetensors.save_file(mine, path)
+    for loaded in (torch.load(path), safetensors.torch.load_file(path)):
+        assert_alike(mine, {k: loaded[k] for k in mine})
+
+
+UNDER_THE_ALIAS = """
+import pickle, sys
+from facula import alias
+alias.install()
+import torch
+assert torch.__name__ == "facula"
+folder = sys.argv[1]
+x = torch.ones(2, 3)
+for name in ("zip", "legacy"):
+    model = torch.load(f"{folder}/{name}.pt", weights_only=False)
+    assert type(model) is torch.nn.Sequential and type(model[0]) is torch.nn.Linear
+    torch.save([model, model(x)], f"{folder}/{name}.out", _use_new_zipfile_serialization=name == "zip")
+with open(f"{folder}/plain.pkl", "rb") as file:
+    loaded = pickle.load(file)
+assert loaded["x"].tolist() == [[0, 1, 2], [3, 4, 5]] and type(loaded["p"]) is torch.nn.Parameter
+assert loaded["h"].dtype is torch.bfloat16 and loaded["d"] is torch.float64 and loaded["s"] == torch.Size([2])
+assert loaded["u"].dtype is torch.uint16 and loaded["t"].stride() == (1, 3)
+"""
+
+
+def test_programs_under_the_alias(tmp_path):
+    """Whole modules and plain pickles of PyTorch, read by a program for which `import torch` means facula."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.GELU(), torch.nn.BatchNorm1d(4)).eval()
+    for name in ("zip", "legacy"):
+        torch.save(model, tmp_path / f"{name}.pt", _use_new_zipfile_serialization=name == "zip")
+    x = torch.arange(6.0).view(2, 3)
+    tree = {"x": x, "t": x.t(), "p": torch.nn.Parameter(x), "h": x.bfloat16(), "d": torch.float64, "s": torch.Size([2]),
+            "u": x.to(torch.uint16)}  # fmt: skip
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(tree))
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-c", UNDER_THE_ALIAS, str(tmp_path)]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": root})
+    expected = model(torch.ones(2, 3))
+    for name in ("zip", "legacy"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            back, out = torch.load(tmp_path / f"{name}.out", weights_only=False)
+        assert type(back) is torch.nn.Sequential and type(back[1]) is torch.nn.GELU
+        torch.testing.assert_close(back(torch.ones(2, 3)), expected)
+        torch.testing.assert_close(out, expected)
+
+
+def test_mapped_tensors_are_not_copied(tmp_path):
+    """Their memory is the file's, at PyTorch's places in it; what changes stays in memory."""
+    for f in (torch, facula):
+        f.save([f.arange(1_000_000), f.ones(3)], tmp_path / "x.pt")
+        big, small = facula.load(tmp_path / "x.pt", mmap=True)
+        with open("/proc/self/maps") as maps:
+            ranges = [line.split()[0].split("-") for line in maps if line.rstrip().endswith("x.pt")]
+        for tensor in (big, small):
+            assert any(int(a, 16) <= tensor.data_ptr() < int(b, 16) for a, b in ranges)
+        big += 1
+        assert big.sum().item() == 1_000_000 * 1_000_001 // 2
+        assert facula.load(tmp_path / "x.pt")[0][-1].item() == 999_999
+        del big, small, tensor

@@ -1,4 +1,4 @@
-"""Where a pass over a loader is, so that another process can go on in its middle; `facula.checkpoint` keeps it in files.
+"""Where a pass over a loader is, so that another process can go on in its middle; files are `facula.checkpoint`'s.
 
 A pass is begun again with the random numbers that it was begun with, goes past the batches that were already handed
 out, and the random numbers then go on from where they were.
@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from facula import operators as ops
-from facula.core.generator import Generator, default_generator
+from facula.core import generator as records
+from facula.core.generator import Generator
 from facula.errors import fail
 
 __all__ = ["Position", "random_states", "set_random_states"]
+
+default_generator: Any = records.default_generator
 
 
 def random_states() -> dict[str, Any]:
@@ -74,11 +77,11 @@ def arrays(value: Any) -> Any:
     return value
 
 
-def _generators(loader) -> list[Generator]:
+def _generators(loader) -> list[Any]:
     """The generators of a loader and of its samplers, each once, in an order that is the same in each process."""
     places = [loader, loader.sampler, loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None)]
     places.append(loader.dataset)
-    found: dict[int, Generator] = {}
+    found: dict[int, Any] = {}
     for place in places:
         generator = getattr(place, "generator", None)
         if isinstance(generator, Generator) and generator is not default_generator:
@@ -143,7 +146,7 @@ class Position:
             made = Pass(begin(), self, wanted["begin"])
             if wanted["first"] is not None:
                 made.first = wanted["first"]
-                self._set(made.first)
+                self._set(wanted["first"])
                 made.skip(wanted["batches"])
             self._set(now)
         self.newest = weakref.ref(made)
