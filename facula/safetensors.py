@@ -4,6 +4,7 @@ Under `facula run`, `import safetensors.torch` works itself. Bytes are written a
 become tensors. Writing is atomic.
 """
 
+import mmap
 import os
 from typing import Any
 
@@ -129,11 +130,15 @@ def load(data: bytes) -> dict[str, Any]:
     return {name: _tensor(name, entry) for name, entry in _library().deserialize(data)}
 
 
+def _dtype(name: str, kind: str) -> dtypes.dtype:
+    found = TYPES.get(kind)
+    if found is None:
+        fail(ValueError, f"`{name}` has a dtype that facula does not have", got=kind)
+    return found
+
+
 def _tensor(name: str, entry: dict[str, Any]) -> Any:
-    dtype = TYPES.get(entry["dtype"])
-    if dtype is None:
-        fail(ValueError, f"`{name}` has a dtype that facula does not have", got=entry["dtype"])
-    form = dense(dtype, tuple(entry["shape"]))
+    form = dense(_dtype(name, entry["dtype"]), tuple(entry["shape"]))
     memory = np.frombuffer(entry["data"], np.uint8)
     if memory.nbytes != form.nbytes:
         fail(RuntimeError, f"`{name}` has another size than its shape", expected=form.nbytes, got=memory.nbytes)
@@ -141,7 +146,7 @@ def _tensor(name: str, entry: dict[str, Any]) -> Any:
 
 
 def load_file(filename: str | os.PathLike, device: str = "cpu") -> dict[str, Any]:
-    """The tensors in a file.
+    """The tensors in a file, which is mapped: bytes are read when they are used, and changes to them stay in memory.
 
     Parameters
     ----------
@@ -155,6 +160,21 @@ def load_file(filename: str | os.PathLike, device: str = "cpu") -> dict[str, Any
     safetensors.SafetensorError
         The file is damaged.
     """
+    with _library().safe_open(os.fspath(filename), "np") as file:  # checks that the parts fill the file without a gap
+        parts = [
+            (name, part.get_dtype(), part.get_shape()) for name in file.offset_keys() for part in [file.get_slice(name)]
+        ]
+    found = {}
     with open(filename, "rb") as file:
-        found = load(file.read())
+        position = 8 + int.from_bytes(file.read(8), "little")
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    for name, kind, shape in parts:
+        nbytes = dense(_dtype(name, kind), tuple(shape)).nbytes
+        if position + nbytes > len(mapped):
+            fail(RuntimeError, f"`{name}` lies outside of the file", got=f"{nbytes} bytes at {position}")
+        memory = np.frombuffer(mapped, np.uint8, nbytes, position)
+        if position % _dtype(name, kind).itemsize:
+            memory = memory.copy()
+        found[name] = _tensor(name, {"dtype": kind, "shape": shape, "data": memory})
+        position += nbytes
     return found if str(device) == "cpu" else {name: tensor.to(device) for name, tensor in found.items()}
