@@ -141,8 +141,8 @@ from facula.operators import (
 # fmt: on
 from facula.later import LATER
 from facula.memory import memory_stats
+from facula.pickling import reduce_ex as _reduce_ex  # noqa: F401 - tensors get it as `__reduce_ex__`
 from facula.printing import get_printoptions, set_printoptions
-from facula.serialization import load, save
 from facula.threads import get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads
 
 __all__ = [

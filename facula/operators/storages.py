@@ -44,6 +44,10 @@ class _Memory:
         made._storage, made.dtype = storage, self.dtype
         return made
 
+    def __reduce_ex__(self, protocol):
+        self._row.__reduce_ex__(protocol)  # brings what replaces this method
+        return type(self).__reduce_ex__(self, protocol)
+
     def __deepcopy__(self, memo):
         if id(self._storage) not in memo:
             memo[id(self._storage)] = self.clone()._storage

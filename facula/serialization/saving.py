@@ -19,6 +19,7 @@ from facula.errors import fail
 from facula.operators.creation import record_of
 from facula.operators.sparse import SparseTensor
 from facula.operators.storages import TypedStorage, UntypedStorage
+from facula.pickling import reduce_ex
 from facula.utils.serialization import config
 
 from .archive import ArchiveWriter, write_atomically
@@ -53,7 +54,7 @@ def _reduce(obj):
     """How tensors and their companions are pickled; NotImplemented for everything else."""
     kind = type(obj)
     if isinstance(obj, Tensor):
-        return reduce_tensor(obj) if kind.__reduce_ex__ is _reduce_ex else NotImplemented
+        return reduce_tensor(obj) if kind.__reduce_ex__ is reduce_ex else NotImplemented
     if kind is layout:
         return _get_layout, (str(obj),)
     if kind is Generator:
@@ -123,13 +124,6 @@ def _slots(kind: type) -> list[str]:
     names = vars(kind).get("__slots__", ())
     names = (names,) if isinstance(names, str) else names
     return [name for name in names if name not in ("__dict__", "__weakref__")]
-
-
-def _reduce_ex(self, protocol) -> tuple:
-    return reduce_tensor(self)
-
-
-Tensor.__reduce_ex__ = _reduce_ex
 
 
 _STORAGES = (Storage, TypedStorage, UntypedStorage)
