@@ -24,7 +24,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
                "facula.nn.utils.parametrize", "facula.nn.utils.parametrizations", "facula.nn.utils.prune",
                "facula.nn.attention"),
     "Training": ("facula.optim", "facula.optim.lr_scheduler", "facula.optim.swa_utils", "facula.amp",
-                 "facula.utils.data", "facula.utils.checkpoint", "facula.serialization"),
+                 "facula.utils.data", "facula.utils.checkpoint", "facula.serialization", "facula.checkpoint",
+                 "facula.safetensors"),
     "Probability": ("facula.distributions", "facula.distributions.constraints", "facula.distributions.transforms"),
     "Around": ("facula.profiler", "facula.utils.benchmark", "facula.overrides", "facula.backends"),
 }  # fmt: skip
