@@ -62,6 +62,8 @@ def _reduce(obj):
         return Generator, (obj.device,), (obj.initial_seed(), None, state.get_state())
     if kind is device:
         return device, (str(obj.type),) if obj.index is None else (obj.type, obj.index)
+    if kind.__module__ == "torch.return_types":
+        return kind, (tuple(obj), {})
     if kind is dtypes.dtype:  # a text is the name in its module
         return "bool_" if obj is dtypes.bool_ else obj.name
     if kind is StorageType:

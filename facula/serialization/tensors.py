@@ -6,6 +6,7 @@ import io
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -24,6 +25,7 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.operators import creation, sparse, storages
 from facula.operators.creation import record_of
+from facula.operators.results import NAMED as RETURNED
 from facula.operators.storages import STORAGE_NAMES, TypedStorage, UntypedStorage
 
 __all__ = ["LOADING", "NAMES", "REBUILDERS", "StorageType", "TypedStorage", "UntypedStorage"]
@@ -343,6 +345,11 @@ def _rebuild_device_tensor_from_numpy(data, dtype, device, requires_grad):
     return _rebuild_device_tensor_from_cpu_tensor(creation.from_numpy(data), dtype, device, requires_grad)
 
 
+def _returned(kind: type, values, further=None):
+    """The result of an operator with several results, of the tuple of them."""
+    return kind(*values)
+
+
 def _refused(name: str, what: str) -> Callable:
     def function(*args):
         fail(RuntimeError, f"the checkpoint holds {what}, which facula does not have")
@@ -381,7 +388,9 @@ NAMES |= {
     ("torch._utils", "_rebuild_xla_tensor"): _rebuild_device_tensor_from_numpy,
     ("torch._C", "Generator"): Generator,
 }
+NAMES |= {("torch.return_types", name): partial(_returned, kind) for name, kind in RETURNED.items()}
 WRITTEN = {id(value): name for name, value in NAMES.items()}  # by identity: not all of these can be hashed alike
+WRITTEN |= {id(kind): ("torch.return_types", name) for name, kind in RETURNED.items()}
 WRITTEN[id(Tensor)] = "torch", "Tensor"
 WRITTEN[id(UNTYPED)] = "torch.storage", "UntypedStorage"
 WRITTEN[id(_rebuild_device_tensor_from_numpy)] = "torch._utils", "_rebuild_device_tensor_from_numpy"

@@ -175,6 +175,7 @@ SAFE_NAMES: dict[str, Any] = {
     f"{module}.{name}": value
     for (module, name), value in NAMES.items()
     if name not in ("_load_from_bytes", "Generator", "_rebuild_device_tensor_from_numpy", "_rebuild_xla_tensor")
+    and module != "torch.return_types"
 }
 SAFE_NAMES |= {
     "collections.OrderedDict": OrderedDict, "collections.Counter": Counter, "_codecs.encode": _encode,

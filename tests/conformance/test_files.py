@@ -86,6 +86,7 @@ MAKERS = {
 TRUSTED = {
     "generator": generator,
     "uninitialized": lambda f: [f.nn.UninitializedParameter(), f.nn.parameter.UninitializedBuffer()],
+    "results": lambda f: [f.arange(6.0).view(2, 3).max(0), f.linalg.qr(f.eye(2)), f.ones(3).sort()],
     "functions": lambda f: [f.nn.functional.relu, f.nn.functional.gelu, f.relu, f.nn.functional.softmax],
 }
 
@@ -122,6 +123,9 @@ def assert_alike(mine, theirs, path="") -> None:
         assert getattr(mine, "__dict__", None) == getattr(theirs, "__dict__", None), path
         for key in theirs:
             assert_alike(mine[key], theirs[key], f"{path}[{key!r}]")
+    elif type(theirs).__module__ == "torch.return_types":
+        assert type(mine).__name__ == type(theirs).__name__ and repr(mine) == repr(theirs)
+        assert type(mine)(*mine) == mine
     elif type(theirs) in (list, tuple):
         assert type(mine) is type(theirs) and len(mine) == len(theirs), path
         for i, (a, b) in enumerate(zip(mine, theirs)):
