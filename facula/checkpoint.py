@@ -139,7 +139,8 @@ class Checkpoint:
     The place in the data is found again by starting the pass with the random numbers that it was started with, and
     going past the batches that were handed out; with `num_workers=0` and a dataset by index these are not loaded. A
     sampler of your own that draws from the default generator while the pass goes on, and not only when it starts,
-    cannot be followed that way: let it draw when it starts.
+    cannot be followed that way: let it draw when it starts. Random numbers that samples draw in worker processes are
+    those of an uninterrupted run too, except in workers that lasted from an earlier epoch (`persistent_workers`).
 
     Examples
     --------

@@ -134,16 +134,22 @@ class Position:
         set_random_states(states["all"])
         self._set_own(states["own"])
 
+    def _workers_are_there(self) -> bool:
+        """Whether the workers of an earlier pass serve the next one too."""
+        return bool(self.loader.persistent_workers and self.loader._iterator is not None)
+
     def start(self, begin: Callable[[], Iterator]) -> "Pass":
         """A pass: a new one, or the one that the checkpoint was saved in."""
         self.ended = False
         wanted, self.wanted = self.wanted, None
-        now = self.states()
+        now, reused = self.states(), self._workers_are_there()
         if wanted is None:
-            made = Pass(begin(), self, now)
+            made = Pass(begin(), self, now, reused)
         else:
+            if wanted["reused"] and not reused:
+                begin()  # makes the workers, which takes random numbers that the pass itself did not take
             self._set(wanted["begin"])
-            made = Pass(begin(), self, wanted["begin"])
+            made = Pass(begin(), self, wanted["begin"], wanted["reused"])
             if wanted["first"] is not None:
                 made.first = wanted["first"]
                 self._set(wanted["first"])
@@ -155,8 +161,7 @@ class Position:
     def state_dict(self) -> dict[str, Any]:
         """Where the pass is, if one is under way, and the states of the loader's own generators."""
         found = self.current
-        place = self.wanted if found is None else {"batches": found.count, "begin": found.begin, "first": found.first}
-        return {"pass": place, "own": self._own()}
+        return {"pass": self.wanted if found is None else found.place(), "own": self._own()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next pass be the rest of the one that `state_dict` was called in."""
@@ -168,8 +173,9 @@ class Position:
 class Pass:
     """One pass over a loader, counted."""
 
-    def __init__(self, iterator: Any, position: Position, begin: dict[str, Any]):
+    def __init__(self, iterator: Any, position: Position, begin: dict[str, Any], reused: bool):
         self.iterator = iterator
+        self.reused = reused  # whether workers of an earlier pass make the batches
         self.position = position
         self.begin = begin  # random states before the pass began
         self.first: dict[str, Any] | None = None  # and before its first batch was asked for
@@ -195,6 +201,10 @@ class Pass:
             raise
         self.count += 1
         return batch
+
+    def place(self) -> dict[str, Any]:
+        """What has to be known to be here again."""
+        return {"batches": self.count, "begin": self.begin, "first": self.first, "reused": self.reused}
 
     def skip(self, count: int) -> None:
         """Go past batches; where nothing but the order of a sampler decides what they are, they are not loaded."""
