@@ -6,6 +6,7 @@ import secrets
 import stat
 import struct
 import sys
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -37,13 +38,13 @@ class ArchiveWriter:
     def record(self, name: str, data) -> None:
         """Append one record."""
         data = memoryview(data).cast("B")
-        self._record(name, len(data), zlib.crc32(data) if self.checksums else 0, data)
+        self._record(name, len(data), _checking(data) if self.checksums else _unchecked, data)
 
     def gap(self, name: str, size: int) -> None:
         """Append a record whose bytes are to be filled in later."""
-        self._record(name, size, 0, None)
+        self._record(name, size, _unchecked, None)
 
-    def _record(self, name: str, size: int, check: int, data: memoryview | None) -> None:
+    def _record(self, name: str, size: int, checked: Callable[[], int], data: memoryview | None) -> None:
         encoded = f"{self.prefix}/{name}".encode()
         start = self.position
         flags = 0x800 | (0x8 if size else 0)  # UTF-8 name; a descriptor follows, except after nothing
@@ -63,6 +64,8 @@ class ArchiveWriter:
                 self._skip(size)
             else:
                 self._write(data)
+        check = checked()
+        if size:
             self._write(struct.pack("<IIQQ" if large else "<IIII", 0x08074B50, check, size, size))
         small = min(size, self.LIMIT), min(start, self.LIMIT)
         wide = struct.pack("<HHQQQ", 1, 24, size, size, start) if large else b""
@@ -112,6 +115,31 @@ class ArchiveWriter:
             zeros = bytes(min(size, 1 << 20))
             for begin in range(0, size, len(zeros) or 1):
                 self._write(zeros[: size - begin])
+
+
+AHEAD = 1 << 20  # bytes from which a checksum is worth a thread
+
+
+def _unchecked() -> int:
+    return 0
+
+
+def _checking(data: memoryview) -> Callable[[], int]:
+    """A function that gives the checksum; that of much data is computed from now on, while the data is written."""
+    if len(data) < AHEAD:
+        return lambda: zlib.crc32(data)
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(zlib.crc32(data)), daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # no threads are to be had, as at the end of the interpreter
+        return lambda: zlib.crc32(data)
+
+    def wait() -> int:
+        thread.join()
+        return found[0]
+
+    return wait
 
 
 class ArchiveReader:
