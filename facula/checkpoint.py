@@ -198,7 +198,8 @@ class Checkpoint:
     def epochs(self, count: int) -> Iterator[int]:
         """The numbers of the epochs that are left, up to `count`; the present one is the value `epoch`.
 
-        In this loop, `save` after the batches of an epoch counts the epoch as done: let it come last.
+        In this loop, `save` within the batches keeps the place among them; `save` after them, or where no loader is a
+        part, counts the epoch as done: let it come last.
 
         Parameters
         ----------
@@ -220,7 +221,7 @@ class Checkpoint:
         try:
             while self.values["epoch"] < count:
                 for position in self._positions:
-                    position.ended = False
+                    position.started = False
                 yield self.values["epoch"]
                 self.values["epoch"] += 1
         finally:
@@ -235,7 +236,7 @@ class Checkpoint:
             Something in it could not be read again with `weights_only=True`.
         """
         values = dict(self.values)
-        if self._in_epochs and any(p.finished for p in self._positions) and not any(p.current for p in self._positions):
+        if self._in_epochs and self._epoch_is_over():
             values["epoch"] += 1
         state = {
             "format": FORMAT,
@@ -252,6 +253,11 @@ class Checkpoint:
             for name, value in state[place].items():
                 _check(value, name)
         return state
+
+    def _epoch_is_over(self) -> bool:
+        """Whether no pass over the data is under way, and none is still to come in this epoch."""
+        positions = self._positions
+        return all(p.current is None for p in positions) and (not positions or any(p.started for p in positions))
 
     def save(self, *, every: int = 1) -> bool:
         """Write the file.

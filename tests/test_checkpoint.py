@@ -201,6 +201,35 @@ def test_saved_between_passes(tmp_path):
     assert [b.tolist() for b in new] == [b.tolist() for b in iterator]
 
 
+def test_epochs_without_passes(tmp_path):
+    """Without a loader each save is the end of an epoch; with one, so is a save after a loop that was left early."""
+    seen = []
+    for stop in (2, 5):
+        state = Checkpoint(tmp_path / "x.pt")
+        state.restore()
+        for epoch in state.epochs(5):
+            if epoch == stop:
+                break
+            seen.append(epoch)
+            state.save()
+    assert seen == [0, 1, 2, 3, 4]
+
+    seen = []
+    for stop in (3, 4):
+        state = Checkpoint(tmp_path / "y.pt", loader=(loader := DataLoader(torch.arange(8), 2)))
+        state.restore()
+        for epoch in state.epochs(4):
+            state.save()  # before the batches: they are still to come
+            if epoch == stop:
+                break
+            for batch in loader:
+                seen.append((epoch, batch[0].item()))
+                if batch[0] == 4:
+                    break
+            state.save()
+    assert seen == [(epoch, first) for epoch in range(4) for first in (0, 2, 4)]
+
+
 def test_parts(tmp_path):
     """Models and optimizers in lists, generators of all three kinds, values of all kinds."""
 

@@ -96,19 +96,13 @@ class Position:
         self.loader = loader
         self.newest: Callable[[], Pass | None] = lambda: None
         self.wanted: dict[str, Any] | None = None
+        self.started = False  # whether there was a pass since somebody set this back
 
     @property
     def current(self) -> "Pass | None":
         """The pass that is under way; None before the first one, after its end, and where a loop was left."""
         found = self.newest()
         return None if found is None or found.finished else found
-
-    @property
-    def finished(self) -> bool:
-        """Whether the newest pass came to its end."""
-        return self.ended and self.current is None
-
-    ended = False
 
     def _own(self) -> list:
         return [generator.get_state() for generator in _generators(self.loader)]
@@ -140,7 +134,7 @@ class Position:
 
     def start(self, begin: Callable[[], Iterator]) -> "Pass":
         """A pass: a new one, or the one that the checkpoint was saved in."""
-        self.ended = False
+        self.started = True
         wanted, self.wanted = self.wanted, None
         now, reused = self.states(), self._workers_are_there()
         if wanted is None:
@@ -197,7 +191,7 @@ class Pass:
         try:
             batch = next(self.iterator)
         except StopIteration:
-            self.finished = self.position.ended = True
+            self.finished = True
             raise
         self.count += 1
         return batch
