@@ -2,4 +2,6 @@
 
 from facula.alias import getattr_for
 
-__getattr__ = getattr_for(__name__, ("_pytree", "benchmark", "checkpoint", "collect_env", "data", "hooks", "serialization"))
+__getattr__ = getattr_for(
+    __name__, ("_pytree", "benchmark", "checkpoint", "collect_env", "data", "hooks", "serialization")
+)
