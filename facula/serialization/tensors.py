@@ -36,16 +36,17 @@ class StorageType:
 
     __slots__ = ("dtype",)
 
-    def __init__(self, dtype: dtypes.dtype):
-        self.dtype = dtype
+    def __init__(self, name: str):
+        self.dtype = DTYPES[name]
 
     def __repr__(self) -> str:
         return f"StorageType(dtype={self.dtype})"
 
 
-STORAGE_TYPES = {f"{name}Storage": StorageType(dtype) for dtype, name in STORAGE_NAMES.items()}
+DTYPES = {f"{name}Storage": dtype for dtype, name in STORAGE_NAMES.items()}
+STORAGE_TYPES = {name: StorageType(name) for name in DTYPES}
 TYPE_OF_DTYPE = {storage_type.dtype: storage_type for storage_type in STORAGE_TYPES.values()}
-UNTYPED = StorageType(dtypes.uint8)  # how a pickle mentions a storage of plain bytes
+UNTYPED = StorageType("ByteStorage")  # how a pickle mentions a storage of plain bytes
 globals().update(STORAGE_TYPES)  # so that a pickler finds them under their names
 
 
