@@ -142,20 +142,22 @@ class Storages:
             self.views[key] = Storage(root.ptr + offset, size, root, root.device)
         return self.views[key]
 
-    def fill(self, keys: list, take: Callable[[int], Any]) -> None:
-        """Read the storages in the order of their names; `take(n)` gives the next n bytes."""
+    def fill(self, keys: list, source: "Source") -> None:
+        """Read the storages in the order of their names."""
         if type(keys) is not list or sorted(map(str, keys)) != sorted(self.read):
             fail(RuntimeError, "the file's list of storages is not that of its objects", got=f"{keys!r:.200}")
         for key in keys:
             storage, dtype = self.read[key]
-            (count,) = struct.unpack("<q", take(8))
+            (count,) = struct.unpack("<q", source.take(8))
             if count * dtype.itemsize != storage.nbytes:
                 fail(
                     RuntimeError,
                     f"storage has wrong byte size: expected {storage.nbytes} got {count * dtype.itemsize}",
                 )
-            data = take(storage.nbytes)
-            storage_bytes(storage)[:] = _swapped(data, dtype) if sys.byteorder == "big" else data
+            memory = storage_bytes(storage)
+            source.read_into(memory)
+            if sys.byteorder == "big":
+                memory[:] = _swapped(memory, dtype)
             placed = self.placed[key]
             if placed is not storage and placed.device.type != "meta":  # its bytes were not there when it was moved
                 UntypedStorage(placed).copy_(UntypedStorage(storage).to(device=placed.device))
@@ -186,11 +188,12 @@ class Source:
         self.file = file
         self.start = file.tell()
         self.data: Any
+        self.mapped = False
         try:
             if type(file).__module__ == "gzip":
                 raise io.UnsupportedOperation
             self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self.position = self.start
+            self.position, self.mapped = self.start, True
         except (io.UnsupportedOperation, AttributeError, ValueError, OSError):
             if type(file) is io.BytesIO:
                 self.data, self.position = file.getvalue(), self.start
@@ -213,6 +216,20 @@ class Source:
             )
         begin, self.position = self.position, self.position + count
         return memoryview(self.data)[begin : self.position]
+
+    def read_into(self, memory: memoryview) -> None:
+        """Fill memory with the next bytes; RuntimeError where there are fewer."""
+        if not self.mapped or not len(memory):
+            memory[:] = self.take(len(memory))
+            return
+        self.file.seek(self.base + self.position)  # quicker than page after page of the mapping
+        self.take(len(memory))
+        filled = 0
+        while filled < len(memory):
+            count = self.file.readinto(memory[filled:])
+            if not count:
+                fail(RuntimeError, "unexpected EOF. The file might be corrupted.")
+            filled += count
 
     def restricted(self, persistent_load: Callable) -> Any:
         """The object of the next pickle, which runs nothing."""
@@ -268,7 +285,7 @@ def load_legacy(file, name: str, map_location, pickle_module, weights_only: bool
     found = next_pickle(storages.persistent_load)
     keys = next_pickle()
     if not LOADING.skip_data:
-        storages.fill(keys, source.take)
+        storages.fill(keys, source)
         for function in LOADING.after:
             function()
     source.leave()
