@@ -9,7 +9,7 @@ import platform
 import sys
 from pathlib import Path
 
-from . import convolutions, kernels, limits, optimizers, products, small, training  # noqa: F401  (rows register themselves)
+from . import convolutions, data, kernels, limits, optimizers, products, small, training  # noqa: F401  (rows register themselves)
 from .harness import BUDGET, ROWS, Result, measure, summary, table
 from .memory import MEMORY
 from .report import BEGIN, END, markdown, merge, put

@@ -233,8 +233,8 @@ __version__ = "2.13.0+facula"
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
     __name__, ("__config__", "_C", "amp", "autograd", "backends", "checkpoint", "cuda", "distributions", "fft",
-    "func", "linalg", "masked", "memory", "nn", "optim", "overrides", "profiler", "random", "safetensors",
-    "serialization", "signal", "sparse", "special", "storage", "utils", "version"),
+    "func", "linalg", "masked", "memory", "multiprocessing", "nn", "optim", "overrides", "profiler", "random",
+    "safetensors", "serialization", "signal", "sparse", "special", "storage", "utils", "version"),
     LATER | {"vmap": "func"} | dict.fromkeys(
         "autocast autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache get_autocast_cpu_dtype "
         "get_autocast_dtype get_autocast_gpu_dtype is_autocast_cache_enabled is_autocast_cpu_enabled "

@@ -24,8 +24,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
                "facula.nn.utils.parametrize", "facula.nn.utils.parametrizations", "facula.nn.utils.prune",
                "facula.nn.attention"),
     "Training": ("facula.optim", "facula.optim.lr_scheduler", "facula.optim.swa_utils", "facula.amp",
-                 "facula.utils.data", "facula.utils.checkpoint", "facula.serialization", "facula.checkpoint",
-                 "facula.safetensors"),
+                 "facula.utils.data", "facula.multiprocessing", "facula.utils.checkpoint", "facula.serialization",
+                 "facula.checkpoint", "facula.safetensors"),
     "Probability": ("facula.distributions", "facula.distributions.constraints", "facula.distributions.transforms"),
     "Around": ("facula.profiler", "facula.utils.benchmark", "facula.overrides", "facula.backends"),
 }  # fmt: skip
@@ -41,7 +41,6 @@ INTERNAL = {
     "state_names",
     "step",
 }
-NUMPY_NAMES = ("axis", "keepdims")  # other names of dim and keepdim
 HEADINGS = {"parameters": "Parameters", "returns": "Returns", "raises": "Raises", "yields": "Yields", "warns": "Warns"}
 
 
@@ -77,8 +76,7 @@ def signature(name: str, value: Any) -> str:
         described = inspect.signature(value)
     except (TypeError, ValueError):
         return f"{name}(...)"
-    hidden = {"self", *(NUMPY_NAMES if "dim" in described.parameters else ())}
-    parameters = [_plain(p) for p in described.parameters.values() if p.name not in hidden]
+    parameters = [p for p in described.parameters.values() if p.name != "self"]
     described = described.replace(parameters=parameters)
     text = _short(f"{name}{described}")
     if len(text) <= 90:
@@ -94,12 +92,6 @@ def signature(name: str, value: Any) -> str:
             marked.append("*")
         marked.append(_short(str(parameter)))
     return "\n".join([f"{name}(", *(f"    {one}," for one in marked), f"){ending}"])
-
-
-def _plain(parameter: inspect.Parameter) -> inspect.Parameter:
-    """Without the mark that stands for "must be given, by this name or NumPy's"."""
-    marked = repr(parameter.default) == "<required>"
-    return parameter.replace(default=inspect.Parameter.empty) if marked else parameter
 
 
 def _short(text: str) -> str:

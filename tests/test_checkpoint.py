@@ -388,3 +388,31 @@ def test_tensor_datasets(tmp_path):
     torch.manual_seed(0)
     assert batches(DataLoader(data, 3, shuffle=True), tmp_path / "x.pt", 6) == whole[:6]
     assert batches(DataLoader(data, 3, shuffle=True), tmp_path / "x.pt") == whole
+
+
+class Noisy:
+    """Samples with random numbers of their own: in a worker those of that worker."""
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, index):
+        return torch.tensor([index, torch.rand(1).item(), random.random()])
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers(tmp_path, persistent):
+    """With worker processes too; their random numbers go on as if nothing had happened, except in lasting ones."""
+
+    def loader():
+        data = range(12) if persistent else Noisy()
+        return DataLoader(data, 2, shuffle=True, num_workers=2, persistent_workers=persistent)
+
+    torch.manual_seed(0)
+    whole = run(loader(), epochs=2)
+    for stop in (1, 4, 6, 8):
+        path = tmp_path / f"{stop}.pt"
+        torch.manual_seed(0)
+        assert run(loader(), path, stop, epochs=2) == whole[:stop]
+        torch.manual_seed(9)
+        assert run(loader(), path, epochs=2) == whole

@@ -639,3 +639,12 @@ def test_text_like_an_instruction():
     loaded = through([text, torch.ones(1), {text: 1}])
     assert loaded[0] == text and loaded[1].tolist() == [1] and loaded[2] == {text: 1}
     assert through([torch.FloatStorage, torch.ones(1)])[0].dtype is dtypes.float32  # not in the module it says
+
+
+def test_plain_pickles_have_bytes_and_no_addresses():
+    import facula as torch
+
+    for x in (torch.arange(4.0), torch.tensor([1.0, 2.0]).to(torch.float8_e5m2)):
+        again = pickle.loads(pickle.dumps((x, x[1:])))
+        assert again[0].dtype is x.dtype and again[0].tolist() == x.tolist() and again[1].tolist() == x[1:].tolist()
+        assert again[0].data_ptr() != x.data_ptr()

@@ -10,6 +10,7 @@ from heapq import heappop, heappush, heappushpop
 from sys import getrefcount
 from typing import Any
 
+from facula.core.locks import lasting_lock
 from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
 
@@ -56,7 +57,7 @@ class Run(threading.local):
 
 RUN = Run()
 _NUMBERS = itertools.count(1)
-_ACCUMULATING = threading.Lock()
+_ACCUMULATING = lasting_lock()
 
 
 def run(

@@ -1,6 +1,7 @@
 """The state of a random number stream, PyTorch's CPU generator bit for bit; drawing from it is left to `targets`."""
 
 import operator
+import os
 import secrets
 import struct
 import threading
@@ -199,3 +200,9 @@ def _restore(where: device_type, state: bytes) -> Generator:
 
 default_generator = Generator()
 default_generator.seed()
+if hasattr(os, "register_at_fork"):  # a child must not find it locked by a thread that it does not have
+    os.register_at_fork(
+        before=default_generator.lock.acquire,
+        after_in_parent=default_generator.lock.release,
+        after_in_child=default_generator.lock.release,
+    )

@@ -1,15 +1,18 @@
 """Writing into existing tensors: what must be checked, how history is rewritten, also through views."""
 
+import ctypes
 import gc
 import sys
 from typing import Any
 
 from facula import launch
 from facula.autograd.node import CUSTOM, NO_GRAD, REGENERATE, STALE, Node, Output, alias, edge_of
-from facula.core.dtype import uint8
+from facula.core import dtype as dt
+from facula.core import shared
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import Size, contiguous_strides, reach
 from facula.core.spec import Spec, dense
+from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.core.wrapped import WRAPPED, anywhere, followed
 from facula.errors import fail
@@ -214,21 +217,59 @@ def copy_bytes(target, source, count: int) -> None:
     """The first bytes of a storage into another one."""
     from .creation import record_of
 
-    to, start = (record_of(dense(uint8, (count,), s.device), s, s.ptr) for s in (target, source))
+    to, start = (record_of(dense(dt.uint8, (count,), s.device), s, s.ptr) for s in (target, source))
     copy_values(to, start)
 
 
 def grow(storage, nbytes: int, device) -> None:
     """Larger memory for a storage: all tensors on it follow."""
-    import gc
-
+    if shared.is_shared(storage):
+        fail(RuntimeError, "Trying to resize storage that is not resizable", got="memory that processes share")
     new = launch.new_storage(nbytes, device)
     copy_bytes(new, storage, min(storage.nbytes, nbytes))
-    moved = new.ptr - storage.ptr
-    for holder in gc.get_referrers(storage):  # rare: resize_ of a tensor that has views
-        if isinstance(holder, Tensor) and holder.storage is storage:
-            holder.ptr += moved
-    storage.ptr, storage.nbytes, storage.owner = new.ptr, nbytes, new.owner
+    move([storage], [new])
+
+
+def share(*tensors) -> None:
+    """Move the memory of tensors, or storages, to where other processes can see it: all tensors on it follow."""
+    alone = len(tensors) == 1 and isinstance(tensors[0], Tensor) and _holds_alone(tensors[0])
+    found = {id(s): s for s in (t.storage if isinstance(t, Tensor) else t for t in tensors)}.values()
+    private = [storage for storage in found if not shared.is_shared(storage) and storage.device.type == "cpu"]
+    news = []
+    for storage in private:
+        news.append(new := shared.create(storage.nbytes))
+        ctypes.memmove(new.ptr, storage.ptr, storage.nbytes)
+    move(private, news, [tensors[0]] if alone else None)
+
+
+def _count(tensor) -> int:
+    return sys.getrefcount(tensor.storage)
+
+
+def _holds_alone(tensor) -> bool:
+    """Whether nobody else refers to the tensor's storage."""
+    return _count(tensor) == _count(launch.empty(dense(dt.uint8, (1,))))
+
+
+def move(storages: list, news: list, holders: list | None = None) -> None:
+    """Let storages have the memory of new ones: the tensors on them follow, NumPy's arrays keep what they show."""
+    if not storages:
+        return
+    if holders is None:  # rare, as it looks through all objects
+        gc.unfreeze()  # the collector does not look for referrers among frozen ones
+        holders = gc.get_referrers(*storages)
+    follow: dict[int, list] = {id(storage): [] for storage in storages}
+    for holder in holders:
+        if isinstance(holder, Tensor | creation._Memory) and id(holder.storage) in follow:
+            follow[id(holder.storage)].append(holder)
+    for storage, new in zip(storages, news):
+        old = Storage(storage.ptr, storage.nbytes, storage.owner, storage.device)
+        for holder in follow[id(storage)]:
+            if isinstance(holder, Tensor):
+                holder.ptr += new.ptr - storage.ptr
+            else:
+                holder.storage = old
+        storage.ptr, storage.nbytes, storage.owner = new.ptr, new.nbytes, new.owner
 
 
 # --- history ------------------------------------------------------------------------------------------------------

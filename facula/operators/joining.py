@@ -1,6 +1,6 @@
 """Joining and rearranging: cat, stack, flip, roll, repeat, tile, triangles; gradients are views of the gradient."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 from facula import launch
@@ -94,10 +94,10 @@ def _cat(tensors, dim=0):
     return _joined(found, tensors)
 
 
-def _joined(plan: tuple, tensors: Sequence[Tensor]) -> Tensor:
+def _joined(plan: tuple, tensors: Sequence[Tensor], empty: Callable[[Spec], Tensor] = launch.empty) -> Tensor:
     """The result of a plan: each tensor copied to its place."""
     s, places = plan
-    out = launch.empty(s)
+    out = empty(s)
     ptr = out.ptr
     for i, offset, run, tail in places:
         run(ptr + offset, tensors[i].ptr, *tail)
@@ -216,6 +216,15 @@ def stack_core(tensors, dim):
     if found is None:
         found = _CAT_PLANS[key] = _cat_plan([unsqueeze(t, dim).spec for t in tensors], dim)
     return _joined(found, tensors)
+
+
+def stack_on(tensors: Sequence[Tensor], empty: Callable[[Spec], Tensor]) -> Tensor:
+    """`stack(tensors)` of tensors of one spec that need no gradient, on memory that `empty` gives."""
+    key = ("stack", 0, *[t.spec for t in tensors])
+    found = _CAT_PLANS.get(key)
+    if found is None:
+        found = _CAT_PLANS[key] = _cat_plan([unsqueeze(t, 0).spec for t in tensors], 0)
+    return _joined(found, tensors, empty)
 
 
 @stack_core.gradient("tensors")

@@ -10,6 +10,7 @@ from facula.autograd import engine, function
 from facula.autograd.backward import backward as run_backward
 from facula.autograd.node import HookHandle, Output, alias, dtype_title, edge_of, grad_fn_of, type_name
 from facula.core import dtype as dt
+from facula.core import shared
 from facula.core.device import CPU, place
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
@@ -578,18 +579,15 @@ def pin_memory(self, device=None) -> Tensor:
 
 @method
 def share_memory_(self) -> Tensor:
-    """Move the memory where other processes can see it: not there yet."""
-    fail(
-        NotImplementedError,
-        "share_memory_(): facula's tensors cannot be shared between processes yet",
-        mend="pass NumPy arrays",
-    )
+    """Move the memory where other processes can see it; tensors on the same memory move with it."""
+    inplace.share(self)
+    return self
 
 
 @method
 def is_shared(self) -> bool:
     """Whether other processes see its memory."""
-    return False
+    return shared.is_shared(self.storage)
 
 
 # --- to Python and NumPy ------------------------------------------------------------------------------------------
@@ -915,7 +913,11 @@ def new_empty_strided(
 
 @method
 def new(self, *args) -> Tensor:
-    """An empty tensor of this dtype with the given sizes, or one with the given data."""
+    """An empty tensor of this dtype with the given sizes, or one with the given data, or on the given storage."""
+    if len(args) == 1 and hasattr(args[0], "untyped"):
+        memory = args[0].untyped()._storage
+        count = memory.nbytes // self.spec.dtype.itemsize
+        return creation.record_of(dense(self.spec.dtype, (count,), memory.device), memory, memory.ptr)
     if len(args) == 1 and isinstance(args[0], (list, tuple, np.ndarray)) and not isinstance(args[0], Size):
         return creation.tensor(args[0], dtype=self.spec.dtype, device=self.spec.device)
     return creation.empty(*(args or (0,)), dtype=self.spec.dtype)
@@ -1450,6 +1452,14 @@ def untyped_storage(self):
     from .storages import UntypedStorage
 
     return UntypedStorage(self.storage)
+
+
+@method
+def _typed_storage(self):
+    """The memory that the tensor looks at, as elements of its dtype."""
+    from .storages import TypedStorage, UntypedStorage
+
+    return TypedStorage(wrap_storage=UntypedStorage(self.storage), dtype=self.spec.dtype)
 
 
 @method

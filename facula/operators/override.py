@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from facula.core.locks import lasting_lock
 from facula.core.modes import LOCAL
 from facula.core.tensor import Tensor
 
@@ -201,7 +202,7 @@ INSTALLED: dict[types.CodeType, list] = {}  # by the code that functions had bef
 WATCHED: dict[Any, Any] = {}  # while a profiler watches: what now does what each function did (profiler/watching.py)
 _DONE: set[Any] = set()
 STATE_OF_ALL = {"installed": False}
-_LOCK = threading.Lock()
+_LOCK = lasting_lock()
 
 
 def overridable() -> dict[str, dict[str, Any]]:

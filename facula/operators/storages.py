@@ -4,6 +4,7 @@ from typing import Any
 
 from facula import launch
 from facula.core import dtype as dt
+from facula.core import shared
 from facula.core.device import CPU
 from facula.core.device import device as Device
 from facula.core.spec import dense
@@ -106,6 +107,8 @@ class _Memory:
 
     def resize_(self, size: int):
         """Another size; what fits of the elements is kept."""
+        if not self.resizable():
+            fail(RuntimeError, "Trying to resize storage that is not resizable", got="memory that processes share")
         wanted = size * self.dtype.itemsize
         if wanted > self._storage.nbytes:
             inplace.grow(self._storage, wanted, self._storage.device)
@@ -114,7 +117,7 @@ class _Memory:
 
     def resizable(self) -> bool:
         """Whether it may be resized."""
-        return True
+        return not shared.is_shared(self._storage)
 
     def to(self, *, device, non_blocking: bool = False):
         """The storage on a device: itself where it is there."""
@@ -137,7 +140,12 @@ class _Memory:
 
     def is_shared(self) -> bool:
         """Whether other processes see the memory."""
-        return False
+        return shared.is_shared(self._storage)
+
+    def share_memory_(self):
+        """Move the memory where other processes can see it; tensors on it move with it."""
+        inplace.share(self._storage)
+        return self
 
     def is_pinned(self, device=None) -> bool:
         """Whether it lies in page-locked memory."""
@@ -184,6 +192,11 @@ class UntypedStorage(_Memory):
         """An empty one."""
         return UntypedStorage()
 
+    @classmethod
+    def _new_shared(cls, size: int, *, device="cpu") -> "UntypedStorage":
+        """So many bytes that other processes can see."""
+        return cls(shared.create(size))
+
 
 class TypedStorage(_Memory):
     """The memory of a tensor as elements of a dtype."""
@@ -204,6 +217,10 @@ class TypedStorage(_Memory):
         made._storage, made.dtype = storage, dtype
         return made
 
+    def _new_shared(self, size: int, *, device=None) -> "TypedStorage":
+        """So many elements of this dtype that other processes can see."""
+        return self._like(shared.create(size * self.dtype.itemsize))
+
     def type(self, dtype=None) -> str:
         """The name of its class in PyTorch."""
         return f"torch.{STORAGE_NAMES.get(self.dtype, 'Typed')}Storage"
@@ -217,5 +234,8 @@ STORAGE_NAMES = {
     dt.complex64: "ComplexFloat", dt.float64: "Double", dt.float32: "Float", dt.float16: "Half", dt.int32: "Int",
     dt.int64: "Long", dt.int16: "Short",
 }  # fmt: skip
-for _kind, _name in STORAGE_NAMES.items():
-    globals()[f"{_name}Storage"] = type(f"{_name}Storage", (TypedStorage,), {"dtype": _kind, "__module__": "torch"})
+KINDS = [
+    type(f"{_name}Storage", (TypedStorage,), {"dtype": _kind, "__module__": "torch"})
+    for _kind, _name in STORAGE_NAMES.items()
+]
+globals().update({kind.__name__: kind for kind in KINDS})

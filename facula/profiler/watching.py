@@ -244,7 +244,7 @@ def _others() -> Iterator[tuple[Any, str, int, bool]]:
     """What is watched besides public functions."""
     from facula.nn.module import Module
     from facula.optim.optimizer import Optimizer
-    from facula.utils.data.dataloader import _SingleProcessDataLoaderIter
+    from facula.utils.data.dataloader import _BaseDataLoaderIter
 
     kinds: list[type] = [Node]
     for kind in kinds:
@@ -256,7 +256,7 @@ def _others() -> Iterator[tuple[Any, str, int, bool]]:
     yield getattr(apply, "__func__", apply), "", OPERATOR, True
     yield Module.__call__, "", MODULE, False
     yield Optimizer.zero_grad, "Optimizer.zero_grad#{0}.zero_grad", USER, True
-    yield _SingleProcessDataLoaderIter.__next__, "enumerate(DataLoader)#{0}.__next__", USER, True
+    yield _BaseDataLoaderIter.__next__, "enumerate(DataLoader)#{0}.__next__", USER, True
 
 
 def _forget_in_child() -> None:

@@ -57,7 +57,8 @@ def plain(value):
     if isinstance(value, dict):
         return type(value), [(key, plain(item)) for key, item in value.items()], getattr(value, "a", None)
     if isinstance(value, list | tuple | collections.deque):
-        return type(value), [plain(item) for item in value]
+        kind = list if isinstance(value, list) else type(value)  # indices of `random_split` are of a subclass
+        return kind, [plain(item) for item in value]
     return value
 
 
@@ -173,6 +174,7 @@ SCENARIOS = {
     "notimpl": lambda m: m.Dataset()[0],
     "worker": lambda m: m.get_worker_info(),
     "subset override": lambda m: type("S", (m.Subset,), {"__getitem__": lambda s, i: 1})(range(3), [1]),
+    "sparse": lambda m: list(m.DataLoader([m.t.eye(3).to_sparse()] * 2, 2)),
     "subset list": lambda m: m.Subset(np.arange(9), [3, 4, 5])[[0, 2]],
 }
 

@@ -2,13 +2,15 @@
 
 import collections
 import itertools
+import pickle
+import time
 
 import numpy as np
 import pytest
 
 import facula as torch
 from facula.utils import data
-from facula.utils.data import dataloader
+from facula.utils.data import collate, dataloader, fetch, rows
 
 SEED = 42
 
@@ -140,22 +142,160 @@ def slow(batch):
     return data.default_collate(batch)
 
 
-@pytest.mark.parametrize("options", [{}, {"shuffle": True}, {"drop_last": True}, {"sampler": [3, 1, 1, 22]}], ids=str)
-@pytest.mark.parametrize(
-    "wrap", [lambda d: d, lambda d: data.Subset(d, range(22, 2, -2)), lambda d: data.random_split(d, [20, 3])[0]]
-)
-def test_fast_path_gives_the_same(wrap, options, monkeypatch):
+SAMPLERS = {
+    "in order": lambda d: {},
+    "shuffled": lambda d: {"shuffle": True},
+    "drop_last": lambda d: {"shuffle": True, "drop_last": True},
+    "with replacement": lambda d: {"sampler": data.RandomSampler(d, True, 70, generator=generator())},
+    "more than there are": lambda d: {"sampler": data.RandomSampler(d, num_samples=2 * len(d) + 5)},
+    "some": lambda d: {"sampler": data.SubsetRandomSampler([0, 3, 2, 6])},
+    "some of an array": lambda d: {"sampler": data.SubsetRandomSampler(np.array([0, 3, 2, 6]))},
+    "weighted": lambda d: {"sampler": data.WeightedRandomSampler([1.0] * len(d), 30)},
+    "distributed": lambda d: {"sampler": data.DistributedSampler(d, 3, 1)},
+    "list": lambda d: {"sampler": [3, 1, 1, 6]},
+    "negative": lambda d: {"sampler": [3, -1, -2, 6]},
+    "lists": lambda d: {"batch_sampler": [[3, 1], [-1, 2], [0]], "batch_size": 1},
+}
+DATASETS = {
+    "plain": lambda d: d,
+    "range": lambda d: data.Subset(d, range(22, 2, -2)),
+    "split": lambda d: data.random_split(d, [20, 3])[0],
+    "list": lambda d: data.Subset(d, [5, 9, 2, 2, 0, 22, -1, 7]),
+    "tuple": lambda d: data.Subset(d, (5, 9, 2, 2, 0, 22, 7)),
+    "array": lambda d: data.Subset(d, np.array([5, 9, 2, 2, 0, 22, 7])),
+    "tensor": lambda d: data.Subset(d, torch.tensor([5, 9, 2, 2, 0, 22, 7])),
+    "twice": lambda d: data.Subset(data.random_split(d, [20, 3])[0], [1, 0, 5, 7, 7, 3, 2]),
+    "strided": lambda d: data.TensorDataset(torch.arange(92).reshape(4, 23).t(), torch.arange(46)[::2]),
+    "of rows": lambda d: data.TensorDataset(torch.arange(23 * 6).reshape(23, 2, 3).transpose(1, 2)),
+}
+
+
+@pytest.mark.parametrize("order", SAMPLERS)
+@pytest.mark.parametrize("kind", DATASETS)
+def test_one_copy_gives_what_single_samples_give(kind, order, monkeypatch):
     taken = []
-    original = dataloader._take_rows
-    monkeypatch.setattr(dataloader, "_take_rows", lambda *args: taken.append(original(*args)) or taken[-1])
-    results = []
-    for collate in (None, slow):
+    original = rows.take_rows
+    for module in (dataloader, rows, fetch):
+        if hasattr(module, "take_rows"):
+            monkeypatch.setattr(module, "take_rows", lambda *args: taken.append(original(*args)) or taken[-1])
+    results, states = [], []
+    for function in (None, slow):
         torch.manual_seed(SEED)
-        dataset = wrap(pairs())
-        chosen = options if "sampler" not in options else {"sampler": [i % len(dataset) for i in options["sampler"]]}
-        results.append(list(data.DataLoader(dataset, 4, collate_fn=collate, **chosen)))
-    assert values(results[0]) == values(results[1]) and taken and all(batch is not None for batch in taken)
-    assert [[t.dtype for t in b] for b in results[0]] == [[t.dtype for t in b] for b in results[1]]
+        dataset = DATASETS[kind](pairs())
+        options = SAMPLERS[order](dataset)
+        loader = data.DataLoader(dataset, **{"batch_size": 4, "collate_fn": function, **options})
+        results.append([[(t.dtype, t.stride(), t.tolist()) for t in b] for _ in range(2) for b in loader])
+        states.append(torch.get_rng_state().tolist())
+    assert results[0] == results[1] and states[0] == states[1]
+    copied = [batch for batch in taken if batch is not None]
+    if order not in ("negative", "lists") and kind != "list":  # there are no negative indices
+        assert len(copied) == len(results[0])
+
+
+def test_draws_are_as_late_as_they_were():
+    """What a program draws between batches comes from the same place of the stream."""
+    found = []
+    for function in (None, slow):
+        own = generator()
+        loader = data.DataLoader(
+            pairs(), 5, sampler=data.RandomSampler(pairs(), num_samples=50, generator=own), collate_fn=function
+        )
+        found.append([(b[1].tolist(), torch.randint(1000, (1,), generator=own).item()) for b in loader])
+    assert found[0] == found[1]
+
+
+def test_indices_of_a_split_are_a_list():
+    part, _ = data.random_split(pairs(), [20, 3], generator=generator())
+    before = list(part.indices)
+    assert (
+        isinstance(part.indices, list) and part.indices == before and pickle.loads(pickle.dumps(part)).indices == before
+    )
+    assert type(pickle.loads(pickle.dumps(part.indices))) is list
+    batches = iter(data.DataLoader(part, 2))
+    assert next(batches)[1].tolist() == before[:2]
+    part.indices[2:4] = [7, 8]  # in the middle of a pass
+    part.indices.reverse()
+    assert next(batches)[1].tolist() == part.indices[2:4]
+    part.indices.append(1)
+    assert [b[1].item() for b in data.DataLoader(part)][-1] == 1
+
+
+class Doubled(data.TensorDataset):
+    def __getitem__(self, index):
+        return tuple(2 * t for t in super().__getitem__(index))
+
+
+def test_who_means_something_else_gets_it(monkeypatch):
+    assert values(data.DataLoader(Doubled(torch.arange(3)), 3)) == [[[0, 2, 4]]]
+    assert values(data.DataLoader(data.Subset(Doubled(torch.arange(3)), [2, 1]), 2)) == [[[4, 2]]]
+
+    class Backwards(data.SequentialSampler):
+        def __iter__(self):
+            return iter(range(len(self.data_source) - 1, -1, -1))
+
+    dataset = data.TensorDataset(torch.arange(3))
+    assert values(data.DataLoader(dataset, 3, sampler=Backwards(dataset))) == [[[2, 1, 0]]]
+
+    class Twos(data.BatchSampler):
+        def __iter__(self):
+            yield from ([i, i] for i in range(2))
+
+    twos = Twos(data.SequentialSampler(dataset), 2, False)
+    assert values(data.DataLoader(dataset, batch_sampler=twos)) == [[[0, 0]], [[1, 1]]]
+    dataset.__getitems__ = lambda indices: [(torch.tensor(-1),)] * len(indices)
+    assert values(data.DataLoader(dataset, 3)) == [[[-1, -1, -1]]]
+    del dataset.__getitems__
+    monkeypatch.setitem(collate.default_collate_fn_map, torch.Tensor, lambda batch, *, collate_fn_map=None: len(batch))
+    assert list(data.DataLoader(dataset, 2)) == [[2], [1]]
+    monkeypatch.undo()
+    monkeypatch.setattr(data.TensorDataset, "__getitem__", lambda self, index: (torch.tensor(index + 10),))
+    assert values(data.DataLoader(dataset, 3)) == [[[10, 11, 12]]]
+    monkeypatch.undo()
+    monkeypatch.setattr(data.SequentialSampler, "__iter__", lambda self: iter([1, 1]))
+    assert values(data.DataLoader(dataset, 3)) == [[[1, 1]]]
+
+
+def test_sizes_that_change_in_a_pass():
+    dataset = data.TensorDataset(torch.arange(6))
+    batches = iter(data.DataLoader(dataset, 2))
+    assert next(batches)[0].tolist() == [0, 1]
+    dataset.tensors = (torch.arange(10, 13),)
+    with pytest.raises(IndexError):
+        list(batches)
+    dataset = data.TensorDataset(torch.arange(6))
+    batches = iter(data.DataLoader(dataset, 2))
+    dataset.tensors[0].add_(100)
+    assert next(batches)[0].tolist() == [100, 101]
+    with torch.no_grad():
+        assert values(data.DataLoader(dataset, 6)) == [[[100, 101, 102, 103, 104, 105]]]
+
+
+def test_a_report_of_waiting():
+    class Slow(data.Dataset):
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, index):
+            time.sleep(0.03 if index == 3 else 0)
+            return index
+
+    loader = data.DataLoader(Slow(), 2)
+    assert loader.report().batches == 0 and loader.report().share == 0
+    for _ in loader:
+        time.sleep(0.01)
+    report = loader.report()
+    assert report.batches == 3 and report.slowest_batch[0] == 1 and report.slowest_batch[1] >= 0.03
+    assert report.slowest_item[0] == 3 and report.slowest_item[1] >= 0.03
+    assert 0.03 <= report.waited < report.elapsed and 0 < report.share < 1 and report.elapsed >= 0.06
+    lines = str(report).split("\n")
+    assert lines[0].startswith("3 batches, no workers: waited ") and "number 1" in lines[1] and "dataset[3]" in lines[2]
+    list(data.DataLoader(pairs(), 4))
+    streaming = data.DataLoader(stream(5), 2)
+    list(streaming)
+    assert streaming.report().batches == 3 and streaming.report().slowest_item[0] in range(5)
+    tensors = data.DataLoader(pairs(), 4)
+    list(tensors)
+    assert tensors.report().slowest_item is None, "there are no single items"
 
 
 def test_fast_path_copies_and_stands_back():
@@ -251,7 +391,9 @@ BAD = [
     ({"dataset": stream(), "shuffle": True}, ValueError, "expected unspecified shuffle option, but got shuffle=True"),
     ({"dataset": stream(), "sampler": [1]}, ValueError, "expected unspecified sampler option"),
     ({"dataset": stream(), "batch_sampler": [[1]]}, ValueError, "expected unspecified batch_sampler option"),
-    ({"num_workers": 2}, NotImplementedError, "worker processes are not written yet"),
+    ({"num_workers": 2, "multiprocessing_context": "none"}, ValueError, "should specify a valid start method in"),
+    ({"num_workers": 2, "multiprocessing_context": 3}, TypeError, "should be a valid context object or a string"),
+    ({"num_workers": 1, "prefetch_factor": -1}, ValueError, "prefetch_factor option should be non-negative"),
 ]
 
 
@@ -283,3 +425,28 @@ def test_other_errors():
 def test_batch_sampler_over_an_endless_sampler():
     batches = iter(data.BatchSampler(itertools.count(), 2, True))
     assert [next(batches) for _ in range(2)] == [[0, 1], [2, 3]]
+
+
+def test_data_pipes_say_that_they_are_not_there():
+    for name in data.PIPES:
+        with pytest.raises(NotImplementedError, match=f"torch.utils.data.{name} is not implemented"):
+            getattr(data, name)()
+    with pytest.raises(NotImplementedError, match="IterDataPipe is not implemented"):
+        type("Mine", (data.IterDataPipe,), {})
+    assert not isinstance(pairs(), data.MapDataPipe)
+
+
+def test_distributed_sampler():
+    parts = [list(data.DistributedSampler(range(7), 3, rank, shuffle=False)) for rank in range(3)]
+    assert parts == [[0, 3, 6], [1, 4, 0], [2, 5, 1]]
+    dropped = [list(data.DistributedSampler(range(7), 3, rank, shuffle=False, drop_last=True)) for rank in range(3)]
+    assert dropped == [[0, 3], [1, 4], [2, 5]]
+    sampler = data.DistributedSampler(range(10), 2, 0, seed=3)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    assert list(sampler) != first and len(sampler) == 5
+    other = data.DistributedSampler(range(10), 2, 1, seed=3)
+    assert sorted(first + list(other)) == list(range(10))
+    assert list(data.DistributedSampler(range(2), 5, 4, shuffle=False)) == [0]
+    with pytest.raises(ValueError, match=r"Invalid rank 2, rank should be in the interval \[0, 1\]"):
+        data.DistributedSampler(range(3), 2, 2)

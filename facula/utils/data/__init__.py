@@ -1,7 +1,11 @@
 """Datasets, samplers and the loader that makes batches of them, as `torch.utils.data`."""
 
+import sys
+
+from facula.alias import getattr_for
+
 from .collate import default_collate, default_convert
-from .dataloader import DataLoader, get_worker_info
+from .dataloader import DataLoader, _DatasetKind, get_worker_info
 from .dataset import (
     ChainDataset,
     ConcatDataset,
@@ -12,6 +16,7 @@ from .dataset import (
     TensorDataset,
     random_split,
 )
+from .distributed import DistributedSampler
 from .sampler import (
     BatchSampler,
     RandomSampler,
@@ -21,12 +26,19 @@ from .sampler import (
     WeightedRandomSampler,
 )
 
+PIPES = (
+    "DFIterDataPipe DataChunk IterDataPipe MapDataPipe argument_validation functional_datapipe "
+    "guaranteed_datapipes_determinism non_deterministic runtime_validation runtime_validation_disabled"
+).split()
+
 __all__ = [
+    "_DatasetKind",
     "BatchSampler",
     "ChainDataset",
     "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "DistributedSampler",
     "IterableDataset",
     "RandomSampler",
     "Sampler",
@@ -41,3 +53,8 @@ __all__ = [
     "get_worker_info",
     "random_split",
 ]
+
+_utils = sys.modules[__name__]  # PyTorch keeps the parts of this one there
+
+# Imported when first used; PyTorch has them all in its list.
+__getattr__ = getattr_for(__name__, ("datapipes", "distributed"), dict.fromkeys(PIPES, "datapipes"))

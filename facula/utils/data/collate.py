@@ -9,7 +9,10 @@ import numpy as np
 
 from facula import operators as ops
 from facula.core.dtype import float64
+from facula.core.layout import strided
 from facula.core.tensor import Tensor
+
+from . import outbox
 
 __all__ = ["collate", "default_collate", "default_collate_fn_map", "default_convert"]
 
@@ -97,7 +100,7 @@ def collate(batch, *, collate_fn_map: dict[type | tuple[type, ...], Callable] | 
     if isinstance(example, tuple) and hasattr(example, "_fields"):
         return kind(*(collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch)))
     if isinstance(example, collections.abc.Sequence):
-        if any(len(sample) != len(example) for sample in batch):
+        if len(set(map(len, batch))) > 1:
             raise RuntimeError("each element in list of batch should be of equal size")
         columns = [collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch)]
         return columns if isinstance(example, tuple) else _rebuilt_sequence(example, columns)
@@ -105,6 +108,15 @@ def collate(batch, *, collate_fn_map: dict[type | tuple[type, ...], Callable] | 
 
 
 def collate_tensor_fn(batch, *, collate_fn_map=None):
+    if batch[0].layout is not strided:
+        raise RuntimeError(
+            "Batches of sparse tensors are not currently supported by the default collate_fn; please provide a custom "
+            "collate_fn to handle them appropriately."
+        )
+    if outbox.current is not None:  # in a worker process: where the other one sees it
+        made = outbox.current.stack(batch)
+        if made is not None:
+            return made
     return ops.stack(batch, 0)
 
 
@@ -139,6 +151,7 @@ default_collate_fn_map: dict[type | tuple[type, ...], Callable] = {
     str: collate_str_fn,
     bytes: collate_str_fn,
 }
+ORIGINAL = dict(default_collate_fn_map)  # programs may change the other one
 
 
 def default_collate(batch):

@@ -1,27 +1,44 @@
-"""`DataLoader`: goes through a dataset in a sampler's order and hands out batches, in this process."""
+"""`DataLoader`: goes through a dataset in a sampler's order and hands out batches, made here or by workers.
+
+How samples are got says `fetch`, where a whole batch is one copy `rows`, what a worker does `worker`, how workers are
+started and listened to `crew`, how data comes from them `outbox` and `inbox`.
+"""
 
 import itertools
 import multiprocessing
 import multiprocessing.context
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
-from facula import operators as ops
-from facula.errors import fail
+from facula._utils import ExceptionWrapper
+from facula.config import usable_cores
 
+from . import crew
 from .collate import default_collate, default_convert
-from .dataset import Dataset, IterableDataset, Subset, TensorDataset
+from .dataset import IterableDataset
+from .fetch import create_fetcher
+from .report import LoadingReport, Watch
+from .rows import batches, take_rows
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, draw_seed
+from .worker import Ended, Orders, get_worker_info
 
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
 
 _T_co = TypeVar("_T_co", covariant=True)
+THREAD = "thread"  # as `multiprocessing_context`: workers are threads
 
 
 class _DatasetKind:
     Map = 0
     Iterable = 1
+
+    @staticmethod
+    def create_fetcher(kind, dataset, auto_collation, collate_fn, drop_last):
+        return create_fetcher(kind == _DatasetKind.Iterable, dataset, auto_collation, collate_fn, drop_last)
 
 
 class _InfiniteConstantSampler(Sampler):
@@ -29,43 +46,6 @@ class _InfiniteConstantSampler(Sampler):
 
     def __iter__(self):
         return itertools.repeat(None)
-
-
-def get_worker_info():
-    """None: batches are made in the main process.
-
-    >>> get_worker_info() is None
-    True
-    """
-    return None
-
-
-def _rows(dataset: Dataset, indices: list):
-    """The tensors behind a TensorDataset, or Subsets of one, and the rows that `indices` mean there; None otherwise."""
-    if type(indices) is not list:
-        return None
-    while type(dataset) is Subset:
-        whole = dataset.indices
-        indices = [whole[index] for index in indices]
-        dataset = dataset.dataset
-    if type(dataset) is not TensorDataset:
-        return None
-    count = len(dataset)
-    if not indices or not all(type(index) is int and 0 <= index < count for index in indices):
-        return None
-    if any(tensor.requires_grad for tensor in dataset.tensors):
-        return None
-    return dataset.tensors, indices
-
-
-def _take_rows(dataset: Dataset, indices: list) -> list | None:
-    """A collated batch by one indexed copy a tensor: what stacking its samples gives."""
-    found = _rows(dataset, indices)
-    if found is None:
-        return None
-    tensors, rows = found
-    rows = ops.tensor(rows)
-    return [ops.index_select(tensor, 0, rows) for tensor in tensors]
 
 
 class DataLoader(Generic[_T_co]):
@@ -84,7 +64,7 @@ class DataLoader(Generic[_T_co]):
     batch_sampler : Sampler or Iterable, optional
         Lists of indices, in place of `batch_size`, `shuffle`, `sampler` and `drop_last`.
     num_workers : int
-        0: batches are made in this process, which is all there is so far.
+        How many processes make the batches; 0: they are made where they are asked for.
     collate_fn : callable, optional
         Makes a batch of a list of samples; default `default_collate` (without batches, `default_convert`).
     pin_memory : bool
@@ -93,15 +73,30 @@ class DataLoader(Generic[_T_co]):
         Whether to leave out a last batch that is smaller.
     generator : Generator, optional
         For the random order.
-    timeout, worker_init_fn, multiprocessing_context, prefetch_factor, persistent_workers, pin_memory_device, in_order
-        For worker processes.
+    timeout : float
+        Seconds to wait for a batch of a worker; 0: as long as it takes.
+    worker_init_fn : callable, optional
+        Called in each worker with its number, after it is seeded.
+    multiprocessing_context : str or context, optional
+        How processes are started: "fork", "spawn", "forkserver", or a context of `multiprocessing`. Of facula's own:
+        "thread", workers that are threads of this process, for datasets whose time goes into code that lets go of the
+        GIL. They have no seeds of their own but in `get_worker_info().rng`.
+    prefetch_factor : int, optional
+        Batches that a worker makes ahead; default 2.
+    persistent_workers : bool
+        Whether workers stay for the next pass.
+    pin_memory_device : str
+        Of no effect.
+    in_order : bool
+        Whether batches come in the sampler's order; otherwise as they are ready.
 
     Raises
     ------
     ValueError
         Options that exclude each other.
-    NotImplementedError
-        `num_workers` other than 0.
+    RuntimeError
+        While going through it: a worker ended, or took longer than `timeout`. An exception of a worker comes with its
+        own type.
 
     Examples
     --------
@@ -194,15 +189,6 @@ class DataLoader(Generic[_T_co]):
                 sampler = RandomSampler(data, generator=generator) if shuffle else SequentialSampler(data)
         if batch_size is not None and batch_sampler is None:
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)
-        if num_workers > 0:
-            fail(
-                NotImplementedError,
-                "facula's DataLoader makes its batches in this process: worker processes are not written yet",
-                expected="num_workers=0",
-                got=f"num_workers={num_workers}",
-                mend="leave out num_workers (and prefetch_factor, persistent_workers); the batches are the same",
-            )
-
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.sampler = sampler
@@ -212,7 +198,9 @@ class DataLoader(Generic[_T_co]):
         self.persistent_workers = persistent_workers
         self.__initialized = True
         self._IterableDataset_len_called: int | None = None  # what len() said, to warn when more comes
-        self._iterator = None
+        self._iterator: _BaseDataLoaderIter | None = None
+        self._watch = Watch()
+        self.check_worker_number_rationality()
 
     @property
     def multiprocessing_context(self):
@@ -226,6 +214,9 @@ class DataLoader(Generic[_T_co]):
                     "multiprocessing_context can only be used with multi-process loading (num_workers > 0), but got "
                     f"num_workers={self.num_workers}"
                 )
+            if context == THREAD:
+                self.__multiprocessing_context = context
+                return
             if isinstance(context, str):
                 methods = multiprocessing.get_all_start_methods()
                 if context not in methods:
@@ -253,11 +244,37 @@ class DataLoader(Generic[_T_co]):
             return self._position.start(self._pass)
         return self._pass()
 
-    def _pass(self) -> "_SingleProcessDataLoaderIter":
-        return self._get_iterator()
+    def _pass(self) -> "_BaseDataLoaderIter":
+        if not self.persistent_workers or self.num_workers == 0:
+            return self._get_iterator()
+        if self._iterator is None:
+            self._iterator = self._get_iterator()
+        else:
+            self._iterator._reset(self)
+        return self._iterator
 
-    def _get_iterator(self) -> "_SingleProcessDataLoaderIter":
-        return _SingleProcessDataLoaderIter(self)
+    def _get_iterator(self) -> "_BaseDataLoaderIter":
+        if self.num_workers == 0:
+            return _SingleProcessDataLoaderIter(self)
+        self.check_worker_number_rationality()
+        return _MultiProcessingDataLoaderIter(self)
+
+    def report(self) -> LoadingReport:
+        """How the last pass went, or goes so far: how long the loop waited for data, and which data was slow.
+
+        Returns
+        -------
+        LoadingReport
+
+        Examples
+        --------
+        >>> loader = DataLoader(range(5), batch_size=2)
+        >>> for batch in loader:
+        ...     pass
+        >>> loader.report().batches
+        3
+        """
+        return self._watch.report(self.num_workers)
 
     @property
     def _auto_collation(self) -> bool:
@@ -275,33 +292,58 @@ class DataLoader(Generic[_T_co]):
             return length
         return length // self.batch_size if self.drop_last else -(-length // self.batch_size)
 
+    def check_worker_number_rationality(self) -> None:
+        """Warn of more workers than this process may use cores."""
+        most = usable_cores()
+        if self.num_workers > most:
+            checked = "" if hasattr(os, "sched_getaffinity") else " (`cpuset` is not taken into account)"
+            warnings.warn(
+                f"This DataLoader will create {self.num_workers} worker processes in total. Our suggested max number "
+                f"of worker in current system is {most}{checked}, which is smaller than what this DataLoader is going "
+                "to create. Please be aware that excessive worker creation might get DataLoader running slow or even "
+                "freeze, lower the worker number to avoid potential slowness/freeze if necessary.",
+                stacklevel=3,
+            )
 
-class _SingleProcessDataLoaderIter:
+
+class _BaseDataLoaderIter:
     """One pass over a loader's dataset."""
 
     def __init__(self, loader: DataLoader) -> None:
+        self._loader = loader
+        self._dataset = loader.dataset
+        self._dataset_kind = loader._dataset_kind
+        self._auto_collation = loader._auto_collation
+        self._drop_last = loader.drop_last
+        self._index_sampler = loader._index_sampler
+        self._num_workers = loader.num_workers
+        if loader.pin_memory and loader.pin_memory_device:
+            warnings.warn(
+                "pin_memory_device is deprecated, the current accelerator will be used as the device,"
+                f"ignore pin_memory_device='{loader.pin_memory_device}'.",
+                stacklevel=5,
+            )
         if loader.pin_memory:
             warnings.warn(
                 "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't be "
                 "used.",
-                stacklevel=4,
+                stacklevel=5,
             )
-        self._loader = loader
-        self._dataset = loader.dataset
-        self._auto_collation = loader._auto_collation
-        self._drop_last = loader.drop_last
-        self._index_sampler = loader._index_sampler
+        self._pin_memory = False
+        self._timeout = loader.timeout
         self._collate_fn = loader.collate_fn
-        self._iterable = loader._dataset_kind == _DatasetKind.Iterable
-        self._promised = loader._IterableDataset_len_called
-        self._sampler_iter = iter(self._index_sampler)
+        self._sampler_iter: Any = iter(self._index_sampler)
         self._base_seed = draw_seed(loader.generator)  # for workers; drawn without them too, as PyTorch does
-        if loader.timeout != 0:
-            raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
+        self._persistent_workers = loader.persistent_workers
+        self._begin(loader)
+
+    def _reset(self, loader: DataLoader, first_iter: bool = False) -> None:
+        raise NotImplementedError
+
+    def _begin(self, loader: DataLoader) -> None:
         self._num_yielded = 0
-        self._dataset_iter: Any = iter(self._dataset) if self._iterable else None
-        self._ended = False
-        self._by_rows = self._auto_collation and loader.collate_fn is default_collate and not self._iterable
+        self._IterableDataset_len_called = loader._IterableDataset_len_called
+        self._watch = loader._watch = Watch()
 
     def __iter__(self):
         return self
@@ -312,39 +354,214 @@ class _SingleProcessDataLoaderIter:
     def __getstate__(self):
         raise NotImplementedError("{} cannot be pickled", type(self).__name__)
 
-    def __next__(self):
-        index = next(self._sampler_iter)
-        data = self._fetch_next(index) if self._iterable else self._fetch(index)
+    def _next_index(self):
+        return next(self._sampler_iter)
+
+    def _next_data(self) -> Any:
+        raise NotImplementedError
+
+    def __next__(self) -> Any:
+        watch = self._watch
+        before = watch.asked()
+        try:
+            data = self._next_data()
+        except StopIteration:
+            watch.ended(before)
+            raise
+        watch.handed(before)
         self._num_yielded += 1
-        if self._promised is not None and self._num_yielded > self._promised:
-            warnings.warn(
-                f"Length of IterableDataset {self._dataset} was reported to be {self._promised}(when accessing "
-                f"len(dataloader)), but {self._num_yielded} samples have been fetched. ",
-                stacklevel=2,
+        promised = self._IterableDataset_len_called
+        if promised is not None and self._num_yielded > promised and self._dataset_kind == _DatasetKind.Iterable:
+            text = (
+                f"Length of IterableDataset {self._dataset} was reported to be {promised}(when accessing "
+                f"len(dataloader)), but {self._num_yielded} samples have been fetched. "
             )
+            if self._num_workers > 0:
+                text += (
+                    "For multiprocessing data-loading, this could be caused by not properly configuring the "
+                    "IterableDataset replica at each worker. Please see "
+                    "https://pytorch.org/docs/stable/data.html#torch.utils.data.IterableDataset for examples."
+                )
+            warnings.warn(text, stacklevel=2)
         return data
 
-    def _fetch(self, index):
-        """The sample, or the batch, of a dataset by index."""
-        dataset = self._dataset
-        if not self._auto_collation:
-            return self._collate_fn(dataset[index])
-        if self._by_rows:
-            batch = _take_rows(dataset, index)
-            if batch is not None:
-                return batch
-        if hasattr(dataset, "__getitems__") and dataset.__getitems__:
-            return self._collate_fn(dataset.__getitems__(index))
-        return self._collate_fn([dataset[i] for i in index])
 
-    def _fetch_next(self, index):
-        """The next sample, or the next batch, of an iterable dataset."""
-        if self._ended:
-            raise StopIteration
-        if not self._auto_collation:
-            return self._collate_fn(next(self._dataset_iter))
-        data = list(itertools.islice(self._dataset_iter, len(index)))
-        self._ended = len(data) < len(index)
-        if not data or (self._drop_last and self._ended):
-            raise StopIteration
-        return self._collate_fn(data)
+class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
+    """A pass whose batches are made where they are asked for."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        super().__init__(loader)
+        if loader.timeout != 0:
+            raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
+        if loader.num_workers != 0:
+            raise AssertionError("_SingleProcessDataLoaderIter requires num_workers == 0")
+        self._fetcher = _DatasetKind.create_fetcher(
+            self._dataset_kind, self._dataset, self._auto_collation, self._collate_fn, self._drop_last
+        )
+        self._batches = batches(loader)
+
+    def _next_data(self) -> Any:
+        if self._batches is not None:
+            rows = next(self._batches)
+            data = take_rows(self._dataset, rows)
+            if data is not None:
+                return data
+            return self._fetched(list(rows) if isinstance(rows, range | list) else rows.tolist())
+        return self._fetched(self._next_index())
+
+    def _fetched(self, index: Any) -> Any:
+        fetcher = self._fetcher
+        try:
+            return fetcher.fetch(index)
+        finally:
+            self._watch.item = fetcher.slowest
+
+
+class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
+    """A pass whose batches are made by workers.
+
+    Batches are numbered tasks. Each worker has at most `prefetch_factor` of them at a time on average; a task's index
+    is drawn from the sampler when it is sent out, one for each batch handed out after the first ones.
+    """
+
+    def __init__(self, loader: DataLoader) -> None:
+        super().__init__(loader)
+        self._prefetch_factor = loader.prefetch_factor or 0
+        self._in_order = loader.in_order
+        self._shutdown = False
+        self._pass = 0
+        if self._num_workers <= 0:
+            raise AssertionError("num_workers must be greater than 0 for MultiProcessingDataLoaderIter")
+        if self._prefetch_factor <= 0:
+            raise AssertionError("prefetch_factor must be greater than 0 for MultiProcessingDataLoaderIter")
+        orders = [
+            Orders(
+                self._dataset_kind == _DatasetKind.Iterable,
+                self._dataset,
+                self._auto_collation,
+                self._collate_fn,
+                self._drop_last,
+                self._base_seed,
+                loader.worker_init_fn,
+                number,
+                self._num_workers,
+            )
+            for number in range(self._num_workers)
+        ]
+        context = loader.multiprocessing_context
+        self._crew: Any
+        if context == THREAD:
+            self._crew = crew.ThreadCrew(orders)
+        else:
+            import facula.multiprocessing  # so that workers which are not forked get their tensors
+
+            self._crew = crew.ProcessCrew(context or facula.multiprocessing, orders)
+        self._reset(loader, True)
+
+    @property
+    def _workers(self) -> list:
+        return self._crew.processes
+
+    def _reset(self, loader: DataLoader, first_iter: bool = False) -> None:
+        """Begin a pass."""
+        self._sampler_iter = iter(self._index_sampler)
+        if not first_iter:
+            self._begin(loader)
+            self._pass += 1  # which workers see from the next message; answers to earlier ones are let go
+        self._send_idx = 0  # the next task to send
+        self._rcvd_idx = 0  # the next task to hand out
+        self._tasks: dict[int, tuple] = {}  # those sent and not handed out: (worker,), or (worker, data)
+        self._tasks_outstanding = 0  # those without data
+        self._workers_status = [True] * self._num_workers  # whether an iterable dataset may have more there
+        self._workers_num_tasks = [0] * self._num_workers
+        self._turns = itertools.cycle(range(self._num_workers))
+        for _ in range(self._prefetch_factor * self._num_workers):
+            self._try_put_index()
+
+    def _try_put_index(self) -> None:
+        """Send out the next task, if there is one and a worker for it."""
+        most = self._prefetch_factor * self._num_workers
+        try:
+            index = self._next_index()
+        except StopIteration:
+            return
+        for _ in range(self._num_workers):
+            worker = next(self._turns)
+            if self._workers_status[worker] and (
+                self._in_order or self._workers_num_tasks[worker] < most // sum(self._workers_status)
+            ):
+                break
+        else:
+            return
+        self._crew.send(worker, (self._pass, self._send_idx, index))
+        self._tasks[self._send_idx] = (worker,)
+        self._workers_num_tasks[worker] += 1
+        self._tasks_outstanding += 1
+        self._send_idx += 1
+
+    def _get_data(self) -> tuple[int, Any]:
+        """The next answer to a task of this pass."""
+        while True:
+            found = self._crew.receive(self._timeout or None, self._workers_status)
+            if found is None:
+                raise RuntimeError(f"DataLoader timed out after {self._timeout} seconds")
+            _, envelope = found
+            number, task, slowest = envelope.head
+            if number != self._pass:
+                envelope.discard()
+                continue
+            self._watch.item = max(self._watch.item, slowest, key=itemgetter(0))
+            return task, envelope.unpack()
+
+    def _next_data(self) -> Any:
+        while True:
+            while self._rcvd_idx < self._send_idx:  # tasks of workers that have no more are passed over
+                info = self._tasks.get(self._rcvd_idx)
+                if info is not None:
+                    if len(info) == 2 or self._workers_status[info[0]]:
+                        break
+                    del self._tasks[self._rcvd_idx]
+                self._rcvd_idx += 1
+            else:
+                if not self._persistent_workers:
+                    self._shutdown_workers()
+                raise StopIteration
+            if len(info) == 2:
+                del self._tasks[self._rcvd_idx]
+                self._rcvd_idx += 1
+                return self._process_data(info[1], info[0])
+            if self._shutdown or self._tasks_outstanding <= 0:
+                raise AssertionError("Invalid iterator state: shutdown or no outstanding tasks when fetching next data")
+            task, data = self._get_data()
+            self._tasks_outstanding -= 1
+            if isinstance(data, Ended):
+                self._workers_status[data.worker_id] = False
+                if not self._persistent_workers:
+                    self._crew.finish(data.worker_id)
+                self._try_put_index()
+                continue
+            worker = self._tasks[task][0]
+            if task != self._rcvd_idx and self._in_order:
+                self._tasks[task] = (worker, data)
+                continue
+            del self._tasks[task]
+            self._rcvd_idx += task == self._rcvd_idx
+            return self._process_data(data, worker)
+
+    def _process_data(self, data: Any, worker: int) -> Any:
+        self._workers_num_tasks[worker] -= 1
+        self._try_put_index()
+        if isinstance(data, ExceptionWrapper):
+            data.reraise()
+        return data
+
+    def _shutdown_workers(self) -> None:
+        """End the workers; the pass is over."""
+        if not self._shutdown:
+            self._shutdown = True
+            self._crew.stop()
+
+    def __del__(self):
+        found = self.__dict__.get("_crew")
+        if found is not None and not sys.is_finalizing():
+            self._shutdown_workers()

@@ -1,5 +1,6 @@
 """Where samples come from: datasets by index, datasets by iteration, and combinations of them."""
 
+import functools
 import itertools
 import math
 import warnings
@@ -249,6 +250,32 @@ class Subset(Dataset[_T_co]):
         return len(self.indices)
 
 
+class _Indices(list):
+    """A list of ints that are known to be those of `vector`, until it is changed."""
+
+    vector: Any = None
+
+    def __reduce_ex__(self, protocol):
+        return list, (list(self),)
+
+
+def _forgetting(name: str):
+    change = getattr(list, name)
+
+    @functools.wraps(change)
+    def method(self, *args, **kwargs):
+        self.vector = None
+        return change(self, *args, **kwargs)
+
+    return method
+
+
+for (
+    _name
+) in "__delitem__ __iadd__ __imul__ __init__ __setitem__ append clear extend insert pop remove reverse sort".split():
+    setattr(_Indices, _name, _forgetting(_name))
+
+
 def random_split(dataset: Any, lengths: Sequence[int | float], generator=default_generator) -> list[Subset]:
     """Cut a dataset at random into subsets that do not overlap.
 
@@ -293,5 +320,10 @@ def random_split(dataset: Any, lengths: Sequence[int | float], generator=default
     if sum(lengths) != len(dataset):
         raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
     permutation: Any = ops.randperm(sum(lengths), generator=generator)
-    indices = permutation.tolist()
-    return [Subset(dataset, indices[end - length : end]) for end, length in zip(itertools.accumulate(lengths), lengths)]
+    subsets = []
+    for end, length in zip(itertools.accumulate(lengths), lengths):
+        part = permutation[end - length : end]
+        indices = _Indices(part.tolist())
+        indices.vector = part
+        subsets.append(Subset(dataset, indices))
+    return subsets

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, Generic, TypeVar
 
 from facula import operators
+from facula.core.device import CPU
 from facula.core.dtype import float64, int64
 from facula.core.generator import Generator
 
@@ -34,7 +35,18 @@ class Sampler(Generic[_T_co]):
         raise NotImplementedError
 
 
-class SequentialSampler(Sampler[int]):
+class _Ordered(Sampler[int]):
+    """Samplers that have their order as ranges and vectors, `_orders`: the loader may take it as that (`rows.py`)."""
+
+    def __iter__(self) -> Iterator[int]:
+        for order in self._orders():
+            yield from order if type(order) is range else order.tolist()
+
+    def _orders(self) -> Iterator[Any]:
+        raise NotImplementedError
+
+
+class SequentialSampler(_Ordered):
     """0, 1, 2, ...
 
     Parameters
@@ -54,11 +66,14 @@ class SequentialSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         return iter(range(len(self.data_source)))
 
+    def _orders(self) -> Iterator[Any]:
+        yield range(len(self.data_source))
+
     def __len__(self) -> int:
         return len(self.data_source)
 
 
-class RandomSampler(Sampler[int]):
+class RandomSampler(_Ordered):
     """A new permutation each time, or independent draws.
 
     Parameters
@@ -90,6 +105,9 @@ class RandomSampler(Sampler[int]):
         return len(self.data_source) if self._num_samples is None else self._num_samples
 
     def __iter__(self) -> Iterator[int]:
+        return super().__iter__()
+
+    def _orders(self) -> Iterator[Any]:
         n, count = len(self.data_source), self.num_samples
         generator = self.generator
         if generator is None:
@@ -98,17 +116,17 @@ class RandomSampler(Sampler[int]):
             generator.manual_seed(seed)
         if self.replacement:  # 32 at a time: the state that is left behind is part of the contract
             for size in [32] * (count // 32) + [count % 32]:
-                yield from ops.randint(n, (size,), dtype=int64, generator=generator).tolist()
+                yield ops.randint(n, (size,), dtype=int64, device=CPU, generator=generator)
         else:
             for _ in range(count // n):
-                yield from ops.randperm(n, generator=generator).tolist()
-            yield from ops.randperm(n, generator=generator).tolist()[: count % n]
+                yield ops.randperm(n, device=CPU, generator=generator)
+            yield ops.randperm(n, device=CPU, generator=generator)[: count % n]
 
     def __len__(self) -> int:
         return self.num_samples
 
 
-class SubsetRandomSampler(Sampler[int]):
+class SubsetRandomSampler(_Ordered):
     """Some indices, in a new random order each time.
 
     Parameters
@@ -127,11 +145,14 @@ class SubsetRandomSampler(Sampler[int]):
         for i in ops.randperm(len(self.indices), generator=self.generator).tolist():
             yield self.indices[i]
 
+    def _orders(self) -> Iterator[Any]:  # of `indices`
+        yield ops.randperm(len(self.indices), device=CPU, generator=self.generator)
+
     def __len__(self) -> int:
         return len(self.indices)
 
 
-class WeightedRandomSampler(Sampler[int]):
+class WeightedRandomSampler(_Ordered):
     """Indices drawn with given probabilities.
 
     Parameters
@@ -162,8 +183,10 @@ class WeightedRandomSampler(Sampler[int]):
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
-        drawn = ops.multinomial(self.weights, self.num_samples, self.replacement, generator=self.generator)
-        yield from drawn.tolist()
+        return super().__iter__()
+
+    def _orders(self) -> Iterator[Any]:
+        yield ops.multinomial(self.weights, self.num_samples, self.replacement, generator=self.generator)
 
     def __len__(self) -> int:
         return self.num_samples

@@ -28,8 +28,8 @@ MODULES = (
     "nn.utils.parametrizations", "nn.utils.prune", "optim", "optim.lr_scheduler", "optim.swa_utils", "linalg", "fft",
     "special", "signal.windows", "func", "autograd", "autograd.functional", "autograd.forward_ad", "distributions",
     "distributions.constraints", "distributions.transforms", "random", "overrides", "amp", "utils.checkpoint",
-    "utils.data", "utils.benchmark", "profiler", "autograd.profiler", "autograd.profiler_util", "masked", "sparse",
-    "serialization",
+    "utils.data", "multiprocessing", "utils.benchmark", "profiler", "autograd.profiler", "autograd.profiler_util",
+    "masked", "sparse", "serialization",
 )  # fmt: skip
 # What only makes sense with PyTorch's internals: patterns of names in `torch` and `torch.Tensor`, with the reason.
 ASIDE = {
