@@ -28,7 +28,6 @@ INTERNAL = {
 # PyTorch's modules whose contents facula shows in one place: {module: where it is}.
 MOVED = {
     "torch._tensor": "facula.serialization.tensors",  # plain pickles name them
-    "torch._utils": "facula.serialization.tensors",
     "torch.utils.benchmark.utils": "facula.utils.benchmark",
     "torch.utils.data._utils": "facula.utils.data",
 }
