@@ -141,8 +141,8 @@ from facula.operators import (
 # fmt: on
 from facula.later import LATER
 from facula.memory import memory_stats
+from facula.pickling import reduce_ex as _reduce_ex  # noqa: F401 - tensors get it as `__reduce_ex__`
 from facula.printing import get_printoptions, set_printoptions
-from facula.serialization import load, save
 from facula.threads import get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads
 
 __all__ = [
@@ -232,9 +232,9 @@ __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("_C", "__config__", "amp", "autograd", "backends", "cuda", "distributions", "fft", "func", "linalg",
-    "masked", "memory", "multiprocessing", "nn", "optim", "overrides", "plots", "profiler", "random", "serialization",
-    "signal", "sparse", "special", "training", "utils", "version"),
+    __name__, ("_C", "__config__", "amp", "autograd", "backends", "checkpoint", "cuda", "distributions", "fft", "func",
+    "linalg", "masked", "memory", "multiprocessing", "nn", "optim", "overrides", "plots", "profiler", "random",
+    "safetensors", "serialization", "signal", "sparse", "special", "storage", "training", "utils", "version"),
     LATER | {"vmap": "func"} | dict.fromkeys(
         "autocast autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache get_autocast_cpu_dtype "
         "get_autocast_dtype get_autocast_gpu_dtype is_autocast_cache_enabled is_autocast_cpu_enabled "

@@ -27,7 +27,11 @@ INTERNAL = {
 }  # fmt: skip
 
 # PyTorch's modules whose contents facula shows in one place: {module: where it is}.
-MOVED = {"torch.utils.benchmark.utils": "facula.utils.benchmark", "torch.utils.data._utils": "facula.utils.data"}
+MOVED = {
+    "torch._tensor": "facula.serialization.tensors",  # plain pickles name them
+    "torch.utils.benchmark.utils": "facula.utils.benchmark",
+    "torch.utils.data._utils": "facula.utils.data",
+}
 
 
 def _exists(name: str) -> bool:

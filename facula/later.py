@@ -47,8 +47,8 @@ _SYMBOLIC = "sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt sym_sum"
 LATER = {
     name: module
     for module, names in (
-        ("operators.storages", _STORAGES), ("random", "thread_safe_generator"), ("refused", " ".join(REFUSED.values())),
-        ("symbolic", _SYMBOLIC), ("amp", "GradScaler"), ("showing", "show"),
+        ("operators.storages", _STORAGES), ("serialization", "load save"), ("random", "thread_safe_generator"),
+        ("refused", " ".join(REFUSED.values())), ("symbolic", _SYMBOLIC), ("amp", "GradScaler"), ("showing", "show"),
         ("nn.recurrent", "gru lstm rnn_relu rnn_tanh"),
         ("oldnames", "frobenius_norm has_lapack has_mkl has_openmp has_spectral legacy_contiguous_format "
             "norm_except_dim nuclear_norm orgqr"),

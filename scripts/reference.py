@@ -25,7 +25,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
                "facula.nn.attention"),
     "Training": ("facula.optim", "facula.optim.lr_scheduler", "facula.optim.swa_utils", "facula.amp",
                  "facula.utils.data", "facula.multiprocessing", "facula.utils.checkpoint", "facula.utils.tensorboard",
-                 "facula.serialization"),
+                 "facula.serialization", "facula.checkpoint", "facula.safetensors"),
     "Probability": ("facula.distributions", "facula.distributions.constraints", "facula.distributions.transforms"),
     "Around": ("facula.profiler", "facula.utils.benchmark", "facula.overrides", "facula.backends"),
     "facula's own": ("facula.training", "facula.plots"),
@@ -42,7 +42,6 @@ INTERNAL = {
     "state_names",
     "step",
 }
-NUMPY_NAMES = ("axis", "keepdims")  # other names of dim and keepdim
 HEADINGS = {"parameters": "Parameters", "returns": "Returns", "raises": "Raises", "yields": "Yields", "warns": "Warns"}
 
 
@@ -84,8 +83,7 @@ def signature(name: str, value: Any) -> str:
         described = inspect.signature(value)
     except (TypeError, ValueError):
         return f"{name}(...)"
-    hidden = {"self", *(NUMPY_NAMES if "dim" in described.parameters else ())}
-    parameters = [_plain(p) for p in described.parameters.values() if p.name not in hidden]
+    parameters = [p for p in described.parameters.values() if p.name != "self"]
     described = described.replace(parameters=parameters)
     text = _short(f"{name}{described}")
     if len(text) <= 90:
@@ -101,12 +99,6 @@ def signature(name: str, value: Any) -> str:
             marked.append("*")
         marked.append(_short(str(parameter)))
     return "\n".join([f"{name}(", *(f"    {one}," for one in marked), f"){ending}"])
-
-
-def _plain(parameter: inspect.Parameter) -> inspect.Parameter:
-    """Without the mark that stands for "must be given, by this name or NumPy's"."""
-    marked = repr(parameter.default) == "<required>"
-    return parameter.replace(default=inspect.Parameter.empty) if marked else parameter
 
 
 def _short(text: str) -> str:

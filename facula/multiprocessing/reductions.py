@@ -17,7 +17,7 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.operators import inplace
 from facula.operators import storages as handles
-from facula.serialization.tensors import TypedStorage, view_of
+from facula.serialization.tensors import view_of
 
 __all__ = ["init_reductions", "reduce_storage", "reduce_tensor"]
 
@@ -88,9 +88,10 @@ def rebuild_tensor(kind: type, storage: Storage, metadata: tuple) -> Tensor:
 
 
 def meta_storage(nbytes: int) -> Storage:
+    from facula import launch
     from facula.core.device import device
 
-    return Storage(0, nbytes, None, device("meta"))
+    return launch.new_storage(nbytes, device("meta"))
 
 
 def check_leaf(tensor: Any) -> None:
@@ -145,10 +146,6 @@ def _reduce_handle(handle: Any) -> tuple:
     return rebuild_handle, (type(handle).__name__, handle._storage, handle.dtype)
 
 
-def _reduce_mentioned(mentioned: TypedStorage) -> tuple:
-    return TypedStorage, (mentioned.storage, mentioned.dtype)
-
-
 def init_reductions() -> None:
     """Tell multiprocessing's pickler of all this."""
     from facula.nn.parameter import Parameter
@@ -156,6 +153,5 @@ def init_reductions() -> None:
     for kind in (Tensor, Parameter):
         reduction.register(kind, reduce_tensor)
     reduction.register(Storage, reduce_storage)
-    reduction.register(TypedStorage, _reduce_mentioned)  # inside what `Tensor.__reduce_ex__` gives for subclasses
     for kind in (handles.UntypedStorage, handles.TypedStorage, *handles.KINDS):
         reduction.register(kind, _reduce_handle)

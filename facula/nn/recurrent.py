@@ -86,6 +86,9 @@ rnn_relu = _function("RNN_RELU", "rnn_relu", "What `nn.RNN` with `nonlinearity='
 # Modules
 
 
+_KEPT = ("_flat_weights_names", "_flat_weights")
+
+
 class RNNBase(Module):
     """What RNN, LSTM and GRU share.
 
@@ -192,6 +195,12 @@ class RNNBase(Module):
     @property
     def _flat_weights(self) -> list[Parameter]:
         return [getattr(self, name) for name in self._flat_weights_names]
+
+    def __getstate__(self):  # PyTorch keeps what are properties here, and reads it from files
+        return super().__getstate__() | {name: list(getattr(self, name)) for name in _KEPT}
+
+    def __setstate__(self, state):
+        super().__setstate__({"proj_size": 0} | {name: value for name, value in state.items() if name not in _KEPT})
 
     def _weights(self) -> list[tuple]:
         """(w_ih, w_hh, b_ih, b_hh, w_hr) of each direction of each layer, None for those that are absent."""

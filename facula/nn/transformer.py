@@ -282,6 +282,12 @@ class TransformerEncoderLayer(_Layer):
         given = self.activation
         return 1 if given is F.relu or isinstance(given, ReLU) else 2 * (given is F.gelu or isinstance(given, GELU))
 
+    def __getstate__(self):  # PyTorch keeps it, and reads it from files
+        return super().__getstate__() | {"activation_relu_or_gelu": self.activation_relu_or_gelu}
+
+    def __setstate__(self, state):
+        super().__setstate__({name: value for name, value in state.items() if name != "activation_relu_or_gelu"})
+
     def forward(
         self,
         src: Tensor,

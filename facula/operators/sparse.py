@@ -246,9 +246,6 @@ class SparseTensor(Tensor):
     def __deepcopy__(self, memo) -> "SparseTensor":
         return memo.setdefault(id(self), self.detach().clone().requires_grad_(self.requires_grad))
 
-    def __reduce_ex__(self, protocol):
-        return sparse_coo_tensor, (self.places, self.kept.detach(), tuple(self.sizes))
-
     # arithmetic
 
     def add(self, other, *, alpha=1) -> "SparseTensor":

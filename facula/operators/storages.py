@@ -5,6 +5,7 @@ from typing import Any
 from facula import launch
 from facula.core import dtype as dt
 from facula.core import shared
+from facula.core.device import CPU
 from facula.core.device import device as Device
 from facula.core.spec import dense
 from facula.core.storage import Storage
@@ -13,7 +14,7 @@ from facula.errors import fail
 
 from . import creation, inplace
 
-__all__ = ["TypedStorage", "UntypedStorage"]
+__all__ = ["STORAGE_NAMES", "TypedStorage", "UntypedStorage"]
 
 
 class _Memory:
@@ -23,14 +24,14 @@ class _Memory:
     dtype: dt.dtype
     is_cuda = is_sparse = is_sparse_csr = False
 
-    def _make(self, args: tuple) -> None:
+    def _make(self, args: tuple, where=None) -> None:
         if len(args) > 1:
             fail(TypeError, f"{type(self).__name__}() takes at most one argument, a size or a sequence of numbers")
         given = args[0] if args else 0
         if isinstance(given, Storage):
             self._storage = given
         elif isinstance(given, int):
-            self._storage = launch.new_storage(given * self.dtype.itemsize)
+            self._storage = launch.new_storage(given * self.dtype.itemsize, CPU if where is None else Device(where))
         else:
             self._storage = creation.tensor(list(given), dtype=self.dtype).storage
 
@@ -43,6 +44,15 @@ class _Memory:
         made = object.__new__(type(self))
         made._storage, made.dtype = storage, self.dtype
         return made
+
+    def __reduce_ex__(self, protocol):
+        self._row.__reduce_ex__(protocol)  # brings what replaces this method
+        return type(self).__reduce_ex__(self, protocol)
+
+    def __deepcopy__(self, memo):
+        if id(self._storage) not in memo:
+            memo[id(self._storage)] = self.clone()._storage
+        return self._like(memo[id(self._storage)])
 
     @property
     def device(self) -> Device:
@@ -109,9 +119,20 @@ class _Memory:
         """Whether it may be resized."""
         return not shared.is_shared(self._storage)
 
+    def to(self, *, device, non_blocking: bool = False):
+        """The storage on a device: itself where it is there."""
+        there = Device(device)
+        if there == self.device:
+            return self
+        return self._like(self._row.to(there).storage)
+
     def cpu(self):
-        """The storage in the host's memory: itself."""
-        return self
+        """The storage in the host's memory."""
+        return self.to(device=CPU)
+
+    def cuda(self, device=None, non_blocking: bool = False):
+        """The storage in a GPU's memory."""
+        return self.to(device=Device("cuda", device) if isinstance(device, int) else device or Device("cuda"))
 
     def get_device(self) -> int:
         """The number of the GPU; -1 on the CPU."""
@@ -160,7 +181,12 @@ class UntypedStorage(_Memory):
     dtype = dt.uint8
 
     def __init__(self, *args, device=None):
-        self._make(args)
+        self._make(args, device)
+
+    @staticmethod
+    def from_file(filename, shared: bool = False, nbytes: int = 0) -> "UntypedStorage":
+        """The bytes of a file, read when they are used; `shared` writes changes to the file."""
+        return UntypedStorage(creation.from_file(filename, shared, nbytes, dtype=dt.uint8).storage)
 
     def new(self) -> "UntypedStorage":
         """An empty one."""
@@ -179,7 +205,17 @@ class TypedStorage(_Memory):
 
     def __init__(self, *args, wrap_storage: UntypedStorage | None = None, dtype=None, device=None):
         self.dtype = dtype or getattr(type(self), "dtype", None) or creation.DEFAULT.float
-        self._make(args if wrap_storage is None else (wrap_storage._storage,))
+        if wrap_storage is None:
+            self._make(args, device)
+        else:
+            self._storage = wrap_storage._storage
+
+    @staticmethod
+    def of(storage: Storage, dtype: dt.dtype) -> "TypedStorage":
+        """A record's memory as elements of a dtype."""
+        made = object.__new__(TypedStorage)
+        made._storage, made.dtype = storage, dtype
+        return made
 
     def _new_shared(self, size: int, *, device=None) -> "TypedStorage":
         """So many elements of this dtype that other processes can see."""
@@ -187,18 +223,19 @@ class TypedStorage(_Memory):
 
     def type(self, dtype=None) -> str:
         """The name of its class in PyTorch."""
-        return f"torch.{_NAMES.get(self.dtype, 'Typed')}Storage"
+        return f"torch.{STORAGE_NAMES.get(self.dtype, 'Typed')}Storage"
 
     def _title(self) -> str:
         return f"torch.storage.TypedStorage(dtype={self.dtype!r}, device={self.device})"
 
 
-_NAMES = {
+STORAGE_NAMES = {
     dt.bfloat16: "BFloat16", dt.bool_: "Bool", dt.uint8: "Byte", dt.int8: "Char", dt.complex128: "ComplexDouble",
     dt.complex64: "ComplexFloat", dt.float64: "Double", dt.float32: "Float", dt.float16: "Half", dt.int32: "Int",
     dt.int64: "Long", dt.int16: "Short",
 }  # fmt: skip
 KINDS = [
-    type(f"{_name}Storage", (TypedStorage,), {"dtype": _kind, "__module__": "torch"}) for _kind, _name in _NAMES.items()
+    type(f"{_name}Storage", (TypedStorage,), {"dtype": _kind, "__module__": "torch"})
+    for _kind, _name in STORAGE_NAMES.items()
 ]
 globals().update({kind.__name__: kind for kind in KINDS})

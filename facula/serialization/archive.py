@@ -1,9 +1,12 @@
 """The zip archive of a checkpoint: uncompressed, aligned records; no size in it is believed before it is checked."""
 
+import contextlib
 import os
+import secrets
 import stat
 import struct
-import tempfile
+import sys
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -12,7 +15,7 @@ from typing import NoReturn
 
 from facula.errors import explain, fail
 
-__all__ = ["ALIGNMENT", "ArchiveReader", "ArchiveWriter", "write_atomically"]
+__all__ = ["ALIGNMENT", "ArchiveReader", "ArchiveWriter", "write_all", "write_atomically"]
 
 ALIGNMENT = 64  # of each record's bytes in the file, so that mapped storages are aligned
 
@@ -22,9 +25,11 @@ class ArchiveWriter:
 
     LIMIT = 0xFFFFFFFF  # sizes and offsets from here on need the 64-bit fields
 
-    def __init__(self, file, prefix: str):
+    def __init__(self, file, prefix: str, checksums: bool = True, alignment: int = ALIGNMENT):
         self.file = file
         self.prefix = prefix
+        self.checksums = checksums
+        self.alignment = alignment
         self.position = 0
         self.directory: list[bytes] = []
         self.names: list[bytes] = []
@@ -33,13 +38,20 @@ class ArchiveWriter:
     def record(self, name: str, data) -> None:
         """Append one record."""
         data = memoryview(data).cast("B")
+        self._record(name, len(data), _checking(data) if self.checksums else _unchecked, data)
+
+    def gap(self, name: str, size: int) -> None:
+        """Append a record whose bytes are to be filled in later."""
+        self._record(name, size, _unchecked, None)
+
+    def _record(self, name: str, size: int, checked: Callable[[], int], data: memoryview | None) -> None:
         encoded = f"{self.prefix}/{name}".encode()
-        start, size, check = self.position, len(data), zlib.crc32(data)
+        start = self.position
         flags = 0x800 | (0x8 if size else 0)  # UTF-8 name; a descriptor follows, except after nothing
         large = size >= self.LIMIT or start >= self.LIMIT
         extra = struct.pack("<HHQQ", 1, 16, 0, 0) if large else b""
         begin = start + 30 + len(encoded) + len(extra) + 4
-        padding = -begin % ALIGNMENT
+        padding = -begin % self.alignment
         extra += struct.pack("<HH", 0x4246, padding) + b"Z" * padding
         self._write(
             struct.pack(
@@ -48,7 +60,12 @@ class ArchiveWriter:
         )
         self._write(encoded + extra)
         if size:
-            self._write(data)
+            if data is None:
+                self._skip(size)
+            else:
+                self._write(data)
+        check = checked()
+        if size:
             self._write(struct.pack("<IIQQ" if large else "<IIII", 0x08074B50, check, size, size))
         small = min(size, self.LIMIT), min(start, self.LIMIT)
         wide = struct.pack("<HHQQQ", 1, 24, size, size, start) if large else b""
@@ -64,6 +81,8 @@ class ArchiveWriter:
     def finish(self) -> None:
         """Append the version, the archive's identity and the directory."""
         self.record("version", b"3\n")
+        if f"{self.prefix}/byteorder".encode() not in self.names:
+            self.record("byteorder", sys.byteorder.encode())
         names = blake2b(b"\0".join(self.names), digest_size=8).digest()
         identity = (int.from_bytes(part, "little") for part in (names, self.checks.digest()))
         self.record(".data/serialization_id", "".join(f"{number:020d}" for number in identity).encode())
@@ -80,8 +99,47 @@ class ArchiveWriter:
         )
 
     def _write(self, data) -> None:
-        self.file.write(data)
+        write_all(self.file, data)
         self.position += len(data)
+
+    def _skip(self, size: int) -> None:
+        """A hole in the file where that is possible, zeros elsewhere."""
+        try:
+            seekable = self.file.seekable()
+        except AttributeError:
+            seekable = False
+        if seekable:
+            self.file.seek(size, os.SEEK_CUR)
+            self.position += size
+        else:
+            zeros = bytes(min(size, 1 << 20))
+            for begin in range(0, size, len(zeros) or 1):
+                self._write(zeros[: size - begin])
+
+
+AHEAD = 1 << 20  # bytes from which a checksum is worth a thread
+
+
+def _unchecked() -> int:
+    return 0
+
+
+def _checking(data: memoryview) -> Callable[[], int]:
+    """A function that gives the checksum; that of much data is computed from now on, while the data is written."""
+    if len(data) < AHEAD:
+        return lambda: zlib.crc32(data)
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(zlib.crc32(data)), daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # no threads are to be had, as at the end of the interpreter
+        return lambda: zlib.crc32(data)
+
+    def wait() -> int:
+        thread.join()
+        return found[0]
+
+    return wait
 
 
 class ArchiveReader:
@@ -120,8 +178,6 @@ class ArchiveReader:
             self.damaged("records overlap", f"{total} bytes of records in a file of {self.size}")
         if "version" not in self.records:
             self.damaged("failed locating file version: file not found", name)
-        # Archives written without checksums (torch.serialization.set_crc32_options(False)) have zeros for all of them.
-        self.checked = "data.pkl" not in self.records or self.records["data.pkl"].CRC != 0
 
     def damaged(self, what: str, got: str, cause: BaseException | None = None) -> NoReturn:
         """RuntimeError in the words of PyTorch's reader."""
@@ -147,8 +203,10 @@ class ArchiveReader:
     def offset(self, name: str) -> int:
         """Where in the file the record's bytes begin."""
         entry = self.entry(name)
-        self.file.seek(entry.header_offset)
-        header = self.file.read(30)
+        header = b""
+        if 0 <= entry.header_offset < self.size:
+            self.file.seek(entry.header_offset)
+            header = self.file.read(30)
         if len(header) == 30 and header[:4] == b"PK\x03\x04":
             length, extra = struct.unpack_from("<HH", header, 26)
             begin = entry.header_offset + 30 + length + extra
@@ -176,13 +234,22 @@ class ArchiveReader:
             if not count:
                 self.damaged(f"failed reading file {name}: file read failed", f"{filled} of {len(memory)} bytes")
             filled += count
-        if self.checked and zlib.crc32(memory) != self.entry(name).CRC:
+        check = self.entry(name).CRC  # 0 where the writer was told to compute none, or left the bytes to others
+        if check and zlib.crc32(memory) != check:
             self.damaged(f"failed reading file {name}: file read failed", "a wrong checksum: bytes have changed")
 
     def read(self, name: str) -> bytes:
         data = bytearray(self.entry(name).file_size)
         self.read_into(name, data)
         return bytes(data)
+
+
+def write_all(file, data) -> None:
+    """Write all bytes, also to a raw file, which may take fewer at a time."""
+    count = file.write(data)
+    while isinstance(count, int) and 0 < count < len(data):
+        data = memoryview(data)[count:]
+        count = file.write(data)
 
 
 def write_atomically(path: str, write: Callable) -> None:
@@ -202,25 +269,29 @@ def write_atomically(path: str, write: Callable) -> None:
     if mode is not None and not stat.S_ISREG(mode):  # a device or a pipe cannot be replaced; a folder raises here
         with open(path, "wb") as file:
             return write(file)
-    handle, temporary = tempfile.mkstemp(prefix=os.path.basename(path) + ".", suffix=".tmp", dir=folder)
+    temporary = os.path.join(folder, f"{os.path.basename(path)[:100]}.{secrets.token_hex(4)}.tmp")
+    # A new file gets what the umask leaves of these permissions; one that is replaced keeps its own.
+    permissions = 0o666 if mode is None else 0o600
     try:
-        with open(handle, "wb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, permissions)) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, stat.S_IMODE(mode) if mode is not None else 0o666 & ~_umask())
+        if mode is not None:
+            os.chmod(temporary, stat.S_IMODE(mode))
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         raise
+    _sync_folder(folder)
 
 
-def _umask() -> int:
-    """The permissions that new files do not get; only `os.umask` tells, by setting it."""
-    try:
-        with open("/proc/self/status") as status:  # without a moment in which another thread sees a changed mask
-            return next(int(line.split()[1], 8) for line in status if line.startswith("Umask:"))
-    except (OSError, StopIteration):
-        mask = os.umask(0o077)
-        os.umask(mask)
-        return mask
+def _sync_folder(folder: str) -> None:
+    """Let the new name reach the disk too, where folders can be opened."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder or ".", os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -15,8 +15,10 @@ from facula.core.shape import Size
 from facula.core.tensor import Tensor
 
 from .tensors import (
+    LOADING,
     NAMES,
     REBUILDERS,
+    _get_layout,
     _rebuild_from_type_v2,
     integers,
     parameter_class,
@@ -104,7 +106,14 @@ def _added() -> dict[str, Any]:
 
 
 def _hashable(key):
-    """A key of a dict or set: no deep or repetitive tuples, whose hash would take the whole stack or forever."""
+    """A key of a dict or set: no deep or repetitive tuples, whose hash would take the whole stack or forever.
+
+    Of numbers beyond 64 bits only some are taken, because any number of them can be found that have the same hash.
+    """
+    if type(key) is int and not -(1 << 63) <= key < 1 << 64:
+        LOADING.large_keys += 1
+        if LOADING.large_keys > 1000:
+            raise pickle.UnpicklingError("more than 1000 keys are numbers of more than 64 bits")
     level, items = [key], 0
     for _ in range(50):
         level = [tuple_ for tuple_ in level if type(tuple_) is tuple]
@@ -150,6 +159,7 @@ def _call_from_type(function, new_type, args, state):
 CALLS: dict[Any, Callable] = {function: function for function in REBUILDERS.values()}
 CALLS |= {
     _rebuild_from_type_v2: _call_from_type,
+    _get_layout: _get_layout,
     OrderedDict: _call_mapping(OrderedDict),
     Counter: _call_mapping(Counter),
     Size: lambda sizes: Size(integers(sizes, "Size")),
@@ -162,7 +172,10 @@ CALLS |= {
 _encode = importlib.import_module("_codecs").encode
 CALLS[_encode] = _call_encode
 SAFE_NAMES: dict[str, Any] = {
-    f"{module}.{name}": value for (module, name), value in NAMES.items() if name != "_load_from_bytes"
+    f"{module}.{name}": value
+    for (module, name), value in NAMES.items()
+    if name not in ("_load_from_bytes", "Generator", "_rebuild_device_tensor_from_numpy", "_rebuild_xla_tensor")
+    and module != "torch.return_types"
 }
 SAFE_NAMES |= {
     "collections.OrderedDict": OrderedDict, "collections.Counter": Counter, "_codecs.encode": _encode,
@@ -200,18 +213,18 @@ def allowed(module: str, name: str):
 class RestrictedUnpickler:
     """Executes the instructions of a pickle that are in `OPCODES`; names come from `allowed`, calls from `CALLS`."""
 
-    def __init__(self, data: bytes, persistent_load: Callable, find: Callable = allowed):
-        self.data = data
-        self.position = 0
+    def __init__(self, data: Any, persistent_load: Callable, position: int = 0):
+        self.data = data  # bytes or an mmap; the pickle begins at `position`
+        self.position = position
         self.persistent_load = persistent_load
-        self.find = find
         self.stack: list = []
         self.marks: list[list] = []
         self.memo: dict[int, Any] = {}
         self.outside = False
-        self.allowance = 100 * len(data) + 1_000_000  # elements that calls may copy, so that small files stay small
+        self.allowance = 10 * len(data) + 1_000_000  # elements that calls may copy, so that small files stay small
 
     def load(self):
+        LOADING.large_keys = 0
         try:
             while True:
                 code = self.take(1)[0]
@@ -260,13 +273,13 @@ class RestrictedUnpickler:
         return items
 
     def push_global(self):
-        self.stack.append(self.find(self.line(), self.line()))
+        self.stack.append(allowed(self.line(), self.line()))
 
     def push_stack_global(self):
         name, module = self.stack.pop(), self.stack.pop()
         if type(name) is not str or type(module) is not str:
             raise pickle.UnpicklingError("STACK_GLOBAL requires str")
-        self.stack.append(self.find(module, name))
+        self.stack.append(allowed(module, name))
 
     def reduce(self):
         args, function = self.stack.pop(), self.stack[-1]
@@ -279,10 +292,14 @@ class RestrictedUnpickler:
             call = _new_parameter
         if call is None:
             raise pickle.UnpicklingError(f"Trying to call reduce for unrecognized function {function}")
-        self.allowance -= sum(len(arg) for arg in args if isinstance(arg, str | bytes | list | tuple | dict))
+        self.spend(args)
+        self.stack[-1] = call(*args)
+
+    def spend(self, parts) -> None:
+        """Count what is about to be copied: a short pickle that copies one thing a million times is refused."""
+        self.allowance -= sum(len(part) for part in parts if isinstance(part, str | bytes | list | tuple | dict))
         if self.allowance < 0:
             raise pickle.UnpicklingError("the pickle copies far more than it holds")
-        self.stack[-1] = call(*args)
 
     def new_object(self):
         args, cls = self.stack.pop(), self.stack.pop()
@@ -301,6 +318,7 @@ class RestrictedUnpickler:
     def build(self):
         state, made = self.stack.pop(), self.stack[-1]
         kind = type(made)
+        self.spend((state, *state) if isinstance(state, tuple) else (state,))
         if kind is OrderedDict:
             if type(state) is not dict:
                 raise pickle.UnpicklingError("the attributes of an OrderedDict must be a dict")

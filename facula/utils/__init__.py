@@ -3,5 +3,5 @@
 from facula.alias import getattr_for
 
 __getattr__ = getattr_for(
-    __name__, ("_pytree", "benchmark", "checkpoint", "collect_env", "data", "hooks", "tensorboard")
+    __name__, ("_pytree", "benchmark", "checkpoint", "collect_env", "data", "hooks", "serialization", "tensorboard")
 )

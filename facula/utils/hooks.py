@@ -50,15 +50,15 @@ class RemovableHandle:
 
 
 def unserializable_hook(f):
-    """Mark a hook that cannot be written to files: `warn_if_has_hooks` says so."""
+    """Mark a hook that is knowingly not written to files: `warn_if_has_hooks` is then silent."""
     f.__torch_unserializable__ = True
     return f
 
 
 def warn_if_has_hooks(tensor) -> None:
-    """Warn of marked hooks of a tensor, which files will not have."""
-    for hook in (getattr(tensor, "_backward_hooks", None) or {}).values():
-        if hasattr(hook, "__torch_unserializable__"):
+    """Warn of hooks of a tensor, which files will not have; those that are marked are left out silently."""
+    for hook in ((tensor.extra or {}).get("hooks") or {}).values():
+        if not hasattr(hook, "__torch_unserializable__"):
             warnings.warn(
                 f"backward hook {hook!r} on tensor will not be serialized.  If this is expected, you can decorate the "
                 "function with @torch.utils.hooks.unserializable_hook to suppress this warning",

@@ -114,6 +114,7 @@ class DataLoader(Generic[_T_co]):
     pin_memory_device: str
     prefetch_factor: int | None
     __initialized = False
+    _position: Any = None  # a `position.Position`, where a checkpoint follows the passes
 
     def __init__(
         self,
@@ -238,7 +239,12 @@ class DataLoader(Generic[_T_co]):
             raise ValueError(f"{attr} attribute should not be set after {type(self).__name__} is initialized")
         super().__setattr__(attr, val)
 
-    def __iter__(self) -> "_BaseDataLoaderIter":
+    def __iter__(self) -> Any:
+        if self._position is not None:
+            return self._position.start(self._pass)
+        return self._pass()
+
+    def _pass(self) -> "_BaseDataLoaderIter":
         if not self.persistent_workers or self.num_workers == 0:
             return self._get_iterator()
         if self._iterator is None:

@@ -29,8 +29,7 @@ MODULES = (
     "special", "signal.windows", "func", "autograd", "autograd.functional", "autograd.forward_ad", "distributions",
     "distributions.constraints", "distributions.transforms", "random", "overrides", "amp", "utils.checkpoint",
     "utils.data", "utils.tensorboard", "multiprocessing", "utils.benchmark", "profiler", "autograd.profiler",
-    "autograd.profiler_util",
-    "masked", "sparse",
+    "autograd.profiler_util", "masked", "sparse", "serialization",
 )  # fmt: skip
 # What only makes sense with PyTorch's internals: patterns of names in `torch` and `torch.Tensor`, with the reason.
 ASIDE = {

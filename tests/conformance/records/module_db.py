@@ -207,12 +207,27 @@ def _copies(info, sample) -> None:
     ours, theirs = pair.run()
     same(ours, theirs, info, "loaded: ")
     same(pair.run_ours(copy.deepcopy(pair.ours)), theirs, info, "deep copy: ")
-    file = io.BytesIO()
-    facula.save(pair.ours, file)
-    file.seek(0)
-    read = facula.load(file, weights_only=False)
+    read = through_file(facula.save, facula.load, pair.ours)
     same_state(read, pair.theirs, info, "file: ")
     same(pair.run_ours(read), theirs, info, "file: ")
+    for old in (False, True):
+        what = "old file" if old else "file"
+        read = through_file(torch.save, facula.load, pair.theirs, old)
+        same_state(read, pair.theirs, info, f"PyTorch's {what}: ")
+        same(pair.run_ours(read), theirs, info, f"PyTorch's {what}: ")
+        read = through_file(facula.save, torch.load, pair.ours, old)
+        same_state(pair.ours, read, info, f"{what} to PyTorch: ")
+        same(pair.run_ours(), pair.run_theirs(read), info, f"{what} to PyTorch: ")
+
+
+def through_file(save: Callable, load: Callable, module: Any, old: bool = False) -> Any:
+    """A whole module, written by one framework and read by a framework."""
+    file = io.BytesIO()
+    save(module, file, _use_new_zipfile_serialization=not old)
+    file.seek(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return load(file, weights_only=False)
 
 
 def errors(info, most) -> Iterator[tuple]:
