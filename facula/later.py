@@ -1,4 +1,6 @@
-"""Names of `torch` that are imported when they are first used, each with the submodule that has it."""
+"""Names of `torch` that are imported when they are first used, each with the submodule that has it; notes of errors too."""
+
+from facula.errors import EXPLAINER
 
 __all__ = ["LATER", "REFUSED"]
 
@@ -55,3 +57,14 @@ LATER = {
     )
     for name in names.split()
 }  # fmt: skip
+
+
+def _explain(*facts) -> list[str]:
+    """What `facula/explain/` has to say of an error; it is imported at the first one."""
+    from facula.explain import notes
+
+    EXPLAINER[:] = [notes]
+    return notes(*facts)
+
+
+EXPLAINER[:] = [_explain]

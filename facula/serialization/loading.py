@@ -17,7 +17,7 @@ from facula import launch
 from facula.core import dtype as dtypes
 from facula.core.device import device
 from facula.core.storage import Storage
-from facula.errors import explain, fail
+from facula.errors import fail
 
 from .archive import ArchiveReader
 from .tensors import StorageType, TypedStorage, UntypedStorage, new_storage, resolve, text_of
@@ -267,7 +267,7 @@ def _load(file, name: str, map_location, pickle_module, weights_only: bool, mapp
 def _not_zip(file, name: str, weights_only: bool) -> NoReturn:
     head = file.read(16)
     if not head:
-        raise EOFError(explain("Ran out of input", got=f"{name}: an empty file", mend="copy the checkpoint again"))
+        fail(EOFError, "Ran out of input", got=f"{name}: an empty file", mend="copy the checkpoint again")
     if head[2:14] == b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19":  # the magic number of the format before 1.6
         fail(
             RuntimeError,
@@ -276,8 +276,12 @@ def _not_zip(file, name: str, weights_only: bool) -> NoReturn:
             got=name,
             mend="load it with PyTorch and save it again there",
         )
-    message = explain("not a checkpoint: it does not begin as a zip archive does", got=f"{name}: {head[:8]!r}")
-    raise pickle.UnpicklingError(_weights_only_message(message) if weights_only else message)
+    message = "not a checkpoint: it does not begin as a zip archive does"
+    fail(
+        pickle.UnpicklingError,
+        _weights_only_message(message) if weights_only else message,
+        got=f"{name}: {head[:8]!r}",
+    )
 
 
 def get_unsafe_globals_in_checkpoint(f) -> list[str]:
