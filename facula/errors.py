@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-__all__ = ["EXPLAINER", "NoData", "Unread", "caution", "explained", "fail", "lines", "noted"]
+__all__ = ["EXPLAINER", "NoData", "Unread", "caution", "explained", "fail", "lines", "note", "noted"]
 
-EXPLAINER: list[Callable[..., list[str]]] = []  # (error, frame, traceback, expected, got, mend) -> notes
+EXPLAINER: list[Callable[..., list[str]]] = []  # (error, frame, traceback, expected, got, mend, about) -> notes
 _NOTED = "_facula_noted"  # the mark of an error that has its notes
 _CAUTIONS: dict[tuple, str] = {}
 
@@ -41,11 +41,12 @@ def explained(
 
 
 def fail(
-    kind: type[BaseException], message: str, *, expected: object = None, got: object = None, mend: str | None = None
-) -> NoReturn:
-    """Raise `kind` with PyTorch's message, and notes."""
+    kind: type[BaseException], message: str, *, expected: object = None, got: object = None, mend: str | None = None,
+    about: object = None,
+) -> NoReturn:  # fmt: skip
+    """Raise `kind` with PyTorch's message, and notes; `about` is what those may look at to find out more."""
     error = kind(message)
-    _add_notes(error, sys._getframe(1), None, expected, got, mend)
+    _add_notes(error, sys._getframe(1), None, expected, got, mend, about)
     raise error
 
 
@@ -53,6 +54,14 @@ def noted(error: BaseException) -> None:
     """Add notes to an error that passes by and has none of them: of Python, NumPy, or a plain `raise`."""
     if _NOTED not in getattr(error, "__dict__", (_NOTED,)):
         _add_notes(error, None, error.__traceback__, None, None, None)
+
+
+def note(error: BaseException, text: str) -> None:
+    """Add one note, unless notes are turned off."""
+    from facula.config import settings
+
+    if settings.notes:
+        error.add_note(text)
 
 
 def caution(
@@ -65,11 +74,13 @@ def caution(
     """
     import warnings
 
+    from facula.config import settings
+
     frame: Any = sys._getframe(1)
     level = 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "")[:7] == "facula.":
         frame, level = frame.f_back, level + 1
-    key = (frame.f_code, frame.f_lasti, message)
+    key = (frame.f_code, frame.f_lasti, message, settings.notes)
     text = _CAUTIONS.get(key)
     if text is None:
         error = category(message)
@@ -78,18 +89,22 @@ def caution(
     warnings.warn(text, category, stacklevel=level)
 
 
-def _add_notes(error: BaseException, frame: Any, traceback: Any, expected: object, got: object, mend: Any) -> None:
+def _add_notes(
+    error: BaseException, frame: Any, traceback: Any, expected: object, got: object, mend: Any, about: object = None
+) -> None:
     from facula.config import settings
 
-    setattr(error, _NOTED, True)
+    passing = frame is None
+    if not isinstance(error, Unread) or passing:  # those are mostly caught: they get the rest where they pass by
+        setattr(error, _NOTED, True)
     if not settings.notes:
         return
-    if EXPLAINER:
-        found = EXPLAINER[0](error, frame, traceback, expected, got, mend)
+    if EXPLAINER and hasattr(error, _NOTED):
+        found = EXPLAINER[0](error, frame, traceback, expected, got, mend, about)
     else:
         found = lines(expected=expected, got=got, mend=mend)
-    for note in found:
-        error.add_note(note)
+    for text in found:
+        error.add_note(text)
 
 
 class Unread(RuntimeError):

@@ -13,6 +13,7 @@ from typing import Any
 from facula.core.locks import lasting_lock
 from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
+from facula.errors import explained, note, noted
 
 from .node import Node, Output, edge_of
 
@@ -133,6 +134,7 @@ def run(
                 try:
                     found = node.apply(*outs)
                 except Exception as error:
+                    noted(error)
                     _explain(error, node)
                     raise
                 if ANOMALY.enabled and ANOMALY.check_nan:
@@ -273,9 +275,11 @@ def _check_nan(node: Node, grads: Sequence) -> None:
     """RuntimeError where a gradient formula made a NaN."""
     for number, grad in enumerate(grads):
         if grad is not None and ARITHMETIC.has_nan(grad):
-            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {number}th output.")
+            error = explained(RuntimeError, f"Function '{node.name()}' returned nan values in its {number}th output.")
+            _explain(error, node)
+            raise error
 
 
-def _explain(error: Exception, node: Node) -> None:
+def _explain(error: BaseException, node: Node) -> None:
     where = node.where()
-    error.add_note(f"in backward of {node.name()}" + (f", recorded at {where}" if where else ""))
+    note(error, f"  in backward of {node.name()}" + (f", recorded at {where}" if where else ""))

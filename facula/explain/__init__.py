@@ -1,7 +1,8 @@
 """What errors say below PyTorch's message: the module, the operands as the program names them, where they came from, the mend.
 
 `notes` is called when an error is raised, never before (`facula/errors.py`). `scene.py` finds out what happened where,
-`values.py` describes it, `mends.py` is a table of mends. `watching.py` finds the first NaN of a training step.
+`values.py` describes it, `history.py` says who changed a value, `mends.py` is a
+table of mends. `watching.py` finds the first NaN of a training step.
 """
 
 import threading
@@ -10,6 +11,7 @@ from types import FrameType, TracebackType
 
 from facula.errors import lines
 
+from .history import changes
 from .mends import mend_of
 from .scene import scene_of
 from .values import described
@@ -28,7 +30,7 @@ _BUSY = _Busy()
 
 def notes(
     error: BaseException, frame: FrameType | None, traceback: TracebackType | None, expected: object, got: object,
-    mend: str | None,
+    mend: str | None, about: object = None,
 ) -> list[str]:  # fmt: skip
     """The notes of an error that is being raised in `frame`, or has come up along `traceback`.
 
@@ -39,7 +41,7 @@ def notes(
     _BUSY.on = True
     try:
         scene = scene_of(error, frame, traceback)
-        found = described(scene)
+        found = [*described(scene), *(changes(scene, *about) if isinstance(about, tuple) else ())]
         return [*found, *lines(expected=expected, got=got, mend=mend_of(scene) or mend)]
     except Exception as mistake:
         where = tracebacks.extract_tb(mistake.__traceback__)[-1]

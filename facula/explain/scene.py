@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from facula.core.tensor import Tensor
 from facula.nn.module import Module
 
-__all__ = ["Operand", "Scene", "place", "scene_of", "shown_file"]
+__all__ = ["Operand", "Scene", "operands_at", "place", "scene_of", "shown_file"]
 
 
 class Operand(NamedTuple):
@@ -36,6 +36,7 @@ class Scene(NamedTuple):
     operands: list[Operand]  # of that expression
     modules: list[Module]  # whose calls were open, the outermost first
     given: tuple  # what the innermost of these was called with
+    program: list[FrameType]  # the frames of the program, the innermost first
 
 
 # --- frames ---------------------------------------------------------------------------------------------------------
@@ -83,7 +84,8 @@ def scene_of(error: BaseException, frame: FrameType | None, traceback: Traceback
     line, instruction = frames[user]
     expression, parts = _parsed(line.f_code, instruction)
     called = _values(frames[user - 1][0]) if user else []
-    return Scene(error, line, instruction, expression, _operands(parts, line, called), modules, given)
+    program = [f for f, _ in frames[user:] if not _inside(f)]
+    return Scene(error, line, instruction, expression, _operands(parts, line, called), modules, given, program)
 
 
 def _module_of(frame: FrameType) -> Module | None:
@@ -105,6 +107,8 @@ def _arguments(frame: FrameType) -> tuple:
 def _values(frame: FrameType) -> list[Any]:
     """What a function was called with by position, as far as its frame still tells."""
     code, values = frame.f_code, frame.f_locals
+    if code in _CALLS:
+        return list(values["args"])
     found = [values.get(name) for name in code.co_varnames[: code.co_argcount]]
     if code.co_flags & 4:  # *args
         found += values.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount], ())
@@ -142,6 +146,10 @@ def _segment(code: CodeType, instruction: int) -> str:
 
 # --- operands -------------------------------------------------------------------------------------------------------
 
+def _is_constant(x: ast.expr) -> bool:
+    return isinstance(x, ast.UnaryOp) and isinstance(x.operand, ast.Constant)
+
+
 _PARSED: dict[tuple[CodeType, int], tuple[str, list[tuple[str, ast.expr, int | None]]]] = {}
 
 
@@ -153,8 +161,22 @@ def _parsed(code: CodeType, instruction: int) -> tuple[str, list[tuple[str, ast.
         if len(_PARSED) > 1000:
             _PARSED.clear()
         text = _segment(code, instruction)
-        found = _PARSED[key] = (text, list(_parts(text)))
+        found = _PARSED[key] = (text, [*_parts(text), *_assigned(code, instruction, text)])
     return found
+
+
+def _assigned(code: CodeType, instruction: int, target: str) -> Iterator[tuple[str, ast.expr, int | None]]:
+    """What is assigned where an instruction writes an attribute or a subscript."""
+    line = next((line for start, stop, line in code.co_lines() if start <= instruction < stop), None)
+    row = linecache.getline(code.co_filename, line).strip() if line else ""
+    if target and row.startswith(target) and row[len(target) :].lstrip()[:1] == "=":
+        value = row[len(target) :].lstrip()[1:].strip()
+        try:
+            syntax = ast.parse(value, mode="eval").body
+        except SyntaxError:
+            return
+        if not isinstance(syntax, ast.Constant):
+            yield value if len(value) <= 40 else value[:37] + "...", syntax, 2 if target.endswith("]") else 1
 
 
 def _parts(text: str) -> Iterator[tuple[str, ast.expr, int | None]]:
@@ -174,7 +196,7 @@ def _parts(text: str) -> Iterator[tuple[str, ast.expr, int | None]]:
                 yield from part(y)
         elif isinstance(x, ast.Starred):
             yield from part(x.value)
-        elif not isinstance(x, (ast.Constant, ast.Slice)):
+        elif not isinstance(x, (ast.Constant, ast.Slice)) and not _is_constant(x):
             words = " ".join(ast.unparse(x).split())
             yield words if len(words) <= 40 else words[:37] + "...", x, number
 
@@ -200,6 +222,11 @@ def _parts(text: str) -> Iterator[tuple[str, ast.expr, int | None]]:
             yield from part(operand, 0)
         case ast.Name() | ast.Attribute():
             yield from part(node, 0)
+
+
+def operands_at(frame: FrameType, instruction: int) -> list[Operand]:
+    """The operands of any instruction of a running function, with the values that they have now."""
+    return _operands(_parsed(frame.f_code, instruction)[1], frame, [])
 
 
 _UNKNOWN: Any = object()

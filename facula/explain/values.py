@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from facula.autograd.node import grad_fn_of
+from facula.autograd.node import Node, grad_fn_of
 from facula.core.tensor import Tensor
 from facula.nn.module import Module
 from facula.nn.parameter import Parameter
 
 from .scene import Scene, place, shown_file
 
-__all__ = ["described", "module_text", "path_of", "value_text"]
+__all__ = ["described", "made_by", "module_text", "path_of", "value_text"]
 
 
 def described(scene: Scene) -> list[str]:
@@ -91,19 +91,16 @@ def value_text(value: Any, scene: Scene | None = None, text: str = "") -> str:
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-def maker_of(tensor: Tensor) -> str:
-    """`made by relu at train.py:14`; "" of tensors without history."""
-    node = grad_fn_of(tensor)
-    if node is None:
-        return ""
+def made_by(node: Node) -> str:
+    """`by relu at train.py:14`."""
     name = _CAMEL.sub("_", node.title().rpartition(":")[2]).lower()
-    return f"made by {name}" + (f" at {place(*node.line)}" if node.line is not None else "")
+    return f"by {name}" + (f" at {place(*node.line)}" if node.line is not None else "")
 
 
 def _origin(tensor: Tensor, scene: Scene | None, text: str) -> str:
-    maker = maker_of(tensor)
-    if maker:
-        return f", {maker}"
+    node = grad_fn_of(tensor)
+    if node is not None:
+        return f", made {made_by(node)}"
     if isinstance(tensor, Parameter):
         for end in range(len(scene.modules), 0, -1) if scene is not None else ():
             modules = scene.modules[:end]  # type: ignore[union-attr]

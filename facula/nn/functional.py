@@ -11,7 +11,7 @@ from facula import operators as ops
 from facula.autograd import no_grad
 from facula.core.dtype import int64
 from facula.core.tensor import Tensor
-from facula.errors import fail
+from facula.errors import caution, fail
 from facula.operators.convolution import unfold_windows
 from facula.operators.margins import reduced as _reduced
 from facula.operators.resampling import GRID_MODES, GRID_PADDINGS
@@ -88,10 +88,9 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
 
 def _same_sizes(input: Tensor, target: Tensor) -> None:
     if target.shape != input.shape:
-        warnings.warn(
+        caution(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will "
-            "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
-            stacklevel=3,
+            "likely lead to incorrect results due to broadcasting. Please ensure they have the same size."
         )
 
 
