@@ -50,7 +50,7 @@ LATER = {
     name: module
     for module, names in (
         ("operators.storages", _STORAGES), ("random", "thread_safe_generator"), ("refused", " ".join(REFUSED.values())),
-        ("symbolic", _SYMBOLIC), ("amp", "GradScaler"), ("showing", "show"),
+        ("symbolic", _SYMBOLIC), ("amp", "GradScaler"), ("showing", "show"), ("explain.watching", "watch"),
         ("nn.recurrent", "gru lstm rnn_relu rnn_tanh"),
         ("oldnames", "frobenius_norm has_lapack has_mkl has_openmp has_spectral legacy_contiguous_format "
             "norm_except_dim nuclear_norm orgqr"),

@@ -4,6 +4,7 @@ A vertex of the graph is a `Node` or a leaf tensor. Each waits until all its use
 """
 
 import itertools
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush, heappushpop
@@ -17,7 +18,7 @@ from facula.errors import explained, note, noted
 
 from .node import Node, Output, edge_of
 
-__all__ = ["ANOMALY", "ARITHMETIC", "run"]
+__all__ = ["ANOMALY", "ARITHMETIC", "WATCH", "run"]
 
 
 class Arithmetic:
@@ -46,6 +47,14 @@ class Anomaly:
     check_nan = True
 
 
+class Watch:
+    """Who looks at each backward that adds to `.grad` (`facula/explain/watching.py`), if anybody does."""
+
+    before: Callable[[], int] | None = None  # returns the number from which on nodes keep their values
+    after: Callable[[Sequence[Tensor], Sequence[Tensor | None]], None]
+
+
+WATCH = Watch()
 ARITHMETIC = Arithmetic()
 ANOMALY = Anomaly()
 
@@ -85,6 +94,8 @@ def run(
     edges: Sequence = start
     results = list(reversed(grads))
     grad_mode, outer = LOCAL.grad, RUN.number
+    watched = accumulate and WATCH.before is not None and not outer
+    kept_from = -1 if keep else WATCH.before() if watched and WATCH.before is not None else sys.maxsize
     RUN.number = next(_NUMBERS)
     LOCAL.grad = create
     GUARD.change(1)
@@ -145,11 +156,13 @@ def run(
             results = list(found)
             results.reverse()
             outs = found = None
-            if not keep:
+            if node.sequence < kept_from:
                 node.release()
     finally:
         LOCAL.grad, RUN.number = grad_mode, outer
         GUARD.change(-1)
+    if watched:
+        WATCH.after(roots, grads)
     return [captured.get(_key(t)) for t in inputs or ()]
 
 

@@ -14,7 +14,7 @@ from facula.operators.declare import View
 from .scene import Scene, operands_at, place
 from .values import made_by
 
-__all__ = ["changes"]
+__all__ = ["changes", "step_lines"]
 
 
 def changes(scene: Scene, node: Node, kept: Tensor) -> list[str]:
@@ -28,6 +28,16 @@ def changes(scene: Scene, node: Node, kept: Tensor) -> list[str]:
             found.append(f"  changed at {place(code, instruction)}{_source(code, instruction)}")
     if len(found) == 1:
         found.append("  changed where nothing was recorded: under no_grad(), through .data, or by an optimizer's step")
+    return found
+
+
+def step_lines(frame: FrameType | None, parameter: Tensor) -> list[str]:
+    """`at train.py:9: optimizer.step()`: the lines of running functions that may have updated a parameter."""
+    found: list[str] = []
+    while frame is not None:
+        if frame.f_globals.get("__name__", "")[:7] != "facula.":
+            found += [f"at {place(c, i)}{_source(c, i)}" for c, i in _writes(frame, parameter)]
+        frame = frame.f_back
     return found
 
 

@@ -8,6 +8,7 @@ import ast
 import itertools
 import linecache
 import os
+import sys
 import sysconfig
 from collections.abc import Iterator
 from types import CodeType, FrameType, TracebackType
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 from facula.core.tensor import Tensor
 from facula.nn.module import Module
 
-__all__ = ["Operand", "Scene", "operands_at", "place", "scene_of", "shown_file"]
+__all__ = ["Operand", "Scene", "modules_around", "operands_at", "place", "scene_of", "shown_file", "user_frame"]
 
 
 class Operand(NamedTuple):
@@ -112,6 +113,22 @@ def _values(frame: FrameType) -> list[Any]:
     found = [values.get(name) for name in code.co_varnames[: code.co_argcount]]
     if code.co_flags & 4:  # *args
         found += values.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount], ())
+    return found
+
+
+def user_frame() -> FrameType:
+    """The innermost frame of the program, of the code that runs now."""
+    frames = _frames(sys._getframe(1), None)
+    return next((f for f, _ in frames if not _inside(f)), frames[-1][0])
+
+
+def modules_around() -> list[Module]:
+    """The modules whose calls are open, the outermost first."""
+    found: list[Module] = []
+    for f, _ in reversed(_frames(sys._getframe(1), None)):
+        own = _module_of(f)
+        if own is not None and (not found or found[-1] is not own):
+            found.append(own)
     return found
 
 

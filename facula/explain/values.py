@@ -14,7 +14,7 @@ from facula.nn.parameter import Parameter
 
 from .scene import Scene, place, shown_file
 
-__all__ = ["described", "made_by", "module_text", "path_of", "value_text"]
+__all__ = ["by_name", "described", "made_by", "module_text", "path_of", "value_text"]
 
 
 def described(scene: Scene) -> list[str]:
@@ -88,13 +88,19 @@ def value_text(value: Any, scene: Scene | None = None, text: str = "") -> str:
     return ""
 
 
+_BACKWARD = re.compile(r"Backward\d*$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def by_name(x: Node | type[Node]) -> str:
+    """The name of an operation, as functions have it: log_softmax for LogSoftmaxBackward0."""
+    title = x.title() if isinstance(x, Node) else _BACKWARD.sub("", x.__name__)
+    return _CAMEL.sub("_", title.rpartition(":")[2]).lower()
 
 
 def made_by(node: Node) -> str:
     """`by relu at train.py:14`."""
-    name = _CAMEL.sub("_", node.title().rpartition(":")[2]).lower()
-    return f"by {name}" + (f" at {place(*node.line)}" if node.line is not None else "")
+    return f"by {by_name(node)}" + (f" at {place(*node.line)}" if node.line is not None else "")
 
 
 def _origin(tensor: Tensor, scene: Scene | None, text: str) -> str:

@@ -323,8 +323,8 @@ class Module:
     def compile(self, *args, **kwargs) -> None:
         """Accepted, with the arguments of `torch.compile`: calls stay eager, and mean the same."""
 
-    def _call_with_hooks(self, args: tuple, kwargs: dict):
-        if self._compiled_call_impl is not None:
+    def _call_with_hooks(self, args: tuple, kwargs: dict, compiled: bool = True):
+        if compiled and self._compiled_call_impl is not None:
             return self._compiled_call_impl(*args, **kwargs)
         if "_backward_hooks" not in self.__dict__:
             fail(
@@ -333,7 +333,8 @@ class Module:
                 mend=f"call super().__init__() at the start of {type(self).__name__}.__init__",
             )
         GLOBAL.active = GLOBAL.any()
-        self.__dict__["_hooked"] = hooked = any(self.__dict__[name] for name in CALL_HOOKS)
+        hooked = any(self.__dict__[name] for name in CALL_HOOKS)
+        self.__dict__["_hooked"] = hooked or self._compiled_call_impl is not None
         if not (hooked or GLOBAL.active):
             return self.forward(*args, **kwargs)
 
