@@ -50,8 +50,8 @@ class Anomaly:
 class Watch:
     """Who looks at each backward that adds to `.grad` (`facula/explain/watching.py`), if anybody does."""
 
-    before: Callable[[], int] | None = None  # returns the number from which on nodes keep their values
-    after: Callable[[Sequence[Tensor], Sequence[Tensor | None]], None]
+    after: Callable[[Sequence[Tensor], Sequence[Tensor | None]], None] | None = None
+    kept_from = sys.maxsize  # the number from which on nodes keep their values
 
 
 WATCH = Watch()
@@ -94,8 +94,7 @@ def run(
     edges: Sequence = start
     results = list(reversed(grads))
     grad_mode, outer = LOCAL.grad, RUN.number
-    watched = accumulate and WATCH.before is not None and not outer
-    kept_from = -1 if keep else WATCH.before() if watched and WATCH.before is not None else sys.maxsize
+    kept_from = -1 if keep else WATCH.kept_from
     RUN.number = next(_NUMBERS)
     LOCAL.grad = create
     GUARD.change(1)
@@ -161,7 +160,7 @@ def run(
     finally:
         LOCAL.grad, RUN.number = grad_mode, outer
         GUARD.change(-1)
-    if watched:
+    if WATCH.after is not None and accumulate and not outer:
         WATCH.after(roots, grads)
     return [captured.get(_key(t)) for t in inputs or ()]
 

@@ -26,7 +26,7 @@ from facula.utils._pytree import tree_leaves
 from .history import step_lines
 from .scene import modules_around, place, user_frame
 from .values import by_name, module_text, path_of, value_text
-from .watching import Call, NotFinite, Watch, finite, plain
+from .watching import Call, NotFinite, Watch, finite
 
 __all__ = ["find"]
 
@@ -180,7 +180,7 @@ def _argument_names(call: Call) -> list[tuple[str, Any]]:
 
 
 def _calls(watches: list[Watch]) -> list[Call]:
-    return sorted((c for w in watches for c in w.calls), key=lambda c: c.first)
+    return sorted((c for w in watches for c in w.remembered), key=lambda c: c.last)
 
 
 # --- forward --------------------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def _line(where: str) -> str:
     return linecache.getline(file, int(number)).strip() if number.isdigit() else ""
 
 
-def _again(call: Call, args: Sequence | None = None) -> tuple[Any, _Looking]:
+def _again(call: Call) -> tuple[Any, _Looking]:
     """A call once more, from the state in which it was made."""
     memmove(default_generator.ptr, call.random, RECORD)
     now = [(b, b.detach().clone()) for b, _ in call.buffers]
@@ -261,7 +261,7 @@ def _again(call: Call, args: Sequence | None = None) -> tuple[Any, _Looking]:
     try:
         _restore(call.buffers)
         with looking:
-            result = plain(call.model, None, tuple(call.args if args is None else args), call.kwargs)
+            result = call.model.forward(*call.args, **call.kwargs)
     finally:
         LOCAL.autocast = autocast
         _restore(now)

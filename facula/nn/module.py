@@ -323,8 +323,8 @@ class Module:
     def compile(self, *args, **kwargs) -> None:
         """Accepted, with the arguments of `torch.compile`: calls stay eager, and mean the same."""
 
-    def _call_with_hooks(self, args: tuple, kwargs: dict, compiled: bool = True):
-        if compiled and self._compiled_call_impl is not None:
+    def _call_with_hooks(self, args: tuple, kwargs: dict):
+        if self._compiled_call_impl is not None:
             return self._compiled_call_impl(*args, **kwargs)
         if "_backward_hooks" not in self.__dict__:
             fail(
@@ -333,8 +333,7 @@ class Module:
                 mend=f"call super().__init__() at the start of {type(self).__name__}.__init__",
             )
         GLOBAL.active = GLOBAL.any()
-        hooked = any(self.__dict__[name] for name in CALL_HOOKS)
-        self.__dict__["_hooked"] = hooked or self._compiled_call_impl is not None
+        self.__dict__["_hooked"] = hooked = any(self.__dict__[name] for name in CALL_HOOKS)
         if not (hooked or GLOBAL.active):
             return self.forward(*args, **kwargs)
 
@@ -649,6 +648,8 @@ class Module:
 
     def __getstate__(self):
         state = {name: value for name, value in self.__dict__.items() if name not in ("_hooked", "_compiled_call_impl")}
+        if hasattr(state.get("forward"), "__wrapped__"):  # of somebody who looks at this very module
+            del state["forward"]
         for table in MEMBERS:
             for name, value in state[table].items():
                 if state.get(name) is value:
