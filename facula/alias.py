@@ -21,8 +21,8 @@ CHILDREN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "aliased")
 
 # facula's own organs: PyTorch has no modules of these names, and programs must not come to depend on them.
 INTERNAL = {
-    "__main__", "alias", "aliased", "capture", "cli", "codegen", "config", "core", "doctor", "errors", "ir", "later",
-    "launch", "oldnames", "operators", "printing", "refused", "show_command", "showing", "symbolic", "targets",
+    "__main__", "alias", "aliased", "capture", "cli", "codegen", "config", "core", "doctor", "errors", "explain", "ir",
+    "later", "launch", "oldnames", "operators", "printing", "refused", "show_command", "showing", "symbolic", "targets",
 }  # fmt: skip
 
 # PyTorch's modules whose contents facula shows in one place: {module: where it is}.

@@ -283,6 +283,9 @@ class Watch:
                 )
         return rows
 
+    def restore(self) -> None:
+        """What `close` does besides, for `watch_all`."""
+
     def close(self) -> None:
         """Look away: the modules are as they were."""
         if self in _WATCHES:
@@ -292,6 +295,7 @@ class Watch:
                 if before is not None:
                     model.__dict__["forward"] = before
             _look()
+            self.restore()
         self.calls.clear()
 
     def __enter__(self) -> "Watch":
@@ -358,5 +362,8 @@ def watch_all() -> Watch:
             found._enter(self)
         return original(self, *args, **kwargs)
 
-    Module.__call__ = __call__
+    def restore() -> None:
+        Module.__call__ = original
+
+    Module.__call__, found.restore = __call__, restore
     return found
