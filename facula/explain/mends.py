@@ -155,7 +155,9 @@ def _channels(s: Situation) -> str | None:
         name = _name(s.tensors[0].text) if s.tensors else "x"
         return f"channels come before the picture's dims: {name}.permute{order}"
     kind = type(s.module).__name__ if s.module is not None else "the convolution"
-    return f"make the layer for {got} channels ({kind}({got}, ...)), or the one before it for {wanted}; channels are dim 1"
+    return (
+        f"make the layer for {got} channels ({kind}({got}, ...)), or the one before it for {wanted}; channels are dim 1"
+    )
 
 
 def _missing_dims(s: Situation) -> str | None:

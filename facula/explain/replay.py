@@ -542,4 +542,3 @@ def _in_sums(watches: list[Watch]) -> NotFinite | None:
                         module=name.rpartition(".")[0], tensor=p._grad, mend="call optimizer.zero_grad() once a step",
                     )  # fmt: skip
     return None
-

@@ -163,6 +163,7 @@ def _segment(code: CodeType, instruction: int) -> str:
 
 # --- operands -------------------------------------------------------------------------------------------------------
 
+
 def _is_constant(x: ast.expr) -> bool:
     return isinstance(x, ast.UnaryOp) and isinstance(x.operand, ast.Constant)
 
@@ -256,8 +257,11 @@ def _operands(parts: list, frame: FrameType, called: list[Any]) -> list[Operand]
     for text, syntax, number in parts:
         value = _evaluated(syntax, frame)
         if number == -1:
-            receiver = value is not _UNKNOWN and not isinstance(value, type(os)) or value is _UNKNOWN and bool(
-                called and isinstance(called[0], Tensor)
+            receiver = (
+                value is not _UNKNOWN
+                and not isinstance(value, type(os))
+                or value is _UNKNOWN
+                and bool(called and isinstance(called[0], Tensor))
             )
             number = 0
         elif number is not None and receiver:
@@ -282,7 +286,9 @@ def _evaluated(syntax: ast.expr, frame: FrameType) -> Any:
         case ast.Attribute(value=inner, attr=name):
             owner = _evaluated(inner, frame)
             if isinstance(owner, type(os)) or (owner is not _UNKNOWN and hasattr(owner, "__dict__")):
-                return vars(owner).get(name, getattr(owner, name) if isinstance(owner, Tensor) and name in _SEEN else _UNKNOWN)
+                return vars(owner).get(
+                    name, getattr(owner, name) if isinstance(owner, Tensor) and name in _SEEN else _UNKNOWN
+                )
         case ast.Subscript(value=inner, slice=ast.Constant(value=key)):
             owner = _evaluated(inner, frame)
             if type(owner) in (dict, list, tuple):

@@ -277,8 +277,12 @@ class Watch:
                 bad = isnan(g).sum().item() / count
                 rows.append(
                     GradientStatistics(
-                        f"{number}.{name}" if len(self.models) > 1 else name, tuple(g.shape), g.norm().item(),
-                        g.abs().max().item() if g.numel() else 0.0, (g == 0).sum().item() / count, bad,
+                        f"{number}.{name}" if len(self.models) > 1 else name,
+                        tuple(g.shape),
+                        g.norm().item(),
+                        g.abs().max().item() if g.numel() else 0.0,
+                        (g == 0).sum().item() / count,
+                        bad,
                     )  # fmt: skip
                 )
         return rows

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 FILE = Path(__file__).with_name("situations.txt")
 ALONE = " (facula alone)"  # PyTorch says nothing there
+GPU = " (as PyTorch words it for GPUs)"  # for 'cpu' and 'meta' PyTorch has other words than for any other two devices
 
 
 class Situation(NamedTuple):
