@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-__all__ = ["EXPLAINER", "NoData", "Unread", "caution", "explained", "fail", "lines", "note", "noted"]
+__all__ = ["EXPLAINER", "NOTED", "NoData", "Unread", "caution", "explained", "fail", "lines", "note", "noted"]
 
 EXPLAINER: list[Callable[..., list[str]]] = []  # (error, frame, traceback, expected, got, mend, about) -> notes
-_NOTED = "_facula_noted"  # the mark of an error that has its notes
+NOTED = "_facula_noted"  # the mark of an error that has its notes
 _CAUTIONS: dict[tuple, str] = {}
 
 
@@ -52,7 +52,7 @@ def fail(
 
 def noted(error: BaseException) -> None:
     """Add notes to an error that passes by and has none of them: of Python, NumPy, or a plain `raise`."""
-    if _NOTED not in getattr(error, "__dict__", (_NOTED,)):
+    if NOTED not in getattr(error, "__dict__", (NOTED,)):
         _add_notes(error, None, error.__traceback__, None, None, None)
 
 
@@ -96,10 +96,10 @@ def _add_notes(
 
     passing = frame is None
     if not isinstance(error, Unread) or passing:  # those are mostly caught: they get the rest where they pass by
-        setattr(error, _NOTED, True)
+        setattr(error, NOTED, True)
     if not settings.notes:
         return
-    if EXPLAINER and hasattr(error, _NOTED):
+    if EXPLAINER and hasattr(error, NOTED):
         found = EXPLAINER[0](error, frame, traceback, expected, got, mend, about)
     else:
         found = lines(expected=expected, got=got, mend=mend)

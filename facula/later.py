@@ -1,4 +1,4 @@
-"""Names of `torch` that are imported when they are first used, each with the submodule that has it; notes of errors too."""
+"""What is imported when it is first used: names of `torch`, each with its submodule; who makes the notes of errors."""
 
 from facula.errors import EXPLAINER
 

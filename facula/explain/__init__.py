@@ -1,4 +1,4 @@
-"""What errors say below PyTorch's message: the module, the operands as the program names them, where they came from, the mend.
+"""What errors say below PyTorch's message: module, operands as the program names them, where they came from, the mend.
 
 `notes` is called when an error is raised, never before (`facula/errors.py`). `scene.py` finds out what happened where,
 `values.py` describes it, `history.py` says who changed a value, `mends.py` is a

@@ -206,7 +206,8 @@ def _sizes(s: Situation) -> str | None:
     for d in range(len(sizes) - 1, -1, -1):
         rest = prod(n for i, n in enumerate(sizes) if i != d and n != -1)
         if -1 not in (sizes[:d] + sizes[d + 1 :]) and rest and count % rest == 0:
-            return f"the {count} elements are ({', '.join(str(count // rest if i == d else n) for i, n in enumerate(sizes))})"
+            fits = [count // rest if i == d else n for i, n in enumerate(sizes)]
+            return f"the {count} elements are ({', '.join(map(str, fits))})"
     known = prod(n for n in sizes if n != -1)
     return f"{count} elements cannot be split by {known}: check the sizes before this line"
 
@@ -331,7 +332,8 @@ def _no_parameters(s: Situation) -> str | None:
             parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
             if not attribute.startswith("_") and any(isinstance(x, Module) for x in parts):
                 kind = "ModuleDict" if isinstance(value, dict) else "ModuleList"
-                return f"{name}.{attribute} is a plain {type(value).__name__}: make it an nn.{kind}, whose parameters count"
+                plain = type(value).__name__
+                return f"{name}.{attribute} is a plain {plain}: make it an nn.{kind}, whose parameters count"
     return "the module has no parameters: assign layers and nn.Parameter to attributes of self"
 
 
@@ -359,13 +361,13 @@ def _attribute(s: Situation) -> str | None:
 
 
 def _heads(s: Situation) -> str | None:
-    values = s.scene.frame.f_locals
+    """A number that should divide another one: attention heads, groups of channels."""
     numbers = [v for _, v in s.scene.operands if type(v) is int]
     numbers += [int(n) for n in re.findall(r"(?<![\w.])\d+(?![\w.])", s.scene.expression)]
-    if len(numbers) < 2 or not values:
+    if len(numbers) < 2:
         return None
-    size = numbers[0]
-    return f"heads that divide {size}: {', '.join(str(n) for n in range(1, size + 1) if size % n == 0)}"
+    size = max(numbers)
+    return f"what divides {size}: {', '.join(str(n) for n in range(1, size + 1) if size % n == 0)}"
 
 
 def _array(s: Situation) -> str | None:
@@ -379,14 +381,16 @@ def _array(s: Situation) -> str | None:
 
 def _masked(s: Situation) -> str | None:
     """A mask of another shape."""
-    return f"a mask has the sizes of the first dims of what it picks from, here {s.match['shape']}: build it from that tensor"
+    shape = s.match["shape"]
+    return f"a mask has the sizes of the first dims of what it picks from, here {shape}: build it from that tensor"
 
 
 def _gradientless(s: Situation) -> str | None:
     """Backward of what needs no gradient."""
     for _, x in s.tensors[:1]:
         if x.spec.dtype.kind not in "fc":
-            return f"{s.tensors[0].text} is {str(x.spec.dtype).removeprefix('torch.')}: gradients need floats (argmax has none)"
+            kind = str(x.spec.dtype).removeprefix("torch.")
+            return f"{s.tensors[0].text} is {kind}: gradients need floats (argmax has none)"
     return (
         "nothing that it was computed from has requires_grad=True, or it was made under no_grad(), after detach(), "
         "item() or numpy()"
@@ -402,11 +406,13 @@ TABLE = tuple(map(Mend._make, (
     (_E, r"shapes cannot be multiplied \((?P<m>\d+)x(?P<k>\d+) and (?P<n>\d+)x(?P<p>\d+)\)", _product),
     (_E, r"expected input\[(?P<sizes>[\d, ]+)\] to have (?P<wanted>\d+) channels, but got (?P<got>\d+)", _channels),
     (_E, r"Expected (?P<low>\d)D \(unbatched\) or .* but got input of size: \[(?P<sizes>[\d, ]+)\]", _missing_dims),
-    (_E, r"Kernel size can't be greater", "pad the input (padding=...), or use a smaller kernel or fewer pools before it"),
+    (_E, r"Kernel size can't be greater",
+        "pad the input (padding=...), or use a smaller kernel or fewer pools before it"),
     (_E, r"Sizes of tensors must match except in dimension", _joined),
     (_E, r"same number of dimensions: got (?P<m>\d+) and (?P<n>\d+)", "give all the same dims, e.g. {b}.unsqueeze(0)"),
     (_E, r"batch[12] must be a 3D tensor", "{a} @ {b} takes matrices with and without a batch"),
-    (_E, r"first two dimensions of batch2", "both have the same batch, and inner sizes that are equal: (b, n, m) and (b, m, p)"),
+    (_E, r"first two dimensions of batch2",
+        "both have the same batch, and inner sizes that are equal: (b, n, m) and (b, m, p)"),
     (_E, r"The size of tensor a \(\d+\) must match", _broadcast),
     (_E, r"doesn't match the broadcast shape", "write it out of place: {a} = {a} + {b} for {a} += {b}"),
     (_E, r"inconsistent tensor size, expected tensor", "dot is of two vectors of one length"),
@@ -416,58 +422,80 @@ TABLE = tuple(map(Mend._make, (
     (_E, r"expanded size of the tensor", "only dims of size 1 can be expanded; repeat() copies"),
     (_E, r"split_with_sizes expects", "the sizes must sum to that of the dim; an int splits into equal parts"),
     (_E, r"^permute", "name every dim once"),
-    (_I, r"Dimension out of range \(expected to be in range of \[(?P<low>-?\d+), (?P<high>-?\d+)\], but got (?P<got>-?\d+)\)",
+    (_I, r"Dimension out of range \(expected to be in range of \[(?P<low>-?\d+), (?P<high>-?\d+)\]",
         "dims are {low} to {high} here: an input has fewer dims than this line expects"),
     (_E, r"Output size is too small", "use fewer pools, a smaller kernel, or a larger input"),
     # losses
     ((_V, UserWarning), r"Using a target size", _same_size),
     (_V, r"Target size .* must be the same as input size", _same_size),
     (_I, r"Target -?\d+ is out of bounds", _labels),
-    (_E, r"Class values must be smaller than num_classes", "num_classes must be at least the largest label + 1; left out, it is"),
+    (_E, r"Class values must be smaller than num_classes",
+        "num_classes must be at least the largest label + 1; left out, it is"),
     (_E, r"target dtype to be Long", _last("{}.long()")),
     (_E, r"0D or 1D target tensor expected, multi-target not supported", _column),
-    (_V, r"Expected input batch_size", "one label for each row: was the last batch, or a reshape before the loss, cut differently?"),
+    (_E, r"only batches of spatial targets supported",
+        "labels are (batch, d1, d2) without a dim for the channel: {b}.squeeze(1)"),
+    (_E, r"size mismatch \(got input", "labels have the sizes of the scores without the dim of the classes"),
+    (_E, r"weight tensor should be defined either for all (?P<n>\d+) classes", "a weight for each of the {n} classes"),
+    (_V, r"Expected input batch_size",
+        "one label for each row: was the last batch, or a reshape before the loss, cut differently?"),
     (_E, r"Found dtype (?P<got>\w+) but expected", _last("{}.float()", "bui")),
-    (_E, r"all elements of (input|target) should be between 0 and 1",
+    (_E, r"all elements of target should be between 0 and 1", "targets are probabilities: scale them to [0, 1]"),
+    (_E, r"all elements of input should be between 0 and 1",
         "apply sigmoid to the model's output, or better use BCEWithLogitsLoss, which takes it as it is"),
-    (UserWarning, r"cross_entropy of probabilities", "give the loss what goes into the softmax; for probabilities there is nll_loss(p.log(), labels)"),
+    (UserWarning, r"cross_entropy of probabilities",
+        "give the loss what goes into the softmax; for probabilities there is nll_loss(p.log(), labels)"),
     # indices
     (_E, r"have one of the following scalar types: Long, Int", _last("{}.long()", "fc")),
+    (_E, r"Expected dtype int32/int64 for index|only applicable to index tensor", _last("{}.long()", "fc")),
     (_I, r"index out of range in self", _rows),
     ((_E, _I), r"index (?P<i>-?\d+) is out of bounds for dimension (?P<d>\d+) with size (?P<n>\d+)",
         "dim {d} has the places 0 to n - 1 with n = {n}: is the index one too large, or meant for another dim?"),
-    (_I, r"too many indices for tensor of dimension (?P<n>\d+)", "the tensor has {n} dims: leave out an index, or unsqueeze it"),
+    (_I, r"too many indices for tensor of dimension (?P<n>\d+)",
+        "the tensor has {n} dims: leave out an index, or unsqueeze it"),
     (_I, r"The shape of the mask .* does not match the shape of the indexed tensor (?P<shape>\[[\d, ]*\])", _masked),
     (_I, r"tensors used as indices must be", _last("{}.long()", "fc")),
     # layers
     (_V, r"expected (?P<wanted>.*D) input \(got (?P<got>\d)D input\)", _norm_input),
-    (_E, r"running_mean should contain (?P<got>\d+) elements not (?P<own>\d+)", "make the layer for {got} channels; channels are dim 1"),
+    (_E, r"running_mean should contain (?P<got>\d+) elements not (?P<own>\d+)",
+        "make the layer for {got} channels; channels are dim 1"),
     (_V, r"Expected more than 1 value per channel when training",
         "train on batches of several samples (drop_last=True in the DataLoader), or call eval() to predict for one"),
     (_E, r"Given normalized_shape=\[(?P<own>[\d, ]+)\].*got input of size\[(\d+, )*(?P<last>\d+)\]",
         "make the layer for the last dims of the input, LayerNorm({last})"),
     (_E, r"input.size\(-1\) must be equal to input_size. Expected (?P<wanted>\d+), got (?P<got>\d+)", _input_size),
-    (_V, r"Expected input to be 2D or 3D, got (?P<n>\d+)D", "sequences are (steps, batch, features), or (batch, steps, features) with batch_first"),
+    (_V, r"Expected input to be 2D or 3D, got (?P<n>\d+)D",
+        "sequences are (steps, batch, features), or (batch, steps, features) with batch_first"),
     (_E, r"Expected hidden(\[\d\])? size (?P<wanted>\([\d, ]+\))", _hidden),
+    (_V, r"num_channels \(\d+\) must be divisible by num_groups", _heads),
+    (_E, r"^pixel_shuffle expects", "the layer before it has to give out_channels * upscale_factor**2 channels"),
+    (_V, r"must have the same number of spatial dimensions", "give one size for each dim after (batch, channels)"),
     (AssertionError, r"embed_dim must be divisible by num_heads", _heads),
     (AssertionError, r"was expecting embedding dimension of (?P<wanted>\d+), but got (?P<got>\d+)",
         "make the layer for {got} features, or project the input: nn.Linear({got}, {wanted})"),
     (_E, r"The shape of the 2D attn_mask", "a mask is (target length, source length)"),
     # dtypes
+    (_E, r"^expected scalar type Long but found", _last("{}.long()")),
     (_E, r"mat1 and mat2 must have the same dtype|expected m1 and m2 to have the same dtype|expected scalar type"
         r"|Input type \(.*\) and (bias|weight) type", _dtypes),
-    ((_E, NotImplementedError), r"could not infer output dtype|not implemented for '(Long|Int|Short|Byte|Char)'", _last("convert it first: {}.float()", "ui")),
-    (_E, r"Only Tensors of floating point and complex dtype can require gradients", "make it float: dtype=torch.float32, or 1.0 for 1"),
+    ((_E, NotImplementedError), r"could not infer output dtype|not implemented for '(Long|Int|Short|Byte|Char)'",
+        _last("convert it first: {}.float()",
+        "ui")),
+    (_E, r"Only Tensors of floating point and complex dtype can require gradients",
+        "make it float: dtype=torch.float32, or 1.0 for 1"),
     (_T, r"must be Tensor, not (?P<kind>numpy\.ndarray|list|tuple)", _array),
     (_V, r"only one element tensors can be converted to Python scalars", _scalars),
     # autograd
     (_E, r"^element \d+ of tensors does not require grad", _gradientless),
-    (_E, r"grad can be implicitly created only for scalar outputs", "reduce it first, {a}.mean().backward(), or pass gradient= of its shape"),
+    (_E, r"grad can be implicitly created only for scalar outputs",
+        "reduce it first, {a}.mean().backward(), or pass gradient= of its shape"),
     (_E, r"Trying to backward through the graph a second time",
-        "call backward() once, on the sum of the losses; detach() what is carried from one step to the next; or keep the "
-        "graph: backward(retain_graph=True)"),
-    (_E, r"^a leaf Variable that requires grad", "change it without recording, with torch.no_grad(): ..., or work on {a}.clone()"),
-    (_E, r"^a view of a leaf Variable", "change it without recording, with torch.no_grad(): ..., or work on {a}.clone()"),
+        "call backward() once, on the sum of the losses; detach() what is carried from one step to the next; or keep "
+        "the graph: backward(retain_graph=True)"),
+    (_E, r"^a leaf Variable that requires grad",
+        "change it without recording, with torch.no_grad(): ..., or work on {a}.clone()"),
+    (_E, r"^a view of a leaf Variable",
+        "change it without recording, with torch.no_grad(): ..., or work on {a}.clone()"),
     (_E, r"is a view and is being modified inplace", "change a copy: {a} = {a}.clone()"),
     (_E, r"more than one element of the written-to tensor", "{a} = {a}.clone() gives each element its own memory"),
     (_E, r"Can't call numpy\(\) on Tensor that requires grad", "{a}.detach().numpy()"),
@@ -477,12 +505,15 @@ TABLE = tuple(map(Mend._make, (
     # modules, optimizers, state
     (_E, r"^Error\(s\) in loading state_dict", _keys),
     (_V, r"optimizer got an empty parameter list", _no_parameters),
-    (_V, r"can't optimize a non-leaf Tensor", "optimize the leaf it was computed from: {a} = torch.nn.Parameter({a}.detach())"),
+    (_V, r"can't optimize a non-leaf Tensor",
+        "optimize the leaf it was computed from: {a} = torch.nn.Parameter({a}.detach())"),
     (_T, r"^params argument given to the optimizer", "an optimizer takes a list: [{a}]"),
     (_T, r"^(?P<kind>list|tuple) is not a Module subclass", _unpacked),
     (_T, r"^(?P<owner>[\w.<>]+)\.forward\(\) (takes|missing|got)", _forward),
     (AttributeError, r"object has no attribute '(?P<name>\w+)'", _attribute),
-    (NotImplementedError, r'is missing the required "forward" function', "define def forward(self, x): ... in the class (is it misspelt, or indented too far?)"),
-    (_T, r"^cannot assign '.*' as parameter", "wrap it, nn.Parameter(...), or write into it under torch.no_grad(): {a}.copy_(...)"),
+    (NotImplementedError, r'is missing the required "forward" function',
+        "define def forward(self, x): ... in the class (is it misspelt, or indented too far?)"),
+    (_T, r"^cannot assign '.*' as parameter",
+        "wrap it, nn.Parameter(...), or write into it under torch.no_grad(): {a}.copy_(...)"),
     (_E, r"attempting to assign a gradient of size", "a gradient has the shape of its tensor"),
 )))  # fmt: skip

@@ -1,7 +1,7 @@
-"""Replays a step that went wrong, with a look at the result of each operator, until it is known who made the first NaN.
+"""Replays a step that went wrong, with a look at each operator's result, until it is known who made the first NaN.
 
-In order: the parameters (an update made it), what the modules were called with, each call again with its random numbers,
-what the program itself computed after it (from the values that the graph keeps), then backward, node by node.
+In order: the parameters (an update made it), what the modules were called with, each call again with its random
+numbers, what the program itself computed after it (from the values that the graph keeps), then backward, node by node.
 """
 
 import gc
@@ -14,7 +14,7 @@ from facula.autograd.node import Node, Output, edge_of, grad_fn_of
 from facula.core.generator import RECORD, default_generator
 from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
-from facula.errors import lines
+from facula.errors import NOTED, lines
 from facula.nn.module import Module
 from facula.operators import isinf, isnan
 from facula.operators.declare.function import FunctionNode
@@ -77,7 +77,7 @@ def _error(
     tensor: Tensor | None = None, mend: str | None = None,
 ) -> NotFinite:  # fmt: skip
     error = NotFinite(message)
-    error._facula_noted = True  # it has its notes
+    setattr(error, NOTED, True)
     error.operator, error.phase, error.module, error.line = operator, phase, module, line
     if tensor is not None:
         error.index, error.value = _element(tensor)
@@ -166,9 +166,10 @@ def _in_inputs(watches: list[Watch]) -> NotFinite | None:
             for x in tree_leaves(value):
                 if _bad(x) and grad_fn_of(x) is None:
                     kind = type(call.model).__name__
+                    notes = [f"  {_at(name, x)}", f"  {name}: {value_text(x)}"]
                     return _error(
-                        "", "input", f"the input of {kind} has {_word(x)}", [f"  {_at(name, x)}", f"  {name}: {value_text(x)}"],
-                        tensor=x, mend="look at the data: torch.isfinite(x).all()",
+                        "", "input", f"the input of {kind} has {_word(x)}", notes, tensor=x,
+                        mend="look at the data: torch.isfinite(x).all()",
                     )  # fmt: skip
     return None
 
@@ -330,10 +331,15 @@ def _of_events(events: list[Event]) -> NotFinite | None:
 # --- what the program computed itself -------------------------------------------------------------------------------
 
 
+def _end(edge: Any) -> tuple[Any, int]:
+    """The vertex that an edge leads to, and which of its outputs."""
+    return (edge.node, edge.number) if type(edge) is Output else (edge, 0)
+
+
 def _nodes(roots: Sequence[Tensor]) -> list[Node]:
     """The nodes that roots reach and that keep their values, the earliest first."""
     found: dict[Node, None] = {}
-    stack = [grad_fn_of(r) for r in roots]
+    stack: list[Any] = [grad_fn_of(r) for r in roots]
     while stack:
         node = stack.pop()
         if node is not None and node not in found and node.saved is not None:
@@ -362,8 +368,7 @@ def _in_loss(roots: list[Tensor]) -> NotFinite | None:
     nodes = _nodes(roots)
     known: dict[tuple[Node, int], Tensor] = {}
     for root in roots:
-        edge = edge_of(root)
-        known[edge.node if type(edge) is Output else edge, edge.number if type(edge) is Output else 0] = root
+        known[_end(edge_of(root))] = root
     operands: dict[Node, dict[int, Tensor]] = {}
     for node in nodes:
         own = operands.setdefault(node, {})
@@ -374,14 +379,14 @@ def _in_loss(roots: list[Tensor]) -> NotFinite | None:
             own[number] = value
             edge = node.edges[number] if number < len(node.edges) else None
             if isinstance(edge, (Node, Output)) and isinstance(node, TracedNode):
-                known.setdefault((edge.node, edge.number) if type(edge) is Output else (edge, 0), value)
+                known.setdefault(_end(edge), value)
     for node in nodes:
         own = operands[node]
         for number, edge in enumerate(node.edges if isinstance(node, TracedNode) else ()):
             if isinstance(edge, Tensor):
                 own.setdefault(number, edge)
             elif edge is not None:
-                value = known.get((edge.node, edge.number) if type(edge) is Output else (edge, 0))
+                value = known.get(_end(edge))
                 if value is not None:
                     own.setdefault(number, value)
         made = [known[node, i] for i in range(len(node.outputs)) if (node, i) in known] or _computed(node, own)
@@ -443,7 +448,7 @@ def _backward(
     def hand(edge: Any, grad: Tensor | None) -> None:
         if edge is None or grad is None:
             return
-        vertex, number = (edge.node, edge.number) if type(edge) is Output else (edge, 0)
+        vertex, number = _end(edge)
         if not isinstance(vertex, Node) or not inside(vertex):
             key = (vertex, number)
             arrived[key] = grad if key not in arrived else arrived[key] + grad
@@ -488,8 +493,7 @@ def _in_backward(watches: list[Watch], roots: list[Tensor], grads: list[Tensor |
         ends, arriving = [], []
         for old, new in zip(tree_leaves(calls[0].result), tree_leaves(result)):
             if isinstance(old, Tensor) and old.needs_grad:
-                edge = edge_of(old)
-                grad = arrived.get((edge.node, edge.number) if type(edge) is Output else (edge, 0))
+                grad = arrived.get(_end(edge_of(old)))
                 if grad is not None:
                     ends.append(new)
                     arriving.append(grad)
@@ -537,8 +541,9 @@ def _in_sums(watches: list[Watch]) -> NotFinite | None:
         for model in w.models:
             for name, p in model.named_parameters():
                 if p._grad is not None and _bad(p._grad):
+                    notes = [f"  {_at(f'{name}.grad', p._grad)}"]
                     return _error(
-                        "add", "backward", f"the sum of several gradients is {_word(p._grad)}", [f"  {_at(f'{name}.grad', p._grad)}"],
+                        "add", "backward", f"the sum of several gradients is {_word(p._grad)}", notes,
                         module=name.rpartition(".")[0], tensor=p._grad, mend="call optimizer.zero_grad() once a step",
                     )  # fmt: skip
     return None

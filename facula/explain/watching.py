@@ -100,7 +100,9 @@ def _test(tensors: list[Tensor]) -> Callable[[list[Tensor]], bool]:
     """A function that tells whether all elements of tensors like these (`many.alike`) are finite, in one launch."""
     first, rows = tensors[0].spec, len(tensors)
     code = launch.many(_kernel(first.dtype), (None, 0), first.device)
-    fill, function, width, written, chunk = code.fill, code.function, code.width, code.written, code.chunk
+    width, written, chunk = code.width, code.written, code.chunk
+    fill: Any = code.fill
+    function: Any = code.function
     table = (ctypes.c_int64 * (rows * (width + 2) + 1))()
     address = ctypes.addressof(table)
     elements = fill(tensors, address, width, written, chunk)

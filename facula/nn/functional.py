@@ -1287,7 +1287,9 @@ def triplet_margin_with_distance_loss(
 
 
 def _check_range(target: Tensor, low: int, end: int) -> None:
-    """RuntimeError for classes that are not there; `gather` sees those whose numbers `vmap` hides."""
+    """RuntimeError for what is no class, or none that is there; `gather` sees those whose numbers `vmap` hides."""
+    if target.dtype is not int64:
+        fail(RuntimeError, f"expected scalar type Long but found {target.dtype.title}")
     if target.spec.kind is None and target.numel() and not low <= int(target.min()) <= int(target.max()) < end:
         fail(RuntimeError, "target out of range", expected=f"{low} to {end - 1}")
 

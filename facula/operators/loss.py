@@ -508,8 +508,8 @@ def _prepare(input, target, weight, reduction, ignore_index, smoothing) -> tuple
     node = grad_fn_of(input)
     if node is not None and node.title() == "Softmax":  # looked at once for each kind of operands: no later call pays
         caution(
-            "cross_entropy of probabilities: its input comes from a softmax, and it applies log_softmax itself, so that "
-            "it learns slowly and never becomes small"
+            "cross_entropy of probabilities: its input comes from a softmax, and it applies log_softmax itself, so "
+            "that it learns slowly and never becomes small"
         )
     d = min(1, input.spec.ndim - 1)
     first, step, along = _weights(weight, input)

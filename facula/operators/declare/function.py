@@ -268,7 +268,9 @@ def _calling(operator: Function) -> Callable:
                 except Exception as error:
                     if isinstance(error, AttributeError) and (made := foreign(*args)) is not NotImplemented:
                         return made
-                    raise _told(operator, args, error) from error.__cause__
+                    if (told := _told(operator, args, error)) is not error:
+                        raise told from None
+                    raise
         GUARD.active.append(None)
         LOCAL.grad = False
         try:
@@ -276,7 +278,9 @@ def _calling(operator: Function) -> Callable:
         except Unread:
             result = elsewhere(body, args, kwargs)
         except Exception as error:
-            raise _told(operator, args, error) from error.__cause__
+            if (told := _told(operator, args, error)) is not error:
+                raise told from None
+            raise
         finally:
             LOCAL.grad = True
             GUARD.active.pop()
