@@ -47,7 +47,10 @@ def fail(
     """Raise `kind` with PyTorch's message, and notes; `about` is what those may look at to find out more."""
     error = kind(message)
     _add_notes(error, sys._getframe(1), None, expected, got, mend, about)
-    raise error
+    try:
+        raise error
+    finally:
+        del error  # or else the frame, the error and its traceback would keep each other, and tensors, alive
 
 
 def noted(error: BaseException) -> None:

@@ -287,9 +287,13 @@ def _check_nan(node: Node, grads: Sequence) -> None:
     """RuntimeError where a gradient formula made a NaN."""
     for number, grad in enumerate(grads):
         if grad is not None and ARITHMETIC.has_nan(grad):
-            error = explained(RuntimeError, f"Function '{node.name()}' returned nan values in its {number}th output.")
-            _explain(error, node)
-            raise error
+            raise _explained(node, f"Function '{node.name()}' returned nan values in its {number}th output.")
+
+
+def _explained(node: Node, message: str) -> BaseException:
+    error = explained(RuntimeError, message)
+    _explain(error, node)
+    return error
 
 
 def _explain(error: BaseException, node: Node) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from facula.core.tensor import Tensor
 from facula.nn.module import Module
 
-from .scene import Operand, Scene
+from .scene import Operand, Scene, locals_of
 
 __all__ = ["TABLE", "Mend", "Situation", "mend_of"]
 
@@ -322,7 +322,7 @@ def _keys(s: Situation) -> str | None:
 
 def _no_parameters(s: Situation) -> str | None:
     """An optimizer without parameters: a list of modules is not seen; a generator may be used up."""
-    values = {**s.scene.frame.f_globals, **s.scene.frame.f_locals}
+    values = {**s.scene.frame.f_globals, **locals_of(s.scene.frame)}
     own = next((v for _, v in s.scene.operands if hasattr(v, "gi_frame")), None)
     if own is not None or "parameters()" not in s.scene.expression:
         return "a generator gives its parameters once: make it anew, or keep list(model.parameters())"

@@ -5,19 +5,30 @@ values of other operands are taken from the frame of the function that was calle
 """
 
 import ast
+import inspect
 import itertools
 import linecache
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple
 
 from facula.core.tensor import Tensor
 from facula.nn.module import Module
 
-__all__ = ["Operand", "Scene", "modules_around", "operands_at", "place", "scene_of", "shown_file", "user_frame"]
+__all__ = [
+    "Operand",
+    "Scene",
+    "locals_of",
+    "modules_around",
+    "operands_at",
+    "place",
+    "scene_of",
+    "shown_file",
+    "user_frame",
+]
 
 
 class Operand(NamedTuple):
@@ -62,6 +73,22 @@ def _frames(frame: FrameType | None, traceback: TracebackType | None) -> list[tu
     return found
 
 
+def locals_of(frame: FrameType) -> Mapping[str, Any]:
+    """The names of a frame and their values.
+
+    Before Python 3.13 a function's frame keeps the dict that it made for this, and so the tensors in it, until it
+    returns; the dict is emptied, which leaves the variables themselves alone, unless somebody else has it: `locals()`
+    gives it out.
+    """
+    found = frame.f_locals
+    if sys.version_info >= (3, 13) or not frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+        return found
+    copied = dict(found)
+    if sys.getrefcount(found) <= 3:  # the frame's, `found`, getrefcount's argument
+        found.clear()
+    return copied
+
+
 def _inside(frame: FrameType) -> bool:
     """Whether a frame is none of the program's: facula's, or of the standard library."""
     name = frame.f_globals.get("__name__") or ""
@@ -93,13 +120,13 @@ def _module_of(frame: FrameType) -> Module | None:
     """The module whose call, or `forward`, runs in a frame."""
     code = frame.f_code
     if code in _CALLS or (code.co_name == "forward" and code.co_argcount):
-        own = frame.f_locals.get(code.co_varnames[0])
+        own = locals_of(frame).get(code.co_varnames[0])
         return own if isinstance(own, Module) else None
     return None
 
 
 def _arguments(frame: FrameType) -> tuple:
-    code, values = frame.f_code, frame.f_locals
+    code, values = frame.f_code, locals_of(frame)
     if code in _CALLS:
         return (*values["args"], *values["kwargs"].values())
     return tuple([values.get(n) for n in code.co_varnames[1 : code.co_argcount]])
@@ -107,7 +134,7 @@ def _arguments(frame: FrameType) -> tuple:
 
 def _values(frame: FrameType) -> list[Any]:
     """What a function was called with by position, as far as its frame still tells."""
-    code, values = frame.f_code, frame.f_locals
+    code, values = frame.f_code, locals_of(frame)
     if code in _CALLS:
         return list(values["args"])
     found = [values.get(name) for name in code.co_varnames[: code.co_argcount]]
@@ -280,7 +307,7 @@ def _evaluated(syntax: ast.expr, frame: FrameType) -> Any:
     """The value of a name, of an attribute that lies in an object's `__dict__`, of a constant subscript of these."""
     match syntax:
         case ast.Name(id=name):
-            for space in (frame.f_locals, frame.f_globals):
+            for space in (locals_of(frame), frame.f_globals):
                 if name in space:
                     return space[name]
         case ast.Attribute(value=inner, attr=name):

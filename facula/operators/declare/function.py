@@ -221,17 +221,15 @@ def _settle(out: Tensor, args: tuple) -> None:
     out.base = None
 
 
-def _told(operator: Function, args: tuple, error: Exception) -> BaseException:
-    """TypeError in PyTorch's words where an error came of what is no tensor; else the error itself with notes."""
+def _refuse_others(operator: Function, args: tuple, error: Exception) -> None:
+    """TypeError in PyTorch's words where an error came of an operand that is no tensor."""
     if isinstance(error, AttributeError):
         for number, (name, x) in enumerate(zip(operator.names, args), 1):
             if name in operator.tensors and not isinstance(x, (Tensor, type(None))):
                 kind = type(x)
                 title = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
                 text = f"{operator.name}(): argument '{name}' (position {number}) must be Tensor, not {title}"
-                return explained(TypeError, text)
-    noted(error)
-    return error
+                raise explained(TypeError, text) from None
 
 
 def _calling(operator: Function) -> Callable:
@@ -268,8 +266,8 @@ def _calling(operator: Function) -> Callable:
                 except Exception as error:
                     if isinstance(error, AttributeError) and (made := foreign(*args)) is not NotImplemented:
                         return made
-                    if (told := _told(operator, args, error)) is not error:
-                        raise told from None
+                    _refuse_others(operator, args, error)
+                    noted(error)
                     raise
         GUARD.active.append(None)
         LOCAL.grad = False
@@ -278,8 +276,8 @@ def _calling(operator: Function) -> Callable:
         except Unread:
             result = elsewhere(body, args, kwargs)
         except Exception as error:
-            if (told := _told(operator, args, error)) is not error:
-                raise told from None
+            _refuse_others(operator, args, error)
+            noted(error)
             raise
         finally:
             LOCAL.grad = True
