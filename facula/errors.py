@@ -86,6 +86,8 @@ def caution(
     key = (frame.f_code, frame.f_lasti, message, settings.notes)
     text = _CAUTIONS.get(key)
     if text is None:
+        if len(_CAUTIONS) > 1000:  # messages with ever-changing shapes
+            _CAUTIONS.clear()
         error = category(message)
         _add_notes(error, sys._getframe(1), None, expected, got, mend)
         text = _CAUTIONS[key] = "\n".join([message, *getattr(error, "__notes__", ())])

@@ -69,15 +69,16 @@ def _writes(frame: FrameType, kept: Tensor) -> Iterator[tuple[CodeType, int]]:
         if x.opname in ("LOAD_METHOD", "LOAD_ATTR"):
             method = x.argval
         in_place = x.opname == "STORE_SUBSCR" or (x.opname == "BINARY_OP" and x.argrepr.endswith("="))
-        in_place = in_place or (x.opname == "CALL" and method.endswith("_") and not method.endswith("__"))
-        steps = x.opname == "CALL" and method == "step"
+        called = x.opname in ("CALL", "CALL_KW")
+        in_place = in_place or (called and method.endswith("_") and not method.endswith("__"))
+        steps = called and method == "step"
         if in_place or steps:
             first = next((value for _, value in operands_at(frame, x.offset)), None)
             line = x.positions.lineno if x.positions is not None else None
             if line not in seen and (_shares(first, kept) if in_place else _updates(first, kept)):
                 seen.add(line)
                 yield code, x.offset
-        if x.opname == "CALL":
+        if called:
             method = ""
 
 

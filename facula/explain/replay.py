@@ -53,20 +53,21 @@ def find(watches: list[Watch], roots: list[Tensor], grads: list[Tensor | None]) 
     for w in watches:
         w.depth = 1  # its modules are called as if nobody looked
     try:
-        return (
-            _in_parameters(watches)
-            or _in_inputs(watches)
-            or _in_forward(watches, roots)
-            or _in_loss(roots)
-            or _in_backward(watches, roots, grads)
-            or _in_sums(watches)
-            or _error("", "forward", "the loss or a gradient is not finite, but the replay of the step is", [])
-        )
+        for look in (_in_parameters, _in_inputs, _in_forward, _in_loss, _in_backward, _in_sums):
+            found = look(watches, roots, grads)
+            if found is not None:
+                return found
+        return _error("", "", "the loss or a gradient is not finite, but the replay of the step is", [_RANDOM])
+    except Exception as error:  # of the program: its forward may not be one that can be called again
+        return _error("", "", f"the loss or a gradient is not finite, and the replay of the step failed: {error!r}", [])
     finally:
         default_generator.record[:] = random
         LOCAL.special, LOCAL.grad = special, grad
         for w, depth in before:
             w.depth = depth
+
+
+_RANDOM = "  something random is not torch's, or state that is no buffer of the module has changed"
 
 
 # --- what is said ---------------------------------------------------------------------------------------------------
@@ -114,7 +115,7 @@ def _bad(x: Any) -> bool:
 # --- before the step ------------------------------------------------------------------------------------------------
 
 
-def _in_parameters(watches: list[Watch]) -> NotFinite | None:
+def _in_parameters(watches: list[Watch], *_: Any) -> NotFinite | None:
     """A parameter that an update spoilt: it was good at the last test."""
     for w in watches:
         if finite(w.parameters):
@@ -158,13 +159,13 @@ def _owner(p: Tensor) -> Any:
     return None
 
 
-def _in_inputs(watches: list[Watch]) -> NotFinite | None:
-    """What a module was called with."""
+def _in_inputs(watches: list[Watch], *_: Any) -> NotFinite | None:
+    """A NaN in what a module was called with; infinities may be meant, as in masks."""
     for call in _calls(watches):
         names = _argument_names(call)
         for name, value in names:
             for x in tree_leaves(value):
-                if _bad(x) and grad_fn_of(x) is None:
+                if _bad(x) and grad_fn_of(x) is None and bool(isnan(x).any()):
                     kind = type(call.model).__name__
                     notes = [f"  {_at(name, x)}", f"  {name}: {value_text(x)}"]
                     return _error(
@@ -280,20 +281,18 @@ def _restore(buffers: list[tuple[Tensor, Tensor]]) -> None:
         LOCAL.grad = grad
 
 
-def _in_forward(watches: list[Watch], roots: list[Tensor]) -> NotFinite | None:
-    """The operator inside a module that made the first NaN, where the calls' results or the loss are not finite."""
-    calls = _calls(watches)
-    results = [x for c in calls for x in tree_leaves(c.result)]
-    if not any(map(_bad, (*results, *roots))):
+def _in_forward(watches: list[Watch], roots: list[Tensor], grads: Any) -> NotFinite | None:
+    """The operator inside a module that made the first NaN, where the loss is not finite."""
+    if not any(map(_bad, roots)):
         return None
-    for call in calls:
+    for call in _calls(watches):
         result, looking = _again(call)
-        if any(map(_bad, tree_leaves(result))) or any(map(_bad, tree_leaves(call.result))):
-            error = _of_events(looking.events)
-            if error is not None:
-                return error
-            return _error("", "forward", "the step is not finite, its replay is: something random is not torch's, or "
-                "state of the module that is no buffer has changed", [])  # fmt: skip
+        before, now = (any(map(_bad, tree_leaves(x))) for x in (call.result, result))
+        if before and not now:
+            return _error("", "forward", "a result in forward is not finite, but its replay is", [_RANDOM])
+        error = _of_events(looking.events) if now else None
+        if error is not None:
+            return error
     return None
 
 
@@ -361,7 +360,7 @@ def _saved(node: Node) -> Iterator[tuple[bool, int, Tensor]]:
             yield is_output, number, value
 
 
-def _in_loss(roots: list[Tensor]) -> NotFinite | None:
+def _in_loss(watches: list[Watch], roots: list[Tensor], grads: Any) -> NotFinite | None:
     """The operation after the modules' calls that made the first NaN, where the loss is not finite."""
     if not any(map(_bad, roots)):
         return None
@@ -535,7 +534,7 @@ def _of_gradient(found: _Found, modules: list[Module]) -> NotFinite:
 _STEEP = frozenset(("sqrt", "pow", "log", "norm", "linalg_vector_norm", "std", "acos", "asin", "div"))
 
 
-def _in_sums(watches: list[Watch]) -> NotFinite | None:
+def _in_sums(watches: list[Watch], *_: Any) -> NotFinite | None:
     """A gradient that overflowed as several were added."""
     for w in watches:
         for model in w.models:

@@ -141,8 +141,10 @@ def _stores(code: CodeType) -> dict[str, list[int]]:
         line = 0
         for x in dis.get_instructions(code):
             line = x.positions.lineno if x.positions is not None and x.positions.lineno else line
-            if x.opname in ("STORE_NAME", "STORE_FAST", "STORE_GLOBAL", "STORE_DEREF"):
-                lines = found.setdefault(x.argval, [])
-                if line not in lines:
-                    lines.append(line)
+            if x.opname.startswith(("STORE_NAME", "STORE_FAST", "STORE_GLOBAL", "STORE_DEREF")):
+                names = x.argval if isinstance(x.argval, tuple) else (x.argval,)  # from Python 3.13 on also in pairs
+                for name in names[:1] if x.opname.endswith("LOAD_FAST") else names:
+                    lines = found.setdefault(name, [])
+                    if line not in lines:
+                        lines.append(line)
     return found

@@ -146,6 +146,31 @@ def test_infinities_that_are_meant_are_none_of_its_business():
     assert (error.operator, error.phase) == ("softmax", "forward")
 
 
+def test_a_mask_that_is_an_argument():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    x, mask = torch.randn(2, 3, 8), nn.Transformer.generate_square_subsequent_mask(3)
+    with torch.watch(layer):
+        layer(x, mask).sum().backward()
+        with pytest.raises(NotFinite) as caught:
+            (layer(x, mask) * 0).sum().log().backward()  # of zero
+    assert (caught.value.operator, caught.value.line) == ("log", line_of("# of zero"))
+
+
+def test_a_replay_that_cannot_be():
+    class Once(nn.Module):
+        def __init__(self, second):
+            super().__init__()
+            self.layer, self.values = nn.Linear(2, 2), iter([float("nan"), second])
+
+        def forward(self, x):
+            return self.layer(x) * next(self.values)
+
+    for second, words in ((1.0, "a result in forward is not finite, but its replay is"), (None, "replay of the step failed")):
+        model = Once(second)
+        with torch.watch(model), pytest.raises(NotFinite, match=words):
+            model(torch.ones(1, 2)).sum().backward()
+
+
 def test_dropout_is_replayed_with_its_random_numbers():
     # A NaN for one pattern of dropped elements in a few steps: a replay with other numbers would not find it.
     def sometimes(h):
