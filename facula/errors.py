@@ -55,7 +55,7 @@ def fail(
 
 def noted(error: BaseException) -> None:
     """Add notes to an error that passes by and has none of them: of Python, NumPy, or a plain `raise`."""
-    if NOTED not in getattr(error, "__dict__", (NOTED,)):
+    if NOTED not in getattr(error, "__dict__", (NOTED,)) and not isinstance(error, (RecursionError, MemoryError)):
         _add_notes(error, None, error.__traceback__, None, None, None)
 
 

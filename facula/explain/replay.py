@@ -25,7 +25,7 @@ from facula.utils._pytree import tree_leaves
 
 from .history import step_lines
 from .scene import modules_around, place, user_frame
-from .values import by_name, module_text, path_of, value_text
+from .values import by_name, made_by, module_text, path_of, value_text
 from .watching import Call, NotFinite, Watch, finite
 
 __all__ = ["find"]
@@ -368,7 +368,7 @@ def _in_loss(watches: list[Watch], roots: list[Tensor], grads: Any) -> NotFinite
     known: dict[tuple[Node, int], Tensor] = {}
     for root in roots:
         known[_end(edge_of(root))] = root
-    operands: dict[Node, dict[int, Tensor]] = {}
+    operands: dict[Node, dict[int, Any]] = {}
     for node in nodes:
         own = operands.setdefault(node, {})
         for is_output, number, value in _saved(node):
@@ -379,6 +379,10 @@ def _in_loss(watches: list[Watch], roots: list[Tensor], grads: Any) -> NotFinite
             edge = node.edges[number] if number < len(node.edges) else None
             if isinstance(edge, (Node, Output)) and isinstance(node, TracedNode):
                 known.setdefault(_end(edge), value)
+        if isinstance(node, TracedNode):  # operands that its gradient mentions by value: numbers, mostly
+            for number, value in enumerate(getattr(node, "numbers", ())[: len(node.edges)]):
+                if isinstance(value, (Tensor, int, float)):
+                    own.setdefault(number, value)
     for node in nodes:
         own = operands[node]
         for number, edge in enumerate(node.edges if isinstance(node, TracedNode) else ()):
@@ -393,37 +397,60 @@ def _in_loss(watches: list[Watch], roots: list[Tensor], grads: Any) -> NotFinite
             known.setdefault((node, number), x)
         bad = next(filter(_bad, made), None)
         if bad is not None:
-            return _of_node(node, bad, [own[i] for i in sorted(own)])
+            return _of_node(node, bad, [own[i] for i in sorted(own)], _unknown(node, known))
     return None
 
 
-def _computed(node: Node, operands: dict[int, Tensor]) -> list[Tensor]:
+def _unknown(node: Node, known: dict) -> list[Node]:
+    """The operations right before a node whose results nobody keeps."""
+    found: list[Node] = []
+    stack = list(node.edges)
+    while stack:
+        edge = stack.pop()
+        if isinstance(edge, (Node, Output)) and _end(edge) not in known:
+            before = _end(edge)[0]
+            if before not in found and before.saved is not None:
+                found.append(before)
+                stack += before.edges
+    return sorted(found, key=lambda n: n.sequence)
+
+
+def _computed(node: Node, operands: dict[int, Any]) -> list[Tensor]:
     """The result of a traced operation, where all its operands are known."""
     operator: Any = node.operator
     if not isinstance(node, TracedNode) or operator is None or len(operands) != len(operator.operands):
         return []
     dims, keepdim = node.plan.key
-    values = [operands[i].detach() for i in range(len(operands))]
+    values = [x.detach() if isinstance(x, Tensor) else x for _, x in sorted(operands.items())]
     scalars = dict(node.plan.static)
-    if any(type(v) in (int, float) for v in scalars.values()):
+    if any(type(v) in (int, float) for v in scalars.values()) or not any(isinstance(x, Tensor) for x in values):
         return []
-    rows = {} if dims is None else {"dims": dims, "keepdim": keepdim}
-    made = operator.call_rows(*values, **rows, **scalars) if rows else operator.call(*values, **scalars)
+    made = (
+        operator.call(*values, **scalars)
+        if dims is None
+        else operator.call_rows(*values, dims=dims, keepdim=keepdim, **scalars)
+    )
     return list(made) if isinstance(made, tuple) else [made]
 
 
-def _of_node(node: Node, made: Tensor, operands: list[Tensor]) -> NotFinite:
+def _of_node(node: Node, made: Tensor, operands: list[Any], unknown: list[Node]) -> NotFinite:
     name, where = by_name(node), place(*node.line) if node.line is not None else ""
-    finite_before = not any(map(_bad, operands))
     notes = [f"  at {where}: {_line(where)}", "  " + _at("its result", made) + f", {value_text(made.detach())}"]
     index, _ = _element(made)
     for number, x in enumerate(operands[:3]):
-        shown = value_text(x.detach())
-        if index and x.spec.shape == made.spec.shape:
+        shown = value_text(x.detach() if isinstance(x, Tensor) else x)
+        if isinstance(x, Tensor) and index and x.spec.shape == made.spec.shape:
             shown += f", there {x.detach()[index].item():.6g}"
         notes.append(f"  operand {number + 1}: {shown}")
-    of = "finite numbers" if finite_before else "numbers that are not"
-    return _error(name, "forward", f"{name} made {_word(made)} of {of}", notes, line=where, tensor=made)
+    word = _word(made)
+    if unknown:
+        notes += [f"  or it was {made_by(n).removeprefix('by ')}, whose result nobody keeps" for n in unknown[-4:]]
+        message = f"{word} is first seen in what {name} made"
+    else:
+        spoilt = any(_bad(x) or (isinstance(x, float) and x - x != 0.0) for x in operands)
+        of = "numbers that are not" if spoilt else "finite numbers"
+        message = f"{name} made {word} of {of}"
+    return _error(name, "forward", message, notes, line=where, tensor=made)
 
 
 # --- backward -------------------------------------------------------------------------------------------------------

@@ -227,9 +227,13 @@ class Watch:
             found: list[Any] = [*map(_GRAD, parameters), *roots]
             try:
                 known = [*map(_SPEC, found)] == specs
-            except AttributeError:  # a parameter has no gradient
+            except (AttributeError, NotImplementedError):  # no gradient, or a sparse one
                 found = [g for g in found if g is not None]
-                known = [*map(_SPEC, found)] == specs
+                known = any(g.is_sparse for g in found)
+                if known:
+                    test = finite
+                else:
+                    known = [*map(_SPEC, found)] == specs
             if not known:
                 specs = [*map(_SPEC, found)]
                 test = _test(found) if many.alike(found) else finite

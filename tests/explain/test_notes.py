@@ -170,6 +170,16 @@ def test_locals_of_the_program_stay():
     assert run()["x"].shape == (2, 3)
 
 
+def test_endless_recursion_is_left_alone():
+    class Endless(torch.nn.Module):
+        def forward(self, x):
+            return self(x)
+
+    with pytest.raises(RecursionError) as caught:
+        Endless()(torch.ones(1))
+    assert not hasattr(caught.value, "__notes__")
+
+
 def test_errors_without_the_library(monkeypatch):
     monkeypatch.setattr(errors, "EXPLAINER", [])
     error = explained(ValueError, "words", got=3)

@@ -101,6 +101,24 @@ def test_a_loss_of_the_programs_own():
     assert (error.operator, error.phase) == ("div", "forward")
 
 
+def test_what_is_known_of_a_loss_is_what_its_graph_keeps():
+    error, _, _ = trained(torch.relu, lambda out: ((out + 1) * 1e38 * 1e38).sum())
+    assert (str(error), error.phase) == ("mul made inf of finite numbers", "forward")
+    assert any("operand 2: float 1e+38" in note for note in error.__notes__)
+    error, _, _ = trained(torch.relu, lambda out: (out + float("inf")).sum())
+    assert str(error) == "inf is first seen in what sum made"
+    assert any("or it was add at" in note for note in error.__notes__)
+
+
+def test_sparse_gradients():
+    model = nn.Sequential(nn.Embedding(3, 2, sparse=True), nn.Flatten())
+    words = torch.tensor([[1, 2]])
+    with torch.watch(model):
+        model(words).sum().backward()
+        with pytest.raises(NotFinite):
+            (model(words).sum() * 1e38 * 1e38).backward()
+
+
 def test_an_update():
     error, step, _ = trained(lambda h: h * 0, optimizer=torch.optim.Adam, eps=0.0)
     assert (error.phase, error.operator, error.module, step) == ("update", "Adam.step()", "0", 1)
@@ -165,7 +183,10 @@ def test_a_replay_that_cannot_be():
         def forward(self, x):
             return self.layer(x) * next(self.values)
 
-    for second, words in ((1.0, "a result in forward is not finite, but its replay is"), (None, "replay of the step failed")):
+    for second, words in (
+        (1.0, "a result in forward is not finite, but its replay is"),
+        (None, "replay of the step failed"),
+    ):
         model = Once(second)
         with torch.watch(model), pytest.raises(NotFinite, match=words):
             model(torch.ones(1, 2)).sum().backward()
