@@ -122,6 +122,8 @@ def _scalars(s: Situation) -> str | None:
 
 def _unpacked(s: Situation) -> str | None:
     """A list of modules where modules are wanted."""
+    if s.match["kind"] not in ("list", "tuple"):
+        return "only modules go in there; a function of tensors can be wrapped in one"
     if s.scene.operands and "Sequential" in s.scene.expression:
         return f"unpack it: nn.Sequential(*{s.scene.operands[0].text})"
     return None
@@ -508,7 +510,7 @@ TABLE = tuple(map(Mend._make, (
     (_V, r"can't optimize a non-leaf Tensor",
         "optimize the leaf it was computed from: {a} = torch.nn.Parameter({a}.detach())"),
     (_T, r"^params argument given to the optimizer", "an optimizer takes a list: [{a}]"),
-    (_T, r"^(?P<kind>list|tuple) is not a Module subclass", _unpacked),
+    (_T, r"^(?P<kind>[\w.]+) is not a Module subclass", _unpacked),
     (_T, r"^(?P<owner>[\w.<>]+)\.forward\(\) (takes|missing|got)", _forward),
     (AttributeError, r"object has no attribute '(?P<name>\w+)'", _attribute),
     (NotImplementedError, r'is missing the required "forward" function',

@@ -13,7 +13,7 @@ ALL = situations()
 @pytest.mark.parametrize("situation", ALL, ids=[s.name for s in ALL])
 def test_the_whole_text(situation):
     facula.operators.loss._READY.clear()  # a warning of its first call may have been given
-    assert said(situation.program, facula) == situation.text
+    assert situation.text and said(situation.program, facula) == situation.text
 
 
 def test_notes_can_be_turned_off(monkeypatch):
