@@ -512,17 +512,17 @@ def _checked(
             f"1-dimensional with {outputs} elements, "
             f"but got bias of size {list(bias.spec.shape)} instead",
         )
-    for_bias = bias is not None and bias.spec.dtype is not s.dtype
-    if s.dtype is not w.dtype and (transposed or not for_bias):
+    other = s.dtype if bias is None else bias.spec.dtype
+    if s.dtype is not w.dtype and (transposed or other is s.dtype):
         fail(
             RuntimeError,
             f"expected scalar type {dtype_title(s.dtype)} but found {dtype_title(w.dtype)}",
             mend="convert the input, e.g. x.float(), or the layer, e.g. layer.double()",
         )
-    if for_bias:
+    if other is not s.dtype:
         fail(
             RuntimeError,
-            f"Input type ({_c_name(s.dtype)}) and bias type ({_c_name(bias.spec.dtype)}) should be the same",
+            f"Input type ({_c_name(s.dtype)}) and bias type ({_c_name(other)}) should be the same",
         )
     if s.dtype is dt.bool_:
         fail(NotImplementedError, "\"slow_conv2d_cpu\" not implemented for 'Bool'")
