@@ -30,7 +30,7 @@ from facula.core.dtype import dtype
 from facula.core.generator import Generator
 from facula.core.shape import Size
 from facula.core.tensor import Tensor
-from facula.errors import explain, fail
+from facula.errors import fail
 from facula.nn import Module
 from facula.serialization import load, save
 from facula.utils.data import DataLoader
@@ -350,7 +350,7 @@ class Checkpoint:
             try:
                 state = load(file, map_location="cpu", weights_only=True)
                 if not isinstance(state, dict) or state.get("format") != FORMAT:
-                    raise RuntimeError(explain("not a file of facula.checkpoint", got=file))
+                    fail(RuntimeError, "not a file of facula.checkpoint", got=file)
                 return state
             except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
                 if number == len(files) - 1:

@@ -39,8 +39,9 @@ def _add_run(commands) -> None:
         help="run a program in which `import torch` means facula",
         description="Run a Python program, as `python` would, in which `import torch` means facula; so it does in "
         "Python processes that the program starts.",
-        usage="facula run [-h] (SCRIPT | - | -m MODULE | -c CODE) [ARGUMENTS ...]",
+        usage="facula run [-h] [--nan] (SCRIPT | - | -m MODULE | -c CODE) [ARGUMENTS ...]",
     )
+    run.add_argument("--nan", action="store_true", help="stop at the first NaN or infinity, and say who made it")
     run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="run a module, as python -m")
     run.add_argument("-c", dest="code", nargs=argparse.REMAINDER, metavar="CODE", help="run this text, as python -c")
     run.add_argument(
@@ -89,6 +90,8 @@ def _run(parsed) -> int | None:
     if len(given) != 1:
         parsed.parser.error("give a script, -, -m MODULE or -c CODE")
     alias.install(children=True)
+    if parsed.nan:
+        importlib.import_module("facula.explain.watching").watch_all()
     (words,) = given
     if parsed.module:
         return _run_module(words)

@@ -51,6 +51,7 @@ SWITCHES = (
     Switch("num_threads", ("FACULA_NUM_THREADS", "OMP_NUM_THREADS"), int, usable_cores, "how many threads kernels use"),
     Switch("spin_us", ("FACULA_SPIN_US",), int, 20, "microseconds that an idle worker looks for work before it sleeps"),
     Switch("pool_bytes", ("FACULA_POOL_BYTES",), int, _quarter_of_memory, "bytes of freed memory to keep for reuse"),
+    Switch("notes", ("FACULA_NOTES",), bool, True, "errors have notes below PyTorch's message (docs/errors.md)"),
     Switch("dump_dir", ("FACULA_DUMP_DIR",), Path, None, "a folder for the LLVM text of all that is compiled"),
 )  # fmt: skip
 
@@ -94,6 +95,7 @@ class Settings:
     num_threads: int
     spin_us: int
     pool_bytes: int
+    notes: bool
     dump_dir: Path | None
 
     def __init__(self, environ: Mapping[str, str]):

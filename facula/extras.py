@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from .errors import explain
+from .errors import explained
 
 __all__ = ["require"]
 
@@ -27,5 +27,7 @@ def require(module: str, extra: str, what: str) -> Any:
         missing = (error.name or module).partition(".")[0]
         if missing != module.partition(".")[0]:
             raise
-        text = explain(f"{what} needs the package {missing}", mend=f"pip install 'facula[{extra}]'")
-        raise ModuleNotFoundError(text, name=missing) from None
+        mend = f"pip install 'facula[{extra}]'"
+        failure = explained(ModuleNotFoundError, f"{what} needs the package {missing}", mend=mend)
+        failure.name = missing  # type: ignore[attr-defined]
+        raise failure from None

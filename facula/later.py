@@ -1,4 +1,6 @@
-"""Names of `torch` that are imported when they are first used, each with the submodule that has it."""
+"""What is imported when it is first used: names of `torch`, each with its submodule; who makes the notes of errors."""
+
+from facula.errors import EXPLAINER
 
 __all__ = ["LATER", "REFUSED"]
 
@@ -49,9 +51,21 @@ LATER = {
     for module, names in (
         ("operators.storages", _STORAGES), ("serialization", "load save"), ("random", "thread_safe_generator"),
         ("refused", " ".join(REFUSED.values())), ("symbolic", _SYMBOLIC), ("amp", "GradScaler"), ("showing", "show"),
+        ("explain.watching", "watch"),
         ("nn.recurrent", "gru lstm rnn_relu rnn_tanh"),
         ("oldnames", "frobenius_norm has_lapack has_mkl has_openmp has_spectral legacy_contiguous_format "
             "norm_except_dim nuclear_norm orgqr"),
     )
     for name in names.split()
 }  # fmt: skip
+
+
+def _explain(*facts) -> list[str]:
+    """What `facula/explain/` has to say of an error; it is imported at the first one."""
+    from facula.explain import notes
+
+    EXPLAINER[:] = [notes]
+    return notes(*facts)
+
+
+EXPLAINER[:] = [_explain]

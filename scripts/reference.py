@@ -42,6 +42,7 @@ INTERNAL = {
     "state_names",
     "step",
 }
+NUMPY_NAMES = ("axis", "keepdims")  # other names of dim and keepdim
 HEADINGS = {"parameters": "Parameters", "returns": "Returns", "raises": "Raises", "yields": "Yields", "warns": "Warns"}
 
 
@@ -83,7 +84,8 @@ def signature(name: str, value: Any) -> str:
         described = inspect.signature(value)
     except (TypeError, ValueError):
         return f"{name}(...)"
-    parameters = [p for p in described.parameters.values() if p.name != "self"]
+    hidden = {"self", *(NUMPY_NAMES if "dim" in described.parameters else ())}
+    parameters = [_plain(p) for p in described.parameters.values() if p.name not in hidden]
     described = described.replace(parameters=parameters)
     text = _short(f"{name}{described}")
     if len(text) <= 90:
@@ -99,6 +101,12 @@ def signature(name: str, value: Any) -> str:
             marked.append("*")
         marked.append(_short(str(parameter)))
     return "\n".join([f"{name}(", *(f"    {one}," for one in marked), f"){ending}"])
+
+
+def _plain(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Without the mark that stands for "must be given, by this name or NumPy's"."""
+    marked = repr(parameter.default) == "<required>"
+    return parameter.replace(default=inspect.Parameter.empty) if marked else parameter
 
 
 def _short(text: str) -> str:

@@ -125,6 +125,19 @@ if __name__ == "__main__":
 """
 
 
+def test_the_first_nan(folder):
+    (folder / "nan.py").write_text(
+        "import torch\n"
+        "model = torch.nn.Linear(2, 2)\n"
+        "for step in range(3):\n"
+        "    loss = (model(torch.ones(1, 2)) - model(torch.ones(1, 2))).sqrt().sum()\n"
+        "    loss.backward()\n"
+    )
+    found = facula("--nan", "nan.py", folder=folder)
+    assert found.returncode == 1
+    assert "NotFinite: backward of sqrt made inf" in found.stderr and "nan.py:4: loss = " in found.stderr
+
+
 def test_children(folder, tmp_path):
     """A subprocess, a spawned process, and the subprocess of a subprocess."""
     (tmp_path / "parent.py").write_text(PARENT.format(show=SHOW))

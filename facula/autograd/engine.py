@@ -4,6 +4,7 @@ A vertex of the graph is a `Node` or a leaf tensor. Each waits until all its use
 """
 
 import itertools
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush, heappushpop
@@ -13,10 +14,11 @@ from typing import Any
 from facula.core.locks import lasting_lock
 from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
+from facula.errors import explained, note, noted
 
 from .node import Node, Output, edge_of
 
-__all__ = ["ANOMALY", "ARITHMETIC", "run"]
+__all__ = ["ANOMALY", "ARITHMETIC", "WATCH", "run"]
 
 
 class Arithmetic:
@@ -45,6 +47,14 @@ class Anomaly:
     check_nan = True
 
 
+class Watch:
+    """Who looks at each backward that adds to `.grad` (`facula/explain/watching.py`), if anybody does."""
+
+    after: Callable[[Sequence[Tensor], Sequence[Tensor | None]], None] | None = None
+    kept_from = sys.maxsize  # the number from which on nodes keep their values
+
+
+WATCH = Watch()
 ARITHMETIC = Arithmetic()
 ANOMALY = Anomaly()
 
@@ -84,6 +94,7 @@ def run(
     edges: Sequence = start
     results = list(reversed(grads))
     grad_mode, outer = LOCAL.grad, RUN.number
+    kept_from = -1 if keep else WATCH.kept_from
     RUN.number = next(_NUMBERS)
     LOCAL.grad = create
     GUARD.change(1)
@@ -133,6 +144,7 @@ def run(
                 try:
                     found = node.apply(*outs)
                 except Exception as error:
+                    noted(error)
                     _explain(error, node)
                     raise
                 if ANOMALY.enabled and ANOMALY.check_nan:
@@ -143,11 +155,13 @@ def run(
             results = list(found)
             results.reverse()
             outs = found = None
-            if not keep:
+            if node.sequence < kept_from:
                 node.release()
     finally:
         LOCAL.grad, RUN.number = grad_mode, outer
         GUARD.change(-1)
+    if WATCH.after is not None and accumulate and not outer:
+        WATCH.after(roots, grads)
     return [captured.get(_key(t)) for t in inputs or ()]
 
 
@@ -273,9 +287,15 @@ def _check_nan(node: Node, grads: Sequence) -> None:
     """RuntimeError where a gradient formula made a NaN."""
     for number, grad in enumerate(grads):
         if grad is not None and ARITHMETIC.has_nan(grad):
-            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {number}th output.")
+            raise _explained(node, f"Function '{node.name()}' returned nan values in its {number}th output.")
 
 
-def _explain(error: Exception, node: Node) -> None:
+def _explained(node: Node, message: str) -> BaseException:
+    error = explained(RuntimeError, message)
+    _explain(error, node)
+    return error
+
+
+def _explain(error: BaseException, node: Node) -> None:
     where = node.where()
-    error.add_note(f"in backward of {node.name()}" + (f", recorded at {where}" if where else ""))
+    note(error, f"  in backward of {node.name()}" + (f", recorded at {where}" if where else ""))

@@ -11,7 +11,7 @@ from facula import operators as ops
 from facula.autograd import no_grad
 from facula.core.dtype import int64
 from facula.core.tensor import Tensor
-from facula.errors import fail
+from facula.errors import caution, fail
 from facula.operators.convolution import unfold_windows
 from facula.operators.margins import reduced as _reduced
 from facula.operators.resampling import GRID_MODES, GRID_PADDINGS
@@ -88,10 +88,9 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
 
 def _same_sizes(input: Tensor, target: Tensor) -> None:
     if target.shape != input.shape:
-        warnings.warn(
+        caution(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will "
-            "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
-            stacklevel=3,
+            "likely lead to incorrect results due to broadcasting. Please ensure they have the same size."
         )
 
 
@@ -1288,7 +1287,9 @@ def triplet_margin_with_distance_loss(
 
 
 def _check_range(target: Tensor, low: int, end: int) -> None:
-    """RuntimeError for classes that are not there; `gather` sees those whose numbers `vmap` hides."""
+    """RuntimeError for what is no class, or none that is there; `gather` sees those whose numbers `vmap` hides."""
+    if target.dtype is not int64:
+        fail(RuntimeError, f"expected scalar type Long but found {target.dtype.title}")
     if target.spec.kind is None and target.numel() and not low <= int(target.min()) <= int(target.max()) < end:
         fail(RuntimeError, "target out of range", expected=f"{low} to {end - 1}")
 

@@ -18,7 +18,7 @@ from facula.autograd import no_grad
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
 from facula.core.tensor import Tensor
-from facula.errors import explain, fail
+from facula.errors import fail, noted
 from facula.operators import empty_like, many
 from facula.utils.hooks import RemovableHandle
 
@@ -274,7 +274,7 @@ class Module:
     _version: int = 1  # kept in state dicts, for `_load_from_state_dict` of later versions
     call_super_init: bool = False
     _compiled_call_impl: Callable | None = None
-    _hooked: bool = False
+    _hooked: bool = True  # whether a call has more to do than `forward`; a module without __init__ has
 
     T_destination = TypeVar("T_destination", bound=dict[str, Any])
 
@@ -291,6 +291,7 @@ class Module:
             fail(TypeError, f"{type(self).__name__}.__init__() " + (f"got {got}" if got else many))
         own = self.__dict__
         own["training"] = True
+        own["_hooked"] = False
         own["_non_persistent_buffers_set"] = set()
         own["_is_full_backward_hook"] = None
         for name in MEMBERS:
@@ -311,7 +312,11 @@ class Module:
     def __call__(self, *args, **kwargs) -> Any:
         if self._hooked or GLOBAL.active:
             return self._call_with_hooks(args, kwargs)
-        return self.forward(*args, **kwargs)
+        try:
+            return self.forward(*args, **kwargs)
+        except Exception as error:  # costs nothing before
+            noted(error)
+            raise
 
     _call_impl = _wrapped_call_impl = __call__
 
@@ -321,6 +326,12 @@ class Module:
     def _call_with_hooks(self, args: tuple, kwargs: dict):
         if self._compiled_call_impl is not None:
             return self._compiled_call_impl(*args, **kwargs)
+        if "_backward_hooks" not in self.__dict__:
+            fail(
+                AttributeError,
+                f"'{type(self).__name__}' object has no attribute '_backward_hooks'",
+                mend=f"call super().__init__() at the start of {type(self).__name__}.__init__",
+            )
         GLOBAL.active = GLOBAL.any()
         self.__dict__["_hooked"] = hooked = any(self.__dict__[name] for name in CALL_HOOKS)
         if not (hooked or GLOBAL.active):
@@ -347,8 +358,9 @@ class Module:
             if partial:
                 self._hook_last_node(partial, args, result)
             return result
-        except Exception:
+        except Exception as error:
             self._run_always_called(args, kwargs, result, called)
+            noted(error)
             raise
 
     def _run_forward_pre_hooks(self, args, kwargs):
@@ -533,7 +545,8 @@ class Module:
         for table in MEMBERS:
             if table in own and name in own[table]:
                 return own[table][name]
-        fail(AttributeError, f"'{type(self).__name__}' object has no attribute '{name}'")
+        # Not `fail`: `hasattr` comes here too, and should be quick. A call adds the notes when the error passes by.
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'", name=name, obj=self)
 
     def _forget(self, name: str, *tables: str) -> None:
         own = self.__dict__
@@ -635,6 +648,8 @@ class Module:
 
     def __getstate__(self):
         state = {name: value for name, value in self.__dict__.items() if name not in ("_hooked", "_compiled_call_impl")}
+        if hasattr(state.get("forward"), "__wrapped__"):  # of somebody who looks at this very module
+            del state["forward"]
         for table in MEMBERS:
             for name, value in state[table].items():
                 if state.get(name) is value:
@@ -1159,7 +1174,7 @@ class Module:
                     )
         if errors:
             message = f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors)
-            raise RuntimeError(explain(message, mend=_mend_keys(missing, unexpected) if strict else None))
+            fail(RuntimeError, message, mend=_mend_keys(missing, unexpected) if strict else None)
         return IncompatibleKeys(missing, unexpected)
 
     # --- printing

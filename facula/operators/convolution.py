@@ -512,16 +512,17 @@ def _checked(
             f"1-dimensional with {outputs} elements, "
             f"but got bias of size {list(bias.spec.shape)} instead",
         )
-    if s.dtype is not w.dtype:
+    other = s.dtype if bias is None else bias.spec.dtype
+    if s.dtype is not w.dtype and (transposed or other is s.dtype):
         fail(
             RuntimeError,
             f"expected scalar type {dtype_title(s.dtype)} but found {dtype_title(w.dtype)}",
             mend="convert the input, e.g. x.float(), or the layer, e.g. layer.double()",
         )
-    if bias is not None and bias.spec.dtype is not s.dtype:
+    if other is not s.dtype:
         fail(
             RuntimeError,
-            f"Input type ({_c_name(s.dtype)}) and bias type ({_c_name(bias.spec.dtype)}) should be the same",
+            f"Input type ({_c_name(s.dtype)}) and bias type ({_c_name(other)}) should be the same",
         )
     if s.dtype is dt.bool_:
         fail(NotImplementedError, "\"slow_conv2d_cpu\" not implemented for 'Bool'")
@@ -558,9 +559,11 @@ def _checked(
 
 
 def _c_name(kind: dtype) -> str:
-    return {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16"}.get(
-        kind.name, dtype_title(kind)
-    )
+    return {
+        "float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
+        "complex64": "c10::complex<float>", "complex128": "c10::complex<double>", "uint8": "unsigned char",
+        "int8": "signed char", "int16": "short int", "int32": "int", "int64": "long int", "bool": "bool",
+    }.get(kind.name, dtype_title(kind))  # fmt: skip
 
 
 _SETTINGS: dict[tuple, tuple] = {}  # checked settings by specs and arguments: checks cost more than a small convolution

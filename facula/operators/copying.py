@@ -9,7 +9,7 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
 
-from .declare import COPY, broadcast_strides, function
+from .declare import COPY, broadcast_shapes_of, broadcast_strides, function
 
 __all__ = ["cast", "clone", "contiguous", "copy_values", "like_layout", "overwrite", "to_device", "to_dtype"]
 
@@ -34,12 +34,8 @@ def bound_copy(target: Spec, source: Spec) -> launch.Bound:
         if len(source.shape) > len(shape) or any(
             n != 1 and n != m for n, m in zip(reversed(source.shape), reversed(shape))
         ):
-            fail(
-                RuntimeError,
-                f"The expanded size of the tensor ({list(shape)}) must match the existing size ({list(source.shape)})",
-                expected=f"a source that broadcasts to {tuple(shape)}",
-                got=tuple(source.shape),
-            )
+            whole = broadcast_shapes_of("copy_", [shape, source.shape])
+            fail(RuntimeError, f"output with shape {list(shape)} doesn't match the broadcast shape {list(whole)}")
         if target.device is not source.device:
             return _PLANS.setdefault((target, source), _between(target, source))
         strides = [target.strides, broadcast_strides(source, shape)]

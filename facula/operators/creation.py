@@ -625,19 +625,35 @@ _LETTERS = {dt.float32: "f", dt.float64: "d", dt.int64: "q", dt.int32: "i"}
 
 
 def _plain(data):
-    """Nested lists with tensors replaced by their values; ValueError where lengths differ."""
+    """Nested lists with tensors of one element replaced by their values."""
     if isinstance(data, Tensor):
-        return data.tolist()
+        if data.spec.numel != 1:
+            fail(
+                ValueError,
+                "only one element tensors can be converted to Python scalars",
+                got=f"a tensor of shape {tuple(data.spec.shape)} in a list",
+            )
+        return data.item()
     if isinstance(data, (list, tuple)):
         return [_plain(x) for x in data] if any(isinstance(x, (Tensor, list, tuple)) for x in data) else data
     return data
 
 
+def _holds_tensors(data) -> bool:
+    """Whether the first thing in nested sequences is a tensor."""
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return isinstance(data, Tensor)
+
+
 def _array_of(data) -> np.ndarray:
     """A NumPy array of nested sequences; floats become the default dtype."""
+    if _holds_tensors(data):
+        data = _plain(data)
     try:
         array = np.array(data)
     except ValueError:
+        _plain(data)
         _ragged(data)
         raise
     if array.dtype.kind in "OUS":

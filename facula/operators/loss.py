@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 
 from facula import launch
-from facula.autograd.node import dtype_title
+from facula.autograd.node import dtype_title, grad_fn_of
 from facula.core import dtype as dt
 from facula.core.device import CPU
 from facula.core.dtype import promote_types
@@ -18,12 +18,12 @@ from facula.core.shape import Size
 from facula.core.spec import Spec
 from facula.core.tensor import Tensor
 from facula.core.wrapped import followed
-from facula.errors import fail
+from facula.errors import caution, fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
 
 from .creation import numpy_view
-from .declare import broadcast_strides, function, traced
+from .declare import broadcast_shapes_of, broadcast_strides, function, traced
 from .reduction import logsumexp_rows, mean_rows, sum_rows
 from .view import reshape, select
 
@@ -311,6 +311,8 @@ def kl_div(input, target, reduction="mean", log_target=False) -> Tensor:
         kind = x.spec.dtype.kind
         if kind != "f":
             fail(RuntimeError, f"kl_div: {'Complex' if kind == 'c' else 'Integral'} inputs not supported.")
+    if input.spec.shape != target.spec.shape:
+        broadcast_shapes_of("kl_div", [target.spec.shape, input.spec.shape])
     return (_kl_log if log_target else _kl)((input, target), reduction)
 
 
@@ -503,6 +505,12 @@ def _key(input, target, weight, reduction, ignore_index, smoothing) -> tuple:
 
 
 def _prepare(input, target, weight, reduction, ignore_index, smoothing) -> tuple[Prepared, Prepared]:
+    node = grad_fn_of(input)
+    if node is not None and node.title() == "Softmax":  # looked at once for each kind of operands: no later call pays
+        caution(
+            "cross_entropy of probabilities: its input comes from a softmax, and it applies log_softmax itself, so "
+            "that it learns slowly and never becomes small"
+        )
     d = min(1, input.spec.ndim - 1)
     first, step, along = _weights(weight, input)
     given = _given(ignore_index=ignore_index, smoothing=smoothing, step=step)

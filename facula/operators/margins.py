@@ -46,7 +46,7 @@ def hinge_embedding_loss(input, target, margin: float = 1.0, reduction: str | in
 def cosine_embedding_loss(input1, input2, target, margin: float = 0.0, reduction: str | int = 1) -> Tensor:
     """1 - cos(x1, x2) where y = 1, max(0, cos(x1, x2) - margin) where y = -1."""
     if target.dim() not in (0, 1):
-        fail(RuntimeError, f"0D or 1D target tensor expected, multi-target not supported, got {target.dim()}D")
+        fail(RuntimeError, "0D or 1D target tensor expected, multi-target not supported", got=f"{target.dim()}D")
     if input1.dim() != target.dim() + 1 or input2.dim() != target.dim() + 1:
         fail(
             RuntimeError,

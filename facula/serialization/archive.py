@@ -13,7 +13,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import NoReturn
 
-from facula.errors import explain, fail
+from facula.errors import explained, fail
 
 __all__ = ["ALIGNMENT", "ArchiveReader", "ArchiveWriter", "write_all", "write_atomically"]
 
@@ -181,13 +181,13 @@ class ArchiveReader:
 
     def damaged(self, what: str, got: str, cause: BaseException | None = None) -> NoReturn:
         """RuntimeError in the words of PyTorch's reader."""
-        text = explain(
+        raise explained(
+            RuntimeError,
             f"PytorchStreamReader failed reading zip archive: {what}",
             expected="a file written by torch.save or facula.save",
             got=got,
             mend="the file was cut short or changed after it was written: copy it again, or load an earlier one",
-        )
-        raise RuntimeError(text) from cause
+        ) from cause
 
     def entry(self, name: str) -> zipfile.ZipInfo:
         found = self.records.get(name)

@@ -14,7 +14,7 @@ import numpy as np
 
 from facula.core import dtype as dtypes
 from facula.core.storage import Storage
-from facula.errors import explain, fail
+from facula.errors import explained, fail
 from facula.operators.storages import TypedStorage, UntypedStorage
 
 from .archive import write_all
@@ -256,7 +256,7 @@ def load_legacy(file, name: str, map_location, pickle_module, weights_only: bool
     head = file.read(512)
     file.seek(start)
     if not head:
-        raise EOFError(explain("Ran out of input", got=f"{name}: an empty file", mend="copy the checkpoint again"))
+        fail(EOFError, "Ran out of input", got=f"{name}: an empty file", mend="copy the checkpoint again")
     if start == 0 and head[257:262] == b"ustar":
         if weights_only:
             raise RuntimeError(
@@ -264,8 +264,10 @@ def load_legacy(file, name: str, map_location, pickle_module, weights_only: bool
             )
         return _load_tar(file, map_location, pickle_module, options)
     if head[:1] != b"\x80":
-        raise pickle.UnpicklingError(
-            explain("not a checkpoint: it begins neither as a zip archive nor as a pickle", got=f"{name}: {head[:8]!r}")
+        fail(
+            pickle.UnpicklingError,
+            "not a checkpoint: it begins neither as a zip archive nor as a pickle",
+            got=f"{name}: {head[:8]!r}",
         )
     source = Source(file)
 
@@ -352,4 +354,5 @@ def _load_tar(file, map_location, pickle_module, options: dict) -> Any:
                 things[key] = view_of(storage._storage, storage.dtype, offset, shape, strides, False)
             return unpickler(member("pickle"), pickle_module, options, persistent_load).load()
     except (tarfile.TarError, KeyError, struct.error) as error:
-        raise RuntimeError(explain("the tar archive is damaged", got=f"{type(error).__name__} {error}")) from error
+        got = f"{type(error).__name__} {error}"
+        raise explained(RuntimeError, "the tar archive is damaged", got=got) from error

@@ -8,7 +8,7 @@ from facula import launch
 from facula.autograd.node import Node, Output, alias, edge_of
 from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
-from facula.errors import Unread
+from facula.errors import Unread, explained, noted
 from facula.operators.override import foreign
 
 from .away import elsewhere
@@ -221,6 +221,17 @@ def _settle(out: Tensor, args: tuple) -> None:
     out.base = None
 
 
+def _refuse_others(operator: Function, args: tuple, error: Exception) -> None:
+    """TypeError in PyTorch's words where an error came of an operand that is no tensor."""
+    if isinstance(error, AttributeError):
+        for number, (name, x) in enumerate(zip(operator.names, args), 1):
+            if name in operator.tensors and not isinstance(x, (Tensor, type(None))):
+                kind = type(x)
+                title = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+                text = f"{operator.name}(): argument '{name}' (position {number}) must be Tensor, not {title}"
+                raise explained(TypeError, text) from None
+
+
 def _calling(operator: Function) -> Callable:
     """The function that runs the operator's body and records it when an argument needs a gradient."""
     body, record, lists, names = operator.body, operator.record, operator.lists, operator.names
@@ -252,16 +263,22 @@ def _calling(operator: Function) -> Callable:
                     return body(*args, **kwargs)
                 except Unread:
                     return elsewhere(body, args, kwargs)
-                except AttributeError:
-                    if (made := foreign(*args)) is NotImplemented:
-                        raise
-                    return made
+                except Exception as error:
+                    if isinstance(error, AttributeError) and (made := foreign(*args)) is not NotImplemented:
+                        return made
+                    _refuse_others(operator, args, error)
+                    noted(error)
+                    raise
         GUARD.active.append(None)
         LOCAL.grad = False
         try:
             result = body(*args, **kwargs)
         except Unread:
             result = elsewhere(body, args, kwargs)
+        except Exception as error:
+            _refuse_others(operator, args, error)
+            noted(error)
+            raise
         finally:
             LOCAL.grad = True
             GUARD.active.pop()

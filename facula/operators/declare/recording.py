@@ -86,15 +86,16 @@ def _changed(node: Node, tensor: Tensor, version: int, is_output: bool):
     maker = node if is_output else grad_fn_of(tensor)
     number = tensor.edge.number if type(tensor.edge) is Output else 0
     made = f", which is output {number} of {maker.title()}," if maker is not None else ""
-    where = node.where()
     fail(
         RuntimeError,
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
         f"[{type_name(tensor)} {list(tensor.spec.shape)}]{made} is at version {tensor.storage.version}; expected "
         f"version {version} instead. Hint: enable anomaly detection to find the operation that failed to compute its "
-        "gradient, with torch.autograd.set_detect_anomaly(True).",
-        got=f"the value was kept by {node.name()}" + (f", recorded at {where}" if where else ""),
-        mend="use the out-of-place form (x = x + 1 for x += 1), or clone() the value before changing it",
+        "gradient, with torch.autograd.set_detect_anomaly(True, "
+        "check_nan=False).",
+        about=(node, tensor),
+        mend="use the out-of-place form (x = x + 1 for x += 1), clone() the value before changing it, or step the "
+        "optimizer after the last backward",
     )
 
 

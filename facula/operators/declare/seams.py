@@ -16,14 +16,17 @@ REBASE: list[Callable] = []
 COPY: list[Callable] = []  # operators/copying.py: the elements of a tensor in new memory, without history
 
 
+def load_transforms() -> None:
+    """Fill the three seams below, whose functions are loaded when first called: most programs transform no function."""
+    from facula.operators import assignment, batching, intercept, tangents
+
+    assert batching.RULES is tangents.RULES
+    INTERCEPT[0], ASSIGN[0], NEW_LIKE[0] = intercept.intercept, assignment.assign, assignment.new_like
+
+
 def _on_first_use(place: int) -> list[Callable]:
-    """A seam whose functions are loaded when first called: most programs transform no function."""
-
     def load(*args: Any) -> Any:
-        from facula.operators import assignment, batching, intercept, tangents
-
-        assert batching.RULES is tangents.RULES
-        INTERCEPT[0], ASSIGN[0], NEW_LIKE[0] = intercept.intercept, assignment.assign, assignment.new_like
+        load_transforms()
         return (INTERCEPT, ASSIGN, NEW_LIKE)[place][0](*args)
 
     return [load]
