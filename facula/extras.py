@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from .errors import explained
+from .errors import lines
 
 __all__ = ["require"]
 
@@ -27,7 +27,6 @@ def require(module: str, extra: str, what: str) -> Any:
         missing = (error.name or module).partition(".")[0]
         if missing != module.partition(".")[0]:
             raise
-        mend = f"pip install 'facula[{extra}]'"
-        failure = explained(ModuleNotFoundError, f"{what} needs the package {missing}", mend=mend)
-        failure.name = missing  # type: ignore[attr-defined]
+        failure = ModuleNotFoundError(f"{what} needs the package {missing}", name=missing)
+        failure.add_note(*lines(mend=f"pip install 'facula[{extra}]'"))
         raise failure from None
