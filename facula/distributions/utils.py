@@ -30,7 +30,9 @@ def broadcast_all(*values: Tensor | float) -> tuple[Tensor, ...]:
     made = []
     for value in values:
         if isinstance(value, NUMBER):
-            kind: dict[str, Any] = {"dtype": DEFAULT.float} if first is None else {"dtype": first.dtype, "device": first.device}
+            kind: dict[str, Any] = (
+                {"dtype": DEFAULT.float} if first is None else {"dtype": first.dtype, "device": first.device}
+            )
             value = tensor(value, **kind)
         elif not isinstance(value, Tensor):
             fail(

@@ -203,7 +203,9 @@ def _learn(known: Repeats, arguments: tuple, operands: int, entry: Any, make: Ca
     known.add(arguments, plan, sources, operator.node_class, operands)
 
 
-def _binary(slow: Callable, operator: Any, plan_of: Callable[[Spec, Spec], tuple[Any, Callable]], foreign: bool = False):
+def _binary(
+    slow: Callable, operator: Any, plan_of: Callable[[Spec, Spec], tuple[Any, Callable]], foreign: bool = False
+):
     """The function of two tensors that repeats known calls in machine code and goes `slow` for others.
 
     `plan_of` gives the function whose operator is recorded (None: several are), and what makes a plan.
