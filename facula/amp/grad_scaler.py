@@ -142,8 +142,7 @@ class GradScaler:
                         "new_scale should be a float or a 1-element torch.cuda.FloatTensor or torch.FloatTensor with "
                         "requires_grad=False."
                     )
-                new_scale = new_scale.item()  # type: ignore[attr-defined]
-            self._scale = float(new_scale)
+            self._scale = float(new_scale.item() if isinstance(new_scale, Tensor) else new_scale)
         else:
             found = [s["found_inf"] for s in self._states.values() if s["found_inf"] is not None]
             if not found:

@@ -5,7 +5,7 @@ d(out) / d(imag) as its imaginary one, which is PyTorch's convention.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def _tensors(x) -> tuple:
     return (x,) if isinstance(x, Tensor) else tuple(x)
 
 
-def _outputs(func: Callable, inputs: tuple) -> tuple:
+def _outputs(func: Callable, inputs: Sequence) -> tuple:
     """The differentiable outputs."""
     return tuple(
         o

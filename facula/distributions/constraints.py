@@ -166,6 +166,8 @@ class _Bounded(Constraint):
     """Numbers within bounds, which `bounds` names."""
 
     bounds: tuple[str, ...] = ()
+    lower_bound: Any
+    upper_bound: Any
 
     def __init__(self, *given: Any, **named: Any):
         values = {**dict(zip(self.bounds, given)), **named}
@@ -380,7 +382,7 @@ class _Stack(_Sequence):
 # --- PyTorch's names ---------------------------------------------------------------------------------------------
 
 dependent = _Dependent()
-dependent_property = _DependentProperty
+dependent_property: Any = _DependentProperty  # `Any`: a subclass may give a plain constraint in its place
 independent = _IndependentConstraint
 boolean = _Boolean()
 one_hot = _OneHot()

@@ -12,7 +12,7 @@ from facula.errors import fail
 from facula.operators import exp
 
 from . import constraints
-from .utils import broadcast_all, lazy_property, sum_rightmost
+from .utils import broadcast_all, lazy_property, sum_rightmost, unknown
 
 __all__ = ["Distribution", "ExponentialFamily"]
 
@@ -155,15 +155,9 @@ class Distribution:
 
     # --- what a distribution has, as far as it is known
 
-    @property
-    def arg_constraints(self) -> dict[str, constraints.Constraint]:
-        """Where each parameter lies."""
-        raise NotImplementedError
-
-    @property
-    def support(self) -> Any:
-        """Where samples lie."""
-        raise NotImplementedError
+    # `Any`: a class may give a value or a property
+    arg_constraints: Any = property(unknown, doc="Where each parameter lies: a dict of names and constraints.")
+    support: Any = property(unknown, doc="Where samples lie.")
 
     @property
     def mean(self) -> Tensor:
@@ -235,9 +229,7 @@ class ExponentialFamily(Distribution):
     def _log_normalizer(self, *natural_params: Tensor) -> Tensor:
         raise NotImplementedError
 
-    @property
-    def _mean_carrier_measure(self) -> float:
-        raise NotImplementedError
+    _mean_carrier_measure: Any = property(unknown, doc="E[k(x)].")
 
     def _normalizer_gradients(self) -> tuple[list[Tensor], Tensor, Any]:
         """(natural parameters cut off from the graph, log normalizer, its gradients in them)."""

@@ -17,6 +17,7 @@ from .utils import (
     lazy_property,
     sum_rightmost,
     tril_matrix_to_vec,
+    unknown,
     vec_to_tril_matrix,
 )
 
@@ -73,9 +74,7 @@ class Transform:
             self._inv = _InverseTransform(self)
         return self._inv
 
-    @property
-    def sign(self) -> Any:
-        raise NotImplementedError
+    sign: Any = property(unknown, doc="+1 where y grows with x, -1 where it falls.")
 
     def with_cache(self, cache_size: int = 1) -> "Transform":
         """The same map with another size of the cache."""

@@ -57,6 +57,8 @@ class Uniform(Distribution):
     """Equally likely numbers in [low, high)."""
 
     has_rsample = True
+    low: Tensor
+    high: Tensor
 
     def __init__(self, low: Tensor | float, high: Tensor | float, validate_args: bool | None = None) -> None:
         self._begin(validate_args, low=low, high=high)
@@ -108,6 +110,8 @@ class Normal(ExponentialFamily):
     support = constraints.real
     has_rsample = True
     _mean_carrier_measure = 0
+    loc: Tensor
+    scale: Tensor
 
     def __init__(self, loc: Tensor | float, scale: Tensor | float, validate_args: bool | None = None) -> None:
         self._begin(validate_args, loc=loc, scale=scale)
@@ -148,6 +152,8 @@ class Laplace(Distribution):
     arg_constraints = LOCATION
     support = constraints.real
     has_rsample = True
+    loc: Tensor
+    scale: Tensor
 
     def __init__(self, loc: Tensor | float, scale: Tensor | float, validate_args: bool | None = None) -> None:
         self._begin(validate_args, loc=loc, scale=scale)
@@ -184,6 +190,8 @@ class Cauchy(Distribution):
     arg_constraints = LOCATION
     support = constraints.real
     has_rsample = True
+    loc: Tensor
+    scale: Tensor
 
     def __init__(self, loc: Tensor | float, scale: Tensor | float, validate_args: bool | None = None) -> None:
         self._begin(validate_args, loc=loc, scale=scale)
@@ -217,6 +225,7 @@ class Exponential(ExponentialFamily):
     support = constraints.nonnegative
     has_rsample = True
     _mean_carrier_measure = 0
+    rate: Tensor
 
     def __init__(self, rate: Tensor | float, validate_args: bool | None = None) -> None:
         self._begin(validate_args, rate=rate)
@@ -257,6 +266,8 @@ class Gamma(ExponentialFamily):
     support = constraints.nonnegative
     has_rsample = True
     _mean_carrier_measure = 0
+    concentration: Tensor
+    rate: Tensor
 
     def __init__(self, concentration: Tensor | float, rate: Tensor | float, validate_args: bool | None = None) -> None:
         self._begin(validate_args, concentration=concentration, rate=rate)
@@ -436,6 +447,9 @@ class GeneralizedPareto(Distribution):
 
     arg_constraints = {**LOCATION, "concentration": constraints.real}
     has_rsample = True
+    loc: Tensor
+    scale: Tensor
+    concentration: Tensor
 
     def __init__(
         self, loc: Tensor | float, scale: Tensor | float, concentration: Tensor | float,
@@ -540,6 +554,8 @@ class VonMises(Distribution):
 
     arg_constraints = {"loc": constraints.real, "concentration": constraints.positive}
     support = constraints.real
+    loc: Tensor
+    concentration: Tensor
 
     def __init__(self, loc: Tensor | float, concentration: Tensor | float, validate_args: bool | None = None) -> None:
         self._begin(validate_args, loc=loc, concentration=concentration)

@@ -30,7 +30,9 @@ def broadcast_all(*values: Tensor | float) -> tuple[Tensor, ...]:
     made = []
     for value in values:
         if isinstance(value, NUMBER):
-            kind = {"dtype": DEFAULT.float} if first is None else {"dtype": first.dtype, "device": first.device}
+            kind: dict[str, Any] = (
+                {"dtype": DEFAULT.float} if first is None else {"dtype": first.dtype, "device": first.device}
+            )
             value = tensor(value, **kind)
         elif not isinstance(value, Tensor):
             fail(
@@ -72,12 +74,17 @@ def probs_to_logits(probs: Tensor, is_binary: bool = False) -> Tensor:
     return log(inside) - log1p(-inside) if is_binary else log(inside)
 
 
+def unknown(self: Any) -> Any:
+    """The getter of a property that a base class names and leaves to others, who may give a value instead."""
+    raise NotImplementedError
+
+
 class lazy_property:  # noqa: N801 - PyTorch's name
     """A property that is computed when first read, and is a plain attribute from then on."""
 
     def __init__(self, wrapped: Callable) -> None:
         self.wrapped = wrapped
-        update_wrapper(self, wrapped)
+        update_wrapper(self, wrapped)  # pyright: ignore[reportArgumentType] - its stub wants a callable
 
     def __get__(self, instance: Any, obj_type: Any = None) -> Any:
         if instance is None:

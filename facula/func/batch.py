@@ -168,7 +168,7 @@ def _one_by_one(
         set_rng_state(state)
     every: list[list] = []
     for i in range(size):
-        if randomness == "same" and i:
+        if i and randomness == "same" and state is not None:
             set_rng_state(state)
         given = [x if d is None else select(x, d, i) for x, d in zip(flat, dims)]
         leaves, where, shape = _outputs(func, func(*tree_unflatten(given, spec), **kwargs), out_dims)
@@ -222,7 +222,9 @@ def _in_chunks(
             set_rng_state(state)
         leaves, shape = tree_flatten(_run(func, n, dims, given, spec, out_dims, randomness, kwargs))
         every.append(leaves)
-        where = [out_dims] * len(leaves) if isinstance(out_dims, int) else _broadcast_to_and_flatten(out_dims, shape)
-        if where is None:
-            where = list(out_dims)
+        if isinstance(out_dims, int):
+            where = [out_dims] * len(leaves)
+        else:
+            where = _broadcast_to_and_flatten(out_dims, shape)
+            where = list(out_dims) if where is None else where
     return tree_unflatten([p[0] if d is None else cat(list(p), d) for p, d in zip(zip(*every), where)], shape)

@@ -13,6 +13,7 @@ from facula.core.dtype import dtype as DType
 from facula.core.shape import normalize_dim
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.operators import linalg
 
 __all__ = [
     "amax", "amin", "argmax", "argmin", "cumprod", "cumsum", "log_softmax", "logaddexp", "logsumexp", "mean", "median",
@@ -221,7 +222,7 @@ def norm(
 ) -> Tensor:  # fmt: skip
     """The vector norm of order `ord` over dims of the elements where `mask` holds."""
     filled = _filled(input, mask, "amin" if ord == -float("inf") else "sum")
-    return ops.linalg.vector_norm(filled, ord, _dims(dim, input.ndim), bool(keepdim), dtype=dtype or input.dtype)
+    return linalg.vector_norm(filled, ord, _dims(dim, input.ndim), bool(keepdim), dtype=dtype or input.dtype)
 
 
 def _spread(

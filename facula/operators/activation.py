@@ -612,10 +612,10 @@ def _slopes(input: Tensor, lower: float, upper: float, generator) -> Tensor:
     if values is None:
         return launch.empty(dense(kind, input.spec.shape, input.spec.device))
     low = values <= 0
-    lower, upper = (number(n, kind) for n in (lower, upper))
+    least, most = (number(n, kind) for n in (lower, upper))
     drawn = numpy_view(uniform_(launch.empty(dense(dt.float64, (int(low.sum()),))), generator=generator))
     noise = np.ones(values.shape, values.dtype)
-    noise[low] = drawn * (upper - lower) + lower
+    noise[low] = drawn * (most - least) + least
     return array_on(noise, input.spec.device).to(kind)
 
 

@@ -84,8 +84,9 @@ def _into_dual(target: Tensor, own: Any, source: Tensor) -> None:
     else:
         shared = any(n > 1 and step == 0 for n, step in zip(before.spec.shape, before.spec.strides))
         larger = shared or bool(set(batches_of(tangent)) - set(batches_of(before)))
-    if larger:
-        _enlarge(target, before if tangent is None else tangent)
+    like = before if tangent is None else tangent
+    if larger and like is not None:
+        _enlarge(target, like)
         own = target.storage
     if own.tangent is not None:
         assign(own.tangent, zeros_as(own.tangent) if tangent is None else tangent)

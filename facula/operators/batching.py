@@ -162,7 +162,8 @@ def _view(operator: View, args: tuple, kwargs: dict, level: Level) -> Tensor:
     if box is None:
         fail(RuntimeError, f"vmap: {operator.name}() of a tensor that is not batched, with batched arguments")
     made = batched(lifted(box.value, box.dim, operator, args[1:], tuple(kwargs.items())), 0, level)
-    made.storage.source = (args[0], operator, args[1:], kwargs)
+    box: Any = made.storage
+    box.source = (args[0], operator, args[1:], kwargs)
     return made
 
 

@@ -384,7 +384,8 @@ def _convolve(
         else:
             found = _forward_plan(x, w, stride, padding, dilation, groups)
         _kept(key, found)
-    return _run(*found, input, weight, None if bias is None else contiguous(bias))
+    out, plans = found
+    return _run(out, plans, input, weight, None if bias is None else contiguous(bias))
 
 
 @function(tensors=("input", "weight", "bias"))

@@ -188,7 +188,7 @@ def lstsq_core(A, B, rcond):
     batch = np.broadcast_shapes(tuple(batch), b.shape[:-2])
     a, b = np.broadcast_to(a, (*batch, m, n)), np.broadcast_to(b, (*batch, *b.shape[-2:]))
     X, rank = np.zeros((*batch, n, b.shape[-1]), a.dtype), np.zeros(batch, np.int64)
-    s = np.zeros((*batch, min(m, n)), a.real.dtype)
+    s = np.zeros((*batch, min(m, n)), np.real(a).dtype)
     for at in np.ndindex(*batch):
         X[at], _, rank[at], s[at] = np.linalg.lstsq(a[at], b[at], rcond)
     return made(X, A), from_numpy(rank), made(s, A, real=True)
@@ -407,12 +407,11 @@ def _(grad_Q, grad_R, Q, R, mode):
         fail(RuntimeError, "The QR decomposition is not differentiable when mode='complete' and nrows > ncols.")
     if grad_Q is None and grad_R is None:
         return None
-    inner = None
-    if grad_R is not None:
+    if grad_Q is None:
         inner = matmul(grad_R, mH(R))
-    if grad_Q is not None:
-        other = matmul(mH(Q), grad_Q)
-        inner = e.neg(other) if inner is None else e.sub(inner, other)
+    else:
+        inner = matmul(mH(Q), grad_Q)
+        inner = e.neg(inner) if grad_R is None else e.sub(matmul(grad_R, mH(R)), inner)
     # Wide R = (X, Y): Q and X are those of the first columns of A.
     if m >= n:
         inner = _symmetric_upper(inner)
@@ -487,7 +486,7 @@ def _phase_free(name: str, turn: Tensor, V: Tensor) -> None:
     if V.spec.dtype.kind == "c":
         array = host_array(turn.detach())
         on = np.empty(0) if array is None else np.diagonal(array, 0, -2, -1)
-        if on.size and np.abs(on.imag).max() > 1e-2 * max(1.0, float(np.abs(on).max())):
+        if on.size and np.abs(np.imag(on)).max() > 1e-2 * max(1.0, float(np.abs(on).max())):
             fail(
                 RuntimeError,
                 f"{name}_backward: The eigenvectors in the complex case are specified up to multiplication by e^{{i "
@@ -553,8 +552,9 @@ def svd_core(A, full):
 def _(grad_U, grad_S, grad_Vh, U, S, Vh, full):
     m, n, k = U.spec.shape[-2], Vh.spec.shape[-1], S.spec.shape[-1]
     if full:  # the vectors beyond k are not unique: they have no gradients
-        U, grad_U = (x if x is None else narrow(x, -1, 0, k) for x in (U, grad_U))
-        Vh, grad_Vh = (x if x is None else narrow(x, -2, 0, k) for x in (Vh, grad_Vh))
+        U, Vh = narrow(U, -1, 0, k), narrow(Vh, -2, 0, k)
+        grad_U = None if grad_U is None else narrow(grad_U, -1, 0, k)
+        grad_Vh = None if grad_Vh is None else narrow(grad_Vh, -2, 0, k)
     if grad_U is None and grad_Vh is None:
         return None if grad_S is None else matmul(e.mul(U, unsqueeze(grad_S, -2)), Vh)
     row, column = unsqueeze(S, -2), unsqueeze(S, -1)

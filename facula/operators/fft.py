@@ -1,6 +1,7 @@
 """Discrete Fourier transforms: three operators (complex, from real, to real) through NumPy, and what stands on them."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +30,8 @@ __all__ = [
 ]  # fmt: skip
 
 # Sums are left as they are, divided by the number of terms, or by its root; in NumPy's words for each direction.
-_FORWARD = {"none": "backward", "n": "forward", "root": "ortho"}
-_INVERSE = {"none": "forward", "n": "backward", "root": "ortho"}
+_FORWARD: dict[str, Any] = {"none": "backward", "n": "forward", "root": "ortho"}
+_INVERSE: dict[str, Any] = {"none": "forward", "n": "backward", "root": "ortho"}
 
 
 def _result(array: np.ndarray, kind, where=CPU) -> Tensor:
@@ -184,10 +185,10 @@ def _half(name: str, input: Tensor, n: int | None, dim: int, norm: str | None, f
 def _back(input: Tensor, n: int | None, dim: int, norm: str | None, forward: bool) -> Tensor:
     x = _ready(input, True)
     d = normalize_dim(dim, x.spec.ndim)
-    n = 2 * (x.spec.shape[d] - 1) if n is None else n
-    _points(n)
-    x = _resized(x, (d,), (n // 2 + 1,))
-    return fft_c2r(conj(x) if forward else x, (d,), _scale(norm, forward), n)
+    points = 2 * (x.spec.shape[d] - 1) if n is None else n
+    _points(points)
+    x = _resized(x, (d,), (points // 2 + 1,))
+    return fft_c2r(conj(x) if forward else x, (d,), _scale(norm, forward), points)
 
 
 @writes

@@ -640,8 +640,10 @@ def repeat_interleave(
             fail(RuntimeError, "cannot repeat_interleave a meta tensor without output_size")
         places = launch.empty(dense(int64, (output_size,), counted.spec.device))
         return places if repeats is None else index_select(input, 0 if dim is None else dim, places)
+    counts = host_array(counted) if isinstance(counted, Tensor) else np.asarray(counted)
+    assert counts is not None  # those without elements have gone above
     if repeats is None:  # repeat_interleave(counts): the number i, counts[i] times
-        return array_on(np.repeat(np.arange(input.spec.numel), host_array(input)), input.spec.device)
+        return array_on(np.repeat(np.arange(input.spec.numel), counts), input.spec.device)
     if dim is None:
         input, dim = reshape(input, (input.spec.numel,)), 0
     d = normalize_dim(dim, input.spec.ndim)
@@ -653,7 +655,6 @@ def repeat_interleave(
         wide = expand_to(unsqueeze(reshape(input, sizes), d + 1), (*sizes[: d + 1], repeats, *sizes[d + 1 :]))
         return reshape(clone(wide, memory_format="contiguous"), (*sizes[:d], n * repeats, *sizes[d + 1 :]))
     else:
-        counts = host_array(repeats) if isinstance(repeats, Tensor) else np.asarray(repeats)
         if isinstance(repeats, Tensor) and repeats.spec.dtype.kind not in "i":
             fail(RuntimeError, "repeats has to be Long or Int tensor")
         counts = (

@@ -31,7 +31,7 @@ def substitute(T: np.ndarray, B: np.ndarray, upper: bool, unit: bool) -> np.ndar
 
 def _size(x: np.ndarray) -> np.ndarray:
     """LAPACK's size of a number: of complex ones, the sum of the parts' sizes."""
-    return np.abs(x.real) + np.abs(x.imag) if x.dtype.kind == "c" else np.abs(x)
+    return np.abs(np.real(x)) + np.abs(np.imag(x)) if x.dtype.kind == "c" else np.abs(x)
 
 
 def lu(A: np.ndarray, pivot: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -195,8 +195,8 @@ def expm(A: np.ndarray) -> np.ndarray:
     if not np.isfinite(norm).all():
         return np.full_like(A, np.nan)
     squarings = np.maximum(0, np.ceil(np.log2(np.maximum(norm, np.finfo(norm.dtype).tiny) / _PADE_NORM))).astype(int)
-    A = A * np.exp2(-squarings).astype(A.real.dtype)[..., None, None]
-    eye, c = np.eye(n, dtype=A.dtype), [A.real.dtype.type(x) for x in np.array(_PADE) / _PADE[0]]
+    A = A * np.exp2(-squarings).astype(norm.dtype)[..., None, None]
+    eye, c = np.eye(n, dtype=A.dtype), [norm.dtype.type(x) for x in np.array(_PADE) / _PADE[0]]
     A2 = A @ A
     A4 = A2 @ A2
     A6 = A4 @ A2

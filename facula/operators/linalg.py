@@ -1,7 +1,7 @@
 """`torch.linalg`: checks and public forms; the factorisations themselves are in `factor.py`."""
 
 from math import inf, prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -512,7 +512,7 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
 
 @hosted
 def _ldl_solution(LD: Tensor, pivots: Tensor, B: Tensor, hermitian: bool) -> Tensor:
-    return f.made(f.lapack.ldl_solve(*[numpy_view(x) for x in (LD, pivots, B)], hermitian), B)
+    return f.made(f.lapack.ldl_solve(numpy_view(LD), numpy_view(pivots), numpy_view(B), hermitian), B)
 
 
 # --- QR and reflectors --------------------------------------------------------------------------------------------
@@ -539,7 +539,8 @@ def qr(A: Tensor, mode: str = "reduced"):
 
 @hosted
 def _r(A: Tensor) -> Tensor:
-    return f.made(np.linalg.qr(numpy_view(A), "r"), A)
+    R = np.linalg.qr(numpy_view(A), "r")
+    return f.made(R, A)  # pyright: ignore[reportArgumentType] - an array, which NumPy's stub does not say
 
 
 def _no_r(grad):
@@ -603,10 +604,11 @@ def orgqr(input: Tensor, input2: Tensor) -> Tensor:
 # --- eigenvalues and singular values ------------------------------------------------------------------------------
 
 
-def _half(UPLO: str) -> bool:
-    if str(UPLO).upper() not in ("L", "U"):
+def _half(UPLO: str) -> Literal["L", "U"]:
+    half = str(UPLO).upper()
+    if half not in ("L", "U"):
         fail(RuntimeError, f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
-    return UPLO.upper()
+    return half
 
 
 @writes
@@ -626,8 +628,8 @@ def eigvalsh(input: Tensor, UPLO: str = "L") -> Tensor:
 
 
 @hosted
-def _eigvalsh(A: Tensor, lower: bool) -> Tensor:
-    return f.made(np.linalg.eigvalsh(numpy_view(A), lower), A, real=True)
+def _eigvalsh(A: Tensor, half: Literal["L", "U"]) -> Tensor:
+    return f.made(np.linalg.eigvalsh(numpy_view(A), half), A, real=True)
 
 
 def _finite(A: Tensor) -> None:

@@ -203,10 +203,12 @@ def _learn(known: Repeats, arguments: tuple, operands: int, entry: Any, make: Ca
     known.add(arguments, plan, sources, operator.node_class, operands)
 
 
-def _binary(slow: Callable, operator: Any, plan_of: Callable[[Spec, Spec], tuple[_Plan, Any]], foreign: bool = False):
+def _binary(
+    slow: Callable, operator: Any, plan_of: Callable[[Spec, Spec], tuple[Any, Callable]], foreign: bool = False
+):
     """The function of two tensors that repeats known calls in machine code and goes `slow` for others.
 
-    `plan_of` gives a plan and the function whose operator is recorded (None: several are).
+    `plan_of` gives the function whose operator is recorded (None: several are), and what makes a plan.
     """
     known = Repeats(operator, 2)
 
@@ -640,7 +642,7 @@ addmm_core.operator.node_class.__name__ = "AddmmBackward0"
 _KNOWN_ADDMM = Repeats(addmm_core.operator, 3, others=2)
 
 
-def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta=1, alpha=1, out=None) -> Tensor:
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1, out=None) -> Tensor:
     """`beta * input + alpha * mat1 @ mat2`; `input` broadcasts to the result."""
     if out is None:
         if (made := _KNOWN_ADDMM.run(input, mat1, mat2, alpha, beta)) is not None:
@@ -1040,7 +1042,9 @@ def _contraction(na: str, nb: str, result: str, a: Spec, b: Spec) -> _Plan | Non
 @function(tensors=("a", "b"))
 def contract(a, b, labels):
     """The product that `einsum` of two operands is; `labels` are the letters of both and of the result."""
-    plan = _remember((contract, a.spec, b.spec, labels), lambda: _contraction(*labels, a.spec, b.spec))
+    na, nb, result = labels
+    make = lambda: _contraction(na, nb, result, a.spec, b.spec)  # noqa: E731
+    plan = _remember((contract, a.spec, b.spec, labels), make)  # pyright: ignore[reportArgumentType] - `_program` tried
     out = launch.empty(plan.outs[0])
     _run(plan, out.ptr, a.ptr, b.ptr)
     return out

@@ -301,15 +301,17 @@ def lobpcg(
     if followed(A) or (B is not None and followed(B)):
         return _whole_eigenspace(A, B, k, largest)
     kind = A.spec.dtype
-    tol = {4: 1e-6, 8: 1e-15 if kind.kind == "f" else 1e-6}.get(kind.itemsize, 1e-15) ** 0.5 if tol is None else tol
+    bound = {4: 1e-6, 8: 1e-15 if kind.kind == "f" else 1e-6}.get(kind.itemsize, 1e-15) ** 0.5 if tol is None else tol
     if X is None:
         X = randn(*A.spec.shape[:-1], n, dtype=kind)
-    a, b, x, p = (None if t is None else numpy_view(t.detach()) for t in (A, B, X, iK))
+    a = numpy_view(A.detach())
+    b, x, p = (None if t is None else numpy_view(t.detach()) for t in (B, X, iK))
     batch = a.shape[:-2]
-    values, vectors = np.empty((*batch, k), a.real.dtype), np.empty((*batch, m, k), a.dtype)
+    values, vectors = np.empty((*batch, k), np.real(a).dtype), np.empty((*batch, m, k), a.dtype)
     for at in np.ndindex(*batch):
-        one = [None if y is None else y[at] if y.ndim > 2 else y for y in (a, b, x, p)]
-        values[at], vectors[at] = _lobpcg(*one, k, 1000 if niter is None or niter < 0 else niter, tol, largest)
+        one, of_b, start, near = (None if y is None else y[at] if y.ndim > 2 else y for y in (a, b, x, p))
+        steps = 1000 if niter is None or niter < 0 else niter
+        values[at], vectors[at] = _lobpcg(one, of_b, start, near, k, steps, bound, largest)
     return f.made(values, A, real=True), f.made(vectors, A)
 
 

@@ -525,7 +525,8 @@ def recurrent_layer(
     tuple
         (outputs, last state): (T, N, H) or (sum(sizes), H), and a tuple like `state`.
     """
-    w_ih, w_hh, b_ih, b_hh, w_hr = (*weights, *[None] * (5 - len(weights)))
+    absent: list[Any] = [None] * (5 - len(weights))
+    w_ih, w_hh, b_ih, b_hh, w_hr = (*weights, *absent)
     h0, c0 = (*state, None)[:2] if len(state) < 2 else state
     if w_ih.spec.device is not x.spec.device:
         fail(

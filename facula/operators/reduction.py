@@ -800,7 +800,7 @@ def _backwards(scan, input: Tensor, dim: int) -> Tensor:
 
 
 @traced(rows=True, differentiable=False, kinds="f")
-def logcumsumexp_near(input, *, most=0.0):
+def logcumsumexp_near(input, *, most: Any = 0.0):
     """`logcumsumexp` of elements so near the largest of all, `most`, that no exponential underflows in float64."""
     x = ir.cast(input, dt.float64)
     most = ir.cast(most, dt.float64)

@@ -537,7 +537,8 @@ def _tables(d: int) -> tuple[Callable, Callable]:
         "static": ("mode", "padding", "align", "kind")}  # fmt: skip
 
     def sides(operands, size, how):
-        return [_neighbour(x, k, n, *how, d) for x, k, n in zip(operands[:d], operands[d:], size)]
+        mode, padding, align, kind = how
+        return [_neighbour(x, k, n, mode, padding, align, kind, d) for x, k, n in zip(operands[:d], operands[d:], size)]
 
     @traced(name=f"grid_weights{d}", **options)
     def grid_weights(

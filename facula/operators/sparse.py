@@ -46,13 +46,13 @@ class SparseTensor(Tensor):
 
     layout = sparse_coo  # pyright: ignore[reportAssignmentType]
     is_sparse = True
-    shape = property(lambda self: self.sizes)
-    dtype = property(lambda self: self.kept.dtype)
-    device = property(lambda self: self.kept.device)
-    ndim = property(lambda self: len(self.sizes))
+    shape: Any = property(lambda self: self.sizes)
+    dtype: Any = property(lambda self: self.kept.dtype)
+    device: Any = property(lambda self: self.kept.device)
+    ndim: Any = property(lambda self: len(self.sizes))
     is_leaf = property(lambda self: self.kept.is_leaf)
     grad_fn = property(lambda self: self.kept.grad_fn)
-    requires_grad = property(
+    requires_grad: Any = property(
         lambda self: self.kept.requires_grad, lambda self, value: setattr(self.kept, "requires_grad", value)
     )
 
@@ -341,13 +341,17 @@ class SparseTensor(Tensor):
     def __eq__(self, other):
         return self._no_kernel() if isinstance(other, Tensor) else NotImplemented
 
-    __rmul__, multiply, negative, true_divide = __mul__, mul, neg, div
+    __rmul__ = __mul__
+    multiply: Any = mul
+    negative: Any = neg
+    true_divide: Any = div
 
     def matmul(self, other: Tensor) -> Any:
         """The product with a matrix or a vector."""
         return sparse_matmul(self, other)
 
-    mm = mv = matmul
+    mm: Any = matmul
+    mv: Any = matmul
 
     def sum(self, dim=None, keepdim: bool = False, *, dtype=None) -> Any:
         return sparse_sum(self, dim, dtype=dtype)
@@ -449,8 +453,8 @@ def mask_of(dense: Tensor, mask: SparseTensor) -> SparseTensor:
 
 
 def sparse_coo_tensor(
-    indices=None, values=None, size=None, *, dtype=None, device=None, pin_memory=False, requires_grad=False,
-    check_invariants=None, is_coalesced=None,
+    indices: Any = None, values: Any = None, size: Any = None, *, dtype=None, device=None, pin_memory=False,
+    requires_grad=False, check_invariants=None, is_coalesced=None,
 ) -> SparseTensor:  # fmt: skip
     """A sparse tensor of places and values.
 

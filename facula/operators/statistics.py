@@ -330,7 +330,7 @@ def _quantile(name: str, input: Tensor, q, dim, keepdim: bool, interpolation: st
     rank = input.spec.ndim
     whole = dim is None or not rank
     x = reshape(input, (-1,)) if whole else input
-    d = 0 if whole else normalize_dim(dim, rank)
+    d = 0 if dim is None or not rank else normalize_dim(dim, rank)
     ordered = sort(x.movedim(d, -1) if x.spec.ndim else reshape(x, (1,)), -1)[0]  # NaN last
     n = ordered.spec.shape[-1]
     count = ordered.isnan().logical_not().sum(-1, keepdim=True)

@@ -82,7 +82,8 @@ def _view(operator: View, args: tuple, kwargs: dict, level: Level) -> Tensor:
         if tangent.spec.strides != primal.spec.strides or (around and not _same_place(tangent, primal)):
             tangent = args[0].storage.tangent = in_layout(tangent, primal, around)  # views share it from now on
     out = dual(made, None if tangent is None else transform(operator, (tangent, *args[1:]), kwargs), level)
-    out.storage.source = (args[0], operator, args[1:], kwargs)
+    box: Any = out.storage
+    box.source = (args[0], operator, args[1:], kwargs)
     return out
 
 

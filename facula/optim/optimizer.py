@@ -369,7 +369,7 @@ def check_dense(optimizer: Optimizer, param: Tensor) -> None:
     name = type(optimizer).__name__
     if param.is_complex():
         fail(RuntimeError, f"{name} does not support complex parameters")
-    if param.grad.is_sparse:
+    if param.grad is not None and param.grad.is_sparse:
         fail(RuntimeError, f"{name} does not support sparse gradients")
 
 
@@ -439,7 +439,7 @@ class RuleOptimizer(Optimizer):
             for name, value in self.old_options.items():
                 group.setdefault(name, value)
             for param in group["params"] if self.counts_steps else ():
-                known = self.state.get(param)
+                known = self.state.get(param) or {}
                 for name in ("step", *self.number_names) if known else ():
                     if not isinstance(known[name], Tensor):  # a number in files of old versions
                         known[name] = new_step(group, param).fill_(float(known[name]))

@@ -20,7 +20,7 @@ def _need(valid: bool, text: str) -> None:
         fail(RuntimeError, text)
 
 
-def _check_state(state: Any) -> None:
+def _checked_state(state: Any) -> dict[Any, Any]:
     _need(
         isinstance(state, dict),
         f"{NAME} requires swapin_optim_state['state'] to be a dict mapping packed parameter ids to per-param state "
@@ -34,6 +34,7 @@ def _check_state(state: Any) -> None:
         all(isinstance(value, dict) for key, value in state.items() if isinstance(key, int)),
         f"{NAME} requires per-parameter optimizer state entries to be dictionaries.",
     )
+    return state
 
 
 def _check_group(number: int, live: dict[str, Any], given: Any) -> None:
@@ -76,13 +77,13 @@ def swap_in_optimizer_params_and_state(
     """
     _need(bool(optimizer.state), f"{NAME} requires initialized optimizer state.")
     _need(isinstance(swapin_optim_state, dict), f"{NAME} requires a DCP-style optimizer state_dict.")
-    state, groups = swapin_optim_state.get("state"), swapin_optim_state.get("param_groups")
-    _check_state(state)
-    _need(
-        isinstance(groups, list),
-        f"{NAME} requires swapin_optim_state['param_groups'] to be a list of param-group dicts, got "
-        f"{type(groups).__name__}.",
-    )
+    state, groups = _checked_state(swapin_optim_state.get("state")), swapin_optim_state.get("param_groups")
+    if not isinstance(groups, list):
+        fail(
+            RuntimeError,
+            f"{NAME} requires swapin_optim_state['param_groups'] to be a list of param-group dicts, got "
+            f"{type(groups).__name__}.",
+        )
     _need(
         len(groups) == len(optimizer.param_groups),
         "swapin_optim_state has a different number of parameter groups than the live optimizer.",

@@ -46,8 +46,8 @@ class _Attention(Panels):
     def __init__(self, shape: Shape):
         super().__init__(shape)
         self.group = BLOCK_VECTORS if self.many else 2
-        self.block = self.lanes * self.group  # queries
-        self.pitch = 4 * self.block  # bytes of a line with a number for each query
+        self.block_queries = self.lanes * self.group
+        self.pitch = 4 * self.block_queries  # bytes of a line with a number for each query
         self.widths = [w for w in (4, 2, 1) if w <= self.group]
         self.heights = HEIGHTS
 
@@ -154,7 +154,7 @@ class _Attention(Panels):
                 f.call("void", "@turn_bool", *given)
                 seam.otherwise()
                 f.call("void", "@turn_float", *given)
-            with f.loop(0, f.cols * self.block, self.lanes) as at:
+            with f.loop(0, f.cols * self.block_queries, self.lanes) as at:
                 place = f.at(f.scores, at.index * 4)
                 total = self.op(
                     f, "fadd", f.load(self.vector, place, 4), f.load(self.vector, f.at(f.masks, at.index * 4), 4)
@@ -200,8 +200,8 @@ class _Attention(Panels):
     def assembled(self) -> str:
         tables = self.tables("row", "column")
         tables.append("@slots = internal global [16 x ptr] zeroinitializer, align 64")
-        ones = ", ".join(["float 1.0"] * self.block)
-        tables.append(f"@ones = internal constant [{self.block} x float] [{ones}], align 64")
+        ones = ", ".join(["float 1.0"] * self.block_queries)
+        tables.append(f"@ones = internal constant [{self.block_queries} x float] [{ones}], align 64")
         return "\n".join([*tables, *sorted(self.intrinsics), *self.functions]) + "\n"
 
 
@@ -242,8 +242,8 @@ class Forward(_Attention):
         r = {name: self.get(f, f.record, name) for name in FIELDS if name != "scale"}
         head, block = f.number // r["blocks"], f.number % r["blocks"]
         b, h = head // r["heads"], head % r["heads"]
-        i0 = block * self.block
-        rows = f.least(r["queries"] - i0, self.block)
+        i0 = block * self.block_queries
+        rows = f.least(r["queries"] - i0, self.block_queries)
         vectors = (rows + (self.lanes - 1)) // self.lanes
         peak, total, keep = (f.alloca(self.vector, self.group) for _ in range(3))
         for v in range(self.group):
@@ -257,7 +257,7 @@ class Forward(_Attention):
             "void", "@turn_float", turned, self.place(f, r, "q", b, h, i0), rows, r["depth"], r["q_row"],
             f.constant("i64", 4),
         )  # fmt: skip
-        with f.loop(0, r["width"] * self.block, self.lanes) as at:
+        with f.loop(0, r["width"] * self.block_queries, self.lanes) as at:
             self.put(f, f.constant(self.vector, 0), f.at(out, at.index * 4))
         seen = f.select(r["causal"].ne(0), f.least(r["keys"], i0 + rows), r["keys"])
         with f.loop(0, seen, BLOCK_KEYS) as j:
@@ -311,7 +311,7 @@ class Forward(_Attention):
         self.block_task()
         self.task()
         f, record = self.start("attention", FORWARD)
-        blocks = (f.queries + (self.block - 1)) // self.block
+        blocks = (f.queries + (self.block_queries - 1)) // self.block_queries
         whole = blocks * f.batch * f.heads
         work = f.batch * f.heads * f.queries * f.keys * (f.depth + f.width)
         tasks = f.least(work // TASK_WORK + 1, whole)
@@ -404,7 +404,7 @@ class Backward(_Attention):
         rooms = {  # bytes
             "scores": BLOCK_KEYS * self.pitch, "grads": BLOCK_KEYS * self.pitch, "masks": BLOCK_KEYS * self.pitch,
             "q_turned": depth * self.pitch, "grad_turned": width * self.pitch, "grad_q": depth * self.pitch,
-            "q_lines": depth_pitch * self.block, "grad_lines": width_pitch * self.block,
+            "q_lines": depth_pitch * self.block_queries, "grad_lines": width_pitch * self.block_queries,
             "grad_k": count * depth_pitch, "grad_v": count * width_pitch,
         }  # fmt: skip
         needed = f.constant("i64", 0)
@@ -423,10 +423,10 @@ class Backward(_Attention):
                 self.put(f, f.constant(self.vector, 0), p, v)
         ones = Value(f, "@ones", "ptr")
         four = f.constant("i64", 4)
-        with f.loop(0, r["group"]) as g, f.loop(0, r["queries"], self.block) as i:
+        with f.loop(0, r["group"]) as g, f.loop(0, r["queries"], self.block_queries) as i:
             h = kv * r["group"] + g.index
             i0 = i.index
-            rows = f.least(r["queries"] - i0, self.block)
+            rows = f.least(r["queries"] - i0, self.block_queries)
             vectors = (rows + (lanes - 1)) // lanes
             queries, grad = self.place(f, r, "q", b, h, i0), self.place(f, r, "grad", b, h, i0)
             f.call("void", "@turn_float", room["q_turned"], queries, rows, depth, r["q_row"], four)
@@ -442,7 +442,7 @@ class Backward(_Attention):
             with f.loop(0, rows) as x:
                 for target, source in ((peak, place), (inverse, above)):
                     f.store(f.load("float", f.at(source, x.index * 4), 4), f.at(target, x.index * 4), align=4)
-            with f.loop(0, depth * self.block, lanes) as x:
+            with f.loop(0, depth * self.block_queries, lanes) as x:
                 self.put(f, f.constant(self.vector, 0), f.at(room["grad_q"], x.index * 4))
             seen = f.select(r["causal"].ne(0), f.least(last, i0 + rows), last)
             with f.loop(first, seen, BLOCK_KEYS) as j:

@@ -282,7 +282,7 @@ class Writer(matmul_kernel.Writer):
                 b = self.masked(f, f.at(pointer, lanes * e.memory_size), f.load(self.bits, f.at(entry, 24)), zero)
                 return self.widen(f, self.shuffle(f, a, b, range(0, 2 * lanes, 2)))
             mask = f.load(self.bits, f.at(entry, 8))
-            if way == "gather":
+            if jumps is not None:
                 return self.widen(f, self.gathered(f, pointer, jumps, mask, zero))
             return self.widen(f, self.masked(f, pointer, mask, zero))
 

@@ -4,6 +4,8 @@ Unlike the matrix product, these run on one thread, take operands where they lie
 vectors, one element at a time of A is spread over all lanes. Strides are in bytes.
 """
 
+import numpy as np
+
 from facula.codegen.math.coefficients import COEFFICIENTS
 from facula.core import dtype as dt
 
@@ -37,7 +39,7 @@ class Panels(Writer):
         if x == MINUS_INFINITY:
             text = "0xFFF0000000000000"
             return Value(f, f"splat (float {text})" if type[0] == "<" else text, type)
-        rounded = float(dt.float32.numpy.type(x))
+        rounded = float(np.float32(x))
         return f.constant(type, rounded)
 
     def compare(self, f: Function, how: str, a: Value, b: Value | float) -> Value:

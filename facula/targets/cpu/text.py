@@ -109,6 +109,9 @@ class Loop:
 class Function:
     """The text of one function, written from top to bottom."""
 
+    record: "Value"  # these two may also be set later, by an entry that has no such parameter
+    bias: "Value"
+
     def __init__(
         self, name: str, parameters: str, result: str = "void", attributes: str = "nounwind", linkage: str = "internal"
     ):

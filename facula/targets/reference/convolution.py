@@ -50,7 +50,7 @@ class _Plan:
 
 
 def _wide(kind: dtype) -> np.dtype:
-    return np.dtype("f4") if kind.itemsize == 2 and kind.kind == "f" else kind.numpy
+    return np.dtype("f4" if kind.itemsize == 2 and kind.kind == "f" else kind.numpy)
 
 
 def convolve(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
