@@ -163,7 +163,7 @@ import facula
 try:
     from facula.utils.tensorboard import SummaryWriter
 except ImportError as error:
-    print(error)
+    print(error, *error.__notes__, sep="\\n")
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2]
