@@ -27,7 +27,7 @@ REFUSALS = (
 class Meta(Maker):
     """Makes the tensors of a sample on 'meta' in the layout that they have on the CPU."""
 
-    which = None  # the positions of those that are moved; None: all
+    which: set[int] | None = None  # the positions of those that are moved; None: all
 
     def tensor(self, what):
         made = super().tensor(what)
