@@ -761,7 +761,7 @@ def cumprod_along(input, dim):
 
 def _has_zero(input: Tensor) -> bool:
     """Whether an element is 0, as none is taken to be where nobody can know."""
-    return not launch.hollow(input.spec.device) and bool(any(OPERATORS["eq"].call(input, 0)).item())
+    return not launch.lacks(input) and bool(any(OPERATORS["eq"].call(input, 0)).item())
 
 
 @cumprod_along.gradient("input")

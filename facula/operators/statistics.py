@@ -322,7 +322,7 @@ def _quantile(name: str, input: Tensor, q, dim, keepdim: bool, interpolation: st
     if q.spec.dtype is not kind:
         fail(RuntimeError, f"{name}() q tensor must be same dtype as the input tensor")
     # Elements of a stand-in, or of a tensor without memory, cannot be looked at.
-    known = q.spec.kind is not WRAPPED and not launch.hollow(q.spec.device)
+    known = q.spec.kind is not WRAPPED and not launch.lacks(q)
     if known and q.spec.numel and not 0 <= float(q.min()) <= float(q.max()) <= 1:
         fail(RuntimeError, f"{name}() q values must be in the range [0, 1]")
     if not input.spec.numel:
