@@ -1,4 +1,4 @@
-"""What a dry run can find in a program: each kind with its level, its words and its mend; where in the program it is."""
+"""What a dry run can find in a program: each kind with its level, words and mend; where in the program it is."""
 
 import os
 import sys

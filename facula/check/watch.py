@@ -36,6 +36,7 @@ LOSSES = {"cross_entropy": "cross_entropy", "nll_loss": "nll_loss", "binary_cros
           "binary_cross_entropy_with_logits"}  # fmt: skip
 ALIKE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")  # whose operands have one shape
 QUIET = 2  # batches of a loader without a new peak after which it ends
+LOOKS = 8  # backwards after which a module's parameters that have no gradient never get one
 MOST = 24  # batches of a loader at most
 
 
@@ -68,14 +69,12 @@ class Watch:
         self.steps = self.evaluations = 0
         self.optimizers: list[Any] = []  # weak references
         self.roots: list[tuple[int, Any, Any]] = []  # (step, node, weak reference to the tensor) of each backward
-        self.received: set[int] = set()  # ids of parameters that had a gradient at a step
-        self.parameters: dict[int, Any] = {}  # all parameters that an optimizer has, by id
+        self.updated: set[int] = set()  # ids of parameters that an optimizer has
         self.last_grads: dict[int, dict[int, int]] = {}  # by optimizer: id of each parameter -> id of its gradient
         self.cleared = 0  # how often gradients were set to zero in place
         self.last_cleared = 0
         self.saved: dict[str, Any] = {}  # what the program saved, by file
-        self.modules: dict[int, tuple[Any, tuple[str, int]]] = {}  # root modules that a backward went through
-        self.made: list[Any] = []  # weak references to all parameters
+        self.modules: dict[int, Trained] = {}  # those that a backward went through
 
     # --- installing ---------------------------------------------------------------------------------------------------
 
@@ -107,13 +106,11 @@ class Watch:
         if time.monotonic() > self.end:
             raise Enough
 
-    # --- parameters, data, files ----------------------------------------------------------------------------------------
+    # --- parameters, data, files --------------------------------------------------------------------------------------
 
     def parameter_made(self, make: Callable, *args, **kwargs) -> Any:
         new = make(*args, **kwargs)
-        launch.forget(new)
-        self.made.append(weakref.ref(new))
-        return new
+        return launch.forget(new)
 
     def loader_made(self, make: Callable, loader, *args, **kwargs) -> None:
         for name in ("num_workers", "prefetch_factor", "persistent_workers", "multiprocessing_context", "pin_memory"):
@@ -135,7 +132,7 @@ class Watch:
             return self.saved[file]
         return load(f, *args, **kwargs)
 
-    # --- modules and losses ---------------------------------------------------------------------------------------------
+    # --- modules and losses -------------------------------------------------------------------------------------------
 
     def before_module(self, module, args) -> None:
         self.depth += 1
@@ -184,27 +181,29 @@ class Watch:
                     self.findings.add("broadcast", place(2), input=a, target=b, result=result)
         return loss(input, target, *args, **kwargs)
 
-    # --- backward and steps ---------------------------------------------------------------------------------------------
+    # --- backward and steps -------------------------------------------------------------------------------------------
 
     def backward(self, run: Callable, roots, grads, **options) -> Any:
         self.tick()
-        here = {}
+        here = set()
         for node in graph.nodes_below([edge_of(t) for t in roots]):
-            here[id(node)] = node
+            here.add(id(node))
             if self.steps < 3 and (found := graph.spoilt(node)) is not None:
                 self._spoilt(node, found)
         for one in self.passes:
             if not one.used and any((n := ref()) is not None and id(n) in here for ref in one.nodes):
                 one.used = True
-                module = one.module()
-                if module is not None:
-                    self.modules.setdefault(id(module), (module, one.place))
+                if (module := one.module()) is not None and id(module) not in self.modules:
+                    self.modules[id(module)] = Trained(module, one.place)
         for t in roots:
             node = graph.node_of(edge_of(t))
             if node is not None and options.get("accumulate", True):
-                self.roots.append((self.steps, node, weakref.ref(t)))
-        del here
-        return run(roots, grads, **options)
+                self.roots.append((self.steps, weakref.ref(node), weakref.ref(t)))
+        del self.roots[:-64]
+        made = run(roots, grads, **options)
+        for trained in self.modules.values():
+            trained.look()
+        return made
 
     def _spoilt(self, node, shapes: tuple) -> None:
         where = node.line
@@ -226,12 +225,11 @@ class Watch:
     def before_step(self, optimizer, args, kwargs) -> None:
         self.tick()
         grads = {id(p): id(p.grad) for p in _parameters_of(optimizer) if p.grad is not None}
-        self.received.update(grads)
         before = self.last_grads.get(id(optimizer))
         same = before is not None and any(before.get(p) == g for p, g in grads.items())
         if same and self.cleared == self.last_cleared:
             self.findings.add("zero_grad", place(2), optimizer=type(optimizer).__name__)
-        self.parameters.update((id(p), p) for p in _parameters_of(optimizer))
+        self.updated.update(map(id, _parameters_of(optimizer)))
         self.forecast.at_step(self._optimizers())
 
     def after_step(self, optimizer, args, kwargs) -> None:
@@ -244,7 +242,6 @@ class Watch:
             self.forecast.batch = self.loader.batch_size or self.forecast.batch
         if self.steps in (4, 8):
             self._kept_graphs()
-        del self.roots[:-64]
         self.passes = [p for p in self.passes if not p.used] + [p for p in self.passes if p.used][-256:]
 
     def _optimizers(self) -> list[Any]:
@@ -252,9 +249,10 @@ class Watch:
 
     def _kept_graphs(self) -> None:
         """Tensors that hold the graphs of several steps: sums of losses, lists of them."""
-        marks = {id(node): step for step, node, _ in self.roots}
-        old = {id(t) for step, _, ref in self.roots if step < self.steps - 2 and (t := ref()) is not None}
-        alive = [(node, ref) for step, node, ref in self.roots if step < self.steps - 2 and ref() is not None]
+        living = [(step, node, t()) for step, ref, t in self.roots if (node := ref()) is not None]
+        marks = {id(node): step for step, node, _ in living}
+        alive = [(node, t) for step, node, t in living if step < self.steps - 2 and t is not None]
+        old = {id(t) for _, t in alive}
         for x in graph.whole_graphs():
             if id(x) not in old and len(graph.reached(x, marks)) > 2:
                 node = graph.node_of(x.edge)
@@ -263,7 +261,7 @@ class Watch:
         if len(alive) > 1:
             self.findings.add("kept_graph", _line_of(alive[0][0]), what=f"a collection of {len(alive)} or more losses")
 
-    # --- at the end -----------------------------------------------------------------------------------------------------
+    # --- at the end ---------------------------------------------------------------------------------------------------
 
     def conclude(self, whole: bool) -> None:
         """What can be said only when the program has ended; `whole`: it came to its end by itself."""
@@ -286,22 +284,36 @@ class Watch:
     def _parameters(self) -> None:
         told: set[int] = set()
         first = next((o for o in self._optimizers()), None)
-        for module, where in self.modules.values():
-            idle, loose = [], []
-            for name, p in module.named_parameters():
-                if not p.requires_grad or id(p) in told:
-                    continue
-                told.add(id(p))
-                if id(p) not in self.received and p.grad is None:
-                    idle.append(name)
-                elif id(p) not in self.parameters:
-                    loose.append(name)
-            title = type(module).__name__
+        for trained in self.modules.values():
+            fresh = {n: p for n, p in trained.names.items() if p not in told}
+            if trained.module() is not None:
+                told.update(fresh.values())
+            idle = [n for n in fresh if n not in trained.received]
+            loose = [n for n, p in fresh.items() if n in trained.received and p not in self.updated]
             if idle:
-                self.findings.add("no_gradient", where, names=_some(idle), module=title)
+                self.findings.add("no_gradient", trained.place, names=_some(idle), module=trained.title)
             if loose:
-                place_ = first._made_at if first is not None else where
-                self.findings.add("no_optimizer", place_, names=_some(loose), module=title)
+                where = trained.place if first is None else first._made_at
+                self.findings.add("no_optimizer", where, names=_some(loose), module=trained.title)
+
+
+class Trained:
+    """A module that a backward went through, and its parameters that want gradients, by name; nothing is kept alive."""
+
+    __slots__ = ("looks", "module", "names", "place", "received", "title")
+
+    def __init__(self, module: Any, where: tuple[str, int]):
+        self.module, self.place, self.title = weakref.ref(module), where, type(module).__name__
+        self.names = {name: id(p) for name, p in module.named_parameters() if p.requires_grad}
+
+        self.looks = 0
+        self.received: set[str] = set()  # the names of those that had a gradient
+
+    def look(self) -> None:
+        """See which have one now."""
+        if self.looks < LOOKS and (module := self.module()) is not None:
+            self.looks += 1
+            self.received.update(name for name, p in module.named_parameters() if p.grad is not None)
 
 
 class Batches:

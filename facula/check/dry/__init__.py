@@ -1,4 +1,4 @@
-"""A target in place of the CPU's on which heavy work is not done: memory is counted and virtual, what nobody computed is 0.
+"""A target in place of the CPU's on which heavy work is not done; memory is counted, and what nobody computed reads 0.
 
 Work on little data whose numbers are known is done by the target for CPUs. All that follows from numbers which nobody
 computed (parameters, what they are multiplied with) is not computed either.

@@ -1,4 +1,4 @@
-"""Memory that is counted as the pool of the CPU counts it, and virtual: pages that nobody writes cost nothing and read 0."""
+"""Memory that is counted as the pool of the CPU counts it, and virtual: what nobody writes takes none and reads 0."""
 
 import bisect
 import mmap
@@ -11,11 +11,12 @@ from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-__all__ = ["COUNT", "Block", "at", "empty", "forget", "lacks", "new_storage", "pool_size"]
+__all__ = ["COUNT", "Block", "at", "empty", "forget", "kind_of", "lacks", "new_storage", "size_of"]
 
 ALIGNMENT = 64
 MAPPED = 1 << 20  # blocks of at least this size are mapped by themselves
 LARGEST = 1 << 46
+SMALL = 16 << 10  # of blocks up to this size none is taken for a smaller one
 
 
 class Count:
@@ -31,31 +32,48 @@ _STARTS: list[int] = []  # of all living blocks, in order
 _BLOCKS: dict[int, "Block"] = {}
 
 
-def pool_size(nbytes: int) -> int:
-    """The size of the block of the pool that has room for so many bytes.
+def kind_of(nbytes: int) -> int:
+    """The number of the class of blocks in the pool that has room for so many bytes."""
+    units = max(nbytes - 1, 0) >> 6
+    shift = max((units | 1).bit_length() - 4, 0)
+    return 8 * shift + (units >> shift)
+
+
+def size_of(kind: int) -> int:
+    """The size of the blocks of a class.
 
     Examples
     --------
-    >>> pool_size(1), pool_size(64), pool_size(1000), pool_size(2**20 + 1) / 2**20
-    (64, 64, 1024, 1.125)
+    >>> [size_of(kind_of(n)) for n in (1, 64, 1000, 2**20 + 1)]
+    [64, 64, 1024, 1179648]
     """
-    units = max(nbytes - 1, 0) >> 6
-    shift = max((units | 1).bit_length() - 4, 0)
-    kind = 8 * shift + (units >> shift)
     return (kind + 1 if kind < 8 else ((kind & 7) + 9) << (kind >> 3) - 1) << 6
+
+
+_FREE: dict[int, int] = {}  # how many blocks of each class the pool would hold for reuse
+
+
+def _take(nbytes: int) -> int:
+    """The class of the block that the pool would give: one a little too large that it holds rather than a new one."""
+    kind = kind_of(nbytes)
+    for near in (kind, kind + 1, kind + 2) if nbytes > SMALL else (kind,):
+        if _FREE.get(near):
+            _FREE[near] -= 1
+            return near
+    return kind
 
 
 class Block:
     """The memory of one storage; counted as long as it lives."""
 
-    __slots__ = ("__weakref__", "blank", "end", "hollow", "memory", "size", "start")
+    __slots__ = ("__weakref__", "blank", "end", "hollow", "kind", "memory", "size", "start")
 
     def __init__(self, nbytes: int):
         if not 0 <= nbytes <= LARGEST:
             fail(
                 RuntimeError,
-                "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
-                f"allocate {nbytes} bytes. Error code 12 (Cannot allocate memory)",
+                "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried "
+                f"to allocate {nbytes} bytes. Error code 12 (Cannot allocate memory)",
             )
         room = nbytes + ALIGNMENT
         if room >= MAPPED:
@@ -68,7 +86,8 @@ class Block:
         self.end = self.start + nbytes
         self.hollow = False  # nobody computed what should be in it
         self.blank = True  # nobody wrote into it: it is 0
-        self.size = pool_size(nbytes)
+        self.kind = _take(nbytes)
+        self.size = size_of(self.kind)
         COUNT.now += self.size
         COUNT.peak = max(COUNT.peak, COUNT.now)
         bisect.insort(_STARTS, self.start)
@@ -76,6 +95,7 @@ class Block:
 
     def release(self) -> None:
         COUNT.now -= self.size
+        _FREE[self.kind] = _FREE.get(self.kind, 0) + 1
         del _BLOCKS[self.start]
         del _STARTS[bisect.bisect_left(_STARTS, self.start)]
 

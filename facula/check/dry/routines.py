@@ -182,15 +182,28 @@ class _Masks:
 MASKS = _Masks()
 
 
+def _drawing(draw: Callable) -> Callable:
+    """A sampler that fills little tensors, whether known or not: what is drawn later follows from it."""
+
+    def run(*args, **kwargs):
+        blocks = [block for a in args if a.__class__ is int and (block := at(a)) is not None]
+        if sum(block.size for block in blocks) > LITTLE or any(block.hollow for block in blocks[1:]):
+            _written(blocks[:1], True)
+            return -1
+        _written(blocks[:1], False)
+        return draw(*args, **kwargs)
+
+    return run
+
+
 class _Random:
     """The samplers of the CPU; large tensors are not filled."""
 
     def __getattr__(self, name: str) -> Callable:
-        otherwise = -1 if name == "bernoulli_each" else None
-        return _guarded(lambda: getattr(routine_of(cpu, "random"), name), (0,), otherwise)
+        return _drawing(getattr(routine_of(cpu, "random"), name))
 
     def sampler(self, name: str, count: int, code: str) -> Callable[..., None]:
-        return _guarded(lambda: routine_of(cpu, "random").sampler(name, count, code), (0,))
+        return _drawing(routine_of(cpu, "random").sampler(name, count, code))
 
 
 RANDOM = _Random()
