@@ -106,6 +106,9 @@ def _check(parsed) -> int:
     from facula.check import check
 
     words = _words(parsed)
+    if parsed.script and not os.path.exists(words[0]):
+        print(f"{sys.executable}: can't open file {os.path.abspath(words[0])!r}", file=sys.stderr)
+        return 2
     alias.install()
     return check(lambda: _execute(parsed, words), parsed.seconds, parsed.output, parsed.json)
 

@@ -226,7 +226,8 @@ class Watch:
         self.tick()
         grads = {id(p): id(p.grad) for p in _parameters_of(optimizer) if p.grad is not None}
         before = self.last_grads.get(id(optimizer))
-        same = before is not None and any(before.get(p) == g for p, g in grads.items())
+        closure = any(callable(x) for x in (*args[1:], *kwargs.values()))  # it clears them itself, inside the step
+        same = before is not None and not closure and any(before.get(p) == g for p, g in grads.items())
         if same and self.cleared == self.last_cleared:
             self.findings.add("zero_grad", place(2), optimizer=type(optimizer).__name__)
         self.updated.update(map(id, _parameters_of(optimizer)))

@@ -88,6 +88,21 @@ for step in range(5):
         w -= 0.1 * w.grad
         w.grad.zero_()
 """
+CLOSURE = """
+model = nn.Linear(8, 3)
+optimizer = torch.optim.LBFGS(model.parameters(), max_iter=3)
+
+
+def closure():
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    return loss
+
+
+for _ in range(3):
+    optimizer.step(closure)
+"""
 ADVERSARIAL = """
 maker, judge = nn.Linear(4, 8), nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.1), nn.Linear(16, 1))
 first, second = torch.optim.Adam(maker.parameters()), torch.optim.Adam(judge.parameters())
@@ -108,13 +123,14 @@ PROGRAMS = {
     "clean": (CLEAN, []),
     "clean, gradients over two batches": (HEAD + ACCUMULATING, []),
     "clean, by hand": (HEAD + BY_HAND, []),
+    "clean, a closure": (HEAD + CLOSURE, []),
     "clean, two optimizers": (HEAD + ADVERSARIAL, []),
     "clean, regression": (training(REGRESSION, "nn.functional.mse_loss(out.squeeze(-1), b.float())"), []),
     "shapes": (
         training("nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(17, 3))"),
         [("exception", "out = model(a)")],
     ),
-    "dtypes": (training(loss="nn.functional.cross_entropy(out, b.int())"), [("exception", "cross_entropy(out, b.int())")]),
+    "dtypes": (training(loss="nn.functional.cross_entropy(out, b.int())"), [("exception", "cross_entropy(out, b.int")]),
     "devices": (training(loss="nn.functional.cross_entropy(out, b.to('meta'))"), [("exception", "b.to('meta')")]),
     "error of its own": (HEAD + "\nraise KeyError('no such column')\n", [("exception", "raise KeyError")]),
     "zero_grad": (training(clear="pass"), [("zero_grad", "optimizer.step()")]),

@@ -114,10 +114,10 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_examples(name, tmp_path, request):
+def test_examples(name, tmp_path, example_data):
     arguments = list(EXAMPLES[name])
     if name in ("newsgroups.py", "mnist_cnn.py", "char_rnn.py"):
-        arguments += ["--data", data(name, request.config.getoption("--data", None), tmp_path)]
+        arguments += ["--data", data(name, example_data, tmp_path)]
     if name not in ("basics.py", "newsgroups.py", "char_rnn.py"):
         arguments += ["--out", tmp_path]
     program = ROOT / "examples" / name
@@ -128,3 +128,11 @@ def test_examples(name, tmp_path, request):
     if report["memory"] is not None:
         _, measured, errors = command("-c", MEASURE, program, *arguments)
         assert report["memory"]["peak"] == pytest.approx(int(measured), rel=0.1), errors
+
+
+def test_samples_without_numbers():
+    """No operator minds operands that nobody computed; lengths that depend on them are another matter."""
+    status, printed, errors = command("-m", "tests.check.dry_samples")
+    assert status == 0, errors
+    counting = {"masked_select", "nonzero", "argwhere", "Tensor.__getitem__", "bincount", "repeat_interleave"}
+    assert {line.partition(":")[0] for line in printed.splitlines()} <= counting, printed
