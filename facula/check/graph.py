@@ -67,9 +67,9 @@ def spoilt(node: Node) -> tuple | None:
     specs = getattr(getattr(node, "plan", None), "specs", ())
     if node.title() not in ("Sub", "Add", "Mul", "Eq") or len(specs) != 2 or len(node.edges) != 2:
         return None
-    shapes = [tuple(getattr(s, "shape", ())) for s in specs]
+    shapes: list[tuple[int, ...]] = [tuple(getattr(s, "shape", ())) for s in specs]
     column, row = sorted(shapes, key=len, reverse=True)
-    meet = len(column) == 2 and column[1] == 1 and row == column[:1] and row[0] > 1
+    meet = len(column) == 2 and column[1] == 1 and row == column[:1] and column[0] > 1
     if meet and [e is None for e in node.edges].count(True) == 1:
         return (*shapes, node.outputs[0].shape)
     return None

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable
@@ -96,10 +97,9 @@ class Watch:
             _replace(functional, name, self.loss_of_logits)
         for name in ALIKE:
             _replace(functional, name, self.loss_of_alike)
-        import facula
-
-        _replace(facula, "save", self.saving)
-        _replace(facula, "load", self.loading)
+        public = sys.modules["facula"]  # the names that programs use
+        _replace(public, "save", self.saving)
+        _replace(public, "load", self.loading)
 
     def tick(self) -> None:
         """End the program where its time is over."""
@@ -348,7 +348,7 @@ class Batches:
 
 def _replace(owner: Any, name: str, wrapper: Callable) -> None:
     """Have `wrapper(old, *args, **kwargs)` called in place of a function or method."""
-    old = owner.__dict__[name]
+    old = owner.__dict__[name] if name in owner.__dict__ else getattr(owner, name)
     static = isinstance(old, staticmethod)
     old = old.__func__ if static else old
 

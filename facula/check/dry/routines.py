@@ -6,8 +6,7 @@ from typing import Any
 
 from facula.core.dtype import dtype
 from facula.ir.kernel import Access, Kernel
-from facula.targets import cpu
-from facula.targets import routine as routine_of
+from facula.targets import cpu, routine
 from facula.targets.meta.memory import fetch
 
 from .memory import COUNT, Block, at
@@ -19,6 +18,12 @@ __all__ = [
 
 LITTLE = 8 << 20  # bytes that operands may have together for their kernel to run
 KNOWN = {"isnan": 0, "isinf": 0, "isfinite": 1}  # what these say of numbers that nobody computed: all is well
+
+
+def _of_cpu(name: str) -> Any:
+    """A routine of the target for CPUs."""
+    target: Any = cpu
+    return routine(target, name)
 
 
 def _left_out(blocks: Sequence[Block | None]) -> bool:
@@ -95,7 +100,7 @@ def _factory(name: str, results: Sequence[int] | None = (0,), otherwise: Any = N
     """The routine of that name: a function of dtypes and sizes that gives one of addresses."""
 
     def build(*form):
-        return _guarded(lambda: routine_of(cpu, name)(*form), results, otherwise)
+        return _guarded(lambda: _of_cpu(name)(*form), results, otherwise)
 
     return build
 
@@ -119,7 +124,7 @@ class Bound:
     tail = ()
 
     def __init__(self, element: dtype, fields: dict):
-        self.function = _guarded(lambda: routine_of(cpu, "bind_product")(element, **fields), (0,))
+        self.function = _guarded(lambda: _of_cpu("bind_product")(element, **fields), (0,))
 
     def __call__(self, c: int, a: int, b: int, bias: int = 0) -> None:
         self.function(c, a, b, bias)
@@ -132,7 +137,7 @@ def bind_product(element: dtype, **fields) -> Bound:
 
 def compile_many(kernel: Kernel, columns: Sequence[int | None]) -> tuple[Callable[..., None], int]:
     """Kernels on many sets of operands: left out for all sets where it is for one."""
-    function, chunk = routine_of(cpu, "compile_many")(kernel, columns)
+    function, chunk = _of_cpu("compile_many")(kernel, columns)
     width = 1 + max(column for column in columns if column is not None)
     written = {column for _, column in zip(kernel.results, columns) if column is not None}
 
@@ -159,7 +164,7 @@ class _Masks:
         block = at(mask)
         if block is not None and _left_out([block]):
             return n, None
-        return routine_of(cpu, "masks").count(mask, n)
+        return _of_cpu("masks").count(mask, n)
 
     @staticmethod
     def select(size: int) -> Callable[..., None]:
@@ -168,7 +173,7 @@ class _Masks:
                 _written([at(out)], True)
             else:
                 _written([at(out)], False)
-                routine_of(cpu, "masks").select(size)(mask, n, counts, input, out)
+                _of_cpu("masks").select(size)(mask, n, counts, input, out)
 
         return run
 
@@ -176,7 +181,7 @@ class _Masks:
     def coordinates(mask, n, counts, out, total, shape) -> None:
         _written([at(out)], counts is None)
         if counts is not None:
-            routine_of(cpu, "masks").coordinates(mask, n, counts, out, total, shape)
+            _of_cpu("masks").coordinates(mask, n, counts, out, total, shape)
 
 
 MASKS = _Masks()
@@ -200,10 +205,10 @@ class _Random:
     """The samplers of the CPU; large tensors are not filled."""
 
     def __getattr__(self, name: str) -> Callable:
-        return _drawing(getattr(routine_of(cpu, "random"), name))
+        return _drawing(getattr(_of_cpu("random"), name))
 
     def sampler(self, name: str, count: int, code: str) -> Callable[..., None]:
-        return _drawing(routine_of(cpu, "random").sampler(name, count, code))
+        return _drawing(_of_cpu("random").sampler(name, count, code))
 
 
 RANDOM = _Random()
@@ -212,7 +217,7 @@ _STANDS_FOR = {"f": 1.0, "c": 1 + 0j, "b": False}
 
 def reader(element: dtype) -> Callable[[int], Any] | None:
     """A function (address) -> Python number: of numbers that nobody computed 1, False of truth values."""
-    read = routine_of(cpu, "reader")(element)
+    read = _of_cpu("reader")(element)
     if read is None:
         return None
     placeholder = _STANDS_FOR.get(element.kind, 1)
