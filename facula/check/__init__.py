@@ -7,7 +7,9 @@ The program runs unchanged: its data are read, its modules made, its loops run, 
 import contextlib
 import io
 import json
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -44,7 +46,7 @@ def check(program: Callable[[], Any], seconds: float = 60.0, output: bool = Fals
         if not output:
             stack.enter_context(contextlib.redirect_stdout(hidden))
             stack.enter_context(contextlib.redirect_stderr(hidden))
-        ended = _run(program, watch)
+        ended = _run(program, watch, seconds)
     sys.excepthook = hook
     watch.conclude(whole=not ended)
     found = watch.findings.all()
@@ -58,14 +60,15 @@ def check(program: Callable[[], Any], seconds: float = 60.0, output: bool = Fals
     return 1 if errors else 0
 
 
-def _run(program: Callable[[], Any], watch: Any) -> str:
+def _run(program: Callable[[], Any], watch: Any, seconds: float) -> str:
     """Run the program; why it ended before its end, or ""."""
     from .dry.memory import COUNT
     from .findings import place_of_error, shown
     from .watch import Enough
 
     try:
-        program()
+        with _alarm(seconds * 1.5, Enough):
+            program()
     except Enough:
         return "its time was over; what comes later was not looked at"
     except SystemExit as left:
@@ -81,6 +84,25 @@ def _run(program: Callable[[], Any], watch: Any) -> str:
             return "of the error"
         return f"{shown(file)}:{line}: {message} (after numbers were asked for that a dry run does not have)"
     return ""
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float, error: type[BaseException]):
+    """Raise `error` after so many seconds, where the system can: in loops that use nothing that is watched."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_):
+        raise error
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _size(count: int) -> str:

@@ -48,7 +48,17 @@ class Enough(BaseException):
 class Pass:
     """One call of a module from the program's own code."""
 
-    __slots__ = ("key", "layers", "module", "nodes", "place", "records", "used")
+    __slots__ = ("key", "layers", "module", "nodes", "place", "records", "steps")
+
+
+class Line:
+    """What the calls of one line had in common: how many there were, the last one, whether a backward used any."""
+
+    __slots__ = ("count", "last", "used")
+
+    def __init__(self):
+        self.count, self.used = 0, False
+        self.last: Any = None
 
 
 class Watch:
@@ -64,7 +74,9 @@ class Watch:
         self.findings, self.forecast = Findings(), Forecast()
         self.end = time.monotonic() + seconds
         self.depth = 0  # of module calls
-        self.passes: list[Pass] = []
+        self.passes: list[Pass] = []  # those whose results are alive and were not used yet
+        self.lines: dict[tuple, Line] = {}  # all passes, by line, loader and modes
+        self.latest: tuple | None = None  # the key of the last one
         self.open: Pass | None = None
         self.loader: Any = None  # the one that the last batch came from
         self.steps = self.evaluations = 0
@@ -144,7 +156,7 @@ class Watch:
         now.place = place(2)
         now.module = weakref.ref(module)
         now.records = grad_enabled()
-        now.used, now.nodes = False, []
+        now.nodes, now.steps = [], self.steps
         now.layers = _training_layers(module)
         now.key = (now.place, id(self.loader), module.training, now.records)
 
@@ -161,7 +173,11 @@ class Watch:
             return
         if self.steps:
             self.evaluations += not now.records
-        self.passes.append(now)
+        self.latest = now.key
+        line = self.lines.setdefault(now.key, Line())
+        line.count, line.last = line.count + 1, now
+        if now.nodes:
+            self.passes.append(now)
 
     def loss_of_logits(self, loss: Callable, input, *args, **kwargs) -> Any:
         wrong, kind = LOGITS[loss.__name__]
@@ -190,11 +206,18 @@ class Watch:
             here.add(id(node))
             if self.steps < 3 and (found := graph.spoilt(node)) is not None:
                 self._spoilt(node, found)
+        waiting = []
         for one in self.passes:
-            if not one.used and any((n := ref()) is not None and id(n) in here for ref in one.nodes):
-                one.used = True
+            alive = [id(n) for ref in one.nodes if (n := ref()) is not None]
+            if not alive:
+                continue
+            if here.isdisjoint(alive):
+                waiting.append(one)
+            else:
+                self.lines[one.key].used = True
                 if (module := one.module()) is not None and id(module) not in self.modules:
                     self.modules[id(module)] = Trained(module, one.place)
+        self.passes = waiting
         for t in roots:
             node = graph.node_of(edge_of(t))
             if node is not None and options.get("accumulate", True):
@@ -243,7 +266,6 @@ class Watch:
             self.forecast.batch = self.loader.batch_size or self.forecast.batch
         if self.steps in (4, 8):
             self._kept_graphs()
-        self.passes = [p for p in self.passes if not p.used] + [p for p in self.passes if p.used][-256:]
 
     def _optimizers(self) -> list[Any]:
         return [o for ref in self.optimizers if (o := ref()) is not None]
@@ -268,13 +290,10 @@ class Watch:
         """What can be said only when the program has ended; `whole`: it came to its end by itself."""
         if not self.steps:
             return
-        by_key: dict[tuple, list[Pass]] = {}
-        for one in self.passes if whole else self.passes[:-1]:
-            by_key.setdefault(one.key, []).append(one)
-        for same in by_key.values():
-            one = same[-1]
+        for key, line in self.lines.items():
+            one = line.last
             module = one.module()
-            if module is None or any(p.used for p in same):
+            if module is None or line.used or not one.steps or (not whole and key == self.latest and line.count == 1):
                 continue
             if one.layers:
                 self.findings.add("eval", one.place, module=type(module).__name__, layers=one.layers)

@@ -76,6 +76,9 @@ def test_text(tmp_path):
     file.write_text("import torch\nwhile True:\n    torch.nn.Linear(2, 2)(torch.ones(1, 2))\n")
     status, printed, _ = command("-m", "facula", "check", "--seconds", "0.5", "train.py", cwd=tmp_path)
     assert status == 0 and "its time was over" in printed
+    file.write_text("import torch\nwhile True:\n    torch.ones(1) + 1\n")
+    assert "its time was over" in command("-m", "facula", "check", "--seconds", "0.5", "train.py", cwd=tmp_path)[1]
+    assert command("-m", "facula", "check", "none.py", cwd=tmp_path)[0] == 2
 
 
 def test_large_model_takes_no_memory(tmp_path):

@@ -229,6 +229,20 @@ def test_making_and_moving():
         target.grad = torch.ones(3)
 
 
+def test_numbers_on_the_cpu_go_with_any_device():
+    number, x = torch.tensor(2.0), torch.empty(2, 3, device="meta", requires_grad=True)
+    assert (
+        (number * x).is_meta and torch.where(x > 0, number, x).is_meta and (x + torch.tensor(1)).dtype is torch.float32
+    )
+    (number * x).sum().backward()
+    assert x.grad.is_meta and x.detach().add_(number).is_meta and torch.lerp(x, x, number).is_meta
+    for y in (x, torch.empty((), device="meta")):
+        with pytest.raises(NotImplementedError, match="^Cannot copy out of meta tensor; no data!"):
+            (torch.tensor(2.0, requires_grad=True) * y).sum().backward()
+    with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
+        torch.ones(2, 3).add_(torch.empty((), device="meta"))
+
+
 def test_out_stays_on_its_device():
     on, off = torch.ones(2, 2), torch.empty(2, 2, device="meta")
     for call in (torch.add, torch.mm):

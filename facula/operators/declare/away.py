@@ -18,7 +18,7 @@ from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.errors import NoData, Unread, fail
 
-__all__ = ["common_device", "differ", "elsewhere", "hosted", "needs_numbers", "one_device", "unreadable"]
+__all__ = ["common_device", "differ", "elsewhere", "here", "hosted", "needs_numbers", "one_device", "unreadable"]
 
 
 def unreadable(s: Spec) -> NoReturn:
@@ -68,6 +68,15 @@ def differ(a: device, b: device) -> NoReturn:
         f"Expected all tensors to be on the same device, but found at least two devices, {a} and {b}!",
         mend=f"move them to one device first, e.g. with .to('{a}')",
     )
+
+
+def here(x: Tensor, where: device) -> Tensor:
+    """A tensor on a device: itself, or a copy without history."""
+    if x.spec.device is where:
+        return x
+    from facula.operators.copying import copy_values
+
+    return copy_values(launch.empty(spec(x.spec.dtype, where, x.spec.shape, x.spec.strides)), x)
 
 
 def needs_numbers(name: str, x: Tensor, text: str = "") -> None:
