@@ -15,7 +15,7 @@ from facula.errors import fail
 
 from .copying import cast, contiguous
 from .creation import from_numpy, full, host_array, numpy_view
-from .declare import hosted, needs_numbers
+from .declare import hosted, needs_numbers, one_device
 from .elementwise import conj_physical, mul, sub, true_divide
 from .joining import cat
 from .matmul import _to_out, matmul
@@ -238,6 +238,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if input.spec.dtype.kind not in "ui":
         fail(RuntimeError, f"\"bincount_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
     needs_numbers("bincount", input)
+    if weights is not None:
+        one_device(input.spec, weights.spec)
     values = np.zeros(input.spec.shape, np.int64) if launch.lacks(input) else numpy_view(input)
     if input.spec.ndim != 1 or (input.spec.numel and values.min() < 0):
         fail(RuntimeError, "bincount only supports 1-d non-negative integral inputs.")

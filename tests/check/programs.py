@@ -123,7 +123,7 @@ PROGRAMS = {
     "clean": (CLEAN, []),
     "clean, gradients over two batches": (HEAD + ACCUMULATING, []),
     "clean, by hand": (HEAD + BY_HAND, []),
-    "clean, looked at before": (training(more="", after="").replace("optimizer =", "print(model(x).shape)\noptimizer ="), []),
+    "clean, looked at before": (training().replace("optimizer =", "print(model(x).shape)\noptimizer ="), []),
     "clean, a closure": (HEAD + CLOSURE, []),
     "clean, two optimizers": (HEAD + ADVERSARIAL, []),
     "clean, regression": (training(REGRESSION, "nn.functional.mse_loss(out.squeeze(-1), b.float())"), []),
