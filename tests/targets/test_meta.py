@@ -264,6 +264,8 @@ def test_files():
     found = through({"a": torch.ones(3), "b": torch.ones(2, 3).t()}, map_location="meta")
     assert found["a"].is_meta and found["b"].stride() == (1, 3)
     layer = nn.Linear(2, 3, device="meta")
+    with pytest.warns(UserWarning, match="^for weight: copying from a non-meta parameter in the checkpoint to a meta"):
+        layer.load_state_dict(nn.Linear(2, 3).state_dict())
     layer.load_state_dict(nn.Linear(2, 3).state_dict(), assign=True)
     assert layer(torch.ones(1, 2)).shape == (1, 3)
 
