@@ -93,8 +93,13 @@ def _alarm(seconds: float, error: type[BaseException]):
         yield
         return
 
-    def ring(*_):
-        raise error
+    def ring(_, frame):
+        # What is raised while something is deleted is lost: the next time, then.
+        while frame is not None and frame.f_code.co_name != "__del__":
+            frame = frame.f_back
+        signal.setitimer(signal.ITIMER_REAL, 0.5 if frame is None else 0.01)
+        if frame is None:
+            raise error
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
