@@ -127,7 +127,7 @@ class Watch:
     def loader_made(self, make: Callable, loader, *args, **kwargs) -> None:
         for name in ("num_workers", "prefetch_factor", "persistent_workers", "multiprocessing_context", "pin_memory"):
             kwargs.pop(name, None)  # batches are few: this process makes them
-        make(loader, *args, **kwargs)
+        make(loader, *args[:5], *[0] * (len(args) > 5), **kwargs)
 
     def loader_opened(self, open_: Callable, loader) -> "Batches":
         return Batches(self, loader, open_(loader))
