@@ -21,9 +21,9 @@ CHILDREN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "aliased")
 
 # facula's own organs: PyTorch has no modules of these names, and programs must not come to depend on them.
 INTERNAL = {
-    "__main__", "alias", "aliased", "capture", "cli", "codegen", "config", "core", "doctor", "errors", "explain",
-    "extras", "ir", "later", "launch", "oldnames", "operators", "plots", "printing", "recording", "refused",
-    "show_command", "showing", "symbolic", "targets", "training",
+    "__main__", "alias", "aliased", "capture", "check", "cli", "codegen", "config", "core", "doctor", "errors",
+    "explain", "extras", "ir", "later", "launch", "oldnames", "operators", "plots", "printing", "recording",
+    "refused", "show_command", "showing", "symbolic", "targets", "training",
 }  # fmt: skip
 
 # PyTorch's modules whose contents facula shows in one place: {module: where it is}.

@@ -1,4 +1,4 @@
-"""The `facula` command: `facula run program.py` runs a PyTorch program with facula in PyTorch's place."""
+"""The `facula` command: `run program.py` runs a PyTorch program with facula in PyTorch's place, `check` runs it dry."""
 
 import argparse
 import importlib
@@ -82,17 +82,55 @@ def _add_doctor(commands) -> None:
     doctor.set_defaults(function=_doctor)
 
 
-COMMANDS = (_add_run, _add_show, _add_doctor)
+def _add_check(commands) -> None:
+    check = commands.add_parser(
+        "check",
+        help="say what will go wrong in a program, and how much memory it takes, before it is trained",
+        description="Run a PyTorch program dry: its data are read and its loops run, but nothing is computed from its "
+        "parameters. Errors of shapes and dtypes, slips in training loops and a forecast of memory are printed.",
+        usage="facula check [-h] [--json] [--seconds N] [--output] (SCRIPT | -m MODULE | -c CODE) [ARGUMENTS ...]",
+    )
+    check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.add_argument("--seconds", type=float, default=60.0, metavar="N", help="how long the program may run (60)")
+    check.add_argument("--output", action="store_true", help="show what the program prints")
+    check.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="check a module")
+    check.add_argument("-c", dest="code", nargs=argparse.REMAINDER, metavar="CODE", help="check this text")
+    check.add_argument("script", nargs=argparse.REMAINDER, metavar="SCRIPT", help="a file, folder or archive")
+    check.set_defaults(function=_check, parser=check)
 
 
-def _run(parsed) -> int | None:
+COMMANDS = (_add_run, _add_check, _add_show, _add_doctor)
+
+
+def _check(parsed) -> int:
+    from facula.check import check
+
+    words = _words(parsed)
+    if parsed.script and not os.path.exists(words[0]):
+        print(f"{sys.executable}: can't open file {os.path.abspath(words[0])!r}", file=sys.stderr)
+        return 2
+    alias.install()
+    return check(lambda: _execute(parsed, words), parsed.seconds, parsed.output, parsed.json)
+
+
+def _words(parsed) -> list[str]:
+    """The program and its arguments."""
     given = [words for words in (parsed.module, parsed.code, parsed.script) if words]
     if len(given) != 1:
         parsed.parser.error("give a script, -, -m MODULE or -c CODE")
+    return given[0]
+
+
+def _run(parsed) -> int | None:
+    words = _words(parsed)
     alias.install(children=True)
     if parsed.nan:
         importlib.import_module("facula.explain.watching").watch_all()
-    (words,) = given
+    return _execute(parsed, words)
+
+
+def _execute(parsed, words: list[str]) -> int | None:
+    """Run the program as `python` would."""
     if parsed.module:
         return _run_module(words)
     if parsed.code:

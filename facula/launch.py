@@ -20,15 +20,21 @@ from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, TRANSPOSE
 from facula.targets import routine, unavailable
 
 __all__ = [
-    "Bound", "allocator", "bind", "empty", "empty_dense", "hollow", "memo", "native", "new_storage", "run", "transfer",
+    "Bound", "allocator", "bind", "empty", "empty_dense", "forget", "hollow", "lacks", "memo", "native", "new_storage",
+    "run", "transfer", "use",
 ]  # fmt: skip
 
 ORDERED = ("index", "extent", "row_index", "scan")  # nodes whose meaning depends on the order of dims
 
 
+OWN: dict[str, Any] = {}  # targets that stand in for those of `targets`, by type of device: `use`
+
+
 @cache
 def _target(where: device):
     """The module of `targets` that runs kernels on a device."""
+    if where.type in OWN:
+        return OWN[where.type]
     if where.type == "cpu":
         own = "reference" if settings.target == "reference" else "cpu"
         return importlib.import_module(f"facula.targets.{own}")
@@ -165,6 +171,30 @@ def run(bound: Bound, pointers: Sequence[int], params: Sequence[Any] = ()) -> in
     if bound.function is None:
         return None
     return bound.function(*pointers, *params, *bound.tail)
+
+
+def lacks(x: Tensor) -> bool:
+    """Whether the numbers of a tensor are not to be had: its device has none, or nobody computed them."""
+    target = _target(x.spec.device)
+    ask = getattr(target, "lacks", None)
+    return getattr(target, "HOLLOW", False) if ask is None else ask(x)
+
+
+def forget(x: Tensor) -> Tensor:
+    """The tensor itself, of which nobody computed the numbers."""
+    tell = getattr(_target(x.spec.device), "forget", None)
+    if tell is not None:
+        tell(x)
+    return x
+
+
+def use(kind: str, target: Any) -> None:
+    """Have another target run kernels on devices of a type from now on: before any tensor is made there."""
+    OWN[kind] = target
+    for known in (_target, hollow, allocator):
+        known.cache_clear()
+    for table in (_COMPILED, _EMPTY, _MANY):
+        table.clear()
 
 
 def new_storage(nbytes: int, where: device = CPU) -> Storage:

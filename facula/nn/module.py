@@ -1098,6 +1098,13 @@ class Module:
                 f"the shape in current model is {current.shape}."
             )
             return
+        if not assign and not waits and current.is_meta and not new.is_meta:
+            warnings.warn(
+                f"for {key}: copying from a non-meta parameter in the checkpoint to a meta parameter in the current "
+                "model, which is a no-op. (Did you mean to pass `assign=True` to assign items in the state dictionary "
+                "to their corresponding key in the module instead of copying them in place?)",
+                stacklevel=2,
+            )
         try:
             with no_grad():
                 if not assign:

@@ -60,8 +60,7 @@ def _between(target: Spec, source: Spec) -> launch.Bound:
             code.function(made.ptr, start, *code.tail)
         there = launch.empty(dense(target.dtype, target.shape, target.device))
         moved = launch.transfer(there.spec, whole)
-        assert moved.function is not None  # a transfer always has one
-        moved.function(there.ptr, made.ptr, *moved.tail)
+        launch.run(moved, [there.ptr, made.ptr])
         code = bound_copy(target, there.spec)
         if code.function is not None:
             code.function(to, there.ptr, *code.tail)

@@ -849,8 +849,14 @@ def numpy_view(input: Tensor) -> np.ndarray:
     if s.kind is WRAPPED:
         input = memory_of(input)
         s = input.spec
-    if s.device is not CPU:
+    if s.device is not CPU or (launch.OWN and launch.lacks(input)):
         unreadable(s)
+    return memory_view(input)
+
+
+def memory_view(input: Tensor) -> np.ndarray:
+    """A NumPy array on a tensor's memory on the host, whatever is there."""
+    s = input.spec
     if s.numel == 0:
         return np.ndarray(s.shape, s.dtype.bits)
     return np.asarray(_Memory(input))
@@ -859,9 +865,9 @@ def numpy_view(input: Tensor) -> np.ndarray:
 def host_array(input: Tensor) -> np.ndarray | None:
     """The elements as a NumPy array, copied from another device; None where there are none to be had."""
     s = input.spec
+    if s.kind is None and launch.lacks(input):
+        return None
     if s.kind is None and s.device is not CPU:
-        if launch.hollow(s.device):
-            return None
         from .copying import to_device
 
         input = to_device(input.detach(), CPU)

@@ -84,7 +84,7 @@ def mul(input, other):
 def _no_zero(input, other) -> None:
     """RuntimeError where whole numbers are divided by 0."""
     if isinstance(other, Tensor):
-        zero = not launch.hollow(other.spec.device) and bool(OPERATORS["eq"].call(other, 0).any())
+        zero = not launch.lacks(other) and bool(OPERATORS["eq"].call(other, 0).any())
     else:
         zero = other == 0
     if zero:

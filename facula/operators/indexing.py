@@ -744,7 +744,7 @@ def _(grad, dim, index):
     from .reduction import sum as total
     from .sorting import unique
 
-    return total(index_select(grad, dim, index if launch.hollow(index.spec.device) else unique(index)))
+    return total(index_select(grad, dim, index if launch.lacks(index) else unique(index)))
 
 
 index_fill_core.operator.node_class.__name__ = "IndexFillBackward0"

@@ -641,7 +641,8 @@ def repeat_interleave(
         places = launch.empty(dense(int64, (output_size,), counted.spec.device))
         return places if repeats is None else index_select(input, 0 if dim is None else dim, places)
     counts = host_array(counted) if isinstance(counted, Tensor) else np.asarray(counted)
-    assert counts is not None  # those without elements have gone above
+    if counts is None:  # nobody computed them
+        counts = np.ones(counted.spec.shape, np.int64)
     if repeats is None:  # repeat_interleave(counts): the number i, counts[i] times
         return array_on(np.repeat(np.arange(input.spec.numel), counts), input.spec.device)
     if dim is None:

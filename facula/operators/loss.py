@@ -209,7 +209,7 @@ def outside_rows(input, target):
 def _flag(x: Tensor) -> bool:
     """The value of a bool tensor of one element, read from memory."""
     if x.spec.device is not CPU:
-        return not launch.hollow(x.spec.device) and bool(x.item())
+        return not launch.lacks(x) and bool(x.item())
     return ctypes.c_bool.from_address(x.ptr).value
 
 

@@ -636,8 +636,10 @@ def item(self):
 def _array(self) -> np.ndarray:
     """The elements as a NumPy array (of what NumPy lacks, float32 or complex64)."""
     if self.spec.dtype.numpy is None:
-        return creation.numpy_view(copying.cast(alias(self), opmath(self.spec.dtype)))
-    return creation.numpy_view(self)
+        self = copying.cast(alias(self), opmath(self.spec.dtype))
+    if self.spec.kind is not None or self.spec.device is not CPU:
+        return creation.numpy_view(self)
+    return creation.memory_view(self)
 
 
 @method
@@ -664,7 +666,7 @@ def numpy(self, *, force=False) -> np.ndarray:
             f"can't convert {where} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory "
             "first.",
         )
-    return creation.numpy_view(self)
+    return creation.memory_view(self) if self.spec.kind is None else creation.numpy_view(self)
 
 
 @method

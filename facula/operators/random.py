@@ -369,7 +369,7 @@ def normal(
 ) -> Tensor:
     """Normal numbers with given means and standard deviations (numbers or tensors)."""
     if isinstance(std, Tensor):
-        if not launch.hollow(std.spec.device) and bool((std < 0).any()):
+        if not launch.lacks(std) and bool((std < 0).any()):
             fail(RuntimeError, "normal expects all elements of std >= 0.0")
     elif std < 0:
         fail(RuntimeError, f"normal expects std >= 0.0, but found std {std}")
@@ -422,7 +422,7 @@ def poisson(input, generator=None):
     """Counts of the Poisson distribution with the rates in `input`."""
     _float(input, "poisson_cpu")
     where = input.spec.device
-    if not launch.hollow(where) and bool((input < 0).any()):
+    if not launch.lacks(input) and bool((input < 0).any()):
         fail(RuntimeError, "invalid Poisson rate, expected rate to be non-negative")
     made = launch.empty(dense(input.spec.dtype, input.spec.shape, where))
     _sampler(made.spec.device).poisson(
@@ -448,7 +448,7 @@ def binomial(count, prob, generator=None):
     shape = broadcast(count.spec.shape, prob.spec.shape)
     where = one_device(count.spec, prob.spec)
     counts, chances = (copy_values(launch.empty(dense(x.spec.dtype, shape, where)), x) for x in (count, prob))
-    known = not launch.hollow(where)
+    known = not (launch.lacks(counts) or launch.lacks(chances))
     if known and bool((counts < 0).any()):
         fail(RuntimeError, "invalid counts, expected counts to be non-negative")
     if known and bool(((chances < 0) | (chances > 1)).any()):
@@ -492,7 +492,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
         fail(RuntimeError, "cannot sample n_sample > prob_dist.size(-1) samples without replacement")
     chances = copy_values(launch.empty(dense(s.dtype, s.shape, s.device)), input)
     if not replacement or num_samples == 1:
-        known = not launch.hollow(s.device)
+        known = not launch.lacks(chances)
         finite = not known or bool((chances >= 0).all()) and bool(chances.isfinite().all())
         if not finite:
             fail(RuntimeError, "probability tensor contains either `inf`, `nan` or element < 0")

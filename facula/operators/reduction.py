@@ -17,7 +17,7 @@ from facula.core.wrapped import followed
 from facula.errors import fail
 from facula.ir import expr as ir
 
-from .copying import cast
+from .copying import cast, to_device
 from .creation import dtype_c_name, from_numpy, full, numpy_view
 from .declare import OPERATORS, SUM_TO, Repeats, fast_rows, function, row_dims, traced, view
 from .numpynames import REQUIRED, numpy_dims
@@ -114,7 +114,8 @@ def sum_to(input: Tensor, target: Spec) -> Tensor:
                 _SUMMED.learn(((given.spec,), dims, False, None, None), (given, target))
         if input.spec.shape != target.shape:
             input = view_shape(input, target.shape)
-    return cast(_real(input, target), target.dtype)
+    found = cast(_real(input, target), target.dtype)
+    return found if found.spec.device is target.device else to_device(found, target.device)
 
 
 def _real(input: Tensor, target: Spec) -> Tensor:
@@ -761,7 +762,7 @@ def cumprod_along(input, dim):
 
 def _has_zero(input: Tensor) -> bool:
     """Whether an element is 0, as none is taken to be where nobody can know."""
-    return not launch.hollow(input.spec.device) and bool(any(OPERATORS["eq"].call(input, 0)).item())
+    return not launch.lacks(input) and bool(any(OPERATORS["eq"].call(input, 0)).item())
 
 
 @cumprod_along.gradient("input")

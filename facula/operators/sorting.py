@@ -507,7 +507,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             fail(RuntimeError, "Can not infer total number of classes from empty tensor.")
         return launch.empty(dense(dt.int64, (*input.spec.shape, num_classes), input.spec.device))
-    if num_classes > 0 and launch.hollow(input.spec.device):
+    if num_classes > 0 and launch.lacks(input):
         return _one_hot(unsqueeze(input, -1), arange(num_classes, device=input.spec.device))
     least, most = amin(input).item(), amax(input).item()
     if least < 0:

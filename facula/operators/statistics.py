@@ -14,8 +14,8 @@ from facula.core.wrapped import WRAPPED
 from facula.errors import fail
 
 from .copying import cast, contiguous
-from .creation import from_numpy, full, numpy_view
-from .declare import hosted, needs_numbers
+from .creation import from_numpy, full, host_array, numpy_view
+from .declare import hosted, needs_numbers, one_device
 from .elementwise import conj_physical, mul, sub, true_divide
 from .joining import cat
 from .matmul import _to_out, matmul
@@ -238,17 +238,19 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if input.spec.dtype.kind not in "ui":
         fail(RuntimeError, f"\"bincount_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
     needs_numbers("bincount", input)
-    if input.spec.ndim != 1 or (input.spec.numel and numpy_view(input).min() < 0):
+    if weights is not None:
+        one_device(input.spec, weights.spec)
+    values = np.zeros(input.spec.shape, np.int64) if launch.lacks(input) else numpy_view(input)
+    if input.spec.ndim != 1 or (input.spec.numel and values.min() < 0):
         fail(RuntimeError, "bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:
         fail(RuntimeError, "minlength should be >= 0")
     if weights is None:
-        return from_numpy(np.bincount(numpy_view(input), minlength=minlength).astype(np.int64))
+        return from_numpy(np.bincount(values, minlength=minlength).astype(np.int64))
     if weights.spec.shape != input.spec.shape:
         fail(RuntimeError, "weights should be 1-d and have the same length as input")
-    made = from_numpy(
-        np.bincount(numpy_view(input), numpy_view(cast(weights.detach(), dt.float64)), minlength=minlength)
-    )
+    shares = host_array(cast(weights.detach(), dt.float64))
+    made = from_numpy(np.bincount(values, np.zeros(len(values)) if shares is None else shares, minlength=minlength))
     return cast(made, dt.float32) if weights.spec.dtype is dt.float32 else made
 
 
@@ -322,7 +324,7 @@ def _quantile(name: str, input: Tensor, q, dim, keepdim: bool, interpolation: st
     if q.spec.dtype is not kind:
         fail(RuntimeError, f"{name}() q tensor must be same dtype as the input tensor")
     # Elements of a stand-in, or of a tensor without memory, cannot be looked at.
-    known = q.spec.kind is not WRAPPED and not launch.hollow(q.spec.device)
+    known = q.spec.kind is not WRAPPED and not launch.lacks(q)
     if known and q.spec.numel and not 0 <= float(q.min()) <= float(q.max()) <= 1:
         fail(RuntimeError, f"{name}() q values must be in the range [0, 1]")
     if not input.spec.numel:

@@ -27,7 +27,7 @@ REFUSALS = (
 class Meta(Maker):
     """Makes the tensors of a sample on 'meta' in the layout that they have on the CPU."""
 
-    which = None  # the positions of those that are moved; None: all
+    which: set[int] | None = None  # the positions of those that are moved; None: all
 
     def tensor(self, what):
         made = super().tensor(what)
@@ -229,6 +229,20 @@ def test_making_and_moving():
         target.grad = torch.ones(3)
 
 
+def test_numbers_on_the_cpu_go_with_any_device():
+    number, x = torch.tensor(2.0), torch.empty(2, 3, device="meta", requires_grad=True)
+    assert (
+        (number * x).is_meta and torch.where(x > 0, number, x).is_meta and (x + torch.tensor(1)).dtype is torch.float32
+    )
+    (number * x).sum().backward()
+    assert x.grad.is_meta and x.detach().add_(number).is_meta and torch.lerp(x, x, number).is_meta
+    for y in (x, torch.empty((), device="meta")):
+        with pytest.raises(NotImplementedError, match="^Cannot copy out of meta tensor; no data!"):
+            (torch.tensor(2.0, requires_grad=True) * y).sum().backward()
+    with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
+        torch.ones(2, 3).add_(torch.empty((), device="meta"))
+
+
 def test_out_stays_on_its_device():
     on, off = torch.ones(2, 2), torch.empty(2, 2, device="meta")
     for call in (torch.add, torch.mm):
@@ -250,6 +264,8 @@ def test_files():
     found = through({"a": torch.ones(3), "b": torch.ones(2, 3).t()}, map_location="meta")
     assert found["a"].is_meta and found["b"].stride() == (1, 3)
     layer = nn.Linear(2, 3, device="meta")
+    with pytest.warns(UserWarning, match="^for weight: copying from a non-meta parameter in the checkpoint to a meta"):
+        layer.load_state_dict(nn.Linear(2, 3).state_dict())
     layer.load_state_dict(nn.Linear(2, 3).state_dict(), assign=True)
     assert layer(torch.ones(1, 2)).shape == (1, 3)
 

@@ -18,7 +18,7 @@ from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.errors import NoData, Unread, fail
 
-__all__ = ["common_device", "differ", "elsewhere", "hosted", "needs_numbers", "one_device", "unreadable"]
+__all__ = ["common_device", "differ", "elsewhere", "here", "hosted", "needs_numbers", "one_device", "unreadable"]
 
 
 def unreadable(s: Spec) -> NoReturn:
@@ -70,6 +70,15 @@ def differ(a: device, b: device) -> NoReturn:
     )
 
 
+def here(x: Tensor, where: device) -> Tensor:
+    """A tensor on a device: itself, or a copy without history."""
+    if x.spec.device is where:
+        return x
+    from facula.operators.copying import copy_values
+
+    return copy_values(launch.empty(spec(x.spec.dtype, where, x.spec.shape, x.spec.strides)), x)
+
+
 def needs_numbers(name: str, x: Tensor, text: str = "") -> None:
     """NotImplementedError where the shape of a result depends on numbers, and there are none."""
     if x.spec.device is not CPU and launch.hollow(x.spec.device):
@@ -113,23 +122,25 @@ def _replaced(x: Any, change: Callable[[Tensor], Tensor]) -> Any:
 def elsewhere(body: Callable, args: tuple, kwargs: dict) -> Any:
     """The result of a function that reads elements with NumPy, for operands on a device where it cannot."""
     tensors = _tensors((args, kwargs), [])
-    where = common_device([t.spec for t in tensors])
-    if where is CPU:
+    common_device([t.spec for t in tensors])
+    away = [t for t in tensors if t.spec.device is not CPU or launch.lacks(t)]
+    if not away:
         fail(NoData, "Cannot copy out of a tensor that is no operand")
-    key = None
-    if launch.hollow(where):
+    where = away[0].spec.device
+    key, hollow = None, all(launch.lacks(t) for t in away)
+    if hollow:
         key = (body, _frozen((args, kwargs)))
         try:
             if (made := _KNOWN.get(key)) is not None:
-                return _replaced(made, lambda t: launch.empty(t.spec))
+                return _replaced(made, lambda t: launch.forget(launch.empty(t.spec)))
         except TypeError:
             key = None  # an argument that is no key
-    made, owners = _on_the_host(body, args, kwargs, [t for t in tensors if t.spec.device is where], where)
-    out = _replaced(made, lambda t: _returned(t, owners, where))
+    made, owners = _on_the_host(body, args, kwargs, away, where)
+    out = _replaced(made, lambda t: _returned(t, owners, where, hollow))
     if key is not None and not any(id(t.storage) in owners for t in _tensors(made, [])):
         if len(_KNOWN) > 1024:
             _KNOWN.clear()
-        _KNOWN[key] = _replaced(out, lambda t: launch.empty(t.spec))
+        _KNOWN[key] = _replaced(out, lambda t: _described(t.spec))
     return out
 
 
@@ -183,7 +194,7 @@ def _host(s: Spec, memory: Any) -> Tensor:
     return record_of(spec(s.dtype, CPU, s.shape, s.strides), Storage(start, memory.nbytes, memory), start)
 
 
-def _returned(t: Tensor, owners: dict[int, Tensor], where: device) -> Tensor:
+def _returned(t: Tensor, owners: dict[int, Tensor], where: device, hollow: bool) -> Tensor:
     """A result on the device of the operands."""
     s = spec(t.spec.dtype, where, t.spec.shape, t.spec.strides)
     owner = owners.get(id(t.storage))
@@ -193,7 +204,15 @@ def _returned(t: Tensor, owners: dict[int, Tensor], where: device) -> Tensor:
         return view_of(owner, s, t.ptr - t.storage.ptr)
     from facula.operators.copying import copy_values
 
-    return copy_values(launch.empty(s), t)
+    made = launch.empty(s)
+    return launch.forget(made) if hollow else copy_values(made, t)
+
+
+def _described(s: Spec) -> Tensor:
+    """A record that stands for a tensor of this spec, without memory."""
+    out = object.__new__(Tensor)
+    out.spec = s
+    return out
 
 
 def _frozen(x: Any) -> Any:

@@ -123,7 +123,11 @@ def fast_in_place(operator: Traced) -> Callable:
         check_in_place(operator.name, self.spec, free.outs[0])
         plan = operator.plan(kinds, scalars={}, out=(self.spec,))
         names = operator.operands[:1] if unary or number else operator.operands
-        if (operator.guard is not None and plan.common.kind in "ui") or (number and plan.compute is uint64):
+        if (
+            plan.mixed
+            or (operator.guard is not None and plan.common.kind in "ui")
+            or (number and plan.compute is uint64)
+        ):
             return None
         if plan.kernel_names != names or plan.numbers != (((operator.operands[1], None),) if number else ()):
             return None

@@ -21,7 +21,7 @@ from facula.ir.kernel import Input, Kernel, Param, Result
 from facula.operators.override import foreign
 from facula.operators.promotion import DEFAULT, number_dtype, of_defaults, opmath, result_type
 
-from .away import common_device, differ
+from .away import common_device, differ, here
 from .base import Operator, with_out
 from .layout import broadcast_shapes_of, broadcast_strides, check_in_place, result_strides
 from .recording import Packed, freed, keep, materialised, record, unkeep
@@ -33,8 +33,8 @@ class Plan:
     """All that a traced operator knows about operands of given specs: result specs, machine code, backward."""
 
     __slots__ = (
-        "back", "backs", "common", "compute", "empty", "function", "key", "kernel_names", "numbers", "out", "outs",
-        "pushes", "shape", "slots", "sources", "specs", "static", "tail", "targets",
+        "back", "backs", "common", "compute", "empty", "function", "key", "kernel_names", "mixed", "numbers", "out",
+        "outs", "pushes", "shape", "slots", "sources", "specs", "static", "tail", "targets",
     )  # fmt: skip
 
 
@@ -296,6 +296,7 @@ class Traced(Operator):
         plan.static = scalars
         plan.common, plan.compute, plan.shape, plan.back, plan.pushes = common, compute, shape, {}, {}
         plan.specs = tuple(kinds)
+        plan.mixed = any(k.device is not where for _, k in tensors)  # numbers on the CPU among operands elsewhere
         results, out_specs, out_strides = [], [], []
         own_strides = None if self.rows else result_strides(shape, [k for _, k in tensors])
         for i, value in enumerate(values):
@@ -364,7 +365,9 @@ class Traced(Operator):
         order = (*self.operands, *self.scalars)
         seen = self.guard is not None and plan.common.kind in "ui"  # values are looked at before each run
         split = any(part is not None for _, part in plan.numbers) or (compute is dt.uint64 and bool(plan.numbers))
-        plan.sources = None if seen or split else (*plan.slots, *[order.index(name) for name, _ in plan.numbers])
+        plan.sources = (
+            None if seen or split or plan.mixed else (*plan.slots, *[order.index(name) for name, _ in plan.numbers])
+        )
         return plan
 
     def back(self, plan: Plan, mask: tuple[bool, ...]) -> Back:
@@ -447,7 +450,7 @@ class Traced(Operator):
                 whole = tuple(m if d not in dims else 1 for d, m in enumerate(plan.shape) if keepdim or d not in dims)
             else:
                 whole = tuple(plan.shape)
-            same = tuple(s.shape) == whole
+            same = tuple(s.shape) == whole and not (plan.mixed and s.device is not plan.out.device)
             targets.append(None if same else s)
             memory.append(s.dtype if same else plan.common if root.dtype is plan.compute else root.dtype)
         back.slots = tuple((self.operands.index(n), t) for n, t in zip(wanted, targets))
@@ -637,6 +640,8 @@ class Traced(Operator):
         if self.guard is not None and plan.common.kind in "ui":
             self.guard(*operands)
         args = [o.ptr for o in outs]
+        if plan.mixed:
+            operands = tuple([here(x, plan.out.device) if isinstance(x, Tensor) else x for x in operands])
         args += [operands[i].ptr for i in plan.slots]
         for name, part in plan.numbers:
             number = scalars[name] if name in scalars else operands[self.operands.index(name)]

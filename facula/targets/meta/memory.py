@@ -11,7 +11,7 @@ from facula.core.shape import reach
 from facula.core.spec import Spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
-from facula.errors import NoData, fail
+from facula.errors import fail
 
 __all__ = ["Address", "empty", "fetch", "new_storage", "refused"]
 
@@ -92,7 +92,7 @@ def empty(s: Spec) -> Tensor:
 def refused(*_) -> NoReturn:
     """What a copy to the host is."""
     fail(
-        NoData,
+        NotImplementedError,
         "Cannot copy out of meta tensor; no data!",
         mend="make it with device='cpu'; a module that is on 'meta' with to_empty(device='cpu')",
     )
