@@ -66,7 +66,9 @@ def set_death_signal(number: int) -> None:
 
 def _wrap(function: Callable, index: int, args: tuple, error_file: str) -> None:
     """What each process runs."""
-    set_death_signal(signal.SIGINT)
+    # Under nohup, or behind an `&` of a script, interrupts are ignored from the start: another signal then.
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    set_death_signal(signal.SIGTERM if ignored else signal.SIGINT)
     try:
         function(index, *args)
     except KeyboardInterrupt:
