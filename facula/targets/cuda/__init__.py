@@ -1,0 +1,1 @@
+"""NVIDIA's GPUs: CUDA C++ text, compiled by NVRTC, launched through the driver."""
