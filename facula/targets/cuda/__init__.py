@@ -1,1 +1,15 @@
-"""NVIDIA's GPUs: CUDA C++ text, compiled by NVRTC, launched through the driver."""
+"""NVIDIA's GPUs: CUDA C++ texts, compiled by NVRTC, launched through the driver; see README.md."""
+
+from .code import compile
+from .pool import empty, new_storage
+
+__all__ = ["compile", "empty", "new_storage"]
+
+# What is imported when `targets.routine` is first asked for it: a file, or a name in a file.
+ROUTINES = {
+    "fetch": "transfers.fetch",
+    "from_host": "transfers.from_host",
+    "reader": "transfers.reader",
+    "synchronize": "transfers.synchronize",
+    "to_host": "transfers.to_host",
+}

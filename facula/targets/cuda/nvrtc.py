@@ -46,7 +46,14 @@ def _good(answer: tuple, call: str) -> Any:
 
 
 def build(text: str, architecture: str) -> tuple[bytes, str]:
-    """Machine code, and what NVRTC said besides, for instance `sm_90`.
+    """Machine code for an architecture, and what NVRTC said besides.
+
+    Parameters
+    ----------
+    text : str
+        CUDA C++ without includes.
+    architecture : str
+        `sm_90`: machine code for that one; `compute_90`: PTX, NVIDIA's assembly for any from that one on.
 
     Raises
     ------
@@ -63,8 +70,9 @@ def build(text: str, architecture: str) -> tuple[bytes, str]:
         said = log.decode(errors="replace").strip("\0 \n")
         if int(status) != 0:
             fail(RuntimeError, f"NVRTC refuses the generated text: {said[:2000]}", got=_excerpt(text, said))
-        code = bytearray(_good(nvrtc.nvrtcGetCUBINSize(program), "nvrtcGetCUBINSize"))
-        _good(nvrtc.nvrtcGetCUBIN(program, code), "nvrtcGetCUBIN")
+        kind = "PTX" if architecture.startswith("compute_") else "CUBIN"
+        code = bytearray(_good(getattr(nvrtc, f"nvrtcGet{kind}Size")(program), f"nvrtcGet{kind}Size"))
+        _good(getattr(nvrtc, f"nvrtcGet{kind}")(program, code), f"nvrtcGet{kind}")
         return bytes(code), said
     finally:
         nvrtc.nvrtcDestroyProgram(program)

@@ -1,0 +1,266 @@
+"""The launch and memory layers against a recorded fake of the driver; kernels run in the emulator."""
+
+import gc
+
+import numpy as np
+import pytest
+
+import facula
+from facula.core import dtype as dt
+from facula.core.device import device
+from facula.core.spec import dense
+from facula.ir.kernel import Access, arguments
+from facula.targets.cuda import code, driver, pool, transfers
+from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.fake_driver import FakeDriver, installed
+from tests.targets.cuda.kernels import add, reduction, take
+from tests.targets.kernels import access, check_kernel
+
+GPU = device("cuda", 0)
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory):
+    return Emulator(tmp_path_factory.mktemp("emulated"))
+
+
+@pytest.fixture
+def fake(emulator, monkeypatch):
+    with installed(FakeDriver(emulator, memory=64 << 20), monkeypatch) as found:
+        yield found
+
+
+# --- without a GPU ------------------------------------------------------------------------------------------------
+
+
+def test_without_a_gpu_there_is_a_reason():
+    if facula.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert facula.cuda.device_count() == 0 and facula.cuda.reason()
+    with pytest.raises(AssertionError, match="Torch not compiled with CUDA enabled") as found:
+        facula.empty(2, device="cuda")
+    assert facula.cuda.reason() in str(found.value)
+    assert facula.cuda.memory_allocated() == 0 and not facula.cuda.is_initialized()
+
+
+def test_an_old_gpu_is_not_used(monkeypatch):
+    with installed(FakeDriver(capability=(7, 5)), monkeypatch):
+        assert "compute capability 7.5" in facula.cuda.reason() and not facula.cuda.is_available()
+
+
+def test_the_cpu_imports_none_of_it():
+    import subprocess
+    import sys
+
+    program = """
+import sys
+import facula as torch
+x = torch.randn(4, requires_grad=True)
+(x * 2).sum().backward()
+loaded = [name for name in sys.modules if name.startswith(("cuda", "facula.targets.cuda"))]
+assert not loaded, loaded
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# --- the driver ---------------------------------------------------------------------------------------------------
+
+
+def test_errors_have_pytorchs_words(fake):
+    with pytest.raises(RuntimeError, match="^CUDA error: invalid argument\n") as found:
+        transfers.from_host(12345, 0, 8)
+    assert "from cuMemcpyHtoD" in str(found.value)
+
+
+def test_the_gpu_is_started_once(fake):
+    gpu = driver.gpu()
+    assert driver.gpu() is gpu and len(fake.named("cuDevicePrimaryCtxRetain")) == 1
+    assert (gpu.name, gpu.architecture, gpu.capability) == ("Emulated GPU", "sm_90", (9, 0))
+    gpu.enter()
+    gpu.enter()
+    assert len(fake.named("cuCtxSetCurrent")) == 1
+
+
+def test_streams_and_events(fake):
+    stream = facula.cuda.Stream()
+    event = stream.record_event()
+    facula.cuda.current_stream().wait_event(event)
+    assert event.query() and stream.query() and event.elapsed_time(facula.cuda.Event()) == 1.5
+    stream.synchronize()
+    assert fake.named("cuStreamWaitEvent") == [[0, event._own.handle, 0]]
+    with facula.cuda.stream(stream):
+        assert facula.cuda.current_stream() == stream
+    assert facula.cuda.current_stream() == facula.cuda.default_stream()
+    del stream, event
+    gc.collect()
+    assert not fake.living, "what is gone is given back"
+
+
+# --- memory -------------------------------------------------------------------------------------------------------
+
+
+def test_blocks_are_used_again(fake):
+    p = pool.pool()
+    first = p.take(1000)
+    place = first.ptr
+    del first
+    assert p.take(1024).ptr == place and p.take(2000).ptr != place
+    assert p.counts["reserved"] == 2 << 20 and p.counts["allocated"] == 0
+    assert len(fake.named("cuMemAlloc")) == 1
+
+
+def test_blocks_do_not_overlap(fake):
+    fake.memory = 1 << 30
+    random = np.random.default_rng(0)
+    held, p = [], pool.pool()
+    for _ in range(2000):
+        if held and random.random() < 0.45:
+            held.pop(random.integers(len(held)))
+        else:
+            held.append(p.take(int(random.choice([1, 700, 5000, 60_000, 900_000, 1 << 20]))))
+    spans = sorted((b.ptr, b.ptr + b.size) for b in held)
+    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:]))
+    assert all(fake._inside(b.ptr, b.size) and b.ptr % 512 == 0 or b.ptr % 256 == 0 for b in held)
+    assert p.counts["allocated"] == sum(b.size for b in held) and p.counts["blocks"] == len(held)
+    assert p.counts["allocated"] <= p.counts["reserved"] == fake.used()
+
+
+def test_streams_have_blocks_of_their_own(fake):
+    first = facula.empty(1000, device="cuda")
+    place = first.data_ptr()
+    del first
+    with facula.cuda.stream(facula.cuda.Stream()):
+        assert facula.empty(1000, device="cuda").data_ptr() != place
+    assert facula.empty(1000, device="cuda").data_ptr() == place
+
+
+def test_kept_memory_is_given_back_when_there_is_none_left(fake):
+    p = pool.pool()
+    large = [p.take(20 << 20) for _ in range(2)]
+    del large
+    assert p.counts["reserved"] == 40 << 20
+    other = p.take(50 << 20)  # 64 MiB in all
+    assert other.size >= 50 << 20 and p.counts["retries"] == 1 and len(fake.named("cuMemFree")) == 2
+    with pytest.raises(facula.cuda.OutOfMemoryError, match="CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0"):
+        p.take(20 << 20)
+    assert facula.cuda.memory_stats()["num_ooms"] == 1 if facula.cuda.is_initialized() else p.counts["ooms"] == 1
+
+
+def test_counts_as_torch_has_them(fake):
+    facula.cuda.init()
+    x = facula.empty(1 << 20, device="cuda")
+    assert facula.cuda.memory_allocated() == 4 << 20 == facula.cuda.max_memory_allocated()
+    del x
+    assert facula.cuda.memory_allocated() == 0 and facula.cuda.max_memory_allocated() == 4 << 20
+    facula.cuda.reset_peak_memory_stats()
+    assert facula.cuda.max_memory_allocated() == 0 and facula.cuda.memory_reserved() == 4 << 20
+    facula.cuda.empty_cache()
+    assert facula.cuda.memory_reserved() == 0 == fake.used()
+    assert facula.cuda.mem_get_info() == (64 << 20, 64 << 20)
+    assert "allocated_bytes.all.peak" in facula.cuda.memory_summary()
+
+
+def test_rounding_wastes_an_eighth_at_most():
+    for nbytes in [1, 511, 512, 513, 4097, 70_001, 999_999, (1 << 20) + 1, 9_000_001, 123_456_789]:
+        size = pool.rounded(nbytes)
+        assert nbytes <= size <= max(nbytes * 1.13, nbytes + (512 if nbytes <= 1 << 20 else 2 << 20))
+        assert pool.rounded(size) == size
+
+
+# --- launches -----------------------------------------------------------------------------------------------------
+
+
+@needs_compiler
+def test_arguments_reach_the_kernel(fake):
+    check_kernel(on_gpu(fake), add(), (1000,))
+    check_kernel(on_gpu(fake), add(dt.bfloat16), (30, 50), strides=[None, (0, 1), (1, 0)])
+    check_kernel(on_gpu(fake), reduction("sum"), (2,), (100_000,), plain=True, tolerance=4.0, least=1000.0)
+    grids = [(args[1], args[2], args[-1] is not None) for args in fake.named("cuLaunchKernel")]
+    assert grids[0] == (1, 1, True) and any(gy > 1 for _, gy, _ in grids), "long rows are cut in pieces"
+
+
+def on_gpu(fake: FakeDriver):
+    """A `compile` for `check_kernel`, whose operands are in the host's memory, which is this GPU's, too."""
+    return lambda kernel, how: code.compile(kernel, how)
+
+
+@needs_compiler
+def test_sizes_are_settled_once(fake):
+    kernel = add()
+    how = access(kernel, (8,), (), [(1,)] * 3)
+    function = code.compile(kernel, how)
+    x = np.ones(8, "f4")
+    for _ in range(3):
+        function(x.ctypes.data, x.ctypes.data, x.ctypes.data, 8)
+    assert len(fake.named("cuLaunchKernel")) == 3 and len(function.settled) == 1
+    assert len(fake.named("cuModuleLoadData")) == 1 and x[0] == 8
+    assert "typedef long long Index" in function._settle((1 << 31,)).program.body  # another text
+    assert len(fake.named("cuModuleLoadData")) == 2
+
+
+@needs_compiler
+def test_wrong_arguments(fake):
+    function = code.compile(add(), Access(1, 0, ("1", "1", "1")))
+    with pytest.raises(TypeError, match="add"):
+        function(1, 2)
+    with pytest.raises(TypeError, match="add"):
+        function("a", 0, 0, 1)
+    with pytest.raises(OverflowError):
+        function(2**63, 0, 0, 1)
+
+
+@needs_compiler
+def test_failing_checks_are_raised_at_the_next_synchronisation(fake):
+    kernel = take()
+    how = Access(1, 0, ("1", "1", "0"))
+    function = code.compile(kernel, how)
+    i, x, out = np.array([0, 2, 7, 1, 9]), np.arange(3, dtype="f4"), np.zeros(5, "f4")
+    given = {"out.ptr": out.ctypes.data, "i.ptr": i.ctypes.data, "x.ptr": x.ctypes.data, "size": 3, "n0": 5}
+    values = [given[name] for name in arguments(kernel, how)]
+    assert function(*values) is None
+    assert out.tolist() == [0, 2, 0, 1, 0], "what fails reads nothing"
+    function(*values)  # later ones do not hide the first
+    with pytest.raises(RuntimeError, match="^CUDA error: device-side assert triggered\n") as found:
+        transfers.synchronize()
+    assert "take: index 7 is out of bounds, at element 2" in str(found.value)
+    assert "test_driver.py:" in str(found.value)
+    transfers.synchronize()  # the context stays usable
+    i[:] = 1
+    function(*values)
+    transfers.synchronize()
+
+
+# --- tensors ------------------------------------------------------------------------------------------------------
+
+
+@needs_compiler
+def test_tensors_on_the_gpu(fake):
+    x = facula.tensor([[1.0, 2.0], [3.0, 4.0]], device="cuda", requires_grad=True)
+    assert x.device == facula.device("cuda:0") and x.is_cuda and fake._inside(x.data_ptr(), 16)
+    y = (x.exp() * 2 + x.t()).softmax(-1).sum(0)
+    y[0].backward()
+    here = facula.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    wanted = (here.exp() * 2 + here.t()).softmax(-1).sum(0)
+    wanted[0].backward()
+    np.testing.assert_allclose(y.detach().cpu().numpy(), wanted.detach().numpy(), rtol=1e-5)
+    np.testing.assert_allclose(x.grad.cpu().numpy(), here.grad.numpy(), rtol=1e-4, atol=1e-6)
+    assert x.cpu().tolist() == [[1.0, 2.0], [3.0, 4.0]] and y[1].item() == pytest.approx(wanted[1].item())
+    assert repr(facula.arange(3, device="cuda")) == "tensor([0, 1, 2], device='cuda:0')"
+
+
+@needs_compiler
+def test_devices_are_not_mixed(fake):
+    x = facula.ones(3, device="cuda")
+    with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
+        x + facula.ones(3)
+    with pytest.raises(TypeError, match="can't convert cuda:0 device type tensor to numpy"):
+        x.numpy()
+    assert (x + facula.tensor(2.0)).tolist() == [3.0] * 3, "numbers on the CPU go with any"
+    with pytest.raises(RuntimeError, match="CUDA error: invalid device ordinal"):
+        facula.empty(2, device="cuda:1")
+
+
+def test_no_memory_for_no_elements(fake):
+    assert pool.empty(dense(dt.float32, (0, 3), GPU)).storage.nbytes == 0
+    assert not fake.named("cuMemAlloc")
