@@ -78,7 +78,7 @@ _OUTER: list[device] = []  # what it was outside of the open blocks
 
 
 def place(where) -> device:
-    """The device that tensors are made on for the argument `device=`; there is one CPU and one 'meta', GPUs have numbers."""
+    """The device that tensors are made on for the argument `device=`: there is one CPU and one 'meta'."""
     if where is None:
         where = DEVICE[0]
     found = where if where.__class__ is device else device(where)

@@ -7,6 +7,7 @@ __all__ = ["compile", "empty", "new_storage"]
 
 # What is imported when `targets.routine` is first asked for it: a file, or a name in a file.
 ROUTINES = {
+    "compile_many": "many.compile_many",
     "fetch": "transfers.fetch",
     "from_host": "transfers.from_host",
     "reader": "transfers.reader",

@@ -89,8 +89,10 @@ def _capability(handle: Any) -> tuple[int, int]:
 class Device:
     """The GPU, with its primary context, which other libraries in the process share."""
 
-    __slots__ = ("architecture", "capability", "context", "default", "handle", "index", "memory", "multiprocessors", "name",
-                 "stream", "thread")  # fmt: skip
+    __slots__ = (
+        "architecture", "capability", "context", "default", "handle", "index", "memory", "multiprocessors", "name",
+        "stream", "thread",
+    )  # fmt: skip
 
     def __init__(self, index: int):
         self.index = index

@@ -6,6 +6,7 @@ widths of index, of which a launch takes the narrow one where all sizes allow.
 
 import re
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from facula.codegen import prepare
@@ -67,6 +68,11 @@ class Nest(Values):
         self.wide = wide
         self.structs: list[str] = []
         self.state_bytes = 0
+        # Of rows: how many, the number of this one, its threads; of its units: those of the last dim, all of
+        # them, the first and the end of a piece; whether threads take every step together.
+        self.rows = self.row_name = self.size = self.chunks = self.whole = self.first = self.end = ""
+        self.in_step = False
+        self.carried: dict[Expr, tuple[State, str, str]] = {}  # state, struct and name of what a scan has come to
         self._choose()
 
     def _choose(self) -> None:
@@ -142,6 +148,39 @@ class Nest(Values):
 
     def program(self) -> Program:
         """The whole text."""
+        self.write_loops()
+        kernel = self.kernel
+        named = arguments(kernel, self.access)
+        kinds = {f"{o.name}.ptr": self.pointer_type(i) for i, o in enumerate(self.operands)}
+        params = {p.name: p.dtype for p in kernel.params}
+        given, head = [], self.param_lines()
+        for k, full in enumerate(named):
+            if len(self.operands) <= k < len(self.operands) + len(params):
+                given.append((passed(params[full]), f"{argument_name(f'param {full}')}_"))
+            elif full in kinds:
+                given.append((kinds[full], argument_name(full)))
+            else:
+                given.append(("long long", f"{argument_name(full)}_"))
+                if full in self.arguments_used:
+                    head.append(f"  const Index {argument_name(full)} = (Index){argument_name(full)}_;")
+        more = ["void* scratch", "int pieces", "int mode"] if self.splits else []
+        more += ["Status* status", "long long ticket"] if kernel.checks else []
+        given_all = [*given, *(tuple(text.rsplit(" ", 1)) for text in more)]
+        parts = [f"typedef {'long long' if self.wide else 'int'} Index;", *self.structs]
+        parts.append(self.function(given_all, [*head, *self.lines], 1 if self.serial else THREADS))
+        return Program(
+            self.name, frozenset(self.helpers), "\n\n".join(parts), self.mode, self.lanes, self.outer, self.row,
+            self.alone, self.serial, self.splits, self.state_bytes, len(kernel.checks), tuple(given),
+            len(self.operands) + len(params),
+        )  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        """What the function is called."""
+        return "facula_" + (re.sub(r"\W", "_", self.kernel.name) or "kernel")
+
+    def write_loops(self) -> None:
+        """The body, but for what it takes from arguments."""
         match self.mode:
             case "map":
                 self.map_work()
@@ -151,39 +190,25 @@ class Nest(Values):
                 self.owner_work()
             case _:
                 self.row_work()
-        kernel = self.kernel
-        name = "facula_" + (re.sub(r"\W", "_", kernel.name) or "kernel")
-        named = arguments(kernel, self.access)
-        kinds = {f"{o.name}.ptr": self._pointer_type(i) for i, o in enumerate(self.operands)}
-        params = {p.name: p.dtype for p in kernel.params}
-        given, head = [], []
-        for k, full in enumerate(named):
-            if len(self.operands) <= k < len(self.operands) + len(params):
-                t, local = params[full], argument_name(f"param {full}")
-                given.append((passed(t), f"{local}_"))
-                if f"param {full}" in self.arguments_used:
-                    source = dt.int64 if t.kind in "bui" else dt.float32 if t.code == "f32" else dt.float64
-                    head.append(f"  const {register(t)} {local} = {cast(self.use, f'{local}_', source, t)};")
-            elif full in kinds:
-                given.append((kinds[full], argument_name(full)))
-            else:
-                given.append(("long long", f"{argument_name(full)}_"))
-                if full in self.arguments_used:
-                    head.append(f"  const Index {argument_name(full)} = (Index){argument_name(full)}_;")
-        more = ["void* scratch", "int pieces", "int mode"] if self.splits else []
-        more += ["Status* status", "long long ticket"] if kernel.checks else []
-        signature = ",\n    ".join([*(f"{kind} {local}" for kind, local in given), *more])
-        body = "\n".join([*head, *self.lines])
-        parts = [f"typedef {'long long' if self.wide else 'int'} Index;", *self.structs]
-        bound = 1 if self.serial else THREADS
-        parts.append(f'extern "C" __global__ void __launch_bounds__({bound})\n{name}({signature}) {{\n{body}\n}}\n')
-        return Program(
-            name, frozenset(self.helpers), "\n\n".join(parts), self.mode, self.lanes, self.outer, self.row, self.alone,
-            self.serial, self.splits, self.state_bytes, len(kernel.checks), tuple(given),
-            len(self.operands) + len(params),
-        )  # fmt: skip
 
-    def _pointer_type(self, number: int) -> str:
+    def param_lines(self) -> list[str]:
+        """Params as values of their dtypes."""
+        found = []
+        for p in self.kernel.params:
+            local, t = argument_name(f"param {p.name}"), p.dtype
+            if f"param {p.name}" in self.arguments_used:
+                source = dt.int64 if t.kind in "bui" else dt.float32 if t.code == "f32" else dt.float64
+                found.append(f"  const {register(t)} {local} = {cast(self.use, f'{local}_', source, t)};")
+        return found
+
+    def function(self, given: Iterable[tuple[str, ...]], lines: Iterable[str], bound: int) -> str:
+        """The text of the function: C++ types and names of what it takes, its lines, the most threads of a block."""
+        signature = ",\n    ".join(f"{kind} {local}" for kind, local in given)
+        body = "\n".join(lines)
+        return f'extern "C" __global__ void __launch_bounds__({bound})\n{self.name}({signature}) {{\n{body}\n}}\n'
+
+    def pointer_type(self, number: int) -> str:
+        """Of an operand's address."""
         operand = self.operands[number]
         kind = self.memory(operand.dtype)
         return f"{kind}*" if isinstance(operand, Result) else f"const {kind}*"
@@ -201,7 +226,8 @@ class Nest(Values):
         if dims:
             scope.coordinates[dims[0]] = unit
 
-    def _grid_stride(self, units: str) -> str:
+    def grid_stride(self, units: str) -> str:
+        """The loop over units."""
         stride = "(Index)(gridDim.x * blockDim.x)"
         return f"for (Index u = blockIdx.x * blockDim.x + threadIdx.x; u < {units}; u += {stride})"
 
@@ -215,7 +241,7 @@ class Nest(Values):
         units = chunks
         if last:
             units = self.let("Index", f"{self.product(range(last))} * {chunks}", "units")
-        with self.block(self._grid_stride(units)):
+        with self.block(self.grid_stride(units)):
             scope = Scope(self.root)
             self._decompose(scope, "u", range(self.outer), {last: chunks})
             self._lanes_of(scope, last)
@@ -386,9 +412,7 @@ class Nest(Values):
         self.say(f"const int member = {member};")
         self.size = "(int)blockDim.x" if self.mode == "row" else "(int)blockDim.y"
         self.say(f"const int size = {self.size};")
-        stride = f"(Index)(gridDim.x * blockDim.{mine})"
-        head = f"for (Index top = blockIdx.x * blockDim.{mine}; top < {rows}; top += {stride})"
-        with self.block(head):
+        with self.block(self.row_loop(rows, mine)):
             row = self.let("Index", f"top + (Index)threadIdx.{mine}", "row")
             live = self.let("bool", f"{row} < {rows}", "live")
             scope = Scope(self.root, guard=live)
@@ -399,6 +423,11 @@ class Nest(Values):
                 if isinstance(operand, Result) or operand.name in loaded:
                     self.offset(scope, number)
             self._rows(scope)
+
+    def row_loop(self, rows: str, mine: str) -> str:
+        """The loop over rows, as many at a time as the grid has."""
+        stride = f"(Index)(gridDim.x * blockDim.{mine})"
+        return f"for (Index top = blockIdx.x * blockDim.{mine}; top < {rows}; top += {stride})"
 
     def _rows(self, scope: Scope) -> None:
         """All passes over the row at `scope`, then its results."""
@@ -416,11 +445,11 @@ class Nest(Values):
             wanted += [e for c in kernel.checks for e in (c.holds, c.value)]
             nodes = self.needed(wanted)
             self.start_scans(nodes)
-            with self._units(scope, nodes) as (inner, loop):
-                with self.block(loop):
-                    self._unit(inner)
-                    self.prepare(inner, nodes)
-                    self._elements(inner, elements)
+            inner, loop = self._units(scope, nodes)
+            with self.block(loop):
+                self._unit(inner)
+                self.prepare(inner, nodes)
+                self._elements(inner, elements)
         self._row_results(scope)
 
     def _row_results(self, scope: Scope) -> None:
@@ -435,39 +464,33 @@ class Nest(Values):
             self.compute(inner, held)
             self.write(inner, held, 1)
 
-    def _units(self, scope: Scope, nodes: list[Expr]):
-        """Names of the loop over a row's units; yields the scope inside and the head of the loop."""
-        from contextlib import contextmanager
-
-        @contextmanager
-        def made():
-            last = self.dims - 1
-            chunks = self.argument(f"n{last}")
-            if self.lanes > 1:
-                chunks = self.let(
-                    "Index", f"{self.use('over')}({chunks} + {self.lanes - 1}, (Index){self.lanes})", "chunks"
-                )
-            before = [self.argument(f"n{d}") for d in range(self.outer, last)]
-            units = " * ".join([*before, chunks])
-            scans = any(n.op == "scan" for n in nodes)
-            self.chunks = chunks
-            inner = Scope(scope, guard="")
-            first, end = "0", units
-            if self.splits:
-                share = self.let("Index", f"{self.use('over')}({units} + pieces - 1, (Index)pieces)", "share")
-                first = self.let("Index", f"(Index)blockIdx.y * {share}", "first")
-                end = self.let("Index", f"{units} - {first} < {share} ? {units} : {first} + {share}", "end")
-            if scans:  # all threads of a block take part in every step
-                self.whole = self.let("Index", units, "whole")
-                head = f"for (Index base = 0; base < {self.whole}; base += (Index)size)"
-                inner.guard = "here"
-            else:
-                end = self.let("Index", f"{scope.guard} ? {end} : 0", "end")
-                head = f"for (Index u = {first} + member; u < {end}; u += (Index)size)"
-            self.first, self.end, self.in_step = first, end, scans
-            yield inner, head
-
-        return made()
+    def _units(self, scope: Scope, nodes: list[Expr]) -> tuple[Scope, str]:
+        """The scope inside of the loop over a row's units, and the head of the loop."""
+        last = self.dims - 1
+        chunks = self.argument(f"n{last}")
+        if self.lanes > 1:
+            chunks = self.let(
+                "Index", f"{self.use('over')}({chunks} + {self.lanes - 1}, (Index){self.lanes})", "chunks"
+            )
+        before = [self.argument(f"n{d}") for d in range(self.outer, last)]
+        units = " * ".join([*before, chunks])
+        scans = any(n.op == "scan" for n in nodes)
+        self.chunks = chunks
+        inner = Scope(scope, guard="")
+        first, end = "0", units
+        if self.splits:
+            share = self.let("Index", f"{self.use('over')}({units} + pieces - 1, (Index)pieces)", "share")
+            first = self.let("Index", f"(Index)blockIdx.y * {share}", "first")
+            end = self.let("Index", f"{units} - {first} < {share} ? {units} : {first} + {share}", "end")
+        if scans:  # all threads of a block take part in every step
+            self.whole = self.let("Index", units, "whole")
+            head = f"for (Index base = 0; base < {self.whole}; base += (Index)size)"
+            inner.guard = "here"
+        else:
+            end = self.let("Index", f"{scope.guard} ? {end} : 0", "end")
+            head = f"for (Index u = {first} + member; u < {end}; u += (Index)size)"
+        self.first, self.end, self.in_step = first, end, scans
+        return inner, head
 
     def _unit(self, inner: Scope) -> None:
         """Coordinates of the unit."""
@@ -489,7 +512,8 @@ class Nest(Values):
         self.say(f"start({state});")
         nodes = self.needed([a for r in reductions for a in r.args])
         self.start_scans(nodes)
-        with self.block("if (mode != 2)") if self.splits else _nothing(), self._units(scope, nodes) as (inner, loop):
+        with self.block("if (mode != 2)") if self.splits else nullcontext():
+            inner, loop = self._units(scope, nodes)
             parts = {s: self.fresh("part") for s in states if s.part}
 
             def also(one: Scope) -> None:
@@ -572,7 +596,7 @@ class Nest(Values):
 
     def start_scans(self, nodes: list[Expr]) -> None:
         """What the scans of one pass have come to so far."""
-        self.carried: dict[Expr, tuple[State, str, str]] = {}
+        self.carried = {}
         for node in nodes:
             if node.op == "scan":
                 state = state_of(node, 0)
@@ -597,12 +621,6 @@ class Nest(Values):
             self.parts[name] = (f"{name}.{fields[0]}", f"{name}.{fields[1]}")
         else:
             scope.values[node] = self.let(register(own), cast(self.use, f"{name}.{fields[0]}", wide, own))
-
-
-def _nothing():
-    from contextlib import nullcontext
-
-    return nullcontext()
 
 
 def _size(states: list[State]) -> int:

@@ -46,7 +46,7 @@ class State:
 
     node: Expr
     kind: str
-    dtype: dtype  # of the operands
+    element: dtype  # of the operands
     total: dtype  # of the first field
     fields: tuple[tuple[str, dtype, bool | int | float], ...]  # name, dtype, what it starts from
 
@@ -58,7 +58,7 @@ class State:
 
 def has_part(state: State) -> bool:
     """Whether a reduction adds float32 to a float64 total."""
-    return state.node.op == "reduce" and state.kind == "sum" and state.dtype.code == "f32"
+    return state.node.op == "reduce" and state.kind == "sum" and state.element.code == "f32"
 
 
 def scan_dtype(node: Expr) -> dtype:
@@ -136,5 +136,5 @@ def update(s: State, place: str, values: list[str], position: str, use: Use) -> 
         return [
             f"if (!({values[0]} {sign} {a}){known}) {{ {a} = {values[0]}; {place}.{s.fields[1][0]} = {position}; }}"
         ]
-    value = cast(use, values[0], s.dtype, s.total)
+    value = cast(use, values[0], s.element, s.total)
     return [f"{a} = {OPERATIONS[_OPERATION[s.kind]](use, s.total, [a, value])};"]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from facula.core.dtype import bfloat16, dtype
+from facula.core.dtype import dtype
 from facula.core.shape import reach
 from facula.core.spec import Spec
 
@@ -15,17 +15,20 @@ __all__ = ["fetch", "from_host", "reader", "synchronize", "to_host"]
 
 
 def from_host(to: int, start: int, nbytes: int) -> None:
-    """Bytes from the host's memory."""
+    """Bytes from the host's memory, in the order of the stream; the host may change its memory afterwards."""
     if nbytes:
-        driver.gpu().enter()
-        driver.good(driver.api().cuMemcpyHtoD(to, start, nbytes), "cuMemcpyHtoD")
+        gpu = driver.gpu()
+        gpu.enter()
+        driver.good(driver.api().cuMemcpyHtoDAsync(to, start, nbytes, gpu.stream.handle), "cuMemcpyHtoDAsync")
 
 
 def to_host(to: int, start: int, nbytes: int) -> None:
-    """Bytes to the host's memory, after all work that was launched before."""
+    """Bytes to the host's memory, after all work that the stream was given before."""
     if nbytes:
-        driver.gpu().enter()
-        driver.good(driver.api().cuMemcpyDtoH(to, start, nbytes), "cuMemcpyDtoH")
+        gpu = driver.gpu()
+        gpu.enter()
+        driver.good(driver.api().cuMemcpyDtoHAsync(to, start, nbytes, gpu.stream.handle), "cuMemcpyDtoHAsync")
+        gpu.stream.synchronize()
         code.raise_noted()
 
 
@@ -51,13 +54,12 @@ def fetch(specs: Sequence[Spec], addresses: Sequence[int], attempt: int) -> list
 
 def reader(element: dtype) -> Callable[[int], int | float] | None:
     """A function (address) -> Python number; None for dtypes that need more than a load."""
-    if element.numpy is None or element is bfloat16:
+    if element.numpy is None:
         return None
-    made = np.zeros((), element.numpy)
-    buffer = (ctypes.c_char * element.itemsize).from_buffer(made)
+    made = (ctypes.c_char * element.itemsize)()
 
     def read(address: int) -> int | float:
-        to_host(ctypes.addressof(buffer), address, element.itemsize)
-        return made.item()
+        to_host(ctypes.addressof(made), address, element.itemsize)
+        return np.frombuffer(made.raw, element.numpy).item()
 
     return read

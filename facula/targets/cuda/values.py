@@ -358,10 +358,9 @@ class Values:
         """Inside of the loop over lanes."""
         for h in held:
             r, own, one = h.result, _own(h.result), f"[{scope.lane}]" if scope.lane else ""
-            if h.offset:
-                self.say(f"{h.offset}{one} = {self.value(scope, r.offset)};")
-            if h.where:
-                self.say(f"{h.where}{one} = {self.value(scope, r.where)};")
+            for name, node in ((h.offset, r.offset), (h.where, r.where)):
+                if node is not None:
+                    self.say(f"{name}{one} = {self.value(scope, node)};")
             if r.dtype.kind == "c":
                 for part, arg in zip(("re", "im"), r.value.args):
                     text = cast(self.use, self.value(scope, arg), own, r.dtype.to_real())

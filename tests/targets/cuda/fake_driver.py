@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from facula import launch
-from facula.targets.cuda import code, driver, nvrtc, pool
+from facula.targets.cuda import code, driver, many, nvrtc, pool
 from facula.targets.cuda.emit import Program
 from tests.targets.cuda.emulator import Emulator
 
@@ -112,14 +112,14 @@ class FakeDriver:
     def _inside(self, ptr: int, size: int) -> bool:
         return any(start <= ptr and ptr + size <= start + len(block) for start, block in self.blocks.items())
 
-    def cuMemcpyHtoD(self, to, start, size):
-        if not self._inside(to, size):
+    def cuMemcpyHtoDAsync(self, to, start, size, stream):
+        if not self._inside(to, size) or not self._is_stream(stream):
             return (INVALID,)
         ctypes.memmove(to, start, size)
         return (GOOD,)
 
-    def cuMemcpyDtoH(self, to, start, size):
-        if not self._inside(start, size):
+    def cuMemcpyDtoHAsync(self, to, start, size, stream):
+        if not self._inside(start, size) or not self._is_stream(stream):
             return (INVALID,)
         ctypes.memmove(to, start, size)
         return (GOOD,)
@@ -135,7 +135,7 @@ class FakeDriver:
     def cuLaunchKernel(self, function, gx, gy, gz, bx, by, bz, shared, stream, table, extra):
         if not self.context:
             return (NO_CONTEXT,)
-        if not (0 < gx < 2**31 and 0 < gy < 2**16 and 0 < bx * by <= 1024) or stream not in {0, *self.living}:
+        if not (0 < gx < 2**31 and 0 < gy < 2**16 and 0 < bx * by <= 1024) or not self._is_stream(stream):
             return (INVALID,)
         assert self.emulator is not None
         self.emulator.build([function])
@@ -145,6 +145,9 @@ class FakeDriver:
         return (GOOD,)
 
     # Streams and events
+
+    def _is_stream(self, handle: int) -> bool:
+        return handle == 0 or handle in self.living
 
     def _made(self) -> int:
         handle = next(self.handles)
@@ -203,14 +206,17 @@ def _forget() -> None:
 @contextmanager
 def installed(fake: FakeDriver, monkeypatch) -> Iterator[FakeDriver]:
     """`fake` in the place of the driver, and of NVRTC texts as they are."""
-    write: Callable = code.program
 
-    def noted(kernel, access, wide=False):
-        made = write(kernel, access, wide)
-        fake.programs[made.text] = made
-        return made
+    def noting(write: Callable) -> Callable:
+        def noted(*args):
+            made = write(*args)
+            fake.programs[made.text] = made
+            return made
 
-    monkeypatch.setattr(code, "program", noted)
+        return noted
+
+    monkeypatch.setattr(code, "program", noting(code.program))
+    monkeypatch.setattr(many, "many_program", noting(many.many_program))
     monkeypatch.setattr(nvrtc, "cubin", lambda text, architecture, name="kernel": text.encode())
     pools = dict(pool._POOLS)
     _forget()

@@ -70,7 +70,7 @@ assert not loaded, loaded
 def test_errors_have_pytorchs_words(fake):
     with pytest.raises(RuntimeError, match="^CUDA error: invalid argument\n") as found:
         transfers.from_host(12345, 0, 8)
-    assert "from cuMemcpyHtoD" in str(found.value)
+    assert "from cuMemcpyHtoDAsync" in str(found.value)
 
 
 def test_the_gpu_is_started_once(fake):
@@ -259,6 +259,31 @@ def test_devices_are_not_mixed(fake):
     assert (x + facula.tensor(2.0)).tolist() == [3.0] * 3, "numbers on the CPU go with any"
     with pytest.raises(RuntimeError, match="CUDA error: invalid device ordinal"):
         facula.empty(2, device="cuda:1")
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["AdamW", "SGD"])
+def test_optimizers_step_all_tensors_in_one_launch(fake, name):
+    """Tensors of several sizes, one of them larger than a share, one without elements."""
+    results = []
+    for where in "cpu", "cuda":
+        facula.manual_seed(0)
+        start = [facula.randn(n) for n in (3, 0, 20_000, 17)]
+        parameters = [p.detach().to(where).requires_grad_() for p in start]
+        options = {"lr": 0.1, "momentum": 0.9} if name == "SGD" else {"lr": 0.1}
+        optimizer = getattr(facula.optim, name)(parameters, **options)
+        for step in range(2):
+            optimizer.zero_grad()
+            for p in parameters:
+                p.grad = p.detach() * 0.5 + 1.0
+            norm = facula.nn.utils.clip_grad_norm_(parameters, 5.0)
+            before = len(fake.named("cuLaunchKernel"))
+            optimizer.step()
+            launched = len(fake.named("cuLaunchKernel")) - before
+            assert step == 0 or launched == (where == "cuda"), "its state is there in the second step"
+        results.append([norm.cpu().numpy(), *(p.detach().cpu().numpy() for p in parameters)])
+    for a, b in zip(*results):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_no_memory_for_no_elements(fake):
