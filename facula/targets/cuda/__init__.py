@@ -7,9 +7,11 @@ __all__ = ["compile", "empty", "new_storage"]
 
 # What is imported when `targets.routine` is first asked for it: a file, or a name in a file.
 ROUTINES = {
+    "bind_product": "product.bind_product",
     "compile_many": "many.compile_many",
     "fetch": "transfers.fetch",
     "from_host": "transfers.from_host",
+    "product": "product.product",
     "reader": "transfers.reader",
     "synchronize": "transfers.synchronize",
     "to_host": "transfers.to_host",

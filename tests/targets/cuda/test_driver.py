@@ -262,6 +262,23 @@ def test_devices_are_not_mixed(fake):
 
 
 @needs_compiler
+def test_products(fake):
+    """Sizes beside those of tiles, both orders of operands, batches, a bias, a factor."""
+    facula.manual_seed(0)
+    for kind in (facula.float32, facula.bfloat16, facula.int64, facula.complex64, facula.float64):
+        tolerance = {facula.bfloat16: 2e-2}.get(kind, 1e-5)
+        x, y = ((facula.randn(*s) * 4).to(kind) for s in ((70, 19), (19, 65)))
+        for a, b in ((x, y), (y.t(), x.t())):
+            found = (a.to("cuda") @ b.to("cuda")).cpu()
+            np.testing.assert_allclose(*(z.to(facula.complex64).numpy() for z in (found, a @ b)), tolerance, tolerance)
+    x, y, z = facula.randn(2, 3, 5, 4), facula.randn(3, 4, 6), facula.randn(6)
+    np.testing.assert_allclose((x.cuda() @ y.cuda()).cpu().numpy(), (x @ y).numpy(), 1e-5, 1e-5)
+    wanted = facula.addmm(z, x[0, 0], y[0], beta=0.5, alpha=2.0)
+    found = facula.addmm(z.cuda(), x[0, 0].cuda(), y[0].cuda(), beta=0.5, alpha=2.0)
+    np.testing.assert_allclose(found.cpu().numpy(), wanted.numpy(), 1e-5, 1e-5)
+
+
+@needs_compiler
 @pytest.mark.parametrize("name", ["AdamW", "SGD"])
 def test_optimizers_step_all_tensors_in_one_launch(fake, name):
     """Tensors of several sizes, one of them larger than a share, one without elements."""
