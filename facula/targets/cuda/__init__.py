@@ -11,8 +11,11 @@ ROUTINES = {
     "compile_many": "many.compile_many",
     "fetch": "transfers.fetch",
     "from_host": "transfers.from_host",
+    "masks": "choices.masks",
     "product": "product.product",
     "reader": "transfers.reader",
+    "rows": "choices.rows",
+    "search": "search.search",
     "synchronize": "transfers.synchronize",
     "to_host": "transfers.to_host",
 }

@@ -6,6 +6,7 @@ first that CUDA_VISIBLE_DEVICES leaves visible.
 
 import threading
 from functools import cache as remembered
+from importlib import import_module
 from typing import Any
 
 from facula.errors import fail
@@ -33,9 +34,7 @@ def api() -> Any:
     """The bindings of the driver."""
     if _IN_PLACE:
         return _IN_PLACE[0]
-    from cuda.bindings import driver
-
-    return driver
+    return import_module("cuda.bindings.driver")
 
 
 def good(answer: tuple, call: str) -> Any:

@@ -1,6 +1,7 @@
 """CUDA C++ text in, machine code of one architecture out: NVRTC, and the cache on disk; needs no GPU."""
 
 from functools import cache as remembered
+from importlib import import_module
 from typing import Any
 
 from facula.codegen import cache
@@ -17,8 +18,7 @@ OPTIONS = ("--std=c++17", "--fmad=false")
 def _library() -> Any:
     """The bindings of NVRTC."""
     try:
-        from cuda.bindings import nvrtc
-
+        nvrtc = import_module("cuda.bindings.nvrtc")
         nvrtc.nvrtcVersion()  # loads the library, or says that there is none
     except (ImportError, RuntimeError) as error:  # pathfinder's DynamicLibNotFoundError is a RuntimeError
         fail(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from facula import launch
-from facula.targets.cuda import code, driver, many, nvrtc, pool, product
+from facula.targets.cuda import code, driver, many, nvrtc, pool, product, search
 from facula.targets.cuda.emit import Program
 from tests.targets.cuda.emulator import Emulator
 
@@ -217,6 +217,7 @@ def installed(fake: FakeDriver, monkeypatch) -> Iterator[FakeDriver]:
 
     monkeypatch.setattr(code, "program", noting(code.program))
     monkeypatch.setattr(many, "many_program", noting(many.many_program))
+    monkeypatch.setattr(search, "search_program", noting(search.search_program))
     monkeypatch.setattr(product, "product_program", noting(product.product_program))
     monkeypatch.setattr(nvrtc, "cubin", lambda text, architecture, name="kernel": text.encode())
     pools = dict(pool._POOLS)

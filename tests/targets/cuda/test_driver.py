@@ -279,6 +279,39 @@ def test_products(fake):
 
 
 @needs_compiler
+def test_rows_of_tables(fake):
+    for kind, width in ((facula.float32, 5), (facula.bfloat16, 4), (facula.uint8, 3)):
+        table = (facula.arange(7 * width) % 50).reshape(7, width).to(kind)
+        for index in (facula.tensor([[6, 0], [3, 3]]), facula.tensor([5, 1, 2], dtype=facula.int32)):
+            found = facula.nn.functional.embedding(index.cuda(), table.cuda()).cpu()
+            assert found.float().tolist() == facula.nn.functional.embedding(index, table).float().tolist()
+    facula.nn.functional.embedding(facula.tensor([1, 7], device="cuda"), table.cuda())
+    with pytest.raises(RuntimeError, match="device-side assert") as found:
+        facula.cuda.synchronize()
+    assert "embedding: index 7 is out of range" in str(found.value)
+
+
+@needs_compiler
+def test_choosing_by_mask(fake):
+    x = facula.arange(700).reshape(7, 10, 10)
+    mask = x % 3 == 1
+    assert x.cuda()[mask.cuda()].tolist() == x[mask].tolist()
+    assert mask.cuda().nonzero().tolist() == mask.nonzero().tolist()
+    nothing = facula.zeros(3, dtype=facula.bool, device="cuda")
+    assert nothing.nonzero().shape == (0, 1) and facula.ones(0, device="cuda").nonzero().shape == (0, 1)
+
+
+@needs_compiler
+def test_search(fake):
+    row = facula.tensor([-1.0, 0.0, 0.0, 2.0, float("nan")])
+    values = facula.tensor([0.0, -5.0, 1.0, 3.0, float("nan")])
+    for kind in (facula.float32, facula.float16):
+        for right in (False, True):
+            found = facula.searchsorted(row.to(kind).cuda(), values.to(kind).cuda(), right=right, out_int32=right)
+            assert found.tolist() == facula.searchsorted(row.to(kind), values.to(kind), right=right).tolist()
+
+
+@needs_compiler
 @pytest.mark.parametrize("name", ["AdamW", "SGD"])
 def test_optimizers_step_all_tensors_in_one_launch(fake, name):
     """Tensors of several sizes, one of them larger than a share, one without elements."""

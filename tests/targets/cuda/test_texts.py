@@ -18,6 +18,7 @@ from facula.targets.cuda.emit import program
 from facula.targets.cuda.helpers import HELPERS, NEEDS, prelude
 from facula.targets.cuda.operations import FUNCTIONS
 from facula.targets.cuda.product import product_program
+from facula.targets.cuda.search import search_program
 from facula.targets.cuda.types import literal
 from tests.targets.cuda.emulator import digest
 from tests.targets.cuda.kernels import GOLDEN
@@ -60,6 +61,12 @@ def test_every_text_of_the_samples_compiles(machine):
 )
 def test_products_compile(t):
     assert nvrtc.build(product_program(t).text, "sm_80")[1] == ""
+
+
+@pytest.mark.parametrize("t", [dt.bool_, dt.int64, dt.bfloat16, dt.float64, dt.float8_e5m2], ids=lambda t: t.code)
+def test_searches_compile(t):
+    for right in (False, True):
+        assert nvrtc.build(search_program(t, right, right).text, "sm_80")[1] == ""
 
 
 def test_ptx_of_one_text():
