@@ -6,6 +6,7 @@ widths, for both architectures: `python -m tests.targets.cuda.programs`.
 
 import os
 import struct
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from tests.targets.cuda.kernels import GOLDEN
 from tests.targets.cuda.programs import complaints, kernels, texts
 
 FOLDER = Path(__file__).parent / "golden"
+needs_nvrtc = pytest.mark.skipif(find_spec("cuda") is None, reason="no cuda-bindings here: facula[cuda]")
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -39,11 +41,13 @@ def test_golden(name):
     assert path.read_text() == found, f"{path.name} differs: look at the change, then set FACULA_UPDATE_GOLDEN=1"
 
 
+@needs_nvrtc
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 def test_golden_texts_compile(architecture):
     assert not complaints([program(*case) for case in GOLDEN.values()], architecture)
 
 
+@needs_nvrtc
 def test_every_text_of_the_samples_compiles(machine):
     """All to PTX; each sixteenth to machine code of both architectures, some with indices of 64 bits."""
     found = kernels()
@@ -56,6 +60,7 @@ def test_every_text_of_the_samples_compiles(machine):
     assert not complaints([*some, *wide], "sm_90")
 
 
+@needs_nvrtc
 @pytest.mark.parametrize(
     "t", [t for t in dt.ALL if t.kind != "b" and t not in (*dt.FLOAT8, dt.complex32)], ids=lambda t: t.code
 )
@@ -63,17 +68,20 @@ def test_products_compile(t):
     assert nvrtc.build(product_program(t).text, "sm_80")[1] == ""
 
 
+@needs_nvrtc
 @pytest.mark.parametrize("t", [dt.bool_, dt.int64, dt.bfloat16, dt.float64, dt.float8_e5m2], ids=lambda t: t.code)
 def test_searches_compile(t):
     for right in (False, True):
         assert nvrtc.build(search_program(t, right, right).text, "sm_80")[1] == ""
 
 
+@needs_nvrtc
 def test_ptx_of_one_text():
     text, _ = nvrtc.build(program(*GOLDEN["add"]).text, "compute_90")
     assert b".target sm_90" in text and b".entry facula_add" in text and b"ld.global.v4" in text
 
 
+@needs_nvrtc
 def test_a_warning_is_a_complaint():
     kernel, access, wide = GOLDEN["add"]
     good = program(kernel, access, wide)
@@ -122,6 +130,7 @@ def test_float_literals_keep_their_bits():
         assert struct.pack("<f", np.float32(text)) == struct.pack("<I", int(bits))
 
 
+@needs_nvrtc
 def test_cache_on_disk(tmp_path, monkeypatch):
     from facula.config import settings
 
