@@ -16,7 +16,7 @@ from facula.ir.kernel import Access, Kernel
 from . import driver, nvrtc, pool, schedule
 from .emit import Program, program
 
-__all__ = ["Code", "compile", "raise_noted"]
+__all__ = ["Code", "compile", "noted", "raise_noted"]
 
 PACKAGE = str(Path(__file__).parents[2])
 _FORMATS = {"float": "f4x", "double": "d"}  # of C++ types, in 8 bytes each; the others: q
@@ -133,6 +133,31 @@ def ticket(kernel: Kernel) -> int:
     return _tickets[0]
 
 
+def _taken() -> tuple[int, int, int, int] | None:
+    """Number of the check, ticket, position and value of what failed first; it counts as seen."""
+    if not _tickets[0]:
+        return None
+    words = (ctypes.c_int64 * WORDS).from_address(_status())
+    found = words[0] >> 32, words[1], words[2], words[3]
+    if found[1] == 0:
+        return None
+    for k in range(WORDS):
+        words[k] = 0
+    return found
+
+
+def noted() -> int | tuple[int, int] | None:
+    """What other targets' kernels return, after a synchronisation: the value of the first failing check.
+
+    (number, value) where the kernel has several checks.
+    """
+    found = _taken()
+    if found is None:
+        return None
+    kernel, _ = _launched[found[1]]
+    return found[3] if len(kernel.checks) == 1 else (found[0], found[3])
+
+
 def raise_noted() -> None:
     """Raise what checks have found since the last time; to be called after a synchronisation.
 
@@ -141,14 +166,10 @@ def raise_noted() -> None:
     RuntimeError
         With PyTorch's first line, then operator, element and value, and the line of the program.
     """
-    if not _tickets[0]:
+    found = _taken()
+    if found is None:
         return
-    words = (ctypes.c_int64 * WORDS).from_address(_status())
-    if words[1] == 0:
-        return
-    number, taken, position, value = words[0] >> 32, words[1], words[2], words[3]
-    for k in range(WORDS):
-        words[k] = 0
+    number, taken, position, value = found
     kernel, where = _launched.get(taken, (None, ""))
     _launched.clear()
     said = "an index is out of range"

@@ -99,6 +99,9 @@ class FakeDriver:
         self.blocks[start] = block[start - block.ctypes.data :][:size]
         return GOOD, start
 
+    def cuMemAllocManaged(self, size, flags):
+        return self.cuMemAlloc(size)
+
     def cuMemFree(self, ptr):
         return (GOOD if self.blocks.pop(ptr, None) is not None else INVALID,)
 

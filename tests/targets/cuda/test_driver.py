@@ -11,9 +11,11 @@ from facula.core.device import device
 from facula.core.spec import dense
 from facula.ir.kernel import Access, arguments
 from facula.targets.cuda import code, driver, pool, transfers
+from tests.targets.cpu import test_emit as cases
+from tests.targets.cuda import device as device_checks
 from tests.targets.cuda.emulator import COMPILER, Emulator
 from tests.targets.cuda.fake_driver import FakeDriver, installed
-from tests.targets.cuda.kernels import add, reduction, take
+from tests.targets.cuda.kernels import add, reduction, scaled, take
 from tests.targets.kernels import access, check_kernel
 
 GPU = device("cuda", 0)
@@ -339,3 +341,45 @@ def test_optimizers_step_all_tensors_in_one_launch(fake, name):
 def test_no_memory_for_no_elements(fake):
     assert pool.empty(dense(dt.float32, (0, 3), GPU)).storage.nbytes == 0
     assert not fake.named("cuMemAlloc")
+
+
+@needs_compiler
+def test_training_has_the_losses_of_the_cpu(fake):
+    """A classifier of bags of words: embedding, normalization, products, cross-entropy, AdamW; moved by `.to`."""
+    nn, results = facula.nn, []
+    for where in "cpu", "cuda":
+        facula.manual_seed(0)
+        model = nn.Sequential(nn.Embedding(20, 12), nn.LayerNorm(12), nn.Linear(12, 16), nn.GELU(), nn.Linear(16, 3))
+        words, labels = facula.randint(20, (8, 5)), facula.randint(3, (8,))
+        model, words, labels = model.to(where), words.to(where), labels.to(where)
+        optimizer, losses = facula.optim.AdamW(model.parameters(), lr=0.05), []
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(words).mean(1), labels)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            losses.append(loss.item())
+        results.append(losses)
+    assert results[0][2] < results[0][0]
+    np.testing.assert_allclose(*results, rtol=1e-4)
+
+
+@needs_compiler
+def test_what_sessions_with_a_gpu_run(fake, capsys):
+    """`device.py` on the fake: a family that agrees, one that does not, speeds of small tensors."""
+    fake.memory = 1 << 30
+
+    def gathers():
+        cases.test_checks()
+
+    def wrong():
+        check_kernel(cases.compile, scaled(), (100,), params=(1.0, 2, True))
+        raise AssertionError("on purpose")
+
+    gathers.__name__, wrong.__name__ = "_gathers", "_wrong"
+    assert device_checks.run_cases([gathers, wrong]) == 1
+    device_checks.run_speeds(70_000)
+    said = capsys.readouterr().out
+    assert "gathers, " in said and "agrees with the reference target" in said and "on purpose" in said
+    assert "of the copy" in said and "TFLOP/s" in said
