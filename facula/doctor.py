@@ -96,7 +96,7 @@ def cache() -> dict[str, Any]:
     """The folder of machine code: where, how large, whether it can be written, whether its entries are whole."""
     import tempfile
 
-    from facula.targets.cpu import cache as store
+    from facula.codegen import cache as store
 
     folder = config.settings.cache_dir / "cpu"
     found: dict[str, Any] = {"folder": str(folder), "in use": config.settings.cache}
@@ -111,9 +111,13 @@ def cache() -> dict[str, Any]:
         return found
     count, size = store.size()
     found["entries"], found["bytes"] = count, f"{size / 2**20:.1f} MiB"
-    keys = [path.parent.name + path.name[: -len(store.SUFFIX)] for path in store._entries() if path.name[0] != "."]
+    keys = [
+        (path.parent.name + path.name[: -len(store.SUFFIX)], path.parents[1].name)
+        for path in store._entries()
+        if path.name[0] != "."
+    ]
     some = keys[:: max(1, len(keys) // 100)]
-    damaged = sum(store.read(key) is None for key in some)
+    damaged = sum(store.read(*key) is None for key in some)
     whole = f"{damaged} damaged (they are made anew)" if damaged else "all whole"
     found["health"] = f"{len(some)} entries looked at, {whole}"
     import shutil
@@ -144,7 +148,7 @@ def gpu() -> dict[str, Any]:
     used = cuda.is_available()
     found["used"] = used
     if not used:
-        found["why not"] = "facula has no CUDA target yet"
+        found["why not"] = cuda.reason()
     return found
 
 

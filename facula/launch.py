@@ -40,6 +40,9 @@ def _target(where: device):
         return importlib.import_module(f"facula.targets.{own}")
     if where.type == "meta":
         return importlib.import_module("facula.targets.meta")
+    if where.type == "cuda":
+        importlib.import_module("facula.targets.cuda.driver").gpu()  # which says why there is none
+        return importlib.import_module("facula.targets.cuda")
     unavailable(where)
 
 

@@ -1,4 +1,4 @@
-"""What every test shares: the option that puts real data in the place of synthetic data."""
+"""What every test shares: the option that puts real data in the place of synthetic data, the results of the samples."""
 
 import pytest
 
@@ -16,3 +16,11 @@ def pytest_addoption(parser):
 def example_data(request):
     """The folder with real data, or None."""
     return request.config.getoption("--example-data")
+
+
+@pytest.fixture(scope="session")
+def machine() -> dict:
+    """Results of the whole samples table by machine code."""
+    from tests.operators import results
+
+    return results.table()

@@ -76,7 +76,7 @@ def test_a_folder_that_cannot_be(tmp_path, monkeypatch):
 
 
 def test_damaged_entries_are_counted(tmp_path, monkeypatch):
-    from facula.targets.cpu import cache
+    from facula.codegen import cache
 
     monkeypatch.setattr(config.settings, "cache_dir", tmp_path)
     key = cache.key("a")

@@ -17,9 +17,9 @@ def expansions() -> dict:
     return EXPANSIONS
 
 
-def expand(kernel: Kernel) -> Kernel:
-    """`kernel` in primitive operations."""
-    table = expansions()
+def expand(kernel: Kernel, own: frozenset[str] = frozenset()) -> Kernel:
+    """`kernel` in primitive operations, and those in `own`, which the target has."""
+    table = {name: rule for name, rule in expansions().items() if name not in own}
     new: dict[Expr, Expr] = {}
 
     def visit(root: Expr) -> Expr:

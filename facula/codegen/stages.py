@@ -35,17 +35,18 @@ STAGES: tuple[tuple[str, Callable[[Kernel], Kernel]], ...] = (
     ("tidy", simplify),  # what the two stages before left to fold
 )
 
-_PREPARED: dict[Kernel, Kernel] = {}
+_PREPARED: dict[tuple[Kernel, frozenset[str]], Kernel] = {}
+NONE: frozenset[str] = frozenset()
 
 
-def prepare(kernel: Kernel) -> Kernel:
-    """`kernel` after all stages."""
-    found = _PREPARED.get(kernel)
+def prepare(kernel: Kernel, own: frozenset[str] = NONE) -> Kernel:
+    """`kernel` after all stages; the functions in `own` are the target's, and stay."""
+    found = _PREPARED.get((kernel, own))
     if found is None:
         found = kernel
         for _, stage in STAGES:
-            found = stage(found)
-        _PREPARED[kernel] = found
+            found = stage(found) if stage is not expand else expand(found, own)
+        _PREPARED[kernel, own] = found
     return found
 
 

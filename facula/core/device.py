@@ -78,8 +78,10 @@ _OUTER: list[device] = []  # what it was outside of the open blocks
 
 
 def place(where) -> device:
-    """The device that tensors are made on for the argument `device=`; there is one CPU and one 'meta'."""
+    """The device that tensors are made on for the argument `device=`: there is one CPU and one 'meta'."""
     if where is None:
         where = DEVICE[0]
     found = where if where.__class__ is device else device(where)
-    return found if found.index is None or found.type == "cuda" else device(found.type)
+    if found.type == "cuda":
+        return device("cuda", 0) if found.index is None else found
+    return found if found.index is None else device(found.type)

@@ -233,6 +233,7 @@ def corrcoef(input: Tensor) -> Tensor:
     return made if made.spec.dtype.is_complex else made.clamp(-1, 1)
 
 
+@hosted
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each number occurs in a vector of non-negative integers, or the sums of its `weights`."""
     if input.spec.dtype.kind not in "ui":

@@ -11,20 +11,18 @@ from facula.errors import fail
 __all__ = ["no_cuda", "routine", "unavailable"]
 
 
-def no_cuda() -> NoReturn:
-    """PyTorch's error for a build without CUDA."""
+def no_cuda(why: str) -> NoReturn:
+    """PyTorch's error for a build without CUDA, and why there is no GPU here."""
     fail(
         AssertionError,
         "Torch not compiled with CUDA enabled",
-        got="facula has no CUDA target yet",
+        got=why,
         mend="use device='cpu'; programs ask torch.cuda.is_available() first",
     )
 
 
 def unavailable(where: device) -> NoReturn:
     """The error for a device that no target runs on."""
-    if where.type == "cuda":
-        no_cuda()
     fail(NotImplementedError, f"facula has no target for device '{where}' yet", expected="cpu")
 
 

@@ -55,12 +55,6 @@ def agree(row: Row, found, wanted, dtype: str, what: str) -> None:
             assert a == b or (a is None and b is None), f"{what}: {a} for {b}"
 
 
-@pytest.fixture(scope="session")
-def machine() -> dict:
-    """Results of the whole table by machine code."""
-    return results.table()
-
-
 # --- nothing is forgotten -----------------------------------------------------------------------------------------
 
 # Public names of `facula.operators` that are no operators (settings, questions, random states), and the cores of others

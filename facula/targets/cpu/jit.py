@@ -10,10 +10,9 @@ from time import perf_counter
 import llvmlite
 import llvmlite.binding as llvm
 
+from facula.codegen import cache
 from facula.config import VERSION, settings
 from facula.errors import fail
-
-from . import cache
 
 __all__ = ["PIPELINES", "assembly", "attributes", "define", "load", "machine", "provide", "statistics"]
 

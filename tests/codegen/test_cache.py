@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
+from facula.codegen import cache
 from facula.config import settings
-from facula.targets.cpu import cache, jit
+from facula.targets.cpu import jit
 
 TEXT = "define i64 @value() { ret i64 4321 }"
 PROGRAM = f"""

@@ -15,6 +15,7 @@ MAGIC = b"facula\x00\x01"
 DIGEST = 32
 HEADER = len(MAGIC) + 2 * DIGEST
 SUFFIX = ".code"
+MACHINES = ("cpu", "cuda")  # a folder each
 _told: set[str] = set()
 _number = count()
 
@@ -37,13 +38,13 @@ def key(*parts: str) -> str:
     return state.hexdigest()
 
 
-def _folder() -> Path | None:
-    return settings.cache_dir / "cpu" if settings.cache else None
+def _folder(machine: str) -> Path | None:
+    return settings.cache_dir / machine if settings.cache else None
 
 
-def read(key: str) -> bytes | None:
+def read(key: str, machine: str = "cpu") -> bytes | None:
     """What was written under `key`, or None; nothing that fails its checksum is ever returned."""
-    folder = _folder()
+    folder = _folder(machine)
     if folder is None:
         return None
     try:
@@ -59,9 +60,9 @@ def read(key: str) -> bytes | None:
     return payload if data[:HEADER] == head else None
 
 
-def write(key: str, payload: bytes) -> None:
+def write(key: str, payload: bytes, machine: str = "cpu") -> None:
     """Keep `payload` under `key`; other processes see the whole entry or none."""
-    folder = _folder()
+    folder = _folder(machine)
     if folder is None:
         return
     temporary = None
@@ -83,8 +84,11 @@ def write(key: str, payload: bytes) -> None:
 
 
 def _entries() -> list[Path]:
-    folder = _folder()
-    return [] if folder is None else [*folder.glob(f"??/*{SUFFIX}"), *folder.glob("??/.*.part")]
+    found = []
+    for machine in MACHINES:
+        folder = _folder(machine)
+        found += [] if folder is None else [*folder.glob(f"??/*{SUFFIX}"), *folder.glob("??/.*.part")]
+    return found
 
 
 def size() -> tuple[int, int]:

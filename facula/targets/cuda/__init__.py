@@ -1,0 +1,21 @@
+"""NVIDIA's GPUs: CUDA C++ texts, compiled by NVRTC, launched through the driver; see README.md."""
+
+from .code import compile
+from .pool import empty, new_storage
+
+__all__ = ["compile", "empty", "new_storage"]
+
+# What is imported when `targets.routine` is first asked for it: a file, or a name in a file.
+ROUTINES = {
+    "bind_product": "product.bind_product",
+    "compile_many": "many.compile_many",
+    "fetch": "transfers.fetch",
+    "from_host": "transfers.from_host",
+    "masks": "choices.masks",
+    "product": "product.product",
+    "reader": "transfers.reader",
+    "rows": "choices.rows",
+    "search": "search.search",
+    "synchronize": "transfers.synchronize",
+    "to_host": "transfers.to_host",
+}

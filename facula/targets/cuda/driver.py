@@ -1,0 +1,219 @@
+"""The driver: whether there is a GPU, its context, modules, streams, events, launches; one place raises its errors.
+
+Everything goes through `api()`, the module `cuda.bindings.driver` or what tests put in its place. One GPU is used, the
+first that CUDA_VISIBLE_DEVICES leaves visible.
+"""
+
+import threading
+from functools import cache as remembered
+from importlib import import_module
+from typing import Any
+
+from facula.errors import fail
+
+__all__ = ["Device", "Event", "Stream", "api", "good", "gpu", "reason", "use"]
+
+_IN_PLACE: list[Any] = []  # what tests use in place of the driver
+_lock = threading.RLock()
+OUT_OF_MEMORY, NOT_READY = 2, 600  # of CUresult
+MAJOR, MINOR, MULTIPROCESSORS = 75, 76, 16  # of CUdevice_attribute
+OLDEST = (8, 0)  # the texts use instructions from this compute capability on
+MAPPED = 2  # of the flags of cuMemHostAlloc
+NO_TIMING, NON_BLOCKING = 2, 1  # flags of events and of streams
+
+
+def use(driver: Any) -> None:
+    """Put something with the functions of `cuda.bindings.driver` in its place; None: the driver itself again."""
+    _IN_PLACE[:] = [] if driver is None else [driver]
+    for known in (api, _found, gpu):
+        known.cache_clear()
+
+
+@remembered
+def api() -> Any:
+    """The bindings of the driver."""
+    if _IN_PLACE:
+        return _IN_PLACE[0]
+    return import_module("cuda.bindings.driver")
+
+
+def good(answer: tuple, call: str) -> Any:
+    """What a call returned besides its status; RuntimeError in PyTorch's words where that is none of success."""
+    status, *found = answer
+    if int(status) != 0:
+        _, text = api().cuGetErrorString(status)
+        text = text.decode() if isinstance(text, bytes) else f"error {int(status)}"
+        fail(RuntimeError, f"CUDA error: {text}", got=f"{getattr(status, 'name', int(status))} from {call}")
+    return found[0] if len(found) == 1 else tuple(found) if found else None
+
+
+@remembered
+def _found() -> str:
+    """Why there is no GPU to use; "" where there is one."""
+    from . import nvrtc
+
+    try:
+        (status,) = api().cuInit(0)
+        if int(status) != 0:
+            return f"the NVIDIA driver says {getattr(status, 'name', int(status))}"
+        if good(api().cuDeviceGetCount(), "cuDeviceGetCount") == 0:
+            return "the NVIDIA driver finds no GPU"
+        capability = _capability(good(api().cuDeviceGet(0), "cuDeviceGet"))
+        if capability < OLDEST:
+            return f"the GPU has compute capability {capability[0]}.{capability[1]}, and 8.0 is needed"
+        nvrtc.version()
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] == "cuda":
+            return "the package cuda-bindings is not installed: pip install 'facula[cuda]'"
+        return str(error).splitlines()[0]
+    except RuntimeError as error:  # pathfinder's DynamicLibNotFoundError is one
+        return str(error).splitlines()[0]
+    return ""
+
+
+def reason() -> str:
+    """Why no GPU can be used, or "": asked once a process, and nothing is started where there is none."""
+    return _found()
+
+
+def _capability(handle: Any) -> tuple[int, int]:
+    kinds = api().CUdevice_attribute
+    ask = api().cuDeviceGetAttribute
+    return (
+        good(ask(kinds(MAJOR), handle), "cuDeviceGetAttribute"),
+        good(ask(kinds(MINOR), handle), "cuDeviceGetAttribute"),
+    )
+
+
+class Device:
+    """The GPU, with its primary context, which other libraries in the process share."""
+
+    __slots__ = (
+        "architecture", "capability", "context", "default", "handle", "index", "memory", "multiprocessors", "name",
+        "stream", "thread",
+    )  # fmt: skip
+
+    def __init__(self, index: int):
+        self.index = index
+        self.handle = good(api().cuDeviceGet(index), "cuDeviceGet")
+        self.capability = _capability(self.handle)
+        self.architecture = "sm_{}{}".format(*self.capability)
+        name = good(api().cuDeviceGetName(256, self.handle), "cuDeviceGetName")
+        self.name = name.split(b"\0")[0].decode()
+        self.memory = good(api().cuDeviceTotalMem(self.handle), "cuDeviceTotalMem")
+        attribute = api().CUdevice_attribute(MULTIPROCESSORS)
+        self.multiprocessors = good(api().cuDeviceGetAttribute(attribute, self.handle), "cuDeviceGetAttribute")
+        self.context = good(api().cuDevicePrimaryCtxRetain(self.handle), "cuDevicePrimaryCtxRetain")
+        self.thread = threading.local()  # whose context this thread uses
+        self.stream = self.default = Stream(self, 0)
+        self.enter()
+
+    def enter(self) -> None:
+        """Make the context this thread's."""
+        if not getattr(self.thread, "entered", False):
+            good(api().cuCtxSetCurrent(self.context), "cuCtxSetCurrent")
+            self.thread.entered = True
+
+    def synchronize(self) -> None:
+        """Wait for all work."""
+        self.enter()
+        good(api().cuCtxSynchronize(), "cuCtxSynchronize")
+
+    def load(self, code: bytes, name: str) -> Any:
+        """A function of machine code; its module stays loaded."""
+        self.enter()
+        module = good(api().cuModuleLoadData(code), "cuModuleLoadData")
+        return good(api().cuModuleGetFunction(module, name.encode()), "cuModuleGetFunction")
+
+    def launch(
+        self, function: Any, grid: tuple[int, int], block: tuple[int, int], arguments: int, stream: "Stream"
+    ) -> None:
+        """Start a function; `arguments` is the address of a table of addresses of what it takes."""
+        (status,) = api().cuLaunchKernel(function, *grid, 1, *block, 1, 0, stream.handle, arguments, 0)
+        if int(status) != 0:
+            good((status,), "cuLaunchKernel")
+
+
+class Stream:
+    """Work in order, beside that of other streams."""
+
+    __slots__ = ("device", "handle", "key", "own")
+
+    def __init__(self, device: Device, handle: Any = None):
+        self.device = device
+        self.own = handle is None
+        if self.own:
+            device.enter()
+            handle = good(api().cuStreamCreate(NON_BLOCKING), "cuStreamCreate")
+        self.handle, self.key = handle, int(handle)
+
+    def synchronize(self) -> None:
+        """Wait for its work."""
+        self.device.enter()
+        good(api().cuStreamSynchronize(self.handle), "cuStreamSynchronize")
+
+    def query(self) -> bool:
+        """Whether its work is done."""
+        self.device.enter()
+        (status,) = api().cuStreamQuery(self.handle)
+        if int(status) == NOT_READY:
+            return False
+        good((status,), "cuStreamQuery")
+        return True
+
+    def wait(self, event: "Event") -> None:
+        """Later work waits for what `event` marks."""
+        self.device.enter()
+        good(api().cuStreamWaitEvent(self.handle, event.handle, 0), "cuStreamWaitEvent")
+
+    def __del__(self):
+        if getattr(self, "own", False) and hasattr(self, "handle"):
+            api().cuStreamDestroy(self.handle)
+
+
+class Event:
+    """A mark in a stream."""
+
+    __slots__ = ("device", "handle")
+
+    def __init__(self, device: Device, timing: bool = False):
+        self.device = device
+        device.enter()
+        self.handle = good(api().cuEventCreate(0 if timing else NO_TIMING), "cuEventCreate")
+
+    def record(self, stream: Stream) -> None:
+        """Mark what the stream has been given so far."""
+        self.device.enter()
+        good(api().cuEventRecord(self.handle, stream.handle), "cuEventRecord")
+
+    def query(self) -> bool:
+        """Whether what it marks is done."""
+        (status,) = api().cuEventQuery(self.handle)
+        if int(status) == NOT_READY:
+            return False
+        good((status,), "cuEventQuery")
+        return True
+
+    def synchronize(self) -> None:
+        """Wait for what it marks."""
+        good(api().cuEventSynchronize(self.handle), "cuEventSynchronize")
+
+    def elapsed(self, end: "Event") -> float:
+        """Milliseconds from this mark to another one."""
+        return good(api().cuEventElapsedTime(self.handle, end.handle), "cuEventElapsedTime")
+
+    def __del__(self):
+        if hasattr(self, "handle"):
+            api().cuEventDestroy(self.handle)
+
+
+@remembered
+def gpu() -> Device:
+    """The GPU, started when first asked for; AssertionError as PyTorch's where there is none."""
+    from facula.targets import no_cuda
+
+    with _lock:
+        why = reason()
+        if why:
+            no_cuda(why)
+        return Device(0)

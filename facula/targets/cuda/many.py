@@ -1,0 +1,109 @@
+"""One launch for many tensors: the kernel of dense operands on each row of a table of addresses and sizes.
+
+All rows together are cut in shares, which the blocks take; the table is that of `launch.Many`.
+"""
+
+import ctypes
+import struct
+from collections.abc import Callable, Sequence
+
+from facula.codegen import prepare
+from facula.ir.kernel import BROADCAST, CONTIGUOUS, Access, Kernel
+
+from . import driver, nvrtc, pool, transfers
+from .emit import THREADS, Nest, Program
+from .operations import FUNCTIONS
+from .schedule import MOST_BLOCKS
+from .types import passed
+from .values import argument_name
+
+__all__ = ["ManyCode", "compile_many", "many_program"]
+
+CHUNK = 8192  # elements of a share at most: 32 a thread
+
+
+class ManyNest(Nest):
+    """The loops of one share."""
+
+    def __init__(self, kernel: Kernel, columns: Sequence[int | None]):
+        reduces = None in columns
+        step = {True: BROADCAST + BROADCAST, False: BROADCAST + CONTIGUOUS} if reduces else {False: CONTIGUOUS}
+        access = Access(1, int(reduces), tuple(step[c is None] for c in columns))
+        super().__init__(prepare(kernel, FUNCTIONS), access, False)
+        self.columns, self.splits = columns, False
+        self.width = 1 + max(c for c in columns if c is not None)
+
+    def grid_stride(self, units: str) -> str:
+        return f"for (Index u = (Index)threadIdx.x; u < {units}; u += (Index)blockDim.x)"
+
+    def row_loop(self, rows: str, mine: str) -> str:
+        return f"for (Index top = 0; top < {rows}; ++top)"
+
+    def program(self) -> Program:
+        """The text of `(table, rows, partial, *params)`."""
+        self.write_loops()
+        table = self.width + 2  # addresses, the number of elements, that of the first share
+        params = [(passed(p.dtype), f"{argument_name(f'param {p.name}')}_") for p in self.kernel.params]
+        given = [("const long long*", "table"), ("long long", "rows"), ("void*", "partial"), *params]
+        lines = [
+            *self.param_lines(),
+            f"  const long long shares = table[rows * {table}];",
+            "  for (long long share = blockIdx.x; share < shares; share += gridDim.x) {",
+            "    long long low = 0, high = rows;  // the last row whose first share is not past this one",
+            "    while (high - low > 1) {",
+            "      const long long middle = (low + high) >> 1;",
+            f"      (table[middle * {table} + {self.width + 1}] > share ? high : low) = middle;",
+            "    }",
+            f"    const long long* line = table + low * {table};",
+            f"    const long long begin = (share - line[{self.width + 1}]) * {CHUNK};",
+            f"    const long long left = line[{self.width}] - begin;",
+        ]
+        for i, (operand, column) in enumerate(zip(self.operands, self.columns)):
+            kind, name = self.pointer_type(i), f"{operand.name}.ptr"
+            if name in self.arguments_used:
+                source = f"({kind})partial + share" if column is None else f"({kind})line[{column}] + begin"
+                lines.append(f"    {kind} {argument_name(name)} = {source};")
+        sizes = ["1"] * self.row + [f"left < {CHUNK} ? (Index)left : {CHUNK}"]
+        for d, size in enumerate(sizes):
+            if f"n{d}" in self.arguments_used:
+                lines.append(f"    const Index n{d} = {size};")
+        lines += [*(f"  {line}" for line in self.lines), "  }"]
+        body = "\n\n".join(["typedef int Index;", *self.structs, self.function(given, lines, THREADS)])
+        return Program(
+            self.name, frozenset(self.helpers), body, "many", self.lanes, 1, self.row, False, False, False, 0, 0,
+            tuple(given), 3 + len(params),
+        )  # fmt: skip
+
+
+def many_program(kernel: Kernel, columns: Sequence[int | None]) -> Program:
+    """The text for rows of tensors; `columns` says which address of a row belongs to each operand."""
+    return ManyNest(kernel, columns).program()
+
+
+class ManyCode:
+    """A function `(table, rows, elements, partial, *params)`."""
+
+    def __init__(self, kernel: Kernel, columns: Sequence[int | None]):
+        self.program = p = many_program(kernel, columns)
+        gpu = driver.gpu()
+        self.function = gpu.load(nvrtc.cubin(p.text, gpu.architecture, p.name), p.name)
+        self.words = max(c for c in columns if c is not None) + 3
+        kinds = {"float": "f4x", "double": "d"}
+        self.packed = struct.Struct("=" + "".join(kinds.get(kind, "q") for kind, _ in p.arguments))
+
+    def __call__(self, table: int, rows: int, elements: int, partial: int, *params) -> None:
+        words = rows * self.words + 1
+        shares = ctypes.c_int64.from_address(table + 8 * (words - 1)).value
+        if shares == 0:
+            return
+        gpu, there = driver.gpu(), pool.pool().take(8 * words)
+        transfers.from_host(there.ptr, table, 8 * words)
+        values = ctypes.create_string_buffer(self.packed.pack(there.ptr, rows, partial, *params))
+        start, count = ctypes.addressof(values), len(self.program.arguments)
+        places = (ctypes.c_void_p * count)(*(start + 8 * k for k in range(count)))
+        gpu.launch(self.function, (min(MOST_BLOCKS, shares), 1), (THREADS, 1), ctypes.addressof(places), gpu.stream)
+
+
+def compile_many(kernel: Kernel, columns: Sequence[int | None]) -> tuple[Callable[..., None], int]:
+    """The function, and how many elements a share has at most."""
+    return ManyCode(kernel, columns), CHUNK

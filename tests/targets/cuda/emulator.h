@@ -1,0 +1,210 @@
+// What CUDA C++ texts need to run on the host, thread by thread: a block's threads are fibers that change places at
+// barriers and shuffles, so that a barrier that some threads miss is found.
+
+#include <ucontext.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __noinline__ __attribute__((noinline))
+#define __launch_bounds__(x)
+#define __shared__ static
+
+namespace emulated {
+
+struct Place {
+  unsigned x, y;
+};
+enum State { READY, AT_BLOCK, AT_WARP, DONE };
+struct Fiber {
+  ucontext_t context;
+  State state;
+  Place thread;
+  unsigned long long shuffles;
+};
+
+constexpr int MOST = 1024, STACK = 1 << 16;
+Fiber fibers[MOST];
+char* stacks = nullptr;
+ucontext_t scheduler;
+int now = 0, count = 0;
+unsigned slots[2][MOST];
+void (*body)(void*) = nullptr;
+void* given = nullptr;
+const char* trouble = nullptr;
+bool plain = false;
+
+}  // namespace emulated
+
+static emulated::Place threadIdx, blockIdx, blockDim, gridDim;
+
+namespace emulated {
+
+inline void wait(State kind) {
+  if (plain) {
+    trouble = "a barrier in a kernel that was taken for one without";
+    return;
+  }
+  fibers[now].state = kind;
+  swapcontext(&fibers[now].context, &scheduler);
+  threadIdx = fibers[now].thread;
+}
+
+inline unsigned exchange(unsigned value, int from) {
+  const int parity = fibers[now].shuffles++ & 1, first = now & ~31;
+  slots[parity][now] = value;
+  wait(AT_WARP);
+  return from >= 0 && first + from < count ? slots[parity][first + from] : value;
+}
+
+inline void enter() {
+  body(given);
+  fibers[now].state = DONE;
+  swapcontext(&fibers[now].context, &scheduler);
+}
+
+inline bool release() {
+  bool moved = false, whole = true;
+  for (int w = 0; w < count; w += 32) {
+    bool all = true;
+    const int end = w + 32 < count ? w + 32 : count;
+    for (int i = w; i < end; ++i) {
+      all = all && fibers[i].state == AT_WARP && fibers[i].shuffles == fibers[w].shuffles;
+      whole = whole && fibers[i].state == AT_BLOCK;
+    }
+    if (all) {
+      for (int i = w; i < end; ++i) fibers[i].state = READY;
+      moved = true;
+    }
+  }
+  if (whole) {
+    for (int i = 0; i < count; ++i) fibers[i].state = READY;
+    moved = true;
+  }
+  return moved;
+}
+
+inline void block(bool backward) {
+  count = blockDim.x * blockDim.y;
+  if (plain) {
+    for (int k = 0; k < count; ++k) {
+      const int i = backward ? count - 1 - k : k;
+      threadIdx = {i % blockDim.x, i / blockDim.x};
+      body(given);
+    }
+    return;
+  }
+  if (!stacks) stacks = (char*)malloc((size_t)MOST * STACK);
+  for (int i = 0; i < count; ++i) {
+    Fiber& f = fibers[i];
+    getcontext(&f.context);
+    f.context.uc_stack.ss_sp = stacks + (size_t)i * STACK;
+    f.context.uc_stack.ss_size = STACK;
+    f.context.uc_link = nullptr;
+    makecontext(&f.context, enter, 0);
+    f.state = READY;
+    f.shuffles = 0;
+    f.thread = {i % blockDim.x, i / blockDim.x};
+  }
+  for (;;) {
+    bool left = false;
+    for (int k = 0; k < count; ++k) {
+      const int i = backward ? count - 1 - k : k;
+      if (fibers[i].state != READY) continue;
+      now = i;
+      threadIdx = fibers[i].thread;
+      swapcontext(&scheduler, &fibers[i].context);
+    }
+    for (int i = 0; i < count; ++i) left = left || fibers[i].state != DONE;
+    if (!left) return;
+    if (!release()) {
+      trouble = "some threads of a block wait at a barrier or a shuffle that others do not reach";
+      return;
+    }
+  }
+}
+
+template <class... A, size_t... I> void call(void (*f)(A...), void** arguments, std::index_sequence<I...>) {
+  f(*(A*)arguments[I]...);
+}
+
+// dims: grid x, grid y, block x, block y; order: 1 runs threads and blocks backward; fibers: 0 where nobody waits.
+template <class... A>
+const char* launch(void (*f)(A...), const unsigned* dims, void** arguments, int order, int fibers_needed) {
+  struct Given {
+    void (*f)(A...);
+    void** arguments;
+  } all = {f, arguments};
+  given = &all;
+  body = [](void* p) { call(((Given*)p)->f, ((Given*)p)->arguments, std::index_sequence_for<A...>()); };
+  gridDim = {dims[0], dims[1]};
+  blockDim = {dims[2], dims[3]};
+  trouble = nullptr;
+  plain = !fibers_needed;
+  const unsigned blocks = dims[0] * dims[1];
+  for (unsigned k = 0; k < blocks && !trouble; ++k) {
+    const unsigned b = order ? blocks - 1 - k : k;
+    blockIdx = {b % dims[0], b / dims[0]};
+    block(order);
+  }
+  return trouble;
+}
+
+}  // namespace emulated
+
+inline void __syncthreads() { emulated::wait(emulated::AT_BLOCK); }
+inline void __threadfence() {}
+inline unsigned __shfl_xor_sync(unsigned, unsigned value, int mask) {
+  return emulated::exchange(value, (emulated::now & 31) ^ mask);
+}
+inline unsigned __shfl_up_sync(unsigned, unsigned value, int by) {
+  return emulated::exchange(value, (emulated::now & 31) - by);
+}
+inline unsigned __shfl_sync(unsigned, unsigned value, int lane) { return emulated::exchange(value, lane & 31); }
+
+inline unsigned atomicCAS(unsigned* at, unsigned expected, unsigned wanted) {
+  const unsigned old = *at;
+  if (old == expected) *at = wanted;
+  return old;
+}
+inline unsigned atomicExch(unsigned* at, unsigned wanted) {
+  const unsigned old = *at;
+  *at = wanted;
+  return old;
+}
+
+template <class To, class From> inline To same_bits(From from) {
+  static_assert(sizeof(To) == sizeof(From), "sizes differ");
+  To to;
+  memcpy(&to, &from, sizeof to);
+  return to;
+}
+inline float __int_as_float(int x) { return same_bits<float>(x); }
+inline float __uint_as_float(unsigned x) { return same_bits<float>(x); }
+inline int __float_as_int(float x) { return same_bits<int>(x); }
+inline unsigned __float_as_uint(float x) { return same_bits<unsigned>(x); }
+inline double __longlong_as_double(long long x) { return same_bits<double>(x); }
+inline long long __double_as_longlong(double x) { return same_bits<long long>(x); }
+
+inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+inline double rsqrt(double x) { return 1.0 / sqrt(x); }
+inline double normcdf(double x) { return 0.5 * erfc(-x * 0.70710678118654752440); }
+inline float normcdff(float x) { return (float)normcdf((double)x); }
+inline double erfinv(double x) {
+  if (!(fabs(x) < 1.0)) return fabs(x) == 1.0 ? copysign(INFINITY, x) : NAN;
+  const double l = log1p(-x * x), a = 4.33 + l / 2;
+  double y = copysign(sqrt(sqrt(a * a - l / 0.147) - a), x);
+  for (int i = 0; i < 6; ++i) {
+    const double error = fabs(y) < 1 ? erf(y) - x : (1 - fabs(x) - erfc(fabs(y))) * copysign(1.0, y);
+    y -= error * 0.88622692545275801365 * exp(y * y);
+  }
+  return y;
+}
+inline float erfinvf(float x) { return (float)erfinv((double)x); }

@@ -1,0 +1,146 @@
+"""Runs generated CUDA texts on the host: g++ compiles them with `emulator.h`; where there is no g++, nothing runs.
+
+Threads are run one after the other, in either order, and barriers that some threads miss are found; what a GPU does
+with memory that several threads touch at once is not seen.
+"""
+
+import ctypes
+import hashlib
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from facula.config import usable_cores
+from facula.ir.kernel import Access, Kernel
+from facula.targets.cuda import schedule
+from facula.targets.cuda.emit import Program, program
+from facula.targets.cuda.helpers import prelude
+
+HEADER = Path(__file__).with_name("emulator.h")
+COMPILER = shutil.which("g++")
+OPTIONS = ["-std=c++17", "-O0", "-shared", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-fwrapv", "-w"]
+# Functions whose instructions the host lacks.
+OVERRIDES = {
+    "from_half": """inline float from_half(unsigned short bits) {
+  return (float)same_bits<_Float16>(bits);
+}""",
+    "to_half": """inline unsigned short to_half(float value) {
+  return same_bits<unsigned short>((_Float16)value);
+}""",
+    "to_bfloat": """inline unsigned short to_bfloat(float value) {
+  const unsigned bits = __float_as_uint(value);
+  return value != value ? 0x7fff : (unsigned short)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}""",
+}
+
+
+def digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def batch(programs: Sequence[Program], replaced: dict[str, str] | None = None) -> tuple[str, list[str]]:
+    """Several programs as one text, and the names of their functions: each stands in a namespace of its own."""
+    helpers = set().union(*(p.helpers for p in programs))
+    texts = prelude(helpers, replaced)
+    names = []
+    for p in programs:
+        own = f"{p.name}_{digest(p.text)}"
+        names.append(own)
+        texts.append(f"namespace in_{own} {{\n{re.sub(rf'{p.name}(?=[(])', own, p.body)}\n}}")
+    return "\n\n".join(texts), names
+
+
+class Emulator:
+    """Texts compiled so far, in a folder that may outlive the process."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.entries: dict[str, Callable] = {}
+
+    def build(self, programs: Iterable[Program]) -> None:
+        """Compile what is not there yet, in one text."""
+        new = list({p.text: p for p in programs if p.text not in self.entries}.values())
+        if not new:
+            return
+        text, names = batch(new, OVERRIDES)
+        entries = "\n".join(
+            f'extern "C" const char* run_{n}(const unsigned* dims, void** arguments, int order) {{\n'
+            f"  return emulated::launch(in_{n}::{n}, dims, arguments, order, {int(waits(p))});\n}}"
+            for n, p in zip(names, new)
+        )
+        whole = f'#include "{HEADER}"\n\n{text}\n\n{entries}\n'
+        stem = self.folder / digest(whole + HEADER.read_text() + " ".join(OPTIONS))
+        library = stem.with_suffix(".so")
+        if not library.exists():
+            stem.with_suffix(".cpp").write_text(whole)
+            assert COMPILER is not None
+            command = [COMPILER, *OPTIONS, "-o", f"{library}.part", str(stem.with_suffix(".cpp"))]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{stem}.cpp:\n{done.stderr[:4000]}"
+            Path(f"{library}.part").rename(library)
+        loaded = ctypes.CDLL(str(library))
+        for n, p in zip(names, new):
+            entry = getattr(loaded, f"run_{n}")
+            entry.restype = ctypes.c_char_p
+            self.entries[p.text] = entry
+
+    def build_all(self, programs: Sequence[Program], size: int = 60) -> None:
+        """Many texts, on all cores."""
+        batches = [programs[i : i + size] for i in range(0, len(programs), size)]
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            list(pool.map(self.build, batches))
+
+    def compile(self, kernel: Kernel, access: Access, order: int = 0, wide: bool | None = None) -> Callable:
+        """What a target's `compile` returns: a function of the arguments in `ir.kernel.arguments`."""
+        both = {w: program(kernel, access, w) for w in ([False, True] if wide is None else [wide])}
+
+        def call(*values):
+            some = next(iter(both.values()))
+            tail = values[len(values) - len(some.arguments) + some.tail :]
+            p = both[not schedule.narrow(kernel, access, tail) if wide is None else wide]
+            return self.run(p, values, order)
+
+        return call
+
+    def run(self, p: Program, values: Sequence, order: int = 0):
+        """Launches as the driver would; returns what checks found."""
+        self.build([p])
+        sizes = values[p.tail : p.tail + p.outer + p.row]
+        todo, pieces = schedule.launches(p, sizes)
+        rows = int(np.prod(sizes[: p.outer]))
+        scratch = np.full(max(1, p.state * rows * pieces), 0xFF, np.uint8)
+        status = np.zeros(4, np.int64)
+        for launch in todo:
+            boxes = [KINDS[kind](value) for (kind, _), value in zip(p.arguments, values, strict=True)]
+            if p.splits:
+                boxes += [ctypes.c_void_p(scratch.ctypes.data), ctypes.c_int(pieces), ctypes.c_int(launch.mode)]
+            if p.checks:
+                boxes += [ctypes.c_void_p(status.ctypes.data), ctypes.c_longlong(1)]
+            given = (ctypes.c_void_p * len(boxes))(*(ctypes.addressof(b) for b in boxes))
+            dims = (ctypes.c_uint * 4)(*launch.grid, *launch.block)
+            trouble = self.entries[p.text](dims, given, order)
+            assert trouble is None, f"{p.name}: {trouble.decode()}\n{p.body}"
+        if status[1] == 0:
+            return None
+        value = int(status[3])
+        return value if p.checks == 1 else (int(status[0] >> 32), value)
+
+
+class _Kinds(dict):
+    """C++ type -> how ctypes passes it."""
+
+    def __missing__(self, kind: str):
+        return ctypes.c_void_p if kind.endswith("*") else self["long long"]
+
+
+KINDS = _Kinds({"long long": ctypes.c_longlong, "float": ctypes.c_float, "double": ctypes.c_double})
+
+
+def waits(p: Program) -> bool:
+    """Whether threads of a block wait for each other."""
+    return any(word in p.text for word in ("__syncthreads", "__shfl"))

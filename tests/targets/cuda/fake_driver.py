@@ -1,0 +1,236 @@
+"""A driver without a GPU: it keeps a record of all calls, its memory is the host's, kernels run in the emulator.
+
+It has the functions of `cuda.bindings.driver` that facula calls, with their arguments and results, and refuses what the
+driver refuses: addresses and handles that it has not given out, a second free, a launch without a context.
+"""
+
+import ctypes
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from facula import launch
+from facula.targets.cuda import code, driver, many, nvrtc, pool, product, search
+from facula.targets.cuda.emit import Program
+from tests.targets.cuda.emulator import Emulator
+
+GOOD, INVALID, NO_MEMORY, NO_CONTEXT = 0, 1, 2, 201
+TEXTS = {INVALID: b"invalid argument", NO_MEMORY: b"out of memory", NO_CONTEXT: b"invalid device context"}
+
+
+class FakeDriver:
+    """One GPU with `memory` bytes."""
+
+    CUdevice_attribute = int
+
+    def __init__(self, emulator: Emulator | None = None, memory: int = 1 << 30, capability: tuple[int, int] = (9, 0)):
+        self.emulator, self.memory, self.capability = emulator, memory, capability
+        self.calls: list[tuple] = []  # name, then arguments
+        self.blocks: dict[int, np.ndarray] = {}
+        self.pinned: list[np.ndarray] = []
+        self.programs: dict[str, Program] = {}
+        self.context: Any = None
+        self.handles = itertools.count(1)
+        self.living: set[int] = set()  # handles of streams and events
+        self.clock = 0.0
+
+    def __getattribute__(self, name: str) -> Any:
+        found = object.__getattribute__(self, name)
+        if not name.startswith("cu"):
+            return found
+
+        def recorded(*args):
+            self.calls.append((name, *args))
+            return found(*args)
+
+        return recorded
+
+    def named(self, name: str) -> list[tuple]:
+        """The arguments of all calls of one function."""
+        return [args for called, *args in self.calls if called == name]
+
+    def used(self) -> int:
+        """Bytes that are allocated."""
+        return sum(len(block) for block in self.blocks.values())
+
+    # Devices and contexts
+
+    def cuInit(self, flags):
+        return (GOOD,)
+
+    def cuGetErrorString(self, status):
+        return GOOD, TEXTS.get(int(status), b"unknown error")
+
+    def cuDeviceGetCount(self):
+        return GOOD, 1
+
+    def cuDeviceGet(self, number):
+        return (GOOD, number) if number == 0 else (INVALID, None)
+
+    def cuDeviceGetAttribute(self, attribute, device):
+        return GOOD, {driver.MAJOR: self.capability[0], driver.MINOR: self.capability[1]}.get(attribute, 132)
+
+    def cuDeviceGetName(self, size, device):
+        return GOOD, b"Emulated GPU\0\0\0"
+
+    def cuDeviceTotalMem(self, device):
+        return GOOD, self.memory
+
+    def cuDevicePrimaryCtxRetain(self, device):
+        return GOOD, "context"
+
+    def cuCtxSetCurrent(self, context):
+        self.context = context
+        return (GOOD,)
+
+    def cuCtxSynchronize(self):
+        return (GOOD if self.context else NO_CONTEXT,)
+
+    # Memory
+
+    def cuMemAlloc(self, size):
+        if self.used() + size > self.memory:
+            return NO_MEMORY, None
+        block = np.full(size + 256, 0xA5, np.uint8)  # nobody may take it for zeros
+        start = block.ctypes.data + -block.ctypes.data % 256
+        self.blocks[start] = block[start - block.ctypes.data :][:size]
+        return GOOD, start
+
+    def cuMemAllocManaged(self, size, flags):
+        return self.cuMemAlloc(size)
+
+    def cuMemFree(self, ptr):
+        return (GOOD if self.blocks.pop(ptr, None) is not None else INVALID,)
+
+    def cuMemGetInfo(self):
+        return GOOD, self.memory - self.used(), self.memory
+
+    def cuMemHostAlloc(self, size, flags):
+        self.pinned.append(np.full(size, 0xA5, np.uint8))
+        return GOOD, self.pinned[-1].ctypes.data
+
+    def _inside(self, ptr: int, size: int) -> bool:
+        return any(start <= ptr and ptr + size <= start + len(block) for start, block in self.blocks.items())
+
+    def cuMemcpyHtoDAsync(self, to, start, size, stream):
+        if not self._inside(to, size) or not self._is_stream(stream):
+            return (INVALID,)
+        ctypes.memmove(to, start, size)
+        return (GOOD,)
+
+    def cuMemcpyDtoHAsync(self, to, start, size, stream):
+        if not self._inside(start, size) or not self._is_stream(stream):
+            return (INVALID,)
+        ctypes.memmove(to, start, size)
+        return (GOOD,)
+
+    # Modules and launches
+
+    def cuModuleLoadData(self, code):
+        return GOOD, self.programs[code.decode()]
+
+    def cuModuleGetFunction(self, module, name):
+        return (GOOD, module) if module.name == name.decode() else (INVALID, None)
+
+    def cuLaunchKernel(self, function, gx, gy, gz, bx, by, bz, shared, stream, table, extra):
+        if not self.context:
+            return (NO_CONTEXT,)
+        if not (0 < gx < 2**31 and 0 < gy < 2**16 and 0 < bx * by <= 1024) or not self._is_stream(stream):
+            return (INVALID,)
+        assert self.emulator is not None
+        self.emulator.build([function])
+        dims = (ctypes.c_uint * 4)(gx, gy, bx, by)
+        trouble = self.emulator.entries[function.text](dims, ctypes.c_void_p(table), 0)
+        assert trouble is None, f"{function.name}: {trouble.decode()}"
+        return (GOOD,)
+
+    # Streams and events
+
+    def _is_stream(self, handle: int) -> bool:
+        return handle == 0 or handle in self.living
+
+    def _made(self) -> int:
+        handle = next(self.handles)
+        self.living.add(handle)
+        return handle
+
+    def _gone(self, handle: int) -> tuple:
+        if handle not in self.living:
+            return (INVALID,)
+        self.living.discard(handle)
+        return (GOOD,)
+
+    def cuStreamCreate(self, flags):
+        return GOOD, self._made()
+
+    def cuStreamDestroy(self, stream):
+        return self._gone(stream)
+
+    def cuStreamSynchronize(self, stream):
+        return (GOOD,)
+
+    def cuStreamQuery(self, stream):
+        return (GOOD,)
+
+    def cuStreamWaitEvent(self, stream, event, flags):
+        return (GOOD if event in self.living else INVALID,)
+
+    def cuEventCreate(self, flags):
+        return GOOD, self._made()
+
+    def cuEventDestroy(self, event):
+        return self._gone(event)
+
+    def cuEventRecord(self, event, stream):
+        return (GOOD if event in self.living else INVALID,)
+
+    def cuEventQuery(self, event):
+        return (GOOD,)
+
+    def cuEventSynchronize(self, event):
+        return (GOOD,)
+
+    def cuEventElapsedTime(self, start, end):
+        return GOOD, 1.5
+
+
+def _forget() -> None:
+    """Nothing of an earlier driver is used again."""
+    launch._target.cache_clear()
+    launch.allocator.cache_clear()
+    for table in (launch._COMPILED, launch._EMPTY, launch._MANY):
+        for key in [k for k in table if "cuda" in str(k[-1] if isinstance(k, tuple) else k)]:
+            del table[key]
+
+
+@contextmanager
+def installed(fake: FakeDriver, monkeypatch) -> Iterator[FakeDriver]:
+    """`fake` in the place of the driver, and of NVRTC texts as they are."""
+
+    def noting(write: Callable) -> Callable:
+        def noted(*args):
+            made = write(*args)
+            fake.programs[made.text] = made
+            return made
+
+        return noted
+
+    monkeypatch.setattr(code, "program", noting(code.program))
+    monkeypatch.setattr(many, "many_program", noting(many.many_program))
+    monkeypatch.setattr(search, "search_program", noting(search.search_program))
+    monkeypatch.setattr(product, "product_program", noting(product.product_program))
+    monkeypatch.setattr(nvrtc, "cubin", lambda text, architecture, name="kernel": text.encode())
+    pools = dict(pool._POOLS)
+    _forget()
+    driver.use(fake)
+    try:
+        yield fake
+    finally:
+        driver.use(None)
+        code._status_of.cache_clear()
+        pool._POOLS.clear()
+        pool._POOLS.update(pools)
+        _forget()

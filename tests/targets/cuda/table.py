@@ -1,0 +1,94 @@
+"""The samples table with tensors on 'cuda', against the CPU: values of all samples and gradients.
+
+python -m tests.targets.cuda.table               on the GPU
+python -m tests.targets.cuda.table --emulated    on the fake driver, whose kernels run in the emulator (needs g++)
+
+Prints what differs, then what the target has no routine for; ends with 1 where something differs.
+"""
+
+import collections
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import facula
+from tests.operators import results
+from tests.operators.table import Maker, load_all
+
+
+class Away(Maker):
+    """Makes the tensors of a sample on the GPU."""
+
+    def tensor(self, what):
+        made = super().tensor(what)
+        moved = made.detach().to("cuda").requires_grad_(made.requires_grad)
+        self.made[-1] = moved
+        return moved
+
+
+def compare(names: list[str]) -> int:
+    """How many results differ; prints them, and which routines are missing."""
+    from tests.operators.test_operators import agree
+
+    seed = results.seed_like
+    rows = {name: row for name, row in load_all().items() if not names or name in names}
+    counts, missing, elsewhere = collections.Counter(), collections.Counter(), {}
+    for name, row in rows.items():
+        if not row.compare:
+            continue
+        wanted = results.everything(row)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(results, "Maker", Away)
+            patch.setattr(results, "seed_like", lambda out, key=3: seed(out, key).to(out.device))
+            found = results.everything(row)
+        for key, value in wanted.items():
+            got = found[key]
+            lack = (
+                re.search(r"target 'facula.targets.cuda' has no attribute '(\w+)'", got)
+                if isinstance(got, str)
+                else None
+            )
+            if lack is not None:
+                missing[lack[1]] += 1
+                elsewhere.setdefault(lack[1], {})[name] = None
+                continue
+            dtype = key[2] if len(key) > 2 else "float64" if key[0] == "gradients" else row.dtypes[0]
+            if dtype in row.blind:
+                continue
+            counts["compared"] += 1
+            try:
+                agree(row, got, value, dtype, f"{name} {key}")
+            except AssertionError as error:
+                counts["different"] += 1
+                print(re.sub(r"\s+", " ", str(error))[:300], flush=True)
+    print(f"{counts['compared']} results compared, {counts['different']} differ")
+    for routine, number in missing.most_common():
+        print(f"no routine {routine!r}: {number} results of {', '.join(elsewhere[routine])}"[:600])
+    return counts["different"]
+
+
+def main(arguments: list[str]) -> int:
+    names = [a for a in arguments if not a.startswith("--")]
+    if "--emulated" not in arguments:
+        if not facula.cuda.is_available():
+            print(facula.cuda.reason())
+            return 1
+        return compare(names)
+    from tests.targets.cuda.emulator import Emulator
+    from tests.targets.cuda.fake_driver import FakeDriver, installed
+    from tests.targets.cuda.programs import kernels, texts
+
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        emulator = Emulator(Path(folder))
+        for row in [row for name, row in load_all().items() if not names or name in names]:
+            results.everything(row)
+        emulator.build_all(texts(kernels()))
+        with installed(FakeDriver(emulator, memory=8 << 30), patch):
+            return compare(names)
+
+
+if __name__ == "__main__":
+    sys.exit(bool(main(sys.argv[1:])))

@@ -1,0 +1,145 @@
+"""CUDA texts: what they look like, and that NVRTC takes them without a word, for all kernels of the samples table.
+
+To write the golden texts anew: `FACULA_UPDATE_GOLDEN=1 pytest tests/targets/cuda/test_texts.py`. All texts in both
+widths, for both architectures: `python -m tests.targets.cuda.programs`.
+"""
+
+import os
+import struct
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facula.core import dtype as dt
+from facula.ir import expr as ir
+from facula.targets.cuda import nvrtc
+from facula.targets.cuda.emit import program
+from facula.targets.cuda.helpers import HELPERS, NEEDS, prelude
+from facula.targets.cuda.operations import FUNCTIONS
+from facula.targets.cuda.product import product_program
+from facula.targets.cuda.search import search_program
+from facula.targets.cuda.types import literal
+from tests.targets.cuda.emulator import digest
+from tests.targets.cuda.kernels import GOLDEN
+from tests.targets.cuda.programs import complaints, kernels, texts
+
+FOLDER = Path(__file__).parent / "golden"
+needs_nvrtc = pytest.mark.skipif(find_spec("cuda") is None, reason="no cuda-bindings here: facula[cuda]")
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden(name):
+    """The text without the functions that it calls, as it was when somebody last looked."""
+    kernel, access, wide = GOLDEN[name]
+    found = program(kernel, access, wide).body
+    path = FOLDER / f"{name}.cu"
+    if os.environ.get("FACULA_UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(found)
+    assert path.read_text() == found, f"{path.name} differs: look at the change, then set FACULA_UPDATE_GOLDEN=1"
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_golden_texts_compile(architecture):
+    assert not complaints([program(*case) for case in GOLDEN.values()], architecture)
+
+
+@needs_nvrtc
+def test_every_text_of_the_samples_compiles(machine):
+    """All to PTX; each sixteenth to machine code of both architectures, some with indices of 64 bits."""
+    found = kernels()
+    assert len(found) > 3000
+    programs, wide = texts(found), texts(found[::16], wide=True)
+    some = [p for p in programs if digest(p.text)[0] == "0"]
+    assert len(some) > 150 and len(wide) > 150
+    assert not complaints(programs, "compute_90")
+    assert not complaints(some, "sm_80")
+    assert not complaints([*some, *wide], "sm_90")
+
+
+@needs_nvrtc
+@pytest.mark.parametrize(
+    "t", [t for t in dt.ALL if t.kind != "b" and t not in (*dt.FLOAT8, dt.complex32)], ids=lambda t: t.code
+)
+def test_products_compile(t):
+    assert nvrtc.build(product_program(t).text, "sm_80")[1] == ""
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("t", [dt.bool_, dt.int64, dt.bfloat16, dt.float64, dt.float8_e5m2], ids=lambda t: t.code)
+def test_searches_compile(t):
+    for right in (False, True):
+        assert nvrtc.build(search_program(t, right, right).text, "sm_80")[1] == ""
+
+
+@needs_nvrtc
+def test_ptx_of_one_text():
+    text, _ = nvrtc.build(program(*GOLDEN["add"]).text, "compute_90")
+    assert b".target sm_90" in text and b".entry facula_add" in text and b"ld.global.v4" in text
+
+
+@needs_nvrtc
+def test_a_warning_is_a_complaint():
+    kernel, access, wide = GOLDEN["add"]
+    good = program(kernel, access, wide)
+    (said,) = complaints(
+        [type(good)(**{**vars(good), "body": good.body.replace("{\n", "{\n  int idle;\n", 1)})], "sm_90"
+    )
+    assert "idle" in said and "never referenced" in said
+    (said,) = complaints([type(good)(**{**vars(good), "body": good.body.replace("int n ", "int m ")})], "sm_90")
+    assert "NVRTC refuses the generated text" in said and 'identifier "n" is undefined' in said
+
+
+def test_functions_bring_those_that_they_call():
+    for name in HELPERS:
+        text = "\n".join(prelude([name]))
+        for other in NEEDS.get(name, ()):
+            assert HELPERS[other] in text
+    assert set(NEEDS) <= set(HELPERS) and {n for needs in NEEDS.values() for n in needs} <= set(HELPERS)
+
+
+def test_functions_of_the_machine_are_operations():
+    assert FUNCTIONS <= set(ir.OPS)
+
+
+@pytest.mark.parametrize(
+    "value, t, text",
+    [
+        (0.1, dt.float32, "0.1f"), (0.1, dt.float64, "0.1"), (-0.0, dt.float32, "(-0.0f)"),
+        (1e-40, dt.float32, "1e-40f"),
+        (1e39, dt.float32, "__int_as_float(0x7f800000)"), (float("-inf"), dt.float64,
+         "-__longlong_as_double(0x7ff0000000000000ll)"), (True, dt.bool_, "true"), (-1, dt.int32, "(-1)"),
+        (300, dt.uint8, "(unsigned char)44"), (2**63, dt.uint64, "9223372036854775808ull"),
+        (-(2**63), dt.int64, "(-9223372036854775807ll - 1)"), (-(2**31), dt.int32, "(-2147483647 - 1)"),
+        (1.5, dt.bfloat16, "(unsigned short)16320"), (1.5, dt.float16, "(unsigned short)15872"),
+        (float("nan"), dt.float32, "__int_as_float(0x7fc00000)"),
+    ],
+)  # fmt: skip
+def test_literals(value, t, text):
+    assert literal(value, t) == text
+
+
+def test_float_literals_keep_their_bits():
+    random = np.random.default_rng(0)
+    for bits in random.integers(0, 0x7F800000, 2000, dtype="u4"):
+        value = bits.view("f4")
+        text = literal(float(value), dt.float32).rstrip("f")
+        assert struct.pack("<f", np.float32(text)) == struct.pack("<I", int(bits))
+
+
+@needs_nvrtc
+def test_cache_on_disk(tmp_path, monkeypatch):
+    from facula.config import settings
+
+    monkeypatch.setattr(settings, "cache", True)
+    monkeypatch.setattr(settings, "cache_dir", tmp_path)
+    text = 'extern "C" __global__ void one(float* p) { p[threadIdx.x] = 1.0f; }'
+    first = nvrtc.cubin(text, "sm_80")
+    assert first[:4] == b"\x7fELF" and len(list(tmp_path.glob("cuda/??/*.code"))) == 1
+    monkeypatch.setattr(nvrtc, "build", None)  # not called again
+    assert nvrtc.cubin(text, "sm_80") == first
+    with pytest.raises(TypeError):
+        nvrtc.cubin(text, "sm_90")
