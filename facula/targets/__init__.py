@@ -28,9 +28,14 @@ def unavailable(where: device) -> NoReturn:
 
 @cache
 def routine(target: ModuleType, name: str) -> Any:
-    """What a target's `ROUTINES` names: a file, or a name in a file; AttributeError where it has none."""
+    """What a target's `ROUTINES` names: a file, or a name in a file; NotImplementedError where it has none."""
     if name not in target.ROUTINES:
-        raise AttributeError(f"target {target.__name__!r} has no attribute {name!r}")
+        machine = target.__name__.rpartition(".")[2]
+        fail(
+            NotImplementedError,
+            f"facula has no routine {name!r} for the device '{machine}' yet",
+            mend="compute this step on the CPU: x.cpu(), and .to() back",
+        )
     file, _, inside = target.ROUTINES[name].partition(".")
     module = import_module(f".{file}", target.__name__)
     return getattr(module, inside) if inside else module

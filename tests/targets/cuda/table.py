@@ -46,11 +46,7 @@ def compare(names: list[str]) -> int:
             found = results.everything(row)
         for key, value in wanted.items():
             got = found[key]
-            lack = (
-                re.search(r"target 'facula.targets.cuda' has no attribute '(\w+)'", got)
-                if isinstance(got, str)
-                else None
-            )
+            lack = re.search(r"facula has no routine '(\w+)' for the device", got) if isinstance(got, str) else None
             if lack is not None:
                 missing[lack[1]] += 1
                 elsewhere.setdefault(lack[1], {})[name] = None
