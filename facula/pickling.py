@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from typing import Any
+from typing import Any, SupportsIndex
 
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
@@ -17,7 +17,7 @@ def _for_multiprocessing() -> Any:
     return importlib.import_module("facula.multiprocessing.reductions")
 
 
-def reduce_ex(self: Any, protocol: int) -> tuple:
+def reduce_ex(self: Any, protocol: SupportsIndex) -> tuple:
     """The function and arguments that make the tensor again."""
     shares = _for_multiprocessing()
     from facula.serialization.saving import reduce_tensor
@@ -28,7 +28,7 @@ def reduce_ex(self: Any, protocol: int) -> tuple:
     return reduce_tensor(self)
 
 
-def reduce_storage_ex(self: Any, protocol: int) -> tuple:
+def reduce_storage_ex(self: Any, protocol: SupportsIndex) -> tuple:
     """The function and arguments that make the record of memory again."""
     shares = _for_multiprocessing()
     if shares is not None:
