@@ -160,9 +160,9 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return (ops.elu_ if inplace else ops.elu)(input, alpha)
 
 
-def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
-    """`elu` in place."""
-    return ops.elu_(input, alpha)
+def elu_(input: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Tensor:
+    """`elu` in place; `scale` multiplies the result, `input_scale` what is exponentiated."""
+    return ops.elu_(input, alpha, scale, input_scale)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -202,9 +202,11 @@ def rrelu(
     return (ops.rrelu_ if inplace else ops.rrelu)(input, lower, upper, training)
 
 
-def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Tensor:
+def rrelu_(
+    input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, generator=None
+) -> Tensor:
     """`rrelu` in place."""
-    return ops.rrelu_(input, lower, upper, training)
+    return ops.rrelu_(input, lower, upper, training, generator)
 
 
 def tanhshrink(input: Tensor) -> Tensor:

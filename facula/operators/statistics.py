@@ -15,7 +15,7 @@ from facula.errors import fail
 
 from .copying import cast, contiguous
 from .creation import from_numpy, full, host_array, numpy_view
-from .declare import hosted, needs_numbers, one_device
+from .declare import hosted, needs_numbers, one_device, takes
 from .elementwise import conj_physical, mul, sub, true_divide
 from .joining import cat
 from .matmul import _to_out, matmul
@@ -40,6 +40,7 @@ def trace(input: Tensor) -> Tensor:
     return sum_over(diagonal(input))
 
 
+@takes
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of `input - other`."""
     return vector_norm(sub(input, other), p)
@@ -84,6 +85,7 @@ def _steps(y: Tensor, x, dx, dim: int, name: str):
     return low, high, gaps, d
 
 
+@takes
 def trapezoid(y: Tensor, x=None, *, dx=None, dim: int = -1) -> Tensor:
     """The integral of `y` by the trapezoidal rule, at points `x` or `dx` (1) apart."""
     low, high, gap, d = _steps(y, x, 1.0 if dx is None else dx, dim, "trapezoid")
@@ -94,6 +96,7 @@ def trapezoid(y: Tensor, x=None, *, dx=None, dim: int = -1) -> Tensor:
 trapz = trapezoid
 
 
+@takes
 def cumulative_trapezoid(y: Tensor, x=None, *, dx=None, dim: int = -1) -> Tensor:
     """The running integral of `y` by the trapezoidal rule."""
     low, high, gap, d = _steps(y, x, 1.0 if dx is None else dx, dim, "cumulative_trapezoid")
@@ -101,6 +104,7 @@ def cumulative_trapezoid(y: Tensor, x=None, *, dx=None, dim: int = -1) -> Tensor
     return cumsum(mul(total, gap), d) / 2.0 if isinstance(gap, Tensor) else cumsum(total, d) * (gap / 2.0)
 
 
+@takes
 def gradient(input: Tensor, *, spacing=None, dim=None, edge_order: int = 1) -> list[Tensor]:
     """The slope of `input` along each dim: central differences, one-sided of order `edge_order` at the ends."""
     rank = input.spec.ndim
@@ -256,6 +260,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 
 
 @hosted
+@takes
 def hash_tensor(input: Tensor, dim=(), *, keepdim: bool = False, mode: int = 0, out=None) -> Tensor:
     """The exclusive or of the bits of elements, all or along dims: of floats as float64, of integers as int64."""
     if mode:
@@ -282,6 +287,7 @@ def hash_tensor(input: Tensor, dim=(), *, keepdim: bool = False, mode: int = 0, 
     return made if out is None else _to_out("hash_tensor", out, made, ())
 
 
+@takes
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out=None) -> Tensor:
     """The parts along `dim` whose p-norm exceeds `maxnorm` scaled down to it."""
     if input.spec.ndim < 2:
