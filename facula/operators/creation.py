@@ -33,9 +33,9 @@ from .view import ints
 __all__ = [
     "arange", "as_tensor", "asarray", "bartlett_window", "blackman_window", "empty", "empty_like", "empty_strided",
     "empty_permuted", "eye", "fill_values", "from_dlpack", "from_file", "from_numpy", "frombuffer", "full", "full_like",
-    "hamming_window", "hann_window", "kaiser_window", "linspace", "logspace", "number", "numpy_view", "ones",
-    "ones_like", "only_strided", "range", "scalar_tensor", "tensor", "to_dlpack", "tril_indices", "triu_indices",
-    "zeros", "zeros_like", "zeros_of",
+    "hamming_window", "hann_window", "kaiser_window", "largest", "linspace", "logspace", "number", "numpy_view", "ones",
+    "ones_like", "only_strided", "range", "saturated", "scalar_tensor", "tensor", "to_dlpack", "tril_indices",
+    "triu_indices", "zeros", "zeros_like", "zeros_of",
 ]  # fmt: skip
 
 
@@ -151,7 +151,10 @@ def number(value: Any, kind: DType) -> bool | int | float | complex:
             )
         value = value.real
     if kind.kind == "f":
-        return float(value)
+        value = float(value)
+        if not -(top := largest(kind)) <= value <= top and math.isfinite(value):
+            fail(RuntimeError, f"value cannot be converted to type {dtype_c_name(kind)} without overflow", got=value)
+        return value
     if isinstance(value, float) and not math.isfinite(value):
         fail(RuntimeError, f"value cannot be converted to type {dtype_c_name(kind)} without overflow", got=repr(value))
     value = int(value)
@@ -164,13 +167,36 @@ def number(value: Any, kind: DType) -> bool | int | float | complex:
     return value
 
 
+def saturated(value: Any, kind: DType) -> Any:
+    """A Python number, infinite where it is beyond a dtype of 16 or 8 bits: there, what is assigned is not refused."""
+    beyond = kind.kind == "f" and kind.itemsize < 4 and isinstance(value, (int, float)) and abs(value) > largest(kind)
+    return math.copysign(math.inf, value) if beyond else value
+
+
+_LARGEST: dict[DType, float] = {}
+
+
+def largest(kind: DType) -> float:
+    """The largest number of a dtype of floats."""
+    found = _LARGEST.get(kind)
+    if found is None:
+        from .limits import finfo
+
+        found = _LARGEST[kind] = float(finfo(kind).max)
+    return found
+
+
+_SMALL = ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu")
+
+
 def dtype_c_name(kind: DType) -> str:
     """The C name that PyTorch's messages use for a dtype."""
     return {
         "uint8": "uint8_t", "uint16": "uint16_t", "uint32": "uint32_t", "uint64": "uint64_t", "int8": "int8_t",
-        "int16": "int16_t", "int32": "int", "int64": "int64_t", "float16": "at::Half", "bfloat16": "at::BFloat16",
+        "int16": "int16_t", "int32": "int", "int64": "int64_t", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
         "float32": "float", "float64": "double", "complex32": "c10::complex<c10::Half>",
         "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
+        **{name: f"c10::{name.capitalize()}" for name in _SMALL},
     }.get(kind.name, kind.name)  # fmt: skip
 
 
@@ -607,6 +633,8 @@ def _ends(name: str, start, end, steps: int, dtype, out) -> tuple[Any, Any, DTyp
                 f"torch.{name}(): inferred dtype {dtype_title(DEFAULT.float.to_complex())} can't be safely cast to "
                 f"passed dtype {dtype_title(kind)}",
             )
+    for x in (start, end) if kind.kind == "f" else ():
+        number(x, kind)
     return start, end, kind
 
 
@@ -921,7 +949,8 @@ def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False) -> 
 
 def scalar_tensor(s, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False) -> Tensor:
     """A 0-d tensor of a number, of the default dtype."""
-    return full((), s, dtype=dtype or DEFAULT.float, device=device, requires_grad=requires_grad)
+    kind = dtype or DEFAULT.float
+    return full((), saturated(s, kind), dtype=kind, device=device, requires_grad=requires_grad)
 
 
 def numpy_view(input: Tensor) -> np.ndarray:

@@ -727,6 +727,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value) -> Tensor:
             )
         value = cast(value, input.spec.dtype)
     else:
+        if input.spec.dtype.kind == "f" and isinstance(value, (int, float)):
+            creation.number(value, input.spec.dtype)  # raises where it does not fit
         value = tensor(value, dtype=input.spec.dtype, device=input.spec.device)
     index = reshape(index, (-1,))
     if input.spec.ndim:
@@ -1475,7 +1477,7 @@ def setitem(input: Tensor, item, value) -> None:
                 )
             copy_(target, value)
         elif isinstance(value, (bool, int, float, complex)):
-            fill_(target, value)
+            fill_(target, creation.saturated(value, target.spec.dtype))
         else:
             copy_(target, tensor(value, dtype=input.spec.dtype, device=input.spec.device))
         return

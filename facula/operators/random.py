@@ -18,7 +18,19 @@ from facula.core.wrapped import BATCH, Unbatchable
 from facula.errors import fail
 
 from .copying import contiguous, copy_values, dense_order, overwrite
-from .creation import _finish, _kind_of, _like, _resized, _spec_of, from_numpy, numpy_view, only_strided, zeros_of
+from .creation import (
+    _finish,
+    _kind_of,
+    _like,
+    _resized,
+    _spec_of,
+    dtype_c_name,
+    from_numpy,
+    largest,
+    numpy_view,
+    only_strided,
+    zeros_of,
+)
 from .declare import INTO, common_device, function, one_device
 from .promotion import DEFAULT, of_defaults
 from .view import ints
@@ -100,6 +112,9 @@ def uniform_(self: Tensor, from_=0.0, to=1.0, *, generator=None, **named) -> Ten
     _float(self, "check_uniform_bounds")
     if low > to:
         fail(RuntimeError, f"uniform_ expects to return a [from, to) range, but found from={low:g} > to={to:g}")
+    for name, end in (("from", low), ("to", to)):
+        if not abs(end) <= largest(self.spec.dtype):
+            fail(RuntimeError, f"{name} is out of bounds for {dtype_c_name(self.spec.dtype)}", got=end)
     return _fill(self, "uniform", generator, float(low), float(to))
 
 

@@ -20,6 +20,7 @@ from .elementwise import conj_physical, mul, sub, true_divide
 from .joining import cat
 from .matmul import _to_out, matmul
 from .numpynames import numpy_dims
+from .promotion import opmath
 from .reduction import cumsum, vector_norm
 from .reduction import sum as sum_over
 from .view import diagonal, narrow, reshape, transpose, unsqueeze
@@ -300,12 +301,14 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out=None) -> Te
         fail(RuntimeError, "renorm: expected a floating point or complex tensor", got=str(input.spec.dtype))
     d = normalize_dim(dim, input.spec.ndim)
     others = [e for e in range(input.spec.ndim) if e != d]
-    norm = vector_norm(input, p, others, True)
+    own = input.spec.dtype
+    kind = opmath(own)  # of halves float32, in which the factors are computed
+    norm = vector_norm(input, p, others, True, dtype=None if kind is own else kind)
     one = full((), 1.0, dtype=norm.spec.dtype, device=norm.spec.device)
     from .public import where
 
     factor = where(norm > maxnorm, maxnorm / (norm + 1e-7), one)
-    made = mul(contiguous(input), factor)
+    made = mul(contiguous(input), factor if kind is own else cast(factor, own))
     return made if out is None else _to_out("renorm", out, made, (input,))
 
 
