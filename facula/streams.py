@@ -1,4 +1,4 @@
-"""`torch.Stream` and `torch.Event` of a processor, whose work is done when a call returns."""
+"""`torch.Stream` and `torch.Event`: a GPU's own, or those of a processor, whose work is done when a call returns."""
 
 from typing import Any, NoReturn
 
@@ -12,9 +12,17 @@ def _place(device: Any) -> Device:
     if isinstance(device, int) and not isinstance(device, bool):
         fail(RuntimeError, "Cannot access accelerator device when none is available.")
     where = Device("cpu" if device is None else device)
-    if where.type != "cpu":
+    if where.type != "cpu":  # a GPU that can be used has its own: see `_of_gpu`
         fail(RuntimeError, f"PyTorch is not linked with support for {where.type} devices")
     return where
+
+
+def _of_gpu(name: str, device: Any, *args: Any, **kwargs: Any) -> Any:
+    """The GPU's own object where it is meant and can be used: it is meant, too, where no device is named."""
+    from facula import cuda
+
+    named = device is None or isinstance(device, int) or Device(device).type == "cuda"
+    return getattr(cuda, name)(*args, **kwargs) if named and cuda.is_available() else None
 
 
 def _no_events() -> NoReturn:
@@ -32,6 +40,9 @@ class Event:
     """
 
     __module__ = "torch"
+
+    def __new__(cls, device: Any = None, **options: Any) -> Any:
+        return _of_gpu("Event", device, **options) or object.__new__(cls)
 
     def __init__(
         self, device: Any = None, *, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False
@@ -73,6 +84,9 @@ class Stream:
     """
 
     __module__ = "torch"
+
+    def __new__(cls, device: Any = None, *, priority: int = 0) -> Any:
+        return _of_gpu("Stream", device, device, priority) or object.__new__(cls)
 
     def __init__(self, device: Any = None, *, priority: int = 0):
         self.device, self.device_index, self.device_type, self.stream_id = _place(device), -1, 0, 0
@@ -124,7 +138,10 @@ def get_device_module(device: Any = None) -> Any:
 
     if device is not None and not isinstance(device, (str, Device)):
         fail(RuntimeError, f"Invalid value of device '{device}', expect torch.device, str, or None")
-    kind = Device("cpu" if device is None else device).type
+    from facula.accelerator import is_available
+
+    usual = "cuda" if device is None and is_available() else "cpu"
+    kind = Device(usual if device is None else device).type
     if kind not in ("cpu", "cuda"):
         fail(RuntimeError, f"Device '{kind}' does not have a corresponding module registered as 'torch.{kind}'.")
     return import_module(f"facula.{kind}")
