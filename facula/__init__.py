@@ -232,9 +232,10 @@ __version__ = "2.13.0+facula"
 
 # Imported when first used, so that `import facula` stays quick.
 __getattr__ = _getattr_for(
-    __name__, ("_C", "__config__", "amp", "autograd", "backends", "checkpoint", "cuda", "distributions", "fft", "func",
-    "linalg", "masked", "memory", "multiprocessing", "nn", "optim", "overrides", "plots", "profiler", "random",
-    "safetensors", "serialization", "signal", "sparse", "special", "storage", "training", "utils", "version"),
+    __name__, ("_C", "__config__", "_jit_internal", "accelerator", "amp", "autograd", "backends", "checkpoint",
+    "compiler", "cpu", "cuda", "distributions", "fft", "func", "linalg", "masked", "memory", "multiprocessing", "nn",
+    "optim", "overrides", "plots", "profiler", "random", "safetensors", "serialization", "signal", "sparse", "special",
+    "storage", "training", "utils", "version"),
     LATER | {"vmap": "func"} | dict.fromkeys(
         "autocast autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache get_autocast_cpu_dtype "
         "get_autocast_dtype get_autocast_gpu_dtype is_autocast_cache_enabled is_autocast_cpu_enabled "

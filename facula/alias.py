@@ -23,7 +23,7 @@ CHILDREN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "aliased")
 INTERNAL = {
     "__main__", "alias", "aliased", "capture", "check", "cli", "codegen", "config", "core", "doctor", "errors",
     "explain", "extras", "ir", "later", "launch", "oldnames", "operators", "plots", "printing", "recording",
-    "refused", "show_command", "showing", "symbolic", "targets", "training",
+    "refused", "show_command", "showing", "streams", "symbolic", "targets", "training",
 }  # fmt: skip
 
 # PyTorch's modules whose contents facula shows in one place: {module: where it is}.

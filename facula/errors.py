@@ -8,7 +8,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-__all__ = ["EXPLAINER", "NOTED", "NoData", "Unread", "caution", "explained", "fail", "lines", "note", "noted"]
+__all__ = [
+    "EXPLAINER", "NOTED", "AcceleratorError", "NoData", "OutOfMemoryError", "Unread", "caution", "explained", "fail",
+    "lines", "note", "noted",
+]  # fmt: skip
 
 EXPLAINER: list[Callable[..., list[str]]] = []  # (error, frame, traceback, expected, got, mend, about) -> notes
 NOTED = "_facula_noted"  # the mark of an error that has its notes
@@ -118,6 +121,18 @@ class Unread(RuntimeError):
 
 class NoData(Unread, NotImplementedError):
     """The same of whole tensors."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """A device has no memory left: `torch.OutOfMemoryError`."""
+
+    __module__ = "torch"
+
+
+class AcceleratorError(RuntimeError):
+    """A call to a device's driver failed: `torch.AcceleratorError`."""
+
+    __module__ = "torch"
 
 
 # Who does not catch them reads PyTorch's types in the traceback.

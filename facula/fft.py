@@ -1,6 +1,7 @@
 """`torch.fft`: discrete Fourier transforms."""
 
 from facula.alias import getattr_for as _getattr_for
+from facula.core.tensor import Tensor as Tensor
 from facula.operators.fft import (
     fft,
     fft2,

@@ -45,16 +45,17 @@ REFUSED = {
     ),
     "it serves PyTorch's profiler": "profiler_allow_cudagraph_cupti_lazy_reinit_cuda12",
 }
-_SYMBOLIC = "sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt sym_sum"
+_SYMBOLIC = "SymBool SymFloat SymInt sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt sym_sum"
 LATER = {
     name: module
     for module, names in (
         ("operators.storages", _STORAGES), ("serialization", "load save"), ("random", "thread_safe_generator"),
         ("refused", " ".join(REFUSED.values())), ("symbolic", _SYMBOLIC), ("amp", "GradScaler"), ("showing", "show"),
-        ("explain.watching", "watch"),
+        ("explain.watching", "watch"), ("compiler", "compile cond while_loop"),
+        ("streams", "Event Stream get_device_module"), ("errors", "AcceleratorError OutOfMemoryError"),
         ("nn.recurrent", "gru lstm rnn_relu rnn_tanh"),
         ("oldnames", "frobenius_norm has_lapack has_mkl has_openmp has_spectral legacy_contiguous_format "
-            "norm_except_dim nuclear_norm orgqr"),
+            "norm_except_dim nuclear_norm orgqr Storage"),
     )
     for name in names.split()
 }  # fmt: skip

@@ -4,10 +4,11 @@ from facula.constants import contiguous_format
 from facula.core.tensor import Tensor
 from facula.operators import linalg
 from facula.operators.linalg import orgqr
+from facula.operators.storages import FloatStorage as Storage  # pyright: ignore[reportAttributeAccessIssue]
 
 __all__ = [
     "frobenius_norm", "has_lapack", "has_mkl", "has_openmp", "has_spectral", "legacy_contiguous_format",
-    "norm_except_dim", "nuclear_norm", "orgqr",
+    "norm_except_dim", "nuclear_norm", "orgqr", "Storage",
 ]  # fmt: skip
 
 has_lapack, has_mkl, has_openmp, has_spectral = True, False, False, True  # NumPy's LAPACK and FFT

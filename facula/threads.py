@@ -6,7 +6,7 @@ from facula.errors import fail
 __all__ = ["get_num_interop_threads", "get_num_threads", "set_num_interop_threads", "set_num_threads"]
 
 
-def set_num_threads(count: int) -> None:
+def set_num_threads(count: int, /) -> None:
     """Let kernels use so many threads; results do not depend on it."""
     if not isinstance(count, int) or isinstance(count, bool):
         fail(TypeError, f"set_num_threads expects an int, but got {type(count).__name__}")
@@ -20,7 +20,7 @@ def get_num_threads() -> int:
     return launch.threads().get_num_threads()
 
 
-def set_num_interop_threads(count: int) -> None:
+def set_num_interop_threads(count: int, /) -> None:
     """Accepted: facula runs one operator at a time in each Python thread."""
     if count <= 0:
         fail(RuntimeError, "set_num_interop_threads expects a positive integer", got=count)

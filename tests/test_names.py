@@ -40,3 +40,39 @@ def test_a_forked_stream_ends_where_it_began():
         torch.random.fork_rng(device_type="xla"),
     ):
         pass
+
+
+def test_helpers_that_libraries_import():
+    from facula.nn.functional import (  # type: ignore[attr-defined]
+        BroadcastingList2,
+        assert_int_or_pair,
+        boolean_dispatch,
+        has_torch_function_unary,
+    )
+
+    assert BroadcastingList2[int] is None and not has_torch_function_unary(torch.ones(1))
+    pick = boolean_dispatch("last", 1, False, lambda x, last: x[-1], lambda x, last=False: x[0], "here", "pick")
+    assert (pick([1, 2]), pick([1, 2], True), pick([1, 2], last=True)) == (1, 2, 2)
+    assert (pick.__module__, pick.__name__) == ("here", "pick")
+    assert_int_or_pair([1, 2], "stride", "{} is wrong")
+    with pytest.raises(AssertionError, match="stride is wrong"):
+        assert_int_or_pair([1, 2, 3], "stride", "{} is wrong")
+    with pytest.raises(AttributeError, match=r"module 'torch.nn.functional' has no attribute 'boolean_dispatched'"):
+        _ = torch.nn.functional.boolean_dispatched
+
+
+def test_prototypes_are_refused_by_name():
+    assert torch.masked.is_masked_tensor(torch.ones(1)) is False
+    for make in (torch.masked.MaskedTensor, torch.masked.masked_tensor, torch.masked.as_masked_tensor):
+        with pytest.raises(NotImplementedError, match="a prototype of PyTorch"):
+            make(torch.ones(1), torch.ones(1) > 0)
+    for make in (torch.sparse.SparseSemiStructuredTensor, torch.sparse.as_sparse_gradcheck):
+        with pytest.raises(NotImplementedError, match="is not implemented"):
+            make()
+
+
+def test_the_policy_of_layouts_is_accepted():
+    policy = torch.autograd.enforce_grad_layout_policy
+    with policy(False):
+        pass
+    assert policy(False).clone().mode is False and policy()(len) is len

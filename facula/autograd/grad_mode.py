@@ -9,6 +9,7 @@ from facula.core.modes import GUARD, LOCAL, grad_enabled
 
 __all__ = [
     "enable_grad",
+    "enforce_grad_layout_policy",
     "inference_mode",
     "is_grad_enabled",
     "is_inference_mode_enabled",
@@ -148,6 +149,23 @@ class set_multithreading_enabled:
 
     def __exit__(self, *_) -> None:
         """Nothing changes."""
+
+
+class enforce_grad_layout_policy(set_multithreading_enabled):
+    """Accepted, as a call, a block or a decorator: gradients keep the strides in which they are computed."""
+
+    __slots__ = ("mode",)
+
+    def __init__(self, enable: bool = True):
+        self.mode = enable
+
+    def clone(self) -> "enforce_grad_layout_policy":
+        """Another one."""
+        return type(self)(self.mode)
+
+    def __call__(self, function: Any) -> Any:
+        """The function itself."""
+        return function
 
 
 def _switch(mode: bool) -> None:

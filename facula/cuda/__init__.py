@@ -257,7 +257,7 @@ def stream(stream: Stream | None) -> Iterator[None]:
 
 def __getattr__(name: str):
     if name == "OutOfMemoryError":
-        from facula.targets.cuda.pool import OutOfMemoryError
+        from facula.errors import OutOfMemoryError
 
         return OutOfMemoryError
     if name.endswith("Tensor"):

@@ -5,7 +5,7 @@ infinity in a maximum. A row that is left out whole gives that identity, or NaN 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from facula import operators as ops
 from facula.core import dtype as dt
@@ -16,11 +16,42 @@ from facula.errors import fail
 from facula.operators import linalg
 
 __all__ = [
-    "amax", "amin", "argmax", "argmin", "cumprod", "cumsum", "log_softmax", "logaddexp", "logsumexp", "mean", "median",
-    "norm", "normalize", "prod", "softmax", "softmin", "std", "sum", "var",
+    "MaskedTensor", "amax", "amin", "argmax", "argmin", "as_masked_tensor", "cumprod", "cumsum", "is_masked_tensor",
+    "log_softmax", "logaddexp", "logsumexp", "masked_tensor", "mean", "median", "norm", "normalize", "prod", "softmax",
+    "softmin", "std", "sum", "var",
 ]  # fmt: skip
 
 Dims = int | Sequence[int] | None
+
+
+class MaskedTensor:
+    """Not implemented: it is a prototype of PyTorch; the functions of torch.masked take `mask=`."""
+
+    def __init__(self, *args, **kwargs):
+        _no_masked_tensors("MaskedTensor")
+
+
+def masked_tensor(data, mask, requires_grad=False) -> NoReturn:
+    """Not implemented: a prototype of PyTorch; the functions of torch.masked take `mask=`."""
+    _no_masked_tensors("masked_tensor")
+
+
+def as_masked_tensor(data, mask) -> NoReturn:
+    """Not implemented: a prototype of PyTorch; the functions of torch.masked take `mask=`."""
+    _no_masked_tensors("as_masked_tensor")
+
+
+def is_masked_tensor(obj, /) -> bool:
+    """Whether it is a `MaskedTensor`: there is none."""
+    return isinstance(obj, MaskedTensor)
+
+
+def _no_masked_tensors(name: str) -> NoReturn:
+    fail(
+        NotImplementedError,
+        f"torch.masked.{name}() is not implemented: it is a prototype of PyTorch",
+        mend="give a plain tensor and mask= to the functions of torch.masked",
+    )
 
 
 def _dims(dim: Dims, rank: int) -> tuple[int, ...]:

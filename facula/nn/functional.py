@@ -3,11 +3,13 @@
 What a single operator computes is in `facula.operators`; nothing here has a kernel or a gradient of its own.
 """
 
+import importlib
 import math
 import warnings
 from typing import Any
 
 from facula import operators as ops
+from facula.alias import missing
 from facula.autograd import no_grad
 from facula.core.dtype import int64
 from facula.core.tensor import Tensor
@@ -27,6 +29,27 @@ from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .multihead import _canonical_mask as _canonical_mask
 from .multihead import _none_or_dtype as _none_or_dtype
 from .multihead import multi_head_attention_forward as multi_head_attention_forward
+
+# Helpers that libraries import from here, each with the module that has it; imported when first used.
+_HELPERS = dict.fromkeys(
+    ("handle_torch_function", "has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"),
+    "facula.overrides",
+) | dict.fromkeys(
+    ("BroadcastingList1", "BroadcastingList2", "BroadcastingList3", "boolean_dispatch"), "facula._jit_internal"
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HELPERS:
+        return getattr(importlib.import_module(_HELPERS[name]), name)
+    missing(__name__, name)
+
+
+def assert_int_or_pair(arg: Any, arg_name: str, message: str) -> None:
+    """AssertionError where an argument is neither an int nor a pair."""
+    if not (isinstance(arg, int) or len(arg) == 2):
+        raise AssertionError(message.format(arg_name))
+
 
 GRID_SAMPLE_INTERPOLATION_MODES = {name: number for number, name in enumerate(GRID_MODES)}
 GRID_SAMPLE_PADDING_MODES = {name: number for number, name in enumerate(GRID_PADDINGS)}
@@ -160,9 +183,9 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return (ops.elu_ if inplace else ops.elu)(input, alpha)
 
 
-def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
-    """`elu` in place."""
-    return ops.elu_(input, alpha)
+def elu_(input: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Tensor:
+    """`elu` in place; `scale` multiplies the result, `input_scale` what is exponentiated."""
+    return ops.elu_(input, alpha, scale, input_scale)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -202,9 +225,11 @@ def rrelu(
     return (ops.rrelu_ if inplace else ops.rrelu)(input, lower, upper, training)
 
 
-def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Tensor:
+def rrelu_(
+    input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, generator=None
+) -> Tensor:
     """`rrelu` in place."""
-    return ops.rrelu_(input, lower, upper, training)
+    return ops.rrelu_(input, lower, upper, training, generator)
 
 
 def tanhshrink(input: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from facula.core import dtype as dt
 from facula.core.device import CPU, DEVICE, place
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
+from facula.core.layout import layout as Layout
+from facula.core.layout import sparse_coo, strided
 from facula.core.modes import GUARD
 from facula.core.shape import Size
 from facula.core.spec import Spec, dense, spec
@@ -31,9 +33,9 @@ from .view import ints
 __all__ = [
     "arange", "as_tensor", "asarray", "bartlett_window", "blackman_window", "empty", "empty_like", "empty_strided",
     "empty_permuted", "eye", "fill_values", "from_dlpack", "from_file", "from_numpy", "frombuffer", "full", "full_like",
-    "hamming_window", "hann_window", "kaiser_window", "linspace", "logspace", "number", "numpy_view", "ones",
-    "ones_like", "range", "scalar_tensor", "tensor", "to_dlpack", "tril_indices", "triu_indices", "zeros",
-    "zeros_like", "zeros_of",
+    "hamming_window", "hann_window", "kaiser_window", "largest", "linspace", "logspace", "number", "numpy_view", "ones",
+    "ones_like", "only_strided", "range", "saturated", "scalar_tensor", "tensor", "to_dlpack", "tril_indices",
+    "triu_indices", "zeros", "zeros_like", "zeros_of",
 ]  # fmt: skip
 
 
@@ -89,6 +91,37 @@ def _sizes(args: tuple, name: str) -> tuple[int, ...]:
     return size
 
 
+# --- layouts --------------------------------------------------------------------------------------------------------
+
+
+def only_strided(name: str, layout: Any) -> None:
+    """Refuse, as PyTorch does, the layouts in which operator `name` makes no tensors."""
+    if layout is strided:
+        return
+    if not isinstance(layout, Layout):
+        fail(TypeError, f"{name}(): argument 'layout' must be torch.layout, not {type(layout).__name__}")
+    if layout is not sparse_coo:
+        fail(NotImplementedError, f"{name}: the layout {layout!r} is not implemented; facula's sparse tensors are COO")
+    if name in ("full", "ones"):
+        fail(RuntimeError, "full(...) is not implemented for sparse layout")
+    if name.endswith("_window"):
+        fail(RuntimeError, f"{name} is not implemented for sparse types, got: {layout!r}")
+    fail(
+        NotImplementedError,
+        f"Could not run 'aten::{name}' with arguments from the 'SparseCPU' backend.",
+        mend="make the tensor dense, then call to_sparse() on it",
+    )
+
+
+def _no_places(name: str, layout: Any, size: tuple, dtype, device, requires_grad: bool) -> Tensor:
+    """A sparse tensor in which no place has an element: zeros."""
+    from .sparse import sparse_coo_tensor  # stands on this file
+
+    if layout is not sparse_coo:
+        only_strided(name, layout)
+    return sparse_coo_tensor(size, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
 # --- filled with a number -----------------------------------------------------------------------------------------
 
 
@@ -118,7 +151,10 @@ def number(value: Any, kind: DType) -> bool | int | float | complex:
             )
         value = value.real
     if kind.kind == "f":
-        return float(value)
+        value = float(value)
+        if not -(top := largest(kind)) <= value <= top and math.isfinite(value):
+            fail(RuntimeError, f"value cannot be converted to type {dtype_c_name(kind)} without overflow", got=value)
+        return value
     if isinstance(value, float) and not math.isfinite(value):
         fail(RuntimeError, f"value cannot be converted to type {dtype_c_name(kind)} without overflow", got=repr(value))
     value = int(value)
@@ -131,13 +167,36 @@ def number(value: Any, kind: DType) -> bool | int | float | complex:
     return value
 
 
+def saturated(value: Any, kind: DType) -> Any:
+    """A Python number, infinite where it is beyond a dtype of 16 or 8 bits: there, what is assigned is not refused."""
+    beyond = kind.kind == "f" and kind.itemsize < 4 and isinstance(value, (int, float)) and abs(value) > largest(kind)
+    return math.copysign(math.inf, value) if beyond else value
+
+
+_LARGEST: dict[DType, float] = {}
+
+
+def largest(kind: DType) -> float:
+    """The largest number of a dtype of floats."""
+    found = _LARGEST.get(kind)
+    if found is None:
+        from .limits import finfo
+
+        found = _LARGEST[kind] = float(finfo(kind).max)
+    return found
+
+
+_SMALL = ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu")
+
+
 def dtype_c_name(kind: DType) -> str:
     """The C name that PyTorch's messages use for a dtype."""
     return {
         "uint8": "uint8_t", "uint16": "uint16_t", "uint32": "uint32_t", "uint64": "uint64_t", "int8": "int8_t",
-        "int16": "int16_t", "int32": "int", "int64": "int64_t", "float16": "at::Half", "bfloat16": "at::BFloat16",
+        "int16": "int16_t", "int32": "int", "int64": "int64_t", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
         "float32": "float", "float64": "double", "complex32": "c10::complex<c10::Half>",
         "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
+        **{name: f"c10::{name.capitalize()}" for name in _SMALL},
     }.get(kind.name, kind.name)  # fmt: skip
 
 
@@ -193,6 +252,9 @@ def empty(
     out=None,
 ) -> Tensor:  # fmt: skip
     """A tensor whose elements are whatever was in memory."""
+    if layout is not None and layout is not strided:
+        sizes = _sizes(args or (_required("empty", size),), "empty")
+        return _no_places("empty", layout, sizes, dtype, device, requires_grad)
     s = _spec_of(args or (_required("empty", size),), _kind_of(dtype, out), device, "empty")
     if memory_format is not None:
         s = like_layout(s, None, memory_format)
@@ -250,7 +312,7 @@ def zeros(
 ) -> Tensor:
     """A tensor of zeros."""
     try:
-        made, s, fill, zero, tail = _ZEROS[args, dtype, device, out, requires_grad, DEVICE[0]]
+        made, s, fill, zero, tail = _ZEROS[args, dtype, device, out, requires_grad, layout, DEVICE[0]]
     except (KeyError, TypeError):
         pass
     else:
@@ -259,11 +321,13 @@ def zeros(
         return new
     if not args:  # never remembered
         args = (_required("zeros", size),)
+    if layout is not None and layout is not strided:
+        return _no_places("zeros", layout, _sizes(args, "zeros"), dtype, device, requires_grad)
     if out is None:
         s = _spec_of(args, dtype, device, "zeros")
         made = fill_values(launch.empty(s), _ZERO[s.dtype.kind])
         if size is None:
-            _remember_zeros((args, dtype, device, out, requires_grad, DEVICE[0]), s)
+            _remember_zeros((args, dtype, device, out, requires_grad, layout, DEVICE[0]), s)
         return _finish(made, requires_grad) if requires_grad else made
     return fill_values(
         _resized(out, dense(_kind_of(dtype, out), _sizes(args, "zeros"), out.spec.device)), _ZERO[out.spec.dtype.kind]
@@ -281,6 +345,8 @@ def ones(
     *args, size=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
     """A tensor of ones."""
+    if layout is not None:
+        only_strided("ones", layout)
     if not args:
         args = (_required("ones", size),)
     if out is not None:
@@ -295,6 +361,8 @@ def full(
     size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
     """A tensor filled with one number, of that number's dtype unless told otherwise."""
+    if layout is not None:
+        only_strided("full", layout)
     if isinstance(fill_value, Tensor):
         dtype = dtype or fill_value.spec.dtype
         fill_value = memory_of(fill_value).item() if isinstance(fill_value, Tensor) else fill_value.item()
@@ -309,10 +377,25 @@ def _like(input: Tensor, dtype, device, memory_format) -> Spec:
     return s if device is None else spec(s.dtype, place(device), s.shape, s.strides)
 
 
+def _in_layout(make, input: Tensor, layout, dtype, device, requires_grad, *value) -> Tensor | None:
+    """`make` in the shape of `input`, where one of the two is sparse; None where both are strided."""
+    wanted = input.layout if layout is None else layout
+    if wanted is strided is input.layout:
+        return None
+    if wanted is not strided and (make not in (zeros, empty) or (make is empty and input.layout is strided)):
+        only_strided("empty_strided", wanted)
+    options = {"dtype": dtype or input.dtype, "device": device or input.device, "requires_grad": requires_grad}
+    return make(tuple(input.shape), *value, layout=wanted, **options)
+
+
 def empty_like(
     input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
 ) -> Tensor:
     """`empty` in the shape, dtype and layout of another tensor."""
+    if layout is not None or input.__class__ is not Tensor:
+        made = _in_layout(empty, input, layout, dtype, device, requires_grad)
+        if made is not None:
+            return made
     return _finish(launch.empty(_like(input, dtype, device, memory_format)), requires_grad, input)
 
 
@@ -320,6 +403,10 @@ def zeros_like(
     input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
 ) -> Tensor:
     """`zeros` in the shape, dtype and layout of another tensor."""
+    if layout is not None or input.__class__ is not Tensor:
+        made = _in_layout(zeros, input, layout, dtype, device, requires_grad)
+        if made is not None:
+            return made
     return _finish(zeros_of(_like(input, dtype, device, memory_format)), requires_grad, input)
 
 
@@ -327,6 +414,10 @@ def ones_like(
     input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
 ) -> Tensor:
     """`ones` in the shape, dtype and layout of another tensor."""
+    if layout is not None or input.__class__ is not Tensor:
+        made = _in_layout(ones, input, layout, dtype, device, requires_grad)
+        if made is not None:
+            return made
     s = _like(input, dtype, device, memory_format)
     return _finish(fill_values(launch.empty(s), _ONE[s.dtype.kind]), requires_grad, input)
 
@@ -343,6 +434,10 @@ def full_like(
     pin_memory=False,
 ) -> Tensor:
     """`full` in the shape, dtype and layout of another tensor."""
+    if layout is not None or input.__class__ is not Tensor:
+        made = _in_layout(full, input, layout, dtype, device, requires_grad, fill_value)
+        if made is not None:
+            return made
     s = _like(input, dtype, device, memory_format)
     return _finish(fill_values(launch.empty(s), number(fill_value, s.dtype)), requires_grad, input)
 
@@ -351,6 +446,8 @@ def empty_strided(
     size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
     """`empty` with given strides."""
+    if layout is not None:
+        only_strided("empty_strided", layout)
     from facula.core.shape import reach
 
     size, stride = ints((size,)), ints((stride,))
@@ -365,6 +462,8 @@ def empty_permuted(
     size, physical_layout, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
     """`empty` without gaps, its dims in memory in the order `physical_layout`, the outermost first."""
+    if layout is not None:
+        only_strided("as_strided", layout)
     size, order = ints((size,)), ints((physical_layout,))
     if len(size) != len(order):
         fail(
@@ -442,6 +541,8 @@ def arange(
 
     Shape ``(ceil((end - start) / step),)``; int64 when all three are integers, else the default dtype.
     """
+    if layout is not None:
+        only_strided("arange.start_out", layout)
     given: Any = (0, start, step) if end is None else (start, end, step)
     start, end, step = (
         memory_of(x).item() if isinstance(x, Tensor) else x.item() if hasattr(x, "item") else x for x in given
@@ -483,6 +584,8 @@ def linspace(
     start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
     """`steps` numbers from `start` to `end`, both included, equally far apart."""
+    if layout is not None:
+        only_strided("linspace.out", layout)
     start, end, kind = _ends("linspace", start, end, steps, dtype, out)
     _no_bool(kind, "linspace")
     if kind.is_complex:
@@ -530,6 +633,8 @@ def _ends(name: str, start, end, steps: int, dtype, out) -> tuple[Any, Any, DTyp
                 f"torch.{name}(): inferred dtype {dtype_title(DEFAULT.float.to_complex())} can't be safely cast to "
                 f"passed dtype {dtype_title(kind)}",
             )
+    for x in (start, end) if kind.kind == "f" else ():
+        number(x, kind)
     return start, end, kind
 
 
@@ -547,6 +652,8 @@ def logspace(
     pin_memory=False,
 ) -> Tensor:
     """`base` to the powers `linspace(start, end, steps)`."""
+    if layout is not None:
+        only_strided("logspace.out", layout)
     from .elementwise import pow as power
 
     start, end, kind = _ends("logspace", start, end, steps, dtype, out)
@@ -561,6 +668,8 @@ def logspace(
 
 def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """Ones on the diagonal, zeros elsewhere; shape (n, m), (n, n) without m."""
+    if layout is not None:
+        only_strided("eye.m_out", layout)
     m = n if m is None else m
     for name, size in (("n", n), ("m", m)):
         if size < 0:
@@ -840,7 +949,8 @@ def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False) -> 
 
 def scalar_tensor(s, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False) -> Tensor:
     """A 0-d tensor of a number, of the default dtype."""
-    return full((), s, dtype=dtype or DEFAULT.float, device=device, requires_grad=requires_grad)
+    kind = dtype or DEFAULT.float
+    return full((), saturated(s, kind), dtype=kind, device=device, requires_grad=requires_grad)
 
 
 def numpy_view(input: Tensor) -> np.ndarray:
@@ -905,6 +1015,8 @@ def range(
     start=0, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False
 ) -> Tensor:
     """The numbers from `start` to `end`, both included, in steps of `step`; `arange` leaves the end out."""
+    if layout is not None:
+        only_strided("range.out", layout)
     import warnings
 
     if end is None:
@@ -931,10 +1043,12 @@ def range(
 
 
 def _indices(name: str, make, text: str):
-    def entry(row, col, offset=0, *, dtype=dt.int64, device=None, layout=None) -> Tensor:
+    def entry(row, col, offset=0, *, dtype=dt.int64, device=None, layout=None, pin_memory=False) -> Tensor:
         for n, which in ((row, "row"), (col, "col")):
             if n < 0:
                 fail(RuntimeError, f"{which} must be non-negative, got{n}")
+        if layout is not None:
+            only_strided(name, layout)
         return _of_array(np.stack(make(row, col, offset)).astype(np.int64), dtype, place(device))
 
     entry.__name__ = entry.__qualname__ = name
@@ -957,7 +1071,9 @@ triu_indices = _indices(
 def _window(name: str, values, text: str, **options):
     """A window function: `values(n, **options)` gives the symmetric one in float64."""
 
-    def make(window_length, periodic, given, dtype, device, requires_grad) -> Tensor:
+    def make(window_length, periodic, given, dtype, layout, device, requires_grad) -> Tensor:
+        if layout is not None:
+            only_strided(name, layout)
         kind = dtype or DEFAULT.float
         if kind.kind not in "fc":
             fail(RuntimeError, f"{name} expects floating point dtypes, got: {kind!r}")
@@ -972,19 +1088,19 @@ def _window(name: str, values, text: str, **options):
     def plain(
         window_length, periodic=True, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False
     ):
-        return make(window_length, periodic, (), dtype, device, requires_grad)
+        return make(window_length, periodic, (), dtype, layout, device, requires_grad)
 
     def cosine(
         window_length, periodic=True, alpha=alpha, beta=beta, *, dtype=None, layout=None,
         device=None, pin_memory=False, requires_grad=False,
     ):  # fmt: skip
-        return make(window_length, periodic, (alpha, beta), dtype, device, requires_grad)
+        return make(window_length, periodic, (alpha, beta), dtype, layout, device, requires_grad)
 
     def shaped(
         window_length, periodic=True, beta=beta, *, dtype=None, layout=None, device=None,
         pin_memory=False, requires_grad=False,
     ):  # fmt: skip
-        return make(window_length, periodic, (beta,), dtype, device, requires_grad)
+        return make(window_length, periodic, (beta,), dtype, layout, device, requires_grad)
 
     entry = (plain, shaped, cosine)[len(options)]
     entry.__name__ = entry.__qualname__ = name

@@ -241,7 +241,21 @@ def pow(input, exponent):
     """`input` to the power `exponent`, element by element."""
     if input.dtype.kind == "b":
         return ir.or_(input, ir.not_(exponent))
-    return ir.pow(input, exponent)
+    made = ir.pow(input, exponent)
+    number = _without_casts(exponent)
+    if number.op == "param" and _without_casts(input).dtype is dt.bfloat16:
+        # PyTorch's vectors of bfloat16 round each product, where they multiply.
+        square = ir.cast(ir.cast(input * input, dt.bfloat16), input.dtype)
+        inverse = ir.select(ir.eq(number, -2), 1 / square, made)
+        made = ir.select(ir.eq(number, 3), square * input, inverse)
+    return made
+
+
+def _without_casts(x: ir.Expr) -> ir.Expr:
+    """What is cast, from whichever dtypes."""
+    while x.op == "cast":
+        x = x.args[0]
+    return x
 
 
 def _no_negative(input, exponent) -> None:

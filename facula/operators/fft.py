@@ -14,8 +14,8 @@ from facula.errors import fail
 
 from . import elementwise as e
 from .copying import cast
-from .creation import arange, array_on, full, host_array, number, numpy_view, zeros
-from .declare import function
+from .creation import arange, array_on, full, host_array, number, numpy_view, only_strided, zeros
+from .declare import function, takes
 from .factor import conj
 from .indexing import index_add
 from .joining import cat, roll
@@ -323,8 +323,11 @@ hfft2, ihfft2 = _of_two_dims(hfftn, "hfft2"), _of_two_dims(ihfftn, "ihfft2")
 
 def _frequencies(name: str, whole: bool):
     def entry(
-        n: int, d: float = 1.0, *, out=None, dtype=None, layout=None, device=None, requires_grad: bool = False
-    ) -> Tensor:
+        n: int, d: float = 1.0, *, out=None, dtype=None, layout=None, device=None, pin_memory=False,
+        requires_grad: bool = False,
+    ) -> Tensor:  # fmt: skip
+        if layout is not None:
+            only_strided("arange.start_out", layout)
         kind = dtype or (out.spec.dtype if out is not None else DEFAULT.float)
         if kind.kind not in "fc":
             fail(RuntimeError, f"{name} requires a floating point or complex dtype")
@@ -358,11 +361,13 @@ def _shifted(input: Tensor, dim, up: int) -> Tensor:
     return roll(input, [(input.spec.shape[d] + up) // 2 for d in dims], dims)
 
 
+@takes
 def fftshift(input: Tensor, dim=None) -> Tensor:
     """Frequency 0 in the middle."""
     return _shifted(input, dim, 0)
 
 
+@takes
 def ifftshift(input: Tensor, dim=None) -> Tensor:
     """The inverse of `fftshift`."""
     return _shifted(input, dim, 1)

@@ -20,7 +20,7 @@ from facula.ir.kernel import Check, Input, Kernel, Param, Result
 from . import creation
 from .copying import cast, contiguous, copy_values, like_layout, to_device
 from .creation import from_numpy, host_array, numpy_view, tensor, zeros_of
-from .declare import OPERATORS, broadcast_strides, function, hosted, needs_numbers, one_device, view, view_of
+from .declare import OPERATORS, broadcast_strides, function, hosted, needs_numbers, one_device, takes, view, view_of
 from .promotion import opmath
 from .view import alias_view, expand_to, reshape, select, slice_dim, unsqueeze
 
@@ -354,6 +354,7 @@ def _(grad, dim, index, src_spec):
     return _padded(gather(grad, dim, index), src_spec)
 
 
+@takes
 def scatter(input: Tensor, dim: int, index: Tensor, src=None, *, value=None, reduce=None, out=None) -> Tensor:
     """A copy of `input` with `src` (a tensor or a number) at the places that `index` names along `dim`."""
     if out is not None:
@@ -500,6 +501,7 @@ def _(grad, input, out, dim, index, src, how, include_self):
 scatter_combined.operator.node_class.__name__ = "ScatterReduceBackward0"
 
 
+@takes
 def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True, out=None
 ) -> Tensor:
@@ -551,6 +553,7 @@ def _(grad, input, out, dim, index, source, how, include_self):
 index_combined.operator.node_class.__name__ = "IndexReduceBackward0"
 
 
+@takes
 def index_reduce(
     input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True, out=None
 ) -> Tensor:
@@ -666,6 +669,7 @@ def _(grad, dim, index, alpha):
 index_add_core.operator.node_class.__name__ = "IndexAddBackward0"
 
 
+@takes
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha=1, out=None) -> Tensor:
     """A copy of `input` with `alpha * source` added to the parts that `index` names along `dim`."""
     if source.spec.dtype is not input.spec.dtype:
@@ -677,6 +681,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha=1
     return made if out is None else _to_out("index_add", out, made, (input, source))
 
 
+@takes
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor, *, out=None) -> Tensor:
     """A copy of `input` with the parts of `source` in the places that `index` names along `dim`."""
     made = _index_copy(input, dim, index, source)
@@ -705,6 +710,7 @@ def _index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tenso
     return out
 
 
+@takes
 def index_fill(input: Tensor, dim: int, index: Tensor, value) -> Tensor:
     """A copy of `input` with a number in the places that `index` names along `dim`."""
     d = normalize_dim(dim, input.spec.ndim)
@@ -721,6 +727,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value) -> Tensor:
             )
         value = cast(value, input.spec.dtype)
     else:
+        if input.spec.dtype.kind == "f" and isinstance(value, (int, float)):
+            creation.number(value, input.spec.dtype)  # raises where it does not fit
         value = tensor(value, dtype=input.spec.dtype, device=input.spec.device)
     index = reshape(index, (-1,))
     if input.spec.ndim:
@@ -849,6 +857,7 @@ def _found(elements: Tensor, test_elements: Tensor, invert: bool) -> Tensor:
     return from_numpy(np.ascontiguousarray(np.isin(numpy_view(elements), numpy_view(test_elements), invert=invert)))
 
 
+@takes
 def take_along_dim(input: Tensor, indices: Tensor, dim=None, *, out=None) -> Tensor:
     """`gather` with the sizes of both broadcast."""
     if out is not None:
@@ -1468,7 +1477,7 @@ def setitem(input: Tensor, item, value) -> None:
                 )
             copy_(target, value)
         elif isinstance(value, (bool, int, float, complex)):
-            fill_(target, value)
+            fill_(target, creation.saturated(value, target.spec.dtype))
         else:
             copy_(target, tensor(value, dtype=input.spec.dtype, device=input.spec.device))
         return
@@ -1533,6 +1542,7 @@ def _scatter_in_place(name: str, target: Tensor, dim: int, index: Tensor, src: T
     return target
 
 
+@takes
 def scatter_(self: Tensor, dim: int, index: Tensor, src=None, *, value=None, reduce=None) -> Tensor:
     """Write `src` (a tensor or a number) at the places that `index` names along `dim`."""
     src = value if src is None else src
@@ -1546,11 +1556,13 @@ def scatter_(self: Tensor, dim: int, index: Tensor, src=None, *, value=None, red
     return _scatter_in_place("scatter", self, dim, index, src, "set")
 
 
+@takes
 def scatter_add_(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """Add the elements of `src` at the places that `index` names along `dim`."""
     return _scatter_in_place("scatter_add", self, dim, index, src, "add")
 
 
+@takes
 def index_add_(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha=1) -> Tensor:
     """Add `alpha * source` to the parts that `index` names along `dim`."""
     from .inplace import write

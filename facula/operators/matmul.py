@@ -15,7 +15,7 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from .copying import cast
-from .declare import INTO, function, one_device
+from .declare import INTO, function, one_device, takes
 from .declare.repeats import MISSING, Repeats
 from .override import foreign
 from .reduction import sum as sum_over
@@ -1195,6 +1195,7 @@ def _pair(na: list[str], a: Tensor, nb: list[str], b: Tensor, later: set[str]) -
 # --- distances and cross products ---------------------------------------------------------------------------------
 
 
+@takes
 def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out=None) -> Tensor:
     """The cross products of vectors of three along `dim` (the first dim of size 3 when None)."""
     from .elementwise import mul, sub

@@ -553,9 +553,9 @@ def _is_view(self) -> bool:
 
 
 @method
-def get_device(self) -> int:
+def get_device(input) -> int:
     """The number of the GPU; -1 on the CPU."""
-    where = self.spec.device
+    where = input.spec.device
     return -1 if where is CPU or launch.hollow(where) else where.index or 0
 
 
@@ -879,6 +879,10 @@ for _name, _kind in (
 
 def _new(make):
     def new(self, *args, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False, **named):
+        if layout is not None:
+            if make in (creation.ones, creation.full):
+                creation.only_strided("fill_.Scalar", layout)
+            named["layout"] = layout
         made = make(
             *args, dtype=dtype or self.spec.dtype, device=device or self.spec.device, requires_grad=requires_grad,
             **named,
@@ -1271,15 +1275,15 @@ Tensor.divide_ = div_
 
 
 @method
-def clamp_(self, min=None, max=None) -> Tensor:
+def clamp_(input, min=None, max=None) -> Tensor:
     """`clamp` over the tensor's own elements."""
     if min is None and max is None:
         fail(RuntimeError, "torch.clamp: At least one of 'min' or 'max' must not be None")
     if min is None:
-        return elementwise.clamp_max.operator.in_place(self, max)
+        return elementwise.clamp_max.operator.in_place(input, max)
     if max is None:
-        return elementwise.clamp_min.operator.in_place(self, min)
-    return elementwise.clamp_both.operator.in_place(self, min, max)
+        return elementwise.clamp_min.operator.in_place(input, min)
+    return elementwise.clamp_both.operator.in_place(input, min, max)
 
 
 Tensor.clip_ = clamp_
@@ -1359,7 +1363,7 @@ def _scan_(name: str, scan):
 
     entry.__name__ = entry.__qualname__ = name + "_"
     entry.__doc__ = f"`{name}` over the tensor's own elements."
-    return entry
+    return declare.takes(entry)
 
 
 Tensor.cumsum_, Tensor.cumprod_ = _scan_("cumsum", reduction.cumsum), _scan_("cumprod", reduction.cumprod)
@@ -1384,20 +1388,20 @@ def float_power_(self, exponent) -> Tensor:
 
 
 @method
-def logit_(self, eps=None) -> Tensor:
+def logit_(input, eps=None) -> Tensor:
     """`logit` over the tensor's own elements."""
-    return elementwise.logit.operator.in_place(self, **({} if eps is None else {"eps": eps}))
+    return elementwise.logit.operator.in_place(input, **({} if eps is None else {"eps": eps}))
 
 
 @method
-def round_(self, *, decimals=0) -> Tensor:
+def round_(input, *, decimals=0) -> Tensor:
     """`round` over the tensor's own elements."""
     if decimals == 0:
-        return elementwise.round_even.operator.in_place(self)
-    if self.spec.dtype.kind != "f":
-        fail(NotImplementedError, f"\"round_cpu\" not implemented for '{dtype_title(self.spec.dtype)}'")
+        return elementwise.round_even.operator.in_place(input)
+    if input.spec.dtype.kind != "f":
+        fail(NotImplementedError, f"\"round_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
     scale = 10.0**decimals
-    return elementwise.round_decimals.operator.in_place(self, scale, scale)
+    return elementwise.round_decimals.operator.in_place(input, scale, scale)
 
 
 def _reshaping(name: str, make):
@@ -1477,9 +1481,9 @@ def is_same_size(self, other: Tensor) -> bool:
 
 
 @method
-def resize_as_(self, the_template: Tensor, *, memory_format=None) -> Tensor:
+def resize_as_(input, the_template: Tensor, *, memory_format=None) -> Tensor:
     """`resize_` to the shape of another tensor."""
-    return inplace.resize_(self, the_template.spec.shape)
+    return inplace.resize_(input, the_template.spec.shape)
 
 
 @method

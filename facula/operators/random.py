@@ -18,7 +18,19 @@ from facula.core.wrapped import BATCH, Unbatchable
 from facula.errors import fail
 
 from .copying import contiguous, copy_values, dense_order, overwrite
-from .creation import _finish, _kind_of, _like, _resized, _spec_of, from_numpy, numpy_view, zeros_of
+from .creation import (
+    _finish,
+    _kind_of,
+    _like,
+    _resized,
+    _spec_of,
+    dtype_c_name,
+    from_numpy,
+    largest,
+    numpy_view,
+    only_strided,
+    zeros_of,
+)
 from .declare import INTO, common_device, function, one_device
 from .promotion import DEFAULT, of_defaults
 from .view import ints
@@ -100,6 +112,9 @@ def uniform_(self: Tensor, from_=0.0, to=1.0, *, generator=None, **named) -> Ten
     _float(self, "check_uniform_bounds")
     if low > to:
         fail(RuntimeError, f"uniform_ expects to return a [from, to) range, but found from={low:g} > to={to:g}")
+    for name, end in (("from", low), ("to", to)):
+        if not abs(end) <= largest(self.spec.dtype):
+            fail(RuntimeError, f"{name} is out of bounds for {dtype_c_name(self.spec.dtype)}", got=end)
     return _fill(self, "uniform", generator, float(low), float(to))
 
 
@@ -209,8 +224,10 @@ def _creator(name: str, in_place, *parameters: float):
         if size is not None:
             args = (size,)
         try:
-            empty, s, draw = known[args, dtype, device, DEVICE[0]]
+            empty, s, draw = known[args, dtype, device, layout, DEVICE[0]]
         except (KeyError, TypeError):
+            if layout is not None:
+                only_strided(in_place.__name__, layout)
             kind = dtype or DEFAULT.float
             if out is not None or kind.kind != "f":
                 return _drawn(args, dtype, device, requires_grad, out, lambda t: in_place(t, generator=generator))
@@ -219,7 +236,7 @@ def _creator(name: str, in_place, *parameters: float):
             if all(n.__class__ is int for n in args):
                 if len(known) > 4096:
                     known.clear()
-                known[args, dtype, device, DEVICE[0]] = empty, s, draw
+                known[args, dtype, device, layout, DEVICE[0]] = empty, s, draw
         if out is not None:
             return _drawn(args, dtype, device, requires_grad, out, lambda t: in_place(t, generator=generator))
         made = empty(s)
@@ -263,6 +280,8 @@ def randint(
     pin_memory=False,
 ) -> Tensor:
     """Whole numbers over [low, high), int64 unless told otherwise: randint(high, size) or randint(low, high, size)."""
+    if layout is not None:
+        only_strided("random_.from", layout)
     if size is None:
         low, high, size = 0, low, high
     if low >= high:
@@ -297,6 +316,8 @@ def randperm(
     n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
     """The numbers 0 to n - 1 in random order."""
+    if layout is not None:
+        only_strided("randperm.generator_out", layout)
     if n < 0:
         fail(RuntimeError, f"n must be non-negative, got {n}")
     return _drawn(
@@ -325,6 +346,8 @@ def rand_like(
     generator=None,
 ) -> Tensor:
     """`rand` in the shape and dtype of another tensor."""
+    if layout is not None and layout is not input.layout:
+        only_strided("empty_strided", layout)
     return _as(input, dtype, device, memory_format, requires_grad, lambda t: uniform_(t, generator=generator))
 
 
@@ -340,6 +363,8 @@ def randn_like(
     generator=None,
 ) -> Tensor:
     """`randn` in the shape and dtype of another tensor."""
+    if layout is not None and layout is not input.layout:
+        only_strided("empty_strided", layout)
     return _as(input, dtype, device, memory_format, requires_grad, lambda t: normal_(t, generator=generator))
 
 
@@ -348,6 +373,8 @@ def randint_like(
     requires_grad=False, memory_format=None,
 ) -> Tensor:  # fmt: skip
     """`randint` in the shape and dtype of another tensor."""
+    if layout is not None and layout is not input.layout:
+        only_strided("empty_strided", layout)
     if high is None:
         low, high = 0, low
     _bounds(low, high, dtype or input.spec.dtype)
@@ -368,6 +395,8 @@ def normal(
     pin_memory=False,
 ) -> Tensor:
     """Normal numbers with given means and standard deviations (numbers or tensors)."""
+    if layout is not None:
+        only_strided("normal_", layout)
     if isinstance(std, Tensor):
         if not launch.lacks(std) and bool((std < 0).any()):
             fail(RuntimeError, "normal expects all elements of std >= 0.0")

@@ -96,7 +96,7 @@ Tensor.const_data_ptr = Tensor.data_ptr
 
 
 @_attach
-def is_distributed(self) -> bool:
+def is_distributed(input) -> bool:
     """Whether it is spread over machines: never."""
     return False
 
@@ -161,8 +161,8 @@ for _name, _why in REFUSED.items():
 
 
 @_attach
-def dequantize(self) -> Tensor:
+def dequantize(input) -> Tensor:
     """The tensor as it is: none is quantized. 16-bit floats and integers become float32."""
     from facula.core import dtype as dt
 
-    return self if self.spec.dtype is dt.float32 else self.to(dt.float32)
+    return input if input.spec.dtype is dt.float32 else input.to(dt.float32)

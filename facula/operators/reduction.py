@@ -19,7 +19,7 @@ from facula.ir import expr as ir
 
 from .copying import cast, to_device
 from .creation import dtype_c_name, from_numpy, full, numpy_view
-from .declare import OPERATORS, SUM_TO, Repeats, fast_rows, function, row_dims, traced, view
+from .declare import OPERATORS, SUM_TO, Repeats, fast_rows, function, row_dims, takes, traced, view
 from .numpynames import REQUIRED, numpy_dims
 from .override import foreign
 from .promotion import opmath
@@ -411,6 +411,7 @@ def amin(input, dim=(), keepdim=False, axis=None, keepdims=None, *, out=None) ->
     return _amin(input, dims=dims, keepdim=keepdim, out=out)
 
 
+@takes
 def aminmax(input, *, dim=None, keepdim=False, out=None):
     """The smallest and the largest element."""
     d = () if dim is None else dim
@@ -613,6 +614,7 @@ abs_ = math.fabs
 vector_norm_rows.operator.node_class.__name__ = "LinalgVectorNormBackward0"
 
 
+@takes
 def vector_norm(input, ord: Any = 2, dim=None, keepdim=False, *, dtype=None, out=None) -> Tensor:
     """The p-norm over dims of the elements as one vector: `sum(abs(x)**ord)**(1/ord)`."""
     if out is None and dtype is None and (known := _NORMS.get(ord)) is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from facula.core.tensor import Tensor
 
-from .declare import INTO
+from .declare import INTO, renamed
 
 __all__ = ["NAMED", "named", "writes"]
 
@@ -49,8 +49,13 @@ def named(name: str, *values):
 def writes(body: Callable) -> Callable:
     """`body` with `out=`: a tensor, or as many as it has results, that the results are written into."""
 
+    plain = inspect.signature(body)
+    names = frozenset(plain.parameters)
+
     @functools.wraps(body)
     def entry(*args, out=None, **kwargs):
+        if kwargs and not kwargs.keys() <= names:
+            kwargs = renamed(body.__name__, names, kwargs) or kwargs
         made = body(*args, **kwargs)
         if out is None:
             return made
@@ -60,7 +65,6 @@ def writes(body: Callable) -> Callable:
         written = [INTO[0](body.__name__, o, m, inputs) for o, m in zip(out, made, strict=True)]
         return type(made)(*written) if hasattr(made, "_fields") else tuple(written)
 
-    plain = inspect.signature(body)
     last = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
     entry.__signature__ = plain.replace(parameters=[*plain.parameters.values(), last])  # type: ignore[attr-defined]
     return entry

@@ -18,7 +18,7 @@ from . import elementwise as e
 from .cephes import CEPHES
 from .copying import cast
 from .creation import from_numpy, numpy_view
-from .declare import INTO, function, traced
+from .declare import INTO, function, takes, traced
 from .elementwise import digamma, erf, erfc, erfinv, exp2, expm1, lgamma, log1p, sigmoid, sinc, xlogy
 from .gamma import _I0_FAR, _I0_NEAR, _chebyshev, i0, igamma, igammac, mvlgamma, polygamma
 from .normalization import log_softmax as _log_softmax
@@ -42,11 +42,13 @@ __all__ = [
 expit, psi, gammaln, gammainc, gammaincc, multigammaln = sigmoid, digamma, lgamma, igamma, igammac, mvlgamma
 
 
+@takes
 def softmax(input: Tensor, dim: int, *, dtype=None) -> Tensor:
     """`exp(input)` over its sum along `dim`."""
     return _softmax(input, dim, dtype=dtype)
 
 
+@takes
 def log_softmax(input: Tensor, dim: int, *, dtype=None) -> Tensor:
     """The logarithm of `softmax`."""
     return _log_softmax(input, dim, dtype=dtype)
@@ -580,9 +582,9 @@ def _polynomials(name: str, text: str, values: Callable) -> Callable:
 
         core.gradient(which)(_formula(refuse))
 
-    def entry(input, n, *, out=None) -> Tensor:
-        _some_tensor(name, input, n)
-        return _written(name, core(input, n), out, input, n)
+    def entry(x, n, *, out=None) -> Tensor:
+        _some_tensor(name, x, n)
+        return _written(name, core(x, n), out, x, n)
 
     entry.__name__ = entry.__qualname__ = name
     entry.__doc__ = text

@@ -15,11 +15,12 @@ from facula.errors import fail
 
 from .copying import cast, contiguous
 from .creation import from_numpy, full, host_array, numpy_view
-from .declare import hosted, needs_numbers, one_device
+from .declare import hosted, needs_numbers, one_device, takes
 from .elementwise import conj_physical, mul, sub, true_divide
 from .joining import cat
 from .matmul import _to_out, matmul
 from .numpynames import numpy_dims
+from .promotion import opmath
 from .reduction import cumsum, vector_norm
 from .reduction import sum as sum_over
 from .view import diagonal, narrow, reshape, transpose, unsqueeze
@@ -40,6 +41,7 @@ def trace(input: Tensor) -> Tensor:
     return sum_over(diagonal(input))
 
 
+@takes
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of `input - other`."""
     return vector_norm(sub(input, other), p)
@@ -84,6 +86,7 @@ def _steps(y: Tensor, x, dx, dim: int, name: str):
     return low, high, gaps, d
 
 
+@takes
 def trapezoid(y: Tensor, x=None, *, dx=None, dim: int = -1) -> Tensor:
     """The integral of `y` by the trapezoidal rule, at points `x` or `dx` (1) apart."""
     low, high, gap, d = _steps(y, x, 1.0 if dx is None else dx, dim, "trapezoid")
@@ -94,6 +97,7 @@ def trapezoid(y: Tensor, x=None, *, dx=None, dim: int = -1) -> Tensor:
 trapz = trapezoid
 
 
+@takes
 def cumulative_trapezoid(y: Tensor, x=None, *, dx=None, dim: int = -1) -> Tensor:
     """The running integral of `y` by the trapezoidal rule."""
     low, high, gap, d = _steps(y, x, 1.0 if dx is None else dx, dim, "cumulative_trapezoid")
@@ -101,6 +105,7 @@ def cumulative_trapezoid(y: Tensor, x=None, *, dx=None, dim: int = -1) -> Tensor
     return cumsum(mul(total, gap), d) / 2.0 if isinstance(gap, Tensor) else cumsum(total, d) * (gap / 2.0)
 
 
+@takes
 def gradient(input: Tensor, *, spacing=None, dim=None, edge_order: int = 1) -> list[Tensor]:
     """The slope of `input` along each dim: central differences, one-sided of order `edge_order` at the ends."""
     rank = input.spec.ndim
@@ -256,6 +261,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 
 
 @hosted
+@takes
 def hash_tensor(input: Tensor, dim=(), *, keepdim: bool = False, mode: int = 0, out=None) -> Tensor:
     """The exclusive or of the bits of elements, all or along dims: of floats as float64, of integers as int64."""
     if mode:
@@ -282,6 +288,7 @@ def hash_tensor(input: Tensor, dim=(), *, keepdim: bool = False, mode: int = 0, 
     return made if out is None else _to_out("hash_tensor", out, made, ())
 
 
+@takes
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out=None) -> Tensor:
     """The parts along `dim` whose p-norm exceeds `maxnorm` scaled down to it."""
     if input.spec.ndim < 2:
@@ -294,12 +301,14 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out=None) -> Te
         fail(RuntimeError, "renorm: expected a floating point or complex tensor", got=str(input.spec.dtype))
     d = normalize_dim(dim, input.spec.ndim)
     others = [e for e in range(input.spec.ndim) if e != d]
-    norm = vector_norm(input, p, others, True)
+    own = input.spec.dtype
+    kind = opmath(own)  # of halves float32, in which the factors are computed
+    norm = vector_norm(input, p, others, True, dtype=None if kind is own else kind)
     one = full((), 1.0, dtype=norm.spec.dtype, device=norm.spec.device)
     from .public import where
 
     factor = where(norm > maxnorm, maxnorm / (norm + 1e-7), one)
-    made = mul(contiguous(input), factor)
+    made = mul(contiguous(input), factor if kind is own else cast(factor, own))
     return made if out is None else _to_out("renorm", out, made, (input,))
 
 

@@ -11,7 +11,7 @@ from facula.core.tensor import Tensor
 from facula.core.wrapped import first_of
 from facula.errors import fail
 
-from .declare import EMBED, OPERATORS, function, view
+from .declare import EMBED, OPERATORS, function, takes, view
 from .numpynames import numpy_dims
 
 __all__ = [
@@ -130,6 +130,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return reshape(input, (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :]))
 
 
+@takes
 def unflatten(input: Tensor, dim: int, sizes) -> Tensor:
     """Dim `dim` cut into several; one of `sizes` may be -1."""
     dim = normalize_dim(dim, input.spec.ndim)
@@ -366,6 +367,7 @@ def slice_dim(spec, dim, start, stop, step=1):
 slice_dim.operator.node_class.__name__ = "SliceBackward0"
 
 
+@takes
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """`length` parts of dim `dim` from `start` (a number, or a 0-d tensor of one) on."""
     if not input.spec.ndim:
@@ -694,6 +696,7 @@ def split(tensor: Tensor, split_size_or_sections, dim: int = 0) -> tuple[Tensor,
     return split_with_sizes(tensor, tuple(sizes), dim)
 
 
+@takes
 def unsafe_split(input: Tensor, split_size, dim: int = 0) -> tuple[Tensor, ...]:
     """`split`, under PyTorch's name for parts whose changes autograd does not follow; here it does."""
     return split(input, split_size, dim)
@@ -712,6 +715,11 @@ def chunk(input: Tensor, chunks: int, dim: int = 0, axis=None) -> tuple[Tensor, 
     return split(input, each, dim)
 
 
+@takes(
+    sections="indices_or_sections",
+    indices="indices_or_sections",
+    tensor_indices_or_sections="indices_or_sections",
+)
 def tensor_split(input: Tensor, indices_or_sections, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts along `dim`: so many of about equal size, or cut at the given indices."""
     size = _size(input, dim, "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
@@ -784,7 +792,7 @@ def _split_along(name: str, least: int, dim_of):
     entry.__name__ = entry.__qualname__ = name
     dim = {"hsplit": "1 (0 for vectors)", "vsplit": "0", "dsplit": "2"}[name]
     entry.__doc__ = f"Parts along dim {dim}: so many equal ones, or cut at indices."
-    return entry
+    return takes(entry, sections="indices_or_sections", indices="indices_or_sections")
 
 
 hsplit = _split_along("hsplit", 1, lambda rank: 0 if rank == 1 else 1)
@@ -851,6 +859,7 @@ def _written(input: Tensor, part_of, src: Tensor, name: str) -> Tensor:
     return out
 
 
+@takes
 def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start=None, end=None, step: int = 1, *, out=None) -> Tensor:
     """A copy of `input` with `src` in the place of `input[..., start:end:step, ...]`."""
     if out is not None:
@@ -860,6 +869,7 @@ def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start=None, end=None
     return _written(input, lambda x: slice_dim(x, dim, start, end, step), src, "slice")
 
 
+@takes
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """A copy of `input` with `src` in the place of `select(dim, index)`."""
     return _written(input, lambda x: select(x, dim, index), src, "slice")

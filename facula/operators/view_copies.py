@@ -10,7 +10,7 @@ from facula.errors import fail
 
 from . import view
 from .copying import clone
-from .declare import INTO
+from .declare import INTO, takes
 
 __all__ = [
     "alias_copy", "as_strided_copy", "detach_copy", "diagonal_copy", "expand_copy", "narrow_copy", "permute_copy",
@@ -32,6 +32,7 @@ def _split(input: Tensor, split_size: int, dim: int = 0) -> tuple[Tensor, ...]:
     return view.split(input, split_size, dim)
 
 
+@takes
 def _narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     rank = input.spec.ndim
     if rank and dim >= rank:

@@ -12,8 +12,9 @@ from facula.operators.sparse import sparse_mm as mm
 from facula.operators.sparse import sparse_sum as sum
 
 __all__ = [
-    "addmm", "check_sparse_tensor_invariants", "log_softmax", "mm", "sampled_addmm", "softmax", "spdiags", "spsolve",
-    "sum", "to_sparse_semi_structured",
+    "SparseSemiStructuredTensor", "SparseSemiStructuredTensorCUSPARSELT", "SparseSemiStructuredTensorCUTLASS", "addmm",
+    "as_sparse_gradcheck", "check_sparse_tensor_invariants", "log_softmax", "mm", "sampled_addmm", "softmax", "spdiags",
+    "spsolve", "sum", "to_sparse_semi_structured",
 ]  # fmt: skip
 
 
@@ -69,6 +70,17 @@ def _refusal(name: str, why: str) -> Callable:
 _CSR = "it needs the CSR layout; facula's sparse tensors are COO"
 sampled_addmm, spsolve = _refusal("sampled_addmm", _CSR), _refusal("spsolve", _CSR)
 to_sparse_semi_structured = _refusal("to_sparse_semi_structured", "it serves one library on GPUs")
+as_sparse_gradcheck = _refusal("as_sparse_gradcheck", "gradcheck takes dense tensors; check the function of the values")
+
+
+class SparseSemiStructuredTensor:
+    """Not implemented: it serves one library on GPUs."""
+
+    def __init__(self, *args, **kwargs):
+        to_sparse_semi_structured()
+
+
+SparseSemiStructuredTensorCUSPARSELT = SparseSemiStructuredTensorCUTLASS = SparseSemiStructuredTensor
 
 
 class check_sparse_tensor_invariants:

@@ -3,7 +3,7 @@
 import contextlib
 import enum
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from facula import autograd
@@ -12,11 +12,14 @@ from facula.autograd import Function, enable_grad, no_grad, saved_tensors_hooks
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.operators import get_rng_state, set_rng_state
+from facula.streams import get_device_module
+from facula.utils._pytree import tree_leaves, tree_map
 
 __all__ = [
-    "CheckpointError", "CheckpointFunction", "CheckpointPolicy", "SelectiveCheckpointContext", "checkpoint",
-    "checkpoint_sequential", "create_selective_checkpoint_contexts", "detach_variable", "noop_context_fn",
-    "set_checkpoint_debug_enabled", "set_checkpoint_early_stop",
+    "CheckpointError", "CheckpointFunction", "CheckpointPolicy", "DefaultDeviceType", "GraphExecGroup",
+    "SAC_IGNORED_OPS", "SelectiveCheckpointContext", "check_backward_validity", "checkpoint",
+    "checkpoint_sequential", "create_selective_checkpoint_contexts", "detach_variable", "get_device_states",
+    "noop_context_fn", "set_checkpoint_debug_enabled", "set_checkpoint_early_stop", "set_device_states",
 ]  # fmt: skip
 
 
@@ -62,6 +65,76 @@ def detach_variable(inputs: tuple) -> tuple:
     if not isinstance(inputs, tuple):
         raise RuntimeError("Only tuple of tensors is supported. Got Unsupported input type: ", type(inputs).__name__)
     return tuple(x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in inputs)  # type: ignore[attr-defined]
+
+
+def check_backward_validity(inputs: Iterable[Any]) -> None:
+    """Warn where none of the inputs needs a gradient."""
+    if not any(x.requires_grad for x in inputs if isinstance(x, Tensor)):  # type: ignore[attr-defined]
+        warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=2)
+
+
+SAC_IGNORED_OPS: set[Any] = set()  # PyTorch lists entries of `torch.ops.aten` here, which facula has none of
+
+
+class DefaultDeviceType:
+    """The type of device whose random state is kept where no argument says another one."""
+
+    _kind: str | None = None
+
+    @staticmethod
+    def set_device_type(device: str = "cuda") -> None:
+        """Change it."""
+        DefaultDeviceType._kind = device
+
+    @staticmethod
+    def get_device_type() -> str:
+        """What it is: that of the machine, "cpu", at first."""
+        return DefaultDeviceType._kind or "cpu"
+
+
+def get_device_states(*args: Any) -> tuple[list[int], list[Tensor]]:
+    """The numbers and random states of the devices of the arguments; the processor's own is not among them."""
+    devices: list[int] = []
+
+    def visit(x: Any) -> Any:
+        if isinstance(x, Tensor) and x.device.type not in ("cpu", "meta"):  # type: ignore[attr-defined]
+            devices.append(x.get_device())  # type: ignore[attr-defined]
+        return x
+
+    tree_map(visit, args)
+    module = _device_module(args)
+    return devices, [module.get_rng_state(device) for device in devices]
+
+
+def set_device_states(devices: Iterable[int], states: Iterable[Tensor], *, device_type: str | None = None) -> None:
+    """Give devices the random states that `get_device_states` found."""
+    kind = device_type or DefaultDeviceType.get_device_type()
+    if kind == "meta":
+        return
+    for device, state in zip(devices, states, strict=False):
+        get_device_module(kind).set_rng_state(state, device)
+
+
+def _device_module(args: Any) -> Any:
+    kinds = [x.device.type for x in tree_leaves(args) if isinstance(x, Tensor) and x.device.type not in ("cpu", "meta")]
+    return get_device_module(kinds[0] if kinds else "cpu")
+
+
+class GraphExecGroup:
+    """Accepted: in several backwards of one group a part is computed again for each, with the same result."""
+
+    _current: "GraphExecGroup | None" = None
+
+    def __enter__(self) -> "GraphExecGroup":
+        if GraphExecGroup._current is not None:
+            raise RuntimeError(
+                f"GraphExecGroup contexts cannot be nested. Already inside group {GraphExecGroup._current}"
+            )
+        GraphExecGroup._current = self
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        GraphExecGroup._current = None
 
 
 class _Surroundings:

@@ -149,6 +149,45 @@ def test_functions(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("exponent", [3, 3.0, -2, 2, -1, 0.5])
+def test_whole_powers_are_rounded_where_pytorch_multiplies(exponent, dtype):
+    check(lambda framework, x, o: x.abs() ** o, dtype, exponent, "dense")
+    check(in_place("pow_"), dtype, int(exponent), "dense")
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_factors_of_renorm_are_computed_in_float32(dtype):
+    check(lambda framework, x, o: framework.renorm(x.reshape(32, 32), 2, 0, o), dtype, 1.0, "dense")
+
+
+BEYOND = {
+    "full": lambda framework, kind, n: framework.full((2,), n, dtype=kind),
+    "fill_": lambda framework, kind, n: framework.zeros(2, dtype=kind).fill_(n),
+    "index_fill": lambda framework, kind, n: framework.zeros(2, dtype=kind).index_fill(0, framework.tensor([0]), n),
+    "linspace": lambda framework, kind, n: framework.linspace(0, n, 3, dtype=kind),
+    "uniform_": lambda framework, kind, n: framework.zeros(2, dtype=kind).uniform_(0, n),
+    "scalar_tensor": lambda framework, kind, n: framework.scalar_tensor(n, dtype=kind),
+    "setitem": lambda framework, kind, n: framework.zeros(2, dtype=kind).__setitem__(0, n),
+}
+
+
+@pytest.mark.parametrize("dtype", [*HALVES, "float32", "float8_e5m2"])
+@pytest.mark.parametrize("name", BEYOND)
+def test_numbers_beyond_a_dtype(name, dtype):
+    for number in (65504.0, 65510.0, 7e4, 3.4e38, 1e39, float("inf")):
+        texts = []
+        for framework in (torch, facula):
+            try:
+                BEYOND[name](framework, getattr(framework, dtype), number)
+                texts.append("")
+            except NotImplementedError:
+                return  # PyTorch has no such operator of 8-bit floats
+            except RuntimeError as error:
+                texts.append(str(error).splitlines()[0])
+        assert texts[0] == texts[1], number
+
+
+@pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("name", ["add", "sub", "rsub"])
 @pytest.mark.parametrize("alpha", [0.3, 257, -1 / 3])
 def test_alpha(name, alpha, dtype):

@@ -60,3 +60,35 @@ def test_true_names():
     assert len(square.unsafe_split(split_size=1)) == 3 and torch.result_type(tensor=square, other=1) is torch.float32
     assert square.clone().swapaxes_(axis0=0, axis1=1).shape == (3, 3)
     assert torch.rand_like(square, pin_memory=False).shape == (3, 3)
+
+
+def test_names_of_overloads():
+    assert equal(torch.hsplit(X, sections=3), torch.hsplit(X, 3)) and equal(X.vsplit(indices=(1,)), X.vsplit((1,)))
+    assert equal(torch.tensor_split(X, tensor_indices_or_sections=torch.tensor([1])), torch.tensor_split(X, (1,)))
+    with pytest.raises(TypeError, match="multiple values for argument 'indices_or_sections'"):
+        torch.hsplit(X, sections=3, indices=(1,))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'section'"):
+        torch.hsplit(X, section=3)
+
+
+@pytest.mark.parametrize("needs_grad", [False, True])
+def test_axis_of_functions_and_views(needs_grad):
+    x, places = X.clone().requires_grad_(needs_grad), torch.tensor([[0, 1, 0]])
+    assert torch.equal(x.gather(axis=0, index=places), x.gather(0, places))
+    assert torch.equal(torch.index_select(x=x, axis=1, index=places[0]), x.index_select(1, places[0]))
+    assert equal(x.unbind(axis=1), x.unbind(1)) and torch.equal(x.select(axis=0, index=1), x[1])
+    if needs_grad:
+        x.select(axis=0, index=1).sum().backward()
+        assert x.grad.tolist() == [[0, 0, 0], [1, 1, 1]]
+    with torch.no_grad():
+        assert torch.equal(torch.gather(x1=x, axis=0, index=places), x.gather(0, places))
+    with pytest.raises(TypeError, match="multiple values for argument 'dim'"):
+        x.gather(axis=0, dim=0, index=places)
+    with pytest.raises(TypeError, match="axes"):
+        x.gather(axes=0, index=places)
+
+
+def test_axis_under_vmap():
+    batch, places = torch.stack([X, X + 1]), torch.tensor([[0, 1, 0]])
+    assert torch.equal(torch.vmap(lambda x: x.gather(axis=0, index=places))(batch)[1], (X + 1).gather(0, places))
+    assert torch.equal(torch.vmap(lambda x: x.select(axis=0, index=1))(batch)[1], X[1] + 1)

@@ -14,6 +14,7 @@ from .away import common_device, hosted, needs_numbers, one_device, unreadable
 from .base import OPERATORS, Operator
 from .fast import binary, fast_in_place, fast_rows
 from .function import Function
+from .keywords import renamed, takes
 from .layout import broadcast_shapes_of, broadcast_strides, check_cast, row_dims
 from .recording import freed, keep, record, unkeep
 from .repeats import Repeats, unrecorded
@@ -40,8 +41,8 @@ __all__ = [
     "ASSIGN", "CHECK_LEAF", "CHECK_VIEW", "COPY", "EMBED", "INTERCEPT", "INTO", "NEW_LIKE", "OF_ARRAY", "OPERATORS",
     "OVERLAP", "PREPARE_OUT", "REBASE", "SUM_TO", "ZEROS", "Function", "Operator", "Plan", "Repeats", "Traced", "View",
     "binary", "broadcast_shapes_of", "broadcast_strides", "check_cast", "common_device", "fast_in_place", "fast_rows",
-    "freed", "function", "hosted", "keep", "needs_numbers", "one_device", "record", "row_dims", "traced", "unkeep",
-    "unreadable", "unrecorded", "view", "view_of",
+    "freed", "function", "hosted", "keep", "needs_numbers", "one_device", "record", "renamed", "row_dims", "takes",
+    "traced", "unkeep", "unreadable", "unrecorded", "view", "view_of",
 ]  # fmt: skip
 
 

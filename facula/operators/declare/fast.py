@@ -64,6 +64,8 @@ def binary(operator: Traced, foreign: bool = False) -> Callable:
                 return out
             if foreign and not (isinstance(other, (Tensor, bool, int, float, complex)) or hasattr(other, "item")):
                 return NotImplemented
+        if input is MISSING and other is not MISSING:  # both by name, the first one by NumPy's
+            kwargs["other"], other = other, MISSING
         return known.slowly([x for x in (input, other) if x is not MISSING], kwargs)
 
     return entry
@@ -111,17 +113,17 @@ def fast_in_place(operator: Traced) -> Callable:
     slow = operator.in_place
     unary = len(operator.operands) == 1
 
-    def plain(self, other) -> Plan | None:
+    def plain(input, other) -> Plan | None:
         """The plan for dense operands that share no memory and need no gradient."""
         number = other.__class__ is float or other.__class__ is int
         if number and operator.operands[1] in operator.only:
             return None
-        kinds = (self.spec,) if unary else (self.spec, other.__class__ if number else other.spec)
+        kinds = (input.spec,) if unary else (input.spec, other.__class__ if number else other.spec)
         if any(isinstance(k, Spec) and (k.kind is not None or not k.contiguous) for k in kinds):
             return None
         free = operator.plan(kinds, scalars={})
-        check_in_place(operator.name, self.spec, free.outs[0])
-        plan = operator.plan(kinds, scalars={}, out=(self.spec,))
+        check_in_place(operator.name, input.spec, free.outs[0])
+        plan = operator.plan(kinds, scalars={}, out=(input.spec,))
         names = operator.operands[:1] if unary or number else operator.operands
         if (
             plan.mixed
@@ -133,43 +135,43 @@ def fast_in_place(operator: Traced) -> Callable:
             return None
         if len(plans) > 4096:
             plans.clear()
-        plans[kinds if not unary else self.spec] = plan
+        plans[kinds if not unary else input.spec] = plan
         return plan
 
-    def one(self, *args, **kwargs):
-        if args or kwargs or self.needs_grad or self.base is not None or (GUARD.active and LOCAL.special):
-            return slow(self, *args, **kwargs)
-        plan = plans.get(self.spec) or plain(self, None)
+    def one(input, *args, **kwargs):
+        if args or kwargs or input.needs_grad or input.base is not None or (GUARD.active and LOCAL.special):
+            return slow(input, *args, **kwargs)
+        plan = plans.get(input.spec) or plain(input, None)
         if plan is None:
-            return slow(self)
+            return slow(input)
         if plan.function is not None:
-            plan.function(self.ptr, self.ptr, *plan.tail)
-        self.storage.version += 1
-        return self
+            plan.function(input.ptr, input.ptr, *plan.tail)
+        input.storage.version += 1
+        return input
 
-    def two(self, *args, **kwargs):
-        if len(args) != 1 or kwargs or self.needs_grad or self.base is not None or (GUARD.active and LOCAL.special):
-            return slow(self, *args, **kwargs)
+    def two(input, *args, **kwargs):
+        if len(args) != 1 or kwargs or input.needs_grad or input.base is not None or (GUARD.active and LOCAL.special):
+            return slow(input, *args, **kwargs)
         (other,) = args
         if other.__class__ is float or other.__class__ is int:
-            plan = plans.get((self.spec, other.__class__)) or plain(self, other)
+            plan = plans.get((input.spec, other.__class__)) or plain(input, other)
             if plan is None:
-                return slow(self, other)
+                return slow(input, other)
             if plan.function is not None:
-                plan.function(self.ptr, self.ptr, other, *plan.tail)
-        elif isinstance(other, Tensor) and not other.needs_grad and other.storage is not self.storage:
-            plan = plans.get((self.spec, other.spec)) or plain(self, other)
+                plan.function(input.ptr, input.ptr, other, *plan.tail)
+        elif isinstance(other, Tensor) and not other.needs_grad and other.storage is not input.storage:
+            plan = plans.get((input.spec, other.spec)) or plain(input, other)
             if plan is None:
-                return slow(self, other)
+                return slow(input, other)
             if plan.function is not None:
-                plan.function(self.ptr, self.ptr, other.ptr, *plan.tail)
+                plan.function(input.ptr, input.ptr, other.ptr, *plan.tail)
         else:
-            return slow(self, other)
-        self.storage.version += 1
-        return self
+            return slow(input, other)
+        input.storage.version += 1
+        return input
 
-    def several(self, *args, **kwargs):
-        return slow(self, *args, **kwargs)
+    def several(input, *args, **kwargs):
+        return slow(input, *args, **kwargs)
 
     entry = one if unary else two if len(operator.operands) == 2 else several
     entry.__wrapped__ = operator.body  # whose parameters are shown

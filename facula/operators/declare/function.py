@@ -13,6 +13,7 @@ from facula.operators.override import foreign
 
 from .away import elsewhere
 from .base import Operator, with_out
+from .keywords import renamed
 from .recording import SEQUENCE, freed, keep, materialised, unkeep, user_line
 from .seams import INTERCEPT, INTO
 
@@ -244,12 +245,16 @@ def _calling(operator: Function) -> Callable:
             return made if out is None else INTO[0](operator.name, out, made, args)
         if GUARD.active:
             if LOCAL.special:
-                return INTERCEPT[0](operator, args, kwargs, None)
+                return INTERCEPT[0](operator, args, kwargs and renamed(operator.name, names, kwargs) or kwargs, None)
             if not LOCAL.grad:
                 try:
                     return body(*args, **kwargs)
                 except Unread:
                     return elsewhere(body, args, kwargs)
+                except TypeError:
+                    if (true := renamed(operator.name, names, kwargs)) is None:
+                        raise
+                    return call(*args, **true)
         for x in args:
             if isinstance(x, Tensor):
                 if x.needs_grad:
@@ -264,6 +269,8 @@ def _calling(operator: Function) -> Callable:
                 except Unread:
                     return elsewhere(body, args, kwargs)
                 except Exception as error:
+                    if isinstance(error, TypeError) and (true := renamed(operator.name, names, kwargs)) is not None:
+                        return call(*args, **true)
                     if isinstance(error, AttributeError) and (made := foreign(*args)) is not NotImplemented:
                         return made
                     _refuse_others(operator, args, error)
@@ -276,12 +283,17 @@ def _calling(operator: Function) -> Callable:
         except Unread:
             result = elsewhere(body, args, kwargs)
         except Exception as error:
-            _refuse_others(operator, args, error)
-            noted(error)
-            raise
+            true = renamed(operator.name, names, kwargs) if isinstance(error, TypeError) else None
+            if true is None:
+                _refuse_others(operator, args, error)
+                noted(error)
+                raise
+            result, kwargs = None, true
         finally:
             LOCAL.grad = True
             GUARD.active.pop()
+        if result is None:
+            return call(*args, **kwargs)
         if kwargs or len(args) != count:
             values = list(args) + list(defaults[len(args) :])
             for name, value in kwargs.items():

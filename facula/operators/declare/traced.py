@@ -23,6 +23,7 @@ from facula.operators.promotion import DEFAULT, number_dtype, of_defaults, opmat
 
 from .away import common_device, differ, here
 from .base import Operator, with_out
+from .keywords import NUMPY
 from .layout import broadcast_shapes_of, broadcast_strides, check_in_place, result_strides
 from .recording import Packed, freed, keep, materialised, record, unkeep
 from .repeats import Repeats, unknown
@@ -40,7 +41,6 @@ class Plan:
 
 HALVES = (dt.float16, dt.bfloat16)
 EXACT = (dt.bool_, dt.uint8, dt.int8)  # whose numbers both halves have
-NUMPY = {"x": "input", "a": "input", "x1": "input", "x2": "other"}  # NumPy's names, which PyTorch takes too
 UNBOUND = launch.Bound(None, ())
 
 

@@ -12,7 +12,9 @@ from facula.errors import fail
 from facula.operators.override import foreign
 
 from .base import Operator
+from .keywords import renamed
 from .recording import record
+from .repeats import MISSING
 from .seams import EMBED, INTERCEPT
 
 
@@ -53,8 +55,6 @@ class View(Operator):
 
     def _plan(self, input: Tensor, args: tuple, kwargs: dict) -> tuple[Spec, int]:
         source = input.spec
-        if "axis" in kwargs and "dim" not in kwargs:  # NumPy's name, which PyTorch takes too
-            kwargs["dim"] = kwargs.pop("axis")
         shape, strides, offset, *other = self.body(source, *args, **kwargs)
         kind = other[0] if other else source.dtype  # a view as another dtype counts in its elements
         found = (spec(kind, source.device, Size(shape), tuple(strides), source.kind), offset * kind.itemsize)
@@ -69,16 +69,25 @@ class View(Operator):
 
 def _viewing(operator: View) -> Callable:
     """The function (input, arguments) -> view; the spec of the result is planned once for each spec and arguments."""
-    plans, plan, node_class = operator.plans, operator._plan, operator.node_class
+    plans, plan, node_class, names = operator.plans, operator._plan, operator.node_class, operator.names
 
-    def call(input, *args, **kwargs):
+    def call(input=MISSING, *args, **kwargs):
         if GUARD.active and LOCAL.special:
+            if kwargs and (true := renamed(operator.name, names, kwargs)) is not None:
+                return call(*(() if input is MISSING else (input,)), *args, **true)
             return INTERCEPT[0](operator, (input, *args), kwargs, None)
         try:
             found, offset = plans[(input.spec, *args, *kwargs.items()) if kwargs else (input.spec, *args)]
         except (KeyError, TypeError):
+            if kwargs and (true := renamed(operator.name, names, kwargs)) is not None:
+                return call(input, *args, **true)
             found, offset = plan(input, args, kwargs)
         except AttributeError:
+            if input is MISSING:
+                true = renamed(operator.name, names, kwargs) or kwargs
+                if "input" not in true:
+                    fail(TypeError, f'{operator.name}() missing 1 required positional arguments: "input"')
+                return call(true.pop("input"), *args, **true)
             if (made := foreign(input)) is not NotImplemented:
                 return made
             fail(

@@ -11,7 +11,7 @@ from facula.core.device import device
 from facula.core.spec import Spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
-from facula.errors import fail
+from facula.errors import OutOfMemoryError, fail
 
 from . import driver
 
@@ -21,13 +21,6 @@ ALIGN = 512  # bytes: as PyTorch's
 SMALL = 1 << 20  # from here on a block is an allocation of its own
 SLAB = 2 << 20
 STEPS = 8  # sizes between two powers of two: at most an eighth of a block is unused
-
-
-class OutOfMemoryError(RuntimeError):
-    """The GPU's memory does not suffice."""
-
-
-OutOfMemoryError.__module__ = "torch"
 
 
 class Block:

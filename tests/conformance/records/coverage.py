@@ -38,14 +38,26 @@ ASIDE = {
     r"^(u?int[1-7]|bits\d*.*|bit|float4.*)$": "dtypes without operators in PyTorch",
     "^batch_norm_(backward|elemt|gather|stats|update)|^(alias_copy|convolution|hash_tensor|choose_)": "parts",
     "^(autocast_|clear_autocast|get_autocast|set_autocast|is_autocast|[sg]et_autograd|init_num_threads|fork|wait|vitals"
-    "|set_vital|read_vitals|unify_type_list|import_ir_module|parse_|merge_type|sym_|Sym|cond|while_loop|compile"
+    "|set_vital|read_vitals|unify_type_list|import_ir_module|parse_|merge_type|sym_|compiled_with_cxx11_abi"
     "|vmap_internals|reinforce|volatile|grad_dtype|is_distributed|name$|storage_type|slice_inverse|get_file_path"
     "|prepare_multiprocessing|TYPE_CHECKING|USE_|PRIVATE_|AVG|SUM|classproperty|obj|profiler_|segment_reduce"
-    "|thread_safe|get_device_module|native_norm)": "PyTorch's implementation",
+    "|thread_safe|native_norm)": "PyTorch's implementation",
     "sparse_(resize|mask|compressed)|^(indices|values)_copy|_(csr|csc|bsr|bsc)(_tensor)?$|c?(col|row)_indices"
     "|padded_tensor|jagged|^(resize_as_sparse_|hsmm|hspmm|dsmm|smm|sspaddmm|saddmm|spmm)$": "compressed sparse layouts",
     "^(eig|symeig|lstsq|solve|matrix_rank)$": "removed by PyTorch itself: they only raise",
 }
+
+
+NOT_IN_PYTHON = {"sparse_coo_tensor": {"layout"}}  # parameters of operators that PyTorch's own functions do not take
+# The same in other modules, by full name.
+ASIDE_BY_NAME = {
+    **dict.fromkeys(
+        ("linalg.common_notes", "nn.functional.reproducibility_notes", "nn.functional.sparse_support_notes",
+         "nn.functional.tf32_notes"), "sentences of PyTorch's own documentation",
+    ),
+    "nn.functional.TYPE_CHECKING": "of `typing`",
+    "autograd.NestedIOFunction": "no longer runs in PyTorch: its methods call what has been removed",
+}  # fmt: skip
 
 
 class Name(NamedTuple):
@@ -74,7 +86,9 @@ def _public(module: str) -> Iterator[tuple[str, Any]]:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            value = getattr(theirs, name, None)
+            if not hasattr(theirs, name):  # listed by PyTorch, but not there
+                continue
+            value = getattr(theirs, name)
         if listed or _own(module, name, value):
             yield name, value
 
@@ -93,6 +107,8 @@ def parameters(function: Any) -> tuple[str, ...] | None:
     words = [re.sub(r"\[.*?\]|\(.*?\)", "", word) for word in re.sub(r"\(.*?\)", "", head[1]).split(",")]
     named = [re.split(r"[=:]", word)[0].strip().split(" ")[-1] for word in words]
     taken = _schema_names(getattr(function, "__name__", ""))  # the documentation has other names now and then
+    if not taken:  # "set_num_threads(int)": a type, of what is given by position
+        named = [n for n in named if n != "int"]
     return tuple(n for n in named if n.isidentifier() and n != "self" and (not taken or n in taken))
 
 
@@ -127,9 +143,11 @@ def _lacking(module: str, name: str, theirs: Any, ours: Any) -> list[str]:
     wanted, have = parameters(theirs), parameters(ours)
     if have is None:
         return []
+    have += tuple(getattr(ours, "others", ()))  # other names of its parameters
     found = [p for p in wanted or () if p not in have]
     overloads = [] if inspect.isfunction(theirs) or inspect.isclass(theirs) else _overloads(module, name)
     without = {"input"} if module == "Tensor" else set()
+    without |= NOT_IN_PYTHON.get(name, set())
     if "input" in have and hasattr(ours, "operator"):
         without.add("x")  # taken by keyword all the same
     if overloads:
@@ -155,7 +173,7 @@ def _overloads(module: str, name: str) -> list[list[str]]:
 def _aside(module: str, name: str, value: Any) -> str | None:
     """Why a name of `torch` or `torch.Tensor` is no part of the promise, or None."""
     if module not in ("", "Tensor"):
-        return None
+        return ASIDE_BY_NAME.get(f"{module}.{name}")
     if inspect.isclass(value) and (hasattr(torch._C, name) or re.search("Storage|Script|^Tag$", name)):
         return "a type of PyTorch's implementation"
     return next((why for pattern, why in ASIDE.items() if re.search(pattern, name)), None)

@@ -45,7 +45,8 @@ OUTSIDE = {
 
 def label(op) -> str:
     """The name of an entry, with its variant: "var.unbiased"."""
-    return f"{op.name}.{op.variant_test_name}" if op.variant_test_name else op.name
+    variant = getattr(op, "variant_test_name", "")  # modules have none
+    return f"{op.name}.{variant}" if variant else op.name
 
 
 ENTRIES = [
