@@ -1,6 +1,11 @@
 """What every test shares: the option that puts real data in the place of synthetic data, the results of the samples."""
 
+import signal
+
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun behind an `&` or by nohup: tests interrupt themselves
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):

@@ -144,7 +144,7 @@ figures._figure_class.cache_clear()
 try:
     plot_images(torch.rand(2, 4, 4))
 except ModuleNotFoundError as error:
-    print(error)
+    print(error, *error.__notes__, sep="\\n")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.splitlines() == [
