@@ -63,7 +63,7 @@ def _add_show(commands) -> None:
     show.add_argument("--shape", action="append", metavar="64x1000", help="of a tensor operand; once for each")
     show.add_argument("--dtype", default="float32", help="of the tensor operands")
     show.add_argument("--arg", action="append", metavar="NAME=VALUE", help="another argument, as --arg dim=1")
-    show.add_argument("--part", metavar="PART", help="formula, ir, stages, llvm, asm, table or time alone")
+    show.add_argument("--part", metavar="PART", help="formula, ir, stages, llvm, asm, cuda, table or time alone")
     show.add_argument("--after", type=int, default=3, metavar="N", help="of a program: show the step after N steps")
     show.add_argument("--whole", action="store_true", help="of a program: all of it, not one step")
     show.add_argument("what", metavar="OPERATOR | SCRIPT.py", help="softmax, nn.functional.gelu, Tensor.add_, train.py")

@@ -23,7 +23,7 @@ from facula.operators import ones, ones_like, zeros
 
 __all__ = ["Shown", "ShownKernel", "ShownRow", "show"]
 
-PARTS = ("formula", "ir", "stages", "llvm", "assembly", "table", "time")
+PARTS = ("formula", "ir", "stages", "llvm", "assembly", "cuda", "table", "time")
 BUDGET = 0.2  # seconds of calls that are timed
 
 
@@ -51,7 +51,7 @@ def flops_a_second(name: str) -> float | None:
     """Multiply-adds in registers count twice; None on a target that cannot say."""
     try:
         peak = launch.native("peak")
-    except AttributeError:
+    except NotImplementedError:
         return None
     return peak(name, launch.threads().get_num_threads())
 
@@ -134,6 +134,15 @@ class ShownKernel:
 
         return assembly(self.llvm, self.optimize)
 
+    @property
+    def cuda(self) -> str:
+        """What NVRTC is given for a GPU; no GPU is needed for it."""
+        if self.kernel is None or self.access is None:
+            return f"// {self.name}: a routine of the target"
+        from facula.targets.cuda.emit import program
+
+        return program(self.kernel, self.access).text
+
 
 @dataclass
 class ShownRow:
@@ -197,6 +206,11 @@ class Shown:
     def assembly(self) -> str:
         """The processor's instructions, for each kernel."""
         return self._each("assembly", "#")
+
+    @property
+    def cuda(self) -> str:
+        """CUDA C++ of each kernel."""
+        return self._each("cuda", "//")
 
     @property
     def bytes(self) -> int:
@@ -268,7 +282,7 @@ class Shown:
         elif self.notes:
             parts.append("\n".join(self.notes))
         if not self.step:
-            parts.append("parts: .formula .ir .stages .llvm .assembly .table .kernels")
+            parts.append("parts: .formula .ir .stages .llvm .assembly .cuda .table .kernels")
         return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:

@@ -29,7 +29,7 @@ def test_an_operator():
         assert list(found.stages["softmax_rows"]) == [
             "kernel", "check", "guard", "simplify", "complex", "expand", "tidy"
         ]  # fmt: skip
-        assert "define" in found.llvm and "ret" in found.assembly
+        assert "define" in found.llvm and "ret" in found.assembly and "__global__" in found.cuda
         assert found.bytes == 2 * 4 * 6400 and 0 < found.seconds < 1 and 0 < found.share <= 1
         np.testing.assert_allclose(found.result.numpy(), torch.softmax(x, 1).numpy())
         assert "of the limit" in repr(found) and "exp(input" in repr(found)
