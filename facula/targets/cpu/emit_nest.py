@@ -78,7 +78,7 @@ class Nest(Values):
         with self.code.loop(*self.span(dims[0])) as i:
             inner = Scope(ELEMENT, scope, scope.lanes, scope.mask, coordinates={dims[0]: i})
             for number in range(len(self.operands)):
-                if self._own_dims(self.operands[number]) == self.dims:
+                if self.own_dims(self.operands[number]) == self.dims:
                     self.address(inner, number)
             with self.row_loops(inner, dims[1:]) as innermost:
                 yield innermost
@@ -340,7 +340,7 @@ class Nest(Values):
         if self.kernel.checks:
             c.do("%failures = inttoptr i64 %fail to ptr")
         for number, operand in enumerate(self.operands):
-            for dim in range(self._own_dims(operand)):
+            for dim in range(self.own_dims(operand)):
                 if self.letter(number, dim) == STRIDED:
                     self.stride[number, dim] = c.let(f"mul i64 %{operand.name}.s{dim}, {operand.dtype.itemsize}")
         self.count = "1"

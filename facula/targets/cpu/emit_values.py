@@ -6,9 +6,10 @@ What varies along which dim, which dim is vectorised, how an element is computed
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from facula.codegen.dims import Dims
 from facula.core import dtype as dt
 from facula.ir.expr import Expr, walk
-from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, TRANSPOSED, Access, Input, Kernel, Result
+from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, Access, Kernel, Result
 
 from . import emit_reduce as red
 from .emit_code import Code, mangle, numbers, register, vector
@@ -60,29 +61,17 @@ class Scope:
         raise KeyError(dim)
 
 
-class Values:
+class Values(Dims):
     """One kernel and access pattern: analysis, and the text of values; abstract, see `emit_nest.Nest`."""
 
     def __init__(self, kernel: Kernel, access: Access, bits: int, masks: bool):
-        self.kernel, self.access, self.bits_wide, self.masks = kernel, access, bits, masks
-        self.operands = kernel.operands
-        self.number = {o.name: i for i, o in enumerate(self.operands)}
-        self.outer, self.row = access.outer, access.row
-        self.dims = self.outer + self.row
-        self.roots = kernel.roots()
-        self.order = walk(*self.roots)
+        super().__init__(kernel, access)
+        self.bits_wide, self.masks = bits, masks
         self.mode = ""  # map, row (vectors along the row) or column (vectors along the last outer dim)
-        self.bits: dict[Expr, int] = {}
-        self.rank: dict[Expr, int] = {}  # how many reductions must be finished before
-        for node in self.order:
-            self.bits[node] = self._bits(node)
-            below = max((self.rank[a] for a in node.args), default=0)
-            self.rank[node] = below + (node.op == "reduce")
         self.rare = self._rare()
         self._choose()
         if self.mode == "column":  # states have a lane for each column
-            for node in self.order:
-                self.bits[node] = self._bits(node)
+            self.spread(1 << self.outer - 1)
         # While a function is written:
         self.code = Code()
         self.params: dict[str, str] = {}
@@ -94,42 +83,7 @@ class Values:
         self.stride: dict[tuple[int, int], str] = {}  # (operand, dim) -> bytes
         self.steps: dict[tuple[int, int], str] = {}  # (operand, lanes) -> byte offsets of lanes
 
-    # What varies along what ------------------------------------------------------------------------------------------
-
-    def _own_dims(self, operand: Input | Result) -> int:
-        return self.outer if isinstance(operand, Result) and operand.per_row else self.dims
-
-    def letter(self, number: int, dim: int) -> str:
-        """How an operand moves along a dim."""
-        if dim >= self._own_dims(self.operands[number]):
-            return BROADCAST
-        letters = self.access.inner[number]
-        if dim == self.outer - 1:
-            return STRIDED if letters[0] == TRANSPOSED else letters[0]
-        if dim == self.outer - 2 and letters[0] == TRANSPOSED:
-            return CONTIGUOUS
-        return letters[1] if self.row and dim == self.dims - 1 else STRIDED
-
-    def _bits(self, node: Expr) -> int:
-        """The dims along which a node's value varies, as bits."""
-        below = 0
-        for arg in node.args:
-            below |= self.bits[arg]
-        outer, row = (1 << self.outer) - 1, ((1 << self.row) - 1) << self.outer
-        columns = 1 << self.outer - 1 if self.mode == "column" else 0
-        match node.op:
-            case "load":
-                i = self.number[node.value[0]]
-                return below | sum(1 << d for d in range(self.dims) if self.letter(i, d) != BROADCAST)
-            case "index":
-                return 1 << node.value
-            case "row_index":
-                return row
-            case "reduce":
-                return below & outer | columns
-            case "scan":
-                return below | row | columns
-        return below
+    # What is vectorised ----------------------------------------------------------------------------------------------
 
     def _choose(self) -> None:
         """The dim that is vectorised, and how many lanes are natural."""
@@ -139,7 +93,7 @@ class Values:
         scatters = [r for r in kernel.results if r.offset is not None]
         self.ordered = bool(scatters) and not kernel.disjoint
         along_outer = [self.letter(i, last_outer) for i in range(n)]
-        along_row = [self.letter(i, last) for i in range(n) if self._own_dims(self.operands[i]) == self.dims]
+        along_row = [self.letter(i, last) for i in range(n) if self.own_dims(self.operands[i]) == self.dims]
         results_move = all(along_outer[i] != BROADCAST for i in range(len(kernel.results)))
         columns = STRIDED not in along_outer and CONTIGUOUS in along_outer and results_move and not self.ordered
         rows = STRIDED not in along_row and CONTIGUOUS in along_row
@@ -220,22 +174,6 @@ class Values:
         return [(self.lanes * times, False), rest]
 
     # Values ----------------------------------------------------------------------------------------------------------
-
-    def needed(self, roots: Iterable[Expr], stop: Iterable[Expr] = ()) -> list[Expr]:
-        """All nodes below `roots` down to reductions (and `stop`), operands first."""
-        order: list[Expr] = []
-        done: set[Expr] = set()
-        stack = [(r, False) for r in roots]
-        while stack:
-            node, ready = stack.pop()
-            if ready:
-                order.append(node)
-            elif node not in done:
-                done.add(node)
-                stack.append((node, True))
-                if node.op != "reduce" and node not in stop:
-                    stack.extend((a, False) for a in node.args)
-        return order
 
     def prepare(self, scope: Scope, nodes: Iterable[Expr]) -> None:
         """Computes what can be computed at this depth."""
@@ -603,7 +541,7 @@ class Values:
         for i, result in enumerate(self.kernel.results):
             still = [
                 d
-                for d in range(self._own_dims(result))
+                for d in range(self.own_dims(result))
                 if self.letter(i, d) == BROADCAST and not (self.row and d == self.dims - 1)
             ]
             if still and result.offset is None and not (result.per_row and self.outer == 1):

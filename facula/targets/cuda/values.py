@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from facula.codegen.dims import Dims
 from facula.core.dtype import dtype
-from facula.ir.expr import Expr, walk
-from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, TRANSPOSED, Access, Input, Kernel, Result
+from facula.ir.expr import Expr
+from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, Access, Kernel, Result
 
 from .operations import add, cast, operation
 from .types import literal, memory, register
@@ -55,22 +56,13 @@ class Scope:
         return bits
 
 
-class Values:
+class Values(Dims):
     """One prepared kernel and access pattern: analysis, and the text of values."""
 
     def __init__(self, kernel: Kernel, access: Access):
-        self.kernel, self.access = kernel, access
-        self.operands = kernel.operands
-        self.number = {o.name: i for i, o in enumerate(self.operands)}
-        self.outer, self.row = access.outer, access.row
-        self.dims = self.outer + self.row
-        self.order = walk(*kernel.roots())
-        self.bits: dict[Expr, int] = {}
-        self.rank: dict[Expr, int] = {}  # how many reductions must be finished before
+        super().__init__(kernel, access)
         self.scanned: dict[Expr, bool] = {}  # whether a scan is below, down to reductions
         for node in self.order:
-            self.bits[node] = self._bits(node)
-            self.rank[node] = max((self.rank[a] for a in node.args), default=0) + (node.op == "reduce")
             self.scanned[node] = node.op == "scan" or (node.op != "reduce" and any(self.scanned[a] for a in node.args))
         self.vector_dim = self.dims - 1
         self.lanes = 1
@@ -82,59 +74,6 @@ class Values:
         self.arguments_used: set[str] = set()
         self.parts: dict[str, tuple[str, str]] = {}  # name of a product of pairs -> its parts
         self.root = Scope()
-
-    # Layout -----------------------------------------------------------------------------------------------------------
-
-    def own_dims(self, operand: Input | Result) -> int:
-        """How many dims an operand has."""
-        return self.outer if isinstance(operand, Result) and operand.per_row else self.dims
-
-    def letter(self, number: int, dim: int) -> str:
-        """How an operand moves along a dim."""
-        if dim >= self.own_dims(self.operands[number]):
-            return BROADCAST
-        letters = self.access.inner[number]
-        if dim == self.outer - 1:
-            return STRIDED if letters[0] == TRANSPOSED else letters[0]
-        if dim == self.outer - 2 and letters[0] == TRANSPOSED:
-            return CONTIGUOUS
-        return letters[1] if self.row and dim == self.dims - 1 else STRIDED
-
-    def _bits(self, node: Expr) -> int:
-        """The dims along which a node's value varies, as bits."""
-        below = 0
-        for arg in node.args:
-            below |= self.bits[arg]
-        row = ((1 << self.row) - 1) << self.outer
-        match node.op:
-            case "load":
-                i = self.number[node.value[0]]
-                return below | sum(1 << d for d in range(self.dims) if self.letter(i, d) != BROADCAST)
-            case "index":
-                return 1 << node.value
-            case "row_index":
-                return row
-            case "reduce":
-                return below & ((1 << self.outer) - 1)
-            case "scan":
-                return below | row
-        return below
-
-    def needed(self, roots: Iterable[Expr]) -> list[Expr]:
-        """All nodes below `roots` down to reductions, operands first."""
-        order: list[Expr] = []
-        done: set[Expr] = set()
-        stack = [(r, False) for r in roots]
-        while stack:
-            node, ready = stack.pop()
-            if ready:
-                order.append(node)
-            elif node not in done:
-                done.add(node)
-                stack.append((node, True))
-                if node.op != "reduce":
-                    stack.extend((a, False) for a in node.args)
-        return order
 
     # Text -------------------------------------------------------------------------------------------------------------
 
