@@ -248,9 +248,11 @@ def install() -> None:
 def install_casts(casts: dict[Any, Callable]) -> None:
     """Have these functions, and the methods that are the same, convert their operands under autocast."""
     CASTS.update(casts)
+    methods = vars(Tensor)
     with _LOCK:
         for function in casts:
-            _swap(function, function, False)
+            operator = OPERATOR.get(function.__name__)
+            _swap(function, function if operator is None else methods[operator], False)
 
 
 def _swap(function: types.FunctionType, public: Any, by_mode_alone: bool) -> None:
