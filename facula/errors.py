@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 __all__ = [
     "EXPLAINER", "NOTED", "AcceleratorError", "NoData", "OutOfMemoryError", "Unread", "caution", "explained", "fail",
-    "lines", "note", "noted",
+    "lines", "note", "noted", "refusal",
 ]  # fmt: skip
 
 EXPLAINER: list[Callable[..., list[str]]] = []  # (error, frame, traceback, expected, got, mend, about) -> notes
@@ -139,3 +139,14 @@ class AcceleratorError(RuntimeError):
 Unread.__name__ = Unread.__qualname__ = "RuntimeError"
 NoData.__name__ = NoData.__qualname__ = "NotImplementedError"
 Unread.__module__ = NoData.__module__ = "builtins"
+
+
+def refusal(name: str, why: str) -> Callable[..., NoReturn]:
+    """A function in the place of one that facula does not have: `name`, "torch.smm", is how programs call it."""
+
+    def refused(*args, **kwargs):
+        fail(NotImplementedError, f"{name}() is not implemented: {why}")
+
+    refused.__name__ = refused.__qualname__ = name.rpartition(".")[2]
+    refused.__doc__ = f"Not implemented: {why}."
+    return refused

@@ -494,9 +494,7 @@ TABLE = tuple(map(Mend._make, (
     (_E, r"Trying to backward through the graph a second time",
         "call backward() once, on the sum of the losses; detach() what is carried from one step to the next; or keep "
         "the graph: backward(retain_graph=True)"),
-    (_E, r"^a leaf Variable that requires grad",
-        "change it without recording, with torch.no_grad(): ..., or work on {a}.clone()"),
-    (_E, r"^a view of a leaf Variable",
+    (_E, r"^a leaf Variable that requires grad|^a view of a leaf Variable",
         "change it without recording, with torch.no_grad(): ..., or work on {a}.clone()"),
     (_E, r"is a view and is being modified inplace", "change a copy: {a} = {a}.clone()"),
     (_E, r"more than one element of the written-to tensor", "{a} = {a}.clone() gives each element its own memory"),

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable
 
 from facula.core.tensor import Tensor
-from facula.errors import fail
+from facula.errors import fail, refusal
 
 from . import creation, inplace, view
 from .copying import overwrite
@@ -146,18 +146,9 @@ REFUSED = {
 }  # fmt: skip
 
 
-def _refusal(name: str, why: str) -> Callable:
-    def refuse(self, *args, **kwargs):
-        fail(NotImplementedError, f"Tensor.{name}() is not implemented: {why}")
-
-    refuse.__name__ = refuse.__qualname__ = name
-    refuse.__doc__ = f"Not implemented: {why}."
-    return refuse
-
-
 for _name, _why in REFUSED.items():
     if not hasattr(Tensor, _name):
-        setattr(Tensor, _name, _refusal(_name, _why))
+        setattr(Tensor, _name, refusal(f"Tensor.{_name}", _why))
 
 
 @_attach

@@ -1,10 +1,9 @@
 """`torch.sparse`: functions on sparse tensors in the COO layout."""
 
-from collections.abc import Callable
 from typing import Any
 
 from facula.core.tensor import Tensor
-from facula.errors import fail
+from facula.errors import fail, refusal
 from facula.operators import log_softmax as _log_softmax
 from facula.operators import softmax as _softmax
 from facula.operators.sparse import SparseTensor, sparse_coo_tensor
@@ -58,19 +57,12 @@ def spdiags(diagonals: Tensor, offsets: Tensor, shape, layout=None) -> SparseTen
     return made
 
 
-def _refusal(name: str, why: str) -> Callable:
-    def refused(*args, **kwargs):
-        fail(NotImplementedError, f"torch.sparse.{name}() is not implemented: {why}")
-
-    refused.__name__ = refused.__qualname__ = name
-    refused.__doc__ = f"Not implemented: {why}."
-    return refused
-
-
 _CSR = "it needs the CSR layout; facula's sparse tensors are COO"
-sampled_addmm, spsolve = _refusal("sampled_addmm", _CSR), _refusal("spsolve", _CSR)
-to_sparse_semi_structured = _refusal("to_sparse_semi_structured", "it serves one library on GPUs")
-as_sparse_gradcheck = _refusal("as_sparse_gradcheck", "gradcheck takes dense tensors; check the function of the values")
+sampled_addmm, spsolve = refusal("torch.sparse.sampled_addmm", _CSR), refusal("torch.sparse.spsolve", _CSR)
+to_sparse_semi_structured = refusal("torch.sparse.to_sparse_semi_structured", "it serves one library on GPUs")
+as_sparse_gradcheck = refusal(
+    "torch.sparse.as_sparse_gradcheck", "gradcheck takes dense tensors; check the function of the values"
+)
 
 
 class SparseSemiStructuredTensor:
