@@ -1,9 +1,7 @@
 """Compiled kernels: called with the arguments of `ir.kernel.arguments`, they choose a text and a grid, and launch."""
 
 import ctypes
-import struct
 import sys
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache as remembered
@@ -13,61 +11,51 @@ from typing import Any, NamedTuple
 from facula.errors import fail
 from facula.ir.kernel import Access, Kernel
 
-from . import driver, nvrtc, pool, schedule
-from .emit import Program, program
+from . import driver, pool, schedule
+from .emit import program
+from .functions import Function
 
 __all__ = ["Code", "compile", "noted", "raise_noted"]
 
 PACKAGE = str(Path(__file__).parents[2])
-_FORMATS = {"float": "f4x", "double": "d"}  # of C++ types, in 8 bytes each; the others: q
 
 
 class Settled(NamedTuple):
     """What is known for given sizes and strides."""
 
-    program: Program
-    function: Any
+    function: Function
     launches: list[schedule.Launch]
     scratch: int  # bytes
     pieces: int
 
 
 class Code:
-    """One kernel for one access pattern: its texts, compiled when sizes first ask for them, and its arguments."""
+    """One kernel for one access pattern: its texts, compiled when sizes first ask for them."""
 
     def __init__(self, kernel: Kernel, access: Access):
         self.kernel, self.access = kernel, access
         self.checks = len(kernel.checks)
-        self.programs: dict[bool, tuple[Program, Any]] = {}
+        self.functions: dict[bool, Function] = {}
         self.settled: dict[tuple, Settled] = {}
-        narrow = self._program(False)[0]  # compiled now: errors of the text belong here
+        narrow = self._function(False).program  # compiled now: errors of the text belong here
         self.head, self.sizes = narrow.tail, len(narrow.arguments) - narrow.tail
-        kinds = "".join(_FORMATS.get(kind, "q") for kind, _ in narrow.arguments)
-        more = "qqq" * narrow.splits + "qq" * bool(self.checks)  # scratch, pieces, mode; status, ticket
-        self.packed = struct.Struct(f"={kinds}{more}")
-        count = len(narrow.arguments) + len(more)
-        self.buffer = ctypes.create_string_buffer(8 * count)
-        start = ctypes.addressof(self.buffer)
-        self.table = (ctypes.c_void_p * count)(*(start + 8 * k for k in range(count)))
-        self.lock = threading.Lock()  # of the buffer
 
-    def _program(self, wide: bool) -> tuple[Program, Any]:
-        if wide not in self.programs:
-            p, gpu = program(self.kernel, self.access, wide), driver.gpu()
-            code = nvrtc.cubin(p.text, gpu.architecture, p.name)
-            self.programs[wide] = p, gpu.load(code, p.name)
-        return self.programs[wide]
+    def _function(self, wide: bool) -> Function:
+        if wide not in self.functions:
+            self.functions[wide] = Function(program(self.kernel, self.access, wide))
+        return self.functions[wide]
 
     def _settle(self, tail: tuple) -> Settled:
         if len(tail) != self.sizes:
             fail(TypeError, f"{self.kernel.name}() takes {self.head + self.sizes} numbers", got=self.head + len(tail))
-        p, function = self._program(not schedule.narrow(self.kernel, self.access, tail))
+        function = self._function(not schedule.narrow(self.kernel, self.access, tail))
+        p = function.program
         sizes = tail[: p.outer + p.row]
         launches, pieces = schedule.launches(p, sizes)
         rows = 1
         for n in sizes[: p.outer]:
             rows *= n
-        found = Settled(p, function, launches, p.state * rows * pieces if pieces > 1 else 0, pieces)
+        found = Settled(function, launches, p.state * rows * pieces if pieces > 1 else 0, pieces)
         if len(self.settled) > 1024:  # ever-changing sizes
             self.settled.clear()
         self.settled[tail] = found
@@ -76,22 +64,12 @@ class Code:
     def __call__(self, *values) -> None:
         tail = values[self.head :]
         found = self.settled.get(tail) or self._settle(tail)
-        gpu = driver.gpu()
-        gpu.enter()
+        function = found.function
         scratch = pool.pool().take(found.scratch) if found.scratch else None
         marks = (_status(), ticket(self.kernel)) if self.checks else ()
-        with self.lock:
-            for launch in found.launches:
-                pieces = (scratch.ptr if scratch else 0, found.pieces, launch.mode) if found.program.splits else ()
-                try:
-                    self.packed.pack_into(self.buffer, 0, *values, *pieces, *marks)
-                except struct.error as error:
-                    if any(isinstance(v, int) and not -(2**63) <= v < 2**63 for v in values):
-                        raise OverflowError(str(error)) from None
-                    fail(TypeError, f"{self.kernel.name}() takes {len(found.program.arguments)} numbers: {error}",
-                         got=len(values))  # fmt: skip
-                gpu.launch(function=found.function, grid=launch.grid, block=launch.block,
-                           arguments=ctypes.addressof(self.table), stream=gpu.stream)  # fmt: skip
+        for launch in found.launches:
+            split = (scratch.ptr if scratch else 0, found.pieces, launch.mode) if function.program.splits else ()
+            function(launch.grid, launch.block, *values, *split, *marks)
 
 
 def compile(kernel: Kernel, access: Access) -> Callable[..., None]:

@@ -54,6 +54,13 @@ class Program:
         """All that NVRTC sees."""
         return "\n\n".join([*prelude(self.helpers), self.body])
 
+    @property
+    def takes(self) -> tuple[tuple[str, str], ...]:
+        """C++ type and name of all that the function takes."""
+        pieces = (("void*", "scratch"), ("int", "pieces"), ("int", "mode")) if self.splits else ()
+        checks = (("void*", "status"), ("long long", "ticket")) if self.checks else ()
+        return (*self.arguments, *pieces, *checks)
+
 
 def program(kernel: Kernel, access: Access, wide: bool = False) -> Program:
     """The text of `kernel` for an access pattern; `wide`: with indices of 64 bits."""

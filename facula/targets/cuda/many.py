@@ -4,14 +4,14 @@ All rows together are cut in shares, which the blocks take; the table is that of
 """
 
 import ctypes
-import struct
 from collections.abc import Callable, Sequence
 
 from facula.codegen import prepare
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, Access, Kernel
 
-from . import driver, nvrtc, pool, transfers
+from . import pool, transfers
 from .emit import THREADS, Nest, Program
+from .functions import Function
 from .operations import FUNCTIONS
 from .schedule import MOST_BLOCKS
 from .types import passed
@@ -84,24 +84,17 @@ class ManyCode:
     """A function `(table, rows, elements, partial, *params)`."""
 
     def __init__(self, kernel: Kernel, columns: Sequence[int | None]):
-        self.program = p = many_program(kernel, columns)
-        gpu = driver.gpu()
-        self.function = gpu.load(nvrtc.cubin(p.text, gpu.architecture, p.name), p.name)
+        self.function = Function(many_program(kernel, columns))
         self.words = max(c for c in columns if c is not None) + 3
-        kinds = {"float": "f4x", "double": "d"}
-        self.packed = struct.Struct("=" + "".join(kinds.get(kind, "q") for kind, _ in p.arguments))
 
     def __call__(self, table: int, rows: int, elements: int, partial: int, *params) -> None:
         words = rows * self.words + 1
         shares = ctypes.c_int64.from_address(table + 8 * (words - 1)).value
         if shares == 0:
             return
-        gpu, there = driver.gpu(), pool.pool().take(8 * words)
+        there = pool.pool().take(8 * words)
         transfers.from_host(there.ptr, table, 8 * words)
-        values = ctypes.create_string_buffer(self.packed.pack(there.ptr, rows, partial, *params))
-        start, count = ctypes.addressof(values), len(self.program.arguments)
-        places = (ctypes.c_void_p * count)(*(start + 8 * k for k in range(count)))
-        gpu.launch(self.function, (min(MOST_BLOCKS, shares), 1), (THREADS, 1), ctypes.addressof(places), gpu.stream)
+        self.function((min(MOST_BLOCKS, shares), 1), (THREADS, 1), there.ptr, rows, partial, *params)
 
 
 def compile_many(kernel: Kernel, columns: Sequence[int | None]) -> tuple[Callable[..., None], int]:

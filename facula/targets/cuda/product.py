@@ -3,23 +3,20 @@
 A block makes 64 x 64 elements of C, 4 x 4 a thread, from tiles of A and B in shared memory; k is summed in order.
 """
 
-import ctypes
-import struct
-from collections.abc import Callable
-from functools import cache as remembered
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
 from facula.errors import fail
 
-from . import driver, nvrtc
 from .emit import THREADS, Program
+from .functions import Function, function, written
 from .operations import cast
 from .schedule import MOST_BLOCKS
 from .types import memory, register, unsigned
 
-__all__ = ["BoundProduct", "bind_product", "product", "product_program"]
+__all__ = ["BoundProduct", "all_programs", "bind_product", "product", "product_program"]
 
 TILE, DEEP, SIDE = 64, 16, 16  # rows and columns of a block; of k in shared memory; threads a side
 NAME = "facula_product"
@@ -62,16 +59,16 @@ def product_program(t: dtype) -> Program:
             step, plus = f"return ({total})(({u})a * ({u})b + ({u})sum);", f"return ({total})(({u})a + ({u})b);"
         load, store = cast(use, "x", t, wide), cast(use, "x", wide, t)
     scale = _passed(t)
-    scales = ", ".join(f"{scale} {name}" for name in _scale_names(t))
     if t.kind == "c":
         given = "".join(f"  {total} {name};\n  {name}.re = {name}_re;\n  {name}.im = {name}_im;\n" for name in SCALES)
         some = "beta.re != 0 || beta.im != 0"
     else:
         given = "".join(f"  const {total} {name} = ({total}){name}_;\n" for name in SCALES)
         some = "beta != 0"
-    sizes = ", ".join(f"long long {name}" for name in SIZES)
+    arguments = [(f"{element}*", "c"), *((f"const {element}*", name) for name in ("a", "b", "bias"))]
+    arguments += [("long long", name) for name in SIZES] + [(scale, name) for name in _scale_names(t)]
     inline = "__device__ __forceinline__"
-    body = f"""{inline} {total} widened({element} x) {{
+    before = f"""{inline} {total} widened({element} x) {{
   return {load};
 }}
 {inline} {element} narrowed({total} x) {{
@@ -82,11 +79,8 @@ def product_program(t: dtype) -> Program:
 }}
 {inline} {total} plus({total} a, {total} b) {{
   {plus}
-}}
-
-extern "C" __global__ void __launch_bounds__({THREADS})
-{NAME}({element}* c, const {element}* a, const {element}* b, const {element}* bias, {sizes}, {scales}) {{
-  __shared__ {total} left[{DEEP}][{TILE + 1}], right[{DEEP}][{TILE + 1}];
+}}"""
+    lines = f"""  __shared__ {total} left[{DEEP}][{TILE + 1}], right[{DEEP}][{TILE + 1}];
 {given}  const int x = threadIdx.x, y = threadIdx.y, thread = y * {SIDE} + x;
   const long long across = (n + {TILE - 1}) / {TILE}, tiles = across * ((m + {TILE - 1}) / {TILE});
   for (long long item = blockIdx.y; item < outer * batch; item += gridDim.y)
@@ -135,10 +129,19 @@ extern "C" __global__ void __launch_bounds__({THREADS})
           *to = narrowed(made);
         }}
       }}
-  }}
-}}
-"""
-    return Program(NAME, frozenset(helpers), body, "routine", 1, 0, 0, False, False, False, 0, 0, (), 0)
+  }}"""
+    return written(NAME, arguments, lines, helpers, before)
+
+
+def all_programs() -> Iterator[Program]:
+    """The text of each dtype that has a product."""
+    for t in dt.ALL:
+        if _has(t):
+            yield product_program(t)
+
+
+def _has(t: dtype) -> bool:
+    return t.kind != "b" and t not in (*dt.FLOAT8, dt.complex32)
 
 
 def _passed(t: dtype) -> str:
@@ -150,12 +153,11 @@ def _scale_names(t: dtype) -> list[str]:
     return [f"{name}_{part}" for name in SCALES for part in (("re", "im") if t.kind == "c" else ("",))]
 
 
-@remembered
-def _function(t: dtype, gpu: driver.Device) -> Any:
+def _function(t: dtype) -> Function:
     """The loaded kernel."""
-    if t.kind == "b" or t in (*dt.FLOAT8, dt.complex32):
+    if not _has(t):
         fail(RuntimeError, f"\"addmm_cuda\" not implemented for '{t.name.capitalize()}'", mend="convert the operands")
-    return gpu.load(nvrtc.cubin(product_program(t).text, gpu.architecture, NAME), NAME)
+    return function(product_program, t)
 
 
 class BoundProduct:
@@ -169,13 +171,8 @@ class BoundProduct:
         scales = [fields.get(name, 1 - i) for i, name in enumerate(SCALES)]
         if element.kind == "c":
             scales = [part for x in scales for part in (complex(x).real, complex(x).imag)]
-        kind = {"long long": "q", "float": "f4x", "double": "d"}[_passed(element)]
-        scales = [int(x) if kind == "q" else float(x) for x in scales]
-        self.buffer = ctypes.create_string_buffer(
-            bytes(32) + struct.pack(f"={len(sizes)}q{kind * len(scales)}", *sizes, *scales)
-        )
-        start, count = ctypes.addressof(self.buffer), 4 + len(sizes) + len(scales)
-        self.table = (ctypes.c_void_p * count)(*(start + 8 * k for k in range(count)))
+        scales = [int(x) if _passed(element) == "long long" else float(x) for x in scales]
+        self.values = (*sizes, *scales)
         outer, batch, m, n = sizes[:4]
         tiles = -(-m // TILE) * -(-n // TILE)
         self.grid = min(MOST_BLOCKS, tiles), min(1 << 15, outer * batch)
@@ -183,11 +180,7 @@ class BoundProduct:
     def function(self, c: int, a: int, b: int, bias: int = 0) -> None:
         if 0 in self.grid:
             return
-        gpu = driver.gpu()
-        gpu.enter()
-        struct.pack_into("=4q", self.buffer, 0, c, a, b, bias)
-        table = ctypes.addressof(self.table)
-        gpu.launch(_function(self.element, gpu), self.grid, (SIDE, SIDE), table, gpu.stream)
+        _function(self.element)(self.grid, (SIDE, SIDE), c, a, b, bias, *self.values)
 
     __call__ = function
 

@@ -6,14 +6,14 @@ driver refuses: addresses and handles that it has not given out, a second free, 
 
 import ctypes
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from facula import launch
-from facula.targets.cuda import code, driver, many, nvrtc, pool, product, search
+from facula.targets.cuda import code, driver, functions, pool
 from facula.targets.cuda.emit import Program
 from tests.targets.cuda.emulator import Emulator
 
@@ -208,21 +208,13 @@ def _forget() -> None:
 
 @contextmanager
 def installed(fake: FakeDriver, monkeypatch) -> Iterator[FakeDriver]:
-    """`fake` in the place of the driver, and of NVRTC texts as they are."""
+    """`fake` in the place of the driver, and texts in that of machine code."""
 
-    def noting(write: Callable) -> Callable:
-        def noted(*args):
-            made = write(*args)
-            fake.programs[made.text] = made
-            return made
+    def machine_code(p: Program, gpu: driver.Device) -> bytes:
+        fake.programs[p.text] = p
+        return p.text.encode()
 
-        return noted
-
-    monkeypatch.setattr(code, "program", noting(code.program))
-    monkeypatch.setattr(many, "many_program", noting(many.many_program))
-    monkeypatch.setattr(search, "search_program", noting(search.search_program))
-    monkeypatch.setattr(product, "product_program", noting(product.product_program))
-    monkeypatch.setattr(nvrtc, "cubin", lambda text, architecture, name="kernel": text.encode())
+    monkeypatch.setattr(functions, "machine_code", machine_code)
     pools = dict(pool._POOLS)
     _forget()
     driver.use(fake)

@@ -12,15 +12,20 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 
 from facula import launch
 from facula.config import usable_cores
 from facula.ir.kernel import Access, Kernel
+from facula.targets import cuda
 from facula.targets.cuda import nvrtc
 from facula.targets.cuda.emit import Program, program
 from tests.targets.cuda.emulator import Emulator, batch
 
+# The files of `facula/targets/cuda` with texts that are written by hand.
+FOLDER = Path(cuda.__file__).parent
+WRITTEN = sorted(path.stem for path in FOLDER.glob("*.py") if "\ndef all_programs" in path.read_text())
 BATCH = 64  # texts that are compiled as one: NVRTC takes 60 ms for an empty one
 
 
@@ -33,6 +38,12 @@ def texts(found: Sequence[tuple[Kernel, Access]], wide: bool = False) -> list[Pr
     """Their programs, each text once."""
     programs = (program(kernel, access, wide) for kernel, access in found)
     return list({p.text: p for p in programs}.values())
+
+
+def routine_programs(name: str) -> list[Program]:
+    """All texts of a file of routines that are written by hand."""
+    found = import_module(f"facula.targets.cuda.{name}").all_programs()
+    return list({p.text: p for p in found}.values())
 
 
 def complaints(programs: Sequence[Program], architecture: str) -> list[str]:
@@ -66,9 +77,9 @@ def _record() -> list[tuple[Kernel, Access]]:
 
 def _compile_all() -> int:
     found = _record()
-    bad = 0
+    bad, by_hand = 0, [p for name in WRITTEN for p in routine_programs(name)]
     for wide in (False, True):
-        programs = texts(found, wide)
+        programs = texts(found, wide) + by_hand * (not wide)
         for architecture in ("sm_80", "sm_90"):
             said = complaints(programs, architecture)
             bad += len(said)

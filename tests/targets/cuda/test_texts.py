@@ -18,12 +18,10 @@ from facula.targets.cuda import nvrtc
 from facula.targets.cuda.emit import program
 from facula.targets.cuda.helpers import HELPERS, NEEDS, prelude
 from facula.targets.cuda.operations import FUNCTIONS
-from facula.targets.cuda.product import product_program
-from facula.targets.cuda.search import search_program
 from facula.targets.cuda.types import literal
 from tests.targets.cuda.emulator import digest
 from tests.targets.cuda.kernels import GOLDEN
-from tests.targets.cuda.programs import complaints, kernels, texts
+from tests.targets.cuda.programs import WRITTEN, complaints, kernels, routine_programs, texts
 
 FOLDER = Path(__file__).parent / "golden"
 needs_nvrtc = pytest.mark.skipif(find_spec("cuda") is None, reason="no cuda-bindings here: facula[cuda]")
@@ -61,18 +59,10 @@ def test_every_text_of_the_samples_compiles(machine):
 
 
 @needs_nvrtc
-@pytest.mark.parametrize(
-    "t", [t for t in dt.ALL if t.kind != "b" and t not in (*dt.FLOAT8, dt.complex32)], ids=lambda t: t.code
-)
-def test_products_compile(t):
-    assert nvrtc.build(product_program(t).text, "sm_80")[1] == ""
-
-
-@needs_nvrtc
-@pytest.mark.parametrize("t", [dt.bool_, dt.int64, dt.bfloat16, dt.float64, dt.float8_e5m2], ids=lambda t: t.code)
-def test_searches_compile(t):
-    for right in (False, True):
-        assert nvrtc.build(search_program(t, right, right).text, "sm_80")[1] == ""
+@pytest.mark.parametrize("name", WRITTEN)
+def test_routines_compile(name):
+    """Texts that are written by hand, for every dtype."""
+    assert not complaints(routine_programs(name), "compute_80")
 
 
 @needs_nvrtc

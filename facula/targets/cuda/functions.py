@@ -1,0 +1,90 @@
+"""A text as something to start: its machine code, loaded once a GPU, and the place for what it takes.
+
+Kernels of the IR come here with the `Program` that `emit` writes; routines written as CUDA C++ with one of `written`.
+"""
+
+import ctypes
+import struct
+import threading
+from collections.abc import Callable, Iterable
+from functools import cache as remembered
+
+from facula.errors import fail
+
+from . import driver, nvrtc
+from .emit import THREADS, Program
+
+__all__ = ["Function", "function", "written"]
+
+_FORMATS = {"float": "f4x", "double": "d"}  # of C++ types, in 8 bytes each; the others: q
+
+
+def written(
+    name: str, arguments: Iterable[tuple[str, str]], lines: str, helpers: Iterable[str] = (), before: str = "",
+    threads: int = THREADS,
+) -> Program:  # fmt: skip
+    """The program of a function that is written as CUDA C++ and no kernel of the IR.
+
+    Parameters
+    ----------
+    name : str
+        Of the function.
+    arguments : iterable of (str, str)
+        C++ type and name of what it takes: pointers, `long long`, `int`, `float`, `double`.
+    lines : str
+        What stands between the braces of the function.
+    helpers : iterable of str
+        Names of `helpers` that the text uses.
+    before : str
+        Text before the function: its own structs and device functions.
+    threads : int
+        The most threads of a block.
+    """
+    given = tuple(arguments)
+    signature = ",\n    ".join(f"{kind} {local}" for kind, local in given)
+    body = f'extern "C" __global__ void __launch_bounds__({threads})\n{name}({signature}) {{\n{lines}\n}}\n'
+    text = f"{before}\n\n{body}" if before else body
+    return Program(name, frozenset(helpers), text, "routine", 1, 0, 0, False, False, False, 0, 0, given, len(given))
+
+
+def machine_code(p: Program, gpu: driver.Device) -> bytes:
+    """The cubin of a program."""
+    return nvrtc.cubin(p.text, gpu.architecture, p.name)
+
+
+class Function:
+    """A loaded program: `function(grid, block, *values)` starts it in the current stream."""
+
+    __slots__ = ("buffer", "handle", "lock", "packed", "program", "table")
+
+    def __init__(self, p: Program):
+        gpu = driver.gpu()
+        self.program, self.handle = p, gpu.load(machine_code(p, gpu), p.name)
+        self.packed = struct.Struct("=" + "".join(_FORMATS.get(kind, "q") for kind, _ in p.takes))
+        self.buffer = ctypes.create_string_buffer(8 * len(p.takes))
+        start = ctypes.addressof(self.buffer)
+        self.table = (ctypes.c_void_p * len(p.takes))(*(start + 8 * k for k in range(len(p.takes))))
+        self.lock = threading.Lock()  # of the buffer
+
+    def __call__(self, grid: tuple[int, int], block: tuple[int, int], *values: float) -> None:
+        gpu = driver.gpu()
+        gpu.enter()
+        with self.lock:
+            try:
+                self.packed.pack_into(self.buffer, 0, *values)
+            except struct.error as error:
+                if any(isinstance(v, int) and not -(2**63) <= v < 2**63 for v in values):
+                    raise OverflowError(str(error)) from None
+                fail(TypeError, f"{self.program.name}() takes {len(self.program.takes)} numbers: {error}",
+                     got=len(values))  # fmt: skip
+            gpu.launch(self.handle, grid, block, ctypes.addressof(self.table), gpu.stream)
+
+
+@remembered
+def _of(gpu: driver.Device, make: Callable[..., Program], arguments: tuple) -> Function:
+    return Function(make(*arguments))
+
+
+def function(make: Callable[..., Program], *arguments: object) -> Function:
+    """The function whose program `make(*arguments)` writes, made once a GPU."""
+    return _of(driver.gpu(), make, arguments)
