@@ -9,7 +9,7 @@ import platform
 import sys
 from pathlib import Path
 
-from . import convolutions, data, kernels, limits, optimizers, products, small, training  # noqa: F401  (rows register themselves)
+from . import convolutions, data, gpu, kernels, limits, optimizers, products, small, training  # noqa: F401  (rows register themselves)
 from .harness import BUDGET, ROWS, Result, measure, summary, table
 from .kit import KIT
 from .memory import MEMORY
@@ -93,7 +93,14 @@ def run(rows, alone, options) -> dict:
             framework.set_num_threads(threads)
         gc.collect()
         gc.freeze()  # so that neither framework pays for collecting the other's modules
-        found = limits.measure(frameworks, threads)
+        if not all(one.gpu for one in rows):
+            found = limits.measure(frameworks, threads)
+        lacking = gpu.reason(frameworks) if any(one.gpu for one in rows) else ""
+        if lacking:
+            print(f"{sum(one.gpu for one in rows)} rows left out: {lacking}", file=sys.stderr)
+            rows = [one for one in rows if not one.gpu]
+        elif any(one.gpu for one in rows):
+            found |= gpu.measure(frameworks)
     for one in rows:
         progress(f"{one.group}: {one.name}")
         results.append(measure(one, frameworks[0], frameworks[1], options.budget))

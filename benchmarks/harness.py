@@ -26,6 +26,11 @@ GOALS: dict[str, float] = {  # of the geometric mean of a group's ratios
     "matrix products": 1.8,
     "convolutions": 1.3,
     "training steps": 2.0,
+    "GPU kernels": 0.95,
+    "GPU matrix products": 0.95,
+    "GPU convolutions and attention": 0.9,
+    "GPU training steps": 1.0,
+    "GPU training steps in graphs": 1.2,
 }
 
 
@@ -46,6 +51,8 @@ class Row:
     least: float | None  # the ratio to reach
     compare: bool = True  # whether both must give the same numbers
     work: Work | None = None
+    gpu: bool = False  # work of a GPU, timed by its own events
+    agree: float = AGREE  # how far results may be apart, relative to the largest
 
 
 @dataclass
@@ -78,11 +85,11 @@ class Result:
 ROWS: list[Row] = []
 
 
-def row(group: str, name: str, least: float | None = None, compare: bool = True, work: Work | None = None):
+def row(group: str, name: str, least: float | None = None, compare: bool = True, work: Work | None = None, **more):
     """Register the decorated `make(torch)` as a row."""
 
     def register(make):
-        ROWS.append(Row(group, name, make, least, compare, work))
+        ROWS.append(Row(group, name, make, least, compare, work, **more))
         return make
 
     return register
@@ -103,15 +110,16 @@ def measure(one: Row, baseline: Any, candidate: Any, budget: float = BUDGET) -> 
         result.problem = f"{kind}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         run_candidate = None
         got = None
+    sampler = GpuSampler if one.gpu else Sampler
+    sample = sampler(run_baseline, baseline).sample
     if run_candidate is None:
-        sampler = Sampler(run_baseline)
-        result.baseline = statistics.median(sampler.sample() for _ in range(PAIRS[0]))
+        result.baseline = statistics.median(sample() for _ in range(PAIRS[0]))
         return result
     if one.compare:
-        result.problem = difference(expected, got)
+        result.problem = difference(expected, got, one.agree)
     del expected, got
-    fill(result, Sampler(run_baseline).sample, Sampler(run_candidate).sample, budget)
-    if result.ratio is not None and result.ratio >= ASLEEP and hasattr(baseline, "set_num_threads"):
+    fill(result, sample, sampler(run_candidate, candidate).sample, budget)
+    if result.ratio is not None and result.ratio >= ASLEEP and not one.gpu and hasattr(baseline, "set_num_threads"):
         alone(result, baseline, run_baseline, run_candidate, budget)
     return result
 
@@ -159,8 +167,8 @@ def alternate(
 class Sampler:
     """Repeats a function so often that a sample lasts long enough for the clock."""
 
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self.function = function
+    def __init__(self, function: Callable[[], Any], framework: Any = None) -> None:
+        self.function, self.framework = function, framework
         self.count = 1
         for _ in range(3):  # compile, allocate, warm caches
             function()
@@ -186,7 +194,22 @@ class Sampler:
         return self.timed() / self.count
 
 
-def difference(expected: Any, got: Any) -> str | None:
+class GpuSampler(Sampler):
+    """The same by events of the GPU: from the start of the first call's work to the end of the last one's."""
+
+    def timed(self) -> float:
+        cuda, function = self.framework.cuda, self.function
+        start, end = (cuda.Event(enable_timing=True) for _ in range(2))
+        cuda.synchronize()
+        start.record()
+        for _ in range(self.count):
+            function()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1e3
+
+
+def difference(expected: Any, got: Any, agree: float = AGREE) -> str | None:
     """None where both frameworks gave the same numbers (or nothing); else in what they differ."""
     a, b = numbers(expected), numbers(got)
     if len(a) != len(b):
@@ -197,7 +220,7 @@ def difference(expected: Any, got: Any) -> str | None:
         if x.size:
             apart = float(np.max(np.abs(x - y)))
             scale = max(float(np.max(np.abs(x))), 1e-30)
-            if not apart <= AGREE * scale and not (np.array_equal(x, y, equal_nan=True)):
+            if not apart <= agree * scale and not (np.array_equal(x, y, equal_nan=True)):
                 return f"differs: by {apart:.3g} where the largest is {scale:.3g}"
     return None
 

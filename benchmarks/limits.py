@@ -11,6 +11,7 @@ LIMITS = {
     "float32": "FLOP/s of float32 FMA",
     "float64": "FLOP/s of float64 FMA",
     "copy": "B/s of a copy of 1e7 float32",
+    "gpu copy": "B/s of a copy of 1e8 float32 on the GPU",
 }
 SAMPLES = 9
 COPIED = 10**7  # elements
@@ -31,5 +32,5 @@ def _copy(frameworks) -> float:
 
 
 def measure(frameworks, threads: int) -> dict[str, float]:
-    """The limits of this machine, by the names of `LIMITS`."""
+    """The limits of the host, by the names of `LIMITS`; those of a GPU are measured in `gpu.py`."""
     return {**{name: peak(name, threads) for name in ("float32", "float64")}, "copy": _copy(frameworks)}

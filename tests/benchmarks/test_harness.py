@@ -132,3 +132,34 @@ def test_a_baseline_that_waits_for_its_threads_is_measured_on_one():
     assert result.ratio < 30
     assert Threads.count == 2
     assert "baseline on one thread" in table([result], ("a", "b"))
+
+
+def test_work_of_a_gpu_is_timed_by_its_events():
+    waits = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            self.time = time.perf_counter()
+
+        def synchronize(self):
+            waits.append(1)
+
+        def elapsed_time(self, end):
+            return 1e3 * (end.time - self.time)
+
+    cuda = SimpleNamespace(Event=Event, synchronize=lambda: waits.append(0))
+    result = measure(Row("group", "a row", make, 1.0, gpu=True), framework(cuda=cuda), framework(cuda=cuda), 0.0)
+    assert result.problem is None and result.pairs >= 7 and waits[:2] == [0, 1]
+
+
+def test_the_models_of_gpu_rows_are_those_that_they_are_named_after():
+    import facula
+    from benchmarks import gpu_models
+
+    with facula.device("meta"):
+        sizes = [sum(p.numel() for p in make(facula).parameters()) for make in (gpu_models.gpt, gpu_models.resnet50)]
+    assert sizes[1] == 25_557_032  # torchvision's resnet50
+    assert sizes[0] == 50304 * 768 * 2 + 1024 * 768 + 12 * (12 * 768**2 + 13 * 768) + 2 * 768
