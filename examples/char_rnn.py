@@ -51,12 +51,12 @@ def make_batch(lines, places):
     return x, lengths, pack_padded_sequence(targets, lengths).data
 
 
-def sample(model, alphabet, places, length, temperature):
+def sample(model, alphabet, places, length, temperature, device):
     """Text that the model makes up."""
     text, state = END, None
     with torch.no_grad():
         while len(text) <= length:
-            scores, state = model.step(torch.tensor([places[text[-1]]]), state)
+            scores, state = model.step(torch.tensor([places[text[-1]]], device=device), state)
             chances = torch.softmax(scores[0] / temperature, dim=0)
             text += alphabet[torch.multinomial(chances, 1).item()]
     return text[1:]
@@ -72,6 +72,9 @@ def main():
     parser.add_argument("--longest", type=int, default=80, help="characters of a line that are read")
     parser.add_argument("--sample", type=int, default=300, help="characters to write at the end")
     parser.add_argument("--out", type=Path, help="file for the sample, which is printed in any case")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where it runs (default: %(default)s)"
+    )
     options = parser.parse_args()
 
     lines = read_lines(options.data, options.longest)
@@ -80,7 +83,7 @@ def main():
     print(f"{len(lines)} lines, {len(alphabet)} characters")
 
     torch.manual_seed(options.seed)
-    model = CharacterModel(len(alphabet))
+    model = CharacterModel(len(alphabet)).to(options.device)
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for epoch in range(1, options.epochs + 1):
@@ -89,6 +92,7 @@ def main():
         for step in progress:
             chosen = torch.randint(len(lines), (options.batch,)).tolist()
             x, lengths, targets = make_batch([lines[i] for i in chosen], places)
+            x, targets = x.to(options.device), targets.to(options.device)  # lengths stay on the CPU
             loss = criterion(model(x, lengths), targets)
             optimizer.zero_grad()
             loss.backward()
@@ -100,7 +104,7 @@ def main():
             progress.set_postfix(loss=f"{loss.item():.3f}")
         print(f"epoch {epoch} loss {total / options.steps:.6f}")
 
-    text = sample(model, alphabet, places, options.sample, temperature=0.7)
+    text = sample(model, alphabet, places, options.sample, temperature=0.7, device=options.device)
     print("--- a sample")
     print(text)
     if options.out:

@@ -22,12 +22,13 @@ def split_digits(seed):
     return random_split(everything, sizes, generator=torch.Generator().manual_seed(seed))
 
 
-def evaluate(model, batches):
+def evaluate(model, batches, device):
     """Mean loss and share of right answers."""
     model.eval()
     loss = right = count = 0
     with torch.no_grad():
         for images, labels in batches:
+            images, labels = images.to(device), labels.to(device)
             scores = model(images)  # (batch, 10)
             loss += nn.functional.cross_entropy(scores, labels, reduction="sum").item()
             right += (scores.argmax(dim=1) == labels).sum().item()
@@ -35,7 +36,7 @@ def evaluate(model, batches):
     return loss / count, right / count
 
 
-def train(model, training, validation, epochs, patience, file):
+def train(model, training, validation, epochs, patience, file, device):
     """Train until the validation loss has not improved for `patience` epochs; the best model stands in `file`."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     criterion = nn.CrossEntropyLoss()
@@ -45,6 +46,7 @@ def train(model, training, validation, epochs, patience, file):
         model.train()
         total = count = 0
         for images, labels in training:
+            images, labels = images.to(device), labels.to(device)
             optimizer.zero_grad()
             noisy = images + 0.15 * torch.randn_like(images)  # never the same picture twice
             loss = criterion(model(noisy), labels)
@@ -52,7 +54,7 @@ def train(model, training, validation, epochs, patience, file):
             optimizer.step()
             total += loss.item() * len(labels)
             count += len(labels)
-        unseen, accuracy = evaluate(model, validation)
+        unseen, accuracy = evaluate(model, validation, device)
         curve.append((total / count, unseen))
         tqdm.write(f"epoch {epoch} loss {total / count:.6f} validation {unseen:.6f} accuracy {accuracy:.4f}")
         progress.set_postfix(loss=f"{total / count:.4f}", accuracy=f"{accuracy:.4f}")
@@ -101,13 +103,16 @@ def main():
     parser.add_argument("--epochs", type=int, default=100, help="at most; it stops when it has converged")
     parser.add_argument("--patience", type=int, default=8, help="epochs without improvement before it stops")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the model and the picture")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where it runs (default: %(default)s)"
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "digits.pt"
 
     torch.manual_seed(options.seed)
     training, validation, tests = split_digits(options.seed)
-    model = make_model()
+    model = make_model().to(options.device)
     print(model)
     curve = train(
         model,
@@ -116,12 +121,13 @@ def main():
         options.epochs,
         options.patience,
         file,
+        options.device,
     )
     draw(options.out / "digits.png", curve)
 
-    best = make_model()
-    best.load_state_dict(torch.load(file))
-    loss, accuracy = evaluate(best, DataLoader(tests, batch_size=256))
+    best = make_model().to(options.device)
+    best.load_state_dict(torch.load(file, map_location=options.device))
+    loss, accuracy = evaluate(best, DataLoader(tests, batch_size=256), options.device)
     print(f"best model, loaded from {file}: test loss {loss:.4f}, test accuracy {accuracy:.4f}")
 
 

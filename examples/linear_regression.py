@@ -25,8 +25,7 @@ def report(name, epoch, epochs, loss):
 
 def by_hand(x, y, epochs, rate):
     """Parameters a and b; autograd gives their gradients, the update is written out."""
-    a = torch.randn(1, requires_grad=True)
-    b = torch.randn(1, requires_grad=True)
+    a, b = (torch.randn(1).to(x.device).requires_grad_() for _ in range(2))  # leaves, made where they stay
     for epoch in tqdm(range(1, epochs + 1), desc="by hand", disable=None):
         error = y - (a + b * x)
         loss = (error**2).mean()
@@ -42,8 +41,7 @@ def by_hand(x, y, epochs, rate):
 
 def with_optimizer(x, y, epochs, rate):
     """The same, with `torch.optim` for the update and `MSELoss` for the loss."""
-    a = torch.randn(1, requires_grad=True)
-    b = torch.randn(1, requires_grad=True)
+    a, b = (torch.randn(1).to(x.device).requires_grad_() for _ in range(2))  # leaves, made where they stay
     criterion = nn.MSELoss()
     optimizer = torch.optim.SGD([a, b], lr=rate)
     for epoch in tqdm(range(1, epochs + 1), desc="optimizer", disable=None):
@@ -71,7 +69,7 @@ def as_module(x, y, epochs, rate):
     training, validation = random_split(TensorDataset(x, y), [80, 20])
     batches = DataLoader(training, batch_size=16, shuffle=True)
     held_out = DataLoader(validation, batch_size=20)
-    model = Line()
+    model = Line().to(x.device)
     print(model)
     print("before:", {name: round(value.item(), 4) for name, value in model.state_dict().items()})
     criterion = nn.MSELoss()
@@ -101,7 +99,7 @@ def draw(file, x, y, lines):
     from matplotlib import pyplot
 
     pyplot.figure(figsize=(6, 4))
-    pyplot.scatter(x.numpy(), y.numpy(), s=12, color="grey", label="points")
+    pyplot.scatter(x.cpu().numpy(), y.cpu().numpy(), s=12, color="grey", label="points")
     ends = np.array([0.0, 1.0])
     for (name, (a, b)), style in zip(lines.items(), ("-", "--", ":")):
         pyplot.plot(ends, a + b * ends, style, label=f"{name}: {a:.3f} + {b:.3f} x")
@@ -116,9 +114,12 @@ def main():
     parser.add_argument("--epochs", type=int, default=1000, help="for each full-batch fit; the Module takes a tenth")
     parser.add_argument("--rate", type=float, default=0.1, help="learning rate")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the picture")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where it runs (default: %(default)s)"
+    )
     options = parser.parse_args()
 
-    x, y = points(options.seed)
+    x, y = (values.to(options.device) for values in points(options.seed))
     lines = {}
     fits = (("hand", by_hand, 1), ("optim", with_optimizer, 1), ("module", as_module, 10))
     for name, fit, fraction in fits:

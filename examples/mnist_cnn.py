@@ -62,18 +62,19 @@ class Net(nn.Module):
         return self.linear2(x)  # (batch, 10)
 
 
-def evaluate(model, batches):
+def evaluate(model, batches, device):
     """Share of right answers."""
     model.eval()
     right = count = 0
     with torch.no_grad():
         for images, labels in batches:
+            images, labels = images.to(device), labels.to(device)
             right += (model(images).argmax(dim=1) == labels).sum().item()
             count += len(labels)
     return right / count
 
 
-def draw(file, model, tests):
+def draw(file, model, tests, device):
     """The first 32 test images, each under the model's answer."""
     import matplotlib
 
@@ -82,7 +83,7 @@ def draw(file, model, tests):
 
     images, labels = tests[:32]
     with torch.no_grad():
-        answers = model(images).argmax(dim=1)
+        answers = model(images.to(device)).argmax(dim=1)
     figure, axes = pyplot.subplots(4, 8, figsize=(8, 4.5))
     for axis in axes.flat:
         axis.axis("off")
@@ -100,12 +101,15 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the picture")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where it runs (default: %(default)s)"
+    )
     options = parser.parse_args()
 
     training, tests = read_data(options.data, options.seed)
     print(f"{len(training)} images to train on, {len(tests)} to test on")
     torch.manual_seed(options.seed)
-    model = Net()
+    model = Net().to(options.device)
     print(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     criterion = nn.CrossEntropyLoss()
@@ -116,6 +120,7 @@ def main():
         losses = []
         progress = tqdm(batches, desc=f"epoch {epoch}", disable=None, leave=False)
         for step, (images, labels) in enumerate(progress, 1):
+            images, labels = images.to(options.device), labels.to(options.device)
             optimizer.zero_grad()
             loss = criterion(model(images), labels)
             loss.backward()
@@ -124,10 +129,10 @@ def main():
             if epoch == 1 and (step <= 5 or step % 25 == 0):
                 tqdm.write(f"epoch 1 step {step} loss {loss.item():.6f}")
             progress.set_postfix(loss=f"{loss.item():.4f}")
-        print(f"epoch {epoch} loss {np.mean(losses):.6f} accuracy {evaluate(model, held_out):.4f}")
-    print(f"test accuracy {evaluate(model, held_out):.4f}")
+        print(f"epoch {epoch} loss {np.mean(losses):.6f} accuracy {evaluate(model, held_out, options.device):.4f}")
+    print(f"test accuracy {evaluate(model, held_out, options.device):.4f}")
     options.out.mkdir(parents=True, exist_ok=True)
-    draw(options.out / "mnist_cnn.png", model, tests)
+    draw(options.out / "mnist_cnn.png", model, tests, options.device)
 
 
 if __name__ == "__main__":

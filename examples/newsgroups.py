@@ -73,6 +73,9 @@ def main():
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch", type=int, default=150)
     parser.add_argument("--plain", action="store_true", help="words split at spaces and counted, nothing else")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where it runs (default: %(default)s)"
+    )
     options = parser.parse_args()
 
     load = (lambda subset: from_archive(options.data, subset)) if options.data else from_scikit_learn
@@ -95,7 +98,7 @@ def main():
     training_bags, test_bags = [bag(text) for text in training], [bag(text) for text in tests]
 
     torch.manual_seed(options.seed)
-    model = Classifier(len(vocabulary))
+    model = Classifier(len(vocabulary)).to(options.device)
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for epoch in range(1, options.epochs + 1):
@@ -104,7 +107,7 @@ def main():
         progress = tqdm(range(0, len(order), options.batch), desc=f"epoch {epoch}", disable=None, leave=False)
         for step, start in enumerate(progress, 1):
             chosen = order[start : start + options.batch]
-            x, y = get_batch(training_bags, training_labels, chosen, len(vocabulary))
+            x, y = (t.to(options.device) for t in get_batch(training_bags, training_labels, chosen, len(vocabulary)))
             optimizer.zero_grad()
             loss = criterion(model(x), y)
             loss.backward()
@@ -121,7 +124,7 @@ def main():
         for start in range(0, len(test_bags), options.batch):
             chosen = np.arange(start, min(start + options.batch, len(test_bags)))
             x, y = get_batch(test_bags, test_labels, chosen, len(vocabulary))
-            guesses = model(x).argmax(dim=1)
+            guesses = model(x.to(options.device)).argmax(dim=1).cpu()
             right += np.bincount(y[guesses == y].numpy(), minlength=len(GROUPS))
     for name, hits, count in zip(GROUPS, right, np.bincount(test_labels, minlength=len(GROUPS))):
         print(f"{name}: {hits} of {count}")

@@ -45,6 +45,9 @@ def main():
     parser.add_argument("--epochs", type=int, default=40, help="at most; it stops when it has converged")
     parser.add_argument("--patience", type=int, default=5, help="epochs without improvement before it stops")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the model, the history, the pictures")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where it runs (default: %(default)s)"
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
 
@@ -67,6 +70,7 @@ def main():
         scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=2),
         clip_norm=5.0,
         patience=options.patience,
+        device=options.device,
         best_file=options.out / "training_kit.pt",
         history_file=options.out / "training_kit.csv",
     )  # Ctrl-C ends it as if it had converged
@@ -77,14 +81,14 @@ def main():
     plot_history(history).savefig(options.out / "training_kit_history.png", dpi=120)
 
     metrics = [Accuracy(), TopK(2), F1(), ConfusionMatrix(10)]
-    found = evaluate(model, tests, nn.CrossEntropyLoss(), metrics)
+    found = evaluate(model, tests, nn.CrossEntropyLoss(), metrics, device=options.device)
     for name in ("loss", "accuracy", "top-2", "F1"):
         print(f"test {name} {found[name]:.4f}")
     plot_confusion(found["confusion"]).savefig(options.out / "training_kit_confusion.png", dpi=120)
 
-    predicted = predict(model, tests).argmax(dim=1)
+    predicted = predict(model, tests, device=options.device).argmax(dim=1)
     images, labels = next(iter(DataLoader(tests, len(tests))))
-    wrong = (predicted != labels).nonzero().flatten().tolist()
+    wrong = (predicted.cpu() != labels).nonzero().flatten().tolist()
     print(f"{len(wrong)} of {len(tests)} are wrong")
     if wrong:
         titles = [f"{labels[i].item()} as {predicted[i].item()}" for i in wrong[:16]]

@@ -41,7 +41,7 @@ VARIANTS = {
 def train(name, x, y, steps):
     """Losses of `steps` full-batch steps."""
     make_model, make_optimizer = VARIANTS[name]
-    model = make_model()
+    model = make_model().to(x.device)
     optimizer = make_optimizer(model.parameters())
     criterion = nn.MSELoss(reduction="sum")
     losses = []
@@ -79,13 +79,16 @@ def main():
     parser.add_argument("--epochs", type=int, default=500, help="steps over the one batch")
     parser.add_argument("--only", choices=VARIANTS, help="train this variant alone")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the picture")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where it runs (default: %(default)s)"
+    )
     options = parser.parse_args()
 
     curves = {}
     for name in [options.only] if options.only else VARIANTS:
         torch.manual_seed(options.seed)
         x, y = torch.randn(N, D_in), torch.randn(N, D_out)
-        curves[name] = train(name, x, y, options.epochs)
+        curves[name] = train(name, x.to(options.device), y.to(options.device), options.epochs)
         print(f"{name}: loss {curves[name][0]:.4f} -> {curves[name][-1]:.6f}")
     options.out.mkdir(parents=True, exist_ok=True)
     draw(options.out / "two_layer_net.png", curves)
