@@ -1,6 +1,7 @@
 """The samples table with tensors on 'cuda', against the CPU: values of all samples and gradients.
 
 python -m tests.targets.cuda.table               on the GPU
+python -m tests.targets.cuda.table --part 0/4    the first of four parts of it
 python -m tests.targets.cuda.table --emulated    on the fake driver, whose kernels run in the emulator (needs g++)
 
 Prints what differs, then what the target has no routine for; ends with 1 where something differs.
@@ -34,7 +35,7 @@ def compare(names: list[str]) -> int:
     from tests.operators.test_operators import agree
 
     seed = results.seed_like
-    rows = {name: row for name, row in load_all().items() if not names or name in names}
+    rows = {name: row for name, row in load_all().items() if name in names}
     counts, missing, elsewhere = collections.Counter(), collections.Counter(), {}
     for name, row in rows.items():
         if not row.compare:
@@ -66,8 +67,17 @@ def compare(names: list[str]) -> int:
     return counts["different"]
 
 
+def part_of(names: list[str], arguments: list[str]) -> list[str]:
+    """Every n-th name from the k-th on, where the arguments have `--part k/n`."""
+    if "--part" not in arguments:
+        return names
+    first, step = arguments[arguments.index("--part") + 1].split("/")
+    return names[int(first) :: int(step)]
+
+
 def main(arguments: list[str]) -> int:
-    names = [a for a in arguments if not a.startswith("--")]
+    given = [a for a in arguments if not a.startswith("--") and "/" not in a]
+    names = part_of(sorted(given or load_all()), arguments)
     if "--emulated" not in arguments:
         if not facula.cuda.is_available():
             print(facula.cuda.reason())
@@ -79,7 +89,7 @@ def main(arguments: list[str]) -> int:
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         emulator = Emulator(Path(folder))
-        for row in [row for name, row in load_all().items() if not names or name in names]:
+        for row in [row for name, row in load_all().items() if name in names]:
             results.everything(row)
         emulator.build_all(texts(kernels()))
         with installed(FakeDriver(emulator, memory=8 << 30), patch):
