@@ -6,12 +6,15 @@ with memory that several threads touch at once is not seen.
 
 import ctypes
 import hashlib
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -24,6 +27,10 @@ from facula.targets.cuda.helpers import prelude
 HEADER = Path(__file__).with_name("emulator.h")
 COMPILER = shutil.which("g++")
 OPTIONS = ["-std=c++17", "-O0", "-shared", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-fwrapv", "-w"]
+# With sanitizers: addresses outside an operand or a shared array, and accesses that are not aligned, end the run.
+CHECKS = ["-fsanitize=address,alignment,bounds", "-fno-sanitize-recover=all", "--param", "asan-stack=0"]
+CHECKED = "FACULA_CHECKED_EMULATOR" in os.environ
+OPTIONS += CHECKS * CHECKED
 # Functions whose instructions the host lacks.
 OVERRIDES = {
     "from_half": """inline float from_half(unsigned short bits) {
@@ -53,6 +60,19 @@ def batch(programs: Sequence[Program], replaced: dict[str, str] | None = None) -
         names.append(own)
         texts.append(f"namespace in_{own} {{\n{re.sub(rf'{p.name}(?=[(])', own, p.body)}\n}}")
     return "\n\n".join(texts), names
+
+
+def restart_checked() -> NoReturn:
+    """This program once more, with g++'s address sanitizer loaded before all else, as it must be."""
+    assert COMPILER is not None
+    library = subprocess.run([COMPILER, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    os.environ |= {
+        "FACULA_CHECKED_EMULATOR": "1",
+        "LD_PRELOAD": library.stdout.strip(),
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0:allocator_may_return_null=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+    os.execv(sys.executable, sys.orig_argv)
 
 
 class Emulator:

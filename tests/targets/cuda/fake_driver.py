@@ -15,10 +15,15 @@ import numpy as np
 from facula import launch
 from facula.targets.cuda import code, driver, functions, pool
 from facula.targets.cuda.emit import Program
-from tests.targets.cuda.emulator import Emulator
+from tests.targets.cuda.emulator import CHECKED, Emulator
 
 GOOD, INVALID, NO_MEMORY, NO_CONTEXT = 0, 1, 2, 201
 TEXTS = {INVALID: b"invalid argument", NO_MEMORY: b"out of memory", NO_CONTEXT: b"invalid device context"}
+
+
+def _watch(what: str, start: int, size: int) -> None:
+    """Tell the address sanitizer that memory must not be touched ("poison"), or may be ("unpoison")."""
+    getattr(ctypes.CDLL(None), f"__asan_{what}_memory_region")(ctypes.c_void_p(start), ctypes.c_size_t(size))
 
 
 class FakeDriver:
@@ -35,7 +40,7 @@ class FakeDriver:
         self.context: Any = None
         self.handles = itertools.count(1)
         self.living: set[int] = set()  # handles of streams and events
-        self.clock = 0.0
+        self.order = 0
 
     def __getattribute__(self, name: str) -> Any:
         found = object.__getattribute__(self, name)
@@ -96,6 +101,10 @@ class FakeDriver:
             return NO_MEMORY, None
         block = np.full(size + 256, 0xA5, np.uint8)  # nobody may take it for zeros
         start = block.ctypes.data + -block.ctypes.data % 256
+        if CHECKED:  # what lies before and behind must not be touched
+            behind = start + -(-size // 8) * 8
+            _watch("poison", block.ctypes.data, start - block.ctypes.data)
+            _watch("poison", behind, block.ctypes.data + len(block) - behind)
         self.blocks[start] = block[start - block.ctypes.data :][:size]
         return GOOD, start
 
@@ -103,7 +112,11 @@ class FakeDriver:
         return self.cuMemAlloc(size)
 
     def cuMemFree(self, ptr):
-        return (GOOD if self.blocks.pop(ptr, None) is not None else INVALID,)
+        block = self.blocks.pop(ptr, None)
+        if CHECKED and block is not None:
+            whole = block.base
+            _watch("unpoison", whole.ctypes.data, whole.nbytes)
+        return (GOOD if block is not None else INVALID,)
 
     def cuMemGetInfo(self):
         return GOOD, self.memory - self.used(), self.memory
@@ -143,7 +156,8 @@ class FakeDriver:
         assert self.emulator is not None
         self.emulator.build([function])
         dims = (ctypes.c_uint * 4)(gx, gy, bx, by)
-        trouble = self.emulator.entries[function.text](dims, ctypes.c_void_p(table), 0)
+        self.order ^= 1  # threads and blocks run forward and backward in turn
+        trouble = self.emulator.entries[function.text](dims, ctypes.c_void_p(table), self.order)
         assert trouble is None, f"{function.name}: {trouble.decode()}"
         return (GOOD,)
 
@@ -197,6 +211,15 @@ class FakeDriver:
         return GOOD, 1.5
 
 
+def _give_back(own: pool.Pool, block: pool.Block) -> None:
+    """A pool that keeps nothing."""
+    with own.lock:
+        own.counts["allocated"] -= block.size
+        own.counts["blocks"] -= 1
+        own.counts["reserved"] -= own.large.pop(block.ptr)
+        driver.good(driver.api().cuMemFree(block.ptr), "cuMemFree")
+
+
 def _forget() -> None:
     """Nothing of an earlier driver is used again."""
     launch._target.cache_clear()
@@ -215,6 +238,10 @@ def installed(fake: FakeDriver, monkeypatch) -> Iterator[FakeDriver]:
         return p.text.encode()
 
     monkeypatch.setattr(functions, "machine_code", machine_code)
+    if CHECKED:  # each block is an allocation of its own size
+        monkeypatch.setattr(pool, "rounded", lambda nbytes: max(1, nbytes))
+        monkeypatch.setattr(pool, "SMALL", -1)
+        monkeypatch.setattr(pool.Pool, "put_back", _give_back)
     pools = dict(pool._POOLS)
     _forget()
     driver.use(fake)

@@ -2,7 +2,8 @@
 
 python -m tests.targets.cuda.table               on the GPU
 python -m tests.targets.cuda.table --part 0/4    the first of four parts of it
-python -m tests.targets.cuda.table --emulated    on the fake driver, whose kernels run in the emulator (needs g++)
+python -m tests.targets.cuda.table --emulated    on the fake driver, whose kernels run in the emulator (needs g++);
+                                                 --checked: what touches a wrong address ends it
 
 Prints what differs, then what the target has no routine for; ends with 1 where something differs.
 """
@@ -83,7 +84,10 @@ def main(arguments: list[str]) -> int:
             print(facula.cuda.reason())
             return 1
         return compare(names)
-    from tests.targets.cuda.emulator import Emulator
+    from tests.targets.cuda.emulator import CHECKED, Emulator, restart_checked
+
+    if "--checked" in arguments and not CHECKED:
+        restart_checked()
     from tests.targets.cuda.fake_driver import FakeDriver, installed
     from tests.targets.cuda.programs import kernels, texts
 
