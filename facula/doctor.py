@@ -56,7 +56,8 @@ def _no_gil() -> bool:
 
 def processor() -> dict[str, Any]:
     """The processor as LLVM sees it, cores, memory."""
-    from facula.targets.cpu import emit, jit
+    from facula.native import jit
+    from facula.targets.cpu import emit
 
     machine = jit.machine.ready()
     on = {part[1:] for part in machine.features.split(",") if part.startswith("+")}

@@ -241,20 +241,20 @@ def transfer(target: Spec, source: Spec) -> Bound:
 
 
 def memo(where: device = CPU) -> Any:
-    """What repeats calls in machine code on a device (`targets/cpu/apply.py`), or None where nothing does."""
+    """What repeats calls in machine code on a device (`native/apply.py`), or None where nothing does."""
     return native("Memo", where) if "Memo" in _target(where).ROUTINES else None
 
 
 def constructor(cls: type, arguments: Sequence[str], defaults: dict[str, Any]) -> Callable:
     """A fast function that makes instances of a class with slots from values in the order of `arguments`."""
-    from facula.targets.cpu import records  # records live in the host's memory, whatever the device
+    from facula.native import records  # records live in the host's memory, whatever the device
 
     return records.constructor(cls, arguments, defaults)
 
 
 def view_record() -> Callable[..., Tensor]:
     """A fast function (spec, storage, ptr, base, seen) -> Tensor."""
-    from facula.targets.cpu import records
+    from facula.native import records
 
     return records.view
 
@@ -289,7 +289,7 @@ class Many:
         self.function, self.chunk = native("compile_many", where)(kernel, columns)
         self.fill = None
         if self.function is not None:
-            from facula.targets.cpu import tables  # tensors are records in the host's memory, whatever the device
+            from facula.native import tables  # tensors are records in the host's memory, whatever the device
 
             self.fill = tables.fill()
         self.width = 1 + max(column for column in columns if column is not None)

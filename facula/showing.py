@@ -130,7 +130,7 @@ class ShownKernel:
         """What LLVM makes of it for this processor."""
         if self.kernel is None and self.text is None or settings.target == "reference":
             return self.llvm
-        from facula.targets.cpu.jit import assembly
+        from facula.native.jit import assembly
 
         return assembly(self.llvm, self.optimize)
 
@@ -438,7 +438,7 @@ def _compilations() -> tuple[int, float]:
     """Texts that LLVM compiled or found in the cache, and milliseconds that it took."""
     if settings.target == "reference":
         return 0, 0.0
-    from facula.targets.cpu.jit import statistics
+    from facula.native.jit import statistics
 
     found = statistics()
     return int(found["compiled"] + found["cached"]), found["compile_ms"] + found["load_ms"]
@@ -499,7 +499,7 @@ def _seen(call: Callable[[], Any], phase: str, found: dict[Any, ShownKernel]) ->
     """Run a call; what of the target's machine code it ran goes into `found`."""
     if settings.target == "reference":
         return call()
-    from facula.targets.cpu import builtins, jit
+    from facula.native import builtins, jit
 
     texts: list[tuple[Sequence[str], str, str]] = []
     ran: dict[Any, int] = {}

@@ -108,7 +108,7 @@ def test_nothing_stays_behind():
     with pytest.raises(KeyError):
         torch.show(lambda: {}["step"])
     torch.show(torch.add, x, 1)
-    from facula.targets.cpu import jit
+    from facula.native import jit
 
     assert sys.getprofile() is None and jit.WATCH == [] and LOCAL.watch is None and not override.WATCHED
     assert torch.add.__code__ is before

@@ -10,12 +10,12 @@ import pytest
 
 from facula.codegen import cache
 from facula.config import settings
-from facula.targets.cpu import jit
+from facula.native import jit
 
 TEXT = "define i64 @value() { ret i64 4321 }"
 PROGRAM = f"""
 import ctypes
-from facula.targets.cpu import jit
+from facula.native import jit
 before = jit.statistics()
 found = jit.load({TEXT!r}, ["value"])["value"]
 assert ctypes.CFUNCTYPE(ctypes.c_int64)(found)() == 4321

@@ -1,6 +1,6 @@
 """The shortest way from a call to machine code: calls like one before are repeated by a builtin, others go to `Traced`.
 
-A debugger sees each operator's Python function; the builtin that it asks first is `targets/cpu/apply.py`.
+A debugger sees each operator's Python function; the builtin that it asks first is `native/apply.py`.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What an operator remembers of its calls for machine code to repeat; `targets/cpu/apply.py` is that code."""
+"""What an operator remembers of its calls for machine code to repeat; `native/apply.py` is that code."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,14 +1,16 @@
 """The host's processor: LLVM text, just-in-time compilation, memory and threads, routines that are no kernels."""
 
+from facula.native.records import view
+
 from .emit import compile
+from .fresh import empty
 from .pool import new_storage
-from .records import empty, view
 
 __all__ = ["compile", "empty", "new_storage", "view"]
 
 # What is imported when `targets.routine` is first asked for it: a file, or a name in a file.
 ROUTINES = {
-    "Memo": "apply.Memo",
+    "Memo": "repeats.MEMO",
     "attend": "attention.attention",
     "attend_backward": "attention.attention_backward",
     "bind_product": "matmul.bind",
@@ -18,9 +20,9 @@ ROUTINES = {
     "masks": "mask.masks",
     "product": "matmul.matmul",
     "peak": "limits.peak",
-    "pull": "pull.pull",
+    "pull": "repeats.pull",
     "random": "random",
-    "reader": "scalars.reader",
+    "reader": "repeats.reader",
     "recurrence": "recurrent.recurrent",
     "recurrence_backward": "recurrent.recurrent_backward",
     "rows": "rows.rows",

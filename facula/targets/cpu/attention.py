@@ -4,7 +4,9 @@ import platform
 from collections.abc import Callable
 from functools import cache
 
-from . import attention_kernel, builtins, jit, matmul_kernel, threads
+from facula.native import builtins, jit
+
+from . import attention_kernel, matmul_kernel, threads
 
 __all__ = ["attention", "attention_backward", "build"]
 

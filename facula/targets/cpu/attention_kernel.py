@@ -9,9 +9,10 @@ spread over all lanes, times vectors of B.
 Strides are in bytes everywhere in this file. How work is cut depends on sizes alone.
 """
 
+from facula.native.text import Function, Value
+
 from .matmul_kernel import Shape
 from .panels import MINUS_INFINITY, Panels
-from .text import Function, Value
 
 __all__ = ["BACKWARD", "FORWARD", "backward_text", "forward_text", "kind"]
 

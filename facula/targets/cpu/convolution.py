@@ -5,15 +5,14 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 
 from facula.core.dtype import dtype
+from facula.native import builtins, jit
 
 from . import (
-    builtins,
     convolution_channels,
     convolution_kernel,
     convolution_rows,
     convolution_samples,
     convolution_turned,
-    jit,
     matmul_kernel,
     threads,
 )

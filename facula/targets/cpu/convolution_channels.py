@@ -4,9 +4,10 @@ A group has one output and one channel. Of each row of windows the taps that lie
 vectors where they lie, nothing is copied. The calls and plans are those of `convolution_kernel`.
 """
 
+from facula.native.text import Function, Value
+
 from .convolution_kernel import FIELDS, Writer
 from .matmul_kernel import ELEMENTS, Shape
-from .text import Function, Value
 
 __all__ = ["channels_text"]
 

@@ -13,9 +13,10 @@ their sums are added in order, so the bits do not depend on the number of thread
 
 from collections.abc import Sequence
 
+from facula.native.text import Function, Value, mangled
+
 from . import matmul_kernel
 from .matmul_kernel import ELEMENTS, Element, Shape
-from .text import Function, Value, mangled
 
 __all__ = ["GEOMETRY", "TAP", "module_text"]
 

@@ -6,9 +6,10 @@ channels and taps of loads times splats. Where rows follow each other, vectors r
 windows in the border is not written. The calls and plans are those of `convolution_kernel`.
 """
 
+from facula.native.text import Function, Value
+
 from .convolution_kernel import CELLS, FIELDS, Writer
 from .matmul_kernel import ELEMENTS, Shape
-from .text import Function, Value
 
 __all__ = ["MOST", "rows_text"]
 

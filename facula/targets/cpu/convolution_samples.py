@@ -5,10 +5,11 @@ border as [channel][position][sample]; what a tap reads is then a vector of the 
 read where they lie, unless they have to be converted. The calls and plans are those of `convolution_kernel`.
 """
 
+from facula.native.text import Function, Value
+
 from .convolution_kernel import FIELDS
 from .convolution_turned import Turned
 from .matmul_kernel import ELEMENTS, Shape
-from .text import Function, Value
 
 __all__ = ["samples_text"]
 

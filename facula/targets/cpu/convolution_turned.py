@@ -8,9 +8,10 @@ element of y is spread over them. Windows are cut in parts whose number depends 
 added in order. The calls and plans are those of `convolution_kernel`.
 """
 
+from facula.native.text import Function, Value
+
 from .convolution_kernel import FIELDS, PARTIAL, Writer
 from .matmul_kernel import ELEMENTS, Shape
-from .text import Function, Value
 
 __all__ = ["turned_text"]
 

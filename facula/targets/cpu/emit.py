@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from facula.codegen import prepare
 from facula.ir.kernel import Access, Kernel
+from facula.native import builtins, jit
 
-from . import builtins, jit, threads  # noqa: F401  (threads provides facula_parallel)
+from . import threads  # noqa: F401  (threads provides facula_parallel)
 from .emit_nest import Nest
 from .emit_run import module
 

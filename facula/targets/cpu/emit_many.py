@@ -6,8 +6,8 @@ All rows together are cut in shares of at most so many elements, which the threa
 from collections.abc import Callable, Sequence
 
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, Access, Kernel
+from facula.native import builtins
 
-from . import builtins
 from .emit import KINDS, _module
 from .emit_run import BLOCK_NS, PARALLEL_NS
 

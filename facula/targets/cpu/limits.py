@@ -4,7 +4,7 @@ import ctypes
 import threading
 import time
 
-from . import jit
+from facula.native import jit
 
 __all__ = ["peak"]
 

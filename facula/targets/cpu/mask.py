@@ -4,7 +4,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from . import builtins, jit, mask_kernel, threads
+from facula.native import builtins, jit
+
+from . import mask_kernel, threads
 from .emit import host
 from .pool import new_storage
 

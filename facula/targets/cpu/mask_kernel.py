@@ -4,7 +4,7 @@ A mask is a row-major array of bytes, chosen is what is not 0. Blocks of it are 
 counts say where in the results each block writes, so that no order of threads shows.
 """
 
-from .text import Function, Value, literal
+from facula.native.text import Function, Value, literal
 
 __all__ = ["BLOCK", "MOST_RANK", "coordinates_text", "count_text", "select_text"]
 

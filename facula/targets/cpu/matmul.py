@@ -8,8 +8,9 @@ from math import prod
 
 from facula.core.dtype import dtype
 from facula.errors import fail
+from facula.native import builtins, jit
 
-from . import builtins, jit, matmul_kernel, threads
+from . import matmul_kernel, threads
 
 __all__ = ["BoundProduct", "bind", "build", "matmul"]
 

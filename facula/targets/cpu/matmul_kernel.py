@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import pack_into
 
-from .text import Function, Value, literal, mangled
+from facula.native.text import Function, Value, literal, mangled
 
 __all__ = ["ARGUMENTS", "ELEMENTS", "SHAPES", "Element", "Shape", "module_text", "parameters", "shape_for"]
 

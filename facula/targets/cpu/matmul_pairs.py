@@ -4,8 +4,9 @@ A packed element is a pair of neighbours along k in 32 bits, so that a sum takes
 k is counted in pairs. The second of the last pair is zero where k is odd.
 """
 
+from facula.native.text import Function, Value
+
 from .matmul_kernel import Writer
-from .text import Function, Value
 
 __all__ = ["PairWriter"]
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from facula.codegen.math.coefficients import COEFFICIENTS
 from facula.core import dtype as dt
+from facula.native.text import Function, Value
 
 from .matmul_kernel import ELEMENTS, Shape, Writer
-from .text import Function, Value
 
 __all__ = ["MINUS_INFINITY", "Panels"]
 

@@ -11,10 +11,9 @@ from typing import Any
 from facula.config import settings
 from facula.core.device import CPU
 from facula.core.storage import Storage
+from facula.native import builtins, jit, layout, records
 
-from . import builtins, jit, layout
-
-__all__ = ["Block", "HEADER", "empty_cache", "memory_stats", "new_storage", "set_pool_bytes"]
+__all__ = ["Block", "HEADER", "empty_cache", "memory_stats", "new_storage", "set_pool_bytes", "storage_text"]
 
 HEADER = 64  # bytes before the data: reference count, type, class, bytes asked for, next free block, mapped bytes
 CLASSES = 384
@@ -455,32 +454,14 @@ def set_pool_bytes(count: int) -> None:
         _trim()
 
 
-# LLVM text that makes a Storage: the block, the address as a Python int, the record. On failure `%{name}` is null.
-# The record's class and the int 0 are items 1 and 2 of the builtin's context.
-STORAGE_DECLARATIONS = """
-declare ptr @facula_pool_take(i64)
-declare ptr @PyLong_FromLongLong(i64)
-declare ptr @PyType_GenericAlloc(ptr, i64)
-declare void @Py_DecRef(ptr)
-"""
+def storage_text() -> str:
+    """LLVM text of `native.records.text`, and of what makes a Storage of new memory.
 
-
-def _storage_text() -> str:
-    """`@storage(class, zero, bytes, bytes as a Python object, device)`: a new Storage, or null with the error set."""
-    at = layout.slots(Storage)
-    stores = "".join(
-        f"  %{name}.at = getelementptr i8, ptr %made, i64 {at[name]}\n  store ptr %{value}, ptr %{name}.at\n"
-        for name, value in (
-            ("ptr", "address"),
-            ("nbytes", "count"),
-            ("version", "zero"),
-            ("owner", "block"),
-            ("device", "device"),
-        )
-    )
+    `@storage(Storage, zero, bytes, bytes as a Python object, device)`: null where there is none, with the error set.
+    """
     return f"""
-{STORAGE_DECLARATIONS}
-{layout.INCREF}
+{records.text()}
+declare ptr @facula_pool_take(i64)
 define internal ptr @storage(ptr %class, ptr %zero, i64 %bytes, ptr %count, ptr %device) nounwind alwaysinline {{
   %block = call ptr @facula_pool_take(i64 %bytes)
   %none = icmp eq ptr %block, null
@@ -492,14 +473,11 @@ number:
   %none2 = icmp eq ptr %address, null
   br i1 %none2, label %drop.block, label %record
 record:
-  %made = call ptr @PyType_GenericAlloc(ptr %class, i64 0)
+  %made = call ptr @keep(ptr %class, ptr %zero, ptr %address, ptr %count, ptr %block, ptr %device)
   %none3 = icmp eq ptr %made, null
-  br i1 %none3, label %drop.both, label %fill
-fill:
-  call void @incref(ptr %count)
-  call void @incref(ptr %zero)
-  call void @incref(ptr %device)
-{stores}  ret ptr %made
+  br i1 %none3, label %drop.both, label %done
+done:
+  ret ptr %made
 drop.both:
   call void @Py_DecRef(ptr %address)
   br label %drop.block
@@ -514,7 +492,7 @@ failed:
 
 def _new_storage() -> Any:
     text = f"""
-{_storage_text()}
+{storage_text()}
 declare i64 @facula_as_i64(ptr)
 declare ptr @facula_bad_count(ptr, i64, i64)
 declare ptr @PyErr_Occurred()

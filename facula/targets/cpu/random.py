@@ -17,8 +17,9 @@ import llvmlite.binding as llvm
 from facula.core import generator as layout
 from facula.core.generator import Generator
 from facula.errors import fail
+from facula.native import builtins, jit
 
-from . import builtins, jit, threads  # noqa: F401  (threads provides facula_parallel)
+from . import threads  # noqa: F401  (threads provides facula_parallel)
 
 __all__ = [
     "bernoulli", "bernoulli_each", "binomial", "cauchy", "exponential", "gamma", "geometric", "integers", "log_normal",

@@ -4,7 +4,9 @@ import platform
 from collections.abc import Callable
 from functools import cache
 
-from . import builtins, jit, matmul_kernel, recurrent_kernel, threads
+from facula.native import builtins, jit
+
+from . import matmul_kernel, recurrent_kernel, threads
 
 __all__ = ["build", "recurrent", "recurrent_backward"]
 

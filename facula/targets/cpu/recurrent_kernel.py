@@ -5,9 +5,10 @@ another. A step is a product of the few rows of the state with the weights, whic
 the gates. How sequences are shared out depends on their number alone. Strides are in bytes.
 """
 
+from facula.native.text import Function, Value
+
 from .matmul_kernel import Shape
 from .panels import Panels
-from .text import Function, Value
 
 __all__ = ["BACKWARD", "FORWARD", "GATES", "backward_text", "forward_text", "kind"]
 

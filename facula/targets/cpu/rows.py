@@ -4,8 +4,10 @@ import platform
 from collections.abc import Callable
 from functools import cache
 
-from . import builtins, jit, matmul_kernel, threads
-from .text import Function, Value
+from facula.native import builtins, jit
+from facula.native.text import Function, Value
+
+from . import matmul_kernel, threads
 
 __all__ = ["build", "rows"]
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from functools import cache
 
 from facula.core.dtype import dtype
+from facula.native import builtins, jit
 
-from . import builtins, jit, search_kernel, threads
+from . import search_kernel, threads
 from .emit import host
 
 __all__ = ["search"]

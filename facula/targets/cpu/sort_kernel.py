@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .text import Function, Value, Variable, literal
+from facula.native.text import Function, Value, Variable, literal
 
 __all__ = ["ARGUMENTS", "ELEMENTS", "HOW", "Element", "module_text", "scratch_bytes"]
 

@@ -14,8 +14,7 @@ from collections.abc import Callable
 
 from facula.config import settings, usable_cores
 from facula.errors import fail
-
-from . import jit
+from facula.native import jit
 
 __all__ = ["get_num_threads", "set_num_threads"]
 

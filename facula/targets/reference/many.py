@@ -1,4 +1,4 @@
-"""Kernels on many sets of operands, one set after the other; the table is the one of `targets.cpu.tables`."""
+"""Kernels on many sets of operands, one set after the other; the table is the one of `native.tables`."""
 
 import ctypes
 from collections.abc import Callable, Sequence

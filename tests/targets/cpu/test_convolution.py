@@ -11,9 +11,10 @@ import pytest
 
 from facula.core import dtype as dt
 from facula.core.shape import contiguous_strides
+from facula.native import jit
 from facula.targets import reference
 from facula.targets import routine as find_routine
-from facula.targets.cpu import convolution, convolution_rows, jit, matmul_kernel, threads
+from facula.targets.cpu import convolution, convolution_rows, matmul_kernel, threads
 
 # dtype, NumPy's stand-in (bfloat16 as its bits), error of a result relative to the largest
 ELEMENTS = {

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from facula.core import dtype as dt
-from facula.targets.cpu import jit, matmul_kernel, threads
+from facula.native import jit
+from facula.targets.cpu import matmul_kernel, threads
 from facula.targets.cpu.matmul import bind, build, matmul
 
 # dtype, NumPy's stand-in (bfloat16 as its bits), relative error of one rounding

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from facula.core import dtype as dt
+from facula.native import jit
 from facula.targets import cpu, reference
 from facula.targets import routine as find_routine
-from facula.targets.cpu import jit, mask, mask_kernel, sort_kernel, threads
+from facula.targets.cpu import mask, mask_kernel, sort_kernel, threads
 
 rng = np.random.default_rng(0)
 KINDS = {

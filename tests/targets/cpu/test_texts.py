@@ -6,7 +6,7 @@ import sys
 
 PROGRAM = """
 import facula as torch
-from facula.targets.cpu import jit
+from facula.native import jit
 nn, F = torch.nn, torch.nn.functional
 torch.manual_seed(0)
 x = torch.randn(2, 4, 16, 16, requires_grad=True)

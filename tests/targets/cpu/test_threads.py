@@ -9,7 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from facula.targets.cpu import builtins, threads
+from facula.native import builtins
+from facula.targets.cpu import threads
 
 TEXT = """
 declare void @facula_parallel(ptr, ptr, i64)
@@ -221,7 +222,8 @@ time.sleep(0.02)
 """
 END = """
 import ctypes, threading, time
-from facula.targets.cpu import builtins, threads
+from facula.native import builtins
+from facula.targets.cpu import threads
 threads.set_num_threads(4)
 text = {text!r}
 work = builtins.build(text, "work", ["ptr", "i64"], work=(1,), cost=1e6)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from facula.targets.cpu import builtins, jit
+from facula.native import builtins, jit
 
 RETURNS = "define i64 @value() {{ ret i64 {} }}"
 
@@ -243,5 +243,5 @@ def test_long_kernels_let_go_of_the_gil():
 
 
 def test_interpreter_ends_cleanly_with_builtins_alive():
-    code = "from facula.targets.cpu import builtins as b; f = b.build('define void @f() { ret void }', 'f', []); f()"
+    code = "from facula.native import builtins as b; f = b.build('define void @f() { ret void }', 'f', []); f()"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import facula as torch
+from facula.native import apply
 from facula.operators import elementwise
 from facula.operators.declare.repeats import Repeats
-from facula.targets.cpu import apply
 
 
 def known(name):

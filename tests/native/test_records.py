@@ -9,7 +9,8 @@ import pytest
 from facula.core import dtype
 from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
-from facula.targets.cpu import layout, pool, records
+from facula.native import layout, records
+from facula.targets.cpu import fresh, pool
 
 
 class Base:
@@ -104,7 +105,7 @@ def test_bad_classes():
 
 def test_empty():
     spec = dense(dtype.float32, (3, 5))
-    tensor = records.empty(spec)
+    tensor = fresh.empty(spec)
     assert type(tensor) is Tensor and tensor.spec is spec
     assert tensor.storage.nbytes == 60 and tensor.ptr == tensor.storage.ptr and tensor.storage.device is spec.device
     assert (tensor.needs_grad, tensor.edge, tensor.base, tensor.seen, tensor.extra, tensor._grad) == (
@@ -120,13 +121,13 @@ def test_empty():
 
 
 def test_empty_of_no_elements():
-    tensor = records.empty(dense(dtype.float64, (0, 3)))
+    tensor = fresh.empty(dense(dtype.float64, (0, 3)))
     assert tensor.storage.nbytes == 0 and tensor.ptr == tensor.storage.ptr != 0
 
 
 def test_view():
     spec, row = dense(dtype.float32, (3, 5)), dense(dtype.float32, (5,))
-    tensor = records.empty(spec)
+    tensor = fresh.empty(spec)
     view = records.view(row, tensor.storage, tensor.ptr + 20, tensor, 7)
     assert (view.spec, view.storage, view.ptr, view.base, view.seen) == (
         row,
@@ -141,10 +142,10 @@ def test_view():
 def test_empty_counts_references():
     spec = dense(dtype.float32, (7, 11))
     watched = [spec, spec.device, Tensor, Spec, None, False]
-    records.empty(spec)
+    fresh.empty(spec)
     before = [sys.getrefcount(x) for x in watched]
     blocks = pool.memory_stats()["blocks_in_use"]
-    made = [records.empty(spec) for _ in range(40)]
+    made = [fresh.empty(spec) for _ in range(40)]
     counts = [sys.getrefcount(x) for x in (made[0], made[0].storage, made[0].storage.owner, made[0].ptr)]
     assert counts == [4, 4, 4, 5]  # tuple, loop and call hold three; the address is in the tensor and its storage
     del made
@@ -156,10 +157,10 @@ def test_empty_counts_references():
 def test_many_cycles_do_not_grow():
     spec = dense(dtype.float32, (100, 100))
     for _ in range(100):
-        records.empty(spec)
+        fresh.empty(spec)
     before, objects = pool.memory_stats(), len(gc.get_objects())
     for _ in range(100_000):
-        records.empty(spec)
+        fresh.empty(spec)
     after = pool.memory_stats()
     assert after["blocks_fresh"] == before["blocks_fresh"] and after["bytes_in_use"] == before["bytes_in_use"]
     assert abs(len(gc.get_objects()) - objects) < 50
@@ -171,16 +172,16 @@ def test_empty_in_a_subclass_position():
 
     for bad in (3, None, "x", Kind(), Spec()):
         with pytest.raises(TypeError, match=r"empty\(\) expects a Spec"):
-            records.empty(bad)
+            fresh.empty(bad)
     with pytest.raises(TypeError, match=r"empty\(\) takes 1 positional arguments but 2 were given"):
-        records.empty(1, 2)
+        fresh.empty(1, 2)
 
 
 def test_empty_without_memory():
     with pytest.raises(RuntimeError, match="you tried to allocate 4000000000000000 bytes"):
-        records.empty(dense(dtype.float32, (10**15,)))
+        fresh.empty(dense(dtype.float32, (10**15,)))
     with pytest.raises(
         RuntimeError, match=r"Storage size calculation overflowed with sizes=\[1152921504606846976, 1024\]"
     ):
-        records.empty(dense(dtype.float32, (2**60, 2**10)))
-    assert records.empty(dense(dtype.float32, (2,))).storage.nbytes == 8
+        fresh.empty(dense(dtype.float32, (2**60, 2**10)))
+    assert fresh.empty(dense(dtype.float32, (2,))).storage.nbytes == 8

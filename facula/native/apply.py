@@ -13,10 +13,10 @@ from facula.core.spec import Spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 
-from . import builtins, jit, layout, records
+from . import builtins, jit, layout
 from .text import Function, Value
 
-__all__ = ["Memo"]
+__all__ = ["Machine", "Memo", "Recording"]
 
 WAYS = 256  # places of a table; a call looks at two of them
 ARGUMENTS, RESULTS, SLOTS, TAIL = 10, 4, 16, 96  # of a plan, at most
@@ -429,6 +429,7 @@ class Form(NamedTuple):
     node: tuple[tuple[str, int], ...]  # the slots of nodes; without, calls that would be recorded are not known
     inside: bytes
     steps: bool  # plans are lists of kernels
+    machine: "Machine"
 
 
 @cache
@@ -478,7 +479,7 @@ def _text(form: Form) -> str:
     f.label("misfit")
     f.done(f.call("ptr", "@facula_bad_count", f.symbol_value("title"), f.constant("i64", count), f.given))
     line = _user_line(form.inside) if form.node else ""
-    return f"{records.fresh_text()}\n{_DECLARATIONS}\n{builtins.string('title', 'apply')}\n{line}\n{f.text()}"
+    return f"{form.machine.fresh()}\n{_DECLARATIONS}\n{builtins.string('title', 'apply')}\n{line}\n{f.text()}"
 
 
 _CLASSES = (ctypes.c_int64 * CLASSES)(*[id(Tensor)] * CLASSES)
@@ -501,6 +502,17 @@ def _builtin(form: Form, context: tuple) -> Callable[..., Any]:
     return builtins.make(jit.load(_text(form), ["apply"], optimize="clean")["apply"], "apply", None, context)
 
 
+class Machine(NamedTuple):
+    """What differs from target to target; called with the other arguments of `Memo`, it makes one."""
+
+    fresh: Callable[[], str]  # gives the text of `records.text` and of what makes results: `@fresh`
+
+    Recording = Recording
+
+    def __call__(self, *arguments: Any, **options: Any) -> "Memo":
+        return Memo(self, *arguments, **options)
+
+
 class Memo:
     """Calls of one operator that machine code can repeat.
 
@@ -509,6 +521,8 @@ class Memo:
 
     Parameters
     ----------
+    machine : Machine
+        Where the kernels run.
     operands : int
         How many of the arguments, from the first, are operands: tensors, numbers or None.
     numbers : int
@@ -522,18 +536,18 @@ class Memo:
         Plans are lists of kernels, of which nothing is recorded: `run` knows no call of operands that need a gradient.
     """
 
-    Recording = Recording
     __slots__ = ("_count", "_held", "_moving", "_operands", "_places", "bare", "force", "run")
 
     def __init__(
-        self, operands: int, numbers: int, others: int, recording: Recording, differentiable=True, steps=False
-    ):
+        self, machine: Machine, operands: int, numbers: int, others: int, recording: Recording, differentiable=True,
+        steps=False,
+    ):  # fmt: skip
         self._operands, self._moving, self._count = operands, operands + numbers, operands + numbers + others
         self._places = (ctypes.c_int64 * WAYS)()
         self._held: dict[int, tuple[list[int], tuple]] = {}  # by place: the keys, and what the place points at
         fixed = (False,) * self._moving + (True,) * others
         node = () if steps else tuple(layout.slots(recording.node).items())
-        form = Form(operands, fixed, node, recording.inside, steps)
+        form = Form(operands, fixed, node, recording.inside, steps, machine)
         context = (ctypes.addressof(self._places), ctypes.addressof(_CLASSES), Storage, Tensor, 0, (), "__name__")
         context += (recording.edge_of, recording.sequence, recording.active)
         held = (self._places, self._held)  # a builtin may outlive its memo

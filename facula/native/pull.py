@@ -120,7 +120,7 @@ def _text(node: tuple[tuple[str, int], ...]) -> str:
     f.done(result)  # None
     f.label("unknown")
     f.emit(builtins.NONE.strip())
-    return f"{records.fresh_text()}\n{apply._DECLARATIONS}\n{_DECLARATIONS}\n{f.text()}"
+    return f"{records.text()}\n{apply._DECLARATIONS}\n{_DECLARATIONS}\n{f.text()}"
 
 
 def pull(
