@@ -14,7 +14,8 @@ from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 
 from . import builtins, jit, layout
-from .text import Function, Value
+from .entry import Entry
+from .text import Value
 
 __all__ = ["Machine", "Memo", "Recording"]
 
@@ -84,50 +85,16 @@ declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 """
 
 
-class _Text(Function):
-    """The function's text, with the idioms of code that handles Python's objects."""
-
-    def symbol_value(self, name: str) -> Value:
-        return Value(self, f"@{name}", "ptr")
-
-    def leave(self, condition: Value, label: str) -> None:
-        """Go to `label` where the condition holds, else on."""
-        on = self.fresh("on")
-        self.emit(f"br i1 {condition.name}, label %{label}, label %{on}")
-        self.label(on)
-
-    def null(self, pointer: Value) -> Value:
-        return self.value("i1", f"icmp eq ptr {pointer.name}, null")
-
-    def same(self, a: Value, b: Value) -> Value:
-        return self.value("i1", f"icmp eq ptr {a.name}, {b.name}")
-
-    def count(self, value: Value) -> Value:
-        """One more reference to `value`."""
-        self.emit(f"call void @incref(ptr {value.name})")
-        return value
-
-    def item(self, base: Value, number: Value | int, offset: int = 0) -> Value:
-        """The address of a word of an array that begins `offset` bytes on."""
-        start = self.at(base, offset)
-        if isinstance(number, int):
-            return self.at(start, 8 * number)
-        return self.value("ptr", f"getelementptr ptr, ptr {start.name}, i64 {number.name}")
-
-    def slot(self, record: Value, offset: int) -> Value:
-        return self.load("ptr", self.at(record, offset))
-
-
-def _words(f: _Text) -> None:
+def _words(f: Entry) -> None:
     """Reads the context into attributes of `f`."""
     for position, name in enumerate(_CONTEXT):
-        setattr(f, f"own_{name}", f.slot(f.self, layout.TUPLE_ITEMS + 8 * position))
+        setattr(f, f"own_{name}", f.context(position))
 
 
-def _keys(f: _Text, count: int, fixed: tuple[bool, ...]) -> tuple[list[Value], list[Value], list[Value]]:
+def _keys(f: Entry, count: int, fixed: tuple[bool, ...]) -> tuple[list[Value], list[Value], list[Value]]:
     """The arguments, what each must be (a spec, a type of number, or the very object), whether it is a tensor."""
     spec_at = layout.slots(Tensor)["spec"]
-    place = f.value("ptr", f"inttoptr i64 {f.call('i64', '@facula_as_i64', f.own_classes).name} to ptr")
+    place = f.address(f.own_classes)
     classes = [f.load("ptr", f.item(place, i)) for i in range(CLASSES)]
     given, keys, tensors = [], [], []
     for i in range(count):
@@ -159,14 +126,14 @@ def _keys(f: _Text, count: int, fixed: tuple[bool, ...]) -> tuple[list[Value], l
     return given, keys, tensors
 
 
-def _look(f: _Text, keys: Sequence[Value]) -> Value:
+def _look(f: Entry, keys: Sequence[Value]) -> Value:
     """The plan for these keys; else on to `miss`."""
     mixed = f.constant("i64", 0)
     for key in keys:
         word = f.value("i64", f"ptrtoint ptr {key.name} to i64")
         mixed = f.value("i64", f"xor i64 {word.name}, {mixed.name}") * -7046029254386353131
     first = mixed >> (64 - WAYS.bit_length() + 1)
-    places = f.value("ptr", f"inttoptr i64 {f.call('i64', '@facula_as_i64', f.own_table).name} to ptr")
+    places = f.address(f.own_table)
     plan = f.variable("ptr", f.constant("ptr", 0))
     for number, place in enumerate((first, f.value("i64", f"xor i64 {first.name}, 1"))):
         found = f.load("ptr", f.item(places, place))
@@ -185,7 +152,7 @@ def _look(f: _Text, keys: Sequence[Value]) -> Value:
     return plan.get()
 
 
-def _wants(f: _Text, given, tensors, operands: int) -> Value:
+def _wants(f: Entry, given, tensors, operands: int) -> Value:
     """A bit for each operand that needs a gradient."""
     needs_at = layout.slots(Tensor)["needs_grad"]
     mask = f.variable("i64", 0)
@@ -196,7 +163,7 @@ def _wants(f: _Text, given, tensors, operands: int) -> Value:
     return mask.get()
 
 
-def _choice(f: _Text, plan: Value, mask: Value, operands: int) -> Value:
+def _choice(f: Entry, plan: Value, mask: Value, operands: int) -> Value:
     """What is kept for backward (a Kept), or null where nothing is recorded; unknown choices go to `miss`."""
     kept = f.variable("ptr", f.constant("ptr", 0))
     smooth = f.load("i64", f.at(plan, AT["smooth"]))
@@ -276,7 +243,7 @@ def _run(f: Any, plan: Value, results: Value, words: Value) -> None:
     f.label("after")
 
 
-def _steps(f: _Text, plan: Value, words: Value) -> None:
+def _steps(f: Entry, plan: Value, words: Value) -> None:
     """Calls one kernel after another: each reads one operand and writes a part of the result."""
     place = f.variable("ptr", f.at(plan, ARRAYS["sizes"]))
     start = f.load("i64", words)
@@ -294,13 +261,13 @@ def _steps(f: _Text, plan: Value, words: Value) -> None:
         place.set(f.at(f.at(step, 32), tail))
 
 
-def _tuple(f: _Text, size: Value | int) -> Value:
+def _tuple(f: Entry, size: Value | int) -> Value:
     made = f.call("ptr", "@PyTuple_New", size if isinstance(size, Value) else f.constant("i64", size))
     f.leave(f.null(made), "undo")
     return made
 
 
-def _record(f: _Text, plan: Value, kept: Value, result: Value, given, tensors, operands: int, node: dict) -> None:
+def _record(f: Entry, plan: Value, kept: Value, result: Value, given, tensors, operands: int, node: dict) -> None:
     """Gives the result a node, as `operators/declare/recording.py` does."""
     at, none = layout.slots(Tensor), f.symbol_value("_Py_NoneStruct")
     made = f.call("ptr", "@PyType_GenericAlloc", f.slot(plan, AT["node_class"]), f.constant("i64", 0))
@@ -377,7 +344,7 @@ def _record(f: _Text, plan: Value, kept: Value, result: Value, given, tensors, o
 
 def _user_line(inside: bytes) -> str:
     """`user_line(name key)`: (code, instruction) of the innermost frame whose module is not inside; None without."""
-    f = _Text("user_line", "ptr key", "ptr")
+    f = Entry("user_line", "ptr key", "ptr")
     length = f.alloca("i64")
     none = f.symbol_value("_Py_NoneStruct")
     frame = f.variable("ptr", f.call("ptr", "@PyEval_GetFrame"))
@@ -435,7 +402,7 @@ class Form(NamedTuple):
 @cache
 def _text(form: Form) -> str:
     count, operands = len(form.fixed), form.operands
-    f: Any = _Text("apply", "ptr self, ptr args, i64 given", "ptr", linkage="")
+    f: Any = Entry("apply", "ptr self, ptr args, i64 given", "ptr", linkage="")
     words, made = f.alloca("i64", RESULTS + SLOTS + TAIL), f.alloca("ptr", RESULTS)
     f.made = f.variable("i64", 0)  # how many results there are, for `undo`
     f.leave(f.given.ne(count), "misfit")

@@ -23,12 +23,16 @@ class Kind(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """The native function behind a builtin, called with one pointer: to its arguments, a word each."""
+    """The native function behind a builtin, called with one pointer: to its arguments, a word each.
+
+    On other machines than the host, what they start in its place.
+    """
 
     address: int
     kinds: tuple[str, ...]  # of the arguments
     work: tuple[int, ...]  # which of them multiply to how much there is to do
     cost: float  # nanoseconds a unit of it
+    keep: object = None  # what must live as long as the address is called
 
 
 PACKED: dict[Callable[..., Any], Packed] = {}  # by builtin, for those that return None

@@ -14,6 +14,7 @@ from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 
 from . import apply, builtins, jit, layout, records
+from .entry import Entry
 
 __all__ = ["pull"]
 
@@ -32,13 +33,13 @@ def _text(node: tuple[tuple[str, int], ...]) -> str:
     """`pull(node, *grads)`; the program is: gradients, edges, operands, slots, then a word an operand, two a slot."""
     at, slots_of = layout.slots(Tensor), dict(node)
     version_at = layout.slots(Storage)["version"]
-    f: Any = apply._Text("pull", "ptr self, ptr args, i64 given", "ptr", linkage="")
+    f: Any = Entry("pull", "ptr self, ptr args, i64 given", "ptr", linkage="")
     none = f.symbol_value("_Py_NoneStruct")
     operands = f.alloca("ptr", MOST + 1)
     for position, name in enumerate(_CONTEXT):
-        setattr(f, f"own_{name}", f.slot(f.self, layout.TUPLE_ITEMS + 8 * position))
-    program = f.value("ptr", f"inttoptr i64 {f.call('i64', '@facula_as_i64', f.own_program).name} to ptr")
-    classes = f.value("ptr", f"inttoptr i64 {f.call('i64', '@facula_as_i64', f.own_classes).name} to ptr")
+        setattr(f, f"own_{name}", f.context(position))
+    program = f.address(f.own_program)
+    classes = f.address(f.own_classes)
     grads, edges, count, slots = (f.load("i64", f.item(program, i)) for i in range(4))
     f.leave((grads + 1).ne(f.given), "unknown")
     record = f.load("ptr", f.args)

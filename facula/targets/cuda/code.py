@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 from facula.errors import fail
 from facula.ir.kernel import Access, Kernel
+from facula.native import builtins
 
-from . import driver, pool, schedule
+from . import driver, launcher, pool, schedule
 from .emit import program
 from .functions import Function
 
-__all__ = ["Code", "compile", "noted", "raise_noted"]
+__all__ = ["Code", "compile", "noted", "packed", "raise_noted"]
 
 PACKAGE = str(Path(__file__).parents[2])
 
@@ -27,25 +28,37 @@ class Settled(NamedTuple):
     launches: list[schedule.Launch]
     scratch: int  # bytes
     pieces: int
+    record: Any  # of `launcher`, where it is one launch without more than numbers; else None
 
 
 class Code:
-    """One kernel for one access pattern: its texts, compiled when sizes first ask for them."""
+    """One kernel for one access pattern: its texts, compiled when sizes first ask for them.
+
+    `call` is the builtin that takes the arguments of `ir.kernel.arguments`.
+    """
 
     def __init__(self, kernel: Kernel, access: Access):
         self.kernel, self.access = kernel, access
         self.checks = len(kernel.checks)
         self.functions: dict[bool, Function] = {}
         self.settled: dict[tuple, Settled] = {}
-        narrow = self._function(False).program  # compiled now: errors of the text belong here
-        self.head, self.sizes = narrow.tail, len(narrow.arguments) - narrow.tail
+        self.ways = (ctypes.c_int64 * launcher.WAYS)()  # as `launcher.caller` has them
+        self.entries: dict[int, Any] = {}  # what these point at
+        narrow = self._function(False)  # compiled now: errors of the text belong here
+        p = narrow.program
+        self.head, self.sizes = p.tail, len(p.arguments) - p.tail
+        self.kinds = tuple(_KINDS.get(kind, "ptr" if kind.endswith("*") else "i64") for kind, _ in p.arguments)
+        self.call = launcher.caller(narrow.words, self.head, self.sizes, self.ways, self._slowly, kernel.name)
 
     def _function(self, wide: bool) -> Function:
         if wide not in self.functions:
             self.functions[wide] = Function(program(self.kernel, self.access, wide))
         return self.functions[wide]
 
-    def _settle(self, tail: tuple) -> Settled:
+    def settle(self, tail: tuple) -> Settled:
+        """What is launched for these sizes and strides."""
+        if tail in self.settled:
+            return self.settled[tail]
         if len(tail) != self.sizes:
             fail(TypeError, f"{self.kernel.name}() takes {self.head + self.sizes} numbers", got=self.head + len(tail))
         function = self._function(not schedule.narrow(self.kernel, self.access, tail))
@@ -55,15 +68,28 @@ class Code:
         rows = 1
         for n in sizes[: p.outer]:
             rows *= n
-        found = Settled(function, launches, p.state * rows * pieces if pieces > 1 else 0, pieces)
+        record = None
+        if not launches:
+            record = launcher.record(None, (0, 0), (0, 0))
+        elif len(launches) == 1 and not self.checks:
+            (one,) = launches
+            record = launcher.record(function.words, one.grid, one.block, (0, pieces, one.mode) if p.splits else ())
+        found = Settled(function, launches, p.state * rows * pieces if pieces > 1 else 0, pieces, record)
         if len(self.settled) > 1024:  # ever-changing sizes
             self.settled.clear()
         self.settled[tail] = found
         return found
 
-    def __call__(self, *values) -> None:
-        tail = values[self.head :]
-        found = self.settled.get(tail) or self._settle(tail)
+    def _slowly(self, *values) -> None:
+        """A call for sizes that machine code does not know, or of which it cannot do all."""
+        tail = tuple(values[self.head :])
+        found = self.settle(tail)
+        if found.record is not None:
+            entry = (ctypes.c_int64 * (1 + len(tail)))(ctypes.addressof(found.record), *tail)
+            place = launcher.place(tail)
+            self.ways[place], old = ctypes.addressof(entry), self.entries.get(place)
+            self.entries[place] = entry, found
+            del old  # only now does nothing point at it
         function = found.function
         scratch = pool.pool().take(found.scratch) if found.scratch else None
         marks = (_status(), ticket(self.kernel)) if self.checks else ()
@@ -71,10 +97,28 @@ class Code:
             split = (scratch.ptr if scratch else 0, found.pieces, launch.mode) if function.program.splits else ()
             function(launch.grid, launch.block, *values, *split, *marks)
 
+    def __call__(self, *values) -> None:
+        self.call(*values)
+
+
+_KINDS = {"float": "f32", "double": "f64"}  # of C++ types, as `native.builtins` has them
+_CODES: dict[Callable[..., None], Code] = {}  # by builtin
+
 
 def compile(kernel: Kernel, access: Access) -> Callable[..., None]:
-    """A function of the arguments in `ir.kernel.arguments`; failing checks are raised by `raise_noted`."""
-    return Code(kernel, access)
+    """A builtin of the arguments in `ir.kernel.arguments`; failing checks are raised by `raise_noted`."""
+    made = Code(kernel, access)
+    _CODES[made.call] = made
+    return made.call
+
+
+def packed(function: Callable[..., None], tail: tuple) -> builtins.Packed | None:
+    """What machine code starts for a function of `compile` and these sizes; None where Python must do it."""
+    made = _CODES.get(function)
+    found = made.settle(tail) if made is not None else None
+    if made is None or found is None or found.record is None:
+        return None
+    return builtins.Packed(ctypes.addressof(found.record), made.kinds, (), 0.0, found)
 
 
 # Checks ---------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Everything goes through `api()`, the module `cuda.bindings.driver` or what tests
 first that CUDA_VISIBLE_DEVICES leaves visible.
 """
 
+import ctypes
 import threading
 from functools import cache as remembered
 from importlib import import_module
@@ -11,7 +12,7 @@ from typing import Any
 
 from facula.errors import fail
 
-__all__ = ["Device", "Event", "Stream", "api", "good", "gpu", "reason", "use"]
+__all__ = ["HERE", "WORDS", "Device", "Event", "Stream", "address", "api", "good", "gpu", "reason", "use"]
 
 _IN_PLACE: list[Any] = []  # what tests use in place of the driver
 _lock = threading.RLock()
@@ -20,13 +21,18 @@ MAJOR, MINOR, MULTIPROCESSORS = 75, 76, 16  # of CUdevice_attribute
 OLDEST = (8, 0)  # the texts use instructions from this compute capability on
 MAPPED = 2  # of the flags of cuMemHostAlloc
 NO_TIMING, NON_BLOCKING = 2, 1  # flags of events and of streams
+# What machine code sees (`launcher`): the number of the Python thread that the rest is for, 0 for none; its stream; the
+# address of cuLaunchKernel; objects to call: for another thread, after a refused launch, for memory.
+WORDS = ("thread", "stream", "launch", "enter", "refused", "take")
+HERE = (ctypes.c_int64 * len(WORDS))()
 
 
 def use(driver: Any) -> None:
     """Put something with the functions of `cuda.bindings.driver` in its place; None: the driver itself again."""
     _IN_PLACE[:] = [] if driver is None else [driver]
-    for known in (api, _found, gpu):
+    for known in (address, api, _found, gpu):
         known.cache_clear()
+    HERE[0] = 0
 
 
 @remembered
@@ -45,6 +51,15 @@ def good(answer: tuple, call: str) -> Any:
         text = text.decode() if isinstance(text, bytes) else f"error {int(status)}"
         fail(RuntimeError, f"CUDA error: {text}", got=f"{getattr(status, 'name', int(status))} from {call}")
     return found[0] if len(found) == 1 else tuple(found) if found else None
+
+
+@remembered
+def address(name: str) -> int:
+    """Where a function of the driver is in memory, as it was in CUDA 11."""
+    found, _ = good(api().cuGetProcAddress(name.encode(), 11000, 0), "cuGetProcAddress")
+    if not found:
+        fail(RuntimeError, f"the NVIDIA driver has no function {name}")
+    return int(found)
 
 
 @remembered
@@ -85,12 +100,19 @@ def _capability(handle: Any) -> tuple[int, int]:
     )
 
 
+class _Thread(threading.local):
+    """What is a thread's own: whether it has entered the context, and its stream."""
+
+    def __init__(self, stream: "Stream"):
+        self.entered, self.stream = False, stream
+
+
 class Device:
     """The GPU, with its primary context, which other libraries in the process share."""
 
     __slots__ = (
         "architecture", "capability", "context", "default", "handle", "index", "memory", "multiprocessors", "name",
-        "stream", "thread",
+        "thread",
     )  # fmt: skip
 
     def __init__(self, index: int):
@@ -104,13 +126,23 @@ class Device:
         attribute = api().CUdevice_attribute(MULTIPROCESSORS)
         self.multiprocessors = good(api().cuDeviceGetAttribute(attribute, self.handle), "cuDeviceGetAttribute")
         self.context = good(api().cuDevicePrimaryCtxRetain(self.handle), "cuDevicePrimaryCtxRetain")
-        self.thread = threading.local()  # whose context this thread uses
-        self.stream = self.default = Stream(self, 0)
+        self.default = Stream(self, 0)
+        self.thread = _Thread(self.default)
         self.enter()
+
+    @property
+    def stream(self) -> "Stream":
+        """The stream that this thread's work is given to."""
+        return self.thread.stream
+
+    @stream.setter
+    def stream(self, stream: "Stream") -> None:
+        self.thread.stream = stream
+        HERE[0] = 0
 
     def enter(self) -> None:
         """Make the context this thread's."""
-        if not getattr(self.thread, "entered", False):
+        if not self.thread.entered:
             good(api().cuCtxSetCurrent(self.context), "cuCtxSetCurrent")
             self.thread.entered = True
 
@@ -124,14 +156,6 @@ class Device:
         self.enter()
         module = good(api().cuModuleLoadData(code), "cuModuleLoadData")
         return good(api().cuModuleGetFunction(module, name.encode()), "cuModuleGetFunction")
-
-    def launch(
-        self, function: Any, grid: tuple[int, int], block: tuple[int, int], arguments: int, stream: "Stream"
-    ) -> None:
-        """Start a function; `arguments` is the address of a table of addresses of what it takes."""
-        (status,) = api().cuLaunchKernel(function, *grid, 1, *block, 1, 0, stream.handle, arguments, 0)
-        if int(status) != 0:
-            good((status,), "cuLaunchKernel")
 
 
 class Stream:

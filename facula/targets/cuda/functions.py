@@ -3,20 +3,15 @@
 Kernels of the IR come here with the `Program` that `emit` writes; routines written as CUDA C++ with one of `written`.
 """
 
-import ctypes
-import struct
-import threading
 from collections.abc import Callable, Iterable
 from functools import cache as remembered
 
 from facula.errors import fail
 
-from . import driver, nvrtc
+from . import driver, launcher, nvrtc
 from .emit import THREADS, Program
 
 __all__ = ["Function", "function", "written"]
-
-_FORMATS = {"float": "f4x", "double": "d"}  # of C++ types, in 8 bytes each; the others: q
 
 
 def written(
@@ -55,29 +50,19 @@ def machine_code(p: Program, gpu: driver.Device) -> bytes:
 class Function:
     """A loaded program: `function(grid, block, *values)` starts it in the current stream."""
 
-    __slots__ = ("buffer", "handle", "lock", "packed", "program", "table")
+    __slots__ = ("program", "start", "words")
 
     def __init__(self, p: Program):
         gpu = driver.gpu()
-        self.program, self.handle = p, gpu.load(machine_code(p, gpu), p.name)
-        self.packed = struct.Struct("=" + "".join(_FORMATS.get(kind, "q") for kind, _ in p.takes))
-        self.buffer = ctypes.create_string_buffer(8 * len(p.takes))
-        start = ctypes.addressof(self.buffer)
-        self.table = (ctypes.c_void_p * len(p.takes))(*(start + 8 * k for k in range(len(p.takes))))
-        self.lock = threading.Lock()  # of the buffer
+        self.program = p
+        self.words = launcher.words(int(gpu.load(machine_code(p, gpu), p.name)), [kind for kind, _ in p.takes])
+        self.start = launcher.starter(self.words, p.name)
 
     def __call__(self, grid: tuple[int, int], block: tuple[int, int], *values: float) -> None:
-        gpu = driver.gpu()
-        gpu.enter()
-        with self.lock:
-            try:
-                self.packed.pack_into(self.buffer, 0, *values)
-            except struct.error as error:
-                if any(isinstance(v, int) and not -(2**63) <= v < 2**63 for v in values):
-                    raise OverflowError(str(error)) from None
-                fail(TypeError, f"{self.program.name}() takes {len(self.program.takes)} numbers: {error}",
-                     got=len(values))  # fmt: skip
-            gpu.launch(self.handle, grid, block, ctypes.addressof(self.table), gpu.stream)
+        try:
+            self.start(*grid, *block, *values)
+        except TypeError as error:
+            fail(TypeError, f"{self.program.name}() takes {len(self.program.takes)} numbers: {error}", got=len(values))
 
 
 @remembered

@@ -63,8 +63,8 @@ class Pool:
         self.counts = {"allocated": 0, "reserved": 0, "blocks": 0, "retries": 0, "ooms": 0, "requests": 0}
         self.peaks = {"allocated": 0, "reserved": 0, "blocks": 0}
 
-    def take(self, nbytes: int) -> Block:
-        """A block of at least so many bytes."""
+    def take(self, nbytes: int, spec: Spec | None = None) -> Block:
+        """A block of at least so many bytes; `spec` says what for."""
         size = rounded(nbytes)
         key = size, self.gpu.stream.key
         with self.lock:

@@ -6,6 +6,7 @@ driver refuses: addresses and handles that it has not given out, a second free, 
 
 import ctypes
 import itertools
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,8 +18,14 @@ from facula.targets.cuda import code, driver, functions, pool
 from facula.targets.cuda.emit import Program
 from tests.targets.cuda.emulator import CHECKED, Emulator
 
-GOOD, INVALID, NO_MEMORY, NO_CONTEXT = 0, 1, 2, 201
-TEXTS = {INVALID: b"invalid argument", NO_MEMORY: b"out of memory", NO_CONTEXT: b"invalid device context"}
+GOOD, INVALID, NO_MEMORY, NO_CONTEXT, NO_HANDLE, NOT_FOUND, FAILED = 0, 1, 2, 201, 400, 500, 999
+TEXTS = {
+    INVALID: b"invalid argument", NO_MEMORY: b"out of memory", NO_CONTEXT: b"invalid device context",
+    NO_HANDLE: b"invalid resource handle", NOT_FOUND: b"named symbol not found",
+}  # fmt: skip
+# cuLaunchKernel of cuda.h: function, grid, block, shared memory, stream, arguments, extra
+LAUNCH = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, *[ctypes.c_uint] * 7, *[ctypes.c_void_p] * 3)
+FUNCTIONS: dict[int, Program] = {}  # by handle; those of a driver that is gone are known to later ones
 
 
 def _watch(what: str, start: int, size: int) -> None:
@@ -37,7 +44,9 @@ class FakeDriver:
         self.blocks: dict[int, np.ndarray] = {}
         self.pinned: list[np.ndarray] = []
         self.programs: dict[str, Program] = {}
-        self.context: Any = None
+        self.contexts = threading.local()  # `current`: of each thread
+        self.launched = LAUNCH(self._launched)  # what cuGetProcAddress finds
+        self.trouble = ""  # what a kernel did wrong
         self.handles = itertools.count(1)
         self.living: set[int] = set()  # handles of streams and events
         self.order = 0
@@ -67,7 +76,16 @@ class FakeDriver:
         return (GOOD,)
 
     def cuGetErrorString(self, status):
-        return GOOD, TEXTS.get(int(status), b"unknown error")
+        return GOOD, TEXTS.get(int(status), self.trouble.encode() or b"unknown error")
+
+    def cuGetProcAddress(self, name, version, flags):
+        if name != b"cuLaunchKernel" or not 4000 <= version:
+            return GOOD, 0, 1
+        return GOOD, ctypes.cast(self.launched, ctypes.c_void_p).value, 0
+
+    @property
+    def context(self):
+        return getattr(self.contexts, "current", None)
 
     def cuDeviceGetCount(self):
         return GOOD, 1
@@ -88,7 +106,7 @@ class FakeDriver:
         return GOOD, "context"
 
     def cuCtxSetCurrent(self, context):
-        self.context = context
+        self.contexts.current = context
         return (GOOD,)
 
     def cuCtxSynchronize(self):
@@ -146,12 +164,29 @@ class FakeDriver:
         return GOOD, self.programs[code.decode()]
 
     def cuModuleGetFunction(self, module, name):
-        return (GOOD, module) if module.name == name.decode() else (INVALID, None)
+        if module.name != name.decode():
+            return NOT_FOUND, None
+        handle = id(module)  # which `FUNCTIONS` keeps
+        FUNCTIONS[handle] = module
+        return GOOD, handle
 
-    def cuLaunchKernel(self, function, gx, gy, gz, bx, by, bz, shared, stream, table, extra):
+    def _launched(self, handle, *arguments):
+        """What C calls: what it may not raise is what the status says."""
+        try:
+            *dims, stream, table, extra = arguments
+            return self.cuLaunchKernel(handle, *dims, stream or 0, table, extra or 0)[0]
+        except BaseException as error:  # of the emulator
+            self.trouble = f"{type(error).__name__}: {error}"
+            return FAILED
+
+    def cuLaunchKernel(self, handle, gx, gy, gz, bx, by, bz, shared, stream, table, extra):
         if not self.context:
             return (NO_CONTEXT,)
-        if not (0 < gx < 2**31 and 0 < gy < 2**16 and 0 < bx * by <= 1024) or not self._is_stream(stream):
+        if handle not in FUNCTIONS:
+            return (NO_HANDLE,)
+        function = FUNCTIONS[handle]
+        fits = 0 < gx < 2**31 and 0 < gy < 2**16 and gz == bz == 1 and 0 < bx * by <= 1024
+        if not fits or not self._is_stream(stream):
             return (INVALID,)
         assert self.emulator is not None
         self.emulator.build([function])

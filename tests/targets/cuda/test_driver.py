@@ -196,13 +196,13 @@ def on_gpu(fake: FakeDriver):
 def test_sizes_are_settled_once(fake):
     kernel = add()
     how = access(kernel, (8,), (), [(1,)] * 3)
-    function = code.compile(kernel, how)
+    function = code.Code(kernel, how)
     x = np.ones(8, "f4")
     for _ in range(3):
         function(x.ctypes.data, x.ctypes.data, x.ctypes.data, 8)
     assert len(fake.named("cuLaunchKernel")) == 3 and len(function.settled) == 1
     assert len(fake.named("cuModuleLoadData")) == 1 and x[0] == 8
-    assert "typedef long long Index" in function._settle((1 << 31,)).function.program.body  # another text
+    assert "typedef long long Index" in function.settle((1 << 31,)).function.program.body  # another text
     assert len(fake.named("cuModuleLoadData")) == 2
 
 
