@@ -25,7 +25,10 @@ RECORDED = 3  # operands of a call that is recorded, at most: a place for each c
 CLASSES = 4  # of tensors: Tensor and subclasses that were met
 
 # What machine code sees of a plan: words, in this order; arrays last.
-FIELDS = ("owner", "plan", "kernel", "long", "node_class", "specs", "results", "slots", "tail", "smooth")
+FIELDS = (
+    "owner", "plan", "kernel", "long", "node_class", "specs", "results", "slots", "tail", "smooth", "callable",
+    "numbers",
+)  # fmt: skip
 AT = {name: 8 * i for i, name in enumerate(FIELDS)}
 ARRAYS = {}  # offset of each array
 _end = 8 * len(FIELDS)
@@ -42,6 +45,7 @@ WORDS = _end // 8
 KEPT = {"back": 0, "numbers": 8, "count": 16, "saves": 24}  # saves: the number of an operand, or -1 for the result
 
 _TENSOR, _F64, _I64, _I32 = range(4)
+_NUMBER = _F64  # whatever is no tensor, for what is no machine code
 _READ = {"ptr": _TENSOR, "f64": _F64, "f32": _F64, "i64": _I64, "i32": _I32}
 
 
@@ -73,6 +77,7 @@ declare void @PyEval_RestoreThread(ptr)
 declare ptr @PyTuple_New(i64)
 declare ptr @PyObject_CallNoArgs(ptr)
 declare ptr @PyObject_CallOneArg(ptr, ptr)
+declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 declare ptr @PyEval_GetFrame()
 declare ptr @PyFrame_GetGlobals(ptr)
 declare ptr @PyFrame_GetBack(ptr)
@@ -194,10 +199,40 @@ def _results(f: Any, plan: Value, tensors: Value, words: Value) -> Value:
     return results
 
 
-def _run(f: Any, plan: Value, results: Value, words: Value) -> None:
+def _called(f: Any, run: str, kernel: Value, words: Value) -> None:
+    """Calls a kernel with its arguments in words, by itself or through what starts it and may refuse."""
+    if not run:
+        f.emit(f"call void {kernel.name}(ptr {words.name})")
+    else:
+        f.leave(f.call("i32", f"@{run}", words, kernel).ne(0), "undo")
+
+
+def _call_python(f: Any, plan: Value, results: Value, tensors: Value) -> None:
+    """Calls what is no machine code with the addresses and numbers that it takes."""
+    objects = f.alloca("ptr", RESULTS + SLOTS + TAIL)
+    at = layout.slots(Tensor)["ptr"]
+    slots, tail = (f.load("i64", f.at(plan, AT[name])) for name in ("slots", "tail"))
+    with f.loop(0, results) as loop:
+        f.store(f.slot(f.load("ptr", f.item(tensors, loop.index)), at), f.item(objects, loop.index))
+    with f.loop(0, slots) as loop:
+        code = f.load("i64", f.item(plan, loop.index, ARRAYS["sources"]))
+        value = f.variable("ptr", f.load("ptr", f.item(f.args, code >> 2)))
+        with f.when((code & 3).eq(_TENSOR)):
+            value.set(f.slot(value.get(), at))
+        f.store(value.get(), f.item(objects, results + loop.index))
+    numbers, rest = f.slot(plan, AT["numbers"]), results + slots
+    with f.loop(0, tail) as loop:
+        f.store(f.slot(f.item(numbers, loop.index), layout.TUPLE_ITEMS), f.item(objects, rest + loop.index))
+    function = f.slot(plan, AT["callable"])
+    told = f.call("ptr", "@PyObject_Vectorcall", function, objects, rest + tail, f.constant("ptr", 0))
+    f.leave(f.null(told), "undo")
+    f.call("void", "@Py_DecRef", told)
+
+
+def _run(f: Any, plan: Value, results: Value, tensors: Value, words: Value, run: str) -> None:
     """Gathers the kernel's arguments and calls it."""
     kernel = f.slot(plan, AT["kernel"])
-    f.leave(f.null(kernel), "after")
+    f.leave(f.null(kernel), "no.kernel")
     slots = f.load("i64", f.at(plan, AT["slots"]))
     with f.loop(0, slots) as loop:
         code = f.load("i64", f.item(plan, loop.index, ARRAYS["sources"]))
@@ -233,17 +268,25 @@ def _run(f: Any, plan: Value, results: Value, words: Value) -> None:
         f"call void @llvm.memcpy.p0.p0.i64(ptr {f.item(words, results + slots).name}, "
         f"ptr {f.at(plan, ARRAYS['sizes']).name}, i64 {(tail * 8).name}, i1 false)"
     )
-    with f.either(f.load("i64", f.at(plan, AT["long"])).ne(0)) as long:
-        state = f.call("ptr", "@PyEval_SaveThread")
-        f.emit(f"call void {kernel.name}(ptr {words.name})")
-        f.call("void", "@PyEval_RestoreThread", state)
-        long.otherwise()
-        f.emit(f"call void {kernel.name}(ptr {words.name})")
+    if run:
+        _called(f, run, kernel, words)
+    else:
+        with f.either(f.load("i64", f.at(plan, AT["long"])).ne(0)) as long:
+            state = f.call("ptr", "@PyEval_SaveThread")
+            _called(f, run, kernel, words)
+            f.call("void", "@PyEval_RestoreThread", state)
+            long.otherwise()
+            _called(f, run, kernel, words)
+    f.branch("after")
+    f.label("no.kernel")
+    if run:
+        f.leave(f.null(f.slot(plan, AT["callable"])), "after")
+        _call_python(f, plan, results, tensors)
     f.branch("after")
     f.label("after")
 
 
-def _steps(f: Entry, plan: Value, words: Value) -> None:
+def _steps(f: Entry, plan: Value, words: Value, run: str) -> None:
     """Calls one kernel after another: each reads one operand and writes a part of the result."""
     place = f.variable("ptr", f.at(plan, ARRAYS["sizes"]))
     start = f.load("i64", words)
@@ -257,7 +300,7 @@ def _steps(f: Entry, plan: Value, words: Value) -> None:
             f"call void @llvm.memcpy.p0.p0.i64(ptr {f.at(words, 16).name}, ptr {f.at(step, 32).name}, "
             f"i64 {tail.name}, i1 false)"
         )
-        f.emit(f"call void {f.slot(step, 0).name}(ptr {words.name})")
+        _called(f, run, f.slot(step, 0), words)
         place.set(f.at(f.at(step, 32), tail))
 
 
@@ -422,9 +465,9 @@ def _text(form: Form) -> str:
     owner = f.count(f.slot(plan, AT["owner"]))  # another thread may forget the call while a long kernel runs
     results = _results(f, plan, made, words)
     if form.steps:
-        _steps(f, plan, words)
+        _steps(f, plan, words, form.machine.run)
     else:
-        _run(f, plan, results, words)
+        _run(f, plan, results, made, words, form.machine.run)
     result = f.load("ptr", made)
     if form.node:
         with f.when(f.value("i1", f"icmp ne ptr {kept.get().name}, null")):
@@ -446,7 +489,8 @@ def _text(form: Form) -> str:
     f.label("misfit")
     f.done(f.call("ptr", "@facula_bad_count", f.symbol_value("title"), f.constant("i64", count), f.given))
     line = _user_line(form.inside) if form.node else ""
-    return f"{form.machine.fresh()}\n{_DECLARATIONS}\n{builtins.string('title', 'apply')}\n{line}\n{f.text()}"
+    starts = f"declare i32 @{form.machine.run}(ptr, ptr)\n" if form.machine.run else ""
+    return f"{form.machine.fresh()}\n{starts}{_DECLARATIONS}\n{builtins.string('title', 'apply')}\n{line}\n{f.text()}"
 
 
 _CLASSES = (ctypes.c_int64 * CLASSES)(*[id(Tensor)] * CLASSES)
@@ -473,6 +517,10 @@ class Machine(NamedTuple):
     """What differs from target to target; called with the other arguments of `Memo`, it makes one."""
 
     fresh: Callable[[], str]  # gives the text of `records.text` and of what makes results: `@fresh`
+    packed: Callable[[Callable, tuple], builtins.Packed | None]  # machine code of a plan's function and its tail
+    # The function (words, address in `packed`) of machine code that starts kernels, where these are not called by
+    # themselves: it returns 0, or something else with an error set. Then plans may also call what is no machine code.
+    run: str = ""
 
     Recording = Recording
 
@@ -503,12 +551,13 @@ class Memo:
         Plans are lists of kernels, of which nothing is recorded: `run` knows no call of operands that need a gradient.
     """
 
-    __slots__ = ("_count", "_held", "_moving", "_operands", "_places", "bare", "force", "run")
+    __slots__ = ("_count", "_held", "_machine", "_moving", "_operands", "_places", "bare", "force", "run")
 
     def __init__(
         self, machine: Machine, operands: int, numbers: int, others: int, recording: Recording, differentiable=True,
         steps=False,
     ):  # fmt: skip
+        self._machine = machine
         self._operands, self._moving, self._count = operands, operands + numbers, operands + numbers + others
         self._places = (ctypes.c_int64 * WAYS)()
         self._held: dict[int, tuple[list[int], tuple]] = {}  # by place: the keys, and what the place points at
@@ -564,33 +613,39 @@ class Memo:
         node_class : type, optional
             Of the nodes to record.
         """
-        function, outs = plan.function, plan.outs
-        packed = builtins.PACKED.get(function) if function is not None else None
+        function, outs, tail = plan.function, plan.outs, plan.tail
+        packed = self._machine.packed(function, tail) if function is not None else None
         keys = self._keys(arguments) if len(arguments) == self._count else None
-        if keys is None or (function is not None and packed is None) or len(outs) > RESULTS:
+        if keys is None or len(outs) > RESULTS:
             return False
-        if len(sources) > SLOTS or len(plan.tail) > TAIL or len(arguments) > ARGUMENTS:
+        if function is not None and packed is None and not self._machine.run:
+            return False
+        if len(sources) > SLOTS or len(tail) > TAIL or len(arguments) > ARGUMENTS:
             return False
         if packed is not None and not all(kind in _READ for kind in packed.kinds[len(outs) : len(outs) + len(sources)]):
             return False
         block = (ctypes.c_int64 * WORDS)()
         self._head(block, keys, outs)
-        held: list[Any] = [plan, outs, node_class]
+        held: list[Any] = [plan, outs, node_class, function, tail, packed]
         recorded = node_class is not None and any(out.dtype.kind in "fc" for out in outs)
         words = {"plan": id(plan), "node_class": id(node_class), "specs": id(outs), "smooth": recorded}
-        words |= {"slots": len(sources), "tail": len(plan.tail)}
+        words |= {"slots": len(sources), "tail": len(tail)}
+        words |= {"numbers": id(tail), "callable": id(function) if function is not None and packed is None else 0}
+        at = ARRAYS["sources"] // 8
+        block[at : at + len(sources)] = [
+            4 * source + (_TENSOR if isinstance(arguments[source], Tensor) else _NUMBER) for source in sources
+        ]
         if packed is not None:
-            values = [0] * len(outs) + [getattr(arguments[i], "ptr", arguments[i]) for i in sources] + list(plan.tail)
+            values = [0] * len(outs) + [getattr(arguments[i], "ptr", arguments[i]) for i in sources] + list(tail)
             cost = packed.cost
             for number in packed.work:
                 cost *= values[number]
             words |= {"kernel": packed.address, "long": cost > builtins.RELEASE_NS}
-            at = ARRAYS["sources"] // 8
             block[at : at + len(sources)] = [
                 4 * source + _READ[kind] for source, kind in zip(sources, packed.kinds[len(outs) :])
             ]
         at = ARRAYS["sizes"] // 8
-        block[at : at + len(plan.tail)] = list(plan.tail)
+        block[at : at + len(tail)] = list(tail) if packed is not None else [0] * len(tail)
         for name, value in words.items():
             block[AT[name] // 8] = value
         for mask, back in plan.backs.items() if self._operands <= RECORDED and len(outs) == 1 else ():
@@ -608,7 +663,7 @@ class Memo:
         Each step is (the position of its operand, the offset in bytes of its piece, the kernel, its sizes).
         """
         keys = self._keys(arguments) if len(arguments) == self._count <= ARGUMENTS else None
-        packed = [builtins.PACKED.get(function) for _, _, function, _ in steps]
+        packed = [self._machine.packed(function, tail) for _, _, function, tail in steps]
         if keys is None or None in packed or sum(4 + len(tail) for *_, tail in steps) > TAIL:
             return False
         block = (ctypes.c_int64 * WORDS)()

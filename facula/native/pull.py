@@ -24,7 +24,6 @@ _CONTEXT = ("program", "classes", "call", "sum_to")
 
 _DECLARATIONS = """
 declare ptr @PyList_New(i64)
-declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 """
 
 

@@ -1,5 +1,8 @@
 """Calls and backwards that machine code repeats on the host, and how single elements are read."""
 
+from collections.abc import Callable
+
+from facula.native import builtins
 from facula.native.apply import Machine
 from facula.native.pull import pull
 from facula.native.scalars import reader
@@ -8,4 +11,9 @@ from .fresh import fresh_text
 
 __all__ = ["MEMO", "pull", "reader"]
 
-MEMO = Machine(fresh_text)
+
+def _packed(function: Callable, tail: tuple) -> builtins.Packed | None:
+    return builtins.PACKED.get(function)
+
+
+MEMO = Machine(fresh_text, _packed)

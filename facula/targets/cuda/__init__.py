@@ -7,12 +7,14 @@ __all__ = ["compile", "empty", "new_storage"]
 
 # What is imported when `targets.routine` is first asked for it: a file, or a name in a file.
 ROUTINES = {
+    "Memo": "repeats.MEMO",
     "bind_product": "product.bind_product",
     "compile_many": "many.compile_many",
     "fetch": "transfers.fetch",
     "from_host": "transfers.from_host",
     "masks": "choices.masks",
     "product": "product.product",
+    "pull": "repeats.pull",
     "reader": "transfers.reader",
     "rows": "choices.rows",
     "search": "search.search",
