@@ -114,12 +114,12 @@ def empty_cache() -> None:
 
 def memory_allocated(device=None) -> int:
     """Bytes of GPU memory that tensors use."""
-    return _pool().counts["allocated"] if _STARTED else 0
+    return _pool().now()["allocated"] if _STARTED else 0
 
 
 def max_memory_allocated(device=None) -> int:
     """The most bytes of GPU memory that tensors have used."""
-    return _pool().peaks["allocated"] if _STARTED else 0
+    return _pool().most()["allocated"] if _STARTED else 0
 
 
 def memory_reserved(device=None) -> int:
@@ -150,7 +150,7 @@ def memory_stats(device=None) -> dict[str, int]:
     """Counts of the allocator under PyTorch's names."""
     if not _STARTED:
         return {}
-    counts, peaks = _pool().counts, _pool().peaks
+    counts, peaks = _pool().now(), _pool().most()
     names = {"allocated": "allocated_bytes", "reserved": "reserved_bytes", "blocks": "active"}
     found = {f"{name}.all.current": counts[own] for own, name in names.items()}
     found |= {f"{name}.all.peak": peaks[own] for own, name in names.items()}

@@ -13,7 +13,7 @@ from facula.core.spec import Spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 
-from . import builtins, jit, layout
+from . import builtins, jit, layout, records
 from .entry import Entry
 from .text import Value
 
@@ -27,7 +27,7 @@ CLASSES = 4  # of tensors: Tensor and subclasses that were met
 # What machine code sees of a plan: words, in this order; arrays last.
 FIELDS = (
     "owner", "plan", "kernel", "long", "node_class", "specs", "results", "slots", "tail", "smooth", "callable",
-    "numbers",
+    "numbers", "fresh", "run",
 )  # fmt: skip
 AT = {name: 8 * i for i, name in enumerate(FIELDS)}
 ARRAYS = {}  # offset of each array
@@ -184,12 +184,12 @@ def _choice(f: Entry, plan: Value, mask: Value, operands: int) -> Value:
 
 def _results(f: Any, plan: Value, tensors: Value, words: Value) -> Value:
     """Makes the results; how many there are."""
-    results = f.load("i64", f.at(plan, AT["results"]))
+    results, fresh = f.load("i64", f.at(plan, AT["results"])), f.slot(plan, AT["fresh"])
     with f.loop(0, results) as loop:
         f.made.set(loop.index)
         out = f.at(plan, loop.index * 32 + ARRAYS["outs"])
         made = f.call(
-            "ptr", "@fresh", f.own_storage, f.own_tensor, f.own_zero,
+            "ptr", fresh.name, f.own_storage, f.own_tensor, f.own_zero,
             f.slot(out, 0), f.load("i64", f.at(out, 8)), f.slot(out, 16), f.slot(out, 24),
         )  # fmt: skip
         f.leave(f.null(made), "undo")
@@ -199,12 +199,21 @@ def _results(f: Any, plan: Value, tensors: Value, words: Value) -> Value:
     return results
 
 
-def _called(f: Any, run: str, kernel: Value, words: Value) -> None:
+def _start(f: Any, plan: Value, kernel: Value, words: Value, long: Value | None = None) -> None:
     """Calls a kernel with its arguments in words, by itself or through what starts it and may refuse."""
-    if not run:
-        f.emit(f"call void {kernel.name}(ptr {words.name})")
-    else:
-        f.leave(f.call("i32", f"@{run}", words, kernel).ne(0), "undo")
+    run = f.slot(plan, AT["run"])
+    with f.either(f.null(run)) as here:
+        if long is None:
+            f.emit(f"call void {kernel.name}(ptr {words.name})")
+        else:
+            with f.either(long) as alone:
+                state = f.call("ptr", "@PyEval_SaveThread")
+                f.emit(f"call void {kernel.name}(ptr {words.name})")
+                f.call("void", "@PyEval_RestoreThread", state)
+                alone.otherwise()
+                f.emit(f"call void {kernel.name}(ptr {words.name})")
+        here.otherwise()
+        f.leave(f.call("i32", run.name, words, kernel).ne(0), "undo")
 
 
 def _call_python(f: Any, plan: Value, results: Value, tensors: Value) -> None:
@@ -229,7 +238,7 @@ def _call_python(f: Any, plan: Value, results: Value, tensors: Value) -> None:
     f.call("void", "@Py_DecRef", told)
 
 
-def _run(f: Any, plan: Value, results: Value, tensors: Value, words: Value, run: str) -> None:
+def _run(f: Any, plan: Value, results: Value, tensors: Value, words: Value) -> None:
     """Gathers the kernel's arguments and calls it."""
     kernel = f.slot(plan, AT["kernel"])
     f.leave(f.null(kernel), "no.kernel")
@@ -268,25 +277,16 @@ def _run(f: Any, plan: Value, results: Value, tensors: Value, words: Value, run:
         f"call void @llvm.memcpy.p0.p0.i64(ptr {f.item(words, results + slots).name}, "
         f"ptr {f.at(plan, ARRAYS['sizes']).name}, i64 {(tail * 8).name}, i1 false)"
     )
-    if run:
-        _called(f, run, kernel, words)
-    else:
-        with f.either(f.load("i64", f.at(plan, AT["long"])).ne(0)) as long:
-            state = f.call("ptr", "@PyEval_SaveThread")
-            _called(f, run, kernel, words)
-            f.call("void", "@PyEval_RestoreThread", state)
-            long.otherwise()
-            _called(f, run, kernel, words)
+    _start(f, plan, kernel, words, f.load("i64", f.at(plan, AT["long"])).ne(0))
     f.branch("after")
     f.label("no.kernel")
-    if run:
-        f.leave(f.null(f.slot(plan, AT["callable"])), "after")
-        _call_python(f, plan, results, tensors)
+    f.leave(f.null(f.slot(plan, AT["callable"])), "after")
+    _call_python(f, plan, results, tensors)
     f.branch("after")
     f.label("after")
 
 
-def _steps(f: Entry, plan: Value, words: Value, run: str) -> None:
+def _steps(f: Entry, plan: Value, words: Value) -> None:
     """Calls one kernel after another: each reads one operand and writes a part of the result."""
     place = f.variable("ptr", f.at(plan, ARRAYS["sizes"]))
     start = f.load("i64", words)
@@ -300,7 +300,7 @@ def _steps(f: Entry, plan: Value, words: Value, run: str) -> None:
             f"call void @llvm.memcpy.p0.p0.i64(ptr {f.at(words, 16).name}, ptr {f.at(step, 32).name}, "
             f"i64 {tail.name}, i1 false)"
         )
-        _called(f, run, f.slot(step, 0), words)
+        _start(f, plan, f.slot(step, 0), words)
         place.set(f.at(f.at(step, 32), tail))
 
 
@@ -439,7 +439,6 @@ class Form(NamedTuple):
     node: tuple[tuple[str, int], ...]  # the slots of nodes; without, calls that would be recorded are not known
     inside: bytes
     steps: bool  # plans are lists of kernels
-    machine: "Machine"
 
 
 @cache
@@ -465,9 +464,9 @@ def _text(form: Form) -> str:
     owner = f.count(f.slot(plan, AT["owner"]))  # another thread may forget the call while a long kernel runs
     results = _results(f, plan, made, words)
     if form.steps:
-        _steps(f, plan, words, form.machine.run)
+        _steps(f, plan, words)
     else:
-        _run(f, plan, results, made, words, form.machine.run)
+        _run(f, plan, results, made, words)
     result = f.load("ptr", made)
     if form.node:
         with f.when(f.value("i1", f"icmp ne ptr {kept.get().name}, null")):
@@ -489,8 +488,7 @@ def _text(form: Form) -> str:
     f.label("misfit")
     f.done(f.call("ptr", "@facula_bad_count", f.symbol_value("title"), f.constant("i64", count), f.given))
     line = _user_line(form.inside) if form.node else ""
-    starts = f"declare i32 @{form.machine.run}(ptr, ptr)\n" if form.machine.run else ""
-    return f"{form.machine.fresh()}\n{starts}{_DECLARATIONS}\n{builtins.string('title', 'apply')}\n{line}\n{f.text()}"
+    return f"{records.text()}\n{_DECLARATIONS}\n{builtins.string('title', 'apply')}\n{line}\n{f.text()}"
 
 
 _CLASSES = (ctypes.c_int64 * CLASSES)(*[id(Tensor)] * CLASSES)
@@ -514,18 +512,18 @@ def _builtin(form: Form, context: tuple) -> Callable[..., Any]:
 
 
 class Machine(NamedTuple):
-    """What differs from target to target; called with the other arguments of `Memo`, it makes one."""
+    """What differs from target to target; called with the arguments of `Memo`, it makes one."""
 
-    fresh: Callable[[], str]  # gives the text of `records.text` and of what makes results: `@fresh`
+    fresh: Callable[[], int]  # gives the address of what makes results: `records.makers`
     packed: Callable[[Callable, tuple], builtins.Packed | None]  # machine code of a plan's function and its tail
-    # The function (words, address in `packed`) of machine code that starts kernels, where these are not called by
+    # Gives the address of the function (words, address in `packed`) that starts kernels, where these are not called by
     # themselves: it returns 0, or something else with an error set. Then plans may also call what is no machine code.
-    run: str = ""
+    run: Callable[[], int] | None = None
 
     Recording = Recording
 
     def __call__(self, *arguments: Any, **options: Any) -> "Memo":
-        return Memo(self, *arguments, **options)
+        return Memo(*arguments, **options)
 
 
 class Memo:
@@ -536,8 +534,6 @@ class Memo:
 
     Parameters
     ----------
-    machine : Machine
-        Where the kernels run.
     operands : int
         How many of the arguments, from the first, are operands: tensors, numbers or None.
     numbers : int
@@ -551,19 +547,17 @@ class Memo:
         Plans are lists of kernels, of which nothing is recorded: `run` knows no call of operands that need a gradient.
     """
 
-    __slots__ = ("_count", "_held", "_machine", "_moving", "_operands", "_places", "bare", "force", "run")
+    __slots__ = ("_count", "_held", "_moving", "_operands", "_places", "bare", "force", "run")
 
     def __init__(
-        self, machine: Machine, operands: int, numbers: int, others: int, recording: Recording, differentiable=True,
-        steps=False,
-    ):  # fmt: skip
-        self._machine = machine
+        self, operands: int, numbers: int, others: int, recording: Recording, differentiable=True, steps=False
+    ):
         self._operands, self._moving, self._count = operands, operands + numbers, operands + numbers + others
         self._places = (ctypes.c_int64 * WAYS)()
         self._held: dict[int, tuple[list[int], tuple]] = {}  # by place: the keys, and what the place points at
         fixed = (False,) * self._moving + (True,) * others
         node = () if steps else tuple(layout.slots(recording.node).items())
-        form = Form(operands, fixed, node, recording.inside, steps, machine)
+        form = Form(operands, fixed, node, recording.inside, steps)
         context = (ctypes.addressof(self._places), ctypes.addressof(_CLASSES), Storage, Tensor, 0, (), "__name__")
         context += (recording.edge_of, recording.sequence, recording.active)
         held = (self._places, self._held)  # a builtin may outlive its memo
@@ -599,7 +593,10 @@ class Memo:
                 return None
         return keys
 
-    def add(self, arguments: Sequence[Any], plan: Any, sources: Sequence[int], node_class: type | None = None) -> bool:
+    def add(
+        self, arguments: Sequence[Any], plan: Any, sources: Sequence[int], machine: Machine,
+        node_class: type | None = None,
+    ) -> bool:  # fmt: skip
         """Make the call known; False where machine code cannot do it.
 
         Parameters
@@ -610,22 +607,24 @@ class Memo:
             choice of operands that need a gradient what is kept (with `saves` and `numbers`), or None for nothing.
         sources : sequence of int
             For each argument of the kernel between results and sizes, the position among `arguments`.
+        machine : Machine
+            Where the plan's results are.
         node_class : type, optional
             Of the nodes to record.
         """
         function, outs, tail = plan.function, plan.outs, plan.tail
-        packed = self._machine.packed(function, tail) if function is not None else None
+        packed = machine.packed(function, tail) if function is not None else None
         keys = self._keys(arguments) if len(arguments) == self._count else None
         if keys is None or len(outs) > RESULTS:
             return False
-        if function is not None and packed is None and not self._machine.run:
+        if function is not None and packed is None and machine.run is None:
             return False
         if len(sources) > SLOTS or len(tail) > TAIL or len(arguments) > ARGUMENTS:
             return False
         if packed is not None and not all(kind in _READ for kind in packed.kinds[len(outs) : len(outs) + len(sources)]):
             return False
         block = (ctypes.c_int64 * WORDS)()
-        self._head(block, keys, outs)
+        self._head(block, keys, outs, machine)
         held: list[Any] = [plan, outs, node_class, function, tail, packed]
         recorded = node_class is not None and any(out.dtype.kind in "fc" for out in outs)
         words = {"plan": id(plan), "node_class": id(node_class), "specs": id(outs), "smooth": recorded}
@@ -657,17 +656,19 @@ class Memo:
         self._publish(block, keys, held)
         return True
 
-    def add_steps(self, arguments: Sequence[Any], out: Spec, steps: Sequence[tuple[int, int, Callable, tuple]]) -> bool:
+    def add_steps(
+        self, arguments: Sequence[Any], out: Spec, steps: Sequence[tuple[int, int, Callable, tuple]], machine: Machine
+    ) -> bool:
         """Make a call known whose result is written piece by piece; False where machine code cannot do it.
 
         Each step is (the position of its operand, the offset in bytes of its piece, the kernel, its sizes).
         """
         keys = self._keys(arguments) if len(arguments) == self._count <= ARGUMENTS else None
-        packed = [self._machine.packed(function, tail) for _, _, function, tail in steps]
+        packed = [machine.packed(function, tail) for _, _, function, tail in steps]
         if keys is None or None in packed or sum(4 + len(tail) for *_, tail in steps) > TAIL:
             return False
         block = (ctypes.c_int64 * WORDS)()
-        self._head(block, keys, (out,))
+        self._head(block, keys, (out,), machine)
         at = ARRAYS["sizes"] // 8
         for (position, offset, _, tail), code in zip(steps, filter(None, packed)):
             block[at : at + 4 + len(tail)] = [code.address, offset, position, len(tail), *tail]
@@ -677,8 +678,9 @@ class Memo:
         return True
 
     @staticmethod
-    def _head(block: Any, keys: list[Any], outs: Sequence[Spec]) -> None:
-        """What every plan begins with: its keys, its results."""
+    def _head(block: Any, keys: list[Any], outs: Sequence[Spec], machine: Machine) -> None:
+        """What every plan begins with: its keys, its results, its machine."""
+        block[AT["fresh"] // 8], block[AT["run"] // 8] = machine.fresh(), machine.run() if machine.run else 0
         block[AT["results"] // 8] = len(outs)
         for i, key in enumerate(keys):
             block[ARRAYS["keys"] // 8 + i] = id(key)

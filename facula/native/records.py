@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from facula.core.spec import Spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from . import builtins, jit, layout
 
-__all__ = ["DECLARATIONS", "TENSOR_DEFAULTS", "constructor", "item", "text", "view"]
+__all__ = ["DECLARATIONS", "TENSOR_DEFAULTS", "constructor", "item", "makers", "text", "view"]
 
 DECLARATIONS = f"""
 {layout.INCREF}
@@ -161,6 +162,92 @@ done:
   ret ptr %made
 }}
 """
+
+
+def makers(fresh: str) -> tuple[Callable[[Spec], Tensor], int]:
+    """What makes dense tensors of uninitialised memory: the builtin (spec) -> tensor, and what machine code calls.
+
+    The text `fresh` defines `@fresh(Storage, Tensor, zero, spec, bytes, nbytes, device)`, as `targets/cpu/fresh.py`.
+    """
+    at = layout.slots(Spec)
+    text = f"""
+{fresh}
+declare i64 @facula_as_i64(ptr)
+declare ptr @facula_bad_count(ptr, i64, i64)
+declare ptr @PyErr_Format(ptr, ptr, ...)
+declare ptr @PyErr_Occurred()
+declare i32 @PyErr_ExceptionMatches(ptr)
+declare void @PyErr_Clear()
+declare ptr @PySequence_List(ptr)
+@PyExc_TypeError = external global ptr
+@PyExc_RuntimeError = external global ptr
+@PyExc_OverflowError = external global ptr
+{builtins.string("title", "empty")}
+{builtins.string("type.text", "empty() expects a Spec, but got %R")}
+{builtins.string("overflow.text", "Storage size calculation overflowed with sizes=%R")}
+define ptr @empty(ptr %self, ptr %args, i64 %count) nounwind {{
+  %one = icmp eq i64 %count, 1
+  br i1 %one, label %read, label %misfit
+misfit:
+  %raised = call ptr @facula_bad_count(ptr @title, i64 1, i64 %count)
+  ret ptr null
+read:
+  %spec = load ptr, ptr %args
+  %type.in = getelementptr i8, ptr %spec, i64 {layout.TYPE}
+  %type = load ptr, ptr %type.in
+{item("spec.class", 3)}
+  %right = icmp eq ptr %type, %spec.class
+  br i1 %right, label %fields, label %wrong
+fields:
+  %nbytes.in = getelementptr i8, ptr %spec, i64 {at["nbytes"]}
+  %nbytes = load ptr, ptr %nbytes.in
+  %device.in = getelementptr i8, ptr %spec, i64 {at["device"]}
+  %device = load ptr, ptr %device.in
+  %no.bytes = icmp eq ptr %nbytes, null
+  %no.device = icmp eq ptr %device, null
+  %unset = or i1 %no.bytes, %no.device
+  br i1 %unset, label %wrong, label %size
+wrong:
+  %type.error = load ptr, ptr @PyExc_TypeError
+  %told = call ptr (ptr, ptr, ...) @PyErr_Format(ptr %type.error, ptr @type.text, ptr %type)
+  ret ptr null
+size:
+  %bytes = call i64 @facula_as_i64(ptr %nbytes)
+  %odd = icmp eq i64 %bytes, -1
+  br i1 %odd, label %check, label %make
+check:
+  %error = call ptr @PyErr_Occurred()
+  %good = icmp eq ptr %error, null
+  br i1 %good, label %make, label %unread
+unread:
+  %overflow = load ptr, ptr @PyExc_OverflowError
+  %matches = call i32 @PyErr_ExceptionMatches(ptr %overflow)
+  %too.large = icmp ne i32 %matches, 0
+  br i1 %too.large, label %large, label %failed
+large:
+  call void @PyErr_Clear()
+  %shape.in = getelementptr i8, ptr %spec, i64 {at["shape"]}
+  %shape = load ptr, ptr %shape.in
+  %sizes = call ptr @PySequence_List(ptr %shape)
+  %unlisted = icmp eq ptr %sizes, null
+  br i1 %unlisted, label %failed, label %say
+say:
+  %runtime.error = load ptr, ptr @PyExc_RuntimeError
+  %said = call ptr (ptr, ptr, ...) @PyErr_Format(ptr %runtime.error, ptr @overflow.text, ptr %sizes)
+  call void @Py_DecRef(ptr %sizes)
+  br label %failed
+failed:
+  ret ptr null
+make:
+{item("storage.class", 0)}{item("zero", 1)}{item("tensor.class", 2)}
+  %made = call ptr @fresh(ptr %storage.class, ptr %tensor.class, ptr %zero, ptr %spec, i64 %bytes, ptr %nbytes,
+                          ptr %device)
+  ret ptr %made
+}}
+"""
+    loaded = jit.load(text, ["empty", "fresh"], optimize="clean")
+    doc, context = "empty(spec): a dense tensor of uninitialised memory.", (Storage, 0, Tensor, Spec)
+    return builtins.make(loaded["empty"], "empty", doc, context), loaded["fresh"]
 
 
 view = constructor(

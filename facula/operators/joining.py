@@ -145,7 +145,7 @@ class _Joined:
         memo = self.memos.get(len(tensors))
         if memo is None:
             memo = self.memos[len(tensors)] = kind(len(tensors), 0, 1, unrecorded(kind), steps=True)
-        memo.add_steps((*tensors, dim), *found)
+        memo.add_steps((*tensors, dim), *found, kind)
 
 
 _CATS, _STACKS = _Joined(False), _Joined(True)

@@ -52,7 +52,7 @@ class Repeats:
         not know.
     """
 
-    __slots__ = ("added", "bare", "count", "force", "memo", "operator", "others", "rows", "run", "where")
+    __slots__ = ("added", "bare", "count", "force", "memo", "operator", "others", "rows", "run")
 
     def __init__(self, operator: Any, count: int, others: int = 0, rows: tuple | None = None):
         self.operator, self.count, self.others, self.rows = operator, count, others, rows
@@ -62,7 +62,6 @@ class Repeats:
     def clear(self) -> None:
         """Forget all calls."""
         self.memo: Any = None
-        self.where: Any = None  # the device that it repeats calls on
         self.added: dict[Any, list[int]] = {}
         self.run = self.bare = self.force = unknown
 
@@ -106,17 +105,13 @@ class Repeats:
         if len(self.added) > 4096:
             self.added.clear()
         operator = self.operator
-        where = plan.outs[0].device
+        machine = launch.memo(plan.outs[0].device)
+        if machine is None:
+            return False
         if self.memo is None:
-            memo = launch.memo(where)
-            if memo is None:
-                return False
-            self.where = where
-            recording = _recording(memo, operator.node_kind)
+            recording = _recording(machine, operator.node_kind)
             differentiable = getattr(operator, "differentiable", True)
-            self.memo = memo(operands, self.count - operands, self.others, recording, differentiable)
-        if where is not self.where:
-            return False  # the machine code of one device repeats no call of another
-        known = self.memo.add(arguments, plan, sources, node_class)
+            self.memo = machine(operands, self.count - operands, self.others, recording, differentiable)
+        known = self.memo.add(arguments, plan, sources, machine, node_class)
         self.run, self.bare, self.force = self.memo.run, self.memo.bare, self.memo.force
         return known

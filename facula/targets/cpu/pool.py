@@ -11,7 +11,7 @@ from typing import Any
 from facula.config import settings
 from facula.core.device import CPU
 from facula.core.storage import Storage
-from facula.native import builtins, jit, layout, records
+from facula.native import builtins, jit, layout, objects, records
 
 __all__ = ["Block", "HEADER", "empty_cache", "memory_stats", "new_storage", "set_pool_bytes", "storage_text"]
 
@@ -387,37 +387,13 @@ _NAMES = (
 )  # fmt: skip
 
 
-class _Slot(ctypes.Structure):
-    _fields_ = [("slot", ctypes.c_int), ("value", ctypes.c_void_p)]
-
-
-class _Spec(ctypes.Structure):
-    _fields_ = [
-        ("name", ctypes.c_char_p), ("basicsize", ctypes.c_int), ("itemsize", ctypes.c_int),
-        ("flags", ctypes.c_uint), ("slots", ctypes.POINTER(_Slot)),
-    ]  # fmt: skip
-
-
-_TP_DEALLOC, _NO_INSTANCES = 52, 1 << 7
-_kept: list[object] = []
-
-
-def _block_type(dealloc: int) -> type:
-    """The type of blocks, whose instances only `facula_pool_take` makes."""
-    rows = (_Slot * 2)(_Slot(_TP_DEALLOC, dealloc), _Slot(0, None))
-    spec = _Spec(b"facula.targets.cpu.pool.Block", HEADER, 0, _NO_INSTANCES, rows)
-    make = ctypes.pythonapi.PyType_FromSpec
-    make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p]
-    made = make(ctypes.addressof(spec))
-    made.__doc__ = "Memory of the pool; given back when the last reference goes."
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))  # instances do not count it
-    _kept.extend((rows, spec))
-    return made
-
-
 _native = jit.load(_TEXT, _NAMES, optimize="loops")
 jit.define("facula_pool_take", _native["facula_pool_take"])
-Block: type = _block_type(_native["facula_pool_give"])
+# Only `facula_pool_take` makes instances.
+Block: type = objects.opaque(
+    "facula.targets.cpu.pool.Block", HEADER, _native["facula_pool_give"],
+    "Memory of the pool; given back when the last reference goes.",
+)  # fmt: skip
 # PYFUNCTYPE keeps the GIL, under which all of the pool runs.
 _trim = ctypes.PYFUNCTYPE(None)(_native["facula_pool_trim"])
 _set = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(_native["facula_pool_start"])

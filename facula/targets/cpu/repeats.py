@@ -7,7 +7,7 @@ from facula.native.apply import Machine
 from facula.native.pull import pull
 from facula.native.scalars import reader
 
-from .fresh import fresh_text
+from .fresh import FRESH
 
 __all__ = ["MEMO", "pull", "reader"]
 
@@ -16,4 +16,4 @@ def _packed(function: Callable, tail: tuple) -> builtins.Packed | None:
     return builtins.PACKED.get(function)
 
 
-MEMO = Machine(fresh_text, _packed)
+MEMO = Machine(lambda: FRESH, _packed)

@@ -1,7 +1,8 @@
 """NVIDIA's GPUs: CUDA C++ texts, compiled by NVRTC, launched through the driver; see README.md."""
 
 from .code import compile
-from .pool import empty, new_storage
+from .fresh import empty
+from .pool import new_storage
 
 __all__ = ["compile", "empty", "new_storage"]
 

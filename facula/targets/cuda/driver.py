@@ -22,8 +22,8 @@ OLDEST = (8, 0)  # the texts use instructions from this compute capability on
 MAPPED = 2  # of the flags of cuMemHostAlloc
 NO_TIMING, NON_BLOCKING = 2, 1  # flags of events and of streams
 # What machine code sees (`launcher`): the number of the Python thread that the rest is for, 0 for none; its stream; the
-# address of cuLaunchKernel; objects to call: for another thread, after a refused launch, for memory.
-WORDS = ("thread", "stream", "launch", "enter", "refused", "take")
+# address of cuLaunchKernel; objects to call for another thread, after a refused launch, for memory; its free blocks.
+WORDS = ("thread", "stream", "launch", "enter", "refused", "take", "table")
 HERE = (ctypes.c_int64 * len(WORDS))()
 
 

@@ -14,7 +14,7 @@ from facula.native import builtins, jit, records
 from facula.native.entry import Entry
 from facula.native.text import Value
 
-from . import driver, pool
+from . import driver, leases, pool
 
 __all__ = ["MOST", "WAYS", "caller", "place", "record", "starter", "words"]
 
@@ -105,20 +105,6 @@ def _run() -> str:
     return f.text()
 
 
-def _take() -> str:
-    """`facula_cuda_take(nbytes, spec)`: a block of the pool, which Python calls are told as numbers and objects."""
-    f: Any = Entry("facula_cuda_take", "ptr nbytes, ptr spec", "ptr", linkage="")
-    arguments = f.alloca("ptr", 2)
-    f.leave(f.call("i32", "@facula_cuda_ready").ne(0), "failed")
-    f.store(f.nbytes, arguments)
-    f.store(f.spec, f.item(arguments, 1))
-    two = f.constant("i64", 2)
-    f.done(f.call("ptr", "@PyObject_Vectorcall", _word(f, "take"), arguments, two, f.constant("ptr", 0)))
-    f.label("failed")
-    f.done(f.constant("ptr", 0))
-    return f.text()
-
-
 def _read(f: Any, function: Value, words: Value, start: int = 0, count: Value | None = None) -> None:
     """Reads arguments from `start` on into words, by their kinds; where one is no such number, an error is set."""
     with f.loop(0, f.load("i64", f.at(function, COUNT)) if count is None else count) as loop:
@@ -191,24 +177,30 @@ def _call() -> str:
     return f.text()
 
 
-_NAMES = ("facula_cuda_ready", "facula_cuda_run", "facula_cuda_take")
-_SELF = {"start": _start, "call": _call}
+_NAMES = ("facula_cuda_ready", "facula_cuda_run", *leases.NAMES)
+_BUILTINS = {"start": _start, "call": _call}
 _loaded: dict[str, int] = {}
 
 
 def _addresses() -> dict[str, int]:
     if not _loaded:
         jit.define("facula_cuda_here", ctypes.addressof(driver.HERE))
-        text = "\n".join(
-            [_DECLARATIONS, builtins.string("title", "a launch"), _ready(), _run(), _take(), _start(), _call()]
-        )
-        _loaded.update(jit.load(text, [*_NAMES, *_SELF], optimize="clean"))
+        own = [_ready(), _run(), *[make() for make in _BUILTINS.values()], leases.text(_word)]
+        text = "\n".join([_DECLARATIONS, builtins.string("title", "a launch"), *own])
+        loaded = jit.load(text, [*_NAMES[:2], *_BUILTINS, *leases.SYMBOLS], optimize="clean")
         for name in _NAMES:
-            jit.define(name, _loaded[name])
+            jit.define(name, loaded[name])
+        leases.begin(loaded)
+        _loaded.update(loaded)
     return _loaded
 
 
 jit.provide(_NAMES, _addresses)
+
+
+def run_address() -> int:
+    """Of `facula_cuda_run`."""
+    return _addresses()["facula_cuda_run"]
 
 
 # What machine code calls ----------------------------------------------------------------------------------------------
@@ -228,7 +220,9 @@ def _enter() -> None:
     """Make the words those of this thread, in the context of the GPU."""
     gpu = driver.gpu()
     gpu.enter()
-    values = {"launch": driver.address("cuLaunchKernel"), "stream": gpu.stream.key, "take": id(_taker(pool.pool()))}
+    own = pool.pool()
+    values = {"launch": driver.address("cuLaunchKernel"), "stream": gpu.stream.key}
+    values |= {"take": id(_taker(own)), "table": own.table(gpu.stream).address}
     values["thread"] = _thread(_state())  # last: whoever reads it reads the others, too
     for name, value in values.items():
         driver.HERE[driver.WORDS.index(name)] = value

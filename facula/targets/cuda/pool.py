@@ -13,7 +13,7 @@ from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.errors import OutOfMemoryError, fail
 
-from . import driver
+from . import driver, leases
 
 __all__ = ["Block", "OutOfMemoryError", "Pool", "empty", "new_storage", "pool"]
 
@@ -62,6 +62,35 @@ class Pool:
         self.lock = threading.RLock()  # blocks may be freed while one is taken
         self.counts = {"allocated": 0, "reserved": 0, "blocks": 0, "retries": 0, "ooms": 0, "requests": 0}
         self.peaks = {"allocated": 0, "reserved": 0, "blocks": 0}
+        self.kept, self.tables = leases.Counts(), {}  # of leases; by stream
+
+    def table(self, stream: driver.Stream) -> leases.Table:
+        """Where machine code finds and leaves small blocks of a stream."""
+        found = self.tables.get(stream.key)
+        if found is None:
+            found = self.tables[stream.key] = leases.Table(self.kept)
+        return found
+
+    def now(self) -> dict[str, int]:
+        """The counts without what is kept for machine code."""
+        kept = self.kept.words
+        return {
+            **self.counts,
+            "allocated": self.counts["allocated"] - kept[0],
+            "blocks": self.counts["blocks"] - kept[1],
+        }
+
+    def most(self) -> dict[str, int]:
+        """The peaks of the counts."""
+        self.settle()
+        return dict(self.peaks)
+
+    def settle(self) -> None:
+        """Note peaks: before and after counts change, since what is kept has changed meanwhile."""
+        counts, peaks, kept = self.counts, self.peaks, self.kept.words
+        peaks["allocated"] = max(peaks["allocated"], counts["allocated"] - kept[2])
+        peaks["blocks"] = max(peaks["blocks"], counts["blocks"] - kept[3])
+        kept[2], kept[3] = kept[0], kept[1]
 
     def take(self, nbytes: int, spec: Spec | None = None) -> Block:
         """A block of at least so many bytes; `spec` says what for."""
@@ -70,18 +99,18 @@ class Pool:
         with self.lock:
             free = self.free.get(key)
             ptr = free.pop() if free else self._fresh(size, key[1])
-            counts, peaks = self.counts, self.peaks
+            counts = self.counts
+            self.settle()
             counts["requests"] += 1
             counts["blocks"] += 1
             counts["allocated"] += size
-            for name in ("allocated", "blocks"):
-                if counts[name] > peaks[name]:
-                    peaks[name] = counts[name]
+            self.settle()
         return Block(self, ptr, size, key)
 
     def put_back(self, block: Block) -> None:
         """Keep a block for the next one of its size."""
         with self.lock:
+            self.settle()
             self.free.setdefault(block.key, []).append(block.ptr)
             self.counts["allocated"] -= block.size
             self.counts["blocks"] -= 1
@@ -120,7 +149,7 @@ class Pool:
 
     def _exhausted(self, size: int) -> None:
         free, total = driver.good(driver.api().cuMemGetInfo(), "cuMemGetInfo")
-        used, kept = self.counts["allocated"], self.counts["reserved"]
+        used, kept = self.now()["allocated"], self.counts["reserved"]
         fail(
             OutOfMemoryError,
             f"CUDA out of memory. Tried to allocate {_shown(size)}. GPU {self.gpu.index} has a total capacity of "
@@ -132,6 +161,8 @@ class Pool:
     def release(self) -> int:
         """Give whole allocations that nobody uses back to the driver; returns how many bytes."""
         with self.lock:
+            for table in list(self.tables.values()):
+                table.flush()
             self.gpu.synchronize()  # work that was launched may still use them
             given = 0
             for key, addresses in list(self.free.items()):
@@ -147,7 +178,9 @@ class Pool:
     def reset_peaks(self) -> None:
         """Peaks are what is in use now."""
         with self.lock:
-            self.peaks = {name: self.counts[name] for name in self.peaks}
+            self.settle()
+            now = self.now()
+            self.peaks = {name: now[name] for name in self.peaks}
 
 
 def _shown(n: int) -> str:

@@ -170,11 +170,10 @@ class FakeDriver:
         FUNCTIONS[handle] = module
         return GOOD, handle
 
-    def _launched(self, handle, *arguments):
+    def _launched(self, handle, gx, gy, gz, bx, by, bz, shared, stream, table, extra):
         """What C calls: what it may not raise is what the status says."""
         try:
-            *dims, stream, table, extra = arguments
-            return self.cuLaunchKernel(handle, *dims, stream or 0, table, extra or 0)[0]
+            return self.cuLaunchKernel(handle, gx, gy, gz, bx, by, bz, shared, stream or 0, table, extra or 0)[0]
         except BaseException as error:  # of the emulator
             self.trouble = f"{type(error).__name__}: {error}"
             return FAILED
