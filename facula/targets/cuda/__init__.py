@@ -9,6 +9,7 @@ __all__ = ["compile", "empty", "new_storage"]
 ROUTINES = {
     "bind_product": "product.bind_product",
     "compile_many": "many.compile_many",
+    "convolution": "dnn_convolution.convolution",
     "fetch": "transfers.fetch",
     "from_host": "transfers.from_host",
     "masks": "choices.masks",
