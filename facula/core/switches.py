@@ -1,6 +1,7 @@
 """What programs ask of the libraries that targets call: `torch.backends` and its kin set it, targets read it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 __all__ = ["Switches", "attention", "cudnn"]
@@ -28,6 +29,18 @@ class Switches:
             self.__dict__[name] = value
             for tell in self._told:
                 tell()
+
+    @contextmanager
+    def within(self, **values: Any) -> Iterator[None]:
+        """These values for the time of a block."""
+        before = {name: self.__dict__[name] for name in values}
+        try:
+            for name, value in values.items():
+                setattr(self, name, value)
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
 
     def when_changed(self, tell: Callable[[], Any]) -> None:
         """Call this after every change."""
