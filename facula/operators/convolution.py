@@ -219,7 +219,15 @@ def _outs(sizes, kernel, stride, padding, dilation) -> list[int]:
 def _forward_plans(x: Spec, w: Spec, out: Spec, stride, padding, dilation, groups: int) -> list[_Plan]:
     own, channels = w.shape[0] // groups, w.shape[1]
     sides, taps = _windows(
-        x.shape[2:], out.shape[2:], w.shape[2:], stride, padding, dilation, x.strides[2:], out.strides[2:], w.strides[2:]
+        x.shape[2:],
+        out.shape[2:],
+        w.shape[2:],
+        stride,
+        padding,
+        dilation,
+        x.strides[2:],
+        out.strides[2:],
+        w.strides[2:],
     )
     w_steps = own * w.strides[0], w.strides[0], w.strides[1]
     return [_Plan(x.shape[0], groups, own, channels, sides, taps, x.strides[:2], out.strides[:2], w_steps)]
@@ -313,7 +321,7 @@ _RESULTS = {"forward": 2, "input": 0, "weight": 1}  # which of x, w and y
 
 
 def _whole(kind: str, x: Spec, w: Spec, y: Spec, last: bool, stride, padding, dilation, bias: bool) -> _Whole | None:
-    """What a library of the target has for a convolution (`targets/cuda/dnn_convolution.py`), operands in one layout."""
+    """What a library of the target has for a convolution, see `targets/cuda/dnn_convolution.py`."""
     make = launch.optional("convolution", x.device)
     if make is None:
         return None
@@ -394,7 +402,7 @@ def _convolve_weight(given: Tensor, input: Tensor, size, stride, padding, dilati
         whole = _whole("weight", input.spec, out, given.spec, last, stride, padding, dilation, False)
         found = whole or (out, _weight_plan(given.spec, input.spec, out, stride, padding, dilation, groups))
         _kept(key, found)
-    if found.__class__ is _Whole:
+    if isinstance(found, _Whole):
         return found(input, given)
     out, plan = found
     if out.numel == 0:
@@ -461,7 +469,7 @@ def _convolve(
         settings = stride, padding, dilation
         found = _planned(input.spec, weight.spec, bias is not None, *settings, transposed, more, groups)
         _kept(key, found)
-    if found.__class__ is _Whole:
+    if isinstance(found, _Whole):
         return found(weight, input, bias) if transposed else found(input, weight, bias)
     out, plans = found
     return _run(out, plans, input, weight, None if bias is None else contiguous(bias))

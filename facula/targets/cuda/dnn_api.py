@@ -186,15 +186,19 @@ class Descriptor:
 
     __slots__ = ("address", "kind", "library", "parts")
 
-    def __init__(self, kind: str, /, final: bool = True, **values: Any):
+    address: int
+
+    def __init__(self, kind: str, /, **values: Any):
+        self._create(kind)
+        for name, value in values.items():
+            self._set(name, value)
+        good(self.library.cudnnBackendFinalize(self.address), f"finalizing {kind}")
+
+    def _create(self, kind: str) -> None:
         self.kind, self.library, self.parts = KINDS[kind], api(), []
         made = ctypes.c_void_p()
         good(self.library.cudnnBackendCreateDescriptor(self.kind.number, ctypes.addressof(made)), f"creating {kind}")
-        self.address = made.value
-        for name, value in values.items():
-            self._set(name, value)
-        if final:
-            good(self.library.cudnnBackendFinalize(self.address), f"finalizing {kind}")
+        self.address = made.value or 0
 
     def _set(self, name: str, value: Any) -> None:
         number, type = self.kind.attributes[name]
@@ -219,11 +223,13 @@ class Descriptor:
         good(status, f"getting {name}")
         return list(array[: min(count.value, most)])
 
-    def inner(self, name: str, kind: str, most: int = 1) -> "list[Descriptor]":
+    def inner(self, name: str, kind: str, most: int = 1) -> list["Descriptor"]:
         """The descriptors that an attribute holds, at most so many."""
         number, type = self.kind.attributes[name]
         count = ctypes.c_int64()
-        room = [Descriptor(kind, final=False) for _ in range(most)]
+        room = [object.__new__(Descriptor) for _ in range(most)]
+        for one in room:
+            one._create(kind)
         array = (ctypes.c_void_p * most)(*(r.address for r in room))
         status = self.library.cudnnBackendGetAttribute(
             self.address, number, type.number, most, ctypes.addressof(count), ctypes.addressof(array)

@@ -24,6 +24,7 @@ from .pool import Block, pool
 __all__ = ["attend", "attend_backward"]
 
 TYPES = (dt.float16, dt.bfloat16)
+LEAST = 64  # queries: with fewer a program writes a text, and has plans made for each length that it reads
 MOST = 4 << 30  # bytes of workspace: the gradients of all scores of larger ones are better not kept
 FORWARD = 32  # arguments of `attend`; `attend_backward` has 16 more
 HIDDEN = -1e38  # the score of a key that a mask hides: finite, so that no NaN comes of a query that sees no key
@@ -118,9 +119,9 @@ def _backward(
     return chosen(dnn_attention.backward(shape, grad, tuple(grads), atomic=free()), Policy(), MOST)
 
 
-def _by_library(kind: dtype, addresses: tuple[int, ...]) -> bool:
+def _by_library(kind: dtype, queries: int, addresses: tuple[int, ...]) -> bool:
     """Whether cuDNN may be asked."""
-    if kind not in TYPES or not (cudnn.enabled and ways.cudnn) or reason():
+    if kind not in TYPES or queries < LEAST or not (cudnn.enabled and ways.cudnn) or reason():
         return False
     return not any(address % ALIGNMENT for address in addresses)
 
@@ -141,7 +142,7 @@ def attend(kind: dtype, otherwise: Callable[..., None]) -> Callable[..., None]:
 
     def run(*arguments) -> None:
         q, k, v, out, _, statistics = arguments[:6]
-        if not _by_library(kind, (q, k, v, out)):
+        if not _by_library(kind, arguments[9], (q, k, v, out)):
             return otherwise(*arguments)
         shape, gpu = _shape(kind, arguments), driver.gpu()
         plan = _forward(shape, gpu, _settings())
@@ -165,7 +166,7 @@ def attend_backward(kind: dtype, otherwise: Callable[..., None]) -> Callable[...
     def run(*arguments) -> None:
         q, k, v, out, _, statistics = arguments[:6]
         grad, *grads = arguments[FORWARD : FORWARD + 4]
-        if not _by_library(kind, (q, k, v, out, grad, *grads)):
+        if not _by_library(kind, arguments[9], (q, k, v, out, grad, *grads)):
             return otherwise(*arguments)
         shape, gpu = _shape(kind, arguments), driver.gpu()
         plan = _backward(shape, arguments[FORWARD + 4 :], gpu, _settings())

@@ -55,9 +55,9 @@ def convolution(
     def run(*operands: int) -> None:
         for place, address in enumerate(operands):
             if address % ALIGNMENT and place != result:  # a view into a tensor; results are whole blocks
-                operands, kept = _aligned(operands, sizes, result)
-                found(*operands)
-                del kept
+                aligned, kept = _aligned(operands, sizes, result)
+                found(*aligned)
+                del kept  # work that comes later may have its memory
                 return
         found(*operands)
 
@@ -87,25 +87,26 @@ def graph_of(
     laid = [_layout(s) for s in (x, w, y)]
     if x.ndim == 3:  # cuDNN has two dims at least
         stride, padding, dilation = (1, *stride), (0, *padding), (1, *dilation)
-    *given, result = [graph.operand(type, *layout) for layout in laid]
+    x_at, w_at, y_at = (graph.operand(type, *layout) for layout in laid)
     if not bias:
-        graph.convolution(kind, *given, result, stride, padding, dilation)
+        graph.convolution(kind, x_at, w_at, y_at, stride, padding, dilation)
         return graph
     sizes, strides = laid[2]
     ones = (1,) * (len(sizes) - 2)
     row = graph.operand(type, (1, sizes[1], *ones), (sizes[1], 1, *(sizes[1] for _ in ones)))
     product = graph.between(sizes, strides)
-    graph.convolution(kind, *given, product, stride, padding, dilation)
-    graph.pointwise("add", product, row, y=result)
+    graph.convolution(kind, x_at, w_at, product, stride, padding, dilation)
+    graph.pointwise("add", product, row, y=y_at)
     return graph
 
 
 def _layout(s: Spec) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Sizes and strides, of two dims at least."""
     sizes, strides = tuple(s.shape), tuple(s.strides)
-    if len(sizes) > 3:
+    if s.ndim > 3:
         return sizes, strides
-    return (*sizes[:2], 1, sizes[2]), (*strides[:2], sizes[2] * strides[2], strides[2])
+    n, step = sizes[-1], strides[-1]
+    return (*sizes[:2], 1, n), (*strides[:2], n * step, step)
 
 
 def _aligned(operands: Sequence[int], sizes: Sequence[int], result: int) -> tuple[list[int], list[Block]]:

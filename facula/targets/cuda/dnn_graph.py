@@ -105,7 +105,7 @@ class Graph:
     ) -> Descriptor:  # fmt: skip
         """`mode` of each element of x, with those of b; "select": t ? x : b."""
         y = y or self.between(self.sizes[x.address], type=type)
-        how = {} if axis is None else {"axis": axis}
+        how: dict[str, Any] = {} if axis is None else {"axis": axis}
         compute = DATA_TYPES[type] if type != "float32" else self.compute
         operation = Descriptor("pointwise", mode=POINTWISE[mode], compute=compute, **how)
         given = {"x": x, "b": b, "t": t, "y": y}
@@ -141,9 +141,7 @@ class Graph:
             "convolution", compute=self.compute, mode=1, dims=len(strides), strides=strides, before=padding,
             after=padding, dilations=dilations,
         )  # mode 1: cross-correlation  # fmt: skip
-        self.operations.append(
-            Descriptor(f"convolution_{kind}", convolution=how, x=x, w=w, y=y, alpha=1.0, beta=0.0)
-        )
+        self.operations.append(Descriptor(f"convolution_{kind}", convolution=how, x=x, w=w, y=y, alpha=1.0, beta=0.0))
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------
@@ -213,7 +211,9 @@ class Plan:
             good(status, "cudnnBackendExecute")
 
 
-def plans(graph: Graph, policy: Policy, properties: Descriptor | None = None, most: int | None = None) -> Iterator[Plan]:
+def plans(
+    graph: Graph, policy: Policy, properties: Descriptor | None = None, most: int | None = None
+) -> Iterator[Plan]:
     """Plans for a graph, the best first by cuDNN's word.
 
     Parameters
@@ -263,7 +263,7 @@ def free() -> bool:
 
 
 def chosen(graph: Graph, policy: Policy, most: int | None = None) -> Callable[..., None] | None:
-    """The plan that is best by cuDNN's word, or with `torch.backends.cudnn.benchmark` by measuring; None: there is none."""
+    """The plan that is best by cuDNN's word, or with `torch.backends.cudnn.benchmark` by measuring, or None."""
     found = plans(graph, policy, most=most)
     first = next(found, None)
     if first is None or not cudnn.benchmark:

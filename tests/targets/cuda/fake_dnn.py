@@ -189,9 +189,7 @@ class FakeDnn:
         demand(x.sizes[0] == y.sizes[0] and y.sizes[1] == w.sizes[0] and x.sizes[1] % w.sizes[1] == 0, "channels")
         demand(y.sizes[1] % (x.sizes[1] // w.sizes[1]) == 0, "groups")
         strides = c.values["strides"]
-        for n, k, m, s, p, q, d in zip(
-            x.sizes[2:], w.sizes[2:], y.sizes[2:], strides, c.before, c.after, c.dilations
-        ):
+        for n, k, m, s, p, q, d in zip(x.sizes[2:], w.sizes[2:], y.sizes[2:], strides, c.before, c.after, c.dilations):
             demand((n + p + q - d * (k - 1) - 1) // s + 1 == m, "is_valid_spatial_dim")
 
     _final_convolution_forward = _final_convolution_input = _final_convolution_weight = _convolution

@@ -1,4 +1,7 @@
-"""cuDNN's part on a fake of the library that computes graphs from raw memory, against the CPU and the reference target."""
+"""cuDNN's part on a fake of it that computes graphs from raw memory, against the CPU and the reference target."""
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -25,6 +28,7 @@ def emulator(tmp_path_factory):
 @pytest.fixture
 def dnn(emulator, monkeypatch):
     operator._PLANS.clear()
+    monkeypatch.setattr(dnn_attend, "LEAST", 1)
     with installed(FakeDriver(emulator, memory=256 << 20), monkeypatch) as driver, in_place(FakeDnn(driver)) as found:
         yield found
     operator._PLANS.clear()
@@ -131,7 +135,9 @@ def test_views_at_odd_addresses_are_copied(dnn):
 @needs_compiler
 def test_second_gradients(dnn):
     def second(where):
-        x, w = (values(s, k, facula.float64).to(where).requires_grad_() for s, k in (((2, 2, 5, 4), 1), ((3, 2, 3, 2), 2)))
+        x, w = (
+            values(s, k, facula.float64).to(where).requires_grad_() for s, k in (((2, 2, 5, 4), 1), ((3, 2, 3, 2), 2))
+        )
         out = facula.conv2d(x, w, stride=2, padding=1)
         first = facula.autograd.grad((out * out).sum(), (x, w), create_graph=True)
         return facula.autograd.grad(sum((g * g).sum() for g in first), (x, w))
@@ -358,7 +364,7 @@ def test_backward_takes_statistics_of_generated_kernels(dnn):
     made.agree("to_q", "to_k", "to_v")
 
 
-def test_attention_that_cudnn_does_not_do(dnn):
+def test_attention_that_cudnn_does_not_do(dnn, monkeypatch):
     calls = []
 
     def otherwise(*_):
@@ -378,7 +384,23 @@ def test_attention_that_cudnn_does_not_do(dnn):
         assert left() == 2
     with facula.backends.cudnn.flags(enabled=False):
         assert left() == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(dnn_attend, "LEAST", 64)
+        assert left() == 2, "few queries"
     calls.clear()
     made = Case(dt.bfloat16)
     dnn_attend.attend(dt.float32, otherwise)(*made.reference)
     assert calls == [1], "float32 is the generated kernel's"
+
+
+# --- the library itself, where it is installed ------------------------------------------------------------------------
+
+
+@needs_compiler
+def test_cudnn_has_plans_for_the_graphs():
+    """In a process of its own, which gets a stand-in for the driver where there is none."""
+    command = [sys.executable, "-m", "tests.targets.cuda.dnn_library", "--few"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    if "Failure finding" in done.stdout or "not installed" in done.stdout:
+        pytest.skip("cuDNN is not installed")
+    assert done.returncode == 0, done.stdout + done.stderr
