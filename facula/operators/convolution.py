@@ -18,7 +18,7 @@ from facula.core import dtype as dt
 from facula.core.dtype import dtype
 from facula.core.shape import contiguous_strides
 from facula.core.spec import Spec, dense, spec
-from facula.core.switches import cudnn
+from facula.core.switches import cudnn, program
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
@@ -192,7 +192,8 @@ def _merged(sides: list[_Side], taps: list[_Tap]) -> tuple[list[_Side], list[_Ta
 
 
 _PLANS: dict[tuple, Any] = {}
-cudnn.when_changed(_PLANS.clear)  # a target's library follows these switches
+for switches in (cudnn, program):  # a target's library follows them
+    switches.when_changed(_PLANS.clear)
 
 
 def _kept(key: tuple, plan: Any) -> Any:

@@ -84,7 +84,8 @@ def _blind_code(gpu: driver.Device, kind: dtype) -> Callable:
 
 
 def _settings() -> tuple:
-    return cudnn.enabled, ways.cudnn, cudnn.benchmark, cudnn.deterministic
+    """What plans depend on besides shapes."""
+    return cudnn.benchmark, cudnn.benchmark_limit, free()
 
 
 def _shape(kind: dtype, arguments: tuple) -> dnn_attention.Shape:

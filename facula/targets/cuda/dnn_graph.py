@@ -12,7 +12,7 @@ from functools import cache as remembered
 from math import prod
 from typing import Any, NamedTuple
 
-from facula.core.switches import cudnn
+from facula.core.switches import cudnn, program
 from facula.errors import OutOfMemoryError
 
 from . import driver
@@ -259,7 +259,7 @@ def plans(
 
 def free() -> bool:
     """Whether sums may be done in whatever order is fastest: where a program asks for speed, and not for equal bits."""
-    return cudnn.benchmark and not cudnn.deterministic
+    return cudnn.benchmark and not (cudnn.deterministic or program.deterministic)
 
 
 def chosen(graph: Graph, policy: Policy, most: int | None = None) -> Callable[..., None] | None:

@@ -167,6 +167,11 @@ def test_plans_follow_the_switches(dnn):
     assert engines(dnn) == [PLAIN], "float32 is not rounded to half"
     assert engines(dnn, allow_tf32=False) == [PLAIN]
     assert {*engines(dnn, facula.float16, deterministic=True, benchmark=True)} == {NARROW, PLAIN}
+    facula.use_deterministic_algorithms(True)
+    try:
+        assert {*engines(dnn, facula.float16, benchmark=True)} == {NARROW, PLAIN}
+    finally:
+        facula.use_deterministic_algorithms(False)
 
 
 @needs_compiler
@@ -381,6 +386,8 @@ def test_attention_that_cudnn_does_not_do(dnn, monkeypatch):
     assert left(depth=12) == 2, "features of 16 bytes"
     assert left(shift=2) == 2, "odd addresses"
     with facula.backends.cuda.sdp_kernel(enable_cudnn=False):
+        assert left() == 2
+    with facula.nn.attention.sdpa_kernel(facula.nn.attention.SDPBackend.FLASH_ATTENTION):
         assert left() == 2
     with facula.backends.cudnn.flags(enabled=False):
         assert left() == 2
