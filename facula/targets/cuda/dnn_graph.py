@@ -161,7 +161,7 @@ class Library:
     def follow(self, stream: driver.Stream) -> None:
         """Later work goes to this stream."""
         if stream.key != self.key:  # telling cuDNN costs it some calls of the driver
-            good(api().cudnnSetStream(self.handle, stream.key), "cudnnSetStream")
+            good(api().cudnnSetStream(self.handle, int(stream.handle)), "cudnnSetStream")
             self.key = stream.key
 
 
