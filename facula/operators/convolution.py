@@ -323,7 +323,7 @@ _RESULTS = {"forward": 2, "input": 0, "weight": 1}  # which of x, w and y
 
 def _whole(kind: str, x: Spec, w: Spec, y: Spec, last: bool, stride, padding, dilation, bias: bool) -> _Whole | None:
     """What a library of the target has for a convolution, see `targets/cuda/dnn_convolution.py`."""
-    make = launch.optional("convolution", x.device)
+    make = launch.offered("convolution", x.device)
     if make is None:
         return None
     specs = tuple(_laid_out(s, last) for s in (x, w, y))
