@@ -238,6 +238,17 @@ def test_what_cudnn_does_not_do_is_not_asked_of_it(dnn, monkeypatch):
     assert asked() is None and "pip install 'facula[cuda]'" in dnn_api.reason() and dnn_api.version() is None
 
 
+def test_what_programs_are_told(dnn):
+    from facula import doctor
+
+    torch_dnn = facula.backends.cudnn
+    assert torch_dnn.is_available() and torch_dnn.version() == dnn.version == doctor.gpu()["cuDNN"]
+    assert torch_dnn.is_acceptable(facula.empty(1, device="cuda")) and not torch_dnn.is_acceptable(facula.empty(1))
+    dnn_api.use(FakeDnn(dnn.driver, version=80907))
+    assert not torch_dnn.is_available() and torch_dnn.version() is None
+    assert doctor.gpu()["cuDNN"] == "absent (cuDNN 9 is needed, and found is version 80907)"
+
+
 def test_errors_have_pytorchs_words(dnn):
     graph = dnn_graph.Graph()
     sizes = (1, 2, 4, 4), (2, 2, 3, 3), (1, 2, 4, 4)
