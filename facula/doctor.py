@@ -150,6 +150,9 @@ def gpu() -> dict[str, Any]:
     found["used"] = used
     if not used:
         found["why not"] = cuda.reason()
+    from facula.targets.cuda import dnn_api
+
+    found["cuDNN"] = dnn_api.version() or f"absent ({dnn_api.reason()})"
     return found
 
 

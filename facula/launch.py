@@ -21,7 +21,7 @@ from facula.targets import routine, unavailable
 
 __all__ = [
     "Bound", "allocator", "bind", "empty", "empty_dense", "forget", "hollow", "lacks", "memo", "native", "new_storage",
-    "run", "transfer", "use",
+    "offered", "run", "transfer", "use",
 ]  # fmt: skip
 
 ORDERED = ("index", "extent", "row_index", "scan")  # nodes whose meaning depends on the order of dims
@@ -240,9 +240,14 @@ def transfer(target: Spec, source: Spec) -> Bound:
     return Bound(native("to_host", source.device), (target.nbytes,))
 
 
+def offered(name: str, where: device = CPU) -> Any:
+    """`native` for what a target may lack, where operators have another way: None there."""
+    return native(name, where) if name in _target(where).ROUTINES else None
+
+
 def memo(where: device = CPU) -> Any:
     """What repeats calls in machine code on a device (`native/apply.py`), or None where nothing does."""
-    return native("Memo", where) if "Memo" in _target(where).ROUTINES else None
+    return offered("Memo", where)
 
 
 def constructor(cls: type, arguments: Sequence[str], defaults: dict[str, Any]) -> Callable:

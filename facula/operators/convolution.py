@@ -18,12 +18,13 @@ from facula.core import dtype as dt
 from facula.core.dtype import dtype
 from facula.core.shape import contiguous_strides
 from facula.core.spec import Spec, dense, spec
+from facula.core.switches import cudnn, program
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
 
-from .copying import contiguous
+from .copying import contiguous, copy_values
 from .creation import zeros_of
 from .declare import function, one_device
 from .promotion import opmath
@@ -191,6 +192,8 @@ def _merged(sides: list[_Side], taps: list[_Tap]) -> tuple[list[_Side], list[_Ta
 
 
 _PLANS: dict[tuple, Any] = {}
+for switches in (cudnn, program):  # a target's library follows them
+    switches.when_changed(_PLANS.clear)
 
 
 def _kept(key: tuple, plan: Any) -> Any:
@@ -214,24 +217,28 @@ def _outs(sizes, kernel, stride, padding, dilation) -> list[int]:
     return [(n + 2 * p - d * (k - 1) - 1) // st + 1 for n, k, st, p, d in zip(sizes, kernel, stride, padding, dilation)]
 
 
-def _forward_plan(x: Spec, w: Spec, stride, padding, dilation, groups: int) -> tuple[Spec, list[_Plan]]:
-    sizes, kernel = x.shape[2:], w.shape[2:]
-    outs = _outs(sizes, kernel, stride, padding, dilation)
-    out = _result(x, w, (x.shape[0], w.shape[0], *outs))
+def _forward_plans(x: Spec, w: Spec, out: Spec, stride, padding, dilation, groups: int) -> list[_Plan]:
     own, channels = w.shape[0] // groups, w.shape[1]
     sides, taps = _windows(
-        sizes, outs, kernel, stride, padding, dilation, x.strides[2:], out.strides[2:], w.strides[2:]
+        x.shape[2:],
+        out.shape[2:],
+        w.shape[2:],
+        stride,
+        padding,
+        dilation,
+        x.strides[2:],
+        out.strides[2:],
+        w.strides[2:],
     )
     w_steps = own * w.strides[0], w.strides[0], w.strides[1]
-    return out, [_Plan(x.shape[0], groups, own, channels, sides, taps, x.strides[:2], out.strides[:2], w_steps)]
+    return [_Plan(x.shape[0], groups, own, channels, sides, taps, x.strides[:2], out.strides[:2], w_steps)]
 
 
-def _transposed_plans(x: Spec, w: Spec, stride, padding, dilation, sizes, groups: int) -> tuple[Spec, list[_Plan]]:
+def _transposed_plans(x: Spec, w: Spec, out: Spec, stride, padding, dilation, groups: int) -> list[_Plan]:
     """Each phase of the output (its positions modulo the stride) is a convolution of stride 1 with some of the taps."""
     own, channels = w.shape[1], w.shape[0] // groups
-    out = _result(x, w, (x.shape[0], groups * own, *sizes))
     phases = []
-    for size, kernel, st, pad, dil in zip(sizes, w.shape[2:], stride, padding, dilation):
+    for size, kernel, st, pad, dil in zip(out.shape[2:], w.shape[2:], stride, padding, dilation):
         found = []
         for phase in range(min(st, size)):
             taps = [k for k in range(kernel) if (phase + pad - k * dil) % st == 0]
@@ -250,7 +257,7 @@ def _transposed_plans(x: Spec, w: Spec, stride, padding, dilation, sizes, groups
         ]
         at = sum(phase * b for (phase, _, _), b in zip(chosen, out.strides[2:]))
         plans.append(_Plan(x.shape[0], groups, own, channels, sides, taps, x.strides[:2], out.strides[:2], w_steps, at))
-    return out, plans
+    return plans
 
 
 def _last(s: Spec) -> bool:
@@ -283,6 +290,86 @@ def _run(out: Spec, plans: list[_Plan], x: Tensor, weight: Tensor, bias: Tensor 
     return made
 
 
+# --- a library's convolution ------------------------------------------------------------------------------------------
+
+
+class _Whole:
+    """A convolution that a library of the target does at once, of operands in these specs."""
+
+    __slots__ = ("adds", "place", "run", "specs")
+
+    def __init__(self, kind: str, specs: tuple[Spec, ...], run: Any, adds: bool):
+        self.place, self.specs, self.run, self.adds = _RESULTS[kind], specs, run, adds
+
+    def __call__(self, first: Tensor, second: Tensor, bias: Tensor | None = None) -> Tensor:
+        """`first` and `second` are the two of x, w and y that are given, in this order."""
+        given = [s for i, s in enumerate(self.specs) if i != self.place]
+        operands = [_laid(t, s) for t, s in zip((first, second), given)]
+        made = launch.empty(self.specs[self.place])
+        addresses = [t.ptr for t in operands]
+        addresses.insert(self.place, made.ptr)
+        if bias is None:
+            self.run(*addresses)
+        elif self.adds:
+            self.run(*addresses, contiguous(bias).ptr)
+        else:
+            self.run(*addresses)
+            _add_bias(made, contiguous(bias))
+        return made
+
+
+_RESULTS = {"forward": 2, "input": 0, "weight": 1}  # which of x, w and y
+
+
+def _whole(kind: str, x: Spec, w: Spec, y: Spec, last: bool, stride, padding, dilation, bias: bool) -> _Whole | None:
+    """What a library of the target has for a convolution, see `targets/cuda/dnn_convolution.py`."""
+    make = launch.offered("convolution", x.device)
+    if make is None:
+        return None
+    specs = tuple(_laid_out(s, last) for s in (x, w, y))
+    adds = bias and kind == "forward"
+    run = make(kind, *specs, stride, padding, dilation, adds)
+    if run is None and adds:
+        adds = False
+        run = make(kind, *specs, stride, padding, dilation)
+    return None if run is None else _Whole(kind, specs, run, adds)
+
+
+def _laid_out(s: Spec, last: bool) -> Spec:
+    """Dense, row-major or with channels innermost."""
+    if last:
+        return spec(s.dtype, s.device, tuple(s.shape), _channels_last(s.shape))
+    return dense(s.dtype, s.shape, s.device)
+
+
+def _laid(x: Tensor, s: Spec) -> Tensor:
+    """The tensor, or a copy of it that lies as a spec says."""
+    here = x.spec
+    if here is s or all(a == b or n == 1 for a, b, n in zip(here.strides, s.strides, s.shape)):
+        return x
+    return copy_values(launch.empty(s), x)
+
+
+def _add_bias(out: Tensor, bias: Tensor) -> None:
+    """out += bias, which has an element for each channel."""
+    s = out.spec
+    along = [0, 1, *[0] * (s.ndim - 2)]
+    bound = launch.bind(_sum_kernel(s.dtype), s.shape, None, [s.strides, s.strides, along], s.device)
+    launch.run(bound, [out.ptr, out.ptr, bias.ptr])
+
+
+def _sum_kernel(kind: dtype) -> Kernel:
+    """out_ + input"""
+    key = ("sum", kind)
+    found = _KERNELS.get(key)
+    if found is None:
+        compute = opmath(kind)
+        value = ir.cast(ir.load("out_", kind), compute) + ir.cast(ir.load("input", kind), compute)
+        found = Kernel("fold", (Input("out_", kind), Input("input", kind)), (Result("out", kind, value),))
+        _KERNELS[key] = found
+    return found
+
+
 # --- the gradient of the weights --------------------------------------------------------------------------------------
 
 
@@ -312,9 +399,12 @@ def _convolve_weight(given: Tensor, input: Tensor, size, stride, padding, dilati
     found = _PLANS.get(key)
     if found is None:
         last = _last(given.spec) or _last(input.spec)
-        kind, device = input.spec.dtype, input.spec.device
-        out = spec(kind, device, size, _channels_last(size)) if last else dense(kind, size, device)
-        found = _kept(key, (out, _weight_plan(given.spec, input.spec, out, stride, padding, dilation, groups)))
+        out = _laid_out(dense(input.spec.dtype, size, input.spec.device), last)
+        whole = _whole("weight", input.spec, out, given.spec, last, stride, padding, dilation, False)
+        found = whole or (out, _weight_plan(given.spec, input.spec, out, stride, padding, dilation, groups))
+        _kept(key, found)
+    if isinstance(found, _Whole):
+        return found(input, given)
     out, plan = found
     if out.numel == 0:
         return launch.empty(out)
@@ -374,18 +464,30 @@ def _convolve(
         settings = stride, padding, dilation, transposed, more, groups
         out = _complex(lambda x, w: _convolve(x, w, None, *settings), input, weight)
         return out if bias is None else out + bias.reshape(1, -1, *[1] * len(stride))
-    key = (input.spec, weight.spec, stride, padding, dilation, transposed and more, groups)
+    key = (input.spec, weight.spec, stride, padding, dilation, transposed and more, groups, bias is None)
     found = _PLANS.get(key)
     if found is None:
-        x, w = input.spec, weight.spec
-        if transposed:
-            sizes = transposed_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation, more)
-            found = _transposed_plans(x, w, stride, padding, dilation, sizes, groups)
-        else:
-            found = _forward_plan(x, w, stride, padding, dilation, groups)
+        settings = stride, padding, dilation
+        found = _planned(input.spec, weight.spec, bias is not None, *settings, transposed, more, groups)
         _kept(key, found)
+    if isinstance(found, _Whole):
+        return found(weight, input, bias) if transposed else found(input, weight, bias)
     out, plans = found
     return _run(out, plans, input, weight, None if bias is None else contiguous(bias))
+
+
+def _planned(x: Spec, w: Spec, bias: bool, stride, padding, dilation, transposed: bool, more, groups: int):
+    """What does it: a library's convolution, or the result's spec and plans for `convolve`."""
+    last = _last(x) or _last(w)
+    if transposed:
+        sizes = transposed_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation, more)
+        out = _result(x, w, (x.shape[0], groups * w.shape[1], *sizes))
+        whole = _whole("input", out, w, x, last, stride, padding, dilation, bias)
+        return whole or (out, _transposed_plans(x, w, out, stride, padding, dilation, groups))
+    sizes = _outs(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    out = _result(x, w, (x.shape[0], w.shape[0], *sizes))
+    whole = _whole("forward", x, w, out, last, stride, padding, dilation, bias)
+    return whole or (out, _forward_plans(x, w, out, stride, padding, dilation, groups))
 
 
 @function(tensors=("input", "weight", "bias"))
@@ -701,13 +803,7 @@ def col2im(input, size, kernel, dilation, padding, stride):
     geometry = _plane(size, kernel, dilation, padding, stride)
     channels = s.shape[1] // taps
     out = zeros_of(dense(s.dtype, (s.shape[0], channels, *size), s.device))
-    key = ("fold", s.dtype)
-    kernel_ = _KERNELS.get(key)
-    if kernel_ is None:
-        compute = opmath(s.dtype)
-        sum_ = ir.cast(ir.load("out_", s.dtype), compute) + ir.cast(ir.load("input", s.dtype), compute)
-        inputs = (Input("out_", s.dtype), Input("input", s.dtype))
-        kernel_ = _KERNELS[key] = Kernel("fold", inputs, (Result("out", s.dtype, sum_),))
+    kernel_ = _sum_kernel(s.dtype)
     item = s.dtype.itemsize
     counts = [g.out for g in geometry]
     for tap, at in enumerate(itertools.product(*(range(k) for k in kernel))):  # within one tap no two windows meet

@@ -2,6 +2,7 @@
 
 from facula import launch
 from facula.autograd.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled
+from facula.core import switches
 from facula.core.device import DEVICE
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
@@ -163,8 +164,9 @@ _SETTINGS = {"deterministic": False, "warn_only": False, "precision": "highest",
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Accepted: all of facula's algorithms are deterministic."""
+    """All of facula's are; after this, those of cuDNN are even with `torch.backends.cudnn.benchmark`."""
     _SETTINGS["deterministic"], _SETTINGS["warn_only"] = bool(mode), bool(warn_only)
+    switches.program.deterministic = bool(mode)
 
 
 def are_deterministic_algorithms_enabled() -> bool:

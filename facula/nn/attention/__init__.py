@@ -1,10 +1,11 @@
-"""`torch.nn.attention`: which way `scaled_dot_product_attention` takes. Here there is one; choices are accepted."""
+"""`torch.nn.attention`: which way `scaled_dot_product_attention` takes; on GPUs cuDNN's or facula's own."""
 
 import contextlib
 from collections.abc import Iterator
 from enum import Enum
 from typing import NoReturn
 
+from facula.core.switches import attention as _ways
 from facula.errors import fail
 
 from . import bias as bias
@@ -38,16 +39,26 @@ class SDPBackend(Enum):
         return self.value
 
 
+_NAMES = {
+    SDPBackend.FLASH_ATTENTION: "flash",
+    SDPBackend.EFFICIENT_ATTENTION: "mem_efficient",
+    SDPBackend.MATH: "math",
+    SDPBackend.CUDNN_ATTENTION: "cudnn",
+}
+
+
 @contextlib.contextmanager
 def sdpa_kernel(backends: list[SDPBackend] | SDPBackend, set_priority: bool = False) -> Iterator[dict]:
-    """Accepted: facula has one implementation of attention, which all these choices mean."""
+    """Only these ways for the time of a block: whether cuDNN's is among them counts, facula's own is always there."""
     if not isinstance(backends, (list, SDPBackend)):
         fail(
             AssertionError,
             "Backend must be an instance of SDPBackend or a list of SDPBackend instances, got "
             f"{type(backends).__name__}",
         )
-    yield {}
+    chosen = [backends] if isinstance(backends, SDPBackend) else backends
+    with _ways.within(**{name: backend in chosen for backend, name in _NAMES.items()}):
+        yield {}
 
 
 def _no_choice(name: str) -> NoReturn:

@@ -11,6 +11,7 @@ ROUTINES = {
     "Memo": "repeats.MEMO",
     "bind_product": "product.bind_product",
     "compile_many": "many.compile_many",
+    "convolution": "dnn_convolution.convolution",
     "fetch": "transfers.fetch",
     "from_host": "transfers.from_host",
     "masks": "choices.masks",

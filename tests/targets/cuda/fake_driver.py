@@ -158,6 +158,12 @@ class FakeDriver:
         ctypes.memmove(to, start, size)
         return (GOOD,)
 
+    def cuMemcpyDtoDAsync(self, to, start, size, stream):
+        if not self._inside(to, size) or not self._inside(start, size) or not self._is_stream(stream):
+            return (INVALID,)
+        ctypes.memmove(to, start, size)
+        return (GOOD,)
+
     # Modules and launches
 
     def cuModuleLoadData(self, code):

@@ -88,6 +88,7 @@ def main(arguments: list[str]) -> int:
 
     if "--checked" in arguments and not CHECKED:
         restart_checked()
+    from tests.targets.cuda.fake_dnn import FakeDnn, in_place
     from tests.targets.cuda.fake_driver import FakeDriver, installed
     from tests.targets.cuda.programs import kernels, texts
 
@@ -96,7 +97,7 @@ def main(arguments: list[str]) -> int:
         for row in [row for name, row in load_all().items() if name in names]:
             results.everything(row)
         emulator.build_all(texts(kernels()))
-        with installed(FakeDriver(emulator, memory=8 << 30), patch):
+        with installed(FakeDriver(emulator, memory=8 << 30), patch) as driver, in_place(FakeDnn(driver)):
             return compare(names)
 
 
