@@ -1,46 +1,31 @@
-"""The state of a random number stream, PyTorch's CPU generator bit for bit; drawing from it is left to `targets`."""
+"""The state of a random number stream, PyTorch's bit for bit; drawing from it is left to `targets`.
+
+What a record holds is the business of its engine: `mersenne` on CPUs, `philox` on GPUs.
+"""
 
 import operator
 import os
 import secrets
-import struct
 import threading
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from facula.errors import fail
 
+from . import mersenne, philox
 from .device import CPU
 from .device import device as device_type
 
-__all__ = ["DEFAULT_SEED", "Generator", "default_generator"]
+__all__ = [
+    "DEFAULT_SEED", "NEEDED", "Generator", "default_generator", "default_of", "restore", "seed_all", "snapshot",
+]  # fmt: skip
 
 DEFAULT_SEED = 67280421310721
-N = 624  # words of state of MT19937
-
-# The native record, as `targets` see it (byte offsets). `tempered` holds the outputs made from `words`, of which those
-# from `next` on are not drawn yet, `left - 1` in number.
-WORDS, TEMPERED = 0, 4 * N
-NEXT, LEFT, SEED, NORMAL, NORMAL_VALID, FLOAT, FLOAT_VALID, STAGE = 4992, 4996, 5000, 5008, 5016, 5020, 5024, 5028
-RECORD = 5120
-HEAD = struct.Struct("<IIQdIfII")  # the fields from NEXT on
-SEEDED, LOADED, READY = range(3)  # stages: only `seed` is right; `words` too; `tempered` too
-
-# PyTorch's 5056 bytes (a C struct of the time when words were 64 bits wide): seed, left, seeded, next, words,
-# normal_x, normal_y, normal_rho, normal_is_valid, next_float_normal_sample, is_next_float_normal_sample_valid.
-LEGACY_HEAD, LEGACY_TAIL = struct.Struct("<QiiQ"), struct.Struct("<dddi4xf?3x")
-LEGACY_WORDS = LEGACY_HEAD.size
-LEGACY_SIZE = LEGACY_HEAD.size + 8 * N + LEGACY_TAIL.size
-
-
-def _words(seed: int) -> np.ndarray:
-    """MT19937's state of a seed (of which the engine uses 32 bits)."""
-    word = seed & 0xFFFFFFFF
-    words = [word]
-    for i in range(1, N):
-        word = (1812433253 * (word ^ (word >> 30)) + i) & 0xFFFFFFFF
-        words.append(word)
-    return np.array(words, np.uint32)
+ENGINES: dict[str, ModuleType] = {"cpu": mersenne, "cuda": philox}
+NEEDED: dict[str, Callable[[device_type], Any]] = {}  # by type of device: raises where there is none
 
 
 class Generator:
@@ -52,7 +37,7 @@ class Generator:
     Parameters
     ----------
     device : device or str
-        Where the numbers are made; only ``"cpu"`` here.
+        Where the numbers are made: ``"cpu"``, or ``"cuda"`` where there is a GPU.
 
     Raises
     ------
@@ -65,10 +50,11 @@ class Generator:
     5
     """
 
-    __slots__ = ("__weakref__", "device", "lock", "ptr", "record")
+    __slots__ = ("__weakref__", "device", "engine", "lock", "ptr", "record")
 
     device: device_type
-    record: np.ndarray  # RECORD bytes
+    engine: Any  # the module that knows the record
+    record: np.ndarray  # bytes
     ptr: int  # its address, for native code
     lock: threading.Lock  # held while native code draws
 
@@ -76,18 +62,21 @@ class Generator:
         where = device_type(device)
         if where.type == "meta":
             fail(RuntimeError, "META device type not an accelerator.")
-        if where.type != "cpu":
-            fail(RuntimeError, f"Device type {where.type.upper()} is not supported for torch.Generator() api.")
-        self.device = where
-        self.record = np.zeros(RECORD, np.uint8)
+        if where.type in NEEDED:
+            NEEDED[where.type](where)
+        self._begin(where)
+
+    def _begin(self, where: device_type) -> None:
+        self.device = where if where.type == "cpu" else device_type(where.type, where.index or 0)
+        self.engine = ENGINES[where.type]
+        self.record = np.zeros(self.engine.RECORD, np.uint8)
         self.ptr = self.record.ctypes.data
         self.lock = threading.Lock()
         self._start(DEFAULT_SEED)
 
     def _start(self, seed: int) -> None:
-        # The words themselves are made at the first draw, by native code: seeding costs what this line costs.
         with self.lock:
-            HEAD.pack_into(self.record.data, NEXT, 0, 1, seed, 0.0, 0, 0.0, 0, SEEDED)
+            self.engine.start(self.record, seed)
 
     def manual_seed(self, seed: int) -> "Generator":
         """Start the stream of `seed`, an integer in [-2**63, 2**64); negative ones count from 2**64 downward.
@@ -111,15 +100,21 @@ class Generator:
 
     def initial_seed(self) -> int:
         """The seed of this stream."""
-        return HEAD.unpack_from(self.record.data, NEXT)[2]
+        return self.engine.seed(self.record)
 
     def get_offset(self) -> int:
-        """For generators that count; CPU ones do not."""
-        fail(RuntimeError, "CPU Generator does not use offset")
+        """How far generators that count have come; CPU ones do not."""
+        return self.engine.offset(self.record)
 
     def set_offset(self, offset: int) -> None:
-        """For generators that count; CPU ones do not."""
-        fail(RuntimeError, "CPU Generator does not use offset")
+        """Go on from another place, for generators that count; CPU ones do not."""
+        with self.lock:
+            self.engine.set_offset(self.record, operator.index(offset))
+
+    def _like(self) -> "Generator":
+        other = object.__new__(Generator)
+        other._begin(self.device)
+        return other
 
     def clone_state(self) -> "Generator":
         """Another generator that will give the same numbers.
@@ -128,31 +123,31 @@ class Generator:
         >>> bool((a.clone_state().legacy_state() == a.legacy_state()).all())
         True
         """
-        other = Generator(self.device)
+        other = self._like()
         with self.lock:
             other.record[:] = self.record
         return other
 
+    def graphsafe_get_state(self) -> "Generator":
+        """Another generator that shares the state of this one: each goes on where the other one stopped."""
+        if self.engine is mersenne:
+            fail(NotImplementedError, "graphsafe_get_state is not supported in this Generator")
+        other = self._like()
+        other.graphsafe_set_state(self)
+        return other
+
+    def graphsafe_set_state(self, state: "Generator") -> None:
+        """Share the state of another generator from now on."""
+        if self.engine is mersenne:
+            fail(NotImplementedError, "graphsafe_set_state is not supported in this Generator")
+        if state.engine is not self.engine:
+            fail(RuntimeError, "Expected a CUDA Generator", got=state.device)
+        self.record, self.ptr, self.lock = state.record, state.ptr, state.lock
+
     def legacy_state(self) -> np.ndarray:
-        """The state, as the 5056 bytes of PyTorch's state tensor (uint8)."""
+        """The state, as the bytes of PyTorch's state tensor (uint8): 5056 on CPUs, 16 on GPUs."""
         with self.lock:
-            following, left, seed, normal, normal_valid, single, single_valid, stage = HEAD.unpack_from(
-                self.record.data, NEXT
-            )
-            words = _words(seed) if stage == SEEDED else self.record[:TEMPERED].view(np.uint32)
-            state = np.zeros(LEGACY_SIZE, np.uint8)
-            LEGACY_HEAD.pack_into(state.data, 0, seed, left, 1, following)
-            state[LEGACY_WORDS : LEGACY_WORDS + 8 * N].view(np.uint64)[:] = words
-            tail = (
-                0.0,
-                normal if normal_valid else 0.0,
-                0.0,
-                normal_valid,
-                single if single_valid else 0.0,
-                bool(single_valid),
-            )
-            LEGACY_TAIL.pack_into(state.data, LEGACY_WORDS + 8 * N, *tail)
-        return state
+            return self.engine.state(self.record)
 
     def load_legacy_state(self, state) -> None:
         """Go on from a state that `legacy_state`, or PyTorch, gave.
@@ -160,33 +155,19 @@ class Generator:
         Parameters
         ----------
         state : array of uint8, or bytes
-            5056 bytes.
+            As many as `legacy_state` gives.
 
         Raises
         ------
         RuntimeError
-            In PyTorch's words, where the size is another or the content is no state of MT19937.
+            In PyTorch's words, where the size is another or the content is no state of the engine.
         """
         state = np.frombuffer(state, np.uint8) if isinstance(state, (bytes, bytearray)) else np.asarray(state)
         if state.dtype != np.uint8:
             fail(TypeError, "RNG state must be a torch.ByteTensor", got=state.dtype)
-        if state.size != LEGACY_SIZE:
-            fail(
-                RuntimeError,
-                f"Expected a CPUGeneratorImplState of size {LEGACY_SIZE} "
-                f"but found the input RNG state size to be {state.size}",
-            )
         state = np.ascontiguousarray(state).reshape(-1)
-        seed, left, seeded, following = LEGACY_HEAD.unpack_from(state.data, 0)
-        following &= 0xFFFFFFFF
-        _, normal, _, normal_valid, single, single_valid = LEGACY_TAIL.unpack_from(state.data, LEGACY_WORDS + 8 * N)
-        # PyTorch asks for the first three only; without the last one it would read past the end of its state.
-        if not (seeded and 0 < left <= N and following <= N and following + left - 1 <= N):
-            fail(RuntimeError, "Invalid mt19937 state", got=f"seeded {seeded}, left {left}, next {following}")
         with self.lock:
-            self.record[:TEMPERED].view(np.uint32)[:] = state[LEGACY_WORDS : LEGACY_WORDS + 8 * N].view(np.uint64)
-            values = (following, left, seed, normal, bool(normal_valid), single, single_valid, LOADED)
-            HEAD.pack_into(self.record.data, NEXT, *values)
+            self.engine.load(self.record, state)
 
     def __reduce__(self):
         return (_restore, (self.device, self.legacy_state().tobytes()))
@@ -198,11 +179,57 @@ def _restore(where: device_type, state: bytes) -> Generator:
     return generator
 
 
-default_generator = Generator()
-default_generator.seed()
-if hasattr(os, "register_at_fork"):  # a child must not find it locked by a thread that it does not have
-    os.register_at_fork(
-        before=default_generator.lock.acquire,
-        after_in_parent=default_generator.lock.release,
-        after_in_child=default_generator.lock.release,
-    )
+# Default generators ---------------------------------------------------------------------------------------------------
+
+
+def _default(where: device_type) -> Generator:
+    """A generator with a seed that nobody can foretell; its record needs no device."""
+    made = object.__new__(Generator)
+    made._begin(where)
+    made.seed()
+    return made
+
+
+default_generator = _default(CPU)
+_OF_GPU = _default(device_type("cuda", 0))
+# By device; where nothing is drawn, it does not matter whose.
+_DEFAULTS = {CPU: default_generator, device_type("meta"): default_generator, _OF_GPU.device: _OF_GPU}
+
+
+def _hold() -> None:
+    for generator in (default_generator, _OF_GPU):
+        generator.lock.acquire()
+
+
+def _let_go() -> None:
+    for generator in (default_generator, _OF_GPU):
+        generator.lock.release()
+
+
+if hasattr(os, "register_at_fork"):  # a child must not find them locked by a thread that it does not have
+    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)
+
+
+def default_of(where: device_type) -> Generator:
+    """The generator that is used on a device where nobody names one."""
+    found = _DEFAULTS.get(where)
+    if found is None:
+        fail(RuntimeError, "CUDA error: invalid device ordinal", got=where, expected="cuda:0: one GPU is used")
+    return found
+
+
+def seed_all(seed: int) -> None:
+    """Start the default streams of all devices from one seed."""
+    for generator in (default_generator, _OF_GPU):
+        generator.manual_seed(seed)
+
+
+def snapshot() -> list[tuple[Generator, np.ndarray]]:
+    """The default generators with their states, for `restore`."""
+    return [(generator, generator.legacy_state()) for generator in (default_generator, _OF_GPU)]
+
+
+def restore(states: Iterable[tuple[Generator, np.ndarray]]) -> None:
+    """Put generators back where they were."""
+    for generator, state in states:
+        generator.load_legacy_state(state)

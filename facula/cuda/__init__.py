@@ -1,14 +1,28 @@
-"""`torch.cuda`: whether there is a GPU and why not, waiting for it, its memory, streams and events."""
+"""`torch.cuda`: whether there is a GPU and why not, waiting for it, its random numbers, memory, streams and events."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .random import (
+    default_generators_of,
+    get_rng_state,
+    get_rng_state_all,
+    initial_seed,
+    manual_seed,
+    manual_seed_all,
+    seed,
+    seed_all,
+    set_rng_state,
+    set_rng_state_all,
+)
+
 __all__ = [
     "Event", "Stream", "current_device", "current_stream", "default_stream", "device_count", "empty_cache",
-    "get_device_capability", "get_device_name", "init", "is_available", "is_initialized", "manual_seed",
-    "manual_seed_all", "max_memory_allocated", "max_memory_reserved", "mem_get_info", "memory_allocated",
-    "memory_reserved", "memory_stats", "memory_summary", "reset_peak_memory_stats", "set_device", "stream",
+    "get_device_capability", "get_device_name", "get_rng_state", "get_rng_state_all", "init", "initial_seed",
+    "is_available", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved",
+    "mem_get_info", "memory_allocated", "memory_reserved", "memory_stats", "memory_summary",
+    "reset_peak_memory_stats", "seed", "seed_all", "set_device", "set_rng_state", "set_rng_state_all", "stream",
     "synchronize",
 ]  # fmt: skip
 
@@ -56,14 +70,6 @@ def is_initialized() -> bool:
 def device_count() -> int:
     """The number of GPUs that can be used: one at most."""
     return int(is_available())
-
-
-def manual_seed(seed: int) -> None:
-    """Seed the GPU's random numbers; remembered until there are some, so without effect here."""
-
-
-def manual_seed_all(seed: int) -> None:
-    """Seed the random numbers of all GPUs; without effect here."""
 
 
 def init() -> None:
@@ -256,6 +262,8 @@ def stream(stream: Stream | None) -> Iterator[None]:
 
 
 def __getattr__(name: str):
+    if name == "default_generators":
+        return default_generators_of()
     if name == "OutOfMemoryError":
         from facula.errors import OutOfMemoryError
 

@@ -11,7 +11,8 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from facula.autograd.node import Node, Output, edge_of, grad_fn_of
-from facula.core.generator import RECORD, default_generator
+from facula.core.generator import default_generator
+from facula.core.mersenne import RECORD
 from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
 from facula.errors import NOTED, lines

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from facula import launch
 from facula.autograd.engine import WATCH
 from facula.core.dtype import dtype
-from facula.core.generator import NEXT, default_generator
+from facula.core.generator import default_generator
+from facula.core.mersenne import NEXT
 from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
 from facula.errors import caution

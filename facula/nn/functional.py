@@ -736,7 +736,7 @@ def _fractional(d: int, input: Tensor, kernel_size, output_size, output_ratio, s
         output_size = [int(n * r) for n, r in zip(input.shape[-d:], _several(output_ratio, d))]
     if samples is None:
         batch = 1 if input.dim() == d + 1 else input.shape[0]
-        samples = ops.rand(batch, input.shape[-d - 1], d, dtype=input.dtype)
+        samples = ops.rand(batch, input.shape[-d - 1], d, dtype=input.dtype, device=input.device)
     return fractional_max_pool(input, _several(kernel_size, d), _several(output_size, d), samples)
 
 

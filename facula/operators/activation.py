@@ -19,6 +19,7 @@ from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
 
+from .copying import like_layout
 from .creation import array_on, host_array, number, numpy_view
 from .declare import Repeats, function, traced
 from .promotion import of_defaults, opmath
@@ -602,12 +603,20 @@ def _(grad, input, slope):
 
 
 def _slopes(input: Tensor, lower: float, upper: float, generator) -> Tensor:
-    """A slope for each element that is not positive, drawn one after the other as PyTorch does, 1 elsewhere."""
+    """A slope for each element that is not positive, 1 elsewhere.
+
+    As PyTorch: where numbers are drawn one after the other, for these elements alone.
+    """
     from .random import uniform_
 
     if input.spec.dtype not in (dt.float32, dt.float64, dt.bfloat16):
         fail(NotImplementedError, f"\"rrelu_with_noise_out_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
     kind = input.spec.dtype
+    if launch.offered("dropout", input.spec.device):  # which draws for all elements at once
+        from .elementwise import le, where
+
+        drawn = uniform_(launch.empty(like_layout(input.spec)), lower, upper, generator=generator)
+        return where(le(input.detach(), 0), drawn, 1.0)
     values = host_array(input.to(opmath(kind)))
     if values is None:
         return launch.empty(dense(kind, input.spec.shape, input.spec.device))

@@ -1,4 +1,7 @@
-"""Dropout and its kin: PyTorch's random draws for a seed, bit for bit, then one multiplication."""
+"""Dropout and its kin: PyTorch's random draws for a seed, bit for bit, then one multiplication.
+
+A target that has the routine `dropout` draws and multiplies at once, as PyTorch does on GPUs, and keeps the mask.
+"""
 
 import math
 
@@ -10,10 +13,12 @@ from facula.core import dtype as dt
 from facula.core.spec import dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.ir import expr as ir
 
-from .copying import like_layout
+from .copying import contiguous, dense_order, like_layout
+from .declare import function, traced
 from .elementwise import add, mul
-from .random import bernoulli_, filled_bernoulli
+from .random import _generator, batched, bernoulli_, filled_bernoulli
 
 __all__ = [
     "alpha_dropout", "alpha_dropout_", "dropout", "dropout_", "feature_alpha_dropout", "feature_alpha_dropout_",
@@ -21,6 +26,39 @@ __all__ = [
 ]  # fmt: skip
 
 SELU_LIMIT = 1.7580993408473766  # -SELU(-inf): what alpha dropout drops to
+
+
+@traced(keep=("mask",), kinds="f")
+def masked_scale(input, mask, *, scale):
+    """Elements where the mask is true, times a number; 0 elsewhere."""
+    return ir.cast(mask, input.dtype) * input * scale
+
+
+@masked_scale.gradient("input")
+def _(grad, mask, scale):
+    return ir.cast(mask, grad.dtype) * grad * scale
+
+
+@function(tensors=("input",), outputs=("result", "mask"), fill=False)
+def dropped(input, p):
+    """Each element 0 with chance `p`, else divided by `1 - p`; and the mask of those that were kept."""
+    s = input.spec
+    dense = dense_order(s) is not None
+    if not dense:  # PyTorch's kernel, too, takes its elements in their order, one by one
+        input = contiguous(input)
+    layout = like_layout(input.spec)
+    made, mask = launch.empty(layout), launch.empty(like_layout(input.spec, dt.bool_))
+    draw, generator = launch.native("dropout", s.device), _generator(None, s.device)
+    draw(made.ptr, mask.ptr, input.ptr, s.numel, s.dtype.code, generator, 1 - p, dense)
+    return made, mask
+
+
+@dropped.gradient("input")
+def _(grad_result, mask, p):
+    return masked_scale(grad_result, mask, scale=1 / (1 - p))
+
+
+dropped.operator.node_class.__name__ = "NativeDropoutBackward0"
 
 
 def _noise(input: Tensor, feature: bool) -> Tensor:
@@ -58,6 +96,8 @@ def _form(name: str, feature: bool, alpha: bool, text: str):
                 f"result type Float can't be cast to the desired output type {dtype_title(kind)}",
                 mend="input.float()",
             )
+        if not (feature or alpha or in_place) and launch.offered("dropout", input.spec.device) and not batched():
+            return dropped(input, p)[0]
         noise = _noise(input, feature)
         if not alpha:
             return times(input, filled_bernoulli(noise, 1 - p, _scale(1 - p, kind)))
@@ -107,5 +147,7 @@ def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor,
     mask = launch.empty(dense(dt.bool_, s.shape, s.device))
     if train is False:
         return input.clone(), mask.fill_(True)
+    if p < 1 and s.numel and launch.offered("dropout", s.device) and not batched():
+        return dropped(input, p)
     bernoulli_(mask, 1 - p)
     return mul(mul(input, mask), 0 if p == 1 else 1 / (1 - p)), mask

@@ -224,7 +224,7 @@ def _basis(A: Tensor, q: int, niter: int, M: Tensor | None) -> Tensor:
         made = matmul(mH(A) if turned else A, x)
         return made if M is None else e.sub(made, matmul(mH(M) if turned else M, x))
 
-    Q = linalg.qr(times(randn(A.spec.shape[-1], q, dtype=A.spec.dtype), False))[0]
+    Q = linalg.qr(times(randn(A.spec.shape[-1], q, dtype=A.spec.dtype, device=A.spec.device), False))[0]
     for _ in range(niter):
         Q = linalg.qr(times(Q, True))[0]
         Q = linalg.qr(times(Q, False))[0]

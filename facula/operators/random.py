@@ -1,4 +1,4 @@
-"""Random tensors: PyTorch's CPU streams for a seed, number for number; the algorithms are the target's."""
+"""Random tensors: PyTorch's streams for a seed, number for number; the algorithms are the target's."""
 
 import math
 from typing import Any
@@ -8,8 +8,8 @@ import numpy as np
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
-from facula.core.device import DEVICE, place
-from facula.core.generator import Generator, default_generator
+from facula.core.device import CPU, DEVICE, device, place
+from facula.core.generator import NEEDED, Generator, default_generator, default_of, seed_all
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import broadcast
 from facula.core.spec import dense
@@ -32,6 +32,7 @@ from .creation import (
     zeros_of,
 )
 from .declare import INTO, common_device, function, one_device
+from .declare.away import here
 from .promotion import DEFAULT, of_defaults
 from .view import ints
 
@@ -59,13 +60,25 @@ def allowed() -> None:
             raise Unbatchable("random numbers that differ are drawn for one element of the batch at a time")
 
 
-def _generator(given) -> Generator:
+def batched() -> bool:
+    """Whether `vmap` asks for numbers that are the same for all elements of a batch, or differ."""
+    return bool(GUARD.active) and any(level.kind == BATCH for level in LOCAL.levels)
+
+
+def _generator(given, where: device) -> Generator:
+    """The generator that was given, or that of the device."""
     if GUARD.active and LOCAL.levels:
         allowed()
     if given is None:
-        return default_generator
+        return default_of(where)
     if not isinstance(given, Generator):
         fail(TypeError, f"generator must be a torch.Generator, not {type(given).__name__}")
+    if given.device.type != where.type and not launch.hollow(where):
+        fail(
+            RuntimeError,
+            f"Expected a '{where.type}' device type for generator but found '{given.device.type}'",
+            mend=f"torch.Generator(device='{where.type}')",
+        )
     return given
 
 
@@ -83,14 +96,14 @@ def _fill(target: Tensor, name: str, generator, *args, **kwargs) -> Tensor:
     if name == "normal":
         kwargs["contiguous"] = s.contiguous
     if s.contiguous or dense_order(s) is not None:
-        draw(target.ptr, s.numel * parts, kind.code, _generator(generator), *args, **kwargs)
+        draw(target.ptr, s.numel * parts, kind.code, _generator(generator, s.device), *args, **kwargs)
     elif s.numel:
         order = sorted(range(s.ndim), key=lambda d: (-s.strides[d], d))
         from .view import permute
 
         shape = tuple(s.shape[d] for d in order)
         drawn = launch.empty(dense(s.dtype, shape, s.device))
-        draw(drawn.ptr, s.numel * parts, kind.code, _generator(generator), *args, **kwargs)
+        draw(drawn.ptr, s.numel * parts, kind.code, _generator(generator, s.device), *args, **kwargs)
         back = tuple(order.index(d) for d in range(s.ndim))
         overwrite(target, permute(drawn, back))
         return target
@@ -164,6 +177,7 @@ def bernoulli_(self: Tensor, p=0.5, *, generator=None) -> Tensor:
         return _fill(self, "bernoulli", generator, float(p))
     from .view import expand_to
 
+    p = here(p, self.spec.device) if p.spec.device is CPU else p  # as PyTorch, which moves it
     where = one_device(self.spec, p.spec)
     chances = copy_values(launch.empty(dense(p.spec.dtype, self.spec.shape, where)), expand_to(p, self.spec.shape))
     made = launch.empty(dense(self.spec.dtype, self.spec.shape, where))
@@ -179,8 +193,9 @@ def filled_bernoulli(target: Tensor, p: float, one: float) -> Tensor:
 
 def _each(out: Tensor, chances: Tensor, generator) -> None:
     bad = _sampler(out.spec.device).bernoulli_each(
-        out.ptr, out.spec.numel, out.spec.dtype.code, _generator(generator), chances.ptr, chances.spec.dtype.code
-    )
+        out.ptr, out.spec.numel, out.spec.dtype.code, _generator(generator, out.spec.device), chances.ptr,
+        chances.spec.dtype.code,
+    )  # fmt: skip
     if bad >= 0:
         fail(
             RuntimeError,
@@ -215,7 +230,7 @@ def _drawn(size, dtype, device, requires_grad, out, draw) -> Tensor:
 
 def _creator(name: str, in_place, *parameters: float):
     """A function of sizes that draws a new tensor by one of the float samplers."""
-    known: dict[tuple, tuple] = of_defaults({})  # by what was asked for: allocator, spec, sampler
+    known: dict[tuple, tuple] = of_defaults({})  # by what was asked for: allocator, spec, sampler, default generator
 
     def create(
         *args, size=None, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False,
@@ -224,7 +239,7 @@ def _creator(name: str, in_place, *parameters: float):
         if size is not None:
             args = (size,)
         try:
-            empty, s, draw = known[args, dtype, device, layout, DEVICE[0]]
+            empty, s, draw, usual = known[args, dtype, device, layout, DEVICE[0]]
         except (KeyError, TypeError):
             if layout is not None:
                 only_strided(in_place.__name__, layout)
@@ -233,16 +248,17 @@ def _creator(name: str, in_place, *parameters: float):
                 return _drawn(args, dtype, device, requires_grad, out, lambda t: in_place(t, generator=generator))
             s = _spec_of(args, kind, device, name)
             empty, draw = launch.allocator(s.device), _sampler(s.device).sampler(name, s.numel, kind.code)
+            usual = default_of(s.device)
             if all(n.__class__ is int for n in args):
                 if len(known) > 4096:
                     known.clear()
-                known[args, dtype, device, layout, DEVICE[0]] = empty, s, draw
+                known[args, dtype, device, layout, DEVICE[0]] = empty, s, draw, usual
         if out is not None:
             return _drawn(args, dtype, device, requires_grad, out, lambda t: in_place(t, generator=generator))
         made = empty(s)
         if GUARD.active and LOCAL.levels:
             allowed()
-        generator = default_generator if generator is None else _generator(generator)
+        generator = usual if generator is None else _generator(generator, s.device)
         with generator.lock:
             draw(generator.ptr, made.ptr, s.numel, *parameters)
         return _finish(made, requires_grad) if requires_grad else made
@@ -298,14 +314,14 @@ def _bounds(low: int, high: int, kind) -> None:
     least, most = (
         (0, 1)
         if kind.kind == "b"
-        else (0, 255)
+        else (0, 2 ** (8 * kind.itemsize) - 1)
         if kind.kind == "u"
         else (-(2 ** (8 * kind.itemsize - 1)), 2 ** (8 * kind.itemsize - 1) - 1)
     )
     if kind.kind != "f":
-        name = {"b": "bool", "u": "unsigned char"}.get(
-            kind.kind, {1: "signed char", 2: "short", 4: "int", 8: "long"}[kind.itemsize]
-        )
+        names = {"b": ("bool",), "u": ("unsigned char", "short unsigned int", "unsigned int", "long unsigned int")}
+        of_size = kind.itemsize.bit_length() - 1
+        name = names.get(kind.kind, ("signed char", "short", "int", "long"))[of_size]
         if not least <= low <= most:
             fail(RuntimeError, f"from is out of bounds for {name}")
         if not least <= high - 1 <= most:
@@ -455,7 +471,7 @@ def poisson(input, generator=None):
         fail(RuntimeError, "invalid Poisson rate, expected rate to be non-negative")
     made = launch.empty(dense(input.spec.dtype, input.spec.shape, where))
     _sampler(made.spec.device).poisson(
-        made.ptr, made.spec.numel, made.spec.dtype.code, _generator(generator), contiguous(input).ptr
+        made.ptr, made.spec.numel, made.spec.dtype.code, _generator(generator, where), contiguous(input).ptr
     )
     return made
 
@@ -484,7 +500,7 @@ def binomial(count, prob, generator=None):
         fail(RuntimeError, "invalid probabilities, expected 0 <= prob <= 1")
     made = launch.empty(dense(count.spec.dtype, shape, where))
     _sampler(made.spec.device).binomial(
-        made.ptr, made.spec.numel, made.spec.dtype.code, _generator(generator), counts.ptr, chances.ptr
+        made.ptr, made.spec.numel, made.spec.dtype.code, _generator(generator, where), counts.ptr, chances.ptr
     )
     return made
 
@@ -534,7 +550,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
         rows = s.shape[0] if s.ndim == 2 else 1
         made = launch.empty(dense(dt.int64, (*s.shape[:-1], num_samples), s.device))
         _sampler(s.device).multinomial(
-            made.ptr, rows, num_samples, _generator(generator), chances.ptr, s.dtype.code, categories
+            made.ptr, rows, num_samples, _generator(generator, s.device), chances.ptr, s.dtype.code, categories
         )
     if out is not None and out.spec.dtype is not dt.int64:
         fail(RuntimeError, f"multinomial expects Long tensor out, got: {dtype_title(out.spec.dtype)}")
@@ -544,15 +560,29 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
 # --- generators ---------------------------------------------------------------------------------------------------
 
 
+def _needed(where: device) -> None:
+    """RuntimeError where a device cannot be used."""
+    try:
+        launch.allocator(where)
+    except AssertionError as error:
+        why = "; ".join(getattr(error, "__notes__", ())) or str(error)
+        fail(RuntimeError, f"Device type {where.type.upper()} is not supported for torch.Generator() api.", got=why)
+
+
+NEEDED["cuda"] = _needed
+
+
 def manual_seed(seed) -> Generator:
-    """Start the default stream of random numbers from `seed`."""
-    seed = int(seed)
-    return default_generator.manual_seed(seed)
+    """Start the default streams of random numbers from `seed`, on all devices."""
+    seed_all(int(seed))
+    return default_generator
 
 
 def seed() -> int:
-    """Start the default stream from a number that nobody knows; returns it."""
-    return default_generator.seed()
+    """Start the default streams from a number that nobody knows; returns it."""
+    found = default_generator.seed()
+    seed_all(found)
+    return found
 
 
 def initial_seed() -> int:

@@ -27,9 +27,10 @@ def _floats(name: str, input: Tensor) -> None:
 
 
 def _gamma(shapes: Tensor, generator) -> Tensor:
-    spec = dense(shapes.spec.dtype, shapes.spec.shape)
+    spec = dense(shapes.spec.dtype, shapes.spec.shape, shapes.spec.device)
     made, shapes = launch.empty(spec), copy_values(launch.empty(spec), shapes)
-    _sampler(spec.device).gamma(made.ptr, spec.numel, spec.dtype.code, _generator(generator), shapes.ptr)
+    drawing = _generator(generator, spec.device)
+    _sampler(spec.device).gamma(made.ptr, spec.numel, spec.dtype.code, drawing, shapes.ptr)
     return made
 
 

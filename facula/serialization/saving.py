@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from facula.core import dtype as dtypes
-from facula.core.device import device
+from facula.core.device import CPU, device
 from facula.core.generator import Generator
 from facula.core.layout import layout, sparse_coo
 from facula.core.storage import Storage
@@ -59,7 +59,8 @@ def _reduce(obj):
         return _get_layout, (str(obj),)
     if kind is Generator:
         state: Any = obj
-        return Generator, (obj.device,), (obj.initial_seed(), None, state.get_state())
+        place = None if obj.device is CPU else obj.get_offset()
+        return Generator, (obj.device,), (obj.initial_seed(), place, state.get_state())
     if kind is device:
         return device, (str(obj.type),) if obj.index is None else (obj.type, obj.index)
     if kind.__module__ == "torch.return_types":

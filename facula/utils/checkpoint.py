@@ -9,9 +9,9 @@ from typing import Any
 from facula import autograd
 from facula.amp import autocast, get_autocast_dtype, is_autocast_enabled
 from facula.autograd import Function, enable_grad, no_grad, saved_tensors_hooks
+from facula.core.generator import restore, snapshot
 from facula.core.tensor import Tensor
 from facula.errors import fail
-from facula.operators import get_rng_state, set_rng_state
 from facula.streams import get_device_module
 from facula.utils._pytree import tree_leaves, tree_map
 
@@ -141,20 +141,20 @@ class _Surroundings:
     """The random state and autocast of a forward run, for running it again."""
 
     def __init__(self, preserve_rng_state: bool):
-        self.state = get_rng_state() if preserve_rng_state else None
+        self.states = snapshot() if preserve_rng_state else None
         self.enabled, self.dtype = is_autocast_enabled("cpu"), get_autocast_dtype("cpu")
 
     @contextlib.contextmanager
     def again(self) -> Iterator[None]:
-        now = get_rng_state() if self.state is not None else None
-        if self.state is not None:
-            set_rng_state(self.state)
+        now = snapshot() if self.states is not None else None
+        if self.states is not None:
+            restore(self.states)
         try:
             with autocast("cpu", self.dtype, self.enabled):
                 yield
         finally:
             if now is not None:
-                set_rng_state(now)
+                restore(now)
 
 
 class CheckpointFunction(Function):

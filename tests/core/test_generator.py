@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facula.core.generator import DEFAULT_SEED, LEGACY_SIZE, Generator, default_generator
+from facula.core.generator import DEFAULT_SEED, Generator, default_generator
+from facula.core.mersenne import LEGACY_SIZE
 
 RECORDED = json.loads((Path(__file__).parents[1] / "data" / "random_streams.json").read_text())
 

@@ -37,3 +37,14 @@ def test_what_is_remembered_of_zeros_goes_with_the_defaults():
     finally:
         facula.set_default_dtype(facula.float32)
     assert facula.zeros(3).dtype is facula.float32
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "most"),
+    [("uint8", "unsigned char", 255), ("uint16", "short unsigned int", 65535), ("int16", "short", 32767)],
+)
+def test_bounds_of_whole_numbers(kind, name, most):
+    dtype = getattr(facula, kind)
+    assert facula.randint(most, most + 1, (2,), dtype=dtype).tolist() == [most, most]
+    with pytest.raises(RuntimeError, match=f"to - 1 is out of bounds for {name}"):
+        facula.randint(0, most + 2, (2,), dtype=dtype)

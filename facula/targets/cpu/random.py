@@ -14,7 +14,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from facula.core import generator as layout
+from facula.core import mersenne as layout
 from facula.core.generator import Generator
 from facula.errors import fail
 from facula.native import builtins, jit

@@ -6,17 +6,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache as remembered
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from facula.errors import fail
-from facula.ir.kernel import Access, Kernel
+from facula.ir.kernel import Access, Check, Kernel
 from facula.native import builtins
 
 from . import driver, launcher, pool, schedule
 from .emit import program
 from .functions import Function
 
-__all__ = ["Code", "compile", "noted", "packed", "raise_noted"]
+__all__ = ["Code", "compile", "marks", "noted", "packed", "raise_noted"]
 
 PACKAGE = str(Path(__file__).parents[2])
 
@@ -92,10 +92,10 @@ class Code:
             del old  # only now does nothing point at it
         function = found.function
         scratch = pool.pool().take(found.scratch) if found.scratch else None
-        marks = (_status(), ticket(self.kernel)) if self.checks else ()
+        own = marks(self.kernel) if self.checks else ()
         for launch in found.launches:
             split = (scratch.ptr if scratch else 0, found.pieces, launch.mode) if function.program.splits else ()
-            function(launch.grid, launch.block, *values, *split, *marks)
+            function(launch.grid, launch.block, *values, *split, *own)
 
     def __call__(self, *values) -> None:
         self.call(*values)
@@ -125,7 +125,7 @@ def packed(function: Callable[..., None], tail: tuple) -> builtins.Packed | None
 
 WORDS = 4  # of 8 bytes; `helpers`: lock and number, ticket, position, value
 _KEPT = 4096
-_launched: OrderedDict[int, tuple[Kernel, str]] = OrderedDict()  # ticket -> kernel, where it was called
+_launched: OrderedDict[int, tuple[Any, str]] = OrderedDict()  # ticket -> kernel, where it was called
 _tickets = [0]
 
 
@@ -142,7 +142,21 @@ def _status() -> int:
     return _status_of(driver.gpu())
 
 
-def ticket(kernel: Kernel) -> int:
+class Checked(Protocol):
+    """What a failing check is named after: a kernel, or what a routine says in its place."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def checks(self) -> tuple[Check, ...]: ...
+
+
+def marks(kernel: Checked) -> tuple[int, int]:
+    """What a launch with checks takes: where they are noted, and its ticket."""
+    return _status(), ticket(kernel)
+
+
+def ticket(kernel: Checked) -> int:
     """The number of a launch whose checks may fail, and the line that it comes from."""
     _tickets[0] += 1
     frame: Any = sys._getframe(1)

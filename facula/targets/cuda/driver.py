@@ -17,7 +17,7 @@ __all__ = ["HERE", "WORDS", "Device", "Event", "Stream", "address", "api", "good
 _IN_PLACE: list[Any] = []  # what tests use in place of the driver
 _lock = threading.RLock()
 OUT_OF_MEMORY, NOT_READY = 2, 600  # of CUresult
-MAJOR, MINOR, MULTIPROCESSORS = 75, 76, 16  # of CUdevice_attribute
+MAJOR, MINOR, MULTIPROCESSORS, RESIDENT = 75, 76, 16, 39  # of CUdevice_attribute; threads of a multiprocessor
 OLDEST = (8, 0)  # the texts use instructions from this compute capability on
 MAPPED = 2  # of the flags of cuMemHostAlloc
 NO_TIMING, NON_BLOCKING = 2, 1  # flags of events and of streams
@@ -112,7 +112,7 @@ class Device:
 
     __slots__ = (
         "architecture", "capability", "context", "default", "handle", "index", "memory", "multiprocessors", "name",
-        "thread",
+        "resident", "thread",
     )  # fmt: skip
 
     def __init__(self, index: int):
@@ -123,8 +123,9 @@ class Device:
         name = good(api().cuDeviceGetName(256, self.handle), "cuDeviceGetName")
         self.name = name.split(b"\0")[0].decode()
         self.memory = good(api().cuDeviceTotalMem(self.handle), "cuDeviceTotalMem")
-        attribute = api().CUdevice_attribute(MULTIPROCESSORS)
-        self.multiprocessors = good(api().cuDeviceGetAttribute(attribute, self.handle), "cuDeviceGetAttribute")
+        kinds, ask = api().CUdevice_attribute, api().cuDeviceGetAttribute
+        self.multiprocessors = good(ask(kinds(MULTIPROCESSORS), self.handle), "cuDeviceGetAttribute")
+        self.resident = good(ask(kinds(RESIDENT), self.handle), "cuDeviceGetAttribute")
         self.context = good(api().cuDevicePrimaryCtxRetain(self.handle), "cuDevicePrimaryCtxRetain")
         self.default = Stream(self, 0)
         self.thread = _Thread(self.default)

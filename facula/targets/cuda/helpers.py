@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from .operations import HELPERS as OPERATION_HELPERS
 from .operations import NEEDS as OPERATION_NEEDS
+from .philox import HELPERS as RANDOM_HELPERS
+from .philox import NEEDS as RANDOM_NEEDS
 
 __all__ = ["prelude"]
 
@@ -161,6 +163,9 @@ __device__ __noinline__ void note(Status* s, long long ticket, unsigned number, 
 NEEDS = {
     "fetch": ("Pack",), "put": ("Pack",), "together": ("shuffled",), "running": ("shuffled",), **OPERATION_NEEDS,
 }  # fmt: skip
+
+HELPERS.update(RANDOM_HELPERS)
+NEEDS.update(RANDOM_NEEDS)
 
 
 def prelude(used: Iterable[str], replaced: Mapping[str, str] | None = None) -> list[str]:

@@ -20,7 +20,7 @@ import facula
 from facula.targets.cuda import code, driver
 from tests.targets import kernels
 from tests.targets.cpu import test_emit as cases
-from tests.targets.cuda import test_emulated
+from tests.targets.cuda import test_emulated, test_random
 
 ATTACH_GLOBAL = 1  # of the flags of cuMemAllocManaged
 
@@ -78,7 +78,7 @@ def run_cases(families=None) -> int:
         patch.setattr(kernels, "Place", Place)
         patch.setattr(cases, "compile", compiled)
         patch.setattr(cases, "test_in_place", lambda: None)  # its arrays are the host's
-        for family in families or [*test_emulated.ALONE, *test_emulated.TOGETHER]:
+        for family in families or [*test_emulated.ALONE, *test_emulated.TOGETHER, *test_random.FAMILIES]:
             started = time.perf_counter()
             try:
                 family()
@@ -126,6 +126,11 @@ def run_speeds(n: int = 100_000_000) -> None:
         ("all: sum", lambda: x.sum(), 4 * n),
         ("rows of 1000: cumsum", lambda: square.cumsum(1), 8 * n),
         ("transposed copy", lambda: wide.t().contiguous(), 8 * wide.numel()),
+        ("rand", lambda: facula.rand(n, device=where), 4 * n),
+        ("randn", lambda: facula.randn(n, device=where), 4 * n),
+        ("randn, bfloat16", lambda: facula.randn(n, device=where, dtype=facula.bfloat16), 2 * n),
+        ("dropout", lambda: facula.nn.functional.dropout(x, 0.1), 9 * n),
+        ("dropout, bfloat16", lambda: facula.nn.functional.dropout(half, 0.1), 5 * n),
         ("matrix product", lambda: wide[:half_side, :half_side] @ wide[:half_side, half_side:], 0),
     ]
     copied = None

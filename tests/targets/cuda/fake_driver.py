@@ -37,6 +37,7 @@ class FakeDriver:
     """One GPU with `memory` bytes."""
 
     CUdevice_attribute = int
+    multiprocessors, resident = 132, 2048  # threads of a multiprocessor
 
     def __init__(self, emulator: Emulator | None = None, memory: int = 1 << 30, capability: tuple[int, int] = (9, 0)):
         self.emulator, self.memory, self.capability = emulator, memory, capability
@@ -94,7 +95,8 @@ class FakeDriver:
         return (GOOD, number) if number == 0 else (INVALID, None)
 
     def cuDeviceGetAttribute(self, attribute, device):
-        return GOOD, {driver.MAJOR: self.capability[0], driver.MINOR: self.capability[1]}.get(attribute, 132)
+        known = {driver.MAJOR: self.capability[0], driver.MINOR: self.capability[1], driver.RESIDENT: self.resident}
+        return GOOD, known.get(attribute, self.multiprocessors)
 
     def cuDeviceGetName(self, size, device):
         return GOOD, b"Emulated GPU\0\0\0"
