@@ -22,6 +22,7 @@ ROUTINES = {
     "reader": "transfers.reader",
     "rows": "choices.rows",
     "search": "search.search",
+    "sort": "sort.sort",
     "synchronize": "transfers.synchronize",
     "to_host": "transfers.to_host",
 }

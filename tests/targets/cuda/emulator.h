@@ -169,6 +169,38 @@ inline unsigned __shfl_up_sync(unsigned, unsigned value, int by) {
 }
 inline unsigned __shfl_sync(unsigned, unsigned value, int lane) { return emulated::exchange(value, lane & 31); }
 
+inline void __syncwarp() { emulated::exchange(0, -1); }
+inline unsigned __ballot_sync(unsigned, bool holds) {
+  const int parity = emulated::fibers[emulated::now].shuffles & 1, first = emulated::now & ~31;
+  emulated::exchange(holds, -1);
+  unsigned all = 0;
+  for (int lane = 0; lane < 32 && first + lane < emulated::count; ++lane)
+    all |= (emulated::slots[parity][first + lane] != 0 ? 1u : 0u) << lane;
+  return all;
+}
+inline int __syncthreads_or(int holds) {
+  static int found[2], turn = 0, last = -1;
+  __syncthreads();
+  if (last != turn) found[turn & 1] = 0, last = turn;  // the first thread of this call
+  found[turn & 1] |= holds != 0;
+  const int mine = turn & 1;
+  __syncthreads();
+  if (last == turn) ++turn;
+  return found[mine];
+}
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+
+template <class T> inline T atomicAdd(T* at, T more) {
+  const T old = *at;
+  *at = old + more;
+  return old;
+}
+template <class T> inline T atomicMax(T* at, T other) {
+  const T old = *at;
+  if (other > old) *at = other;
+  return old;
+}
+
 inline unsigned atomicCAS(unsigned* at, unsigned expected, unsigned wanted) {
   const unsigned old = *at;
   if (old == expected) *at = wanted;

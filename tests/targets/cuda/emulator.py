@@ -163,4 +163,4 @@ KINDS = _Kinds({"long long": ctypes.c_longlong, "float": ctypes.c_float, "double
 
 def waits(p: Program) -> bool:
     """Whether threads of a block wait for each other."""
-    return any(word in p.text for word in ("__syncthreads", "__shfl"))
+    return any(word in p.text for word in ("__syncthreads", "__syncwarp", "__shfl", "__ballot"))

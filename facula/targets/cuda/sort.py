@@ -1,0 +1,105 @@
+"""Sorting and selecting along rows: which of the texts of `sort_texts` run; `targets/cpu/sort.py` documents the arguments.
+
+Short rows are sorted in shared memory, several a block. Long ones are cut in pieces of whole tiles: for each digit of
+the keys, pieces count their digits, counts become starts, pieces move their elements. Only sizes decide what is cut.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from facula.core.dtype import dtype
+
+from . import sort_texts as texts
+from .functions import function
+from .pool import Block, pool
+from .schedule import MOST_BLOCKS
+
+__all__ = ["Order", "in_order", "sort"]
+
+FEW_BLOCKS = 256  # blocks have fewer short rows, until there are so many
+PIECES = 1024  # of all long rows together, or one a row
+
+
+class Order(NamedTuple):
+    """Rows of keys and places, in order in the half of their buffers that `turn` names, by row."""
+
+    keys: Block
+    places: Block
+    turn: Block  # after pass p: from p * rows on
+    rows: int
+    n: int
+
+
+def _up(n: int, divisor: int) -> int:
+    return -(-n // divisor)
+
+
+def _cut(rows: int, n: int, size: int) -> tuple[int, int]:
+    """(elements of a piece, pieces) of a row of keys of `size` bytes."""
+    tile = texts.tile(size)
+    tiles = _up(n, tile)
+    share = _up(tiles, min(tiles, max(1, PIECES // rows))) * tile
+    return share, _up(n, share)
+
+
+def in_order(rows: int, n: int, size: int, passes: int, fill: Callable[[int, int, int, int, int], None]) -> Order:
+    """Sorts rows of keys of `size` bytes, of which the lowest `passes` digits count.
+
+    `fill(keys, places, turn, share, pieces)` writes all keys and places and, for each row, a 0 to `turn`.
+    """
+    share, pieces = _cut(rows, n, size)
+    keys, places = pool().take(2 * size * rows * n), pool().take(8 * rows * n)
+    turn, counts = pool().take(4 * rows * (passes + 1)), pool().take(4 * rows * pieces * texts.DIGITS)
+    fill(keys.ptr, places.ptr, turn.ptr, share, pieces)
+    count, move = function(texts.count_program, size), function(texts.move_program, size)
+    spread = function(texts.spread_program)
+    grid, block, cut = (rows * pieces, 1), (texts.THREADS, 1), (rows, n, share, pieces)
+    for digit in range(passes):
+        count(grid, block, counts.ptr, keys.ptr, turn.ptr, *cut, digit)
+        spread((rows, 1), (texts.DIGITS, texts.GROUPS), counts.ptr, turn.ptr, *cut, digit)
+        move(grid, block, keys.ptr, places.ptr, turn.ptr, counts.ptr, *cut, digit)
+    return Order(keys, places, turn, rows, n)
+
+
+def _short(t: dtype, how: str, rows: int, n: int) -> tuple[tuple[int, int], tuple[int, int], int, int]:
+    """(grid, block, log2 of a row's width, log2 of a block's rows) for rows that fit in a block."""
+    wide = max(5 if how == "mode" else 1, (n - 1).bit_length())
+    together = texts.held(t).bit_length() - 1 - wide
+    while together > 0 and rows >> together < FEW_BLOCKS and 1 << wide + together > 64:
+        together -= 1
+    here = 1 << wide + together
+    return (_up(rows, 1 << together), 1), (min(texts.BLOCK_THREADS, max(32, here // 2)), 1), wide, together
+
+
+def sort(element: dtype) -> Callable[..., None]:
+    """The order of the elements of each row of one dtype."""
+    size, passes = texts.key_bytes(element), texts.passes(element)
+
+    def call(values, indices, input, outer, n, inner, first, count, how, descending):
+        rows, code = outer * inner, texts.HOW[how]
+        if n <= texts.held(element):
+            grid, block, wide, together = _short(element, how, rows, n)
+            short = function(texts.block_program, element)
+            short(
+                grid, block, values, indices, input, rows, n, inner, first, count, wide, together, code, int(descending)
+            )
+            return
+
+        def fill(keys, places, turn, share, pieces):
+            make = function(texts.keys_program, element)
+            cut = rows, n, share, pieces
+            make((rows * pieces, 1), (texts.THREADS, 1), keys, places, turn, input, *cut, inner, int(descending))
+
+        made = in_order(rows, n, size, passes, fill)
+        ends = pool().take(8 * rows) if how == "mode" else None
+        if ends is not None:
+            longest = function(texts.longest_program, element)
+            longest((rows, 1), (texts.THREADS, 1), ends.ptr, made.keys.ptr, made.turn.ptr, rows, n)
+        pick = function(texts.pick_program, element)
+        pick(
+            (min(MOST_BLOCKS, _up(rows * count, texts.THREADS)), 1), (texts.THREADS, 1), values, indices, input,
+            made.keys.ptr, made.places.ptr, made.turn.ptr, ends.ptr if ends is not None else 0, rows, n, inner,
+            first, count, code,
+        )  # fmt: skip
+
+    return call
