@@ -24,7 +24,7 @@ BITS = 8  # of a digit
 DIGITS = 1 << BITS
 GROUPS = 4  # of DIGITS threads, which share the pieces of a row while starts are spread
 HELD = {4: 4096, 8: 2048}  # bytes of a key -> elements that a block holds in shared memory
-ITEMS = {4: 16, 8: 8}  # elements of a tile a thread
+ITEMS = {4: 12, 8: 8}  # elements of a tile a thread
 HOW = {"order": 0, "first": 0, "kth": 0, "median": 1, "nanmedian": 2, "mode": 3}
 
 _UNSIGNED = {1: "unsigned char", 2: "unsigned short", 4: "unsigned", 8: "unsigned long long"}
@@ -345,17 +345,18 @@ def move_program(size: int) -> Program:
     const int here = end - first < {THREADS * items} ? (int)(end - first) : {THREADS * items};
     for (int w = 0; w < {warps}; ++w) counted[w][thread] = 0;
     __syncthreads();
+    const Key* tile_keys = keys + from + first + (warp * {32 * items} + lane);
+    const unsigned* tile_places = places + from + first + (warp * {32 * items} + lane);
+    const int left = here - (warp * {32 * items} + lane);  // of the elements that this thread has every 32nd of
     Key key[{items}];
-    unsigned place[{items}], rank[{items}];
+    unsigned rank[{items}];
 #pragma unroll
     for (int j = 0; j < {items}; ++j) {{
-      const int e = warp * {32 * items} + j * 32 + lane;
-      key[j] = e < here ? keys[from + first + e] : (Key)0;
-      place[j] = e < here ? places[from + first + e] : 0u;
+      key[j] = j * 32 < left ? tile_keys[j * 32] : (Key)0;
     }}
 #pragma unroll
     for (int j = 0; j < {items}; ++j) {{
-      const bool live = warp * {32 * items} + j * 32 + lane < here;
+      const bool live = j * 32 < left;
       const unsigned digit = (unsigned)(key[j] >> ({BITS} * pass)) & {DIGITS - 1}u;
       unsigned peers = __ballot_sync(0xffffffffu, live);  // lanes with the same digit
 #pragma unroll
@@ -380,11 +381,11 @@ def move_program(size: int) -> Program:
     __syncthreads();
 #pragma unroll
     for (int j = 0; j < {items}; ++j) {{
-      if (warp * {32 * items} + j * 32 + lane < here) {{
+      if (j * 32 < left) {{
         const unsigned digit = (unsigned)(key[j] >> ({BITS} * pass)) & {DIGITS - 1}u;
         const unsigned at = local[digit] + counted[warp][digit] + rank[j];
         staged[at] = key[j];
-        staged_places[at] = place[j];
+        staged_places[at] = tile_places[j * 32];
       }}
     }}
     __syncthreads();
