@@ -15,6 +15,7 @@ from facula.native import builtins
 from . import driver, launcher, pool, schedule
 from .emit import program
 from .functions import Function
+from .segments import Segments, may_sort
 
 __all__ = ["Code", "compile", "marks", "noted", "packed", "raise_noted"]
 
@@ -29,6 +30,7 @@ class Settled(NamedTuple):
     scratch: int  # bytes
     pieces: int
     record: Any  # of `launcher`, where it is one launch without more than numbers; else None
+    sorts: bool  # writes are sorted by target instead
 
 
 class Code:
@@ -42,6 +44,7 @@ class Code:
         self.checks = len(kernel.checks)
         self.functions: dict[bool, Function] = {}
         self.settled: dict[tuple, Settled] = {}
+        self.segments = Segments(kernel, access, Code) if may_sort(kernel, access) else None
         self.ways = (ctypes.c_int64 * launcher.WAYS)()  # as `launcher.caller` has them
         self.entries: dict[int, Any] = {}  # what these point at
         narrow = self._function(False)  # compiled now: errors of the text belong here
@@ -68,13 +71,14 @@ class Code:
         rows = 1
         for n in sizes[: p.outer]:
             rows *= n
+        sorts = self.segments is not None and bool(launches) and self.segments.pays(sizes)
         record = None
         if not launches:
             record = launcher.record(None, (0, 0), (0, 0))
-        elif len(launches) == 1 and not self.checks:
+        elif len(launches) == 1 and not (self.checks or sorts):
             (one,) = launches
             record = launcher.record(function.words, one.grid, one.block, (0, pieces, one.mode) if p.splits else ())
-        found = Settled(function, launches, p.state * rows * pieces if pieces > 1 else 0, pieces, record)
+        found = Settled(function, launches, p.state * rows * pieces if pieces > 1 else 0, pieces, record, sorts)
         if len(self.settled) > 1024:  # ever-changing sizes
             self.settled.clear()
         self.settled[tail] = found
@@ -90,6 +94,10 @@ class Code:
             self.ways[place], old = ctypes.addressof(entry), self.entries.get(place)
             self.entries[place] = entry, found
             del old  # only now does nothing point at it
+        if found.sorts:
+            assert self.segments is not None
+            self.segments(*values)
+            return
         function = found.function
         scratch = pool.pool().take(found.scratch) if found.scratch else None
         own = marks(self.kernel) if self.checks else ()

@@ -74,6 +74,7 @@ class Nest(Values):
         super().__init__(kernel, access)
         self.wide = wide
         self.structs: list[str] = []
+        self.extra: list[tuple[str, str]] = []  # C++ type and name of what the function takes besides
         self.state_bytes = 0
         # Of rows: how many, the number of this one, its threads; of its units: those of the last dim, all of
         # them, the first and the end of a piece; whether threads take every step together.
@@ -172,14 +173,19 @@ class Nest(Values):
                     head.append(f"  const Index {argument_name(full)} = (Index){argument_name(full)}_;")
         more = ["void* scratch", "int pieces", "int mode"] if self.splits else []
         more += ["Status* status", "long long ticket"] if kernel.checks else []
+        given += self.extra
         given_all = [*given, *(tuple(text.rsplit(" ", 1)) for text in more)]
         parts = [f"typedef {'long long' if self.wide else 'int'} Index;", *self.structs]
-        parts.append(self.function(given_all, [*head, *self.lines], 1 if self.serial else THREADS))
+        parts.append(self.function(given_all, self.finished([*head, *self.lines]), 1 if self.serial else THREADS))
         return Program(
             self.name, frozenset(self.helpers), "\n\n".join(parts), self.mode, self.lanes, self.outer, self.row,
             self.alone, self.serial, self.splits, self.state_bytes, len(kernel.checks), tuple(given),
             len(self.operands) + len(params),
         )  # fmt: skip
+
+    def finished(self, lines: list[str]) -> list[str]:
+        """The lines of the function as they are in the text."""
+        return lines
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Sorting and selecting along rows: which of the texts of `sort_texts` run; `targets/cpu/sort.py` documents the arguments.
+"""Sorting and selecting along rows: which texts of `sort_texts` run; `targets/cpu/sort.py` documents the arguments.
 
 Short rows are sorted in shared memory, several a block. Long ones are cut in pieces of whole tiles: for each digit of
 the keys, pieces count their digits, counts become starts, pieces move their elements. Only sizes decide what is cut.
@@ -25,9 +25,7 @@ class Order(NamedTuple):
 
     keys: Block
     places: Block
-    turn: Block  # after pass p: from p * rows on
-    rows: int
-    n: int
+    turn: Block  # before pass p: from p * rows on
 
 
 def _up(n: int, divisor: int) -> int:
@@ -42,15 +40,15 @@ def _cut(rows: int, n: int, size: int) -> tuple[int, int]:
     return share, _up(n, share)
 
 
-def in_order(rows: int, n: int, size: int, passes: int, fill: Callable[[int, int, int, int, int], None]) -> Order:
+def in_order(rows: int, n: int, size: int, passes: int, fill: Callable[[int, int, int, int], None]) -> Order:
     """Sorts rows of keys of `size` bytes, of which the lowest `passes` digits count.
 
-    `fill(keys, places, turn, share, pieces)` writes all keys and places and, for each row, a 0 to `turn`.
+    `fill(keys, places, share, pieces)` writes all keys and places.
     """
     share, pieces = _cut(rows, n, size)
     keys, places = pool().take(2 * size * rows * n), pool().take(8 * rows * n)
     turn, counts = pool().take(4 * rows * (passes + 1)), pool().take(4 * rows * pieces * texts.DIGITS)
-    fill(keys.ptr, places.ptr, turn.ptr, share, pieces)
+    fill(keys.ptr, places.ptr, share, pieces)
     count, move = function(texts.count_program, size), function(texts.move_program, size)
     spread = function(texts.spread_program)
     grid, block, cut = (rows * pieces, 1), (texts.THREADS, 1), (rows, n, share, pieces)
@@ -58,7 +56,7 @@ def in_order(rows: int, n: int, size: int, passes: int, fill: Callable[[int, int
         count(grid, block, counts.ptr, keys.ptr, turn.ptr, *cut, digit)
         spread((rows, 1), (texts.DIGITS, texts.GROUPS), counts.ptr, turn.ptr, *cut, digit)
         move(grid, block, keys.ptr, places.ptr, turn.ptr, counts.ptr, *cut, digit)
-    return Order(keys, places, turn, rows, n)
+    return Order(keys, places, turn)
 
 
 def _short(t: dtype, how: str, rows: int, n: int) -> tuple[tuple[int, int], tuple[int, int], int, int]:
@@ -85,10 +83,10 @@ def sort(element: dtype) -> Callable[..., None]:
             )
             return
 
-        def fill(keys, places, turn, share, pieces):
+        def fill(keys, places, share, pieces):
             make = function(texts.keys_program, element)
             cut = rows, n, share, pieces
-            make((rows * pieces, 1), (texts.THREADS, 1), keys, places, turn, input, *cut, inner, int(descending))
+            make((rows * pieces, 1), (texts.THREADS, 1), keys, places, input, *cut, inner, int(descending))
 
         made = in_order(rows, n, size, passes, fill)
         ends = pool().take(8 * rows) if how == "mode" else None

@@ -14,8 +14,8 @@ from .emit import Program
 from .functions import written
 
 __all__ = [
-    "BITS", "DIGITS", "HELD", "HOW", "THREADS", "all_programs", "block_program", "count_program", "held", "keys_program",
-    "longest_program", "move_program", "passes", "pick_program", "spread_program", "tile",
+    "BITS", "DIGITS", "HELD", "HOW", "THREADS", "all_programs", "block_program", "count_program", "held", "key_bytes",
+    "keys_program", "longest_program", "move_program", "passes", "pick_program", "spread_program", "tile",
 ]  # fmt: skip
 
 THREADS = 256  # of a block of the radix sort, one a digit
@@ -93,7 +93,8 @@ template <class Row> __device__ __forceinline__ long long found(const Row& row, 
   return low;
 }
 // The place in the order of a median; how: 1 the first NaN where there is one, 2 without NaN.
-template <class Row> __device__ __forceinline__ long long median(const Row& row, long long n, long long first, int how) {
+template <class Row>
+__device__ __forceinline__ long long median(const Row& row, long long n, long long first, int how) {
   if (!FLOATS) return first;
   const long long numbers = found(row, n, LAST, false);
   if (how == 1) return numbers < n ? numbers : first;
@@ -233,7 +234,7 @@ def block_program(t: dtype) -> Program:
 
 
 # A block has one piece of one row. Keys and places lie in two buffers each; `turn[pass * rows + row]` says in which
-# of them a row is before a pass: a pass whose digits are all equal moves nothing.
+# of them a row is before a pass (before the first: 0): a pass whose digits are all equal moves nothing.
 _PIECE = """  const long long row = blockIdx.x / pieces, piece = blockIdx.x - row * pieces;
   const long long begin = piece * share, end = n - begin < share ? n : begin + share;"""
 _PIECES = [("long long", "rows"), ("long long", "n"), ("long long", "share"), ("long long", "pieces")]
@@ -244,12 +245,11 @@ def keys_program(t: dtype) -> Program:
     lines = f"""{_PIECE}
   const long long o = row / inner, i = row - o * inner;
   const Element* from = input + o * n * inner + i;
-  if (piece == 0 && threadIdx.x == 0) turn[row] = 0;
   for (long long k = begin + threadIdx.x; k < end; k += {THREADS}) {{
     keys[row * n + k] = key_of(from[k * inner], descending != 0);
     places[row * n + k] = (unsigned)k;
   }}"""
-    given = [("Key*", "keys"), ("unsigned*", "places"), ("int*", "turn"), ("const Element*", "input"), *_PIECES]
+    given = [("Key*", "keys"), ("unsigned*", "places"), ("const Element*", "input"), *_PIECES]
     given += [("long long", "inner"), ("int", "descending")]
     return written("facula_sort_keys", given, lines, before=_element(t))
 
@@ -262,7 +262,7 @@ def count_program(size: int) -> Program:
     """How often each digit occurs in each piece: counts[row][piece][digit]."""
     lines = f"""{_PIECE}
   __shared__ unsigned counted[{DIGITS}];
-  const Key* from = keys + (turn[pass * rows + row] ? rows * n : 0) + row * n;
+  const Key* from = keys + (pass && turn[pass * rows + row] ? rows * n : 0) + row * n;
   counted[threadIdx.x] = 0;
   __syncthreads();
   for (long long first = begin; first < end; first += {THREADS}) {{
@@ -323,7 +323,10 @@ def spread_program() -> Program:
     start += many;
   }}
   const int equal = __syncthreads_or(all == (unsigned)n);
-  if (digit == 0 && group == 0) turn[(pass + 1) * rows + row] = turn[pass * rows + row] ^ (equal ? 0 : 1);"""
+  if (digit == 0 && group == 0) {{
+    const int now = pass ? turn[pass * rows + row] : 0;
+    turn[(pass + 1) * rows + row] = equal ? now : 1 - now;
+  }}"""
     given = [("unsigned*", "counts"), ("int*", "turn"), *_PIECES, ("int", "pass")]
     return written("facula_sort_spread", given, lines, before=_BEFORE, threads=GROUPS * DIGITS)
 
@@ -336,7 +339,7 @@ def move_program(size: int) -> Program:
   __shared__ unsigned staged_places[{THREADS * items}];
   __shared__ unsigned counted[{warps}][{DIGITS}];  // of each warp, then of the warps before
   __shared__ unsigned local[{DIGITS}], next[{DIGITS}], box[{warps}];
-  const int now = turn[pass * rows + row];
+  const int now = pass ? turn[pass * rows + row] : 0;
   if (turn[(pass + 1) * rows + row] == now) return;
   const long long from = (now ? rows * n : 0) + row * n, to = (now ? 0 : rows * n) + row * n;
   const int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;

@@ -21,6 +21,7 @@ from facula.ir.kernel import Access, Kernel
 from facula.targets import cuda
 from facula.targets.cuda import nvrtc
 from facula.targets.cuda.emit import Program, program
+from facula.targets.cuda.segments import variants
 from tests.targets.cuda.emulator import Emulator, batch
 
 # The files of `facula/targets/cuda` with texts that are written by hand.
@@ -35,8 +36,9 @@ def kernels() -> list[tuple[Kernel, Access]]:
 
 
 def texts(found: Sequence[tuple[Kernel, Access]], wide: bool = False) -> list[Program]:
-    """Their programs, each text once."""
-    programs = (program(kernel, access, wide) for kernel, access in found)
+    """Their programs, each text once; in the narrow width also those of sorted writes."""
+    programs = [program(kernel, access, wide) for kernel, access in found]
+    programs += [p for kernel, access in found * (not wide) for p in variants(kernel, access)]
     return list({p.text: p for p in programs}.values())
 
 

@@ -53,9 +53,7 @@ def compare(t, outer, n, inner, how="order", descending=False, first=0, count=No
     found = []
     for make in (sorting.sort, reference_sort):
         values, indices = np.zeros((outer, count, inner), x.dtype), np.zeros((outer, count, inner), np.int64)
-        make(t)(
-            values.ctypes.data, indices.ctypes.data, x.ctypes.data, outer, n, inner, first, count, how, descending
-        )
+        make(t)(values.ctypes.data, indices.ctypes.data, x.ctypes.data, outer, n, inner, first, count, how, descending)
         found.append((values, indices))
     for got, wanted in zip(*found):
         np.testing.assert_array_equal(got, wanted, f"{t} {(outer, n, inner)} {how} {descending}")
@@ -100,7 +98,7 @@ def test_order_of_threads(fake, emulator, monkeypatch):
     """Threads and blocks that run backward give the same bits."""
     monkeypatch.setattr(texts, "HELD", {4: 128, 8: 128})
     run = emulator.entries
-    backward = {text: (lambda f: lambda dims, table, order: f(dims, table, 1))(f) for text, f in run.items()}
+    backward = {text: (lambda dims, table, _, f=f: f(dims, table, 1)) for text, f in run.items()}
     monkeypatch.setattr(emulator, "entries", backward)
     compare(dt.float32, 2, 3000, 1)
     compare(dt.int16, 5, 100, 2, "mode", few=True)
