@@ -94,16 +94,6 @@ def test_long_rows_medians(fake, monkeypatch):
         compare(dt.float16, 1, 700, 2, how, first=349, few=True)
 
 
-def test_order_of_threads(fake, emulator, monkeypatch):
-    """Threads and blocks that run backward give the same bits."""
-    monkeypatch.setattr(texts, "HELD", {4: 128, 8: 128})
-    run = emulator.entries
-    backward = {text: (lambda dims, table, _, f=f: f(dims, table, 1)) for text, f in run.items()}
-    monkeypatch.setattr(emulator, "entries", backward)
-    compare(dt.float32, 2, 3000, 1)
-    compare(dt.int16, 5, 100, 2, "mode", few=True)
-
-
 def test_operators(fake):
     x = facula.tensor([[3.0, float("nan"), -0.0, 0.0], [1.0, 5.0, 5.0, -2.0]])
     y = x.cuda()
