@@ -16,15 +16,17 @@ from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, TRANSPOSED, Access,
 
 from .helpers import prelude
 from .operations import FUNCTIONS, cast
-from .reductions import PART, State, scan_dtype, state_of, structure, update
+from .reductions import PART, State, state_of, update
+from .scans import Scans, state_bytes
 from .types import passed, register
-from .values import Scope, Values, argument_name
+from .values import Scope, argument_name
 
 __all__ = ["Program", "program"]
 
 THREADS = 256  # of a block
 VECTOR = 16  # bytes that one thread reads or writes at once
 MOST_BYTES = 32  # of any operand that one thread holds
+MOST_SCANNED = 8  # elements of a scan that one thread holds
 MOST_WORK = 256  # nodes of an expression times lanes: beyond it lanes are fewer, so that registers suffice
 TILE = 32  # rows and columns of a transposed tile
 TILE_ROWS = 8  # rows of threads that share a tile's columns
@@ -48,6 +50,7 @@ class Program:
     checks: int
     arguments: tuple[tuple[str, str], ...]  # C++ type and name, without those of pieces and checks
     tail: int  # how many of these stand before the sizes
+    scan_ranks: int = 0  # launches that leave the states of pieces of rows of scans
 
     @property
     def text(self) -> str:
@@ -67,20 +70,18 @@ def program(kernel: Kernel, access: Access, wide: bool = False) -> Program:
     return Nest(prepare(kernel, FUNCTIONS), access, wide).program()
 
 
-class Nest(Values):
+class Nest(Scans):
     """The loops of one kernel."""
 
     def __init__(self, kernel: Kernel, access: Access, wide: bool):
         super().__init__(kernel, access)
         self.wide = wide
-        self.structs: list[str] = []
         self.extra: list[tuple[str, str]] = []  # C++ type and name of what the function takes besides
         self.state_bytes = 0
         # Of rows: how many, the number of this one, its threads; of its units: those of the last dim, all of
         # them, the first and the end of a piece; whether threads take every step together.
-        self.rows = self.row_name = self.size = self.chunks = self.whole = self.first = self.end = ""
+        self.size = self.chunks = self.first = self.end = ""
         self.in_step = False
-        self.carried: dict[Expr, tuple[State, str, str]] = {}  # state, struct and name of what a scan has come to
         self._choose()
 
     def _choose(self) -> None:
@@ -120,6 +121,10 @@ class Nest(Values):
             and all(r.per_row and r.offset is None for r in kernel.results)
             and not (self.scans or self.alone or kernel.checks)
         )
+        self.scan_ranks = 0  # of rows that may be cut in pieces
+        if self.scans and not (reductions or kernel.checks or ordered or any(r.per_row for r in kernel.results)):
+            self.scan_ranks = 0 if self.alone and self.mode == "row" else max(self.scan_rank.values())
+            self.splits, self.state_bytes = self.scan_ranks > 0, self.all_scan_bytes
 
     def _overwrites(self) -> bool:
         """Whether several units may write the same element, of which the last one counts."""
@@ -143,10 +148,12 @@ class Nest(Values):
     def _lanes(self) -> int:
         """As many as make 16 bytes of the smallest operand that moves along the vectorised dim."""
         letters = [self.letter(i, self.vector_dim) for i in range(len(self.operands))]
-        if STRIDED in letters or CONTIGUOUS not in letters or self.alone or (self.scans and self.row):
+        if STRIDED in letters or CONTIGUOUS not in letters or self.alone:
             return 1
         sizes = [o.dtype.itemsize for o, letter in zip(self.operands, letters) if letter == CONTIGUOUS]
         lanes = max(1, min(VECTOR // min(sizes), MOST_BYTES // max(sizes)))
+        if self.scans:
+            lanes = min(lanes, MOST_SCANNED)
         work = sum(self.bits[x] >> self.vector_dim & 1 for x in self.order)
         while lanes > 1 and lanes * work > MOST_WORK:
             lanes //= 2
@@ -180,7 +187,7 @@ class Nest(Values):
         return Program(
             self.name, frozenset(self.helpers), "\n\n".join(parts), self.mode, self.lanes, self.outer, self.row,
             self.alone, self.serial, self.splits, self.state_bytes, len(kernel.checks), tuple(given),
-            len(self.operands) + len(params),
+            len(self.operands) + len(params), self.scan_ranks,
         )  # fmt: skip
 
     def finished(self, lines: list[str]) -> list[str]:
@@ -261,14 +268,15 @@ class Nest(Values):
             self.prepare(scope, self.order)
             self._elements(scope, self.kernel.results)
 
-    def _lanes_of(self, scope: Scope, dim: int) -> None:
-        """From a chunk's number to its first element, and how many elements it has."""
+    def _lanes_of(self, scope: Scope, dim: int, guard: str = "") -> None:
+        """From a chunk's number to its first element, and how many elements it has: none where `guard` is false."""
         if self.lanes == 1:
             return
         first = self.let("Index", f"{scope.coordinates[dim]} * {self.lanes}", "i")
         scope.coordinates[dim] = first
         left = f"{self.argument(f'n{dim}')} - {first}"
-        self.say(f"const int n = {left} < {self.lanes} ? (int)({left}) : {self.lanes};")
+        some = f"{left} < {self.lanes} ? (int)({left}) : {self.lanes}"
+        self.say(f"const int n = {f'{guard} ? ({some}) : 0' if guard else some};")
 
     def _elements(self, scope: Scope, results: Iterable[Result], also=None, roots: Iterable[Expr] = ()) -> None:
         """All lanes of a place: what is read, computed (and given to `also`), written."""
@@ -287,6 +295,9 @@ class Nest(Values):
                 self.offset(scope, self.number[node.value[0]])
         held = self.hold(scope, inner, results, self.lanes)
         if self.lanes > 1:
+            for node in nodes:
+                if node.op == "scan":
+                    self.scan_lanes(inner, node)
             self.say("#pragma unroll")
             with self.block(f"for (int k = 0; k < {self.lanes}; ++k)"):
                 self._one(inner, nodes, checks, held, also)
@@ -296,7 +307,7 @@ class Nest(Values):
 
     def _one(self, scope: Scope, nodes: list[Expr], checks, held, also) -> None:
         for node in nodes:
-            if node.op == "scan":
+            if node.op == "scan" and scope.find(node) is None:
                 self.scan_step(scope, node)
         self.checks(scope, checks)
         if also is not None:
@@ -456,14 +467,49 @@ class Nest(Values):
         if elements or kernel.checks:
             wanted = [e for r in elements for e in (r.value, r.offset, r.where) if e is not None]
             wanted += [e for c in kernel.checks for e in (c.holds, c.value)]
-            nodes = self.needed(wanted)
-            self.start_scans(nodes)
-            inner, loop = self._units(scope, nodes)
-            with self.block(loop):
-                self._unit(inner)
-                self.prepare(inner, nodes)
-                self._elements(inner, elements)
+            for rank in range(1, self.scan_ranks + 1):
+                with self.block(f"if (mode == {rank})"):
+                    self.piece_pass(Scope(scope, scope.guard), rank)
+            with self.block("if (mode == 0)") if self.scan_ranks else nullcontext():
+                own, nodes = Scope(scope, scope.guard) if self.scan_ranks else scope, self.needed(wanted)
+                self.start_scans(own, nodes)
+                inner, loop = self._units(own, nodes)
+                with self.block(loop):
+                    self._unit(inner)
+                    self.prepare(inner, nodes)
+                    self._elements(inner, elements)
         self._row_results(scope)
+
+    def piece_pass(self, scope: Scope, rank: int) -> None:
+        """The states of a piece's elements for the scans of one rank."""
+        scans = [x for x in self.order if x.op == "scan" and self.scan_rank[x] == rank]
+        nodes = self.needed([a for x in scans for a in x.args])
+        self.start_scans(scope, nodes)
+        states = {}
+        for x in scans:
+            states[x] = self.fresh("state")
+            self.say(f"{self.scan_struct(x)} {states[x]};")
+            self.say(f"start({states[x]});")
+        inner, loop = self._units(scope, nodes)
+
+        def also(one: Scope) -> None:
+            lines = []
+            for x, state in states.items():
+                lines += update(state_of(x, 0), state, [self.value(one, a) for a in x.args], "", self.use)
+            guard = self.lane_guard(one)
+            with self.block(f"if ({guard})") if guard else nullcontext():
+                for line in lines:
+                    self.say(line)
+
+        with self.block(loop):
+            self._unit(inner)
+            self.prepare(inner, nodes)
+            self._elements(inner, (), also, [a for x in scans for a in x.args])
+        for x, state in states.items():
+            if not self.alone:
+                self.say(f"{self.use('together')}({state}, size);")
+            kept = self.kept(x, self.scan_struct(x), "blockIdx.y")
+            self.say(f"if ({scope.guard} && member == 0) {kept} = {state};")
 
     def _row_results(self, scope: Scope) -> None:
         """Writes what is one element a row."""
@@ -496,8 +542,8 @@ class Nest(Values):
             first = self.let("Index", f"(Index)blockIdx.y * {share}", "first")
             end = self.let("Index", f"{units} - {first} < {share} ? {units} : {first} + {share}", "end")
         if scans:  # all threads of a block take part in every step
-            self.whole = self.let("Index", units, "whole")
-            head = f"for (Index base = 0; base < {self.whole}; base += (Index)size)"
+            self.whole = end if self.splits else self.let("Index", units, "whole")
+            head = f"for (Index base = {first}; base < {self.whole}; base += (Index)size)"
             inner.guard = "here"
         else:
             end = self.let("Index", f"{scope.guard} ? {end} : 0", "end")
@@ -513,18 +559,18 @@ class Nest(Values):
             self.say(f"const bool here = {inner.parent.guard} && u < {self.whole};")
         dims = range(self.outer, self.dims)
         self._decompose(inner, "u", dims, {self.dims - 1: self.chunks})
-        self._lanes_of(inner, self.dims - 1)
+        self._lanes_of(inner, self.dims - 1, inner.guard if self.in_step else "")
 
     def reduce_pass(self, scope: Scope, reductions: list[Expr]) -> None:
         """One pass over the row that finishes `reductions`."""
         states = [state_of(r, k) for k, r in enumerate(reductions)]
-        kind, state = self._struct(states), self.fresh("state")
+        kind, state = self.struct(states), self.fresh("state")
         if self.splits:
-            self.state_bytes = _size(states)
+            self.state_bytes = state_bytes(states)
         self.say(f"{kind} {state};")
         self.say(f"start({state});")
         nodes = self.needed([a for r in reductions for a in r.args])
-        self.start_scans(nodes)
+        self.start_scans(scope, nodes)
         with self.block("if (mode != 2)") if self.splits else nullcontext():
             inner, loop = self._units(scope, nodes)
             parts = {s: self.fresh("part") for s in states if s.part}
@@ -569,7 +615,7 @@ class Nest(Values):
             else:
                 sweep(loop)
         if self.splits:
-            self._recall(scope, kind, state)
+            self._join_pieces(scope, kind, state)
         if not self.alone:
             self.say(f"{self.use('together' if self.mode == 'row' else 'stacked')}({state}, size);")
         if self.splits:
@@ -578,7 +624,7 @@ class Nest(Values):
         for s in states:
             self._finish(scope, s, state)
 
-    def _recall(self, scope: Scope, kind: str, state: str) -> None:
+    def _join_pieces(self, scope: Scope, kind: str, state: str) -> None:
         """The states of pieces join."""
         with self.block(f"if (mode == 2 && {scope.guard})"):
             with self.block("for (int piece = member; piece < pieces; piece += size)"):
@@ -599,48 +645,3 @@ class Nest(Values):
             scope.values[s.node] = self.let(t, f"{self.row_count()} > 0 ? ({t}){first} : ({t})0")
             return
         scope.values[s.node] = first
-
-    # Scans ------------------------------------------------------------------------------------------------------------
-
-    def _struct(self, states: list[State]) -> str:
-        name = f"State{len(self.structs)}"
-        self.structs.append(structure(name, states, self.use))
-        return name
-
-    def start_scans(self, nodes: list[Expr]) -> None:
-        """What the scans of one pass have come to so far."""
-        self.carried = {}
-        for node in nodes:
-            if node.op == "scan":
-                state = state_of(node, 0)
-                kind, name = self._struct([state]), self.fresh("carry")
-                self.say(f"{kind} {name};")
-                self.say(f"start({name});")
-                self.carried[node] = (state, kind, name)
-
-    def scan_step(self, scope: Scope, node: Expr) -> None:
-        """One step of a scan, which all threads of a block take together."""
-        state, kind, carry = self.carried[node]
-        own, wide = node.args[0].dtype, scan_dtype(node)
-        values = [cast(self.use, self.value(scope, a), own, wide) for a in node.args]
-        name = self.fresh("scan")
-        self.say(f"{kind} {name};")
-        self.say(f"start({name});")
-        fields = [f for f, _, _ in state.fields]
-        self.say(f"if (here) {{ {' '.join(f'{name}.{f} = {v};' for f, v in zip(fields, values))} }}")
-        self.say(f"{self.use('running')}({name}, {carry}, size);")
-        if node.value == "cprod":
-            scope.values[node] = name
-            self.parts[name] = (f"{name}.{fields[0]}", f"{name}.{fields[1]}")
-        else:
-            scope.values[node] = self.let(register(own), cast(self.use, f"{name}.{fields[0]}", wide, own))
-
-
-def _size(states: list[State]) -> int:
-    """The bytes of a struct of `reductions.structure`."""
-    at = 0
-    for s in states:
-        for _, t, _ in s.fields:
-            size = t.itemsize
-            at = (at + size - 1) // size * size + size
-    return (at + 7) // 8 * 8

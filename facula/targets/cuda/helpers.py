@@ -97,20 +97,26 @@ template <Shuffle how, class S> {_INLINE} S shuffled(const S& s, int lane) {{
   }}
   s = box[threadIdx.x];
 }}""",
-    # `s` with the states of all threads before, and with `carry`, which comes to hold those of all threads.
-    "running": f"""template <class S> {_INLINE} void after(S& s, const S& before) {{
+    # `carry` and the states of all threads before this one; `carry` comes to hold those of all threads, too.
+    "preceding": f"""template <class S> {_INLINE} void after(S& s, const S& before) {{
   S first = before;
   join(first, s);
   s = first;
 }}
-template <class S> {_INLINE} void running(S& s, S& carry, int size) {{
+template <class S> {_INLINE} S preceding(const S& own, S& carry, int size) {{
   const int thread = threadIdx.y * blockDim.x + threadIdx.x, width = size < 32 ? size : 32, lane = thread & (width - 1);
+  S s = own, found, all;
   for (int step = 1; step < width; step <<= 1) {{
     const S before = shuffled<UP>(s, step);
     if (lane >= step) after(s, before);
   }}
-  S all = s;
-  if (size > 1) all = shuffled<FROM>(s, (thread & 31) | (width - 1));
+  all = s;
+  start(found);
+  if (size > 1) {{
+    const S beside = shuffled<UP>(s, 1);
+    if (lane > 0) found = beside;
+    all = shuffled<FROM>(s, (thread & 31) | (width - 1));
+  }}
   if (size > 32) {{
     __shared__ S box[32];
     const int warps = size >> 5, warp = thread >> 5, first = warp & ~(warps - 1);
@@ -124,10 +130,15 @@ template <class S> {_INLINE} void running(S& s, S& carry, int size) {{
       if (w < warp) join(before, box[w]);
       join(all, box[w]);
     }}
-    if (warp > first) after(s, before);
+    if (warp > first) after(found, before);
   }}
-  after(s, carry);
+  after(found, carry);
   join(carry, all);
+  return found;
+}}""",
+    # `s` with what precedes it.
+    "running": f"""template <class S> {_INLINE} void running(S& s, S& carry, int size) {{
+  after(s, preceding(s, carry, size));
 }}""",
     # What the first failing check leaves for the next synchronisation: that of the earliest launch, of the first check
     # of a kernel, at the first element.
@@ -161,7 +172,8 @@ __device__ __noinline__ void note(Status* s, long long ticket, unsigned number, 
 }  # fmt: skip
 
 NEEDS = {
-    "fetch": ("Pack",), "put": ("Pack",), "together": ("shuffled",), "running": ("shuffled",), **OPERATION_NEEDS,
+    "fetch": ("Pack",), "put": ("Pack",), "together": ("shuffled",), "preceding": ("shuffled",),
+    "running": ("preceding",), **OPERATION_NEEDS,
 }  # fmt: skip
 
 HELPERS.update(RANDOM_HELPERS)

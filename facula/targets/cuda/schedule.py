@@ -13,7 +13,7 @@ from .emit import THREADS, TILE, TILE_ROWS, Program
 
 __all__ = ["COMBINE", "PIECE", "WHOLE", "Launch", "launches", "narrow", "pieces"]
 
-WHOLE, PIECE, COMBINE = range(3)  # what a launch does with rows
+WHOLE, PIECE, COMBINE = range(3)  # what a launch does with rows; of scans: the rank whose states pieces leave
 MOST_BLOCKS = 1 << 16  # of one launch; threads take more than one unit beyond it
 WARP = 32
 LONG_ROW = 64  # units a thread of a warp takes of a row; of longer rows a block takes care
@@ -82,6 +82,8 @@ def launches(program: Program, sizes: Sequence[int]) -> tuple[list[Launch], int]
     count = pieces(program, rows, units)
     if count == 1:
         return [Launch((_blocks(blocks), 1), block)], 1
+    if program.scan_ranks:
+        return [Launch((_blocks(blocks), count), block, m) for m in (*range(1, program.scan_ranks + 1), WHOLE)], count
     after, each = _shape(program, rows, count)
     return [
         Launch((_blocks(blocks), count), block, PIECE),
@@ -104,7 +106,8 @@ def _shape(program: Program, rows: int, units: int) -> tuple[tuple[int, int], in
     """The threads of a block, and how many rows they work on."""
     if program.mode == "column":
         if program.alone:
-            return (WARP * 4, 1), WARP * 4
+            width = _power(rows, WARP, WARP * 4)
+            return (width, 1), width
         high = _power(units, 1, THREADS // WARP)
         return (WARP, high), WARP
     if program.alone:

@@ -16,7 +16,10 @@ facula_cumsum(float* out_ptr,
     long long n0_,
     long long n1_,
     long long out_s0_,
-    long long x_s0_) {
+    long long x_s0_,
+    void* scratch,
+    int pieces,
+    int mode) {
   const Index n0 = (Index)n0_;
   const Index n1 = (Index)n1_;
   const Index out_s0 = (Index)out_s0_;
@@ -28,23 +31,69 @@ facula_cumsum(float* out_ptr,
     const bool live2 = row1 < n0;
     const Index at3 = row1 * out_s0;
     const Index at4 = row1 * x_s0;
-    State0 carry5;
-    start(carry5);
-    const Index whole6 = n1;
-    for (Index base = 0; base < whole6; base += (Index)size) {
-      const Index u = base + (Index)member;
-      const bool here = live2 && u < whole6;
-      const Index at7 = at4 + u;
-      const float v8 = here ? x_ptr[at7] : (float)0;
-      const Index at9 = at3 + u;
-      float r10;
-      State0 scan11;
-      start(scan11);
-      if (here) { scan11.s0 = (double)v8; }
-      running(scan11, carry5, size);
-      const float v12 = (float)scan11.s0;
-      r10 = v12;
-      if (here) out_ptr[at9] = r10;
+    if (mode == 1) {
+      State0 state5;
+      start(state5);
+      const Index chunks6 = over(n1 + 3, (Index)4);
+      const Index share7 = over(chunks6 + pieces - 1, (Index)pieces);
+      const Index first8 = (Index)blockIdx.y * share7;
+      const Index end9 = chunks6 - first8 < share7 ? chunks6 : first8 + share7;
+      const Index end10 = live2 ? end9 : 0;
+      for (Index u = first8 + member; u < end10; u += (Index)size) {
+        const Index i11 = u * 4;
+        const int n = n1 - i11 < 4 ? (int)(n1 - i11) : 4;
+        float x12[4];
+        const Index at13 = at4 + i11;
+        fetch<4>(x12, x_ptr + at13, n);
+        #pragma unroll
+        for (int k = 0; k < 4; ++k) {
+          if (k < n) {
+            state5.s0 = state5.s0 + (double)x12[k];
+          }
+        }
+      }
+      together(state5, size);
+      if (live2 && member == 0) ((State0*)((char*)scratch))[(size_t)blockIdx.y * n0 + row1] = state5;
+    }
+    if (mode == 0) {
+      State0 carry14;
+      start(carry14);
+      if (pieces > 1) {
+        for (int piece = member; piece < (int)blockIdx.y; piece += size) {
+          if (live2) join(carry14, ((State0*)((char*)scratch))[(size_t)piece * n0 + row1]);
+        }
+        together(carry14, size);
+      }
+      const Index chunks15 = over(n1 + 3, (Index)4);
+      const Index share16 = over(chunks15 + pieces - 1, (Index)pieces);
+      const Index first17 = (Index)blockIdx.y * share16;
+      const Index end18 = chunks15 - first17 < share16 ? chunks15 : first17 + share16;
+      for (Index base = first17; base < end18; base += (Index)size) {
+        const Index u = base + (Index)member;
+        const bool here = live2 && u < end18;
+        const Index i19 = u * 4;
+        const int n = here ? (n1 - i19 < 4 ? (int)(n1 - i19) : 4) : 0;
+        float x20[4];
+        const Index at21 = at4 + i19;
+        fetch<4>(x20, x_ptr + at21, n);
+        const Index at22 = at3 + i19;
+        float r23[4];
+        State0 scan24[4];
+        #pragma unroll
+        for (int k = 0; k < 4; ++k) {
+          start(scan24[k]);
+          if (k < n) { scan24[k].s0 = (double)x20[k]; }
+          if (k > 0) after(scan24[k], scan24[k > 0 ? k - 1 : 0]);
+        }
+        const State0 before25 = preceding(scan24[3], carry14, size);
+        #pragma unroll
+        for (int k = 0; k < 4; ++k) after(scan24[k], before25);
+        #pragma unroll
+        for (int k = 0; k < 4; ++k) {
+          r23[k] = ((float)scan24[k].s0);
+        }
+        put<4>(out_ptr + at22, r23, n);
+      }
     }
   }
 }
