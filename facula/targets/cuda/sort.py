@@ -17,6 +17,7 @@ from .schedule import MOST_BLOCKS
 __all__ = ["Order", "in_order", "sort"]
 
 FEW_BLOCKS = 256  # blocks have fewer short rows, until there are so many
+LONG, MANY = 1 << 17, 64  # of rows longer than `LONG` a block each selects the first, where there are so many
 PIECES = 1024  # of all long rows together, or one a row
 
 
@@ -88,6 +89,11 @@ def sort(element: dtype) -> Callable[..., None]:
             cut = rows, n, share, pieces
             make((rows * pieces, 1), (texts.THREADS, 1), keys, places, input, *cut, inner, int(descending))
 
+        if how == "first" and inner == 1 and count <= texts.SELECTED and (n <= LONG or rows >= MANY):
+            select = function(texts.select_program, element)
+            wide = max(5, (count - 1).bit_length())
+            select((rows, 1), (texts.SELECT_THREADS, 1), values, indices, input, n, count, wide, int(descending))
+            return
         made = in_order(rows, n, size, passes, fill)
         ends = pool().take(8 * rows) if how == "mode" else None
         if ends is not None:

@@ -15,7 +15,7 @@ from .functions import written
 
 __all__ = [
     "BITS", "DIGITS", "HELD", "HOW", "THREADS", "all_programs", "block_program", "count_program", "held", "key_bytes",
-    "keys_program", "longest_program", "move_program", "passes", "pick_program", "spread_program", "tile",
+    "keys_program", "longest_program", "move_program", "passes", "pick_program", "select_program", "spread_program", "tile",
 ]  # fmt: skip
 
 THREADS = 256  # of a block of the radix sort, one a digit
@@ -23,6 +23,8 @@ BLOCK_THREADS = 512  # at most, of a block that sorts short rows
 BITS = 8  # of a digit
 DIGITS = 1 << BITS
 GROUPS = 4  # of DIGITS threads, which share the pieces of a row while starts are spread
+SELECT_THREADS = 1024  # of a block that selects from a row
+SELECTED = 2048  # elements that it selects at most
 HELD = {4: 4096, 8: 2048}  # bytes of a key -> elements that a block holds in shared memory
 ITEMS = {4: 12, 8: 8}  # elements of a tile a thread
 HOW = {"order": 0, "first": 0, "kth": 0, "median": 1, "nanmedian": 2, "mode": 3}
@@ -155,6 +157,23 @@ _HOLD = {
 };""",
 }
 
+_BITONIC = """// Each `width` of `here` elements, both powers of two, in order: a bitonic sort, which all threads of a block call.
+__device__ __forceinline__ void put_in_order(const Held& all, int here, int width) {
+  __syncthreads();
+  for (int k = 2; k <= width; k <<= 1) {
+    for (int j = k >> 1; j > 0; j >>= 1) {
+      for (int p = threadIdx.x; p < here >> 1; p += blockDim.x) {
+        const int low = 2 * p - (p & (j - 1));
+        all.order(low, low + j, (low & (width - 1) & k) == 0);
+      }
+      // Up to a distance of 32 a warp's elements are its own: 64 for 32 threads.
+      if (j > 32 || (j == 1 && k >= 64)) __syncthreads();
+      else __syncwarp();
+    }
+  }
+  __syncthreads();
+}"""
+
 _SHARED = {
     4: "  __shared__ unsigned long long pairs[{held}];\n  const Held all = {{pairs}};",
     8: "  __shared__ Key keys[{held}];\n  __shared__ unsigned places[{held}];\n  const Held all = {{keys, places}};",
@@ -188,19 +207,7 @@ def block_program(t: dtype) -> Program:
   }}
   if (how == 3)
     for (int r = thread; r < 1 << together; r += threads) best[r] = 0;
-  __syncthreads();
-  for (int k = 2; k <= width; k <<= 1) {{
-    for (int j = k >> 1; j > 0; j >>= 1) {{
-      for (int p = thread; p < here >> 1; p += threads) {{
-        const int low = 2 * p - (p & (j - 1));
-        all.order(low, low + j, (low & (width - 1) & k) == 0);
-      }}
-      // Up to a distance of 32 a warp's elements are its own: 64 for 32 threads.
-      if (j > 32 || (j == 1 && k >= 64)) __syncthreads();
-      else __syncwarp();
-    }}
-  }}
-  __syncthreads();
+  put_in_order(all, here, width);
   if (how == 3) {{
     for (int e = thread; e < here; e += threads) {{
       const int r = e >> wide, k = e & (width - 1);
@@ -229,8 +236,86 @@ def block_program(t: dtype) -> Program:
         *_OUT, *_ROWS, ("long long", "first"), ("long long", "count"),
         ("int", "wide"), ("int", "together"), ("int", "how"), ("int", "descending"),
     ]  # fmt: skip
-    before = "\n".join([_element(t), _places(t), _HOLD[size]])
+    before = "\n".join([_element(t), _places(t), _HOLD[size], _BITONIC])
     return written("facula_sort_block", given, lines, before=before, threads=BLOCK_THREADS)
+
+
+def select_program(t: dtype) -> Program:
+    """The first `count` elements of the order of each row, whose elements lie side by side; a block a row.
+
+    Digit by digit, from the highest, counts tell the key of the last one wanted; elements before it and as many of
+    the ones equal to it as are missing are sorted.
+    """
+    size, warps = key_bytes(t), SELECT_THREADS // 32
+    lines = f"""{_SHARED[size].format(held=SELECTED)}
+  __shared__ unsigned counted[{DIGITS}], box[{warps}], chosen, passed, taken;
+  const int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;
+  const Element* from = input + (long long)blockIdx.x * n;
+  Key last = 0, known = 0;  // of the last one wanted: digits, and which are known
+  unsigned left = (unsigned)count;
+  if (thread == 0) taken = 0;
+  for (int digit = {passes(t) - 1}; digit >= 0; --digit) {{
+    if (thread < {DIGITS}) counted[thread] = 0;
+    __syncthreads();
+#pragma unroll 4
+    for (long long k = thread; k < n; k += {SELECT_THREADS}) {{
+      const Key key = key_of(from[k], descending != 0);
+      if ((key & known) == last) atomicAdd(&counted[(unsigned)(key >> ({BITS} * digit)) & {DIGITS - 1}u], 1u);
+    }}
+    __syncthreads();
+    if (warp == 0) {{
+      unsigned own = 0;
+      for (int b = 0; b < {DIGITS // 32}; ++b) own += counted[lane * {DIGITS // 32} + b];
+      unsigned sum = own;
+      for (int step = 1; step < 32; step <<= 1) {{
+        const unsigned other = __shfl_up_sync(0xffffffffu, sum, step);
+        if (lane >= step) sum += other;
+      }}
+      unsigned before = sum - own;
+      if (before < left && left <= sum) {{
+        unsigned at = lane * {DIGITS // 32};
+        for (; before + counted[at] < left; ++at) before += counted[at];
+        chosen = at;
+        passed = before;
+      }}
+    }}
+    __syncthreads();
+    last |= (Key)chosen << ({BITS} * digit);
+    known |= (Key){DIGITS - 1} << ({BITS} * digit);
+    left -= passed;
+  }}
+  const unsigned sooner = (unsigned)count - left;  // elements before the last key
+  unsigned equal = 0;
+  for (long long first = 0; first < n; first += {SELECT_THREADS}) {{
+    const long long k = first + thread;
+    const Key key = k < n ? key_of(from[k], descending != 0) : (Key)0;
+    if (k < n && key < last) all.set((int)atomicAdd(&taken, 1u), key, (unsigned)k);
+    if (equal < left) {{  // the first of the equal ones, in order
+      const bool same = k < n && key == last;
+      const unsigned lanes = __ballot_sync(0xffffffffu, same);
+      if (lane == 0) box[warp] = __popc(lanes);
+      __syncthreads();
+      unsigned before = equal;
+      for (int w = 0; w < {warps}; ++w) {{
+        if (w < warp) before += box[w];
+        equal += box[w];
+      }}
+      before += __popc(lanes & ((1u << lane) - 1u));
+      if (same && before < left) all.set((int)(sooner + before), key, (unsigned)k);
+      __syncthreads();
+    }}
+  }}
+  const int width = 1 << wide;
+  for (int e = (int)count + thread; e < width; e += {SELECT_THREADS}) all.set(e, ~(Key)0, ~0u);
+  put_in_order(all, width, width);
+  for (int e = thread; e < count; e += {SELECT_THREADS}) {{
+    const long long at = blockIdx.x * count + e, place = all.place(e);
+    if (values) values[at] = from[place];
+    if (indices) indices[at] = place;
+  }}"""
+    given = [*_OUT, ("long long", "n"), ("long long", "count"), ("int", "wide"), ("int", "descending")]
+    before = "\n".join([_element(t), _HOLD[size], _BITONIC])
+    return written("facula_sort_select", given, lines, before=before, threads=SELECT_THREADS)
 
 
 # A block has one piece of one row. Keys and places lie in two buffers each; `turn[pass * rows + row]` says in which
@@ -462,4 +547,6 @@ def all_programs() -> Iterator[Program]:
         yield from (count_program(size), move_program(size))
     for t in dt.ALL:
         if t.kind != "c" and t not in dt.FLOAT8:
-            yield from (make(t) for make in (block_program, keys_program, longest_program, pick_program))
+            yield from (
+                make(t) for make in (block_program, select_program, keys_program, longest_program, pick_program)
+            )

@@ -94,6 +94,19 @@ def test_long_rows_medians(fake, monkeypatch):
         compare(dt.float16, 1, 700, 2, how, first=349, few=True)
 
 
+@pytest.mark.parametrize("t", [dt.float32, dt.int64, dt.float16, dt.bool_], ids=str)
+def test_the_first_of_long_rows(fake, t, monkeypatch):
+    """Selected without a sort of the whole row; equal ones are taken in order."""
+    monkeypatch.setattr(texts, "HELD", {4: 128, 8: 128})
+    for few in (False, True):
+        for count, descending in ((1, False), (100, True), (700, False)):
+            compare(t, 2, 2500, 1, "first", descending, count=count, few=few)
+    assert {args[0].name for args in fake.named("cuLaunchKernel")} == {"facula_sort_select"}
+    monkeypatch.setattr(sorting, "LONG", 1000)
+    compare(t, 1, 2500, 1, "first", count=3)
+    assert fake.named("cuLaunchKernel")[-1][0].name == "facula_sort_pick"
+
+
 def test_operators(fake):
     x = facula.tensor([[3.0, float("nan"), -0.0, 0.0], [1.0, 5.0, 5.0, -2.0]])
     y = x.cuda()
