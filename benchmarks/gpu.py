@@ -1,4 +1,4 @@
-"""Rows that need a GPU: kernels on 1e8 elements, products, convolutions, attention, training steps, steps in graphs."""
+"""Rows that need a GPU: kernels, order and scatter, products, convolutions, attention, training steps, also in graphs."""
 
 import math
 
@@ -133,6 +133,53 @@ def adamw(torch):
         p.grad = torch.full_like(p, 1e-3)
     optimizer = torch.optim.AdamW(parameters, lr=1e-5)
     return optimizer.step
+
+
+# Order and writes that may meet ---------------------------------------------------------------------------------------
+
+
+def ordered(name, apply, shape, dtype="float32", **options):
+    """A row for something of which the bytes say little."""
+
+    def make(torch):
+        x = (torch.rand(*shape).to("cuda") * 1e9).to(getattr(torch, dtype))
+        return lambda: apply(torch, x)
+
+    row("GPU order and scatter", name, 0.9, gpu=True, **options)(make)
+
+
+ordered("sort, 1e8", lambda torch, x: torch.sort(x, stable=True)[0], (N,))
+ordered("sort, 1e6", lambda torch, x: torch.sort(x, stable=True)[0], (10**6,))
+ordered("sort, 1e7, int64", lambda torch, x: torch.sort(x, stable=True)[0], (10**7,), "int64")
+ordered("sort, rows of 100", lambda torch, x: torch.sort(x, dim=1, stable=True)[0], (10**5, 100))
+ordered("sort, rows of 2000", lambda torch, x: torch.sort(x, dim=1, stable=True)[0], (5000, 2000))
+ordered("topk 50, 8 rows of 50257", lambda torch, x: torch.topk(x, 50)[0], (8, 50257))
+ordered("topk 50, 1000 rows of 50257", lambda torch, x: torch.topk(x, 50)[0], (1000, 50257))
+ordered("unique, 1e7", lambda torch, x: torch.unique(x % 1000), (10**7,), "int64")
+ordered("nonzero, 1e7", lambda torch, x: (x > 5e8).nonzero(), (10**7,))
+ordered("cumsum of columns, (1e6, 8)", lambda torch, x: x.cumsum(0), (10**6, 8), agree=1e-2)
+
+
+def embedding_gradient(name, rows, used):
+    """8192 rows of 768 added to those of a table, of which so many are used."""
+
+    def make(torch):
+        table = torch.rand(rows, 768).to("cuda").requires_grad_()
+        index, grad = torch.randint(used, (8192,)).to("cuda"), torch.rand(8192, 768).to("cuda")
+        out = torch.nn.functional.embedding(index, table)
+        return lambda: torch.autograd.grad(out, table, grad, retain_graph=True)
+
+    row("GPU order and scatter", name, 0.9, gpu=True, agree=1e-3)(make)
+
+
+embedding_gradient("embedding gradient, 50000 x 768", 50000, 50000)
+embedding_gradient("embedding gradient, 10 rows used", 50000, 10)
+
+
+@row("GPU order and scatter", "scatter_add, 1e7 to 1000", 0.9, gpu=True, agree=1e-2)
+def scatter_add(torch):
+    index, x = torch.randint(1000, (10**7,)).to("cuda"), torch.rand(10**7).to("cuda")
+    return lambda: torch.zeros(1000, device="cuda").scatter_add_(0, index, x)
 
 
 # Products -------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from .functions import written
 
 __all__ = [
     "BITS", "DIGITS", "HELD", "HOW", "THREADS", "all_programs", "block_program", "count_program", "held", "key_bytes",
-    "keys_program", "longest_program", "move_program", "passes", "pick_program", "select_program", "spread_program", "tile",
+    "keys_program", "longest_program", "move_program", "passes", "pick_program", "select_program", "spread_program",
+    "tile",
 ]  # fmt: skip
 
 THREADS = 256  # of a block of the radix sort, one a digit
@@ -157,7 +158,7 @@ _HOLD = {
 };""",
 }
 
-_BITONIC = """// Each `width` of `here` elements, both powers of two, in order: a bitonic sort, which all threads of a block call.
+_BITONIC = """// Each `width` of `here` elements (powers of two) in order: bitonic, and all threads of a block call it.
 __device__ __forceinline__ void put_in_order(const Held& all, int here, int width) {
   __syncthreads();
   for (int k = 2; k <= width; k <<= 1) {
