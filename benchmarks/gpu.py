@@ -1,4 +1,4 @@
-"""Rows that need a GPU: kernels, order and scatter, products, convolutions, attention, training steps, also in graphs."""
+"""Rows that need a GPU: kernels, order and scatter, products, convolutions, attention, steps, also in graphs."""
 
 import math
 

@@ -231,11 +231,11 @@ def segment_program(
     return SegmentNest(kernel, access, apart, wide, size, short).program()
 
 
-def variants(kernel: Kernel, access: Access) -> Iterator[Program]:
-    """Texts that calls of a kernel may ask for, in one width of index: some of each kind."""
+def variants(kernel: Kernel, access: Access, wide: bool) -> Iterator[Program]:
+    """Texts that calls of a kernel may ask for: some of each kind."""
     if may_sort(kernel, access):
         for number, apart in enumerate({frozenset(), all_apart(kernel, access)}):
-            yield segment_program(kernel, access, apart, False, 8 if number else 4, bool(number))
+            yield segment_program(kernel, access, apart, wide, 8 if number else 4, bool(number))
 
 
 @remembered

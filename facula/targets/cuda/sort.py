@@ -18,6 +18,7 @@ __all__ = ["Order", "in_order", "sort"]
 
 FEW_BLOCKS = 256  # blocks have fewer short rows, until there are so many
 LONG, MANY = 1 << 17, 64  # of rows longer than `LONG` a block each selects the first, where there are so many
+LEAST_TILES = 2  # of a piece: starts are spread for few pieces faster than for many
 PIECES = 1024  # of all long rows together, or one a row
 
 
@@ -37,7 +38,7 @@ def _cut(rows: int, n: int, size: int) -> tuple[int, int]:
     """(elements of a piece, pieces) of a row of keys of `size` bytes."""
     tile = texts.tile(size)
     tiles = _up(n, tile)
-    share = _up(tiles, min(tiles, max(1, PIECES // rows))) * tile
+    share = max(min(tiles, LEAST_TILES), _up(tiles, max(1, PIECES // rows))) * tile
     return share, _up(n, share)
 
 

@@ -23,6 +23,8 @@ THREADS = 256  # of a block of the radix sort, one a digit
 BLOCK_THREADS = 512  # at most, of a block that sorts short rows
 BITS = 8  # of a digit
 DIGITS = 1 << BITS
+AT_ONCE = 4  # elements that a thread reads at once while digits are counted
+SPREAD = 16  # counts that it reads at once while starts are spread
 GROUPS = 4  # of DIGITS threads, which share the pieces of a row while starts are spread
 SELECT_THREADS = 1024  # of a block that selects from a row
 SELECTED = 2048  # elements that it selects at most
@@ -331,6 +333,7 @@ def keys_program(t: dtype) -> Program:
     lines = f"""{_PIECE}
   const long long o = row / inner, i = row - o * inner;
   const Element* from = input + o * n * inner + i;
+#pragma unroll 4
   for (long long k = begin + threadIdx.x; k < end; k += {THREADS}) {{
     keys[row * n + k] = key_of(from[k * inner], descending != 0);
     places[row * n + k] = (unsigned)k;
@@ -351,16 +354,22 @@ def count_program(size: int) -> Program:
   const Key* from = keys + (pass && turn[pass * rows + row] ? rows * n : 0) + row * n;
   counted[threadIdx.x] = 0;
   __syncthreads();
-  for (long long first = begin; first < end; first += {THREADS}) {{
-    const long long k = first + threadIdx.x;
-    const bool here = k < end;
-    const unsigned digit = here ? (unsigned)(from[k] >> ({BITS} * pass)) & {DIGITS - 1}u : 0u;
-    const unsigned one = __shfl_sync(0xffffffffu, digit, 0);
-    // Digits that are all equal would wait for each other.
-    if (__ballot_sync(0xffffffffu, here && digit == one) == 0xffffffffu) {{
-      if ((threadIdx.x & 31) == 0) atomicAdd(&counted[one], 32u);
-    }} else if (here) {{
-      atomicAdd(&counted[digit], 1u);
+  for (long long first = begin; first < end; first += {THREADS * AT_ONCE}) {{
+    unsigned digit[{AT_ONCE}];
+#pragma unroll
+    for (int j = 0; j < {AT_ONCE}; ++j) {{
+      const long long k = first + j * {THREADS} + threadIdx.x;
+      digit[j] = k < end ? (unsigned)(from[k] >> ({BITS} * pass)) & {DIGITS - 1}u : {DIGITS}u;
+    }}
+#pragma unroll
+    for (int j = 0; j < {AT_ONCE}; ++j) {{
+      const unsigned one = __shfl_sync(0xffffffffu, digit[j], 0);
+      // Digits that are all equal would wait for each other.
+      if (__ballot_sync(0xffffffffu, digit[j] == one) == 0xffffffffu) {{
+        if ((threadIdx.x & 31) == 0 && one < {DIGITS}u) atomicAdd(&counted[one], 32u);
+      }} else if (digit[j] < {DIGITS}u) {{
+        atomicAdd(&counted[digit[j]], 1u);
+      }}
     }}
   }}
   __syncthreads();
@@ -387,14 +396,20 @@ _BEFORE = f"""__device__ __forceinline__ unsigned sum_before(unsigned own, int d
 
 def spread_program() -> Program:
     """Counts become where in the row each digit of each piece begins; a block a row."""
+    fetched = f"""#pragma unroll
+    for (int i = 0; i < {SPREAD}; ++i) many[i] = p + i < last ? own[(p + i) * {DIGITS}] : 0u;"""
     lines = f"""  __shared__ unsigned parts[{GROUPS}][{DIGITS}], box[{GROUPS}][{DIGITS // 32}];
   const long long row = blockIdx.x;
   const int digit = threadIdx.x, group = threadIdx.y;
   unsigned* own = counts + row * pieces * {DIGITS} + digit;
   const long long each = (pieces + {GROUPS - 1}) / {GROUPS};
   const long long first = group * each, last = first + each < pieces ? first + each : pieces;
-  unsigned part = 0;
-  for (long long p = first; p < last; ++p) part += own[p * {DIGITS}];
+  unsigned part = 0, many[{SPREAD}];
+  for (long long p = first; p < last; p += {SPREAD}) {{
+{fetched}
+#pragma unroll
+    for (int i = 0; i < {SPREAD}; ++i) part += many[i];
+  }}
   parts[group][digit] = part;
   __syncthreads();
   unsigned all = 0, start = 0;
@@ -403,10 +418,13 @@ def spread_program() -> Program:
     all += parts[g][digit];
   }}
   start += sum_before(all, digit, box[group]);
-  for (long long p = first; p < last; ++p) {{
-    const unsigned many = own[p * {DIGITS}];
-    own[p * {DIGITS}] = start;
-    start += many;
+  for (long long p = first; p < last; p += {SPREAD}) {{
+{fetched}
+#pragma unroll
+    for (int i = 0; i < {SPREAD}; ++i) {{
+      if (p + i < last) own[(p + i) * {DIGITS}] = start;
+      start += many[i];
+    }}
   }}
   const int equal = __syncthreads_or(all == (unsigned)n);
   if (digit == 0 && group == 0) {{

@@ -36,9 +36,9 @@ def kernels() -> list[tuple[Kernel, Access]]:
 
 
 def texts(found: Sequence[tuple[Kernel, Access]], wide: bool = False) -> list[Program]:
-    """Their programs, each text once; in the narrow width also those of sorted writes."""
+    """Their programs, those of sorted writes too; each text once."""
     programs = [program(kernel, access, wide) for kernel, access in found]
-    programs += [p for kernel, access in found * (not wide) for p in variants(kernel, access)]
+    programs += [p for kernel, access in found for p in variants(kernel, access, wide)]
     return list({p.text: p for p in programs}.values())
 
 

@@ -87,6 +87,16 @@ def test_long_rows(fake, t, monkeypatch):
     assert launches == 3 * (2 + 3 * texts.passes(t)) + 1
 
 
+def test_many_pieces(fake, monkeypatch):
+    """More pieces than a thread reads at once while starts are spread."""
+    monkeypatch.setattr(texts, "HELD", {4: 128, 8: 128})
+    monkeypatch.setattr(texts, "ITEMS", {4: 1, 8: 1})
+    monkeypatch.setattr(sorting, "LEAST_TILES", 1)
+    n = 4 * texts.SPREAD * texts.tile(4) + 300
+    assert sorting._cut(1, n, 4) == (texts.tile(4), 66)
+    compare(dt.int16, 1, n, 1)
+
+
 def test_long_rows_medians(fake, monkeypatch):
     monkeypatch.setattr(texts, "HELD", {4: 128, 8: 128})
     for how in HOWS[1:]:
