@@ -17,7 +17,8 @@ from .schedule import MOST_BLOCKS
 __all__ = ["Order", "in_order", "sort"]
 
 FEW_BLOCKS = 256  # blocks have fewer short rows, until there are so many
-LONG, MANY = 1 << 17, 64  # of rows longer than `LONG` a block each selects the first, where there are so many
+SELECT_BLOCKS = 264  # fewer rows are cut, until so many blocks select the first of a piece
+SELECT_PIECE, SELECT_FROM = 1 << 13, 1 << 17  # elements of a piece at least; that pieces leave at most
 LEAST_TILES = 2  # of a piece: starts are spread for few pieces faster than for many
 PIECES = 1024  # of all long rows together, or one a row
 
@@ -71,6 +72,22 @@ def _short(t: dtype, how: str, rows: int, n: int) -> tuple[tuple[int, int], tupl
     return (_up(rows, 1 << together), 1), (min(texts.BLOCK_THREADS, max(32, here // 2)), 1), wide, together
 
 
+def _select(t: dtype, values: int, indices: int, input: int, rows: int, n: int, count: int, descending: int) -> None:
+    """The first of each row; of few long rows, of those that are the first of pieces."""
+    select, block, wide = function(texts.select_program, t), (texts.SELECT_THREADS, 1), max(5, (count - 1).bit_length())
+    most = max(1, min(n // SELECT_PIECE, SELECT_FROM // count))
+    share = _up(n, min(most, _up(SELECT_BLOCKS, rows)))  # the last piece is shorter by fewer than there are pieces
+    pieces = _up(n, share)
+    if pieces == 1:
+        select((rows, 1), block, values, indices, input, 0, 0, n, n, 1, count, wide, descending)
+        return
+    some = pieces * count
+    first, places = pool().take(t.itemsize * rows * some), pool().take(8 * rows * some)
+    grid = rows * pieces, 1
+    select(grid, block, first.ptr, places.ptr, input, 0, 0, n, share, pieces, count, wide, descending)
+    select((rows, 1), block, values, indices, first.ptr, places.ptr, share, some, some, 1, count, wide, descending)
+
+
 def sort(element: dtype) -> Callable[..., None]:
     """The order of the elements of each row of one dtype."""
     size, passes = texts.key_bytes(element), texts.passes(element)
@@ -90,10 +107,8 @@ def sort(element: dtype) -> Callable[..., None]:
             cut = rows, n, share, pieces
             make((rows * pieces, 1), (texts.THREADS, 1), keys, places, input, *cut, inner, int(descending))
 
-        if how == "first" and inner == 1 and count <= texts.SELECTED and (n <= LONG or rows >= MANY):
-            select = function(texts.select_program, element)
-            wide = max(5, (count - 1).bit_length())
-            select((rows, 1), (texts.SELECT_THREADS, 1), values, indices, input, n, count, wide, int(descending))
+        if how == "first" and inner == 1 and count <= texts.SELECTED:
+            _select(element, values, indices, input, rows, n, count, int(descending))
             return
         made = in_order(rows, n, size, passes, fill)
         ends = pool().take(8 * rows) if how == "mode" else None

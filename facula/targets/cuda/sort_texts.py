@@ -244,16 +244,19 @@ def block_program(t: dtype) -> Program:
 
 
 def select_program(t: dtype) -> Program:
-    """The first `count` elements of the order of each row, whose elements lie side by side; a block a row.
+    """The first `count` elements of the order of each piece of a row, whose elements lie side by side.
 
     Digit by digit, from the highest, counts tell the key of the last one wanted; elements before it and as many of
-    the ones equal to it as are missing are sorted.
+    the ones equal to it as are missing are sorted. Selected ones of pieces of `apart` elements may be selected from
+    once more: `origin` has their places in their pieces.
     """
     size, warps = key_bytes(t), SELECT_THREADS // 32
     lines = f"""{_SHARED[size].format(held=SELECTED)}
   __shared__ unsigned counted[{DIGITS}], box[{warps}], chosen, passed, taken;
   const int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;
-  const Element* from = input + (long long)blockIdx.x * n;
+  const long long row = blockIdx.x / pieces, begin = (blockIdx.x - row * pieces) * share;
+  const long long length = n - begin < share ? n - begin : share;
+  const Element* from = input + row * n + begin;
   Key last = 0, known = 0;  // of the last one wanted: digits, and which are known
   unsigned left = (unsigned)count;
   if (thread == 0) taken = 0;
@@ -261,7 +264,7 @@ def select_program(t: dtype) -> Program:
     if (thread < {DIGITS}) counted[thread] = 0;
     __syncthreads();
 #pragma unroll 4
-    for (long long k = thread; k < n; k += {SELECT_THREADS}) {{
+    for (long long k = thread; k < length; k += {SELECT_THREADS}) {{
       const Key key = key_of(from[k], descending != 0);
       if ((key & known) == last) atomicAdd(&counted[(unsigned)(key >> ({BITS} * digit)) & {DIGITS - 1}u], 1u);
     }}
@@ -289,12 +292,12 @@ def select_program(t: dtype) -> Program:
   }}
   const unsigned sooner = (unsigned)count - left;  // elements before the last key
   unsigned equal = 0;
-  for (long long first = 0; first < n; first += {SELECT_THREADS}) {{
+  for (long long first = 0; first < length; first += {SELECT_THREADS}) {{
     const long long k = first + thread;
-    const Key key = k < n ? key_of(from[k], descending != 0) : (Key)0;
-    if (k < n && key < last) all.set((int)atomicAdd(&taken, 1u), key, (unsigned)k);
+    const Key key = k < length ? key_of(from[k], descending != 0) : (Key)0;
+    if (k < length && key < last) all.set((int)atomicAdd(&taken, 1u), key, (unsigned)k);
     if (equal < left) {{  // the first of the equal ones, in order
-      const bool same = k < n && key == last;
+      const bool same = k < length && key == last;
       const unsigned lanes = __ballot_sync(0xffffffffu, same);
       if (lane == 0) box[warp] = __popc(lanes);
       __syncthreads();
@@ -314,9 +317,19 @@ def select_program(t: dtype) -> Program:
   for (int e = thread; e < count; e += {SELECT_THREADS}) {{
     const long long at = blockIdx.x * count + e, place = all.place(e);
     if (values) values[at] = from[place];
-    if (indices) indices[at] = place;
+    if (indices) indices[at] = origin ? place / count * apart + origin[row * n + place] : place;
   }}"""
-    given = [*_OUT, ("long long", "n"), ("long long", "count"), ("int", "wide"), ("int", "descending")]
+    given = [
+        *_OUT,
+        ("const long long*", "origin"),
+        ("long long", "apart"),
+        ("long long", "n"),
+        ("long long", "share"),
+        ("long long", "pieces"),
+        ("long long", "count"),
+        ("int", "wide"),
+        ("int", "descending"),
+    ]
     before = "\n".join([_element(t), _HOLD[size], _BITONIC])
     return written("facula_sort_select", given, lines, before=before, threads=SELECT_THREADS)
 

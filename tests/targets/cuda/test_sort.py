@@ -5,7 +5,6 @@ import pytest
 
 import facula
 from facula.core import dtype as dt
-from facula.targets import reference
 from facula.targets.cuda import sort as sorting
 from facula.targets.cuda import sort_texts as texts
 from facula.targets.reference.sort import sort as reference_sort
@@ -13,18 +12,28 @@ from tests.targets.cuda.emulator import COMPILER, Emulator
 from tests.targets.cuda.fake_driver import FakeDriver, installed
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
-assert reference is not None
+SMALL = {4: 128, 8: 128}  # elements that a block sorts, in place of thousands
+KINDS = [t for t in dt.ALL if t.kind != "c" and t not in dt.FLOAT8]
+LONG = [dt.float32, dt.int64, dt.float16, dt.bool_]
 
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory):
     made = Emulator(tmp_path_factory.mktemp("emulated"))
-    made.build_all(list(texts.all_programs()), 24)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(texts, "HELD", SMALL)
+        some = [texts.spread_program()]
+        some += [make(size) for make in (texts.count_program, texts.move_program) for size in SMALL]
+        some += [texts.block_program(t) for t in KINDS]
+        for make in (texts.select_program, texts.keys_program, texts.longest_program, texts.pick_program):
+            some += [make(t) for t in LONG]
+        made.build_all(some, 14)
     return made
 
 
 @pytest.fixture
 def fake(emulator, monkeypatch):
+    monkeypatch.setattr(texts, "HELD", SMALL)
     with installed(FakeDriver(emulator, memory=64 << 20), monkeypatch) as found:
         yield found
 
@@ -59,7 +68,6 @@ def compare(t, outer, n, inner, how="order", descending=False, first=0, count=No
         np.testing.assert_array_equal(got, wanted, f"{t} {(outer, n, inner)} {how} {descending}")
 
 
-KINDS = [t for t in dt.ALL if t.kind != "c" and t not in dt.FLOAT8]
 HOWS = ["order", "kth", "median", "nanmedian", "mode"]
 
 
@@ -74,10 +82,9 @@ def test_short_rows(fake, t):
     assert len(fake.named("cuLaunchKernel")) == 16
 
 
-@pytest.mark.parametrize("t", [dt.float32, dt.int64, dt.bfloat16, dt.bool_, dt.uint64], ids=str)
+@pytest.mark.parametrize("t", LONG, ids=str)
 def test_long_rows(fake, t, monkeypatch):
     """A row with more tiles than pieces, two whose pieces are a tile; digits that are all equal."""
-    monkeypatch.setattr(texts, "HELD", {4: 128, 8: 128})
     monkeypatch.setattr(sorting, "PIECES", 2)
     tile = texts.tile(texts.key_bytes(t))
     compare(t, 1, 2 * tile + 77, 1, "order", True, few=True)
@@ -87,42 +94,46 @@ def test_long_rows(fake, t, monkeypatch):
     assert launches == 3 * (2 + 3 * texts.passes(t)) + 1
 
 
+def test_rows_that_fill_a_block(fake, monkeypatch):
+    monkeypatch.setattr(texts, "HELD", {4: 4096, 8: 2048})
+    compare(dt.float32, 2, 1100, 1)
+    compare(dt.int64, 3, 600, 1, "mode", few=True)
+
+
 def test_many_pieces(fake, monkeypatch):
     """More pieces than a thread reads at once while starts are spread."""
-    monkeypatch.setattr(texts, "HELD", {4: 128, 8: 128})
     monkeypatch.setattr(texts, "ITEMS", {4: 1, 8: 1})
     monkeypatch.setattr(sorting, "LEAST_TILES", 1)
     n = 4 * texts.SPREAD * texts.tile(4) + 300
     assert sorting._cut(1, n, 4) == (texts.tile(4), 66)
-    compare(dt.int16, 1, n, 1)
+    compare(dt.float16, 1, n, 1)
 
 
-def test_long_rows_medians(fake, monkeypatch):
-    monkeypatch.setattr(texts, "HELD", {4: 128, 8: 128})
+def test_long_rows_medians(fake):
     for how in HOWS[1:]:
         compare(dt.float16, 3, 700, 1, how, first=349)
         compare(dt.float16, 1, 700, 2, how, first=349, few=True)
 
 
-@pytest.mark.parametrize("t", [dt.float32, dt.int64, dt.float16, dt.bool_], ids=str)
+@pytest.mark.parametrize("t", LONG, ids=str)
 def test_the_first_of_long_rows(fake, t, monkeypatch):
     """Selected without a sort of the whole row; equal ones are taken in order."""
-    monkeypatch.setattr(texts, "HELD", {4: 128, 8: 128})
     for few in (False, True):
-        for count, descending in ((1, False), (100, True), (700, False)):
+        for count, descending in ((1, False), (700, True)):
             compare(t, 2, 2500, 1, "first", descending, count=count, few=few)
     assert {args[0].name for args in fake.named("cuLaunchKernel")} == {"facula_sort_select"}
-    monkeypatch.setattr(sorting, "LONG", 1000)
-    compare(t, 1, 2500, 1, "first", count=3)
-    assert fake.named("cuLaunchKernel")[-1][0].name == "facula_sort_pick"
+    monkeypatch.setattr(sorting, "SELECT_PIECE", 500)
+    for few in (False, True):
+        compare(t, 2, 2503, 1, "first", few, count=7, few=few)
+    grids = [args[1] for args in fake.named("cuLaunchKernel")]
+    assert grids[-4:] == [10, 2, 10, 2]
 
 
 def test_operators(fake):
     x = facula.tensor([[3.0, float("nan"), -0.0, 0.0], [1.0, 5.0, 5.0, -2.0]])
     y = x.cuda()
     for make in (
-        lambda x: facula.sort(x, dim=0), lambda x: facula.topk(x, 2), lambda x: facula.median(x, 1),
-        lambda x: facula.mode(x, 1), lambda x: (facula.argsort(x, stable=True),),
+        lambda x: facula.sort(x, dim=0), lambda x: facula.topk(x, 2), lambda x: (facula.argsort(x, stable=True),),
         lambda x: facula.unique(x[1], return_inverse=True, return_counts=True),
     ):  # fmt: skip
         for a, b in zip(make(y), make(x)):
