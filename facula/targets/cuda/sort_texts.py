@@ -202,7 +202,7 @@ def block_program(t: dtype) -> Program:
     Key key = ~(Key)0;
     unsigned place = ~0u;
     if (row < rows && k < n) {{
-      const long long o = row / inner;
+      const long long o = inner == 1 ? row : row / inner;  // divisions of 64 bits are long
       key = key_of(input[(o * n + k) * inner + (row - o * inner)], descending != 0);
       place = (unsigned)k;
     }}
@@ -221,16 +221,18 @@ def block_program(t: dtype) -> Program:
     }}
     __syncthreads();
   }}
-  const long long last = (long long)count << together;
-  for (long long e = thread; e < last; e += threads) {{
-    const int r = (int)(inner == 1 ? e / count : e & ((1 << together) - 1));
-    const long long c = inner == 1 ? e - (long long)r * count : e >> together, row = top + r;
+  const int many = (int)count, last = many << together;
+  for (int e = thread; e < last; e += threads) {{
+    const int r = inner == 1 ? (int)((unsigned)e / (unsigned)many) : e & ((1 << together) - 1);
+    const int c = inner == 1 ? e - r * many : e >> together;
+    const long long row = top + r;
     if (row < rows) {{
       const Held own = all.from(r << wide);
       long long k = first + c;
       if (how == 3) k = end_of(best[r]);
       else if (how != 0) k = median(own, n, first, how);
-      const long long o = row / inner, i = row - o * inner, place = own.place((int)k), at = (o * count + c) * inner + i;
+      const long long o = inner == 1 ? row : row / inner, i = row - o * inner;
+      const long long place = own.place((int)k), at = (o * count + c) * inner + i;
       if (values) values[at] = input[(o * n + place) * inner + i];
       if (indices) indices[at] = place;
     }}
@@ -555,7 +557,8 @@ def pick_program(t: dtype) -> Program:
     """What is asked for of long rows in order: values and indices."""
     lines = f"""  const long long stride = (long long)gridDim.x * blockDim.x, all = rows * count;
   for (long long u = (long long)blockIdx.x * blockDim.x + threadIdx.x; u < all; u += stride) {{
-    const long long oc = u / inner, i = u - oc * inner, o = oc / count, row = o * inner + i;
+    const long long oc = inner == 1 ? u : u / inner, i = u - oc * inner;
+    const long long o = rows == inner ? 0 : oc / count, row = o * inner + i;
     const long long at = (turn[{passes(t)} * rows + row] ? rows * n : 0) + row * n;
     long long k = first + (oc - o * count);
     if (how == 3) k = ends[row];
