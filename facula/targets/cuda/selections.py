@@ -5,21 +5,20 @@ from collections.abc import Iterator
 from functools import cache as remembered
 from typing import NamedTuple
 
-import numpy as np
-
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
 from facula.core.generator import Generator
 from facula.ir import expr as ir
 from facula.ir.kernel import Access, Check, Input, Kernel, Param, Result
 
-from . import code, driver, transfers
+from . import code, driver
 from .emit import Program
 from .fills import FLOATS, INTEGERS, SIGNED, sampler
 from .functions import function, written
 from .operations import cast
 from .philox import SEEDS, state, take
 from .pool import pool
+from .sort import sort
 from .types import memory, register
 
 __all__ = ["all_programs", "bernoulli_each", "multinomial", "permutation"]
@@ -212,17 +211,6 @@ def _keys_code(t: dtype, gpu: driver.Device) -> code.Code:
     return code.Code(kernel, Access(1, 0, ("1", "1")))
 
 
-def _in_order(keys: int, n: int, ordered: int, places: int) -> None:
-    """Keys (int64) in order into `ordered`, equal ones as they were, and where they were into `places`."""
-    found = np.empty(n, np.int64)
-    transfers.to_host(found.ctypes.data, keys, found.nbytes)
-    order = np.argsort(found, kind="stable")
-    found = found[order]
-    transfers.from_host(ordered, found.ctypes.data, found.nbytes)
-    transfers.from_host(places, order.ctypes.data, order.nbytes)
-    driver.gpu().stream.synchronize()  # then the host's memory may go
-
-
 def permutation(ptr: int, count: int, code_: str, generator: Generator) -> None:
     """0 ... count - 1 in random order: sorted by random keys, and shuffled where two keys are equal."""
     if count == 0:
@@ -240,7 +228,7 @@ def permutation(ptr: int, count: int, code_: str, generator: Generator) -> None:
         draw(generator.ptr, raw, count, span - (1 << 64) if bits > 32 else span, low)
         seeds = take(generator.ptr, count)
     _keys_code(drawn, gpu)(keys, raw, -1 if whole else (1 << bits) - 1, count)
-    _in_order(keys, count, ordered, places)
+    sort(dt.int64)(ordered, places, keys, 1, count, 1, 0, count, "order", False)
     text((-(-count // ISLAND_THREADS), 1), (ISLAND_THREADS, 1), ptr, count, *seeds, ordered, places)
 
 
