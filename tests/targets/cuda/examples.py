@@ -128,7 +128,7 @@ def main(arguments: list[str]) -> int:
     from tests.targets.cuda.fake_driver import FakeDriver, installed
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        with installed(FakeDriver(Emulator(Path(folder)), memory=8 << 30), patch):
+        with installed(FakeDriver(Emulator(Path(folder)), memory=8 << 30, strict=True), patch):
             return run(given or [name for name, (_, short) in EXAMPLES.items() if short], short=True)
 
 

@@ -39,7 +39,10 @@ class FakeDriver:
     CUdevice_attribute = int
     multiprocessors, resident = 132, 2048  # threads of a multiprocessor
 
-    def __init__(self, emulator: Emulator | None = None, memory: int = 1 << 30, capability: tuple[int, int] = (9, 0)):
+    def __init__(
+        self, emulator: Emulator | None = None, memory: int = 1 << 30, capability: tuple[int, int] = (9, 0),
+        strict: bool = False,
+    ):  # fmt: skip
         self.emulator, self.memory, self.capability = emulator, memory, capability
         self.calls: list[tuple] = []  # name, then arguments
         self.blocks: dict[int, np.ndarray] = {}
@@ -51,6 +54,7 @@ class FakeDriver:
         self.handles = itertools.count(1)
         self.living: set[int] = set()  # handles of streams and events
         self.order = 0
+        self.strict = strict  # whether kernels are refused addresses of the host's memory, as by a GPU
 
     def __getattribute__(self, name: str) -> Any:
         found = object.__getattribute__(self, name)
@@ -195,6 +199,8 @@ class FakeDriver:
         fits = 0 < gx < 2**31 and 0 < gy < 2**16 and gz == bz == 1 and 0 < bx * by <= 1024
         if not fits or not self._is_stream(stream):
             return (INVALID,)
+        if self.strict and (foreign := self._foreign(function, table)):
+            raise AssertionError(f"{function.name} is given addresses of the host's memory: {', '.join(foreign)}")
         assert self.emulator is not None
         self.emulator.build([function])
         dims = (ctypes.c_uint * 4)(gx, gy, bx, by)
@@ -202,6 +208,19 @@ class FakeDriver:
         trouble = self.emulator.entries[function.text](dims, ctypes.c_void_p(table), self.order)
         assert trouble is None, f"{function.name}: {trouble.decode()}"
         return (GOOD,)
+
+    def _foreign(self, function: Program, table: int) -> list[str]:
+        """The pointers among what a kernel takes that point to no memory of the GPU."""
+        found = []
+        places = (ctypes.c_void_p * len(function.takes)).from_address(table)
+        for (kind, name), place in zip(function.takes, places):
+            address = ctypes.c_int64.from_address(place).value if kind.endswith("*") else 0
+            if address and not self._inside(address, 0) and not self._is_pinned(address):
+                found.append(name)
+        return found
+
+    def _is_pinned(self, address: int) -> bool:
+        return any(0 <= address - block.ctypes.data < len(block) for block in self.pinned)
 
     # Streams and events
 

@@ -97,7 +97,7 @@ def main(arguments: list[str]) -> int:
         for row in [row for name, row in load_all().items() if name in names]:
             results.everything(row)
         emulator.build_all(texts(kernels()))
-        with installed(FakeDriver(emulator, memory=8 << 30), patch) as driver, in_place(FakeDnn(driver)):
+        with installed(FakeDriver(emulator, memory=8 << 30, strict=True), patch) as driver, in_place(FakeDnn(driver)):
             return compare(names)
 
 
