@@ -6,9 +6,12 @@ Chooses the iteration space (drops, orders and merges dimensions), asks the devi
 
 import ctypes
 import importlib
+import weakref
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
+
+import numpy as np
 
 from facula.config import settings
 from facula.core.device import CPU, device
@@ -20,8 +23,8 @@ from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, TRANSPOSE
 from facula.targets import routine, unavailable
 
 __all__ = [
-    "Bound", "allocator", "bind", "empty", "empty_dense", "forget", "hollow", "lacks", "memo", "native", "new_storage",
-    "offered", "run", "transfer", "use",
+    "Bound", "address_on", "allocator", "bind", "empty", "empty_dense", "forget", "hollow", "lacks", "memo", "native",
+    "new_storage", "offered", "run", "transfer", "use",
 ]  # fmt: skip
 
 ORDERED = ("index", "extent", "row_index", "scan")  # nodes whose meaning depends on the order of dims
@@ -231,6 +234,22 @@ def empty(spec: Spec) -> Tensor:
 def native(name: str, where: device = CPU) -> Any:
     """A routine of the device's target that is no generated kernel: `product`, `random`, ...; see its `ROUTINES`."""
     return routine(_target(where), name)
+
+
+_COPIES: dict[tuple[int, device], Storage] = {}  # of arrays, by identity
+
+
+def address_on(array: np.ndarray, where: device) -> int:
+    """The address of an array's numbers for kernels of a device: its own, or that of a copy that lives as long."""
+    if where is CPU or hollow(where):
+        return array.ctypes.data
+    key = id(array), where
+    held = _COPIES.get(key)
+    if held is None:
+        held = _COPIES[key] = new_storage(array.nbytes, where)
+        native("from_host", where)(held.ptr, array.ctypes.data, array.nbytes)
+        weakref.finalize(array, _COPIES.pop, key, None)
+    return held.ptr
 
 
 def transfer(target: Spec, source: Spec) -> Bound:

@@ -104,7 +104,7 @@ def _move(out: Tensor, x: Tensor, tables: Sequence[np.ndarray | None], shape, ba
     for d, t in enumerate(tables):
         if t is not None:
             strides.append([1 if e == d else 0 for e in range(len(shape))])
-            pointers.append(t.ctypes.data)
+            pointers.append(launch.address_on(t, x.spec.device))
             steps.append(small.spec.strides[d])
     kernel = _moved(x.spec.dtype, [t is not None for t in tables], back)
     launch.run(launch.bind(kernel, shape, None, strides, x.spec.device), pointers, steps)

@@ -16,6 +16,7 @@ import numpy as np
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
+from facula.core.device import device
 from facula.core.dtype import dtype
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import contiguous_strides
@@ -57,7 +58,7 @@ class Table:
     `share` is by how much their sum is divided. Beginnings before the dim keep the table an arithmetic progression.
     """
 
-    __slots__ = ("begin", "count", "dilation", "keep", "most", "ptrs", "share", "skip", "stride", "uniform")
+    __slots__ = ("begin", "count", "dilation", "keep", "most", "share", "skip", "stride", "uniform")
 
     def __init__(self, begin, count, dilation: int = 1, share=None, skip=None):
         self.begin, self.count = np.ascontiguousarray(begin, np.int64), np.ascontiguousarray(count, np.int64)
@@ -70,7 +71,10 @@ class Table:
         self.stride: Any = (int(gaps[0]) if len(gaps) else 1) if even else None
         self.share = self.count if share is None else np.ascontiguousarray(share, np.int64)
         self.keep = (self.begin, self.count, self.share, self.skip)
-        self.ptrs = tuple(a.ctypes.data for a in self.keep)
+
+    def address(self, number: int, where: device) -> int:
+        """Of begins, counts, shares or skips on a device."""
+        return launch.address_on(self.keep[number], where)
 
 
 @cache
@@ -234,10 +238,10 @@ def _addressed(
     for i, (mode, t) in enumerate(zip(modes, tables)):
         along = [0] * (2 + d + (0 if rows is None else d))
         along[2 + i] = 1
-        for wanted, pointer in ((mode.begins == LISTED, t.ptrs[0]), (mode.uneven, t.ptrs[1]), (mode.skips, t.ptrs[3])):
+        for wanted, number in ((mode.begins == LISTED, 0), (mode.uneven, 1), (mode.skips, 3)):
             if wanted:
                 strides.append(along)
-                pointers.append(pointer)
+                pointers.append(t.address(number, where))
     strides += [[*own, *[0] * (0 if rows is None else d)] for own in more]
     return launch.bind(kernel, shape, rows, strides, where), offsets, pointers, values
 
@@ -483,7 +487,7 @@ def _sums(input: Tensor, tables: Sequence[Table], divisor: int | None, key: tupl
         if divisor is None:
             more = [[1 if e == 2 + i else 0 for e in range(2 + len(tables))] for i in range(len(tables))]
         bound, (at,), pointers, values = _addressed(kernel, modes, tables, shape, {"x": s.strides}, s.device, more)
-        pointers += [t.ptrs[2] for t in tables] if divisor is None else []
+        pointers += [t.address(2, s.device) for t in tables] if divisor is None else []
         values["divisor"] = divisor
         tail = (*pointers, *(values[p.name] for p in kernel.params), *bound.tail)
         plan = _kept(key, (bound.function, dense(s.dtype, shape, s.device), at * s.dtype.itemsize, tail))

@@ -245,7 +245,7 @@ def _plan(s: Spec, bands: tuple[Band | None, ...]) -> tuple:
     ndim = len(shape)
     steps = [0 if lead <= d and bands[d - lead] is not None else s.strides[d] for d in range(ndim)]
     along = {i: [1 if d == lead + i else 0 for d in range(ndim)] for i, _ in moving}
-    pointers = [b.begins(s.strides[lead + i]).ctypes.data for i, b in moving]
+    pointers = [launch.address_on(b.begins(s.strides[lead + i]), s.device) for i, b in moving]
     strides = [list(out.strides), steps, *[along[i] for i, _ in moving]]
     whole = s.dtype.kind == "u"
     kind = np.dtype(np.float64 if s.dtype is dt.float64 else np.float32)
@@ -255,14 +255,15 @@ def _plan(s: Spec, bands: tuple[Band | None, ...]) -> tuple:
         factors, bits = _whole(b) if whole else (_ones(b) if b.weights is None else b.factors(kind), 0)
         strides = [strides[0], [*steps, s.strides[lead + i]], [*along[i], 0], [*along[i], b.outputs]]
         bound = launch.bind(_row_kernel(s.dtype), shape, [b.most], strides, s.device)
-        pointers.append(factors.ctypes.data)
+        pointers.append(launch.address_on(factors, s.device))
         params = [bits] if whole else []
     else:
         taps = tuple(None if b is None else (b.most, b.weights is not None) for b in bands)
         for i, b in moving:
             if b.weights is not None:
                 factors = _whole(b)[0] if whole else b.factors(kind)
-                pointers += [row.ctypes.data for row in factors]
+                start = launch.address_on(factors, s.device)
+                pointers += [start + row * factors.strides[0] for row in range(len(factors))]
                 strides += [along[i]] * b.most
         params = [s.strides[lead + i] for i, b in moving if b.most > 1]
         if whole and any(b.weights is not None for _, b in moving):
