@@ -16,6 +16,7 @@ __all__ = ["HERE", "WORDS", "Device", "Event", "Stream", "address", "api", "good
 
 _IN_PLACE: list[Any] = []  # what tests use in place of the driver
 _lock = threading.RLock()
+_started: list["Device"] = []  # one, whoever asks first
 OUT_OF_MEMORY, NOT_READY = 2, 600  # of CUresult
 MAJOR, MINOR, MULTIPROCESSORS, RESIDENT = 75, 76, 16, 39  # of CUdevice_attribute; threads of a multiprocessor
 OLDEST = (8, 0)  # the texts use instructions from this compute capability on
@@ -32,6 +33,7 @@ def use(driver: Any) -> None:
     _IN_PLACE[:] = [] if driver is None else [driver]
     for known in (address, api, _found, gpu):
         known.cache_clear()
+    _started.clear()
     HERE[0] = 0
 
 
@@ -241,4 +243,6 @@ def gpu() -> Device:
         why = reason()
         if why:
             no_cuda(why)
-        return Device(0)
+        if not _started:
+            _started.append(Device(0))
+        return _started[0]

@@ -5,8 +5,8 @@ that is its own, and has `_enter` called where it is not. All of it runs under t
 """
 
 import ctypes
+import threading
 from collections.abc import Callable, Sequence
-from functools import cache as remembered
 from typing import Any
 
 from facula.errors import fail
@@ -180,6 +180,7 @@ def _call() -> str:
 _NAMES = ("facula_cuda_ready", "facula_cuda_run", *leases.NAMES)
 _BUILTINS = {"start": _start, "call": _call}
 _loaded: dict[str, int] = {}
+_lock = threading.Lock()
 
 
 def _addresses() -> dict[str, int]:
@@ -190,8 +191,10 @@ def _addresses() -> dict[str, int]:
         loaded = jit.load(text, [*_NAMES[:2], *_BUILTINS, *leases.SYMBOLS], optimize="clean")
         for name in _NAMES:
             jit.define(name, loaded[name])
-        leases.begin(loaded)
-        _loaded.update(loaded)
+        with _lock:  # in which nothing waits for the lock of `jit`
+            if not _loaded:
+                leases.begin(loaded)
+                _loaded.update(loaded)
     return _loaded
 
 
@@ -211,9 +214,7 @@ _thread.argtypes, _thread.restype = [ctypes.c_void_p], ctypes.c_uint64
 _state.argtypes, _state.restype = [], ctypes.c_void_p
 
 
-@remembered
-def _taker(one: pool.Pool) -> Callable[..., pool.Block]:
-    return one.take  # the same object each time: machine code keeps its address
+_takers: dict[pool.Pool, Callable[..., pool.Block]] = {}  # the same object each time: machine code keeps its address
 
 
 def _enter() -> None:
@@ -221,11 +222,9 @@ def _enter() -> None:
     gpu = driver.gpu()
     gpu.enter()
     own = pool.pool()
-    values = {"launch": driver.address("cuLaunchKernel"), "stream": gpu.stream.key}
-    values |= {"take": id(_taker(own)), "table": own.table(gpu.stream).address}
-    values["thread"] = _thread(_state())  # last: whoever reads it reads the others, too
-    for name, value in values.items():
-        driver.HERE[driver.WORDS.index(name)] = value
+    values = [_thread(_state()), gpu.stream.key, driver.address("cuLaunchKernel"), id(_enter), id(_refused)]
+    values += [id(_takers.setdefault(own, own.take)), own.table(gpu.stream).address]
+    driver.HERE[:] = values  # at once: another thread may be here, too
 
 
 def _refused(status: int) -> None:

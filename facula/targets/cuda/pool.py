@@ -198,9 +198,7 @@ def pool() -> Pool:
     """The pool of the GPU."""
     gpu: Any = driver.gpu()
     found = _POOLS.get(id(gpu))
-    if found is None:
-        found = _POOLS[id(gpu)] = Pool(gpu)
-    return found
+    return found or _POOLS.setdefault(id(gpu), Pool(gpu))
 
 
 def new_storage(nbytes: int, where: device | None = None) -> Storage:

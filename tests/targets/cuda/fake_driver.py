@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from facula import launch
-from facula.targets.cuda import code, driver, functions, pool
+from facula.targets.cuda import code, driver, functions, leases, pool
 from facula.targets.cuda.emit import Program
 from tests.targets.cuda.emulator import CHECKED, Emulator
 
@@ -304,6 +304,7 @@ def installed(fake: FakeDriver, monkeypatch) -> Iterator[FakeDriver]:
         monkeypatch.setattr(pool, "rounded", lambda nbytes: max(1, nbytes))
         monkeypatch.setattr(pool, "SMALL", -1)
         monkeypatch.setattr(pool.Pool, "put_back", _give_back)
+        monkeypatch.setattr(leases.Table, "address", 0)  # machine code keeps nothing
     pools = dict(pool._POOLS)
     _forget()
     driver.use(fake)
@@ -312,6 +313,8 @@ def installed(fake: FakeDriver, monkeypatch) -> Iterator[FakeDriver]:
     finally:
         driver.use(None)
         code._status_of.cache_clear()
+        code._tickets[0] = 0
+        code._launched.clear()
         pool._POOLS.clear()
         pool._POOLS.update(pools)
         _forget()
