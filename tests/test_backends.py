@@ -43,9 +43,8 @@ def test_switches_go_back_after_a_block():
 @pytest.fixture
 def switches(monkeypatch):
     """Switches of precision as they are in a fresh process."""
-    fresh = type(precision.NOW)()
-    monkeypatch.setattr(precision.NOW, "products", fresh.products)
-    monkeypatch.setattr(precision.NOW, "matmul", fresh.matmul)
+    monkeypatch.setattr(precision.NOW, "products", precision.Products())
+    monkeypatch.setattr(precision.NOW, "matmul", "highest")
     for key, value in precision.FLOAT32.items():
         monkeypatch.setitem(precision.FLOAT32, key, value)
 

@@ -3,10 +3,11 @@
 `torch.backends`, `torch.set_float32_matmul_precision` set it; CPUs always compute in full precision.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from facula.errors import fail
+
+from .switches import Switches
 
 __all__ = [
     "FLOAT32", "MATMUL", "NOW", "Products", "allow_tf32", "change_products", "float32_precision", "matmul",
@@ -23,18 +24,8 @@ class Products(NamedTuple):
     bf16_reduced: tuple[bool, bool] = (True, True)
 
 
-class _Now:
-    """What holds now."""
-
-    __slots__ = ("heard", "matmul", "products")
-
-    def __init__(self):
-        self.products = Products()
-        self.heard: list[Callable[[], None]] = []  # called after `products` has changed
-        self.matmul = "highest"  # of `torch.set_float32_matmul_precision`
-
-
-NOW = _Now()
+# What holds now; `matmul` is the word of `torch.set_float32_matmul_precision`.
+NOW = Switches(products=Products(), matmul="highest")
 
 # What (library, operation) was told: "none" asks the row of the library, then that of all libraries.
 FLOAT32 = {
@@ -81,10 +72,7 @@ def _renew() -> None:
 
 def change_products(**changes: bool | tuple[bool, bool]) -> None:
     """Change some of what products may do."""
-    if any(getattr(NOW.products, name) != value for name, value in changes.items()):
-        NOW.products = NOW.products._replace(**changes)  # pyright: ignore[reportArgumentType] - of their own types
-        for tell in NOW.heard:
-            tell()
+    NOW.products = NOW.products._replace(**changes)
 
 
 def tf32_allowed() -> bool:

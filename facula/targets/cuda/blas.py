@@ -389,7 +389,7 @@ class Product:
         return run
 
 
-precision.NOW.heard.append(direct.settings_changed)
+precision.NOW.when_changed(direct.settings_changed)
 
 
 @lru_cache(8192)

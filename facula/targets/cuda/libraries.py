@@ -19,7 +19,7 @@ def _cublaslt() -> str:
 
 
 def _cudnn() -> str:
-    return dnn_api.version() or f"absent ({dnn_api.reason()})"
+    return str(dnn_api.version() or f"absent ({dnn_api.reason()})")
 
 
 LIBRARIES: dict[str, Callable[[], str]] = {"NVRTC": _nvrtc, "cuBLASLt": _cublaslt, "cuDNN": _cudnn}
