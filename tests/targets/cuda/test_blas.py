@@ -17,7 +17,7 @@ from facula.targets.cuda import product as generated
 from facula.targets.cuda.operation import operation, way
 from tests.operators import results
 from tests.operators.table import load_all
-from tests.targets.cuda import fake_blas
+from tests.targets.cuda import fake_blas, products
 from tests.targets.cuda.emulator import COMPILER, Emulator
 from tests.targets.cuda.fake_blas import FakeBlas
 from tests.targets.cuda.fake_driver import FakeDriver, installed
@@ -485,3 +485,17 @@ def test_results_of_other_dtypes_without_the_library(fake, monkeypatch):
     cublaslt.use(None)
     a, b = facula.randint(-9, 9, (3, 4), dtype=facula.int8), facula.randint(-9, 9, (4, 5), dtype=facula.int8)
     agree(facula._int_mm(*moved(a, b)), facula._int_mm(a, b))
+
+
+@needs_compiler
+def test_what_sessions_with_a_gpu_run(fake, monkeypatch, capsys):
+    """`products.py` on the fake: a few that agree, one that is wrong."""
+    monkeypatch.setattr(generated.BoundProduct, "function", GENERATED)
+    fake.memory = 1 << 30
+    few = [case for case in products.cases(((17, 33, 9),), ("float32",)) if "every" not in case[0]]
+    assert products.compare(few) == 0
+    name, operands, *rest = few[0]
+    monkeypatch.setattr(library(), "_scaled", lambda op, made: made * 1.001)
+    assert products.compare([(name, [x[:5] if x is operands[0] else x for x in operands], *rest)]) == 1
+    said = capsys.readouterr().out
+    assert "beyond what is allowed" in said and "float32 to torch.float32, bias vector, without memory" in said
