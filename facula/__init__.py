@@ -78,6 +78,7 @@ from facula.operators.matrices import (
     lu_unpack, matrix_exp, matrix_power, matrix_rank, ormqr, pca_lowrank, pinverse, qr, slogdet, solve, svd,
     svd_lowrank, symeig, triangular_solve,
 )
+from facula.operators import _addmm_activation, _int_mm, _scaled_mm  # noqa: F401  PyTorch has them by these names
 from facula.operators import (  # of nn.functional, and torch has them too
     any_convolution as convolution,
     affine_grid_generator, channel_shuffle, conv_tbc, cosine_embedding_loss, cosine_similarity, ctc_loss, grid_sampler,

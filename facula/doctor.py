@@ -150,10 +150,9 @@ def gpu() -> dict[str, Any]:
     found["used"] = used
     if not used:
         found["why not"] = cuda.reason()
-    from facula.targets.cuda import dnn_api
+    from facula.targets.cuda import libraries
 
-    found["cuDNN"] = dnn_api.version() or f"absent ({dnn_api.reason()})"
-    return found
+    return {**found, **libraries.found()}
 
 
 def libraries() -> dict[str, Any]:

@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
 import facula as torch
+from facula.core import precision
 
 PROGRAM = """
 import torch
@@ -35,3 +38,103 @@ def test_switches_go_back_after_a_block():
     for name in ("cudnn", "mkl", "mkldnn", "mps", "nnpack", "openmp", "opt_einsum"):
         assert not getattr(torch.backends, name).is_available()
     assert not cuda.is_built()
+
+
+@pytest.fixture
+def switches(monkeypatch):
+    """Switches of precision as they are in a fresh process."""
+    monkeypatch.setattr(precision.NOW, "products", precision.Products())
+    monkeypatch.setattr(precision.NOW, "matmul", "highest")
+    for key, value in precision.FLOAT32.items():
+        monkeypatch.setitem(precision.FLOAT32, key, value)
+
+
+def seen(module) -> list:
+    """What all names of the precision of products say, or the first words of their errors."""
+    found = []
+    for read in (
+        lambda: module.backends.cuda.matmul.allow_tf32,
+        lambda: module.backends.cuda.matmul.fp32_precision,
+        module.get_float32_matmul_precision,
+        lambda: module.backends.fp32_precision,
+    ):
+        try:
+            found.append(read())
+        except RuntimeError as error:
+            found.append(str(error).split(",")[0])
+    return found
+
+
+TF32 = "PyTorch is checking whether allow_tf32_new is enabled for cuBlas matmul"
+WHOLE = "PyTorch is checking the matmul precision without a specific backend name"
+# Recorded from PyTorch 2.13, one after the other: what is done, what then is seen.
+STEPS = [
+    (lambda m: None, [False, "none", "highest", "none"]),
+    (lambda m: setattr(m.backends.cuda.matmul, "allow_tf32", True), [True, "tf32", "high", "none"]),
+    (lambda m: setattr(m.backends.cuda.matmul, "allow_tf32", False), [False, "ieee", "highest", "none"]),
+    (lambda m: m.set_float32_matmul_precision("high"), [True, "tf32", "high", "none"]),
+    (lambda m: m.set_float32_matmul_precision("medium"), [True, "tf32", "medium", "none"]),
+    (lambda m: setattr(m.backends.cuda.matmul, "allow_tf32", True), [True, "tf32", WHOLE, "none"]),
+    (lambda m: m.set_float32_matmul_precision("highest"), [False, "ieee", "highest", "none"]),
+    (lambda m: setattr(m.backends.cuda.matmul, "fp32_precision", "tf32"), [TF32, "tf32", WHOLE, "none"]),
+    (lambda m: setattr(m.backends.cuda.matmul, "fp32_precision", "none"), [False, "none", "highest", "none"]),
+    (lambda m: setattr(m.backends, "fp32_precision", "tf32"), [TF32, "tf32", WHOLE, "tf32"]),
+    (lambda m: setattr(m.backends, "fp32_precision", "bf16"), [False, "none", "highest", "bf16"]),
+    (lambda m: setattr(m.backends, "fp32_precision", "none"), [False, "none", "highest", "none"]),
+]
+
+
+def test_names_of_the_precision_of_products(switches):
+    for number, (step, wanted) in enumerate(STEPS):
+        step(torch)
+        assert seen(torch) == wanted, number
+        assert precision.NOW.products.tf32 == (wanted[1] == "tf32")
+
+
+def test_precision_that_makes_no_sense(switches):
+    matmul = torch.backends.cuda.matmul
+    with pytest.warns(UserWarning, match="foo is not one of 'highest', 'high', or 'medium'"):
+        torch.set_float32_matmul_precision("foo")
+    for error, words, what in (
+        (RuntimeError, "Unknown precision: x", lambda: setattr(matmul, "fp32_precision", "x")),
+        (RuntimeError, "backend 'cuda' does not support precision 'bf16'",
+         lambda: setattr(matmul, "fp32_precision", "bf16")),
+        (RuntimeError, "set_allow_tf32_cublas expects a bool, but got int", lambda: setattr(matmul, "allow_tf32", 1)),
+        (RuntimeError, "set_float32_matmul_precision expects a str, but got int",
+         lambda: torch.set_float32_matmul_precision(1)),
+        (AttributeError, "Unknown attribute foo", lambda: setattr(matmul, "foo", 1)),
+        (AttributeError, "Unknown attribute foo", lambda: matmul.foo),
+    ):  # fmt: skip
+        with pytest.raises(error, match=words):
+            what()
+    assert seen(torch) == STEPS[0][1]
+
+
+def test_how_parts_of_sums_are_put_together(switches):
+    matmul = torch.backends.cuda.matmul
+    for kind in "fp16", "bf16":
+        name = f"allow_{kind}_reduced_precision_reduction"
+        for given, wanted in ((False, (False, True)), ((False, False), (False, False)), ([True], (True, True))):
+            setattr(matmul, name, given)
+            assert (getattr(matmul, name), getattr(matmul, f"{name}_split_k")) == wanted
+            assert getattr(precision.NOW.products, f"{kind}_reduced") == wanted
+        for error, words, given in (
+            (RuntimeError, "allow_splitk=False is not supported", (True, False)),
+            (TypeError, "expects a bool or a tuple/list of bools, but got <class 'int'>", 1),
+            (TypeError, "expects at least one boolean argument", ()),
+            (TypeError, "expects at most two boolean arguments", (True, True, True)),
+            (TypeError, "expects a bool for allow_splitk, but got <class 'int'>", (False, 1)),
+        ):
+            with pytest.raises(error, match=words):
+                setattr(matmul, name, given)
+    assert not matmul.allow_fp16_accumulation
+    matmul.allow_fp16_accumulation = True
+    assert matmul.allow_fp16_accumulation and precision.NOW.products.fp16_accumulation
+
+
+def test_settings_that_do_not_change_keep_their_record(switches):
+    """Products look whether the record is the same one."""
+    before = precision.NOW.products
+    for same in ("ieee", "none"):
+        torch.backends.cuda.matmul.fp32_precision = same
+    assert precision.NOW.products is before

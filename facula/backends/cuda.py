@@ -1,19 +1,82 @@
 """The switches of CUDA's libraries, and of the ways to compute attention."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
+from typing import Any
 
+from facula.core import precision
 from facula.core.switches import attention as _ways
+from facula.errors import fail
 
 __all__ = [
     "cudnn_sdp_enabled", "enable_cudnn_sdp", "enable_flash_sdp", "enable_math_sdp", "enable_mem_efficient_sdp",
     "flash_sdp_enabled", "is_built", "math_sdp_enabled", "matmul", "mem_efficient_sdp_enabled", "sdp_kernel",
 ]  # fmt: skip
 
-matmul = SimpleNamespace(
-    allow_tf32=False, allow_fp16_reduced_precision_reduction=True, allow_bf16_reduced_precision_reduction=True
-)
+
+class _Matmul:
+    """`torch.backends.cuda.matmul`: how much products on GPUs may round."""
+
+    def __getattr__(self, name: str) -> Any:
+        read = _READ.get(name)
+        if read is None:
+            raise AttributeError("Unknown attribute " + name)
+        return read()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        write = _WRITE.get(name)
+        if write is None:
+            raise AttributeError("Unknown attribute " + name)
+        write(value)
+
+
+def _flag(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        fail(RuntimeError, f"{name} expects a bool, but got {type(value).__name__}")
+    return value
+
+
+def _reduction(kind: str) -> Callable[[Any], None]:
+    """What sets whether partial sums of a dtype may be rounded to it, and whether sums may have parts at all."""
+    title = f"allow_{kind}_reduced_precision_reduction"
+
+    def write(value: Any) -> None:
+        given = (value,) if isinstance(value, bool) else value
+        if not isinstance(given, (list, tuple)):
+            fail(TypeError, f"{title} expects a bool or a tuple/list of bools, but got {type(value)!r}")
+        if not 1 <= len(given) <= 2:
+            many = "most two boolean arguments" if given else "least one boolean argument"
+            fail(TypeError, f"{title} expects at {many}")
+        for one, which in zip(given, ("allow_reduced_precision", "allow_splitk")):
+            if not isinstance(one, bool):
+                fail(TypeError, f"{title} expects a bool for {which}, but got {type(one)!r}")
+        narrow, parts = (*given, True)[:2]
+        if narrow and not parts:
+            fail(RuntimeError, "allow_splitk=False is not supported when reduced precision reductions are enabled")
+        precision.change_products(**{f"{kind}_reduced": (narrow, parts)})
+
+    return write
+
+
+_READ: dict[str, Callable[[], Any]] = {
+    "allow_tf32": precision.tf32_allowed,
+    "fp32_precision": lambda: precision.float32_precision("cuda", "matmul"),
+    "allow_fp16_accumulation": lambda: precision.NOW.products.fp16_accumulation,
+    "allow_fp16_reduced_precision_reduction": lambda: precision.NOW.products.fp16_reduced[0],
+    "allow_fp16_reduced_precision_reduction_split_k": lambda: precision.NOW.products.fp16_reduced[1],
+    "allow_bf16_reduced_precision_reduction": lambda: precision.NOW.products.bf16_reduced[0],
+    "allow_bf16_reduced_precision_reduction_split_k": lambda: precision.NOW.products.bf16_reduced[1],
+}
+_WRITE: dict[str, Callable[[Any], None]] = {
+    "allow_tf32": lambda value: precision.allow_tf32(_flag(value, "set_allow_tf32_cublas")),
+    "fp32_precision": lambda value: precision.set_float32_precision("cuda", "matmul", value),
+    "allow_fp16_accumulation": lambda value: precision.change_products(
+        fp16_accumulation=_flag(value, "set_allow_fp16_accumulation_cublas")
+    ),
+    "allow_fp16_reduced_precision_reduction": _reduction("fp16"),
+    "allow_bf16_reduced_precision_reduction": _reduction("bf16"),
+}
+matmul = _Matmul()
 
 
 def is_built() -> bool:

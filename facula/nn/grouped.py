@@ -1,12 +1,13 @@
-"""Products of groups of matrices of different sizes, for `nn.functional`; those of scaled 8-bit floats are refused."""
+"""Products of groups of matrices of different sizes, and of scaled 8-bit floats, for `nn.functional`."""
 
 from enum import Enum
-from typing import NoReturn
+from typing import Any
 
 from facula import operators as ops
-from facula.core.dtype import bfloat16, float16, float32
+from facula.core.dtype import bfloat16, dtype, float16, float32
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.operators.scaled import _scaled_mm
 
 __all__ = ["ScalingType", "SwizzleType", "grouped_mm", "scaled_grouped_mm", "scaled_mm"]
 
@@ -73,16 +74,33 @@ def grouped_mm(
     return ops.constant_pad_nd(made, (0, 0, 0, whole - ends[-1]) if flat[0] else (0, whole - ends[-1]))
 
 
-def _scaled(name: str) -> NoReturn:
-    fail(NotImplementedError, f"{name}: there are no products of 8-bit floats", mend="use grouped_mm or matmul")
-
-
 def scaled_mm(
-    mat_a, mat_b, scale_a, scale_recipe_a, scale_b, scale_recipe_b, swizzle_a=None, swizzle_b=None, bias=None,
-    output_dtype=bfloat16, contraction_dim=(), use_fast_accum=False,
+    mat_a: Tensor, mat_b: Tensor, scale_a: Any, scale_recipe_a: Any, scale_b: Any, scale_recipe_b: Any,
+    swizzle_a: Any = None, swizzle_b: Any = None, bias: Tensor | None = None, output_dtype: dtype | None = bfloat16,
+    contraction_dim=(), use_fast_accum: bool = False,
 ) -> Tensor:  # fmt: skip
-    """The product of two scaled matrices of 8-bit floats: not there."""
-    _scaled("scaled_mm")
+    """The product of two matrices of 8-bit floats that stand for their values times scales.
+
+    Parameters
+    ----------
+    mat_a, mat_b : Tensor
+        (n, k) and (k, m) of float8_e4m3fn or float8_e5m2.
+    scale_a, scale_b : Tensor
+        One number each (`ScalingType.TensorWise`), or (n, 1) and (1, m) of float32 (`ScalingType.RowWise`).
+    bias : Tensor, optional
+        (m): added to each row.
+    output_dtype : dtype, optional
+        Of the result; that of `mat_a` when None.
+    """
+    one = lambda x: x[0] if isinstance(x, (list, tuple)) and len(x) == 1 else x  # noqa: E731
+    recipe, (scale_a, scale_b) = one(scale_recipe_a), (one(scale_a), one(scale_b))
+    known = recipe in (ScalingType.TensorWise, ScalingType.RowWise) and recipe is one(scale_recipe_b)
+    plain = all(one(x) in (None, SwizzleType.NO_SWIZZLE) for x in (swizzle_a, swizzle_b))
+    alone = known and (recipe is ScalingType.RowWise or scale_a.numel() == scale_b.numel() == 1)
+    if not alone or not plain:
+        fail(ValueError, "Invalid scaling configuration.", expected="TensorWise or RowWise scales, not swizzled",
+             got=f"{one(scale_recipe_a)} and {one(scale_recipe_b)}")  # fmt: skip
+    return _scaled_mm(mat_a, mat_b, scale_a, scale_b, bias, None, output_dtype, use_fast_accum)
 
 
 def scaled_grouped_mm(
@@ -90,4 +108,5 @@ def scaled_grouped_mm(
     offs=None, output_dtype=bfloat16, contraction_dim=(), use_fast_accum=False,
 ) -> Tensor:  # fmt: skip
     """`grouped_mm` of scaled matrices of 8-bit floats: not there."""
-    _scaled("scaled_grouped_mm")
+    fail(NotImplementedError, "scaled_grouped_mm: there are no products of groups of 8-bit floats",
+         mend="use scaled_mm for each group")  # fmt: skip

@@ -121,6 +121,7 @@ from .view_copies import (
     slice_copy, split_copy, split_with_sizes_copy, squeeze_copy, t_copy, transpose_copy, unbind_copy, unfold_copy,
     unsqueeze_copy, view_as_complex_copy, view_as_real_copy, view_copy,
 )
+from .scaled import _addmm_activation, _int_mm, _scaled_mm  # noqa: F401  PyTorch has them by these names
 from .segments import segment_reduce
 from .names import (
     abs_, absolute, acos_, acosh_, addmv_, arccos, arccos_, arccosh, arccosh_, arcsin, arcsin_, arcsinh, arcsinh_,

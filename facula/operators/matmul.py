@@ -212,7 +212,9 @@ def _binary(
     """
     known = Repeats(operator, 2)
 
-    def entry(input=MISSING, other=MISSING, **kwargs):
+    def entry(input=MISSING, other=MISSING, out_dtype=None, **kwargs):
+        if out_dtype is not None:
+            kwargs["out_dtype"] = out_dtype
         if kwargs:
             return slow(*[x for x in (input, other) if x is not MISSING], **kwargs)
         if (out := known.run(input, other)) is not None:
@@ -301,7 +303,24 @@ def _(grad, input):
     return _by_turned(input, grad, True, False)
 
 
-mm = _public(mm, _binary(mm, mm.operator, lambda a, b: (mm, _plan)))
+_own_mm = mm
+
+
+def _mm(input: Tensor, mat2: Tensor, out_dtype=None, *, out=None) -> Tensor:
+    """The product of two matrices: (n, k) @ (k, m) -> (n, m).
+
+    `out_dtype` may be float32 for 16-bit floats, whose products are then not rounded to 16 bits.
+    """
+    if out_dtype is None:
+        return _own_mm(input, mat2) if out is None else _own_mm(input, mat2, out=out)
+    from .scaled import wide_product
+
+    made = wide_product(_own_mm, input, mat2, out_dtype)
+    return made if out is None else _to_out("mm", out, made, (input, mat2))
+
+
+_mm.__name__, _mm.operator, _mm.gradient = "mm", _own_mm.operator, _own_mm.gradient
+mm = _public(_mm, _binary(_mm, mm.operator, lambda a, b: (mm, _plan)))
 _KNOWN_TURNED = Repeats(mm.operator, 2, others=2)
 
 
@@ -424,10 +443,15 @@ def _to_out(name: str, out: Tensor, made: Tensor, inputs: Sequence[Tensor]) -> T
 INTO.append(_to_out)
 
 
-def _bmm(input: Tensor, mat2: Tensor, *, out=None) -> Tensor:
-    """The products of two batches of matrices: (b, n, k) @ (b, k, m) -> (b, n, m)."""
+def _bmm(input: Tensor, mat2: Tensor, out_dtype=None, *, out=None) -> Tensor:
+    """The products of two batches of matrices: (b, n, k) @ (b, k, m) -> (b, n, m); `out_dtype` as of `mm`."""
     _check_batches(input, mat2)
-    made = bmm_core(input, mat2)
+    if out_dtype is None:
+        made = bmm_core(input, mat2)
+    else:
+        from .scaled import wide_product
+
+        made = wide_product(bmm_core, input, mat2, out_dtype)
     return made if out is None else _to_out("bmm", out, made, (input, mat2))
 
 
@@ -642,8 +666,13 @@ addmm_core.operator.node_class.__name__ = "AddmmBackward0"
 _KNOWN_ADDMM = Repeats(addmm_core.operator, 3, others=2)
 
 
-def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1, out=None) -> Tensor:
-    """`beta * input + alpha * mat1 @ mat2`; `input` broadcasts to the result."""
+def addmm(
+    input: Tensor, mat1: Tensor, mat2: Tensor, out_dtype=None, *, beta: float = 1, alpha: float = 1, out=None
+) -> Tensor:
+    """`beta * input + alpha * mat1 @ mat2`; `input` broadcasts to the result; `out_dtype` as of `mm`."""
+    if out_dtype is not None:
+        made = _plus(cast(input, out_dtype), mm(mat1, mat2, out_dtype), beta, alpha)
+        return made if out is None else _to_out("addmm", out, made, (input, mat1, mat2))
     if out is None:
         if (made := _KNOWN_ADDMM.run(input, mat1, mat2, alpha, beta)) is not None:
             return made
@@ -697,9 +726,12 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta=1, alpha=1, out=None
     return made if out is None else _to_out("addr", out, made, (input, vec1, vec2))
 
 
-def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta=1, alpha=1, out=None) -> Tensor:
-    """`beta * input + alpha * batch1 @ batch2` for batches of matrices."""
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, out_dtype=None, *, beta=1, alpha=1, out=None) -> Tensor:
+    """`beta * input + alpha * batch1 @ batch2` for batches of matrices; `out_dtype` as of `mm`."""
     _check_batches(batch1, batch2)
+    if out_dtype is not None:
+        made = _plus(cast(input, out_dtype), bmm(batch1, batch2, out_dtype), beta, alpha)
+        return made if out is None else _to_out("baddbmm", out, made, (input, batch1, batch2))
     kinds = [x.spec.dtype for x in (input, batch1, batch2)]
     if kinds[0] is not kinds[1] or kinds[0] is not kinds[2]:
         fail(

@@ -1,11 +1,15 @@
 """Public functions beside the operators: questions about tensors and dtypes, settings, other names, in-place forms."""
 
+import warnings
+
 from facula import launch
 from facula.autograd.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled
 from facula.core import switches
 from facula.core.device import DEVICE
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
+from facula.core.precision import MATMUL, set_matmul
+from facula.core.precision import matmul as matmul_precision
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
@@ -160,7 +164,7 @@ def set_default_device(device) -> None:
     DEVICE[0] = where
 
 
-_SETTINGS = {"deterministic": False, "warn_only": False, "precision": "highest", "warn_always": False}
+_SETTINGS = {"deterministic": False, "warn_only": False, "warn_always": False}
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
@@ -194,15 +198,22 @@ def get_deterministic_debug_mode() -> int:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """Accepted: products of float32 matrices are always computed in float32 ("highest")."""
-    if precision not in ("highest", "high", "medium"):
-        fail(RuntimeError, f"{precision} is not one of 'highest', 'high', or 'medium'")
-    _SETTINGS["precision"] = precision
+    """Whether products of float32 matrices on GPUs may be rounded to TF32: "high" and "medium" allow it.
+
+    On CPUs they are always computed in float32.
+    """
+    if not isinstance(precision, str):
+        fail(RuntimeError, f"set_float32_matmul_precision expects a str, but got {type(precision).__name__}")
+    if precision not in MATMUL:
+        said = "the currentsetFloat32MatmulPrecision call has no effect."
+        warnings.warn(f"{precision} is not one of 'highest', 'high', or 'medium'; {said}", stacklevel=2)
+        return
+    set_matmul(precision)
 
 
 def get_float32_matmul_precision() -> str:
     """What `set_float32_matmul_precision` was called with."""
-    return _SETTINGS["precision"]
+    return matmul_precision()
 
 
 def set_warn_always(b: bool, /) -> None:

@@ -62,7 +62,28 @@ def test_what_is_refused(a, b, options, words):
         F.grouped_mm(a, b, **options)
 
 
-def test_scaled_products_are_not_there():
-    for function in (F.scaled_mm, F.scaled_grouped_mm):
-        with pytest.raises(NotImplementedError, match="8-bit"):
-            function(made(2, 2), made(2, 2), made(1), F.ScalingType.TensorWise, made(1), F.ScalingType.TensorWise)
+def eight(*shape):
+    return torch.randn(*shape).to(torch.float8_e4m3fn)
+
+
+def test_scaled_products():
+    """One scale for each matrix, or for each row and column; `tests/operators/test_scaled.py` has the product."""
+    one, rows = F.ScalingType.TensorWise, F.ScalingType.RowWise
+    a, b, bias = eight(3, 32), eight(16, 32).t(), torch.randn(16)
+    x, y = a.float().numpy(), b.float().numpy()
+    found = F.scaled_mm(a, b, torch.tensor(2.0), one, [torch.tensor(3.0)], [one], bias=bias, output_dtype=torch.float32)
+    np.testing.assert_allclose(found.numpy(), x @ y * 6 + bias.numpy(), rtol=1e-5, atol=1e-5)
+    scales = torch.rand(3, 1), torch.rand(1, 16)
+    found = F.scaled_mm(a, b, scales[0], rows, scales[1], rows, swizzle_a=F.SwizzleType.NO_SWIZZLE)
+    assert found.dtype is torch.bfloat16
+    wanted = x @ y * scales[0].numpy() * scales[1].numpy()
+    np.testing.assert_allclose(found.float().numpy(), wanted, rtol=1e-2, atol=1e-2)
+    for left, right in ((rows, one), (F.ScalingType.BlockWise1x32,) * 2):
+        with pytest.raises(ValueError, match="^Invalid scaling configuration."):
+            F.scaled_mm(a, b, scales[0], left, scales[1], right)
+
+
+def test_scaled_groups_are_not_there():
+    one = F.ScalingType.TensorWise
+    with pytest.raises(NotImplementedError, match="8-bit"):
+        F.scaled_grouped_mm(made(2, 2), made(2, 2), made(1), one, made(1), one)

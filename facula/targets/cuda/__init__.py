@@ -9,14 +9,15 @@ __all__ = ["compile", "empty", "new_storage"]
 # What is imported when `targets.routine` is first asked for it: a file, or a name in a file.
 ROUTINES = {
     "Memo": "repeats.MEMO",
-    "bind_product": "product.bind_product",
+    "bind_product": "blas.bind_product",
     "compile_many": "many.compile_many",
     "convolution": "dnn_convolution.convolution",
     "dropout": "dropout.dropout",
     "fetch": "transfers.fetch",
     "from_host": "transfers.from_host",
     "masks": "choices.masks",
-    "product": "product.product",
+    "mixed_product": "blas.mixed_product",
+    "product": "blas.product",
     "pull": "repeats.pull",
     "random": "random",
     "reader": "transfers.reader",

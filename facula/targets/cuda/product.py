@@ -16,7 +16,7 @@ from .operations import cast
 from .schedule import MOST_BLOCKS
 from .types import memory, register, unsigned
 
-__all__ = ["BoundProduct", "all_programs", "bind_product", "product", "product_program"]
+__all__ = ["BoundProduct", "all_programs", "bind_product", "product_program", "unbound"]
 
 TILE, DEEP, SIDE = 64, 16, 16  # rows and columns of a block; of k in shared memory; threads a side
 NAME = "facula_product"
@@ -190,8 +190,8 @@ def bind_product(element: dtype, **fields: int | float | complex) -> BoundProduc
     return BoundProduct(element, fields)
 
 
-def product(element: dtype) -> Callable[..., None]:
-    """`C[i] = alpha * A[i] @ B[i] + beta * C[i] + bias`; `targets/cpu/matmul.py` documents the arguments."""
+def unbound(element: dtype, bind: Callable) -> Callable[..., None]:
+    """The function of `targets/cpu/matmul.py`, `matmul`, by one that binds products."""
     names = "batch m n k c_batch c_row c_col a_batch a_row a_k b_batch b_k b_col".split()
 
     def call(c: int, a: int, b: int, *rest) -> None:
@@ -204,6 +204,6 @@ def product(element: dtype) -> Callable[..., None]:
             fields |= {"alpha": more[0], "beta": more[1]}
             more = more[2:]
         bias, fields["bias_row"], fields["bias_col"] = more
-        BoundProduct(element, fields)(c, a, b, bias)
+        bind(element, **fields)(c, a, b, bias)
 
     return call

@@ -36,6 +36,7 @@ def steps(parts: int, out: Path) -> dict[str, tuple[int, list[list[str]]]]:
         "doctor": (60, [_module("facula", "doctor")]),
         "cases": (150, [_module("tests.targets.cuda.device", "--cases")]),
         "speeds": (90, [_module("tests.targets.cuda.device", "--speeds")]),
+        "products": (120, [_module("tests.targets.cuda.products")]),
         "table": (300, _table(parts)),
         "examples": (240, [_module("tests.targets.cuda.examples", "--part", f"{i}/4") for i in range(4)]),
         "benchmarks": (420, [_module("benchmarks", "GPU", "--budget", "0.5", "--json", str(out / "benchmarks.json"))]),

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from facula import launch
-from facula.targets.cuda import code, driver, functions, leases, pool
+from facula.operators import promotion
+from facula.operators.matmul import _PLANS
+from facula.targets.cuda import code, cublaslt, driver, functions, leases, pool
 from facula.targets.cuda.emit import Program
 from tests.targets.cuda.emulator import CHECKED, Emulator
 
@@ -289,11 +291,14 @@ def _forget() -> None:
     for table in (launch._COMPILED, launch._EMPTY, launch._MANY):
         for key in [k for k in table if "cuda" in str(k[-1] if isinstance(k, tuple) else k)]:
             del table[key]
+    for memory in promotion._MADE_FOR:  # calls that operators know
+        memory.clear()
+    _PLANS.clear()
 
 
 @contextmanager
-def installed(fake: FakeDriver, monkeypatch) -> Iterator[FakeDriver]:
-    """`fake` in the place of the driver, and texts in that of machine code."""
+def installed(fake: FakeDriver, monkeypatch, blas: Any = None) -> Iterator[FakeDriver]:
+    """`fake` in the place of the driver, `blas` (none) in that of cuBLASLt, and texts in that of machine code."""
 
     def machine_code(p: Program, gpu: driver.Device) -> bytes:
         fake.programs[p.text] = p
@@ -308,10 +313,12 @@ def installed(fake: FakeDriver, monkeypatch) -> Iterator[FakeDriver]:
     pools = dict(pool._POOLS)
     _forget()
     driver.use(fake)
+    cublaslt.use(blas)
     try:
         yield fake
     finally:
         driver.use(None)
+        cublaslt.use(None, really=True)
         code._status_of.cache_clear()
         code._tickets[0] = 0
         code._launched.clear()

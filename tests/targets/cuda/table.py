@@ -5,6 +5,8 @@ python -m tests.targets.cuda.table --part 0/4    the first of four parts of it
 python -m tests.targets.cuda.table --emulated    on the fake driver, whose kernels run in the emulator (needs g++);
                                                  --checked: what touches a wrong address ends it
 
+With --generated, products are those of generated kernels and not cuBLASLt's (in the emulator: a fake of it).
+
 Prints what differs, then what the target has no routine for; ends with 1 where something differs.
 """
 
@@ -17,6 +19,7 @@ from pathlib import Path
 import pytest
 
 import facula
+from facula.targets.cuda import cublaslt
 from tests.operators import results
 from tests.operators.table import Maker, load_all
 
@@ -79,12 +82,15 @@ def part_of(names: list[str], arguments: list[str]) -> list[str]:
 def main(arguments: list[str]) -> int:
     given = [a for a in arguments if not a.startswith("--") and "/" not in a]
     names = part_of(sorted(given or load_all()), arguments)
+    if "--generated" in arguments:
+        cublaslt.use(None)
     if "--emulated" not in arguments:
         if not facula.cuda.is_available():
             print(facula.cuda.reason())
             return 1
         return compare(names)
     from tests.targets.cuda.emulator import CHECKED, Emulator, restart_checked
+    from tests.targets.cuda.fake_blas import FakeBlas
 
     if "--checked" in arguments and not CHECKED:
         restart_checked()
@@ -97,7 +103,9 @@ def main(arguments: list[str]) -> int:
         for row in [row for name, row in load_all().items() if name in names]:
             results.everything(row)
         emulator.build_all(texts(kernels()))
-        with installed(FakeDriver(emulator, memory=8 << 30, strict=True), patch) as driver, in_place(FakeDnn(driver)):
+        fake = FakeDriver(emulator, memory=8 << 30, strict=True)
+        blas = None if "--generated" in arguments else FakeBlas(fake)
+        with installed(fake, patch, blas), in_place(FakeDnn(fake)):
             return compare(names)
 
 

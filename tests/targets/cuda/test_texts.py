@@ -24,7 +24,7 @@ from tests.targets.cuda.kernels import GOLDEN
 from tests.targets.cuda.programs import WRITTEN, complaints, kernels, routine_programs, texts
 
 FOLDER = Path(__file__).parent / "golden"
-needs_nvrtc = pytest.mark.skipif(find_spec("cuda") is None, reason="no cuda-bindings here: facula[cuda]")
+needs_nvrtc = pytest.mark.skipif(find_spec("cuda") is None, reason="no cuda-bindings here: facula[nvrtc]")
 
 
 @pytest.mark.parametrize("name", GOLDEN)
