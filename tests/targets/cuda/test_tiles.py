@@ -9,7 +9,7 @@ import facula
 from facula.core import dtype as dt
 from facula.targets.cuda import convolution, convolution_text, product, tiles
 from tests.targets.cuda.emulator import COMPILER, Emulator
-from tests.targets.cuda.fake_driver import FakeDriver, installed
+from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
 
@@ -40,7 +40,7 @@ def fake(emulator, monkeypatch):
 
 
 def launched(fake: FakeDriver) -> set[str]:
-    return {args[0].name for args in fake.named("cuLaunchKernel")}
+    return {FUNCTIONS[handle].name for handle, *_ in fake.named("cuLaunchKernel")}
 
 
 # --- products -----------------------------------------------------------------------------------------------------
