@@ -23,7 +23,7 @@ __all__ = ["Problem", "Shape", "Way", "arithmetic", "run", "shapes", "sum_dtype"
 
 INLINE = "__device__ __forceinline__"
 SIZES = ("items", "m", "n", "k", "parts", "span")  # of every problem; `span` is what a part takes of k
-FEW_BLOCKS, ENOUGH_BLOCKS, MOST_PARTS = 128, 256, 64
+FEW_BLOCKS, ENOUGH_BLOCKS = 128, 256
 LEAST_SPAN, MOST_SPAN = 128, 1 << 30  # of k that a part takes: it is counted in 32 bits
 
 
@@ -448,7 +448,7 @@ def waste(t: dtype, m: int, n: int) -> float:
 def cut(blocks: int, k: int, deep: int) -> tuple[int, int]:
     """In how many parts k is cut, and how much of k each takes."""
     few = blocks < FEW_BLOCKS and k >= 2 * LEAST_SPAN
-    parts = min(_up(ENOUGH_BLOCKS, blocks), k // LEAST_SPAN, MOST_PARTS) if few else 1
+    parts = min(_up(ENOUGH_BLOCKS, max(1, blocks)), k // LEAST_SPAN) if few else 1
     parts = max(parts, _up(k, MOST_SPAN))
     if parts == 1:
         return 1, max(k, 1)

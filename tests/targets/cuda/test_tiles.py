@@ -105,13 +105,14 @@ def test_products(fake, monkeypatch, t):
             check_product(t, sizes, (a, b, a != b), beta=a * 2, alpha=1 + b, bias=a != b, pad=5 * (a and b))
         check_product(t, (2, 1, 16, 24, 300), (False, False, False), alpha=2, bias=True)
         check_product(t, (1, 1, 7, 5, 0), (False, False, False), beta=3, bias=True)
+        check_product(t, (1, 1, 0, 5, 300), (False, False, False))
     assert launched(fake) == {"facula_product", "facula_product_parts"}
     product._settled.cache_clear()
 
 
 def test_the_parts_of_k_depend_on_sizes_alone():
     assert tiles.cut(1, 100, 16) == (1, 100), "short sums are not cut"
-    assert tiles.cut(1, 10_000, 16) == (63, 160) and tiles.cut(100, 10_000, 16)[0] == 3
+    assert tiles.cut(1, 10_000, 16) == (70, 144) and tiles.cut(1, 10**6, 16)[0] == 256 and tiles.cut(100, 10_000, 16)[0] == 3
     assert tiles.cut(1000, 10_000, 16) == (1, 10_000), "nor are those of many tiles"
     parts, span = tiles.cut(1000, 1 << 33, 32)
     assert parts * span >= 1 << 33 and span < 1 << 31, "what is left of a part is counted in 32 bits"
