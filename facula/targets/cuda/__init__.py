@@ -12,6 +12,8 @@ ROUTINES = {
     "bind_product": "blas.bind_product",
     "compile_many": "many.compile_many",
     "convolution": "dnn_convolution.convolution",
+    "convolve": "convolution.convolve",
+    "convolve_weight": "convolution.convolve_weight",
     "dropout": "dropout.dropout",
     "fetch": "transfers.fetch",
     "from_host": "transfers.from_host",

@@ -1,143 +1,160 @@
 """The matrix product as a generated kernel, for every dtype and any strides: what is left where no library does it.
 
-A block makes 64 x 64 elements of C, 4 x 4 a thread, from tiles of A and B in shared memory; k is summed in order.
+`tiles.py` has the kernel; here is what is a matrix product's own: where elements lie, factors, a bias.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache as remembered
 from typing import Any
 
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
 from facula.errors import fail
 
-from .emit import THREADS, Program
-from .functions import Function, function, written
-from .operations import cast
-from .schedule import MOST_BLOCKS
-from .types import memory, register, unsigned
+from . import tiles
+from .emit import Program
+from .tiles import INLINE, Problem, Shape, Way
 
 __all__ = ["BoundProduct", "all_programs", "bind_product", "product_program", "unbound"]
 
-TILE, DEEP, SIDE = 64, 16, 16  # rows and columns of a block; of k in shared memory; threads a side
-NAME = "facula_product"
-SIZES = (
-    "outer", "batch", "m", "n", "k", "c_outer", "c_batch", "c_row", "c_col", "a_outer", "a_batch", "a_row", "a_k",
-    "b_outer", "b_batch", "b_k", "b_col", "bias_outer", "bias_batch", "bias_row", "bias_col",
+STRIDES = (
+    "batch", "c_outer", "c_batch", "c_row", "c_col", "a_outer", "a_batch", "a_row", "a_k", "b_outer", "b_batch", "b_k",
+    "b_col", "bias_outer", "bias_batch", "bias_row", "bias_col",
 )  # fmt: skip
 SCALES = ("alpha", "beta")
 
+# A matrix in memory, whose elements may be anywhere; 16 bytes at once where lines of the tile are in one piece. Strides
+# are read from the arguments where they are used: they need no registers.
+MATRIX = f"""template <class Steps, int TILE, int WIDE, bool DEEPWISE> struct Matrix : Walk<TILE, WIDE, DEEPWISE> {{
+  typedef Walk<TILE, WIDE, DEEPWISE> W;
+  const Given& g;
+  const Element* at;
+  int rows;
+  bool whole;
+  {INLINE} long long next() const {{  // from element to element
+    return DEEPWISE ? Steps::deep(g) : Steps::row(g);
+  }}
+  {INLINE} long long step() const {{  // from a thread's first elements to its second
+    return W::STEP * (DEEPWISE ? Steps::row(g) : Steps::deep(g));
+  }}
+  {INLINE} Matrix(const Given& given, long long item, long long first, long long k) : g(given) {{
+    const long long high = item / g.batch, left = Steps::rows(g) - first;
+    const Element* from = Steps::place(g, high, item - high * g.batch);
+    at = from + (first + W::row) * Steps::row(g) + (k + W::depth) * Steps::deep(g);
+    rows = left < TILE ? (int)left : TILE;
+    const bool even = (size_t)at % alignof(Pack<Element, WIDE>) == 0;
+    whole = even && next() == 1 && (step() | DEEP * Steps::deep(g)) % WIDE == 0;
+  }}
+  // One tile after the other; `depths` are left of k.
+  {INLINE} void fetch(int depths) {{
+#pragma unroll
+    for (int i = 0; i < W::COUNT; ++i) {{
+      const int row = W::row + (DEEPWISE ? i * W::STEP : 0), depth = W::depth + (DEEPWISE ? 0 : i * W::STEP);
+      const int n = (DEEPWISE ? row < rows : depth < depths) ? (DEEPWISE ? depths - depth : rows - row) : 0;
+      const Element* from = at + i * step();
+      if (whole && n >= WIDE) take(W::cells[i], from);
+      else {{
+#pragma unroll
+        for (int j = 0; j < WIDE; ++j) W::cells[i][j] = j < n ? from[j * next()] : Element();
+      }}
+    }}
+    at += DEEP * Steps::deep(g);
+  }}
+}};
+"""
 
-def _sum_dtype(t: dtype) -> dtype:
-    """What products are summed in."""
-    return dt.float32 if t in dt.STORED_ONLY else t
+OPERAND = f"""struct OF_SIDE {{
+  static {INLINE} const Element* place(const Given& g, long long high, long long low) {{
+    return g.x + high * g.x_outer + low * g.x_batch;
+  }}
+  static {INLINE} long long row(const Given& g) {{
+    return g.ROW_STEP;
+  }}
+  static {INLINE} long long deep(const Given& g) {{
+    return g.x_k;
+  }}
+  static {INLINE} long long rows(const Given& g) {{
+    return g.ROW_COUNT;
+  }}
+}};
+typedef Matrix<OF_SIDE, TILE_ROWS, SIDE_WIDE, SIDE_DEEPWISE> NAME;
+"""
 
 
-def product_program(t: dtype) -> Program:
-    """The text for elements of one dtype."""
-    wide, helpers = _sum_dtype(t), {"Pair"} if t.kind == "c" else set()
+def _operand(name: str, matrix: str, step: str, count: str, tile: str) -> str:
+    words = {"SIDE": name.upper(), "NAME": name, "g.x": f"g.{matrix}", "ROW_STEP": step, "ROW_COUNT": count}
+    text = OPERAND.replace("TILE_ROWS", tile)
+    for word, meant in words.items():
+        text = text.replace(word, meant)
+    return text
 
-    def use(name: str) -> str:
-        helpers.add(name)
-        return name
 
-    element, total = memory(t), memory(wide) if t.kind == "c" else register(wide)
+OPERANDS = MATRIX + _operand("Left", "a", "a_row", "m", "ROWS") + _operand("Right", "b", "b_col", "n", "COLS")
+
+TARGET = f"""struct Target {{
+  Element* at;
+  const Element* added;
+  long long c_row, c_col, bias_row, bias_col;
+  {INLINE} Target(const Given& g, long long item) {{
+    const long long high = item / g.batch, low = item - high * g.batch;
+    at = g.c + high * g.c_outer + low * g.c_batch;
+    added = g.bias ? g.bias + high * g.bias_outer + low * g.bias_batch : g.bias;
+    c_row = g.c_row;
+    c_col = g.c_col;
+    bias_row = g.bias_row;
+    bias_col = g.bias_col;
+  }}
+  {INLINE} bool downward() const {{
+    return c_row == 1;
+  }}
+  {INLINE} long long row(long long i) const {{
+    return i * c_row;
+  }}
+  {INLINE} long long col(long long j) const {{
+    return j * c_col;
+  }}
+  {INLINE} const Element* bias(long long i, long long j) const {{
+    return added ? added + i * bias_row + j * bias_col : added;
+  }}
+}};
+{INLINE} Sum scaled(const Given& g, Sum sum, const Element* old) {{
+  FACTORS
+  const Sum made = step(alpha, sum, Sum());
+  return SOME ? plus(made, step(beta, widened(*old), Sum())) : made;
+}}"""
+
+
+def _problem(t: dtype, whole: bool) -> Problem:
+    """The text for a dtype; with operands where tiles are made."""
+    arguments = [("Element*", "c"), *(("const Element*", name) for name in ("a", "b", "bias"))]
+    arguments += [("long long", name) for name in STRIDES] + [(_passed(t), name) for name in _scale_names(t)]
     if t.kind == "c":
-        f = "fmaf" if t.code == "c64" else "fma"
-        zero = f"{total}()"
-        step = (
-            f"{total} made;\n  made.re = {f}(-a.im, b.im, {f}(a.re, b.re, sum.re));\n"
-            f"  made.im = {f}(a.im, b.re, {f}(a.re, b.im, sum.im));\n  return made;"
-        )
-        plus = f"{total} made;\n  made.re = a.re + b.re;\n  made.im = a.im + b.im;\n  return made;"
-        load, store = "x", "x"
-    else:
-        zero = f"({total})0"
-        if t.kind == "f":
-            step, plus = f"return {'fma' if wide is dt.float64 else 'fmaf'}(a, b, sum);", "return a + b;"
-        else:
-            u = unsigned(t)
-            step, plus = f"return ({total})(({u})a * ({u})b + ({u})sum);", f"return ({total})(({u})a + ({u})b);"
-        load, store = cast(use, "x", t, wide), cast(use, "x", wide, t)
-    scale = _passed(t)
-    if t.kind == "c":
-        given = "".join(f"  {total} {name};\n  {name}.re = {name}_re;\n  {name}.im = {name}_im;\n" for name in SCALES)
+        factors = "\n  ".join(f"Sum {n};\n  {n}.re = g.{n}_re;\n  {n}.im = g.{n}_im;" for n in SCALES)
         some = "beta.re != 0 || beta.im != 0"
     else:
-        given = "".join(f"  const {total} {name} = ({total}){name}_;\n" for name in SCALES)
+        factors = "const Sum " + ", ".join(f"{n} = (Sum)g.{n}_" for n in SCALES) + ";"
         some = "beta != 0"
-    arguments = [(f"{element}*", "c"), *((f"const {element}*", name) for name in ("a", "b", "bias"))]
-    arguments += [("long long", name) for name in SIZES] + [(scale, name) for name in _scale_names(t)]
-    inline = "__device__ __forceinline__"
-    before = f"""{inline} {total} widened({element} x) {{
-  return {load};
-}}
-{inline} {element} narrowed({total} x) {{
-  return {store};
-}}
-{inline} {total} step({total} a, {total} b, {total} sum) {{
-  {step}
-}}
-{inline} {total} plus({total} a, {total} b) {{
-  {plus}
-}}"""
-    lines = f"""  __shared__ {total} left[{DEEP}][{TILE + 1}], right[{DEEP}][{TILE + 1}];
-{given}  const int x = threadIdx.x, y = threadIdx.y, thread = y * {SIDE} + x;
-  const long long across = (n + {TILE - 1}) / {TILE}, tiles = across * ((m + {TILE - 1}) / {TILE});
-  for (long long item = blockIdx.y; item < outer * batch; item += gridDim.y)
-  for (long long tile = blockIdx.x; tile < tiles; tile += gridDim.x) {{
-    const long long high = item / batch, low = item - high * batch;
-    const long long row = tile / across * {TILE}, col = (tile - tile / across * across) * {TILE};
-    const {element}* from_a = a + high * a_outer + low * a_batch;
-    const {element}* from_b = b + high * b_outer + low * b_batch;
-    {total} sum[4][4];
-    for (int i = 0; i < 4; ++i)
-      for (int j = 0; j < 4; ++j) sum[i][j] = {zero};
-    for (long long start = 0; start < k; start += {DEEP}) {{
-      for (int e = thread; e < {TILE * DEEP}; e += {THREADS}) {{
-        const int i = a_k == 1 ? e / {DEEP} : e % {TILE}, j = a_k == 1 ? e % {DEEP} : e / {TILE};
-        const bool inside = row + i < m && start + j < k;
-        left[j][i] = inside ? widened(from_a[(row + i) * a_row + (start + j) * a_k]) : {zero};
-      }}
-      for (int e = thread; e < {TILE * DEEP}; e += {THREADS}) {{
-        const int i = b_col == 1 ? e % {TILE} : e / {DEEP}, j = b_col == 1 ? e / {TILE} : e % {DEEP};
-        const bool inside = col + i < n && start + j < k;
-        right[j][i] = inside ? widened(from_b[(start + j) * b_k + (col + i) * b_col]) : {zero};
-      }}
-      __syncthreads();
-      for (int j = 0; j < {DEEP}; ++j) {{
-#pragma unroll
-        for (int i = 0; i < 4; ++i)
-#pragma unroll
-          for (int l = 0; l < 4; ++l)
-            sum[i][l] = step(left[j][y + {SIDE} * i], right[j][x + {SIDE} * l], sum[i][l]);
-      }}
-      __syncthreads();
-    }}
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-#pragma unroll
-      for (int l = 0; l < 4; ++l) {{
-        const long long at_row = row + y + {SIDE} * i, at_col = col + x + {SIDE} * l;
-        if (at_row < m && at_col < n) {{
-          {element}* to = c + high * c_outer + low * c_batch + at_row * c_row + at_col * c_col;
-          {total} made = step(alpha, sum[i][l], {zero});
-          if ({some}) made = plus(made, step(beta, widened(*to), {zero}));
-          if (bias) {{
-            const long long at = high * bias_outer + low * bias_batch + at_row * bias_row + at_col * bias_col;
-            made = plus(made, widened(bias[at]));
-          }}
-          *to = narrowed(made);
-        }}
-      }}
-  }}"""
-    return written(NAME, arguments, lines, helpers, before)
+    target = TARGET.replace("FACTORS", factors).replace("SOME", some)
+    return Problem("facula_product", tuple(arguments), (OPERANDS if whole else "") + target)
+
+
+def product_program(t: dtype, shape: Shape, left: Way, right: Way) -> Program:
+    """The text for elements of one dtype, and operands whose elements follow each other along k or across it."""
+    return tiles.tile_program(t, _problem(t, True), shape, left, right)
+
+
+def parts_program(t: dtype) -> Program:
+    """The text that adds the parts of long products."""
+    return tiles.sum_program(t, _problem(t, False))
 
 
 def all_programs() -> Iterator[Program]:
-    """The text of each dtype that has a product."""
+    """The texts of each dtype that has a product."""
     for t in dt.ALL:
         if _has(t):
-            yield product_program(t)
+            ways = {_way(t, step) for step in (0, 1)}
+            yield from (product_program(t, s, a, b) for s in tiles.shapes(t) for a in ways for b in ways)
+            yield parts_program(t)
 
 
 def _has(t: dtype) -> bool:
@@ -153,36 +170,43 @@ def _scale_names(t: dtype) -> list[str]:
     return [f"{name}_{part}" for name in SCALES for part in (("re", "im") if t.kind == "c" else ("",))]
 
 
-def _function(t: dtype) -> Function:
-    """The loaded kernel."""
-    if not _has(t):
-        fail(RuntimeError, f"\"addmm_cuda\" not implemented for '{t.name.capitalize()}'", mend="convert the operands")
-    return function(product_program, t)
+def _way(t: dtype, k_step: int) -> Way:
+    """How an operand is walked over; products of integers are rare, and have one text."""
+    return Way(tiles.wide(t), k_step == 1 or t.kind in "ui")
 
 
 class BoundProduct:
     """The product with everything but the addresses settled: `function(c, a, b, bias)`; 0 for no bias."""
 
+    __slots__ = ("parts", "run", "tiles", "values")
     tail = ()
 
     def __init__(self, element: dtype, fields: dict[str, Any]):
-        self.element = element
-        sizes = [int(fields.get(name, name in ("outer", "batch"))) for name in SIZES]
+        if not _has(element):
+            name = element.name.capitalize()
+            fail(RuntimeError, f"\"addmm_cuda\" not implemented for '{name}'", mend="convert the operands")
         scales = [fields.get(name, 1 - i) for i, name in enumerate(SCALES)]
         if element.kind == "c":
             scales = [part for x in scales for part in (complex(x).real, complex(x).imag)]
         scales = [int(x) if _passed(element) == "long long" else float(x) for x in scales]
-        self.values = (*sizes, *scales)
-        outer, batch, m, n = sizes[:4]
-        tiles = -(-m // TILE) * -(-n // TILE)
-        self.grid = min(MOST_BLOCKS, tiles), min(1 << 15, outer * batch)
+        strides = (max(1, int(fields.get("batch", 1))), *(int(fields.get(name, 0)) for name in STRIDES[1:]))
+        self.values = (*strides, *scales)
+        items = int(fields.get("outer", 1)) * int(fields.get("batch", 1))
+        m, n, k = (int(fields[name]) for name in "mnk")
+        self.run, shape = _settled(element, items, m, n, k)
+        left, right = (_way(element, fields.get(name, 0)) for name in ("a_k", "b_k"))
+        self.tiles, self.parts = (product_program, element, shape, left, right), (parts_program, element)
 
     def function(self, c: int, a: int, b: int, bias: int = 0) -> None:
-        if 0 in self.grid:
-            return
-        _function(self.element)(self.grid, (SIDE, SIDE), c, a, b, bias, *self.values)
+        tiles.run(self.run, self.tiles, self.parts, (c, a, b, bias, *self.values))
 
     __call__ = function
+
+
+@remembered
+def _settled(t: dtype, items: int, m: int, n: int, k: int) -> tuple[tiles.Run, Shape]:
+    shape = tiles.choose(t, items, m, n)
+    return tiles.settle(t, shape, items, m, n, k), shape
 
 
 def bind_product(element: dtype, **fields: int | float | complex) -> BoundProduct:

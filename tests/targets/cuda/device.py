@@ -8,6 +8,7 @@ Operands lie in managed memory, which the host and the GPU both see. Afterwards:
 """
 
 import ctypes
+import itertools
 import sys
 import time
 import traceback
@@ -17,7 +18,8 @@ import numpy as np
 import pytest
 
 import facula
-from facula.targets.cuda import code, driver
+from facula.operators import convolution as operators
+from facula.targets.cuda import code, convolution, driver, product
 from tests.targets import kernels
 from tests.targets.cpu import test_emit as cases
 from tests.targets.cuda import test_emulated, test_random
@@ -150,6 +152,38 @@ def run_speeds(n: int = 100_000_000) -> None:
     print(f"an addition of 4 numbers: {(time.perf_counter() - started) * 100:.2f} us")
 
 
+def run_tiles(side: int, kinds=(facula.float32, facula.float64, facula.bfloat16)) -> None:
+    """Floating-point operations a second of generated products and convolutions, whatever libraries there are."""
+    batch, channels, image = max(1, side // 128), max(8, side // 16), 28 if side > 1000 else 5
+    rows: list[tuple[str, Callable, float]] = []
+    for kind in kinds:
+        a, b, c = (facula.ones(side, side, dtype=kind, device="cuda") for _ in range(3))
+        for how, k_step, col_step in (("A B", side, 1), ("A B^T", 1, side)):
+            sizes = {"m": side, "n": side, "k": side, "a_row": side, "a_k": 1, "c_row": side, "c_col": 1}
+            bound = product.bind_product(a.spec.dtype, **sizes, b_k=k_step, b_col=col_step)
+            at = (c.data_ptr(), a.data_ptr(), b.data_ptr())
+            rows.append((f"{how}, {kind}", lambda f=bound, at=at, keep=(a, b, c): f(*at), 2.0 * side**3))
+    for kind, last in itertools.product(kinds, (False, True)):
+        x = facula.ones(batch, channels, image, image, dtype=kind, device="cuda")
+        w = facula.ones(channels, channels, 3, 3, dtype=kind, device="cuda")
+        if last:
+            x, w = (v.to(memory_format=facula.channels_last) for v in (x, w))
+        out, (plan,) = operators._forward_plan(x.spec, w.spec, (1, 1), (1, 1), (1, 1), 1)
+        y = facula.empty(out.shape, dtype=kind, device="cuda")
+        forward, weight = (f(x.spec.dtype, plan.sizes) for f in (convolution.convolve, convolution.convolve_weight))
+        at = (y.data_ptr(), x.data_ptr(), w.data_ptr())
+        words = f"3 x 3, {kind}{', channels last' * last}"
+        keep = (x, w, y, plan)
+        rows += [
+            (words, lambda f=forward, at=at, p=plan, keep=keep: f(*at, 0, p.address, p.work), 2.0 * plan.work),
+            (f"{words}, weights", lambda f=weight, at=at, p=plan, keep=keep: f(at[2], at[1], at[0], p.address, p.work),
+             2.0 * plan.work),
+        ]  # fmt: skip
+    for name, run, operations in rows:
+        took = _milliseconds(run, 5)
+        print(f"generated {name:48} {took:9.3f} ms  {operations / took / 1e9:8.1f} TFLOP/s", flush=True)
+
+
 def main(arguments: list[str]) -> int:
     if not facula.cuda.is_available():
         print(facula.cuda.reason())
@@ -158,6 +192,7 @@ def main(arguments: list[str]) -> int:
     failed = 0 if "--speeds" in arguments else run_cases()
     if "--cases" not in arguments:
         run_speeds()
+        run_tiles(4096)
     return failed
 
 

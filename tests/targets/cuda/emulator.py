@@ -43,6 +43,15 @@ OVERRIDES = {
   const unsigned bits = __float_as_uint(value);
   return value != value ? 0x7fff : (unsigned short)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }""",
+    "matrices": "using emulated::matrices;",
+    **{
+        f"multiply_{name}": f"""inline void multiply_{name}(
+    float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], unsigned b0, unsigned b1) {{
+  float* const c[4] = {{&c0, &c1, &c2, &c3}};
+  emulated::multiply<emulated::{name}_value>(c, a, b0, b1);
+}}"""
+        for name in ("half", "bfloat")
+    },
 }
 
 

@@ -385,6 +385,8 @@ def test_what_sessions_with_a_gpu_run(fake, capsys):
     gathers.__name__, wrong.__name__ = "_gathers", "_wrong"
     assert device_checks.run_cases([gathers, wrong]) == 1
     device_checks.run_speeds(70_000)
+    device_checks.run_tiles(40, [facula.bfloat16])
     said = capsys.readouterr().out
+    assert said.count("generated ") == 6
     assert "gathers, " in said and "agrees with the reference target" in said and "on purpose" in said
     assert "of the copy" in said and "TFLOP/s" in said
