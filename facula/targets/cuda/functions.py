@@ -16,7 +16,7 @@ __all__ = ["Function", "function", "written"]
 
 def written(
     name: str, arguments: Iterable[tuple[str, str]], lines: str, helpers: Iterable[str] = (), before: str = "",
-    threads: int = THREADS,
+    threads: int = THREADS, resident: int = 1,
 ) -> Program:  # fmt: skip
     """The program of a function that is written as CUDA C++ and no kernel of the IR.
 
@@ -34,10 +34,13 @@ def written(
         Text before the function: its own structs and device functions.
     threads : int
         The most threads of a block.
+    resident : int
+        Blocks that a multiprocessor should have registers for at the same time.
     """
     given = tuple(arguments)
     signature = ",\n    ".join(f"{kind} {local}" for kind, local in given)
-    body = f'extern "C" __global__ void __launch_bounds__({threads})\n{name}({signature}) {{\n{lines}\n}}\n'
+    bounds = f"{threads}, {resident}" if resident > 1 else f"{threads}"
+    body = f'extern "C" __global__ void __launch_bounds__({bounds})\n{name}({signature}) {{\n{lines}\n}}\n'
     text = f"{before}\n\n{body}" if before else body
     return Program(name, frozenset(helpers), text, "routine", 1, 0, 0, False, False, False, 0, 0, given, len(given))
 

@@ -140,6 +140,30 @@ template <class S> {_INLINE} S preceding(const S& own, S& carry, int size) {{
     "running": f"""template <class S> {_INLINE} void running(S& s, S& carry, int size) {{
   after(s, preceding(s, carry, size));
 }}""",
+    # Four 8 x 8 matrices of 16-bit elements in shared memory, as lanes hold the operands of `mma`: each lane names a
+    # line of 8, those of the first matrix first; turned, the lines are columns. All threads of a warp must call it.
+    "matrices": f"""template <bool TURNED> {_INLINE} void matrices(unsigned (&to)[4], const unsigned short* line) {{
+  const unsigned at = (unsigned)__cvta_generic_to_shared(line);
+  if (TURNED)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {{%0, %1, %2, %3}}, [%4];"
+        : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {{%0, %1, %2, %3}}, [%4];"
+        : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
+}}""",
+    # C += A B by a warp, C 16 x 8, A 16 x 16, B 16 x 8; sums are float32. All threads of a warp must call it.
+    "multiply_half": f"""{_INLINE} void multiply_half(
+    float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], unsigned b0, unsigned b1) {{
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {{%0, %1, %2, %3}}, {{%4, %5, %6, %7}}, "
+      "{{%8, %9}}, {{%0, %1, %2, %3}};" : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}}""",
+    "multiply_bfloat": f"""{_INLINE} void multiply_bfloat(
+    float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], unsigned b0, unsigned b1) {{
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {{%0, %1, %2, %3}}, {{%4, %5, %6, %7}}, "
+      "{{%8, %9}}, {{%0, %1, %2, %3}};" : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}}""",
     # What the first failing check leaves for the next synchronisation: that of the earliest launch, of the first check
     # of a kernel, at the first element.
     "note": f"""struct Status {{

@@ -14,7 +14,7 @@
 #define __device__
 #define __forceinline__ inline
 #define __noinline__ __attribute__((noinline))
-#define __launch_bounds__(x)
+#define __launch_bounds__(...)
 #define __shared__ static
 
 namespace emulated {
@@ -62,6 +62,56 @@ inline unsigned exchange(unsigned value, int from) {
   slots[parity][now] = value;
   wait(AT_WARP);
   return from >= 0 && first + from < count ? slots[parity][first + from] : value;
+}
+
+// What each thread of a warp shows the others: the first one's place.
+template <class T> inline const T* shown(const T& mine) {
+  static T slots[2][MOST];
+  const int parity = fibers[now].shuffles++ & 1;
+  slots[parity][now] = mine;
+  wait(AT_WARP);
+  return slots[parity] + (now & ~31);
+}
+
+// C += A B of `mma.m16n8k16`: each lane has some elements of each operand, in pairs along k.
+struct Fragments {
+  unsigned a[4], b[2];
+};
+inline float half_value(unsigned short bits) {
+  _Float16 value;
+  memcpy(&value, &bits, sizeof value);
+  return (float)value;
+}
+inline float bfloat_value(unsigned short bits) {
+  const unsigned wide = (unsigned)bits << 16;
+  float value;
+  memcpy(&value, &wide, sizeof value);
+  return value;
+}
+template <float widened(unsigned short)>
+inline void multiply(float* const (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+  const Fragments* all = shown(Fragments{{a[0], a[1], a[2], a[3]}, {b0, b1}});
+  for (int i = 0; i < 4; ++i) {
+    const int row = (now & 31) / 4 + i / 2 * 8, col = (now & 3) * 2 + i % 2;
+    for (int k = 0; k < 16; ++k) {
+      const unsigned left = all[row % 8 * 4 + k % 8 / 2].a[row / 8 + k / 8 * 2] >> k % 2 * 16;
+      const unsigned right = all[col * 4 + k % 8 / 2].b[k / 8] >> k % 2 * 16;
+      *c[i] += widened((unsigned short)left) * widened((unsigned short)right);
+    }
+  }
+}
+
+// `ldmatrix.x4`: lanes point at lines of 8 elements, and get two elements of each matrix.
+template <bool TURNED> inline void matrices(unsigned (&to)[4], const unsigned short* line) {
+  if ((size_t)line % 16) trouble = "a line of a matrix that is not aligned";
+  const unsigned short* const* lines = shown(line);
+  const int lane = now & 31;
+  for (int i = 0; i < 4; ++i) {
+    unsigned two[2];
+    for (int e = 0; e < 2; ++e)
+      two[e] = TURNED ? lines[8 * i + lane % 4 * 2 + e][lane / 4] : lines[8 * i + lane / 4][lane % 4 * 2 + e];
+    to[i] = two[0] | two[1] << 16;
+  }
 }
 
 inline void enter() {
@@ -161,6 +211,10 @@ const char* launch(void (*f)(A...), const unsigned* dims, void** arguments, int 
 
 inline void __syncthreads() { emulated::wait(emulated::AT_BLOCK); }
 inline void __threadfence() {}
+inline void __syncwarp() {
+  ++emulated::fibers[emulated::now].shuffles;
+  emulated::wait(emulated::AT_WARP);
+}
 inline unsigned __shfl_xor_sync(unsigned, unsigned value, int mask) {
   return emulated::exchange(value, (emulated::now & 31) ^ mask);
 }

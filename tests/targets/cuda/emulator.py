@@ -5,6 +5,7 @@ with memory that several threads touch at once is not seen.
 """
 
 import ctypes
+import functools
 import hashlib
 import os
 import re
@@ -43,6 +44,15 @@ OVERRIDES = {
   const unsigned bits = __float_as_uint(value);
   return value != value ? 0x7fff : (unsigned short)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }""",
+    "matrices": "using emulated::matrices;",
+    **{
+        f"multiply_{name}": f"""inline void multiply_{name}(
+    float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], unsigned b0, unsigned b1) {{
+  float* const c[4] = {{&c0, &c1, &c2, &c3}};
+  emulated::multiply<emulated::{name}_value>(c, a, b0, b1);
+}}"""
+        for name in ("half", "bfloat")
+    },
 }
 
 
@@ -117,13 +127,14 @@ class Emulator:
 
     def compile(self, kernel: Kernel, access: Access, order: int = 0, wide: bool | None = None) -> Callable:
         """What a target's `compile` returns: a function of the arguments in `ir.kernel.arguments`."""
-        both = {w: program(kernel, access, w) for w in ([False, True] if wide is None else [wide])}
+        some = program(kernel, access)
+        written = functools.cache(lambda width, kept: program(kernel, access, width, kept))
 
         def call(*values):
-            some = next(iter(both.values()))
             tail = values[len(values) - len(some.arguments) + some.tail :]
-            p = both[not schedule.narrow(kernel, access, tail) if wide is None else wide]
-            return self.run(p, values, order)
+            kept = schedule.kept(some, tail[: some.outer + some.row])
+            width = not schedule.narrow(kernel, access, tail) if wide is None else wide
+            return self.run(written(width, kept), values, order)
 
         return call
 
