@@ -13,7 +13,7 @@ from facula.targets.reference.attention import attention as oracle
 from facula.targets.reference.attention import attention_backward as oracle_backward
 from tests.targets.cpu.test_attention import Case
 from tests.targets.cuda.emulator import COMPILER, Emulator
-from tests.targets.cuda.fake_driver import FakeDriver, installed
+from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
 
@@ -36,7 +36,7 @@ def gpu(tmp_path_factory):
 
 def started(gpu: FakeDriver, since: int) -> list[tuple[str, int]]:
     """Name and number of blocks of each function that was started."""
-    return [(call[0].name, call[1] * call[2]) for call in gpu.named("cuLaunchKernel")[since:]]
+    return [(FUNCTIONS[call[0]].name, call[1] * call[2]) for call in gpu.named("cuLaunchKernel")[since:]]
 
 
 def check(case: Case, gpu: FakeDriver) -> tuple[list, list[tuple[str, int]]]:

@@ -7,7 +7,7 @@ import facula
 from facula.operators import recurrent
 from facula.operators.recurrent import GATES, recurrent_layer
 from tests.targets.cuda.emulator import COMPILER, Emulator
-from tests.targets.cuda.fake_driver import FakeDriver, installed
+from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed
 from tests.targets.cuda.programs import kernels, texts
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
@@ -60,7 +60,7 @@ def gpu(tmp_path_factory):
 def test_layers(mode, kind, reverse, shown, gpu):
     before = len(gpu.named("cuLaunchKernel"))
     found = run(mode, "cuda", kind, reverse, shown)
-    started = [call[0].name for call in gpu.named("cuLaunchKernel")[before:]]
+    started = [FUNCTIONS[call[0]].name for call in gpu.named("cuLaunchKernel")[before:]]
     wanted = run(mode, "cpu", kind, reverse, shown)
     limit = 1e-5 if kind == "float32" else 4e-2
     for name, x in wanted.items():
