@@ -295,7 +295,6 @@ struct Place {{
 _HEAD = """  __shared__ Pack<float, 4> left_room[DEEP * SIDE * R / 4], box_room[ACROSS * SIDE * R / 4];
   __shared__ Pack<float, 4> right_room[DEEP * SIDE * (C > 4 ? C : 4) / 4];
   float *left = left_room[0].at, *right = right_room[0].at, *box = box_room[0].at;
-  const int x = threadIdx.x, y = threadIdx.y;
   const int blocks = (int)(({lines} + SIDE * R - 1) / (SIDE * R)), block = (int)blockIdx.x % blocks;
   const int start = (int)blockIdx.x / blocks * (SIDE * C);  // of the features that are this block's
 """
@@ -364,10 +363,10 @@ _FORWARD = f"""{_HEAD.format(lines="queries")}
     for (int r = 0; r < R; ++r) inverse[r] = total[r] == 0 ? 0.0f : 1.0f / total[r];
     give(o + b * o_batch + h * o_head + first * o_row + start, o_row, (int)queries - first, (int)width - start, sum,
          inverse);
-    if (start == 0 && x == 0) {{
+    if (start == 0 && threadIdx.x == 0) {{
 #pragma unroll
       for (int r = 0; r < R; ++r) {{
-        const int i = first + y * R + r;
+        const int i = first + Place::line(r);
         if (i < queries) {{
           statistics[item * queries + i] = peak[r] == nothing() ? 0.0f : peak[r];
           statistics[(batch * heads + item) * queries + i] = inverse[r];
@@ -389,7 +388,7 @@ _QUERIES = f"""{_HEAD.format(lines="queries")}
     clear(sum);
 #pragma unroll
     for (int r = 0; r < R; ++r) {{
-      const int i = first + y * R + r;
+      const int i = first + Place::line(r);
       const bool inside = i < queries;
       peak[r] = inside ? statistics[item * queries + i] : 0.0f;
       inverse[r] = inside ? statistics[(batch * heads + item) * queries + i] : 0.0f;
@@ -438,7 +437,7 @@ _KEYS = f"""{_HEAD.format(lines="keys")}
         scores.finish<Place>(p, first, at);
 #pragma unroll
         for (int c = 0; c < 4; ++c) {{
-          const int i = at + x * 4 + c;
+          const int i = at + Place::col(c);
           const bool inside = i < queries;
           const float peak = inside ? statistics[line + i] : 0.0f, mean = inside ? delta[line + i] : 0.0f;
           const float inverse = inside ? statistics[batch * heads * queries + line + i] : 0.0f;
