@@ -72,7 +72,7 @@ class Values(Dims):
         self.count = 0
         self.helpers: set[str] = set()
         self.arguments_used: set[str] = set()
-        self.registers: dict[Expr, str] = {}  # loads of a row that stay in registers, for unit j of a thread: their arrays
+        self.registers: dict[Expr, str] = {}  # loads that stay there, for unit j of a thread: their arrays
         self.parts: dict[str, tuple[str, str]] = {}  # name of a product of pairs -> its parts
         self.root = Scope()
 

@@ -211,10 +211,6 @@ const char* launch(void (*f)(A...), const unsigned* dims, void** arguments, int 
 
 inline void __syncthreads() { emulated::wait(emulated::AT_BLOCK); }
 inline void __threadfence() {}
-inline void __syncwarp() {
-  ++emulated::fibers[emulated::now].shuffles;
-  emulated::wait(emulated::AT_WARP);
-}
 inline unsigned __shfl_xor_sync(unsigned, unsigned value, int mask) {
   return emulated::exchange(value, (emulated::now & 31) ^ mask);
 }
