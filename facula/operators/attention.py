@@ -106,16 +106,16 @@ def _arguments(query, key, value, out, mask, statistics, causal: bool, scale: fl
 
 @function(tensors=("query", "key", "value"), outputs=("out", "statistics"), fill=False)
 def attention(query, key, value, mask, causal, scale):
-    """float32 (B, H, L, D), (B, G, S, D), (B, G, S, E), a mask (B, H, L, S) -> (B, H, L, E).
+    """(B, H, L, D), (B, G, S, D), (B, G, S, E), a mask (B, H, L, S) -> (B, H, L, E), in a dtype that the target takes.
 
-    Also, for each query, its greatest score and 1 / the sum of exponentials.
+    Also, in float32 for each query, its greatest score and 1 / the sum of exponentials.
     """
     query, key, value = _rows(query), _rows(key), _rows(value)
     s = query.spec
     out = _output(s, value.spec.shape[-1])
-    statistics = launch.empty(dense(s.dtype, (2, *s.shape[:3]), s.device))
+    statistics = launch.empty(dense(dt.float32, (2, *s.shape[:3]), s.device))
     if out.spec.numel:
-        run = launch.native("attend", s.device)()
+        run = launch.native("attend", s.device)(s.dtype)
         run(*_arguments(query, key, value, out, mask, statistics, causal, scale))
     elif statistics.spec.numel:
         fill_values(statistics, 0)
@@ -132,7 +132,7 @@ def _(grad_out, query, key, value, mask, causal, scale, out, statistics):
     grads = [launch.empty(dense(x.spec.dtype, x.spec.shape, x.spec.device)) for x in (query, key, value)]
     if not out.spec.numel:
         return tuple(fill_values(x, 0) for x in grads)
-    run = launch.native("attend_backward", query.spec.device)()
+    run = launch.native("attend_backward", query.spec.device)(query.spec.dtype)
     run(
         *_arguments(query, key, value, out, mask, statistics, causal, scale), grad.ptr, *[x.ptr for x in grads],
         *_steps(grad, *grads),
@@ -145,7 +145,8 @@ attention.operator.node_class.__name__ = "ScaledDotProductFlashAttentionForCpuBa
 
 def _composed_gradients(grad, query, key, value, mask, causal: bool, scale: float) -> tuple:
     """The same from operators, so that it has derivatives of its own."""
-    heads = query.spec.shape[1]
+    heads, kind = query.spec.shape[1], query.spec.dtype
+    grad, query, key, value = (cast(x, dt.float32) for x in (grad, query, key, value))
     shared = key.spec.shape
     keys, values = _grouped(key, heads), _grouped(value, heads)
     weights = _probabilities(query, keys, mask, causal, scale)
@@ -158,11 +159,12 @@ def _composed_gradients(grad, query, key, value, mask, causal: bool, scale: floa
         b, g, n, d = (*shared[:3], x.spec.shape[-1])
         return x if g == heads else sum_over(reshape(x, (b, g, heads // g, n, d)), 2)
 
-    return (
+    made = (
         matmul(scores, keys),
         gathered(matmul(transpose(scores, -2, -1), query)),
         gathered(matmul(transpose(weights, -2, -1), grad)),
     )
+    return tuple(cast(x, kind) for x in made)
 
 
 # --- the public function ----------------------------------------------------------------------------------------------
@@ -315,8 +317,8 @@ def scaled_dot_product_attention(
 
     Notes
     -----
-    A query that sees no key gets zeros. In float32, and in half and bfloat16 by way of it, scores exist a block at a
-    time, forward and backward, unless weights are dropped or the mask needs a gradient.
+    A query that sees no key gets zeros. In float32, half and bfloat16 scores exist a block at a time and in float32,
+    forward and backward, unless weights are dropped or the mask needs a gradient.
 
     Examples
     --------
@@ -361,14 +363,15 @@ def scaled_dot_product_attention(
     if mask is not None:
         if mask.spec.ndim == 0:
             fail(IndexError, "Dimension specified as -2 but tensor has no dimensions")
+        if blocked and mask.spec.dtype not in (dt.bool_, dt.float32):
+            mask = cast(mask, dt.float32)
         mask = _masked(mask, (*lead, q.spec.shape[-2], k.spec.shape[-2]))
     kind = q.spec.dtype
-    if kind.itemsize == 2:
+    wide = kind.itemsize == 2 and not (blocked and kind in launch.native("attend_dtypes", q.spec.device))
+    if wide:
         q, k, v = cast(q, dt.float32), cast(k, dt.float32), cast(v, dt.float32)
     if not blocked or len(lead) > 2 and 0 in lead:
         return cast(_composed(q, k, v, mask, dropout_p, is_causal, factor), kind)
-    if mask is not None and mask.spec.dtype not in (dt.bool_, dt.float32):
-        mask = cast(mask, dt.float32)
     if len(lead) > 2:  # several dims of batches are one
         q, k, v = (reshape(x, (prod(lead[:-1]), *x.spec.shape[-3:])) for x in (q, k, v))
         mask = None if mask is None else reshape(mask, (prod(lead[:-1]), *mask.spec.shape[-3:]))
@@ -376,7 +379,7 @@ def scaled_dot_product_attention(
         q, k, v = unsqueeze(q, 0), unsqueeze(k, 0), unsqueeze(v, 0)
         mask = None if mask is None else unsqueeze(mask, 0)
     out, _ = attention(q, k, v, mask, is_causal, factor)
-    if kind is not dt.float32:
+    if wide:
         out = cast(out, kind)
     if len(lead) > 2:
         return reshape(out, (*lead, *out.spec.shape[-2:]))

@@ -1,8 +1,8 @@
 """Recurrent layers: one direction over a whole sequence as one operator, with its backward through time; their cells.
 
 The input's share of the gates is one matrix product for all steps. In float32 the target goes through the steps by
-itself; else a step is one product with the state and one kernel. Backward goes through the steps once and makes the
-gradients of the weights at the end, again as one product each.
+itself where it has a routine for that; else a step is one product with the state and one kernel, both settled before.
+Backward goes through the steps once and makes the gradients of the weights at the end, again as one product each.
 Stacks, directions and modules are in `nn/recurrent.py`.
 """
 
@@ -152,9 +152,9 @@ def _table(sizes: tuple[int, ...], reverse: bool) -> np.ndarray:
     return np.array(_segments(sizes, reverse)[0], np.int64)
 
 
-def _whole(kind: dtype, w_hr: Tensor | None, work: Sequence) -> bool:
-    """Whether the target's routine goes through all steps by itself; a single one is a product and a kernel."""
-    return kind is float32 and w_hr is None and len(work) > 1
+def _whole(name: str, kind: dtype, w_hr: Tensor | None, work: Sequence, where) -> Any:
+    """The target's routine that goes through all steps by itself, or None; a single step is a product and a kernel."""
+    return launch.offered(name, where) if kind is float32 and w_hr is None and len(work) > 1 else None
 
 
 def _address(x: Tensor | None) -> int:
@@ -167,6 +167,7 @@ class _Rows:
     def __init__(self, kind: dtype, where):
         self.kind, self.where, self.item = kind, where, kind.itemsize
         self.run = launch.native("product", where)(kind)
+        self.bound: dict[tuple, Any] = {}
 
     def empty(self, rows: int, width: int) -> Tensor:
         return launch.empty(dense(self.kind, (rows, width), self.where))
@@ -209,6 +210,19 @@ class _Rows:
             1 if bias else 0,
         )
 
+    def step(self, out: int, n: int, width: int, a: int, inner: int, weight: Any, transposed: bool, beta: float,
+             bias: int = 0) -> None:  # fmt: skip
+        """The same where many steps have the same sizes: those are settled once."""
+        key = n, width, inner, transposed, beta
+        bound = self.bound.get(key)
+        if bound is None:
+            ahead = weight.spec.shape[1]
+            bound = self.bound[key] = launch.native("bind_product", self.where)(
+                self.kind, batch=1, m=n, n=width, k=inner, c_row=width, c_col=1, a_row=inner, a_k=1,
+                b_k=1 if transposed else ahead, b_col=ahead if transposed else 1, alpha=1.0, beta=beta, bias_col=1,
+            )  # fmt: skip
+        bound.function(out, a, weight.ptr, bias, *bound.tail)
+
     def weights(self, out: Tensor, rows: int, a: int, b: int, beta: float) -> None:
         """out = a[rows, m].T @ b[rows, k] + beta * out."""
         m, k = out.spec.shape
@@ -249,11 +263,12 @@ def recurrent(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse):
     b_hh = contiguous(b_hh) if gru and b_hh is not None else None
     body = BODIES[mode][0]
     work, ends, _ = _segments(sizes, reverse)
-    whole = _whole(s.dtype, w_hr, work)
+    whole = _whole("recurrence", s.dtype, w_hr, work, s.device)
+    product = rows.step if len(work) > 1 else rows.product
     if whole:
         if gru and b_hh is None:
             b_hh = fill_values(rows.empty(1, gates_n), 0)
-        launch.native("recurrence", s.device)(mode)(
+        whole(mode)(
             gates.ptr, out.ptr, _address(cells), h0.ptr, _address(c0), w_hh.ptr, _address(b_hh) if gru else 0,
             _table(sizes, reverse).ctypes.data, len(work), batch, size,
         )  # fmt: skip
@@ -263,12 +278,12 @@ def recurrent(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse):
         target = out.ptr + first * shown * item
         parts = [at + k * size * item for k in range(GATES[mode])]
         if gru:
-            rows.product(share.ptr, n, gates_n, old, shown, w_hh, True, 0.0, 0 if b_hh is None else b_hh.ptr)
+            product(share.ptr, n, gates_n, old, shown, w_hh, True, 0.0, 0 if b_hh is None else b_hh.ptr)
             more = [share.ptr + k * size * item for k in range(3)]
             bound = _bound(body, s.dtype, n, size, (*(gates_n,) * 3, size, size, *(gates_n,) * 6, size), s.device)
             bound.function(*parts, cells.ptr + first * size * item, target, *parts, *more, old, *bound.tail)
             continue
-        rows.product(at, n, gates_n, old, shown, w_hh, True, 1.0)
+        product(at, n, gates_n, old, shown, w_hh, True, 1.0)
         if lstm:
             c = cells.ptr + first * size * item
             old_c = cells.ptr + before * size * item if before >= 0 else c0.ptr + row * size * item
@@ -276,7 +291,7 @@ def recurrent(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse):
             bound = _bound(body, s.dtype, n, size, (*(gates_n,) * 4, size, size, *(gates_n,) * 4, size), s.device)
             bound.function(*parts, c, h, *parts, old_c, *bound.tail)
             if hidden is not None:
-                rows.product(target, n, shown, h, size, w_hr, True, 0.0)
+                product(target, n, shown, h, size, w_hr, True, 0.0)
         else:
             bound = _bound(body, s.dtype, n, size, (size, size), s.device)
             bound.function(target, at, *bound.tail)
@@ -367,9 +382,10 @@ def _(
     nothing: Any = fill_values(rows.empty(max(sizes), size), 0) if w_hr is not None else None
     totals: Any = rows.empty(total, shown) if w_hr is not None else None
     body = BODIES[mode][1]
-    whole = _whole(s.dtype, w_hr, work)
+    whole = _whole("recurrence_backward", s.dtype, w_hr, work, s.device)
+    product = rows.step if len(work) > 1 else rows.product
     if whole:
-        launch.native("recurrence_backward", s.device)(mode)(
+        whole(mode)(
             sums.ptr, state_sums.ptr, flow.ptr, _address(flow_c), first_h.ptr, _address(first_c), grad_out.ptr,
             gates.ptr, out.ptr, _address(cells), h0.ptr, _address(c0), w_hh.ptr, _table(sizes, reverse).ctypes.data,
             len(work), batch, size,
@@ -387,14 +403,14 @@ def _(
             old_c = cells.ptr + before * size * item if before >= 0 else c0.ptr + row * size * item
             to_c = flow_c.ptr + before * size * item if before >= 0 else first_c.ptr + row * size * item
             if inner is not None:
-                whole = totals.ptr + first * shown * item
+                all_of_it = totals.ptr + first * shown * item
                 added = _bound(_plus, s.dtype, n, shown, (shown,) * 3, s.device)
-                added.function(whole, given, more, *added.tail)
-                rows.product(inner.ptr, n, size, whole, shown, w_hr, False, 0.0)
+                added.function(all_of_it, given, more, *added.tail)
+                product(inner.ptr, n, size, all_of_it, shown, w_hr, False, 0.0)
                 given, more = inner.ptr, nothing.ptr
             bound = _bound(body, s.dtype, n, size, (*(gates_n,) * 4, size, *(gates_n,) * 4, *(size,) * 5), s.device)
             bound.function(*made, to_c, *parts, c, old_c, given, more, flow_c.ptr + first * size * item, *bound.tail)
-            rows.product(to_h, n, shown, at, gates_n, w_hh, False, 0.0)
+            product(to_h, n, shown, at, gates_n, w_hh, False, 0.0)
         elif gru:
             own = state_sums.ptr + first * gates_n * item
             state_made = [own + k * size * item for k in range(3)]
@@ -402,11 +418,11 @@ def _(
             bound.function(
                 *made, *state_made, to_h, *parts, cells.ptr + first * size * item, old_h, given, more, *bound.tail
             )
-            rows.product(to_h, n, shown, own, gates_n, w_hh, False, 1.0)
+            product(to_h, n, shown, own, gates_n, w_hh, False, 1.0)
         else:
             bound = _bound(body, s.dtype, n, size, (size,) * 4, s.device)
             bound.function(at, out.ptr + first * size * item, given, more, *bound.tail)
-            rows.product(to_h, n, shown, at, gates_n, w_hh, False, 0.0)
+            product(to_h, n, shown, at, gates_n, w_hh, False, 0.0)
     found: dict[str, Any] = {"h0": first_h, "c0": first_c}
     if needs["x"]:
         found["x"] = rows.empty(total, s.shape[1])

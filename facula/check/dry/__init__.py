@@ -13,6 +13,7 @@ __all__ = ["compile", "empty", "forget", "lacks", "new_storage"]
 ROUTINES = {
     "attend": "routines.attend",
     "attend_backward": "routines.attend_backward",
+    "attend_dtypes": "routines.attend_dtypes",
     "bind_product": "routines.bind_product",
     "compile_many": "routines.compile_many",
     "convolve": "routines.convolve",

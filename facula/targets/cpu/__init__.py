@@ -13,6 +13,7 @@ ROUTINES = {
     "Memo": "repeats.MEMO",
     "attend": "attention.attention",
     "attend_backward": "attention.attention_backward",
+    "attend_dtypes": "attention.DTYPES",
     "bind_product": "matmul.bind",
     "compile_many": "emit_many.compile_many",
     "convolve": "convolution.convolve",

@@ -4,19 +4,22 @@ import platform
 from collections.abc import Callable
 from functools import cache
 
+from facula.core.dtype import dtype, float32
 from facula.native import builtins, jit
 
 from . import attention_kernel, matmul_kernel, threads
 
-__all__ = ["attention", "attention_backward", "build"]
+__all__ = ["DTYPES", "attention", "attention_backward", "build"]
+
+DTYPES = frozenset((float32,))  # of what `attend` takes; others come converted
 
 _NEEDS = threads  # the text calls `facula_parallel`, which this module provides
 _NS_A_PRODUCT = 0.02  # of one multiplication and addition, on one thread; decides when the GIL is let go
 
 
 @cache
-def attention() -> Callable[..., None]:
-    """softmax(scale * Q @ K.T + mask) @ V of float32 matrices for each head, in blocks.
+def attention(element: dtype = float32) -> Callable[..., None]:
+    """softmax(scale * Q @ K.T + mask) @ V of matrices of one of `DTYPES` for each head, in blocks.
 
     The result is a builtin with the arguments `attention_kernel.FORWARD` ::
 
@@ -28,8 +31,8 @@ def attention() -> Callable[..., None]:
     q, k, v, o, mask, statistics : int
         Addresses of the first elements: Q (batch, heads, queries, depth), K (batch, heads / group, keys, depth),
         V (batch, heads / group, keys, width), the output (batch, heads, queries, width). Features are contiguous; the
-        other strides, in elements, are given. `statistics` is dense, (2, batch, heads, queries): each query's greatest
-        score and 1 / the sum of its exponentials, which backward wants; both 0 for queries that see no key.
+        other strides, in elements, are given. `statistics` is dense float32, (2, batch, heads, queries): each query's
+        greatest score and 1 / the sum of its exponentials, which backward wants; both 0 for queries that see no key.
     causal : int
         Whether query i sees keys 0 ... i only.
     mask_kind : int
@@ -43,7 +46,7 @@ def attention() -> Callable[..., None]:
 
 
 @cache
-def attention_backward() -> Callable[..., None]:
+def attention_backward(element: dtype = float32) -> Callable[..., None]:
     """The gradients of `attention`: its arguments, then those of the output's gradient and of the three results ::
 
     attention_backward(..., grad, grad_q, grad_k, grad_v, grad_batch, grad_head, grad_row, ... of the three)

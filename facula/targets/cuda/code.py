@@ -42,7 +42,7 @@ class Code:
     def __init__(self, kernel: Kernel, access: Access):
         self.kernel, self.access = kernel, access
         self.checks = len(kernel.checks)
-        self.functions: dict[bool, Function] = {}
+        self.functions: dict[tuple[bool, bool], Function] = {}
         self.settled: dict[tuple, Settled] = {}
         self.segments = Segments(kernel, access, Code) if may_sort(kernel, access) else None
         self.ways = (ctypes.c_int64 * launcher.WAYS)()  # as `launcher.caller` has them
@@ -53,10 +53,10 @@ class Code:
         self.kinds = tuple(_KINDS.get(kind, "ptr" if kind.endswith("*") else "i64") for kind, _ in p.arguments)
         self.call = launcher.caller(narrow.words, self.head, self.sizes, self.ways, self._slowly, kernel.name)
 
-    def _function(self, wide: bool) -> Function:
-        if wide not in self.functions:
-            self.functions[wide] = Function(program(self.kernel, self.access, wide))
-        return self.functions[wide]
+    def _function(self, wide: bool, kept: bool = False) -> Function:
+        if (wide, kept) not in self.functions:
+            self.functions[wide, kept] = Function(program(self.kernel, self.access, wide, kept))
+        return self.functions[wide, kept]
 
     def settle(self, tail: tuple) -> Settled:
         """What is launched for these sizes and strides."""
@@ -64,9 +64,10 @@ class Code:
             return self.settled[tail]
         if len(tail) != self.sizes:
             fail(TypeError, f"{self.kernel.name}() takes {self.head + self.sizes} numbers", got=self.head + len(tail))
-        function = self._function(not schedule.narrow(self.kernel, self.access, tail))
-        p = function.program
+        p = self._function(False).program
         sizes = tail[: p.outer + p.row]
+        function = self._function(not schedule.narrow(self.kernel, self.access, tail), schedule.kept(p, sizes))
+        p = function.program
         launches, pieces = schedule.launches(p, sizes)
         rows = 1
         for n in sizes[: p.outer]:

@@ -1,12 +1,14 @@
 """Loops of one kernel as CUDA C++: which thread does what, passes over rows, scans, checks.
 
 A `Program` is the text and what `schedule` must know to choose a grid. Neither depends on sizes; a text exists in two
-widths of index, of which a launch takes the narrow one where all sizes allow.
+widths of index, of which a launch takes the narrow one where all sizes allow. A kernel that goes over its rows more
+than once has another text for rows that fit in the registers of a block: it reads them once.
 """
 
 import re
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from facula.codegen import prepare
@@ -28,6 +30,9 @@ VECTOR = 16  # bytes that one thread reads or writes at once
 MOST_BYTES = 32  # of any operand that one thread holds
 MOST_SCANNED = 8  # elements of a scan that one thread holds
 MOST_WORK = 256  # nodes of an expression times lanes: beyond it lanes are fewer, so that registers suffice
+KEPT_WORDS = 32  # registers of a thread for a row that it goes over again
+KEPT_UNITS = 8  # loops over these are unrolled
+KEPT_WORK = 1024  # nodes of an expression times unrolled elements
 TILE = 32  # rows and columns of a transposed tile
 TILE_ROWS = 8  # rows of threads that share a tile's columns
 
@@ -51,6 +56,8 @@ class Program:
     arguments: tuple[tuple[str, str], ...]  # C++ type and name, without those of pieces and checks
     tail: int  # how many of these stand before the sizes
     scan_ranks: int = 0  # launches that leave the states of pieces of rows of scans
+    keep: int = 0  # units of a row that each thread could keep in registers between passes
+    kept: bool = False  # ... and does
 
     @property
     def text(self) -> str:
@@ -65,15 +72,15 @@ class Program:
         return (*self.arguments, *pieces, *checks)
 
 
-def program(kernel: Kernel, access: Access, wide: bool = False) -> Program:
-    """The text of `kernel` for an access pattern; `wide`: with indices of 64 bits."""
-    return Nest(prepare(kernel, FUNCTIONS), access, wide).program()
+def program(kernel: Kernel, access: Access, wide: bool = False, kept: bool = False) -> Program:
+    """The text of `kernel` for an access pattern; `wide`: with indices of 64 bits; `kept`: with rows in registers."""
+    return Nest(prepare(kernel, FUNCTIONS), access, wide, kept).program()
 
 
 class Nest(Scans):
     """The loops of one kernel."""
 
-    def __init__(self, kernel: Kernel, access: Access, wide: bool):
+    def __init__(self, kernel: Kernel, access: Access, wide: bool, kept: bool = False):
         super().__init__(kernel, access)
         self.wide = wide
         self.extra: list[tuple[str, str]] = []  # C++ type and name of what the function takes besides
@@ -83,6 +90,9 @@ class Nest(Scans):
         self.size = self.chunks = self.first = self.end = ""
         self.in_step = False
         self._choose()
+        again = self._read_again() if self.mode == "row" and not self.alone and not self.scans else []
+        self.keep = self._units_kept(again)
+        self.registers = {node: self.fresh("kept") for node in again} if kept and self.keep else {}
 
     def _choose(self) -> None:
         """Who does what: the mode, and how many lanes a thread has."""
@@ -125,6 +135,33 @@ class Nest(Scans):
         if self.scans and not (reductions or kernel.checks or ordered or any(r.per_row for r in kernel.results)):
             self.scan_ranks = 0 if self.alone and self.mode == "row" else max(self.scan_rank.values())
             self.splits, self.state_bytes = self.scan_ranks > 0, self.all_scan_bytes
+
+    def _read_again(self) -> list[Expr]:
+        """Loads along the row that more than one pass over it needs."""
+        reductions = [n for n in self.order if n.op == "reduce"]
+        passes = [
+            [a for r in reductions if self.rank[r] == rank for a in r.args]
+            for rank in sorted({self.rank[r] for r in reductions})
+        ]
+        results = [r for r in self.kernel.results if not r.per_row]
+        passes.append([e for r in results for e in (r.value, r.offset, r.where) if e is not None])
+        passes[-1] += [e for c in self.kernel.checks for e in (c.holds, c.value)]
+        count = Counter(node for wanted in passes for node in self.needed(wanted))
+        return [
+            x
+            for x in self.order
+            if x.op == "load" and not (x.value[1] or x.value[2]) and count[x] > 1
+            and self.letter(self.number[x.value[0]], self.vector_dim) == CONTIGUOUS
+        ]  # fmt: skip
+
+    def _units_kept(self, nodes: list[Expr]) -> int:
+        """How many units of a row each thread keeps, a power of two; 0 where it is not worth it."""
+        if not nodes or self.lanes == 1:
+            return 0
+        words = self.lanes * sum(max(4, x.dtype.itemsize) // 4 for x in nodes)
+        work = self.lanes * sum(self.bits[x] >> self.vector_dim & 1 for x in self.order)
+        most = min(KEPT_UNITS, KEPT_WORDS // words, KEPT_WORK // work)
+        return 1 << most.bit_length() - 1 if most > 1 else 0
 
     def _overwrites(self) -> bool:
         """Whether several units may write the same element, of which the last one counts."""
@@ -187,7 +224,7 @@ class Nest(Scans):
         return Program(
             self.name, frozenset(self.helpers), "\n\n".join(parts), self.mode, self.lanes, self.outer, self.row,
             self.alone, self.serial, self.splits, self.state_bytes, len(kernel.checks), tuple(given),
-            len(self.operands) + len(params), self.scan_ranks,
+            len(self.operands) + len(params), self.scan_ranks, self.keep, bool(self.registers),
         )  # fmt: skip
 
     def finished(self, lines: list[str]) -> list[str]:
@@ -458,6 +495,8 @@ class Nest(Scans):
         kernel = self.kernel
         reductions = [n for n in self.order if n.op == "reduce"]
         self.prepare(scope, self.order)
+        if self.registers:
+            self._read_kept(scope)
         last = max((self.rank[r] for r in reductions), default=0)
         for rank in range(1, last + 1):
             self.reduce_pass(scope, [r for r in reductions if self.rank[r] == rank])
@@ -474,7 +513,7 @@ class Nest(Scans):
                 own, nodes = Scope(scope, scope.guard) if self.scan_ranks else scope, self.needed(wanted)
                 self.start_scans(own, nodes)
                 inner, loop = self._units(own, nodes)
-                with self.block(loop):
+                with self.over_units(loop):
                     self._unit(inner)
                     self.prepare(inner, nodes)
                     self._elements(inner, elements)
@@ -548,8 +587,28 @@ class Nest(Scans):
         else:
             end = self.let("Index", f"{scope.guard} ? {end} : 0", "end")
             head = f"for (Index u = {first} + member; u < {end}; u += (Index)size)"
+            if self.registers:
+                head = f"for (int j = 0; j < {self.keep}; ++j) if (const Index u = member + j * size; u < {end})"
         self.first, self.end, self.in_step = first, end, scans
         return inner, head
+
+    @contextmanager
+    def over_units(self, head: str) -> Iterator[None]:
+        """The loop over a row's units."""
+        if self.registers:  # registers have no index
+            self.say("#pragma unroll")
+        with self.block(head):
+            yield
+
+    def _read_kept(self, scope: Scope) -> None:
+        """The units of the row that this thread keeps."""
+        for node, name in self.registers.items():
+            self.say(f"{self.memory(node.dtype)} {name}[{self.keep}][{self.lanes}];")
+        inner, loop = self._units(scope, [])
+        with self.over_units(loop):
+            self._unit(inner)
+            for node, name in self.registers.items():
+                self.read_lanes(inner, node, f"{name}[j]")
 
     def _unit(self, inner: Scope) -> None:
         """Coordinates of the unit."""
@@ -591,12 +650,12 @@ class Nest(Scans):
                         self.say(line)
 
             def sweep(head: str) -> None:
-                with self.block(head):
+                with self.over_units(head):
                     self._unit(inner)
                     self.prepare(inner, nodes)
                     self._elements(inner, (), also, [a for r in reductions for a in r.args])
 
-            if parts and not self.in_step:
+            if parts and not self.in_step and not self.registers:
                 far = f"(Index){max(1, PART // self.lanes)} * size"
                 with self.block(f"for (Index block = {self.first} + member; block < {self.end}; block += {far})"):
                     for part in parts.values():

@@ -11,13 +11,14 @@ from facula.ir.kernel import Access, Kernel, Result, known_step
 
 from .emit import THREADS, TILE, TILE_ROWS, Program
 
-__all__ = ["COMBINE", "PIECE", "WHOLE", "Launch", "launches", "narrow", "pieces"]
+__all__ = ["COMBINE", "PIECE", "WHOLE", "Launch", "kept", "launches", "narrow", "pieces"]
 
 WHOLE, PIECE, COMBINE = range(3)  # what a launch does with rows; of scans: the rank whose states pieces leave
 MOST_BLOCKS = 1 << 16  # of one launch; threads take more than one unit beyond it
 WARP = 32
 LONG_ROW = 64  # units a thread of a warp takes of a row; of longer rows a block takes care
 FEW_BLOCKS = 512  # below, long rows are cut in pieces
+FEW_THREADS = 1 << 17  # below, more threads share a row that they keep
 PIECE_UNITS = 16  # units that a thread takes of a piece at least
 NARROW = 1 << 30  # sizes and distances below it fit in 32 bits, with steps of the grid added
 
@@ -45,6 +46,12 @@ def narrow(kernel: Kernel, access: Access, tail: Sequence[int]) -> bool:
         if reach >= NARROW:
             return False
     return True
+
+
+def kept(program: Program, sizes: Sequence[int]) -> bool:
+    """Whether such rows fit in the registers of a block; shorter ones are in the first cache with more threads."""
+    units = prod(sizes[program.outer : -1]) * _up(sizes[-1], program.lanes)
+    return WARP < units <= program.keep * THREADS
 
 
 def _up(n: int, divisor: int) -> int:
@@ -113,7 +120,11 @@ def _shape(program: Program, rows: int, units: int) -> tuple[tuple[int, int], in
     if program.alone:
         return (1, WARP * 4), WARP * 4
     size = _power(units, 1, WARP)
-    if units > LONG_ROW * WARP:
+    if program.kept:
+        size = max(size, _power(_up(units, program.keep), 1, THREADS))
+        while size < min(units, THREADS) and rows * size < FEW_THREADS:
+            size *= 2
+    elif units > LONG_ROW * WARP:
         size = THREADS
     high = max(1, WARP // size, min(THREADS // size, _power(rows, 1, THREADS)))
     return (size, high), high

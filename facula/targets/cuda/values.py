@@ -72,6 +72,7 @@ class Values(Dims):
         self.count = 0
         self.helpers: set[str] = set()
         self.arguments_used: set[str] = set()
+        self.registers: dict[Expr, str] = {}  # loads that stay there, for unit j of a thread: their arrays
         self.parts: dict[str, tuple[str, str]] = {}  # name of a product of pairs -> its parts
         self.root = Scope()
 
@@ -262,16 +263,22 @@ class Values(Dims):
         for node in nodes:
             if node.op != "load" or node.value[1] or node.value[2] or scope.find(node) is not None:
                 continue
-            number = self.number[node.value[0]]
-            letter = self.letter(number, self.vector_dim)
-            if letter not in (CONTIGUOUS, REVERSED):
+            if self.letter(self.number[node.value[0]], self.vector_dim) not in (CONTIGUOUS, REVERSED):
                 continue
-            many = self.fresh("x")
-            self.say(f"{self.memory(node.dtype)} {many}[{self.lanes}];")
-            how = self.use("fetch" if letter == CONTIGUOUS else "fetch_back")
-            self.say(f"{how}<{self.lanes}>({many}, {self.pointer(number)} + {self.offset(scope, number)}, n);")
+            if node in self.registers:
+                many = f"{self.registers[node]}[j]"
+            else:
+                many = self.fresh("x")
+                self.say(f"{self.memory(node.dtype)} {many}[{self.lanes}];")
+                self.read_lanes(scope, node, many)
             one = f"{many}[{inner.lane}]"
             inner.values[node] = f"({one} != 0)" if node.dtype.kind == "b" else one
+
+    def read_lanes(self, scope: Scope, node: Expr, to: str) -> None:
+        """What lies side by side, in one access where the address allows."""
+        number = self.number[node.value[0]]
+        how = self.use("fetch" if self.letter(number, self.vector_dim) == CONTIGUOUS else "fetch_back")
+        self.say(f"{how}<{self.lanes}>({to}, {self.pointer(number)} + {self.offset(scope, number)}, n);")
 
     # Results ----------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ HOLLOW = True  # there are no numbers to be had: `launch.hollow`
 ROUTINES = {
     "attend": "routines.made",
     "attend_backward": "routines.made",
+    "attend_dtypes": "routines.ATTEND_DTYPES",
     "bind_product": "routines.made",
     "compile_many": "routines.compile_many",
     "convolve": "routines.made",

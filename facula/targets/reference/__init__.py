@@ -8,6 +8,7 @@ __all__ = ["compile", "empty", "new_storage", "run"]
 ROUTINES = {
     "attend": "attention.attention",
     "attend_backward": "attention.attention_backward",
+    "attend_dtypes": "attention.DTYPES",
     "bind_product": "product.bind_product",
     "compile_many": "many.compile_many",
     "convolve": "convolution.convolve",

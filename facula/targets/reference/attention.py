@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from facula.core.dtype import bool_, float32
+from facula.core.dtype import bool_, dtype, float32
 
 from .memory import read, write
 
-__all__ = ["attention", "attention_backward"]
+__all__ = ["DTYPES", "attention", "attention_backward"]
+
+DTYPES = frozenset((float32,))
 
 
 def _operands(arguments: tuple) -> tuple:
@@ -45,7 +47,7 @@ def _weights(q, k, added, scale) -> tuple:
     return e * inverse[..., None], peak, inverse
 
 
-def attention() -> Callable[..., None]:
+def attention(element: dtype = float32) -> Callable[..., None]:
     """softmax(scale * Q @ K.T + mask) @ V."""
 
     def call(*arguments):
@@ -60,7 +62,7 @@ def attention() -> Callable[..., None]:
     return call
 
 
-def attention_backward() -> Callable[..., None]:
+def attention_backward(element: dtype = float32) -> Callable[..., None]:
     """The gradients of Q, K and V."""
 
     def call(*arguments):

@@ -5,6 +5,7 @@ with memory that several threads touch at once is not seen.
 """
 
 import ctypes
+import functools
 import hashlib
 import os
 import re
@@ -126,13 +127,14 @@ class Emulator:
 
     def compile(self, kernel: Kernel, access: Access, order: int = 0, wide: bool | None = None) -> Callable:
         """What a target's `compile` returns: a function of the arguments in `ir.kernel.arguments`."""
-        both = {w: program(kernel, access, w) for w in ([False, True] if wide is None else [wide])}
+        some = program(kernel, access)
+        written = functools.cache(lambda width, kept: program(kernel, access, width, kept))
 
         def call(*values):
-            some = next(iter(both.values()))
             tail = values[len(values) - len(some.arguments) + some.tail :]
-            p = both[not schedule.narrow(kernel, access, tail) if wide is None else wide]
-            return self.run(p, values, order)
+            kept = schedule.kept(some, tail[: some.outer + some.row])
+            width = not schedule.narrow(kernel, access, tail) if wide is None else wide
+            return self.run(written(width, kept), values, order)
 
         return call
 

@@ -36,8 +36,9 @@ def kernels() -> list[tuple[Kernel, Access]]:
 
 
 def texts(found: Sequence[tuple[Kernel, Access]], wide: bool = False) -> list[Program]:
-    """Their programs, those of sorted writes too; each text once."""
+    """Their programs, those of sorted writes and of kept rows too; each text once."""
     programs = [program(kernel, access, wide) for kernel, access in found]
+    programs += [program(*which, wide, True) for which, p in zip(found, programs) if p.keep]
     programs += [p for kernel, access in found for p in variants(kernel, access, wide)]
     return list({p.text: p for p in programs}.values())
 

@@ -16,7 +16,8 @@ from facula.targets.cuda.emit import program
 from facula.targets.reference import interpreter
 from tests.targets.cpu import test_emit as cases
 from tests.targets.cuda.emulator import COMPILER, Emulator
-from tests.targets.cuda.kernels import add, reduction, running_share, scatter
+from tests.targets.cuda.kernels import add, reduction, running_share, scatter, softmax
+from tests.targets.cuda.programs import texts
 from tests.targets.kernels import access, check_kernel, layouts, samples
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
@@ -125,8 +126,7 @@ def emulator(tmp_path_factory):
         for family, _, wide in RUNS:
 
             def compile(kernel, how, bits=None):
-                p = program(kernel, how, wide)  # noqa: B023
-                found[p.text] = p
+                found.update({p.text: p for p in texts([(kernel, how)], wide)})  # noqa: B023
                 return interpreter.compile(kernel, how)
 
             patch.setattr(cases, "compile", compile)
@@ -158,6 +158,18 @@ def test_sums_do_not_depend_on_the_order_of_threads(emulator):
             emulator.compile(kernel, how, order)(out.ctypes.data, x.ctypes.data, 1, n, n)
             found.append(out.tobytes())
         assert found[0] == found[1]
+
+
+def test_rows_are_kept_where_they_fit():
+    """Shorter ones are looped over by more threads, longer ones by a block."""
+    kernel = softmax(dt.float32)
+    how = access(kernel, (100,), (300,), [(300, 1)] * 2)
+    p = program(kernel, how, False, True)
+    assert p.kept and p.keep == 8 and p.body.count("fetch<4>(") == 1
+    assert [schedule.kept(p, (100, n)) for n in (128, 129, 8192, 8193)] == [False, True, True, False]
+    threads = [schedule.launches(p, (rows, n))[0][0].block for rows, n in ((10**5, 1000), (10**5, 4000), (9, 1000))]
+    assert threads == [(32, 8), (128, 2), (256, 1)]
+    assert not program(reduction("sum"), access(reduction("sum"), (9,), (999,), [(1,), (999, 1)]), False, True).kept
 
 
 def test_a_missing_barrier_is_found(emulator):

@@ -31,7 +31,16 @@ needs_nvrtc = pytest.mark.skipif(find_spec("cuda") is None, reason="no cuda-bind
 def test_golden(name):
     """The text without the functions that it calls, as it was when somebody last looked."""
     kernel, access, wide = GOLDEN[name]
-    found = program(kernel, access, wide).body
+    compare(name, program(kernel, access, wide).body)
+
+
+@pytest.mark.parametrize("name", ["softmax", "layer_norm"])
+def test_golden_of_rows_that_are_kept(name):
+    compare(f"{name}_kept", program(*GOLDEN[name], kept=True).body)
+
+
+def compare(name: str, found: str) -> None:
+    """Raises where the golden text is another one."""
     path = FOLDER / f"{name}.cu"
     if os.environ.get("FACULA_UPDATE_GOLDEN"):
         path.parent.mkdir(exist_ok=True)
@@ -42,7 +51,9 @@ def test_golden(name):
 @needs_nvrtc
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 def test_golden_texts_compile(architecture):
-    assert not complaints([program(*case) for case in GOLDEN.values()], architecture)
+    programs = [program(*case, kept=kept) for case in GOLDEN.values() for kept in (False, True)]
+    assert sum(p.kept for p in programs) == 2
+    assert not complaints(list({p.text: p for p in programs}.values()), architecture)
 
 
 @needs_nvrtc
