@@ -8,9 +8,8 @@ __all__ = ["compile", "empty", "new_storage"]
 
 # What is imported when `targets.routine` is first asked for it: a file, or a name in a file.
 ROUTINES = {
-    "Memo": "repeats.MEMO",
-    "attend": "attention.attend",
-    "attend_backward": "attention.attend_backward",
+    "attend": "dnn_attend.attend",
+    "attend_backward": "dnn_attend.attend_backward",
     "attend_dtypes": "attention.DTYPES",
     "bind_product": "blas.bind_product",
     "compile_many": "many.compile_many",

@@ -16,6 +16,8 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Access, Input, Kernel, Result
 
 from . import dnn_attention, driver
+from .attention import attention as generated
+from .attention import attention_backward as generated_backward
 from .code import compile
 from .dnn_api import reason
 from .dnn_graph import ALIGNMENT, Policy, chosen, contiguous, free
@@ -120,9 +122,9 @@ def _backward(
     return chosen(dnn_attention.backward(shape, grad, tuple(grads), atomic=free()), Policy(), MOST)
 
 
-def _by_library(kind: dtype, queries: int, addresses: tuple[int, ...]) -> bool:
+def _by_library(queries: int, addresses: tuple[int, ...]) -> bool:
     """Whether cuDNN may be asked."""
-    if kind not in TYPES or queries < LEAST or not (cudnn.enabled and ways.cudnn) or reason():
+    if queries < LEAST or not (cudnn.enabled and ways.cudnn) or reason():
         return False
     return not any(address % ALIGNMENT for address in addresses)
 
@@ -138,12 +140,16 @@ def _bias(shape: dnn_attention.Shape, arguments: tuple) -> list[Block]:
     return [block]
 
 
-def attend(kind: dtype, otherwise: Callable[..., None]) -> Callable[..., None]:
+@remembered
+def attend(kind: dtype = dt.float32, otherwise: Callable[..., None] | None = None) -> Callable[..., None]:
     """softmax(scale * Q @ K.T + mask) @ V for operands of a dtype; `otherwise` does what cuDNN does not."""
+    otherwise = otherwise or generated(kind)
+    if kind not in TYPES:
+        return otherwise
 
     def run(*arguments) -> None:
         q, k, v, out, _, statistics = arguments[:6]
-        if not _by_library(kind, arguments[9], (q, k, v, out)):
+        if not _by_library(arguments[9], (q, k, v, out)):
             return otherwise(*arguments)
         shape, gpu = _shape(kind, arguments), driver.gpu()
         plan = _forward(shape, gpu, _settings())
@@ -161,13 +167,17 @@ def attend(kind: dtype, otherwise: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def attend_backward(kind: dtype, otherwise: Callable[..., None]) -> Callable[..., None]:
+@remembered
+def attend_backward(kind: dtype = dt.float32, otherwise: Callable[..., None] | None = None) -> Callable[..., None]:
     """The gradients of Q, K and V."""
+    otherwise = otherwise or generated_backward(kind)
+    if kind not in TYPES:
+        return otherwise
 
     def run(*arguments) -> None:
         q, k, v, out, _, statistics = arguments[:6]
         grad, *grads = arguments[FORWARD : FORWARD + 4]
-        if not _by_library(kind, arguments[9], (q, k, v, out, grad, *grads)):
+        if not _by_library(arguments[9], (q, k, v, out, grad, *grads)):
             return otherwise(*arguments)
         shape, gpu = _shape(kind, arguments), driver.gpu()
         plan = _backward(shape, arguments[FORWARD + 4 :], gpu, _settings())

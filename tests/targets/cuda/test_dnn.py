@@ -411,6 +411,24 @@ def test_attention_that_cudnn_does_not_do(dnn, monkeypatch):
     assert calls == [1], "float32 is the generated kernel's"
 
 
+@needs_compiler
+@pytest.mark.parametrize("settings", [{"is_causal": True}, {"enable_gqa": True}, {"attn_mask": True}], ids=str)
+def test_the_operator_goes_to_cudnn(dnn, settings):
+    heads = 1 if "enable_gqa" in settings else 2
+    shapes = (2, 2, 9, 8), (2, heads, 9, 8), (2, heads, 9, 8)
+
+    def attended(where):
+        operands = [values(s, k, facula.bfloat16).to(where).requires_grad_() for k, s in enumerate(shapes)]
+        given = dict(settings)
+        if "attn_mask" in given:
+            given["attn_mask"] = (values((9, 9), 8) > 0).to(where)
+        out = facula.nn.functional.scaled_dot_product_attention(*operands, **given)
+        return [out, *facula.autograd.grad(out, operands, values(out.shape, 9, facula.bfloat16).to(where))]
+
+    same(attended("cuda"), attended("cpu"), facula.bfloat16)
+    assert dnn.calls.count("cudnnBackendExecute") == 2
+
+
 # --- the library itself, where it is installed ------------------------------------------------------------------------
 
 
