@@ -8,6 +8,7 @@ __all__ = ["compile", "empty", "new_storage"]
 
 # What is imported when `targets.routine` is first asked for it: a file, or a name in a file.
 ROUTINES = {
+    "Memo": "repeats.MEMO",
     "attend": "dnn_attend.attend",
     "attend_backward": "dnn_attend.attend_backward",
     "attend_dtypes": "attention.DTYPES",
