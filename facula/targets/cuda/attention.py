@@ -1,6 +1,6 @@
-"""Attention, `targets/cpu/attention.py` has the arguments: by cuDNN where it does it, else by generated kernels.
+"""Generated attention, for what cuDNN does not do (`dnn_attend` asks it); `targets/cpu/attention.py` has the arguments.
 
-Of these, 16-bit operands with up to 128 features are multiplied by the matrix units (`attention_matrix`), all else by
+16-bit operands with up to 128 features are multiplied by the matrix units (`attention_matrix`), all else by
 `attention_tiles`.
 """
 
@@ -14,7 +14,7 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Access, Input, Kernel, Result
 
 from . import attention_matrix as matrix
-from . import dnn_attend, driver
+from . import driver
 from .attention_matrix import PART, ROWS, WIDTHS, matrix_program
 from .attention_tiles import FORWARD, HIGH, KEYS, LOW, QUERIES, SIDE, SINGLE, attention_program
 from .code import Code
@@ -22,7 +22,7 @@ from .emit import THREADS, Program
 from .functions import function
 from .pool import pool
 
-__all__ = ["DTYPES", "all_programs", "attend", "attend_backward", "attention", "attention_backward"]
+__all__ = ["DTYPES", "all_programs", "attention", "attention_backward"]
 
 DTYPES = frozenset((dt.float32, dt.float16, dt.bfloat16))  # of what `attend` takes
 MOST_ITEMS = (1 << 16) - 1  # of a grid's second dim
@@ -132,15 +132,3 @@ def attention_backward(element: dtype = dt.float32) -> Callable[..., None]:
                 function(attention_program, name, element, LOW, columns)(grid, (SIDE, SIDE), *given, delta.ptr)
 
     return call
-
-
-@remembered
-def attend(element: dtype = dt.float32) -> Callable[..., None]:
-    """softmax(scale * Q @ K.T + mask) @ V, by whoever does it."""
-    return dnn_attend.attend(element, attention(element))
-
-
-@remembered
-def attend_backward(element: dtype = dt.float32) -> Callable[..., None]:
-    """The gradients of `attend`."""
-    return dnn_attend.attend_backward(element, attention_backward(element))
