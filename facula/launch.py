@@ -6,6 +6,7 @@ Chooses the iteration space (drops, orders and merges dimensions), asks the devi
 
 import ctypes
 import importlib
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -23,8 +24,8 @@ from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, TRANSPOSE
 from facula.targets import routine, unavailable
 
 __all__ = [
-    "Bound", "address_on", "allocator", "bind", "empty", "empty_dense", "forget", "hollow", "lacks", "memo", "native",
-    "new_storage", "offered", "run", "transfer", "use",
+    "Bound", "accelerated", "address_on", "allocator", "bind", "empty", "empty_dense", "forget", "hollow", "is_pinned",
+    "lacks", "memo", "native", "new_storage", "offered", "pinned", "recording", "run", "transfer", "use",
 ]  # fmt: skip
 
 ORDERED = ("index", "extent", "row_index", "scan")  # nodes whose meaning depends on the order of dims
@@ -246,8 +247,9 @@ def address_on(array: np.ndarray, where: device) -> int:
     key = id(array), where
     held = _COPIES.get(key)
     if held is None:
-        held = _COPIES[key] = new_storage(array.nbytes, where)
+        held = new_storage(array.nbytes, where)
         native("from_host", where)(held.ptr, array.ctypes.data, array.nbytes)
+        _COPIES[key] = held  # now: a copy may be refused
         weakref.finalize(array, _COPIES.pop, key, None)
     return held.ptr
 
@@ -264,9 +266,31 @@ def offered(name: str, where: device = CPU) -> Any:
     return native(name, where) if name in _target(where).ROUTINES else None
 
 
+def accelerated() -> bool:
+    """Whether the machine has a GPU that can be used."""
+    return importlib.import_module("facula.targets.cuda.driver").reason() == ""
+
+
+def pinned(spec: Spec) -> Tensor:
+    """An uninitialised tensor of the host that the GPU copies from and to while the program goes on."""
+    return native("pinned", device("cuda"))(spec)
+
+
+def is_pinned(x: Tensor) -> bool:
+    """Whether a tensor of the host lies in memory that the GPU copies from and to while the program goes on."""
+    if "facula.targets.cuda.pinned" not in sys.modules or not accelerated():
+        return False  # nothing is where no GPU was ever used
+    return native("is_pinned", device("cuda"))(x.ptr)
+
+
 def memo(where: device = CPU) -> Any:
     """What repeats calls in machine code on a device (`native/apply.py`), or None where nothing does."""
     return offered("Memo", where)
+
+
+def recording(where: device) -> bool:
+    """Whether what the current stream of a device is given is recorded, and done whenever that is replayed."""
+    return "recording" in _target(where).ROUTINES and native("recording", where)()
 
 
 def constructor(cls: type, arguments: Sequence[str], defaults: dict[str, Any]) -> Callable:
@@ -337,8 +361,14 @@ def many(kernel: Kernel, columns: tuple[int | None, ...], where: device = CPU) -
     return found
 
 
-def run_many(code: Many, tensors: list[Tensor], params: Sequence[Any] = (), where: device = CPU) -> Tensor | None:
-    """Run on `tensors`, the rows one after the other; what was written counts as changed. Returns results of shares."""
+def run_many(
+    code: Many, tensors: list[Tensor], params: Sequence[Any] = (), where: device = CPU,
+    refresh: Callable[[], list] | None = None,
+) -> Tensor | None:  # fmt: skip
+    """Run on `tensors`, the rows one after the other; what was written counts as changed. Returns results of shares.
+
+    `refresh` returns the params of each replay of a recorded call: see `recording`.
+    """
     rows = len(tensors) // code.width
     if code.fill is None:
         for i, tensor in enumerate(tensors):
@@ -348,7 +378,10 @@ def run_many(code: Many, tensors: list[Tensor], params: Sequence[Any] = (), wher
     address = ctypes.addressof(table)
     elements = code.fill(tensors, address, code.width, code.written, code.chunk)
     if code.partial is None:
-        code.function(address, rows, elements, 0, *params)
+        if refresh is None:
+            code.function(address, rows, elements, 0, *params)
+        else:
+            code.function(address, rows, elements, 0, *params, refresh=refresh)
         return None
     partial = empty_dense((table[-1],), code.partial, where)
     code.function(address, rows, elements, partial.ptr, *params)

@@ -40,14 +40,20 @@ class Event:
     """
 
     __module__ = "torch"
+    device: Any
+    event_id: Any
+    _timing: bool
 
-    def __new__(cls, device: Any = None, **options: Any) -> Any:
-        return _of_gpu("Event", device, **options) or object.__new__(cls)
-
-    def __init__(
-        self, device: Any = None, *, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False
-    ):
-        self.device, self.event_id, self._timing = _place(device), 0, enable_timing
+    # What makes a GPU's own, a subclass, is `__new__`: an `__init__` would be called with that object, too.
+    def __new__(
+        cls, device: Any = None, *, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False
+    ) -> Any:
+        options = {"enable_timing": enable_timing, "blocking": blocking, "interprocess": interprocess}
+        found = _of_gpu("Event", device, **{name: value for name, value in options.items() if value})
+        if found is None:
+            found = object.__new__(cls)
+            found.device, found.event_id, found._timing = _place(device), 0, enable_timing
+        return found
 
     def query(self) -> bool:
         """True: work is done when a call returns."""
@@ -84,12 +90,17 @@ class Stream:
     """
 
     __module__ = "torch"
+    device: Device
+    device_index: int
+    device_type: int
+    stream_id: int
 
     def __new__(cls, device: Any = None, *, priority: int = 0) -> Any:
-        return _of_gpu("Stream", device, device, priority) or object.__new__(cls)
-
-    def __init__(self, device: Any = None, *, priority: int = 0):
-        self.device, self.device_index, self.device_type, self.stream_id = _place(device), -1, 0, 0
+        found = _of_gpu("Stream", device, device, priority)
+        if found is None:
+            found = object.__new__(cls)
+            found.device, found.device_index, found.device_type, found.stream_id = _place(device), -1, 0, 0
+        return found
 
     def query(self) -> bool:
         """True: work is done when a call returns."""

@@ -53,7 +53,8 @@ def _between(target: Spec, source: Spec) -> launch.Bound:
     if same or launch.hollow(target.device) or launch.hollow(source.device):
         return launch.transfer(target, source)
 
-    def convert(to: int, start: int) -> None:
+    def convert(to: int, start: int, non_blocking: bool = False) -> None:
+        # The memory between is not page-locked: always waited for.
         made = launch.empty(whole)
         code = bound_copy(whole, source)
         if code.function is not None:
@@ -68,17 +69,24 @@ def _between(target: Spec, source: Spec) -> launch.Bound:
     return launch.Bound(convert, ())
 
 
-def copy_values(target: Tensor, source: Tensor) -> Tensor:
-    """Write the elements of `source`, broadcast and converted, into `target`, new memory; nothing is recorded."""
+def copy_values(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    """Write the elements of `source`, broadcast and converted, into `target`, new memory; nothing is recorded.
+
+    With `non_blocking`, a copy between devices may go on while the program does, where their memory allows it.
+    """
     bound = _PLANS.get((target.spec, source.spec)) or bound_copy(target.spec, source.spec)
-    if bound.function is not None:
+    if bound.function is None:
+        return target
+    if non_blocking and target.spec.device is not source.spec.device:
+        bound.function(target.ptr, source.ptr, *bound.tail, non_blocking=True)
+    else:
         bound.function(target.ptr, source.ptr, *bound.tail)
     return target
 
 
-def overwrite(target: Tensor, source: Tensor) -> Tensor:
+def overwrite(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     """`copy_values` over memory that others may have seen: its version grows."""
-    copy_values(target, source)
+    copy_values(target, source, non_blocking)
     target.storage.version += 1
     return target
 
@@ -156,13 +164,13 @@ def cast(input: Tensor, dtype: dtype) -> Tensor:
 
 
 @function(tensors=("input",))
-def to_device(input, device):
+def to_device(input, device, non_blocking=False):
     """A copy on another device, in the same layout."""
     s = input.spec
     if dense_order(s) is None:
         input = contiguous(input)
         s = input.spec
-    return copy_values(launch.empty(spec(s.dtype, device, s.shape, s.strides)), input)
+    return copy_values(launch.empty(spec(s.dtype, device, s.shape, s.strides)), input, non_blocking)
 
 
 @to_device.gradient("input")

@@ -25,6 +25,7 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Kernel, Param, Result
 
+from . import pinning
 from .copying import copy_values, like_layout, overwrite
 from .declare import NEW_LIKE, OF_ARRAY, OPERATORS, ZEROS, unreadable
 from .promotion import DEFAULT, NUMBERS, number_dtype, of_defaults, opmath
@@ -252,6 +253,8 @@ def empty(
     out=None,
 ) -> Tensor:  # fmt: skip
     """A tensor whose elements are whatever was in memory."""
+    if pin_memory:
+        return pinning.created(empty, locals())
     if layout is not None and layout is not strided:
         sizes = _sizes(args or (_required("empty", size),), "empty")
         return _no_places("empty", layout, sizes, dtype, device, requires_grad)
@@ -311,6 +314,8 @@ def zeros(
     *args, size=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
     """A tensor of zeros."""
+    if pin_memory:
+        return pinning.created(zeros, locals())
     try:
         made, s, fill, zero, tail = _ZEROS[args, dtype, device, out, requires_grad, layout, DEVICE[0]]
     except (KeyError, TypeError):
@@ -345,6 +350,8 @@ def ones(
     *args, size=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
     """A tensor of ones."""
+    if pin_memory:
+        return pinning.created(ones, locals())
     if layout is not None:
         only_strided("ones", layout)
     if not args:
@@ -361,6 +368,8 @@ def full(
     size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
     """A tensor filled with one number, of that number's dtype unless told otherwise."""
+    if pin_memory:
+        return pinning.created(full, locals())
     if layout is not None:
         only_strided("full", layout)
     if isinstance(fill_value, Tensor):
@@ -392,6 +401,8 @@ def empty_like(
     input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
 ) -> Tensor:
     """`empty` in the shape, dtype and layout of another tensor."""
+    if pin_memory:
+        return pinning.created(empty_like, locals())
     if layout is not None or input.__class__ is not Tensor:
         made = _in_layout(empty, input, layout, dtype, device, requires_grad)
         if made is not None:
@@ -403,6 +414,8 @@ def zeros_like(
     input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
 ) -> Tensor:
     """`zeros` in the shape, dtype and layout of another tensor."""
+    if pin_memory:
+        return pinning.created(zeros_like, locals())
     if layout is not None or input.__class__ is not Tensor:
         made = _in_layout(zeros, input, layout, dtype, device, requires_grad)
         if made is not None:
@@ -414,6 +427,8 @@ def ones_like(
     input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
 ) -> Tensor:
     """`ones` in the shape, dtype and layout of another tensor."""
+    if pin_memory:
+        return pinning.created(ones_like, locals())
     if layout is not None or input.__class__ is not Tensor:
         made = _in_layout(ones, input, layout, dtype, device, requires_grad)
         if made is not None:
@@ -434,6 +449,8 @@ def full_like(
     pin_memory=False,
 ) -> Tensor:
     """`full` in the shape, dtype and layout of another tensor."""
+    if pin_memory:
+        return pinning.created(full_like, locals())
     if layout is not None or input.__class__ is not Tensor:
         made = _in_layout(full, input, layout, dtype, device, requires_grad, fill_value)
         if made is not None:
@@ -446,6 +463,8 @@ def empty_strided(
     size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
     """`empty` with given strides."""
+    if pin_memory:
+        return pinning.created(empty_strided, locals())
     if layout is not None:
         only_strided("empty_strided", layout)
     from facula.core.shape import reach
@@ -462,6 +481,8 @@ def empty_permuted(
     size, physical_layout, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
     """`empty` without gaps, its dims in memory in the order `physical_layout`, the outermost first."""
+    if pin_memory:
+        return pinning.created(empty_permuted, locals())
     if layout is not None:
         only_strided("as_strided", layout)
     size, order = ints((size,)), ints((physical_layout,))
@@ -541,6 +562,8 @@ def arange(
 
     Shape ``(ceil((end - start) / step),)``; int64 when all three are integers, else the default dtype.
     """
+    if pin_memory:
+        return pinning.created(arange, locals())
     if layout is not None:
         only_strided("arange.start_out", layout)
     given: Any = (0, start, step) if end is None else (start, end, step)
@@ -584,6 +607,8 @@ def linspace(
     start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
     """`steps` numbers from `start` to `end`, both included, equally far apart."""
+    if pin_memory:
+        return pinning.created(linspace, locals())
     if layout is not None:
         only_strided("linspace.out", layout)
     start, end, kind = _ends("linspace", start, end, steps, dtype, out)
@@ -652,6 +677,8 @@ def logspace(
     pin_memory=False,
 ) -> Tensor:
     """`base` to the powers `linspace(start, end, steps)`."""
+    if pin_memory:
+        return pinning.created(logspace, locals())
     if layout is not None:
         only_strided("logspace.out", layout)
     from .elementwise import pow as power
@@ -668,6 +695,8 @@ def logspace(
 
 def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
     """Ones on the diagonal, zeros elsewhere; shape (n, m), (n, n) without m."""
+    if pin_memory:
+        return pinning.created(eye, locals())
     if layout is not None:
         only_strided("eye.m_out", layout)
     m = n if m is None else m
@@ -833,6 +862,8 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     tensor([[1., 2.],
             [3., 4.]])
     """
+    if pin_memory:
+        return pinning.created(tensor, locals())
     if isinstance(data, Tensor):
         where = data.spec.device if device is None else place(device)
         out = launch.empty(dense(dtype or data.spec.dtype, data.spec.shape, where))
@@ -949,6 +980,8 @@ def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False) -> 
 
 def scalar_tensor(s, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False) -> Tensor:
     """A 0-d tensor of a number, of the default dtype."""
+    if pin_memory:
+        return pinning.created(scalar_tensor, locals())
     kind = dtype or DEFAULT.float
     return full((), saturated(s, kind), dtype=kind, device=device, requires_grad=requires_grad)
 
@@ -1015,6 +1048,8 @@ def range(
     start=0, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False
 ) -> Tensor:
     """The numbers from `start` to `end`, both included, in steps of `step`; `arange` leaves the end out."""
+    if pin_memory:
+        return pinning.created(range, locals())
     if layout is not None:
         only_strided("range.out", layout)
     import warnings
@@ -1170,6 +1205,8 @@ def from_file(
     filename, shared=None, size=0, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False
 ) -> Tensor:
     """A vector on a memory-mapped file; changes reach the file where `shared`."""
+    if pin_memory:
+        return pinning.created(from_file, locals())
     kind = dtype or DEFAULT.float
     raw = np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(size * kind.itemsize,))
     return _finish(

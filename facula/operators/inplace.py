@@ -455,14 +455,14 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
         return ASSIGN[0](input, src)
     check_overlap(input)
     if not recording(input, src):
-        return overwrite(input, src)
+        return overwrite(input, src, non_blocking)
     check_leaf(input)
     if input.spec.dtype.kind not in "fc":
-        return overwrite(input, src)
+        return overwrite(input, src, non_blocking)
     shell = alias(input)
     source_edge = edge_of(src) if src.spec.dtype.kind in "fc" else None
     own_edge = edge_of(input) if input.base is None else None  # a part of a larger tensor: `CopySlices` zeroes it
-    overwrite(input, src)
+    overwrite(input, src, non_blocking)
     node = record(copied.operator.node_class, (own_edge, source_edge), (shell,))
     node.back = copied.operator._recipe((1 + (own_edge is not None), 1 + (source_edge is not None)))
     node.numbers, node.versions, node.plan = {"source_spec": src.spec, "input_spec": input.spec}, (), None

@@ -40,6 +40,7 @@ from . import (
     matrices,
     normalization,
     override,
+    pinning,
     public,
     reduction,
     sorting,
@@ -567,14 +568,26 @@ def is_set_to(self, tensor: Tensor) -> bool:
 
 @method
 def is_pinned(self, device=None) -> bool:
-    """Whether it lies in page-locked memory."""
-    return False
+    """Whether it lies in page-locked memory, which a GPU copies from and to while the program goes on."""
+    return self.spec.device is CPU and launch.is_pinned(self)
 
 
 @method
 def pin_memory(self, device=None) -> Tensor:
-    """A copy in page-locked memory: nothing to do without a GPU."""
-    return self
+    """A copy in page-locked memory; the tensor itself where it lies there.
+
+    Raises
+    ------
+    RuntimeError
+        Without a GPU, and for a tensor that is not the host's.
+    """
+    return pinning.pin(self)
+
+
+@method
+def record_stream(self, stream) -> None:
+    """Its memory is used again only after the work that `stream` has been given by the time nobody has it any more."""
+    pinning.record_stream(self, stream)
 
 
 @method
@@ -797,6 +810,7 @@ def to(self, *args, **kwargs) -> Tensor:
         if rest and (rest[0] is None or isinstance(rest[0], DType)):
             kind = rest.pop(0)
     copy = kwargs.get("copy", rest[1] if len(rest) > 1 else False)
+    non_blocking = kwargs.get("non_blocking", rest[0] if rest else False)
     memory_format = kwargs.get("memory_format")
     out = self
     if where is not None:
@@ -805,7 +819,7 @@ def to(self, *args, **kwargs) -> Tensor:
             launch.allocator(where)  # raises where there is no such device
             if where is CPU:
                 _on_host(self)
-            out = copying.to_device(out, where)
+            out = copying.to_device(out, where, True) if non_blocking else copying.to_device(out, where)
     if kind is not None and kind is not out.spec.dtype:
         if not isinstance(kind, DType):
             fail(
@@ -830,7 +844,8 @@ def _on_host(self: Tensor) -> None:
 @method
 def cuda(self, device=None, non_blocking=False, memory_format=None) -> Tensor:
     """A copy on the GPU."""
-    return to(self, Device("cuda", device if isinstance(device, int) else None))
+    where = Device("cuda", device if isinstance(device, int) else None)
+    return to(self, where, non_blocking=non_blocking, memory_format=memory_format)
 
 
 @method
@@ -849,7 +864,7 @@ def type(self, dtype=None, non_blocking=False):
         if wanted is None:
             fail(ValueError, f"invalid type: '{dtype}'")
         dtype = wanted
-    return to(self, getattr(dtype, "dtype", dtype))
+    return to(self, getattr(dtype, "dtype", dtype), non_blocking)
 
 
 @method
@@ -883,6 +898,8 @@ def _new(make):
             if make in (creation.ones, creation.full):
                 creation.only_strided("fill_.Scalar", layout)
             named["layout"] = layout
+        if pin_memory:
+            named["pin_memory"] = True
         made = make(
             *args, dtype=dtype or self.spec.dtype, device=device or self.spec.device, requires_grad=requires_grad,
             **named,
@@ -906,7 +923,10 @@ def split(self, split_size, dim=0) -> tuple[Tensor, ...]:
 @method
 def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False) -> Tensor:
     """A new tensor with a copy of `data`, of this tensor's dtype."""
-    return creation.tensor(data, dtype=dtype or self.spec.dtype, device=device, requires_grad=requires_grad)
+    return creation.tensor(
+        data, dtype=dtype or self.spec.dtype, device=device or self.spec.device, requires_grad=requires_grad,
+        pin_memory=pin_memory,
+    )  # fmt: skip
 
 
 @method
@@ -914,7 +934,10 @@ def new_empty_strided(
     self, size, stride, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False
 ) -> Tensor:
     """`empty_strided` of this tensor's dtype."""
-    return creation.empty_strided(size, stride, dtype=dtype or self.spec.dtype, requires_grad=requires_grad)
+    return creation.empty_strided(
+        size, stride, dtype=dtype or self.spec.dtype, device=device or self.spec.device, requires_grad=requires_grad,
+        pin_memory=pin_memory,
+    )  # fmt: skip
 
 
 @method

@@ -17,6 +17,7 @@ from facula.core.tensor import Tensor
 from facula.core.wrapped import BATCH, Unbatchable
 from facula.errors import fail
 
+from . import pinning
 from .copying import contiguous, copy_values, dense_order, overwrite
 from .creation import (
     _finish,
@@ -238,6 +239,9 @@ def _creator(name: str, in_place, *parameters: float):
     ) -> Tensor:  # fmt: skip
         if size is not None:
             args = (size,)
+        if pin_memory:
+            named = {"generator": generator, "out": out, "dtype": dtype, "layout": layout, "device": device}
+            return pinning.created(create, {"args": args, "requires_grad": requires_grad, **named})
         try:
             empty, s, draw, usual = known[args, dtype, device, layout, DEVICE[0]]
         except (KeyError, TypeError):
@@ -296,6 +300,8 @@ def randint(
     pin_memory=False,
 ) -> Tensor:
     """Whole numbers over [low, high), int64 unless told otherwise: randint(high, size) or randint(low, high, size)."""
+    if pin_memory:
+        return pinning.created(randint, locals())
     if layout is not None:
         only_strided("random_.from", layout)
     if size is None:
@@ -332,6 +338,8 @@ def randperm(
     n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
     """The numbers 0 to n - 1 in random order."""
+    if pin_memory:
+        return pinning.created(randperm, locals())
     if layout is not None:
         only_strided("randperm.generator_out", layout)
     if n < 0:
@@ -362,6 +370,8 @@ def rand_like(
     generator=None,
 ) -> Tensor:
     """`rand` in the shape and dtype of another tensor."""
+    if pin_memory:
+        return pinning.created(rand_like, locals())
     if layout is not None and layout is not input.layout:
         only_strided("empty_strided", layout)
     return _as(input, dtype, device, memory_format, requires_grad, lambda t: uniform_(t, generator=generator))
@@ -379,6 +389,8 @@ def randn_like(
     generator=None,
 ) -> Tensor:
     """`randn` in the shape and dtype of another tensor."""
+    if pin_memory:
+        return pinning.created(randn_like, locals())
     if layout is not None and layout is not input.layout:
         only_strided("empty_strided", layout)
     return _as(input, dtype, device, memory_format, requires_grad, lambda t: normal_(t, generator=generator))
@@ -389,6 +401,8 @@ def randint_like(
     requires_grad=False, memory_format=None,
 ) -> Tensor:  # fmt: skip
     """`randint` in the shape and dtype of another tensor."""
+    if pin_memory:
+        return pinning.created(randint_like, locals())
     if layout is not None and layout is not input.layout:
         only_strided("empty_strided", layout)
     if high is None:
@@ -411,6 +425,8 @@ def normal(
     pin_memory=False,
 ) -> Tensor:
     """Normal numbers with given means and standard deviations (numbers or tensors)."""
+    if pin_memory:
+        return pinning.created(normal, locals())
     if layout is not None:
         only_strided("normal_", layout)
     if isinstance(std, Tensor):

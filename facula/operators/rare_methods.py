@@ -138,7 +138,6 @@ REFUSED = {
     ),
     **dict.fromkeys(("ipu", "mtia", "xpu"), _PLACE),
     "index": "it takes the dims of functorch.dim",
-    "record_stream": "memory of a tensor is not given back before its last use on any stream",
     "slice_inverse": "it serves the functionalization of PyTorch's compiler",
     "storage_type": "facula's storages have no type: use untyped_storage()",
     "to_mkldnn": "facula's kernels need no layout of their own",

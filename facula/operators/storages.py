@@ -149,11 +149,12 @@ class _Memory:
 
     def is_pinned(self, device=None) -> bool:
         """Whether it lies in page-locked memory."""
-        return False
+        return self._row.is_pinned()
 
     def pin_memory(self, device=None):
-        """Page-locked memory: nothing to do without a GPU."""
-        return self
+        """A copy in page-locked memory; the storage itself where it lies there."""
+        pinned = self._row.pin_memory()
+        return self if pinned is self._row else self._like(pinned.storage)
 
     def untyped(self) -> "UntypedStorage":
         """The same memory as bytes."""

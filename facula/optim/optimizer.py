@@ -13,16 +13,18 @@ from copy import deepcopy
 from itertools import chain
 from typing import Any
 
+from facula import launch
 from facula.autograd import enable_grad
+from facula.core.device import CPU
 from facula.core.dtype import float32, float64
 from facula.core.tensor import Tensor
-from facula.errors import fail
+from facula.errors import fail, refusal
 from facula.nn.module import typename, zero_grads
 from facula.operators import tensor, zeros_like
 from facula.operators.promotion import DEFAULT
 from facula.utils.hooks import RemovableHandle
 
-from .rule import apply_rules
+from .rule import Refreshed, advance, apply_rules
 
 __all__ = ["Optimizer", "RuleOptimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
 
@@ -467,10 +469,13 @@ class RuleOptimizer(Optimizer):
         first = {**options, "first": True}  # of parameters whose state the rule fills from the gradient
         remembers = bool(names) or self.counts_steps
         checked = group.get("fused") or group.get("capturable")
+        recorded = self._recorded(group)
         later: list[tuple[Tensor, tuple, Tensor]] = []  # of sparse gradients: (tensor, places, what they become)
         differentiable = bool(group.get("differentiable"))
         own, numbers = self.numbers, ()
         jobs = []
+        away: list[Tensor] = []  # counters that are not in the host's memory
+        counters: dict[Any, list] = {}  # of recorded steps: those that each replay moves on
         scalars: dict[Any, dict] = {}  # by step: parameters that joined at different times have different ones
         step = 0
         for param in group["params"]:
@@ -481,18 +486,27 @@ class RuleOptimizer(Optimizer):
                 _check_device(group, param)
             state = self.state[param] if remembers else {}
             if remembers and not state:
+                if recorded:
+                    fail(RuntimeError, "the first step of an optimizer cannot be recorded: it makes the state",
+                         mend="run a few steps before torch.cuda.graph(...), on a side stream")  # fmt: skip
                 state.update(self.new_state(group, param))
             if self.counts_steps:
-                step = self._count(param, state["step"], differentiable)
+                step = self._count(param, state["step"], differentiable, recorded, away)
             key: Any = step
             if own is not None:
                 numbers = own(group, state, step)
                 key = (step, *numbers)
             given = None if differentiable else scalars.get(key)
             if given is None:
-                given = self.scalars(group, step, *numbers)
+                # A recorded step takes its learning rate when it is replayed; that of a tensor cannot be read now.
+                given = self.scalars({**group, "lr": 1.0} if recorded else group, step, *numbers)
                 if not differentiable:
                     given = scalars[key] = {name: number(value) for name, value in given.items()}
+                if recorded:
+                    given = scalars[key] = Refreshed(given)
+                    given.refresh, counters[key] = self._refresh(group)
+            if recorded:
+                counters[key].append(self._counters[param])
             chosen = options
             tensors = [param, grad]
             for name in names:
@@ -505,6 +519,7 @@ class RuleOptimizer(Optimizer):
                 tensors = self._rows(group, grad, tensors, later)
             jobs.append((chosen, given, tensors))
         apply_rules(self.rule, jobs, differentiable, self.complex_as_real)
+        advance(away)
         for target, places, changed in later:
             target.detach().index_put_(places, changed)
 
@@ -524,18 +539,68 @@ class RuleOptimizer(Optimizer):
         later.extend((x, places, changed) for x, changed in zip((param, *state), found))
         return [found[0], settled.values(), *found[1:]]
 
-    def _count(self, param: Tensor, step: Tensor, differentiable: bool) -> Any:
+    def _recorded(self, group: dict) -> bool:
+        """Whether the step is recorded, and depends on how often it is replayed."""
+        params = group["params"]
+        if not params or params[0].spec.device is CPU or not self.counts_steps:
+            return False
+        if not launch.recording(params[0].spec.device):
+            return False
+        if not group.get("capturable"):
+            fail(
+                RuntimeError,
+                f"Attempting CUDA graph capture of step() for an instance of {type(self).__name__} but param_groups' "
+                "capturable is False.",
+                mend=f"{type(self).__name__}(..., capturable=True)",
+            )
+        if self.number_names:
+            refusal(f"torch.optim.{type(self).__name__}.step", "in a graph, its state would have to hold numbers")()
+        return True
+
+    def _refresh(self, group: dict) -> tuple[Callable[[], list], list]:
+        """A function that returns the scalars of the coming replay, and the list of the counters that it moves on."""
+        counters: list[Any] = []
+
+        def refresh() -> list:
+            for counter in counters:
+                counter[2].value += 1.0
+            return [number(value) for value in self.scalars(group, counters[0][2].value).values()]
+
+        return refresh, counters
+
+    def _count(
+        self, param: Tensor, step: Tensor, differentiable: bool, recorded: bool = False, away: Any = None
+    ) -> Any:
         """Add 1 to the counter of a parameter; the tensor itself where autograd goes through the step."""
-        if differentiable or step.device.type != "cpu" or step.dtype not in CELLS:
+        if differentiable or step.dtype not in CELLS:
             step += 1
             return step if differentiable else step.item()
-        ptr = step.ptr
         known = self._counters.get(param)
-        if known is None or known[0] is not step or known[1] != ptr:
+        ptr = step.ptr
+        kept = known is not None and known[0] is step and known[1] == ptr
+        if step.device.type != "cpu":
+            return self._count_away(param, step, known if kept else None, recorded, away)
+        if not kept:
             known = self._counters[param] = (step, ptr, CELLS[step.dtype].from_address(ptr))
+        assert known is not None
         cell = known[2]
         cell.value = count = cell.value + 1.0  # in memory itself: 0.1 us, where operators take 1
         step.storage.version += 1
+        return count
+
+    def _count_away(self, param: Tensor, step: Tensor, known: Any, recorded: bool, away: list[Tensor]) -> Any:
+        """The same of a counter that is not in the host's memory: what it holds is remembered, and not waited for.
+
+        All of them go into `away`, for `advance`.
+        """
+        version = step.storage.version
+        if known is None or known[3][0] != version:  # somebody else has written to it
+            known = self._counters[param] = (step, step.ptr, CELLS[float64](step.item()), [version])
+        known[3][0] = version + 1
+        away.append(step)
+        count = known[2].value + 1.0
+        if not recorded:  # else nothing has been done yet
+            known[2].value = count
         return count
 
 

@@ -6,12 +6,14 @@ numbers. The same function runs on tensors where autograd goes through the step,
 """
 
 from collections.abc import Callable
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 from facula import launch
 from facula.autograd import set_grad_enabled
 from facula.core.device import device
+from facula.core.dtype import dtype
 from facula.core.spec import Spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
@@ -21,7 +23,13 @@ from facula.operators import abs as abs_
 from facula.operators import clamp, maximum, sign, sqrt, view_as_real, where
 from facula.operators.promotion import opmath
 
-__all__ = ["apply_rule", "apply_rules"]
+__all__ = ["Refreshed", "advance", "apply_rule", "apply_rules"]
+
+
+class Refreshed(dict):
+    """Scalars of a step that is recorded: each replay has those that `refresh` returns."""
+
+    refresh: Callable[[], list]
 
 
 def _choose(condition: Any, a: Any, b: Any) -> Any:
@@ -53,7 +61,7 @@ def apply_rules(
     complex_as_real: bool = True,
 ) -> None:
     """Update many parameters: `jobs` are (options, scalars, tensors). Dense ones of the same kind share one call."""
-    batches: dict[tuple, tuple[launch.Many, tuple, device, list[Tensor]]] = {}
+    batches: dict[tuple, tuple[launch.Many, tuple, device, list[Tensor], Any]] = {}
     last_options = last_scalars = last_kind = None  # mostly all jobs are alike: then they are only gathered
     rows: list[Tensor] = []
     for options, scalars, tensors in jobs:
@@ -65,17 +73,35 @@ def apply_rules(
         if kind is False:
             kind = _kind(specs)
         if kind is None or differentiable:
+            if isinstance(scalars, Refreshed):
+                fail(NotImplementedError, "a recorded step needs dense parameters, gradients and states of one layout",
+                     got=", ".join([str(tuple(t.shape)) for t in tensors]))  # fmt: skip
             apply_rule(rule, options, scalars, tensors, differentiable, complex_as_real)
             continue
         key = (id(scalars), id(options), id(kind))
         batch = batches.get(key)
         if batch is None:
             code = _many(rule, options, tuple(scalars), tensors)
-            batch = batches[key] = (code, tuple(scalars.values()), kind[0], [])
+            batch = batches[key] = (code, tuple(scalars.values()), kind[0], [], getattr(scalars, "refresh", None))
         last_options, last_scalars, last_kind, rows = options, scalars, kind, batch[3]
         rows.extend(tensors)
-    for code, numbers, place, rows in batches.values():
-        launch.run_many(code, rows, numbers, place)
+    for code, numbers, place, rows, refresh in batches.values():
+        launch.run_many(code, rows, numbers, place, refresh)
+
+
+@cache
+def _adding_1(kind: dtype) -> Kernel:
+    result = Result("out", kind, ir.load("step", kind) + ir.const(1.0, kind))
+    return Kernel("advance", (Input("step", kind),), (result,))
+
+
+def advance(counters: list[Tensor]) -> None:
+    """Add 1 to each of several counters, in one call for those of a device and a dtype."""
+    kinds: dict[Spec, list[Tensor]] = {}
+    for counter in counters:
+        kinds.setdefault(counter.spec, []).append(counter)
+    for spec, rows in kinds.items():
+        launch.run_many(launch.many(_adding_1(spec.dtype), (0, 0), spec.device), rows, (), spec.device)
 
 
 def _kind(specs: tuple[Spec, ...]) -> Any:

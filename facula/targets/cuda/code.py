@@ -135,16 +135,26 @@ def packed(function: Callable[..., None], tail: tuple) -> builtins.Packed | None
 WORDS = 4  # of 8 bytes; `helpers`: lock and number, ticket, position, value
 _KEPT = 4096
 _launched: OrderedDict[int, tuple[Any, str]] = OrderedDict()  # ticket -> kernel, where it was called
+_recorded: dict[int, tuple[Any, str]] = {}  # the same of launches in graphs, as long as these live
 _tickets = [0]
+
+
+class _Recorded:
+    """What a graph keeps of a launch whose checks may fail in any replay."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+    def __del__(self):
+        _recorded.pop(self.number, None)
 
 
 @remembered
 def _status_of(gpu: driver.Device) -> int:
     """Memory that the GPU and the host both see."""
-    gpu.enter()
-    found = driver.good(driver.api().cuMemHostAlloc(8 * WORDS, driver.MAPPED), "cuMemHostAlloc")
-    ctypes.memset(int(found), 0, 8 * WORDS)
-    return int(found)
+    found = gpu.host_memory(8 * WORDS, driver.MAPPED)
+    ctypes.memset(found, 0, 8 * WORDS)
+    return found
 
 
 def _status() -> int:
@@ -172,6 +182,11 @@ def ticket(kernel: Checked) -> int:
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back
     where = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+    capture = driver.gpu().stream.capture
+    if capture is not None:
+        _recorded[_tickets[0]] = kernel, where
+        capture.keep(_Recorded(_tickets[0]))
+        return _tickets[0]
     _launched[_tickets[0]] = kernel, where
     if len(_launched) > _KEPT:
         _launched.popitem(last=False)
@@ -199,7 +214,7 @@ def noted() -> int | tuple[int, int] | None:
     found = _taken()
     if found is None:
         return None
-    kernel, _ = _launched[found[1]]
+    kernel, _ = _launched.get(found[1]) or _recorded[found[1]]
     return found[3] if len(kernel.checks) == 1 else (found[0], found[3])
 
 
@@ -215,7 +230,7 @@ def raise_noted() -> None:
     if found is None:
         return
     number, taken, position, value = found
-    kernel, where = _launched.get(taken, (None, ""))
+    kernel, where = _launched.get(taken) or _recorded.get(taken, (None, ""))
     _launched.clear()
     said = "an index is out of range"
     if kernel is not None:

@@ -5,14 +5,19 @@ first that CUDA_VISIBLE_DEVICES leaves visible.
 """
 
 import ctypes
+import itertools
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache as remembered
 from importlib import import_module
 from typing import Any
 
-from facula.errors import fail
+from facula.errors import AcceleratorError, fail
 
-__all__ = ["HERE", "WORDS", "Device", "Event", "Stream", "address", "api", "good", "gpu", "reason", "use"]
+__all__ = [
+    "HERE", "WORDS", "Device", "Event", "Stream", "address", "api", "good", "gpu", "reason", "started", "use",
+]  # fmt: skip
 
 _IN_PLACE: list[Any] = []  # what tests use in place of the driver
 _lock = threading.RLock()
@@ -20,8 +25,10 @@ _started: list["Device"] = []  # one, whoever asks first
 OUT_OF_MEMORY, NOT_READY = 2, 600  # of CUresult
 MAJOR, MINOR, MULTIPROCESSORS, RESIDENT = 75, 76, 16, 39  # of CUdevice_attribute; threads of a multiprocessor
 OLDEST = (8, 0)  # the texts use instructions from this compute capability on
-MAPPED = 2  # of the flags of cuMemHostAlloc
-NO_TIMING, NON_BLOCKING = 2, 1  # flags of events and of streams
+PORTABLE, MAPPED = 1, 2  # of the flags of cuMemHostAlloc
+BLOCKING_SYNC, NO_TIMING, NON_BLOCKING = 1, 2, 1  # flags of events (the first two) and of streams
+RELAXED = 2  # of CUstreamCaptureMode: calls that a capture does not see are allowed
+PRIORITIES, STREAMS = 4, 32  # streams are shared by those who ask for more than so many of a priority, as PyTorch's
 # What machine code sees (`launcher`): the number of the Python thread that the rest is for, 0 for none; its stream; the
 # address of cuLaunchKernel; objects to call for another thread, after a refused launch, for memory; its free blocks.
 WORDS = ("thread", "stream", "launch", "enter", "refused", "take", "table")
@@ -46,12 +53,12 @@ def api() -> Any:
 
 
 def good(answer: tuple, call: str) -> Any:
-    """What a call returned besides its status; RuntimeError in PyTorch's words where that is none of success."""
+    """What a call returned besides its status; AcceleratorError in PyTorch's words where that is none of success."""
     status, *found = answer
     if int(status) != 0:
         _, text = api().cuGetErrorString(status)
         text = text.decode() if isinstance(text, bytes) else f"error {int(status)}"
-        fail(RuntimeError, f"CUDA error: {text}", got=f"{getattr(status, 'name', int(status))} from {call}")
+        fail(AcceleratorError, f"CUDA error: {text}", got=f"{getattr(status, 'name', int(status))} from {call}")
     return found[0] if len(found) == 1 else tuple(found) if found else None
 
 
@@ -103,18 +110,18 @@ def _capability(handle: Any) -> tuple[int, int]:
 
 
 class _Thread(threading.local):
-    """What is a thread's own: whether it has entered the context, and its stream."""
+    """What is a thread's own: whether it has entered the context, its stream, the private pool that it takes from."""
 
     def __init__(self, stream: "Stream"):
-        self.entered, self.stream = False, stream
+        self.entered, self.stream, self.private = False, stream, None
 
 
 class Device:
     """The GPU, with its primary context, which other libraries in the process share."""
 
     __slots__ = (
-        "architecture", "capability", "context", "default", "handle", "index", "memory", "multiprocessors", "name",
-        "resident", "thread",
+        "architecture", "capability", "captures", "context", "default", "handle", "index", "memory", "multiprocessors",
+        "name", "resident", "shared", "thread",
     )  # fmt: skip
 
     def __init__(self, index: int):
@@ -131,6 +138,8 @@ class Device:
         self.context = good(api().cuDevicePrimaryCtxRetain(self.handle), "cuDevicePrimaryCtxRetain")
         self.default = Stream(self, 0)
         self.thread = _Thread(self.default)
+        self.shared: dict[int, tuple[Iterator[int], list[Stream]]] = {}  # priority -> whose turn it is, streams
+        self.captures: list[Any] = []  # of `graphs.Graph`: those that are being recorded
         self.enter()
 
     @property
@@ -140,8 +149,19 @@ class Device:
 
     @stream.setter
     def stream(self, stream: "Stream") -> None:
-        self.thread.stream = stream
+        private = self.thread.private
+        self.thread.stream = stream if private is None else stream.taking(private)
         HERE[0] = 0
+
+    def shared_stream(self, priority: int = 0) -> "Stream":
+        """One of the streams of a priority, in turn: none is ever given back, so that its memory can be used again."""
+        priority = -min(max(-priority, 0), PRIORITIES - 1)
+        with _lock:
+            turns, streams = self.shared.setdefault(priority, (itertools.count(), []))
+            turn = next(turns)
+            if turn < STREAMS:
+                streams.append(Stream(self, priority=priority))
+            return streams[turn % STREAMS]
 
     def enter(self) -> None:
         """Make the context this thread's."""
@@ -154,25 +174,53 @@ class Device:
         self.enter()
         good(api().cuCtxSynchronize(), "cuCtxSynchronize")
 
+    @contextmanager
+    def relaxed(self) -> Iterator[None]:
+        """Calls in the block are allowed while a graph is recorded: it need not see them."""
+        self.enter()
+        if not self.captures:
+            yield
+            return
+        mode = api().CUstreamCaptureMode
+        before = good(api().cuThreadExchangeStreamCaptureMode(mode(RELAXED)), "cuThreadExchangeStreamCaptureMode")
+        try:
+            yield
+        finally:
+            good(api().cuThreadExchangeStreamCaptureMode(before), "cuThreadExchangeStreamCaptureMode")
+
+    def host_memory(self, nbytes: int, flags: int) -> int:
+        """The address of page-locked memory of the host."""
+        with self.relaxed():
+            return int(good(api().cuMemHostAlloc(nbytes, flags), "cuMemHostAlloc"))
+
     def load(self, code: bytes, name: str) -> Any:
         """A function of machine code; its module stays loaded."""
-        self.enter()
-        module = good(api().cuModuleLoadData(code), "cuModuleLoadData")
-        return good(api().cuModuleGetFunction(module, name.encode()), "cuModuleGetFunction")
+        with self.relaxed():
+            module = good(api().cuModuleLoadData(code), "cuModuleLoadData")
+            return good(api().cuModuleGetFunction(module, name.encode()), "cuModuleGetFunction")
 
 
 class Stream:
-    """Work in order, beside that of other streams."""
+    """Work in order, beside that of other streams: the device's, another library's, or (no handle) a new one."""
 
-    __slots__ = ("device", "handle", "key", "own")
+    __slots__ = ("arena", "capture", "device", "handle", "key", "own", "priority", "private")
 
-    def __init__(self, device: Device, handle: Any = None):
-        self.device = device
+    def __init__(self, device: Device, handle: Any = None, priority: int = 0):
+        self.device, self.priority = device, priority
+        self.arena: Any = None  # where `pool` takes memory for it; None: not known yet
+        self.capture: Any = None  # the graph that records it
+        self.private: Any = None  # the private pool that it takes from although no graph records it
         self.own = handle is None
         if self.own:
             device.enter()
-            handle = good(api().cuStreamCreate(NON_BLOCKING), "cuStreamCreate")
+            handle = good(api().cuStreamCreateWithPriority(NON_BLOCKING, priority), "cuStreamCreateWithPriority")
         self.handle, self.key = handle, int(handle)
+
+    def taking(self, private: Any) -> "Stream":
+        """The same stream, whose memory comes from a private pool."""
+        other = Stream(self.device, self.handle, self.priority)
+        other.private, other.capture = private, self.capture
+        return other
 
     def synchronize(self) -> None:
         """Wait for its work."""
@@ -189,33 +237,36 @@ class Stream:
         return True
 
     def wait(self, event: "Event") -> None:
-        """Later work waits for what `event` marks."""
+        """Later work waits for what `event` marks; where that is recorded into a graph, so is this stream."""
         self.device.enter()
         good(api().cuStreamWaitEvent(self.handle, event.handle, 0), "cuStreamWaitEvent")
-
-    def __del__(self):
-        if getattr(self, "own", False) and hasattr(self, "handle"):
-            api().cuStreamDestroy(self.handle)
+        capture = event.capture
+        if capture is not None and self.capture is None and capture in self.device.captures:
+            capture.join(self)
 
 
 class Event:
     """A mark in a stream."""
 
-    __slots__ = ("device", "handle")
+    __slots__ = ("capture", "destroy", "device", "handle")
 
-    def __init__(self, device: Device, timing: bool = False):
-        self.device = device
+    def __init__(self, device: Device, timing: bool = False, blocking: bool = False):
+        self.device, self.destroy = device, api().cuEventDestroy
+        self.capture: Any = None  # the graph that it was last recorded into
         device.enter()
-        self.handle = good(api().cuEventCreate(0 if timing else NO_TIMING), "cuEventCreate")
+        flags = (0 if timing else NO_TIMING) | (BLOCKING_SYNC if blocking else 0)
+        self.handle = good(api().cuEventCreate(flags), "cuEventCreate")
 
     def record(self, stream: Stream) -> None:
         """Mark what the stream has been given so far."""
         self.device.enter()
         good(api().cuEventRecord(self.handle, stream.handle), "cuEventRecord")
+        self.capture = stream.capture
 
     def query(self) -> bool:
         """Whether what it marks is done."""
-        (status,) = api().cuEventQuery(self.handle)
+        with self.device.relaxed():
+            (status,) = api().cuEventQuery(self.handle)
         if int(status) == NOT_READY:
             return False
         good((status,), "cuEventQuery")
@@ -223,6 +274,7 @@ class Event:
 
     def synchronize(self) -> None:
         """Wait for what it marks."""
+        self.device.enter()
         good(api().cuEventSynchronize(self.handle), "cuEventSynchronize")
 
     def elapsed(self, end: "Event") -> float:
@@ -231,7 +283,7 @@ class Event:
 
     def __del__(self):
         if hasattr(self, "handle"):
-            api().cuEventDestroy(self.handle)
+            self.destroy(self.handle)
 
 
 @remembered
@@ -246,3 +298,8 @@ def gpu() -> Device:
         if not _started:
             _started.append(Device(0))
         return _started[0]
+
+
+def started() -> bool:
+    """Whether the GPU was asked for."""
+    return bool(_started)

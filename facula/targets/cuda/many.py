@@ -4,12 +4,13 @@ All rows together are cut in shares, which the blocks take; the table is that of
 """
 
 import ctypes
+import struct
 from collections.abc import Callable, Sequence
 
 from facula.codegen import prepare
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, Access, Kernel
 
-from . import pool, transfers
+from . import driver, pool, transfers
 from .emit import THREADS, Nest, Program
 from .functions import Function
 from .operations import FUNCTIONS
@@ -19,18 +20,19 @@ from .values import argument_name
 
 __all__ = ["ManyCode", "compile_many", "many_program"]
 
+_FORMATS = {"float": "f4x", "double": "d"}  # of C++ types, in 8 bytes each; the others: q
 CHUNK = 8192  # elements of a share at most: 32 a thread
 
 
 class ManyNest(Nest):
     """The loops of one share."""
 
-    def __init__(self, kernel: Kernel, columns: Sequence[int | None]):
+    def __init__(self, kernel: Kernel, columns: Sequence[int | None], late: bool):
         reduces = None in columns
         step = {True: BROADCAST + BROADCAST, False: BROADCAST + CONTIGUOUS} if reduces else {False: CONTIGUOUS}
         access = Access(1, int(reduces), tuple(step[c is None] for c in columns))
         super().__init__(prepare(kernel, FUNCTIONS), access, False)
-        self.columns, self.splits = columns, False
+        self.columns, self.splits, self.late = columns, False, late
         self.width = 1 + max(c for c in columns if c is not None)
 
     def grid_stride(self, units: str) -> str:
@@ -40,12 +42,16 @@ class ManyNest(Nest):
         return f"for (Index top = 0; top < {rows}; ++top)"
 
     def program(self) -> Program:
-        """The text of `(table, rows, partial, *params)`."""
+        """The text of `(table, rows, partial, *params)`, or of `(table, rows, partial, late)`: params in memory."""
         self.write_loops()
         table = self.width + 2  # addresses, the number of elements, that of the first share
         params = [(passed(p.dtype), f"{argument_name(f'param {p.name}')}_") for p in self.kernel.params]
+        read = [f"  const {kind} {name} = *(const {kind}*)(late + {k});" for k, (kind, name) in enumerate(params)]
+        if self.late:
+            params = [("const long long*", "late")]
         given = [("const long long*", "table"), ("long long", "rows"), ("void*", "partial"), *params]
         lines = [
+            *(read if self.late else ()),
             *self.param_lines(),
             f"  const long long shares = table[rows * {table}];",
             "  for (long long share = blockIdx.x; share < shares; share += gridDim.x) {",
@@ -75,26 +81,53 @@ class ManyNest(Nest):
         )  # fmt: skip
 
 
-def many_program(kernel: Kernel, columns: Sequence[int | None]) -> Program:
+def many_program(kernel: Kernel, columns: Sequence[int | None], late: bool = False) -> Program:
     """The text for rows of tensors; `columns` says which address of a row belongs to each operand."""
-    return ManyNest(kernel, columns).program()
+    return ManyNest(kernel, columns, late).program()
 
 
 class ManyCode:
-    """A function `(table, rows, elements, partial, *params)`."""
+    """A function `(table, rows, elements, partial, *params)`.
+
+    In a recorded graph with `refresh`, which returns the params of the coming replay: these are read from memory, to
+    which every replay copies them first.
+    """
 
     def __init__(self, kernel: Kernel, columns: Sequence[int | None]):
+        self.kernel, self.columns = kernel, columns
         self.function = Function(many_program(kernel, columns))
+        self.late: Function | None = None
         self.words = max(c for c in columns if c is not None) + 3
 
-    def __call__(self, table: int, rows: int, elements: int, partial: int, *params) -> None:
+    def __call__(
+        self, table: int, rows: int, elements: int, partial: int, *params, refresh: Callable[[], list] | None = None
+    ) -> None:
         words = rows * self.words + 1
         shares = ctypes.c_int64.from_address(table + 8 * (words - 1)).value
         if shares == 0:
             return
         there = pool.pool().take(8 * words)
-        transfers.from_host(there.ptr, table, 8 * words)
-        self.function((min(MOST_BLOCKS, shares), 1), (THREADS, 1), there.ptr, rows, partial, *params)
+        transfers.staged(there.ptr, table, 8 * words)
+        grid = min(MOST_BLOCKS, shares), 1
+        if refresh is None:
+            self.function(grid, (THREADS, 1), there.ptr, rows, partial, *params)
+        else:
+            self._refreshed(len(params), refresh)(grid, (THREADS, 1), there.ptr, rows, partial)
+
+    def _refreshed(self, count: int, refresh: Callable[[], list]) -> Callable[..., None]:
+        if self.late is None:
+            self.late = Function(many_program(self.kernel, self.columns, late=True))
+        function, capture = self.late, driver.gpu().stream.capture
+        packed = struct.Struct("=" + "".join([_FORMATS.get(kind, "q") for kind, _ in self.function.program.takes[3:]]))
+        params = pool.pool().take(8 * count)
+
+        def write() -> None:
+            values = ctypes.create_string_buffer(packed.pack(*refresh()), packed.size)
+            transfers.staged(params.ptr, ctypes.addressof(values), packed.size)
+
+        capture.keep(params)
+        capture.before_replay.append(write)
+        return lambda grid, block, *values: function(grid, block, *values, params.ptr)
 
 
 def compile_many(kernel: Kernel, columns: Sequence[int | None]) -> tuple[Callable[..., None], int]:

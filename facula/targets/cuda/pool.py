@@ -1,10 +1,14 @@
-"""Memory of the GPU: freed blocks are kept and used again, in the order of the stream; counts as PyTorch's.
+"""Memory of the GPU: freed blocks are kept and used again, in the order of the stream that they were made for.
 
-Blocks are reused for later work of the same stream as soon as Python lets go of them: what was launched before has
-read them by then. Sizes are rounded up so that blocks fit again; small ones are cut from slabs.
+What was launched on a block before Python let go of it has been given to its stream before what uses the block next:
+no waiting is needed. Work of another stream is made known by `Block.record`. While a graph is recorded, its streams
+take from a private pool, which the graph keeps: `private`. How memory is cut is said in `chunks`, counts in `counts`.
 """
 
+import sys
 import threading
+from collections import deque
+from pathlib import Path
 from typing import Any
 
 from facula.core.device import device
@@ -13,182 +17,310 @@ from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.errors import OutOfMemoryError, fail
 
-from . import driver, leases
+from . import driver, leases, options
+from .chunks import SMALL, Arena, Chunk, Tally, rounded, segment_size
 
-__all__ = ["Block", "OutOfMemoryError", "Pool", "empty", "new_storage", "pool"]
+__all__ = ["Block", "OutOfMemoryError", "Pool", "Private", "empty", "new_storage", "pool", "record_stream"]
 
-ALIGN = 512  # bytes: as PyTorch's
-SMALL = 1 << 20  # from here on a block is an allocation of its own
-SLAB = 2 << 20
-STEPS = 8  # sizes between two powers of two: at most an eighth of a block is unused
+PACKAGE = str(Path(__file__).parents[2])
 
 
 class Block:
     """Memory that goes back to the pool with the last tensor on it."""
 
-    __slots__ = ("__weakref__", "key", "pool", "ptr", "size")
+    __slots__ = ("__weakref__", "chunk", "pool", "ptr", "size", "streams")
 
-    def __init__(self, pool: "Pool", ptr: int, size: int, key: tuple[int, int]):
-        self.pool, self.ptr, self.size, self.key = pool, ptr, size, key
+    def __init__(self, pool: "Pool", chunk: Chunk):
+        self.pool, self.chunk, self.ptr, self.size = pool, chunk, chunk.ptr, chunk.size
+        self.streams: set[driver.Stream] | None = None  # others than its own that use it
+
+    def record(self, stream: driver.Stream) -> None:
+        """Work of another stream uses the block: it is used again only after what that stream has then been given."""
+        if stream.key != self.chunk.arena.stream:
+            with self.pool.lock:
+                self.streams = (self.streams or set()) | {stream}
 
     def __del__(self):
         self.pool.put_back(self)
 
 
-def rounded(nbytes: int) -> int:
-    """The size of the block for so many bytes.
+class Private:
+    """A pool of its own: that of recorded graphs, or one that a program made."""
 
-    >>> rounded(1), rounded(513), rounded(3_000_000)
-    (512, 1024, 4194304)
-    """
-    if nbytes <= SMALL:
-        size = max(ALIGN, -(-nbytes // ALIGN) * ALIGN)
-        grain = ALIGN
-    else:
-        size, grain = nbytes, SLAB
-    step = max(grain, (1 << (size - 1).bit_length()) // (2 * STEPS))
-    return -(-size // step) * step
+    def __init__(self, number: tuple[int, int]):
+        self.number, self.uses = number, 0  # graphs and programs that need its memory to stay
+
+
+def _zeros(names: str) -> dict[str, int]:
+    return dict.fromkeys(names.split(), 0)
 
 
 class Pool:
     """The blocks of one GPU."""
 
     def __init__(self, gpu: driver.Device):
-        self.gpu = gpu
-        self.free: dict[tuple[int, int], list[int]] = {}  # size and stream -> addresses
-        self.slabs: list[int] = []  # allocations that small blocks were cut from
-        self.large: dict[int, int] = {}  # allocations that are a block: address -> size
-        self.rest = (0, 0)  # of the newest slab: address, bytes
+        self.gpu, self.options, self.where = gpu, options.wanted(), device("cuda", gpu.index)
+        self.tallies = Tally("small_pool"), Tally("large_pool")
+        self.bytes = self.most = 0  # in use
+        self.most_blocks = 0
+        self.arenas: dict[tuple[Any, int], Arena] = {}  # private pool and stream
+        self.privates: dict[tuple[int, int], Private] = {}
+        self.waiting: deque[tuple[list[driver.Event], Chunk]] = deque()  # until other streams have used them
+        self.deferred: list[tuple[set[driver.Stream], Chunk]] = []  # until no graph is recorded: then they get events
         self.lock = threading.RLock()  # blocks may be freed while one is taken
-        self.counts = {"allocated": 0, "reserved": 0, "blocks": 0, "retries": 0, "ooms": 0, "requests": 0}
-        self.peaks = {"allocated": 0, "reserved": 0, "blocks": 0}
-        self.kept, self.tables = leases.Counts(), {}  # of leases; by stream
+        self.kept, self.tables = leases.Counts(), {}  # of small blocks that machine code keeps; by arena
+        self.raw: dict[int, Block] = {}  # those that a program asked for by number of bytes
+        self.made: dict[int, bool] = {}  # address of a segment -> whether large chunks are cut from it
+        self.counts = _zeros("reserved segments returned frees retries ooms allocations syncs")
+        self.peaks = _zeros("reserved segments")
+        kinds = "reserved segments reserved_most segments_most returned frees"
+        self.by_kind = _zeros(kinds), _zeros(kinds)  # of small and of large segments
+        bases = "blocks bytes asked reserved segments"
+        self.base = _zeros(bases), _zeros(bases)  # when accumulated counts were started again
+
+    # Small blocks that machine code keeps: they count as in use until they are asked for, or `flush`
 
     def table(self, stream: driver.Stream) -> leases.Table:
         """Where machine code finds and leaves small blocks of a stream."""
-        found = self.tables.get(stream.key)
-        if found is None:
-            found = self.tables[stream.key] = leases.Table(self.kept)
-        return found
+        with self.lock:
+            arena = stream.arena or self._arena(stream)
+            found = self.tables.get(arena)
+            if found is None:
+                found = self.tables[arena] = leases.Table(self.kept)
+            return found
 
-    def now(self) -> dict[str, int]:
-        """The counts without what is kept for machine code."""
-        kept = self.kept.words
-        return {
-            **self.counts,
-            "allocated": self.counts["allocated"] - kept[0],
-            "blocks": self.counts["blocks"] - kept[1],
-        }
+    def flush(self) -> None:
+        """Have machine code give back what it keeps."""
+        for table in list(self.tables.values()):
+            table.flush()
 
-    def most(self) -> dict[str, int]:
-        """The peaks of the counts."""
-        self.settle()
-        return dict(self.peaks)
+    def now(self) -> int:
+        """Bytes that tensors use."""
+        return self.bytes - self.kept.words[0]
+
+    def blocks(self) -> int:
+        """How many blocks tensors use."""
+        return self.tallies[0].blocks + self.tallies[1].blocks - self.kept.words[1]
 
     def settle(self) -> None:
-        """Note peaks: before and after counts change, since what is kept has changed meanwhile."""
-        counts, peaks, kept = self.counts, self.peaks, self.kept.words
-        peaks["allocated"] = max(peaks["allocated"], counts["allocated"] - kept[2])
-        peaks["blocks"] = max(peaks["blocks"], counts["blocks"] - kept[3])
+        """Note peaks of bytes and blocks: before and after they change, since what is kept has changed meanwhile."""
+        kept = self.kept.words
+        used, blocks = self.bytes - kept[2], self.tallies[0].blocks + self.tallies[1].blocks - kept[3]
         kept[2], kept[3] = kept[0], kept[1]
+        if blocks > self.most_blocks:
+            self.most_blocks = blocks
+        if used > self.most:
+            self.most = used
+            self.note_peaks()
+
+    # Taking and giving back
 
     def take(self, nbytes: int, spec: Spec | None = None) -> Block:
-        """A block of at least so many bytes; `spec` says what for."""
-        size = rounded(nbytes)
-        key = size, self.gpu.stream.key
+        """A block of at least so many bytes, for the current stream."""
+        stream = self.gpu.thread.stream
+        size = (nbytes + 511) & -512 or 512
         with self.lock:
-            free = self.free.get(key)
-            ptr = free.pop() if free else self._fresh(size, key[1])
-            counts = self.counts
+            arena = stream.arena or self._arena(stream)
+            if self.waiting:
+                self._done()
+            if self.options.divisions:
+                size = rounded(nbytes, self.options)
+            bins = arena.bins.get(size)
+            chunk = bins.pop() if bins else self._find(arena, size)
             self.settle()
-            counts["requests"] += 1
-            counts["blocks"] += 1
-            counts["allocated"] += size
+            chunk.asked = nbytes or 1
+            tally = chunk.tally
+            tally.blocks += 1
+            tally.asked += nbytes
+            tally.bytes += chunk.size
+            self.bytes += chunk.size
             self.settle()
-        return Block(self, ptr, size, key)
+            if nbytes >= SMALL:
+                chunk.note = spec, _line()
+            return Block(self, chunk)
 
     def put_back(self, block: Block) -> None:
-        """Keep a block for the next one of its size."""
+        """Keep a block for the next one of its size; not before other streams have used it."""
+        chunk = block.chunk
         with self.lock:
             self.settle()
-            self.free.setdefault(block.key, []).append(block.ptr)
-            self.counts["allocated"] -= block.size
-            self.counts["blocks"] -= 1
+            tally = chunk.tally
+            size = chunk.size
+            tally.blocks -= 1
+            tally.blocks_freed += 1
+            tally.asked -= chunk.asked
+            tally.asked_freed += chunk.asked
+            tally.bytes -= size
+            tally.bytes_freed += size
+            self.bytes -= size
+            chunk.asked, chunk.note = 0, None
+            if block.streams is None:
+                chunk.arena.put(chunk)
+            else:
+                self._wait(block.streams, chunk)
 
-    def _fresh(self, size: int, stream: int) -> int:
-        if size > SMALL:
-            ptr = self._allocate(size)
-            self.large[ptr] = size
-            return ptr
-        at, left = self.rest
-        if left < size:
-            while left >= ALIGN:  # what is left of the old slab becomes blocks of the sizes that fit
-                piece = next(n for n in range(min(left, SMALL), 0, -ALIGN) if rounded(n) == n)
-                self.free.setdefault((piece, stream), []).append(at)
-                at, left = at + piece, left - piece
-            at, left = self._allocate(SLAB), SLAB
-            self.slabs.append(at)
-        self.rest = at + size, left - size
-        return at
+    def _arena(self, stream: driver.Stream) -> Arena:
+        private = stream.private or (stream.capture.private if stream.capture is not None else None)
+        key = private, stream.key
+        found = self.arenas.get(key)
+        if found is None:
+            found = self.arenas[key] = Arena(stream.key, private, self.tallies, self.options)
+        stream.arena = found
+        return found
 
-    def _allocate(self, size: int) -> int:
-        """Memory from the driver; where there is none left, once more after giving back what is kept."""
-        self.gpu.enter()
-        status, ptr = driver.api().cuMemAlloc(size)
-        if int(status) == driver.OUT_OF_MEMORY:
+    def note_peaks(self) -> None:
+        """The peaks of single kinds of counts: taken where the bytes in use have a peak, on a miss, or when asked."""
+        kept = self.kept.words
+        for tally, size, count in zip(self.tallies, (kept[0], 0), (kept[1], 0)):
+            tally.most = max(tally.most, tally.bytes - size)
+            tally.blocks_most = max(tally.blocks_most, tally.blocks - count)
+            tally.asked_most = max(tally.asked_most, tally.asked - size)
+
+    def _wait(self, streams: set[driver.Stream], chunk: Chunk) -> None:
+        chunk.waits = True
+        chunk.tally.waiting += 1
+        chunk.tally.waiting_bytes += chunk.size
+        if self.gpu.captures:
+            self.deferred.append((streams, chunk))  # an event of a recorded stream may not be asked for its state
+        else:
+            self.waiting.append((self._marks(streams), chunk))
+
+    def _marks(self, streams: set[driver.Stream]) -> list[driver.Event]:
+        events = []
+        for stream in streams:
+            events.append(driver.Event(self.gpu))
+            events[-1].record(stream)
+        return events
+
+    def _done(self, wait: bool = False) -> None:
+        """Keep what other streams have used by now."""
+        if self.gpu.captures:
+            return
+        while self.deferred:
+            streams, chunk = self.deferred.pop()
+            self.waiting.append((self._marks(streams), chunk))
+        while self.waiting:
+            events, chunk = self.waiting[0]
+            if wait:
+                for event in events:
+                    event.synchronize()
+            elif not all(event.query() for event in events):
+                return
+            self.waiting.popleft()
+            chunk.waits = False
+            chunk.tally.waiting -= 1
+            chunk.tally.waiting_bytes -= chunk.size
+            chunk.arena.put(chunk)
+
+    # Memory of the driver
+
+    def _find(self, arena: Arena, size: int) -> Chunk:
+        """A chunk that was freed with another size, or one of new memory."""
+        self.note_peaks()
+        if self.deferred:
+            self._done()
+        arena.join()
+        return arena.find(size) or self._fresh(arena, size)
+
+    def _fresh(self, arena: Arena, size: int) -> Chunk:
+        total = segment_size(size)
+        limit = self.options.collect * self.limit
+        if limit and self.counts["reserved"] + total > limit and not self.gpu.captures:
+            self.release()
+        ptr = self._allocate(total)
+        if ptr is None and not self.gpu.captures:
             self.counts["retries"] += 1
             self.release()
-            status, ptr = driver.api().cuMemAlloc(size)
-            if int(status) == driver.OUT_OF_MEMORY:
-                self.counts["ooms"] += 1
-                self._exhausted(size)
-        driver.good((status, ptr), "cuMemAlloc")
-        self.counts["reserved"] += size
-        self.peaks["reserved"] = max(self.peaks["reserved"], self.counts["reserved"])
-        return int(ptr)
+            found = arena.find(size)
+            if found is not None:
+                return found
+            ptr = self._allocate(total)
+        if ptr is None:
+            from .exhausted import out_of_memory
 
-    def _exhausted(self, size: int) -> None:
-        free, total = driver.good(driver.api().cuMemGetInfo(), "cuMemGetInfo")
-        used, kept = self.now()["allocated"], self.counts["reserved"]
-        fail(
-            OutOfMemoryError,
-            f"CUDA out of memory. Tried to allocate {_shown(size)}. GPU {self.gpu.index} has a total capacity of "
-            f"{_shown(total)} of which {_shown(free)} is free. Of the allocated memory {_shown(used)} is allocated by "
-            f"PyTorch, and {_shown(kept - used)} is reserved by PyTorch but unallocated.",
-            mend="a smaller batch, mixed precision, or torch.utils.checkpoint",
-        )
+            self.counts["ooms"] += 1
+            raise out_of_memory(self, total, size)
+        self._count(size > SMALL, total, 1)
+        self.made[ptr] = size > SMALL
+        return arena.add(ptr, total, size)
 
-    def release(self) -> int:
-        """Give whole allocations that nobody uses back to the driver; returns how many bytes."""
+    @property
+    def limit(self) -> int:
+        """Bytes that the process may have."""
+        return int(self.options.fraction * self.gpu.memory)
+
+    def _allocate(self, total: int) -> int | None:
+        """Memory of the driver; None where there is none left."""
+        if self.options.fraction < 1.0 and self.counts["reserved"] + total > self.limit:
+            return None
+        with self.gpu.relaxed():
+            status, ptr = driver.api().cuMemAlloc(total)
+        if int(status) == driver.OUT_OF_MEMORY:
+            return None
+        return int(driver.good((status, ptr), "cuMemAlloc"))
+
+    def _count(self, large: bool, total: int, sign: int) -> None:
+        kind, counts, peaks = self.by_kind[large], self.counts, self.peaks
+        for one in (kind, counts):
+            one["reserved"] += sign * total
+            one["segments"] += sign
+        if sign > 0:
+            counts["allocations"] += 1
+        else:
+            for one in (kind, counts):
+                one["returned"] += total
+                one["frees"] += 1
+        for name in peaks:
+            peaks[name] = max(peaks[name], counts[name])
+            kind[f"{name}_most"] = max(kind[f"{name}_most"], kind[name])
+
+    def release(self, private: "Private | None" = None) -> int:
+        """Give memory that nobody uses back to the driver, all of it or that of a private pool; returns how much."""
         with self.lock:
-            for table in list(self.tables.values()):
-                table.flush()
-            self.gpu.synchronize()  # work that was launched may still use them
+            self.flush()
+            if not self.gpu.captures:
+                self.counts["syncs"] += 1
+                self.gpu.synchronize()  # work that was launched may still use it
+                self._done(wait=True)
             given = 0
-            for key, addresses in list(self.free.items()):
-                if key[0] <= SMALL:
+            for key, arena in list(self.arenas.items()):
+                needed = arena.private is not None and arena.private.uses > 0
+                if needed or (private is not None and arena.private is not private):
                     continue
-                for ptr in addresses:
-                    driver.good(driver.api().cuMemFree(ptr), "cuMemFree")
-                    given += self.large.pop(ptr)
-                del self.free[key]
-            self.counts["reserved"] -= given
+                for ptr, total in arena.idle():
+                    with self.gpu.relaxed():
+                        driver.good(driver.api().cuMemFree(ptr), "cuMemFree")
+                    given += total
+                    self._count(self.made.pop(ptr), total, -1)
+                if arena.private is not None and not arena.segments:
+                    del self.arenas[key]
+                    self.tables.pop(arena, None)
+                    self.privates.pop(arena.private.number, None)
             return given
 
-    def reset_peaks(self) -> None:
-        """Peaks are what is in use now."""
+    # Private pools
+
+    def private(self, number: tuple[int, int]) -> Private:
+        """The private pool of a number, which somebody needs from now on, until `let_go`."""
         with self.lock:
-            self.settle()
-            now = self.now()
-            self.peaks = {name: now[name] for name in self.peaks}
+            found = self.privates.get(number)
+            if found is None:
+                found = self.privates[number] = Private(number)
+            found.uses += 1
+            return found
+
+    def let_go(self, private: Private) -> None:
+        """Somebody needs it no longer; without users, its memory goes when the cache is emptied."""
+        with self.lock:
+            private.uses -= 1
 
 
-def _shown(n: int) -> str:
-    """Bytes as PyTorch's messages have them."""
-    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if n >= size:
-            return f"{n / size:.2f} {unit}"
-    return f"{n} bytes"
+def _line() -> str:
+    """The line of the program that is running."""
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
 
 
 _POOLS: dict[int, Pool] = {}
@@ -201,20 +333,29 @@ def pool() -> Pool:
     return found or _POOLS.setdefault(id(gpu), Pool(gpu))
 
 
-def new_storage(nbytes: int, where: device | None = None) -> Storage:
+def new_storage(nbytes: int, where: device | None = None, spec: Spec | None = None) -> Storage:
     """Uninitialised memory; RuntimeError on a GPU with another number than 0."""
     if where is not None and where.index:
         fail(RuntimeError, "CUDA error: invalid device ordinal", got=where, expected="cuda:0: one GPU is used")
+    own = pool()
     if nbytes == 0:
-        return Storage(0, 0, None, device("cuda", driver.gpu().index))
-    block = pool().take(nbytes)
-    return Storage(block.ptr, nbytes, block, device("cuda", block.pool.gpu.index))
+        return Storage(0, 0, None, own.where)
+    block = own.take(nbytes, spec)
+    return Storage(block.ptr, nbytes, block, own.where)
+
+
+def record_stream(storage: Storage, stream: driver.Stream) -> None:
+    """Work of a stream uses memory: see `Block.record`."""
+    block = leases.block_of(storage.owner)
+    if isinstance(block, Block):
+        leases.detach(storage.owner)
+        block.record(stream)
 
 
 def empty(spec: Spec) -> Tensor:
     """An uninitialised tensor of a dense spec."""
     out = object.__new__(Tensor)
-    out.spec, out.storage = spec, new_storage(spec.nbytes, spec.device)
+    out.spec, out.storage = spec, new_storage(spec.nbytes, spec.device, spec)
     out.ptr = out.storage.ptr
     out.needs_grad, out.edge, out.base, out.seen, out.extra, out._grad = False, None, None, 0, None, None
     return out

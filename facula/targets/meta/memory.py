@@ -89,7 +89,7 @@ def empty(s: Spec) -> Tensor:
     return out
 
 
-def refused(*_) -> NoReturn:
+def refused(*_, **__) -> NoReturn:
     """What a copy to the host is."""
     fail(
         NotImplementedError,

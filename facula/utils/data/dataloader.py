@@ -21,6 +21,7 @@ from . import crew
 from .collate import default_collate, default_convert
 from .dataset import IterableDataset
 from .fetch import create_fetcher
+from .pinning import pin_memory, usable
 from .report import LoadingReport, Watch
 from .rows import batches, take_rows
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, draw_seed
@@ -68,7 +69,8 @@ class DataLoader(Generic[_T_co]):
     collate_fn : callable, optional
         Makes a batch of a list of samples; default `default_collate` (without batches, `default_convert`).
     pin_memory : bool
-        Without an accelerator, of no effect but a warning.
+        Whether tensors of batches are copied to page-locked memory, from which `to(device, non_blocking=True)` copies
+        while the program goes on. Without an accelerator, of no effect but a warning.
     drop_last : bool
         Whether to leave out a last batch that is smaller.
     generator : Generator, optional
@@ -323,13 +325,13 @@ class _BaseDataLoaderIter:
                 f"ignore pin_memory_device='{loader.pin_memory_device}'.",
                 stacklevel=5,
             )
-        if loader.pin_memory:
+        self._pin_memory = loader.pin_memory and usable()
+        if loader.pin_memory and not self._pin_memory:
             warnings.warn(
                 "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't be "
                 "used.",
                 stacklevel=5,
             )
-        self._pin_memory = False
         self._timeout = loader.timeout
         self._collate_fn = loader.collate_fn
         self._sampler_iter: Any = iter(self._index_sampler)
@@ -365,6 +367,8 @@ class _BaseDataLoaderIter:
         before = watch.asked()
         try:
             data = self._next_data()
+            if self._pin_memory:
+                data = pin_memory(data)
         except StopIteration:
             watch.ended(before)
             raise

@@ -7,7 +7,7 @@ driver refuses: addresses and handles that it has not given out, a second free, 
 import ctypes
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,17 +17,38 @@ from facula import launch
 from facula.operators import promotion
 from facula.operators.matmul import _PLANS
 from facula.targets.cuda import code, cublaslt, driver, functions, leases, pool
+from facula.targets.cuda.chunks import Chunk
 from facula.targets.cuda.emit import Program
 from tests.targets.cuda.emulator import CHECKED, Emulator
 
 GOOD, INVALID, NO_MEMORY, NO_CONTEXT, NO_HANDLE, NOT_FOUND, FAILED = 0, 1, 2, 201, 400, 500, 999
+NOT_READY, UNSUPPORTED, INVALIDATED, UNJOINED, ISOLATION = 600, 900, 901, 904, 905
+CAPTURED_EVENT, WRONG_THREAD = 907, 908
 TEXTS = {
     INVALID: b"invalid argument", NO_MEMORY: b"out of memory", NO_CONTEXT: b"invalid device context",
     NO_HANDLE: b"invalid resource handle", NOT_FOUND: b"named symbol not found",
+    UNSUPPORTED: b"operation not permitted when stream is capturing",
+    INVALIDATED: b"operation failed due to a previous error during capture",
+    UNJOINED: b"capturing stream has unjoined work",
+    ISOLATION: b"dependency created on uncaptured work in another stream",
+    CAPTURED_EVENT: b"operation not permitted on an event last recorded in a capturing stream",
+    WRONG_THREAD: b"attempt to terminate a thread-local capture sequence from another thread",
 }  # fmt: skip
+RELAXED = 2
 # cuLaunchKernel of cuda.h: function, grid, block, shared memory, stream, arguments, extra
 LAUNCH = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, *[ctypes.c_uint] * 7, *[ctypes.c_void_p] * 3)
 FUNCTIONS: dict[int, Program] = {}  # by handle; those of a driver that is gone are known to later ones
+
+
+class Capture:
+    """Work that is being recorded: of the stream that it began on, and of those that joined by events."""
+
+    def __init__(self, origin: int, mode: int):
+        self.origin, self.mode, self.thread = origin, mode, threading.get_ident()
+        self.nodes: list[Callable[[], None]] = []
+        self.streams = {origin}
+        self.unjoined: dict[int, int] = {}  # stream -> nodes that the origin does not wait for yet
+        self.failed = False
 
 
 def _watch(what: str, start: int, size: int) -> None:
@@ -36,9 +57,9 @@ def _watch(what: str, start: int, size: int) -> None:
 
 
 class FakeDriver:
-    """One GPU with `memory` bytes."""
+    """One GPU with `memory` bytes; work of the streams in `slow` is done only when somebody waits for it."""
 
-    CUdevice_attribute = int
+    CUdevice_attribute = CUstreamCaptureMode = CUpointer_attribute = int
     multiprocessors, resident = 132, 2048  # threads of a multiprocessor
 
     def __init__(
@@ -48,13 +69,22 @@ class FakeDriver:
         self.emulator, self.memory, self.capability = emulator, memory, capability
         self.calls: list[tuple] = []  # name, then arguments
         self.blocks: dict[int, np.ndarray] = {}
-        self.pinned: list[np.ndarray] = []
+        self.pinned: dict[int, np.ndarray] = {}
         self.programs: dict[str, Program] = {}
         self.contexts = threading.local()  # `current`: of each thread
         self.launched = LAUNCH(self._launched)  # what cuGetProcAddress finds
         self.trouble = ""  # what a kernel did wrong
         self.handles = itertools.count(1)
         self.living: set[int] = set()  # handles of streams and events
+        self.slow: set[int] = set()
+        self.queues: dict[int, list[Callable[[], None]]] = {}  # of slow streams
+        self.recorded: dict[int, tuple[int, int]] = {}  # event -> stream, how much of its work is before it
+        self.finished: dict[int, int] = {}  # stream -> how much of its work is done
+        self.captures: list[Capture] = []
+        self.captured_events: dict[int, tuple[Capture, int]] = {}  # event -> capture, stream
+        self.modes = threading.local()
+        self.graphs: dict[int, list[Callable[[], None]]] = {}
+        self.executables: dict[int, list[Callable[[], None]]] = {}
         self.order = 0
         self.strict = strict  # whether kernels are refused addresses of the host's memory, as by a GPU
 
@@ -72,6 +102,53 @@ class FakeDriver:
     def named(self, name: str) -> list[tuple]:
         """The arguments of all calls of one function."""
         return [args for called, *args in self.calls if called == name]
+
+    # Work in streams: done at once, kept in the queue of a slow stream, or recorded
+
+    def _capture_of(self, stream: int) -> Capture | None:
+        return next((c for c in self.captures if stream in c.streams), None)
+
+    def _give(self, stream: int, work: Callable[[], None]) -> tuple:
+        capture = self._capture_of(stream)
+        if capture is not None:
+            if capture.failed:
+                return (INVALIDATED,)
+            capture.nodes.append(work)
+            if stream != capture.origin:
+                capture.unjoined[stream] = len(capture.nodes)
+        elif stream in self.slow or self.queues.get(stream):
+            self.queues.setdefault(stream, []).append(work)
+        else:
+            work()
+            self.finished[stream] = self.finished.get(stream, 0) + 1
+        return (GOOD,)
+
+    def _so_far(self, stream: int) -> int:
+        return self.finished.get(stream, 0) + len(self.queues.get(stream, ()))
+
+    def finish(self, stream: int, upto: int | None = None) -> None:
+        """Do what a slow stream was given, all of it or its first pieces."""
+        queue = self.queues.get(stream, [])
+        while queue and (upto is None or self.finished.get(stream, 0) < upto):
+            queue.pop(0)()
+            self.finished[stream] = self.finished.get(stream, 0) + 1
+
+    def _unsafe(self) -> int:
+        """What is refused while work is recorded, unless this thread says that it need not be seen."""
+        for capture in self.captures:
+            mine = capture.mode == 0 or (capture.mode == 1 and capture.thread == threading.get_ident())
+            if mine and getattr(self.modes, "mode", 0) != RELAXED:
+                capture.failed = True
+                return UNSUPPORTED
+        return GOOD
+
+    def _waits(self, stream: int | None) -> int:
+        """What is refused because the host would wait for work that only a replay does."""
+        for capture in self.captures:
+            if stream is None or stream in capture.streams:
+                capture.failed = True
+                return UNSUPPORTED
+        return GOOD
 
     def used(self) -> int:
         """Bytes that are allocated."""
@@ -118,11 +195,19 @@ class FakeDriver:
         return (GOOD,)
 
     def cuCtxSynchronize(self):
-        return (GOOD if self.context else NO_CONTEXT,)
+        if not self.context:
+            return (NO_CONTEXT,)
+        if self._waits(None):
+            return (UNSUPPORTED,)
+        for stream in list(self.queues):
+            self.finish(stream)
+        return (GOOD,)
 
     # Memory
 
     def cuMemAlloc(self, size):
+        if self._unsafe():
+            return UNSUPPORTED, None
         if self.used() + size > self.memory:
             return NO_MEMORY, None
         block = np.full(size + 256, 0xA5, np.uint8)  # nobody may take it for zeros
@@ -138,6 +223,8 @@ class FakeDriver:
         return self.cuMemAlloc(size)
 
     def cuMemFree(self, ptr):
+        if self._unsafe():
+            return (UNSUPPORTED,)
         block = self.blocks.pop(ptr, None)
         if CHECKED and block is not None:
             whole = block.base
@@ -148,8 +235,24 @@ class FakeDriver:
         return GOOD, self.memory - self.used(), self.memory
 
     def cuMemHostAlloc(self, size, flags):
-        self.pinned.append(np.full(size, 0xA5, np.uint8))
-        return GOOD, self.pinned[-1].ctypes.data
+        if self._unsafe():
+            return UNSUPPORTED, None
+        made = np.full(size, 0xA5, np.uint8)
+        self.pinned[made.ctypes.data] = made
+        return GOOD, made.ctypes.data
+
+    def cuMemFreeHost(self, ptr):
+        if self._unsafe():
+            return (UNSUPPORTED,)
+        return (GOOD if self.pinned.pop(ptr, None) is not None else INVALID,)
+
+    def _is_pinned(self, ptr: int) -> bool:
+        return any(start <= ptr < start + len(made) for start, made in self.pinned.items())
+
+    def cuPointerGetAttribute(self, attribute, ptr):
+        if attribute != 2:
+            return INVALID, None
+        return (GOOD, 1) if self._is_pinned(ptr) else (GOOD, 2) if self._inside(ptr, 1) else (INVALID, None)
 
     def _inside(self, ptr: int, size: int) -> bool:
         return any(start <= ptr and ptr + size <= start + len(block) for start, block in self.blocks.items())
@@ -157,25 +260,28 @@ class FakeDriver:
     def cuMemcpyHtoDAsync(self, to, start, size, stream):
         if not self._inside(to, size) or not self._is_stream(stream):
             return (INVALID,)
-        ctypes.memmove(to, start, size)
-        return (GOOD,)
+        if self._is_pinned(start) or self._capture_of(stream):
+            return self._give(stream, lambda: ctypes.memmove(to, start, size))
+        taken = ctypes.string_at(start, size)  # from other memory, the driver takes a copy first
+        return self._give(stream, lambda: ctypes.memmove(to, taken, size))
 
     def cuMemcpyDtoHAsync(self, to, start, size, stream):
         if not self._inside(start, size) or not self._is_stream(stream):
             return (INVALID,)
-        ctypes.memmove(to, start, size)
-        return (GOOD,)
+        answer = self._give(stream, lambda: ctypes.memmove(to, start, size))
+        if not self._is_pinned(to) and not self._capture_of(stream):
+            self.finish(stream)
+        return answer
 
     def cuMemcpyDtoDAsync(self, to, start, size, stream):
         if not self._inside(to, size) or not self._inside(start, size) or not self._is_stream(stream):
             return (INVALID,)
-        ctypes.memmove(to, start, size)
-        return (GOOD,)
+        return self._give(stream, lambda: ctypes.memmove(to, start, size))
 
     # Modules and launches
 
     def cuModuleLoadData(self, code):
-        return GOOD, self.programs[code.decode()]
+        return (UNSUPPORTED, None) if self._unsafe() else (GOOD, self.programs[code.decode()])
 
     def cuModuleGetFunction(self, module, name):
         if module.name != name.decode():
@@ -205,11 +311,19 @@ class FakeDriver:
             raise AssertionError(f"{function.name} is given addresses of the host's memory: {', '.join(foreign)}")
         assert self.emulator is not None
         self.emulator.build([function])
-        dims = (ctypes.c_uint * 4)(gx, gy, bx, by)
-        self.order ^= 1  # threads and blocks run forward and backward in turn
-        trouble = self.emulator.entries[function.text](dims, ctypes.c_void_p(table), self.order)
-        assert trouble is None, f"{function.name}: {trouble.decode()}"
-        return (GOOD,)
+        emulator, count = self.emulator, len(function.takes)
+        pointers = (ctypes.c_void_p * count).from_address(table)
+        values = ctypes.create_string_buffer(b"".join(ctypes.string_at(p, 8) for p in pointers), 8 * count)
+
+        def run() -> None:
+            self.order ^= 1  # threads and blocks run forward and backward in turn
+            start = ctypes.addressof(values)
+            own = (ctypes.c_void_p * count)(*(start + 8 * k for k in range(count)))
+            dims = (ctypes.c_uint * 4)(gx, gy, bx, by)
+            trouble = emulator.entries[function.text](dims, ctypes.c_void_p(ctypes.addressof(own)), self.order)
+            assert trouble is None, f"{function.name}: {trouble.decode()}"
+
+        return self._give(stream, run)
 
     def _foreign(self, function: Program, table: int) -> list[str]:
         """The pointers among what a kernel takes that point to no memory of the GPU."""
@@ -241,20 +355,36 @@ class FakeDriver:
         self.living.discard(handle)
         return (GOOD,)
 
-    def cuStreamCreate(self, flags):
-        return GOOD, self._made()
-
-    def cuStreamDestroy(self, stream):
-        return self._gone(stream)
+    def cuStreamCreateWithPriority(self, flags, priority):
+        return (GOOD, self._made()) if flags == 1 and -5 <= priority <= 0 else (INVALID, None)
 
     def cuStreamSynchronize(self, stream):
+        if self._waits(stream):
+            return (UNSUPPORTED,)
+        self.finish(stream)
         return (GOOD,)
 
     def cuStreamQuery(self, stream):
-        return (GOOD,)
+        return (self._waits(stream) or (NOT_READY if self.queues.get(stream) else GOOD),)
 
     def cuStreamWaitEvent(self, stream, event, flags):
-        return (GOOD if event in self.living else INVALID,)
+        if event not in self.living or not self._is_stream(stream):
+            return (INVALID,)
+        capture, own = self.captured_events.get(event, (None, None)), self._capture_of(stream)
+        if capture[0] in self.captures:
+            if own not in (None, capture[0]):
+                return (ISOLATION,)
+            capture[0].streams.add(stream)
+            if stream == capture[0].origin:
+                capture[0].unjoined.pop(capture[1], None)
+            elif own is None:
+                capture[0].unjoined.setdefault(stream, 0)
+        elif own is not None:
+            own.failed = True
+            return (ISOLATION,)
+        elif event in self.recorded:
+            self._give(stream, lambda: self.finish(*self.recorded[event]))
+        return (GOOD,)
 
     def cuEventCreate(self, flags):
         return GOOD, self._made()
@@ -263,24 +393,113 @@ class FakeDriver:
         return self._gone(event)
 
     def cuEventRecord(self, event, stream):
-        return (GOOD if event in self.living else INVALID,)
+        if event not in self.living or not self._is_stream(stream):
+            return (INVALID,)
+        capture = self._capture_of(stream)
+        if capture is not None:
+            self.captured_events[event] = capture, stream
+        else:
+            self.captured_events.pop(event, None)
+            self.recorded[event] = stream, self._so_far(stream)
+        return (GOOD,)
+
+    def _event(self, event: int) -> int:
+        if event not in self.living:
+            return INVALID
+        if event in self.captured_events:
+            self.captured_events[event][0].failed = True
+            return CAPTURED_EVENT
+        return self._unsafe()
 
     def cuEventQuery(self, event):
-        return (GOOD,)
+        refused = self._event(event)
+        stream, before = self.recorded.get(event, (0, 0))
+        return (refused or (NOT_READY if self.finished.get(stream, 0) < before else GOOD),)
 
     def cuEventSynchronize(self, event):
-        return (GOOD,)
+        refused = self._event(event)
+        if not refused and event in self.recorded:
+            self.finish(*self.recorded[event])
+        return (refused,)
 
     def cuEventElapsedTime(self, start, end):
         return GOOD, 1.5
+
+    # Graphs
+
+    def cuThreadExchangeStreamCaptureMode(self, mode):
+        before, self.modes.mode = getattr(self.modes, "mode", 0), mode
+        return GOOD, before
+
+    def cuStreamBeginCapture(self, stream, mode):
+        if stream == 0 or not self._is_stream(stream) or self._capture_of(stream):
+            return (UNSUPPORTED,)
+        self.captures.append(Capture(stream, mode))
+        return (GOOD,)
+
+    def cuStreamEndCapture(self, stream):
+        capture = self._capture_of(stream)
+        if capture is None or capture.origin != stream:
+            return INVALID, None
+        if capture.mode != RELAXED and capture.thread != threading.get_ident():
+            return WRONG_THREAD, None
+        self.captures.remove(capture)
+        if capture.failed:
+            return INVALIDATED, None
+        if capture.unjoined:
+            return UNJOINED, None
+        handle = next(self.handles)
+        self.graphs[handle] = capture.nodes
+        return GOOD, handle
+
+    def cuGraphGetNodes(self, graph, count=0):
+        return (GOOD, [], len(self.graphs[graph])) if graph in self.graphs else (INVALID, None, None)
+
+    def cuGraphInstantiate(self, graph, flags):
+        if graph not in self.graphs:
+            return INVALID, None
+        handle = next(self.handles)
+        self.executables[handle] = list(self.graphs[graph])
+        return GOOD, handle
+
+    def cuGraphLaunch(self, executable, stream):
+        if executable not in self.executables or not self._is_stream(stream):
+            return (INVALID,)
+        nodes = self.executables[executable]
+
+        def run() -> None:
+            for node in nodes:
+                node()
+
+        return self._give(stream, run)
+
+    def cuGraphDebugDotPrint(self, graph, path, flags):
+        if graph not in self.graphs:
+            return (INVALID,)
+        with open(path, "w") as file:
+            file.write("digraph {}")
+        return (GOOD,)
+
+    def cuGraphDestroy(self, graph):
+        return (GOOD if self.graphs.pop(graph, None) is not None else INVALID,)
+
+    def cuGraphExecDestroy(self, executable):
+        return (GOOD if self.executables.pop(executable, None) is not None else INVALID,)
+
+
+def _take(own: pool.Pool, nbytes: int, spec: Any = None) -> pool.Block:
+    """A pool whose blocks are allocations of their own sizes."""
+    ptr = int(driver.good(driver.api().cuMemAlloc(max(1, nbytes)), "cuMemAlloc"))
+    arena = own._arena(own.gpu.stream)
+    chunk = Chunk(arena, own.tallies[1], ptr, max(1, nbytes))
+    own.bytes += chunk.size
+    return pool.Block(own, chunk)
 
 
 def _give_back(own: pool.Pool, block: pool.Block) -> None:
     """A pool that keeps nothing."""
     with own.lock:
-        own.counts["allocated"] -= block.size
-        own.counts["blocks"] -= 1
-        own.counts["reserved"] -= own.large.pop(block.ptr)
+        own.bytes -= block.size
         driver.good(driver.api().cuMemFree(block.ptr), "cuMemFree")
 
 
@@ -306,8 +525,7 @@ def installed(fake: FakeDriver, monkeypatch, blas: Any = None) -> Iterator[FakeD
 
     monkeypatch.setattr(functions, "machine_code", machine_code)
     if CHECKED:  # each block is an allocation of its own size
-        monkeypatch.setattr(pool, "rounded", lambda nbytes: max(1, nbytes))
-        monkeypatch.setattr(pool, "SMALL", -1)
+        monkeypatch.setattr(pool.Pool, "take", _take)
         monkeypatch.setattr(pool.Pool, "put_back", _give_back)
         monkeypatch.setattr(leases.Table, "address", 0)  # machine code keeps nothing
     pools = dict(pool._POOLS)
