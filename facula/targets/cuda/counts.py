@@ -1,8 +1,8 @@
 """What the pool has in use and in reserve, under the names of PyTorch's allocator.
 
 Peaks of all bytes and blocks in use, and of all bytes in reserve, are exact; those of small and large blocks, and of
-what was asked for, are noted where all bytes have a peak, where a block is not found at once, and where somebody asks. Small
-blocks that machine code gives out again (`leases`) count as taken once, and as freed while it keeps them.
+what was asked for, are noted where all bytes have a peak, where a block is not found at once, and where somebody asks.
+Small blocks that machine code gives out again (`leases`) count as taken once, and as freed while it keeps them.
 """
 
 from typing import Any
