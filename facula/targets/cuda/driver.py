@@ -16,7 +16,8 @@ from typing import Any
 from facula.errors import AcceleratorError, fail
 
 __all__ = [
-    "HERE", "WORDS", "Device", "Event", "Stream", "address", "api", "good", "gpu", "reason", "started", "use",
+    "HERE", "WORDS", "Device", "Event", "Stream", "address", "api", "good", "gpu", "is_current", "reason",
+    "started", "use",
 ]  # fmt: skip
 
 _IN_PLACE: list[Any] = []  # what tests use in place of the driver
@@ -303,3 +304,8 @@ def gpu() -> Device:
 def started() -> bool:
     """Whether the GPU was asked for."""
     return bool(_started)
+
+
+def is_current(device: Device) -> bool:
+    """Whether a GPU is the one in use: tests put other drivers in its place."""
+    return device in _started

@@ -82,7 +82,7 @@ class HostPool:
     def put_back(self, ptr: int, size: int, streams: set[driver.Stream]) -> None:
         """Keep a block for the next one of its size; not before the copies of `streams` are done."""
         with self.lock:
-            if not streams:
+            if not streams or not driver.is_current(self.gpu):
                 self._keep(ptr, size)
             elif self.gpu.captures:
                 self.unmarked.append((streams, ptr, size))

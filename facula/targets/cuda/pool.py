@@ -154,7 +154,7 @@ class Pool:
             tally.bytes_freed += size
             self.bytes -= size
             chunk.asked, chunk.note = 0, None
-            if block.streams is None:
+            if block.streams is None or not driver.is_current(self.gpu):
                 chunk.arena.put(chunk)
             else:
                 self._wait(block.streams, chunk)
