@@ -336,9 +336,6 @@ class FakeDriver:
                 found.append(name)
         return found
 
-    def _is_pinned(self, address: int) -> bool:
-        return any(0 <= address - block.ctypes.data < len(block) for block in self.pinned)
-
     # Streams and events
 
     def _is_stream(self, handle: int) -> bool:
