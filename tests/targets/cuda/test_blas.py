@@ -222,7 +222,7 @@ def test_memory_beside_the_operands_is_the_pools(fake):
     calls = len(fake.named("cuMemAlloc"))
     made(out.address, a.address, a.address)
     assert made.runs[0].workspace == 4096 and len(fake.named("cuMemAlloc")) == calls
-    assert pool.pool().counts["allocated"] == 0 and pool.pool().peaks["allocated"] == 4096
+    assert pool.pool().now() == 0 and pool.pool().most == 4096
     stream = facula.cuda.Stream()
     with facula.cuda.stream(stream):
         made(out.address, a.address, a.address)
