@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +32,8 @@ OPTIONS = ["-std=c++17", "-O0", "-shared", "-fPIC", "-ffp-contract=off", "-fno-s
 # With sanitizers: addresses outside an operand or a shared array, and accesses that are not aligned, end the run.
 CHECKS = ["-fsanitize=address,alignment,bounds", "-fno-sanitize-recover=all", "--param", "asan-stack=0"]
 CHECKED = "FACULA_CHECKED_EMULATOR" in os.environ
-OPTIONS += CHECKS * CHECKED
+OPTIONS += CHECKS if CHECKED else ["-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables"]
+LIBRARIES = [] if CHECKED else ["-nodefaultlibs", "-lm", "-lc", "-lgcc"]  # without C++'s, which take the linker long
 # Functions whose instructions the host lacks.
 OVERRIDES = {
     "from_half": """inline float from_half(unsigned short bits) {
@@ -85,12 +87,33 @@ def restart_checked() -> NoReturn:
     os.execv(sys.executable, sys.orig_argv)
 
 
+def compile_host(given: Sequence[str], to: Path) -> None:
+    """One run of g++."""
+    assert COMPILER is not None
+    command = [COMPILER, *OPTIONS, "-o", f"{to}.part", *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stderr[:4000]}"
+    Path(f"{to}.part").rename(to)
+
+
 class Emulator:
     """Texts compiled so far, in a folder that may outlive the process."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.entries: dict[str, Callable] = {}
+        self.lock = threading.Lock()
+
+    def header(self) -> Path:
+        """The header, with what g++ makes of it beside it: reading that takes a quarter of the time."""
+        text = HEADER.read_text()
+        copy = self.folder / f"{digest(text + ' '.join(OPTIONS))}.h"
+        compiled = copy.with_name(f"{copy.name}.gch")
+        with self.lock:
+            if not compiled.exists():
+                copy.write_text(text)
+                compile_host(["-x", "c++-header", str(copy)], compiled)
+        return copy
 
     def build(self, programs: Iterable[Program]) -> None:
         """Compile what is not there yet, in one text."""
@@ -103,16 +126,12 @@ class Emulator:
             f"  return emulated::launch(in_{n}::{n}, dims, arguments, order, {int(waits(p))});\n}}"
             for n, p in zip(names, new)
         )
-        whole = f'#include "{HEADER}"\n\n{text}\n\n{entries}\n'
-        stem = self.folder / digest(whole + HEADER.read_text() + " ".join(OPTIONS))
-        library = stem.with_suffix(".so")
+        whole = f'#include "{self.header()}"\n\n{text}\n\n{entries}\n'
+        source = self.folder / f"{digest(whole)}.cpp"
+        library = source.with_suffix(".so")
         if not library.exists():
-            stem.with_suffix(".cpp").write_text(whole)
-            assert COMPILER is not None
-            command = [COMPILER, *OPTIONS, "-o", f"{library}.part", str(stem.with_suffix(".cpp"))]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"{stem}.cpp:\n{done.stderr[:4000]}"
-            Path(f"{library}.part").rename(library)
+            source.write_text(whole)
+            compile_host([str(source), *LIBRARIES], library)
         loaded = ctypes.CDLL(str(library))
         for n, p in zip(names, new):
             entry = getattr(loaded, f"run_{n}")

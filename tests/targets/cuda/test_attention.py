@@ -12,15 +12,14 @@ from facula.targets.cuda.attention_tiles import FORWARD, KEYS, LOW, QUERIES, SIN
 from facula.targets.reference.attention import attention as oracle
 from facula.targets.reference.attention import attention_backward as oracle_backward
 from tests.targets.cpu.test_attention import Case
-from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
 
 
 @pytest.fixture(scope="module")
-def gpu(tmp_path_factory):
-    emulator = Emulator(tmp_path_factory.mktemp("attention"))
+def gpu(emulator):
     forms = [(FORWARD, dt.float32, SINGLE, 4), (FORWARD, dt.float32, 8, 4)]
     forms += [(name, dt.float32, LOW, columns) for name in (FORWARD, QUERIES, KEYS) for columns in (4, 8)]
     forms += [(name, dt.bfloat16, LOW, 4) for name in (QUERIES, KEYS)]

@@ -18,18 +18,13 @@ from facula.targets.cuda.operation import operation, way
 from tests.operators import results
 from tests.operators.table import load_all
 from tests.targets.cuda import fake_blas, products
-from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_blas import FakeBlas
 from tests.targets.cuda.fake_driver import FakeDriver, installed
 from tests.targets.cuda.table import Away
 
 GENERATED = generated.BoundProduct.function
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory):
-    return Emulator(tmp_path_factory.mktemp("emulated"))
 
 
 @pytest.fixture

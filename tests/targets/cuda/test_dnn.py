@@ -13,16 +13,11 @@ from facula.targets import reference, routine
 from facula.targets.cuda import dnn_api, dnn_attend, dnn_graph
 from facula.targets.cuda.pool import pool
 from facula.targets.reference.memory import read, write
-from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_dnn import FakeDnn, in_place
 from tests.targets.cuda.fake_driver import FakeDriver, installed
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory):
-    return Emulator(tmp_path_factory.mktemp("emulated"))
 
 
 @pytest.fixture

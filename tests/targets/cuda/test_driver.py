@@ -13,7 +13,7 @@ from facula.ir.kernel import Access, arguments
 from facula.targets.cuda import code, driver, pool, transfers
 from tests.targets.cpu import test_emit as cases
 from tests.targets.cuda import device as device_checks
-from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FakeDriver, installed
 from tests.targets.cuda.kernels import add, reduction, scaled, take
 from tests.targets.kernels import access, check_kernel
@@ -25,11 +25,6 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
 def whole(error: BaseException) -> str:
     """The text of an error with its notes."""
     return "\n".join([str(error), *getattr(error, "__notes__", ())])
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory):
-    return Emulator(tmp_path_factory.mktemp("emulated"))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from facula.targets.cuda import schedule
 from facula.targets.cuda.emit import program
 from facula.targets.reference import interpreter
 from tests.targets.cpu import test_emit as cases
-from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.kernels import add, reduction, running_share, scatter, softmax
 from tests.targets.cuda.programs import texts
 from tests.targets.kernels import access, check_kernel, layouts, samples
@@ -119,9 +119,9 @@ RUNS = [(f, 0, False) for f in [*ALONE, *TOGETHER]] + [(f, 1, True) for f in TOG
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory):
+def emulator(emulator):
     """All texts of the cases, compiled at once: the cases run on the reference target first, to name them."""
-    made, found = Emulator(tmp_path_factory.mktemp("emulated")), {}
+    found = {}
     with pytest.MonkeyPatch.context() as patch:
         for family, _, wide in RUNS:
 
@@ -131,8 +131,8 @@ def emulator(tmp_path_factory):
 
             patch.setattr(cases, "compile", compile)
             family()
-    made.build_all(list(found.values()))
-    return made
+    emulator.build_all(list(found.values()))
+    return emulator
 
 
 @pytest.mark.parametrize(

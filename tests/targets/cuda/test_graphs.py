@@ -12,7 +12,7 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
 from facula.targets.cuda import pool
 from facula.targets.cuda.many import many_program
-from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FakeDriver, installed
 from tests.targets.cuda.programs import complaints
 
@@ -20,11 +20,6 @@ cuda = facula.cuda
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
 CAPTURING = "CUDA error: operation not permitted when stream is capturing"
 FAILED = "CUDA error: operation failed due to a previous error during capture"
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory):
-    return Emulator(tmp_path_factory.mktemp("emulated"))
 
 
 @pytest.fixture

@@ -8,15 +8,10 @@ import pytest
 import facula
 from facula.targets.cuda import pinned
 from facula.utils.data import DataLoader, TensorDataset
-from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FakeDriver, installed
 
 cuda = facula.cuda
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory):
-    return Emulator(tmp_path_factory.mktemp("emulated"))
 
 
 @pytest.fixture

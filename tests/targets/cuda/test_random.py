@@ -12,7 +12,7 @@ from facula.core import dtype as dt
 from facula.operators.sampling import standard_gamma
 from facula.targets.cuda import dropout, fills, functions, philox, recorded, samplers, selections
 from tests.targets.cuda import philox_reference as reference
-from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FakeDriver, installed
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
@@ -20,17 +20,16 @@ F = torch.nn.functional
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory):
-    made = Emulator(tmp_path_factory.mktemp("emulated"))
+def emulator(emulator):
     if COMPILER is not None:
-        made.build_all([
+        emulator.build_all([
             *(fills.fill_program(name, code) for name, code in FILLS),
             *(samplers.program(name, "f32") for name in samplers.TEXTS),
             *(dropout.dropout_program(t, lanes, False) for t, lanes in DROPPED),
             selections.places_program(dt.int64), selections.pick_program(dt.float32),
             selections.each_program(dt.float32, dt.float32), words_program(),
         ], size=12)  # fmt: skip
-    return made
+    return emulator
 
 
 FILLS = [

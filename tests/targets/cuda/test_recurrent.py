@@ -6,7 +6,7 @@ import pytest
 import facula
 from facula.operators import recurrent
 from facula.operators.recurrent import GATES, recurrent_layer
-from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed
 from tests.targets.cuda.programs import kernels, texts
 
@@ -43,9 +43,8 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def gpu(tmp_path_factory):
+def gpu(emulator):
     """All kernels of the cases, which the CPU names where it goes step by step, too."""
-    emulator = Emulator(tmp_path_factory.mktemp("recurrent"))
     before = set(kernels())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recurrent, "_whole", lambda *_: None)

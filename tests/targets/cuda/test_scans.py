@@ -9,7 +9,7 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
 from facula.targets.cuda import schedule
 from facula.targets.cuda.emit import program
-from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed
 from tests.targets.kernels import access, check_kernel, dense, samples
 
@@ -56,10 +56,9 @@ def pattern(case):
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory):
-    made = Emulator(tmp_path_factory.mktemp("emulated"))
-    made.build([program(case[0], pattern(case)[1]) for case in CASES])
-    return made
+def emulator(emulator):
+    emulator.build([program(case[0], pattern(case)[1]) for case in CASES])
+    return emulator
 
 
 @pytest.fixture

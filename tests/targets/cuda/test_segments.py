@@ -8,16 +8,11 @@ from facula.core import dtype as dt
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
 from facula.targets.cuda import code, segments, sort_texts
-from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed
 from tests.targets.kernels import access, check_kernel, loaded
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory):
-    return Emulator(tmp_path_factory.mktemp("emulated"))
 
 
 @pytest.fixture

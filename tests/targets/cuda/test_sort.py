@@ -8,7 +8,7 @@ from facula.core import dtype as dt
 from facula.targets.cuda import sort as sorting
 from facula.targets.cuda import sort_texts as texts
 from facula.targets.reference.sort import sort as reference_sort
-from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
@@ -18,8 +18,7 @@ LONG = [dt.float32, dt.int64, dt.float16, dt.bool_]
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory):
-    made = Emulator(tmp_path_factory.mktemp("emulated"))
+def emulator(emulator):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(texts, "HELD", SMALL)
         some = [texts.spread_program()]
@@ -27,8 +26,8 @@ def emulator(tmp_path_factory):
         some += [texts.block_program(t) for t in KINDS]
         for make in (texts.select_program, texts.keys_program, texts.longest_program, texts.pick_program):
             some += [make(t) for t in LONG]
-        made.build_all(some, 14)
-    return made
+        emulator.build_all(some, 14)
+    return emulator
 
 
 @pytest.fixture

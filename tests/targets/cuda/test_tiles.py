@@ -8,7 +8,7 @@ import pytest
 import facula
 from facula.core import dtype as dt
 from facula.targets.cuda import convolution, convolution_text, product, tiles
-from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
@@ -18,9 +18,8 @@ CONVOLUTIONS = (dt.float32, dt.bfloat16)
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory):
+def emulator(emulator):
     """The texts of these tests, compiled at once."""
-    made = Emulator(tmp_path_factory.mktemp("emulated"))
     programs = []
     for t in PRODUCTS:
         ways = {product._way(t, step) for step in (0, 1)}
@@ -28,8 +27,8 @@ def emulator(tmp_path_factory):
         programs += [product.product_program(t, s, a, b) for s in shapes for a in ways for b in ways]
         programs.append(product.parts_program(t))
     programs += [p for t in CONVOLUTIONS for p in convolution.programs(t)]
-    made.build_all(list({p.text: p for p in programs}.values()), 16)
-    return made
+    emulator.build_all(list({p.text: p for p in programs}.values()), 16)
+    return emulator
 
 
 @pytest.fixture
