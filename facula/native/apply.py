@@ -17,7 +17,7 @@ from . import builtins, jit, layout, records
 from .entry import Entry
 from .text import Value
 
-__all__ = ["Machine", "Memo", "Recording"]
+__all__ = ["LINES", "Machine", "Memo", "Recording", "user_line"]
 
 WAYS = 256  # places of a table; a call looks at two of them
 ARGUMENTS, RESULTS, SLOTS, TAIL = 10, 4, 16, 96  # of a plan, at most
@@ -61,23 +61,11 @@ class Recording(NamedTuple):
 
 _CONTEXT = ("table", "classes", "storage", "tensor", "zero", "empty", "name", "edge_of", "sequence", "active", "mode")
 
-_DECLARATIONS = """
-@PyFloat_Type = external global i8
-@PyLong_Type = external global i8
+# What `user_line` needs.
+LINES = """
 @PyUnicode_Type = external global i8
-@_Py_TrueStruct = external global i8
-declare i64 @facula_as_i64(ptr)
-declare i64 @facula_as_i32(ptr)
-declare double @facula_as_f64(ptr)
-declare ptr @facula_bad_count(ptr, i64, i64)
-declare ptr @PyErr_Occurred()
 declare void @PyErr_Clear()
-declare ptr @PyEval_SaveThread()
-declare void @PyEval_RestoreThread(ptr)
 declare ptr @PyTuple_New(i64)
-declare ptr @PyObject_CallNoArgs(ptr)
-declare ptr @PyObject_CallOneArg(ptr, ptr)
-declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 declare ptr @PyEval_GetFrame()
 declare ptr @PyFrame_GetGlobals(ptr)
 declare ptr @PyFrame_GetBack(ptr)
@@ -86,6 +74,23 @@ declare i32 @PyFrame_GetLasti(ptr)
 declare ptr @PyDict_GetItemWithError(ptr, ptr)
 declare ptr @PyUnicode_AsUTF8AndSize(ptr, ptr)
 declare i32 @strncmp(ptr, ptr, i64)
+"""
+
+_DECLARATIONS = f"""
+@PyFloat_Type = external global i8
+@PyLong_Type = external global i8
+@_Py_TrueStruct = external global i8
+declare i64 @facula_as_i64(ptr)
+declare i64 @facula_as_i32(ptr)
+declare double @facula_as_f64(ptr)
+declare ptr @facula_bad_count(ptr, i64, i64)
+declare ptr @PyErr_Occurred()
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+declare ptr @PyObject_CallNoArgs(ptr)
+declare ptr @PyObject_CallOneArg(ptr, ptr)
+declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
+{LINES}
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 """
 
@@ -385,7 +390,7 @@ def _record(f: Entry, plan: Value, kept: Value, result: Value, given, tensors, o
     f.store(f.count(true), f.at(result, at["needs_grad"]))
 
 
-def _user_line(inside: bytes) -> str:
+def user_line(inside: bytes) -> str:
     """`user_line(name key)`: (code, instruction) of the innermost frame whose module is not inside; None without."""
     f = Entry("user_line", "ptr key", "ptr")
     length = f.alloca("i64")
@@ -487,7 +492,7 @@ def _text(form: Form) -> str:
     f.emit("ret ptr null")
     f.label("misfit")
     f.done(f.call("ptr", "@facula_bad_count", f.symbol_value("title"), f.constant("i64", count), f.given))
-    line = _user_line(form.inside) if form.node else ""
+    line = user_line(form.inside) if form.node else ""
     return f"{records.text()}\n{_DECLARATIONS}\n{builtins.string('title', 'apply')}\n{line}\n{f.text()}"
 
 

@@ -21,12 +21,11 @@ from facula.ir import expr as ir
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, TRANSPOSED, Access, Input, Kernel, Result
 
 from . import cublaslt as lt
-from . import direct, dots, driver
+from . import direct, dots, driver, launcher
 from . import product as generated
 from .code import Code
 from .cublaslt import Descriptor
 from .operation import Operand, Operation, Way, operation, orientations, stored, way
-from .pool import pool
 
 __all__ = ["Kind", "Mixed", "Product", "bind_product", "mixed_product", "product"]
 
@@ -189,11 +188,12 @@ class Call:
             self.descriptor.address, first, first + self.factors.itemsize, *(x.address for x in self.layouts),
             ctypes.addressof(self.algorithm),
         )  # fmt: skip
-        if not self.workspace and not self.other and kind.scales is None and treat != "copied":
+        if not self.other and kind.scales is None and treat != "copied":
             names = ("descriptor", "alpha", "beta", "of_a", "of_b", "of_c", "of_d", "algorithm")
             self.words = direct.record(
                 function=lt.address("cublasLtMatmul"), handle=self.handle or 0, turned=turned, seen=pointers[0],
-                matrix=treat == "matrix", vector=treat == "vector", **dict(zip(names, self.places)),
+                matrix=treat == "matrix", vector=treat == "vector", workspace=self.workspace, bytes=id(self.workspace),
+                **dict(zip(names, self.places)),
             )  # fmt: skip
 
     def _scale_by(self, mode: int) -> None:
@@ -228,7 +228,7 @@ class Call:
     def _start(self, c: int, a: int, b: int, added: int) -> None:
         gpu, size = self.gpu, self.workspace
         gpu.enter()
-        block = pool().take(size) if size else None  # later work of this stream alone takes it again
+        block = launcher.taken(size) if size else None  # later work of this stream alone takes it again
         space = block.ptr if block is not None else 0
         descriptor, alpha, beta, of_a, of_b, of_c, of_d, algorithm = self.places
         status = self.library.cublasLtMatmul(
@@ -293,7 +293,7 @@ class Several:
     def __call__(self, c: int, a: int, b: int, bias: int) -> None:
         at, blocks = {"a": a, "b": b, "c": c}, []
         for name, size, copy in self.copies:
-            blocks.append(pool().take(size))
+            blocks.append(launcher.taken(size))
             if name != "c":
                 copy(blocks[-1].ptr, at[name])
             at[name] = blocks[-1].ptr

@@ -1,25 +1,20 @@
 """Compiled kernels: called with the arguments of `ir.kernel.arguments`, they choose a text and a grid, and launch."""
 
 import ctypes
-import sys
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache as remembered
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from facula.errors import fail
 from facula.ir.kernel import Access, Check, Kernel
 from facula.native import builtins
 
-from . import driver, launcher, pool, schedule
+from . import driver, launcher, pool, schedule, tickets
 from .emit import program
 from .functions import Function
 from .segments import Segments, may_sort
 
 __all__ = ["Code", "compile", "marks", "noted", "packed", "raise_noted"]
-
-PACKAGE = str(Path(__file__).parents[2])
 
 
 class Settled(NamedTuple):
@@ -29,8 +24,9 @@ class Settled(NamedTuple):
     launches: list[schedule.Launch]
     scratch: int  # bytes
     pieces: int
-    record: Any  # of `launcher`, where it is one launch without more than numbers; else None
+    record: Any  # of `launcher`: all of it, but for what is sorted
     sorts: bool  # writes are sorted by target instead
+    owner: Any  # keeps the record alive while machine code is busy with it
 
 
 class Code:
@@ -73,13 +69,15 @@ class Code:
         for n in sizes[: p.outer]:
             rows *= n
         sorts = self.segments is not None and bool(launches) and self.segments.pays(sizes)
-        record = None
+        scratch = p.state * rows * pieces if pieces > 1 else 0
+        record, owner = None, None
         if not launches:
             record = launcher.record(None, (0, 0), (0, 0))
-        elif len(launches) == 1 and not (self.checks or sorts):
-            (one,) = launches
-            record = launcher.record(function.words, one.grid, one.block, (0, pieces, one.mode) if p.splits else ())
-        found = Settled(function, launches, p.state * rows * pieces if pieces > 1 else 0, pieces, record, sorts)
+        elif not sorts:
+            own = (_status(), 0) if self.checks else ()
+            chain = [(one.grid, one.block, ((0, pieces, one.mode) if p.splits else ()) + own) for one in launches]
+            record, owner = launcher.chain(function.words, chain, scratch, self.kernel if self.checks else None)
+        found = Settled(function, launches, scratch, pieces, record, sorts, owner)
         if len(self.settled) > 1024:  # ever-changing sizes
             self.settled.clear()
         self.settled[tail] = found
@@ -133,20 +131,6 @@ def packed(function: Callable[..., None], tail: tuple) -> builtins.Packed | None
 # Checks ---------------------------------------------------------------------------------------------------------------
 
 WORDS = 4  # of 8 bytes; `helpers`: lock and number, ticket, position, value
-_KEPT = 4096
-_launched: OrderedDict[int, tuple[Any, str]] = OrderedDict()  # ticket -> kernel, where it was called
-_recorded: dict[int, tuple[Any, str]] = {}  # the same of launches in graphs, as long as these live
-_tickets = [0]
-
-
-class _Recorded:
-    """What a graph keeps of a launch whose checks may fail in any replay."""
-
-    def __init__(self, number: int):
-        self.number = number
-
-    def __del__(self):
-        _recorded.pop(self.number, None)
 
 
 @remembered
@@ -172,30 +156,12 @@ class Checked(Protocol):
 
 def marks(kernel: Checked) -> tuple[int, int]:
     """What a launch with checks takes: where they are noted, and its ticket."""
-    return _status(), ticket(kernel)
-
-
-def ticket(kernel: Checked) -> int:
-    """The number of a launch whose checks may fail, and the line that it comes from."""
-    _tickets[0] += 1
-    frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back
-    where = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
-    capture = driver.gpu().stream.capture
-    if capture is not None:
-        _recorded[_tickets[0]] = kernel, where
-        capture.keep(_Recorded(_tickets[0]))
-        return _tickets[0]
-    _launched[_tickets[0]] = kernel, where
-    if len(_launched) > _KEPT:
-        _launched.popitem(last=False)
-    return _tickets[0]
+    return _status(), launcher.ticket(kernel)
 
 
 def _taken() -> tuple[int, int, int, int] | None:
     """Number of the check, ticket, position and value of what failed first; it counts as seen."""
-    if not _tickets[0]:
+    if not tickets.count():
         return None
     words = (ctypes.c_int64 * WORDS).from_address(_status())
     found = words[0] >> 32, words[1], words[2], words[3]
@@ -214,7 +180,8 @@ def noted() -> int | tuple[int, int] | None:
     found = _taken()
     if found is None:
         return None
-    kernel, _ = _launched.get(found[1]) or _recorded[found[1]]
+    kernel, _ = tickets.called(found[1]) or (None, "")
+    assert kernel is not None
     return found[3] if len(kernel.checks) == 1 else (found[0], found[3])
 
 
@@ -230,8 +197,7 @@ def raise_noted() -> None:
     if found is None:
         return
     number, taken, position, value = found
-    kernel, where = _launched.get(taken) or _recorded.get(taken, (None, ""))
-    _launched.clear()
+    kernel, where = tickets.called(taken) or (None, "")
     said = "an index is out of range"
     if kernel is not None:
         said = f"{kernel.name}: {kernel.checks[number].message.format(value=value)}, at element {position}"

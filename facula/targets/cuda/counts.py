@@ -2,12 +2,13 @@
 
 Peaks of all bytes and blocks in use, and of all bytes in reserve, are exact; those of small and large blocks, and of
 what was asked for, are noted where all bytes have a peak, where a block is not found at once, and where somebody asks.
-Small blocks that machine code gives out again (`leases`) count as taken once, and as freed while it keeps them.
+Blocks that machine code gives out again (`leases`) count as taken once, and as freed while it keeps them.
 """
 
 from typing import Any
 
 from .pool import Pool
+from .tickets import line_of
 
 __all__ = ["reset_accumulated", "reset_peaks", "snapshot", "stats"]
 
@@ -32,10 +33,9 @@ def stats(pool: Pool) -> dict[str, Any]:
     with pool.lock:
         pool.settle()
         pool.note_peaks()
-        kept = pool.kept.words
+        pool.flush(small=False)
         blocks, used, asked, active, active_bytes, reserved, segments, idle, idle_bytes = ([] for _ in range(9))
-        idle_kept = (kept[0], kept[1]), (0, 0)  # by machine code: small ones
-        for t, kind, base, (size, count) in zip(pool.tallies, pool.by_kind, pool.base, idle_kept):
+        for t, kind, base, (size, count) in zip(pool.tallies, pool.by_kind, pool.base, pool.kept.kinds()):
             now, now_bytes = t.blocks - count, t.bytes - size
             freed, freed_bytes = t.blocks_freed + count, t.bytes_freed + size
             blocks.append((now, t.blocks_most, freed, base["blocks"]))
@@ -99,8 +99,7 @@ def reset_peaks(pool: Pool) -> None:
     with pool.lock:
         pool.settle()
         pool.most, pool.most_blocks = pool.now(), pool.blocks()
-        kept = pool.kept.words
-        for tally, kind, size, count in zip(pool.tallies, pool.by_kind, (kept[0], 0), (kept[1], 0)):
+        for tally, kind, (size, count) in zip(pool.tallies, pool.by_kind, pool.kept.kinds()):
             tally.most, tally.blocks_most = tally.bytes - size, tally.blocks - count
             tally.asked_most = max(tally.asked - size, 0)
             kind["reserved_most"], kind["segments_most"] = kind["reserved"], kind["segments"]
@@ -167,5 +166,5 @@ def _state(chunk: Any) -> str:
 
 def _frames(note: Any) -> list[dict[str, Any]]:
     """The line that a large block was made at, as a frame."""
-    file, _, line = (note[1] if note is not None else "").rpartition(":")
+    file, _, line = (line_of(note[1]) if note is not None else "").rpartition(":")
     return [{"filename": file, "line": int(line), "name": ""}] if line else []

@@ -31,8 +31,9 @@ BLOCKING_SYNC, NO_TIMING, NON_BLOCKING = 1, 2, 1  # flags of events (the first t
 RELAXED = 2  # of CUstreamCaptureMode: calls that a capture does not see are allowed
 PRIORITIES, STREAMS = 4, 32  # streams are shared by those who ask for more than so many of a priority, as PyTorch's
 # What machine code sees (`launcher`): the number of the Python thread that the rest is for, 0 for none; its stream; the
-# address of cuLaunchKernel; objects to call for another thread, after a refused launch, for memory; its free blocks.
-WORDS = ("thread", "stream", "launch", "enter", "refused", "take", "table")
+# address of cuLaunchKernel; objects to call for another thread, after a refused launch, for memory; its free blocks;
+# whether the stream is recorded, and what numbers launches with checks then; the name of what frames are told apart by.
+WORDS = ("thread", "stream", "launch", "enter", "refused", "take", "table", "capture", "record", "name")
 HERE = (ctypes.c_int64 * len(WORDS))()
 
 

@@ -6,6 +6,7 @@ from facula.core.spec import Spec
 from facula.errors import OutOfMemoryError, explained, note
 
 from . import driver
+from .tickets import line_of
 
 if TYPE_CHECKING:
     from .pool import Pool
@@ -32,7 +33,10 @@ def largest(pool: "Pool") -> list[tuple[int, Spec | None, str]]:
     found = []
     for arena in pool.arenas.values():
         for _, _, inside in arena.chunks():
-            found += [(chunk.size, *chunk.note) for chunk in inside if chunk.note is not None]
+            for chunk in inside:
+                if chunk.note is not None:
+                    spec, line = chunk.note
+                    found.append((chunk.size, spec, line_of(line)))
     return sorted(found, key=lambda row: -row[0])
 
 

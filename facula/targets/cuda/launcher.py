@@ -7,16 +7,17 @@ that is its own, and has `_enter` called where it is not. All of it runs under t
 import ctypes
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache as remembered
 from typing import Any
 
 from facula.errors import fail
-from facula.native import builtins, jit, records
+from facula.native import apply, builtins, jit, records
 from facula.native.entry import Entry
 from facula.native.text import Value
 
-from . import driver, leases, pool
+from . import chunks, driver, leases, pool, tickets
 
-__all__ = ["MOST", "WAYS", "caller", "place", "record", "starter", "words"]
+__all__ = ["MOST", "WAYS", "caller", "chain", "place", "record", "starter", "taken", "ticket", "words"]
 
 MOST = 160  # arguments of a function
 WAYS = 64  # places of a table of sizes that were met
@@ -26,18 +27,21 @@ _KINDS = {"float": FLOAT, "double": DOUBLE}  # of C++ types; all others: INT
 
 # Words of what is known of a function: its handle, how many arguments it takes, how each is given.
 HANDLE, COUNT, KINDS = 0, 8, 16
-# Words of one launch: the function (0: nothing is to be done), grid, block, how many arguments follow those that are
-# given with each call, and these.
-FUNCTION, GRID, BLOCK, EXTRAS, EXTRA = 0, 8, 24, 40, 48
+# Words of one launch: the function (0: nothing is to be done), grid, block, the launch after it; of the first of a chain
+# also what keeps it alive, bytes of scratch memory as a Python int, the kernel whose checks may fail (0: none of these);
+# how many arguments follow those that are given with each call, and these. Where scratch memory lies is the first one,
+# the number of a launch with checks the last.
+FUNCTION, GRID, BLOCK, NEXT, OWNER, SCRATCH, CHECKED, EXTRAS, EXTRA = 0, 8, 24, 40, 48, 56, 64, 72, 80
 
 _DECLARATIONS = f"""
 {records.DECLARATIONS}
 @facula_cuda_here = external global [{len(driver.HERE)} x i64]
+@facula_cuda_ring = external global i64
+{apply.LINES}
 declare i64 @facula_as_i64(ptr)
 declare double @facula_as_f64(ptr)
 declare ptr @facula_bad_count(ptr, i64, i64)
 declare ptr @PyErr_Occurred()
-declare void @PyErr_Clear()
 declare ptr @PyThreadState_Get()
 declare i64 @PyThreadState_GetID(ptr)
 declare ptr @PyObject_CallNoArgs(ptr)
@@ -72,37 +76,95 @@ def _ready() -> str:
 def _run() -> str:
     """`facula_cuda_run(words, launch)`: starts a function with arguments of a word each; -1: an error is set."""
     f: Any = Entry("facula_cuda_run", "ptr words, ptr launch", "i32", linkage="")
-    table = f.alloca("ptr", MOST)
+    table, values = f.alloca("ptr", MOST), f.alloca("i64", MOST)
+    none, null = f.constant("i32", 0), f.constant("ptr", 0)
     function = f.slot(f.launch, FUNCTION)
     f.leave(f.null(function), "nothing")
-    f.leave(f.call("i32", "@facula_cuda_ready").ne(0), "failed")
-    count, extras = f.load("i64", f.at(function, COUNT)), f.load("i64", f.at(f.launch, EXTRAS))
-    with f.loop(0, extras) as loop:
-        f.store(f.load("i64", f.item(f.launch, loop.index, EXTRA)), f.item(f.words, count - extras + loop.index))
+    owner, scratch = f.variable("ptr", null), f.variable("ptr", null)
+    launch, status = f.variable("ptr", f.launch), f.variable("i32", 0)
+    address, number = f.variable("i64", 0), f.variable("i64", 0)
+    owner.set(f.slot(f.launch, OWNER))
+    f.leave(f.null(owner.get()), "begin")
+    f.count(owner.get())  # Python may run before the launch, and forget it
+    wanted = f.slot(f.launch, SCRATCH)
+    with f.when(_some(f, wanted)):
+        scratch.set(f.call("ptr", "@facula_cuda_take", wanted, f.symbol_value("_Py_NoneStruct")))
+        f.leave(f.null(scratch.get()), "failed")
+        place = f.call("ptr", "@facula_cuda_address", scratch.get())
+        f.leave(f.null(place), "failed")
+        address.set(f.call("i64", "@facula_as_i64", place))
+        f.call("void", "@Py_DecRef", place)
+    checked = f.slot(f.launch, CHECKED)
+    with f.when(_some(f, checked)):
+        number.set(f.call("i64", "@facula_cuda_ticket", checked))
+        f.leave(number.get().eq(0), "failed")
+    f.branch("begin")
+    f.label("begin")
+    f.leave(f.call("i32", "@facula_cuda_ready").ne(0), "failed")  # no Python runs between here and the last launch
+    count = f.load("i64", f.at(function, COUNT))
     with f.loop(0, count) as loop:
-        at = f.item(f.words, loop.index)
-        with f.when(f.load("i64", f.item(function, loop.index, KINDS)).eq(FLOAT)):
-            f.store(f.value("float", f"fptrunc double {f.load('double', at).name} to float"), at)
-        f.store(at, f.item(table, loop.index))
-    sizes = [f.load("i32", f.at(f.launch, offset)) for offset in (GRID, GRID + 8, BLOCK, BLOCK + 8)]
-    one, none = f.constant("i32", 1), f.constant("i32", 0)
-    status = f.call(
-        "i32", _word(f, "launch").name, f.slot(function, HANDLE), *sizes[:2], one, *sizes[2:], one, none,
-        _word(f, "stream"), table, f.constant("ptr", 0),
-    )  # fmt: skip
-    f.leave(status.ne(0), "refused")
+        f.store(f.item(values, loop.index), f.item(table, loop.index))
+        with f.either(f.load("i64", f.item(function, loop.index, KINDS)).eq(FLOAT)) as single:
+            wide = f.load("double", f.item(f.words, loop.index))
+            f.store(f.value("float", f"fptrunc double {wide.name} to float"), f.item(values, loop.index))
+            single.otherwise()
+            f.store(f.load("i64", f.item(f.words, loop.index)), f.item(values, loop.index))
+    f.branch("next")
+    f.label("next")
+    now = launch.get()
+    extras = f.load("i64", f.at(now, EXTRAS))
+    with f.loop(0, extras) as loop:
+        f.store(f.load("i64", f.item(now, loop.index, EXTRA)), f.item(values, count - extras + loop.index))
+    with f.when(address.get().ne(0)):
+        f.store(address.get(), f.item(values, count - extras))
+    with f.when(number.get().ne(0)):
+        f.store(number.get(), f.item(values, count - 1))
+    sizes = [f.load("i32", f.at(now, offset)) for offset in (GRID, GRID + 8, BLOCK, BLOCK + 8)]
+    one = f.constant("i32", 1)
+    status.set(
+        f.call(
+            "i32",
+            _word(f, "launch").name,
+            f.slot(function, HANDLE),
+            *sizes[:2],
+            one,
+            *sizes[2:],
+            one,
+            none,
+            _word(f, "stream"),
+            table,
+            null,
+        )  # fmt: skip
+    )
+    f.leave(status.get().ne(0), "refused")
+    launch.set(f.slot(now, NEXT))
+    f.leave(_some(f, launch.get()), "next")
+    f.leave(f.null(owner.get()), "nothing")
+    _drop(f, scratch.get(), owner.get())
     f.branch("nothing")
     f.label("nothing")
     f.done(none)
     f.label("refused")
-    number = f.call("ptr", "@PyLong_FromLongLong", f.value("i64", f"sext i32 {status.name} to i64"))
-    f.leave(f.null(number), "failed")
-    f.call("ptr", "@PyObject_CallOneArg", _word(f, "refused"), number)  # which raises
-    f.call("void", "@Py_DecRef", number)
+    said = f.call("ptr", "@PyLong_FromLongLong", f.value("i64", f"sext i32 {status.get().name} to i64"))
+    f.leave(f.null(said), "failed")
+    f.call("ptr", "@PyObject_CallOneArg", _word(f, "refused"), said)  # which raises
+    f.call("void", "@Py_DecRef", said)
     f.branch("failed")
     f.label("failed")
+    _drop(f, scratch.get(), owner.get())
     f.done(f.constant("i32", -1))
     return f.text()
+
+
+def _some(f: Entry, pointer: Value) -> Value:
+    return f.value("i1", f"icmp ne ptr {pointer.name}, null")
+
+
+def _drop(f: Any, *objects: Value) -> None:
+    """Lets go of objects; some may be null."""
+    for one in objects:
+        with f.when(_some(f, one)):
+            f.call("void", "@Py_DecRef", one)
 
 
 def _read(f: Any, function: Value, words: Value, start: int = 0, count: Value | None = None) -> None:
@@ -129,7 +191,8 @@ def _start() -> str:
     f.store(function, f.at(launch, FUNCTION))
     for i in range(4):
         f.store(f.call("i64", "@facula_as_i64", f.load("ptr", f.item(f.args, i))), f.at(launch, GRID + 8 * i))
-    f.store(f.constant("i64", 0), f.at(launch, EXTRAS))
+    for offset in (NEXT, OWNER, SCRATCH, CHECKED, EXTRAS):
+        f.store(f.constant("i64", 0), f.at(launch, offset))
     _read(f, function, words, start=4)
     f.leave(_erred(f), "failed")
     f.leave(f.call("i32", "@facula_cuda_run", words, launch).ne(0), "failed")
@@ -177,8 +240,18 @@ def _call() -> str:
     return f.text()
 
 
+def _taken() -> str:
+    """`taken(nbytes)`: memory for work of the current stream; what is done with it later is that stream's, too."""
+    f: Any = Entry("taken", "ptr self, ptr args, i64 given", "ptr", linkage="")
+    f.leave(f.given.ne(1), "misfit")
+    f.done(f.call("ptr", "@facula_cuda_take", f.load("ptr", f.args), f.symbol_value("_Py_NoneStruct")))
+    f.label("misfit")
+    f.done(f.call("ptr", "@facula_bad_count", f.symbol_value("title"), f.constant("i64", 1), f.given))
+    return f.text()
+
+
 _NAMES = ("facula_cuda_ready", "facula_cuda_run", *leases.NAMES)
-_BUILTINS = {"start": _start, "call": _call}
+_BUILTINS = {"start": _start, "call": _call, "taken": _taken}
 _loaded: dict[str, int] = {}
 _lock = threading.Lock()
 
@@ -186,9 +259,12 @@ _lock = threading.Lock()
 def _addresses() -> dict[str, int]:
     if not _loaded:
         jit.define("facula_cuda_here", ctypes.addressof(driver.HERE))
-        own = [_ready(), _run(), *[make() for make in _BUILTINS.values()], leases.text(_word)]
-        text = "\n".join([_DECLARATIONS, builtins.string("title", "a launch"), *own])
-        loaded = jit.load(text, [*_NAMES[:2], *_BUILTINS, *leases.SYMBOLS], optimize="clean")
+        jit.define("facula_cuda_ring", ctypes.addressof(tickets.RING))
+        own = [_ready(), _run(), *[make() for make in _BUILTINS.values()]]
+        own += [leases.text(_word, chunks.Chunk), tickets.text(_word)]
+        lines = apply.user_line(tickets.INSIDE.encode())
+        text = "\n".join([_DECLARATIONS, builtins.string("title", "a launch"), lines, *own])
+        loaded = jit.load(text, [*_NAMES[:2], *_BUILTINS, "ticket", *leases.SYMBOLS], optimize="clean")
         for name in _NAMES:
             jit.define(name, loaded[name])
         with _lock:  # in which nothing waits for the lock of `jit`
@@ -204,6 +280,21 @@ jit.provide(_NAMES, _addresses)
 def run_address() -> int:
     """Of `facula_cuda_run`."""
     return _addresses()["facula_cuda_run"]
+
+
+@remembered
+def _builtin(name: str) -> Callable[..., Any]:
+    return builtins.make(_addresses()[name], name)
+
+
+def taken(nbytes: int) -> Any:
+    """Memory for work of the current stream, with its address as `ptr`; none of another stream may use it."""
+    return _builtin("taken")(nbytes)
+
+
+def ticket(kernel: Any) -> int:
+    """The number of a launch whose checks may fail."""
+    return _builtin("ticket")(kernel)
 
 
 # What machine code calls ----------------------------------------------------------------------------------------------
@@ -224,6 +315,7 @@ def _enter() -> None:
     own = pool.pool()
     values = [_thread(_state()), gpu.stream.key, driver.address("cuLaunchKernel"), id(_enter), id(_refused)]
     values += [id(_takers.setdefault(own, own.take)), own.table(gpu.stream).address]
+    values += [gpu.stream.capture is not None, id(tickets.record), id(_NAME)]
     driver.HERE[:] = values  # at once: another thread may be here, too
 
 
@@ -231,6 +323,7 @@ def _refused(status: int) -> None:
     driver.good((status,), "cuLaunchKernel")
 
 
+_NAME = "__name__"
 driver.HERE[driver.WORDS.index("enter")], driver.HERE[driver.WORDS.index("refused")] = id(_enter), id(_refused)
 
 
@@ -253,7 +346,36 @@ def starter(function: Any, name: str) -> Callable[..., None]:
 def record(function: Any, grid: tuple[int, int], block: tuple[int, int], extras: Sequence[int] = ()) -> Any:
     """The words of one launch; `extras` are its last arguments. Without a function nothing is done."""
     at = 0 if function is None else ctypes.addressof(function)
-    return (ctypes.c_int64 * (EXTRA // 8 + len(extras)))(at, *grid, *block, len(extras), *extras)
+    return (ctypes.c_int64 * (EXTRA // 8 + len(extras)))(at, *grid, *block, 0, 0, 0, 0, len(extras), *extras)
+
+
+def chain(
+    function: Any, launches: Sequence[tuple[tuple[int, int], tuple[int, int], Sequence[int]]], scratch: int = 0,
+    checked: Any = None,
+) -> tuple[Any, tuple]:  # fmt: skip
+    """The words of launches that follow each other, and what must live as long as somebody has these.
+
+    Parameters
+    ----------
+    function : ctypes array
+        Its words.
+    launches : sequence
+        Grid, block and last arguments of each. With scratch memory the first of these is its address, with checks the
+        last is the number of the call: both are known when it is made.
+    scratch : int
+        Bytes of memory that all of them use.
+    checked : object, optional
+        The kernel whose checks may fail.
+    """
+    made = [record(function, *one) for one in launches]
+    for one, after in zip(made, made[1:]):
+        one[NEXT // 8] = ctypes.addressof(after)
+    owner = (*made, scratch, checked)
+    if scratch or checked is not None:
+        first = made[0]
+        first[OWNER // 8], first[SCRATCH // 8] = id(owner), id(scratch) if scratch else 0
+        first[CHECKED // 8] = 0 if checked is None else id(checked)
+    return made[0], owner
 
 
 def place(sizes: Sequence[int]) -> int:

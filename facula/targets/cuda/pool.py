@@ -5,10 +5,8 @@ no waiting is needed. Work of another stream is made known by `Block.record`. Wh
 take from a private pool, which the graph keeps: `private`. How memory is cut is said in `chunks`, counts in `counts`.
 """
 
-import sys
 import threading
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 from facula.core.device import device
@@ -17,12 +15,10 @@ from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.errors import OutOfMemoryError, fail
 
-from . import driver, leases, options
+from . import driver, leases, options, tickets
 from .chunks import SMALL, Arena, Chunk, Tally, rounded, segment_size
 
 __all__ = ["Block", "OutOfMemoryError", "Pool", "Private", "empty", "new_storage", "pool", "record_stream"]
-
-PACKAGE = str(Path(__file__).parents[2])
 
 
 class Block:
@@ -68,7 +64,7 @@ class Pool:
         self.waiting: deque[tuple[list[driver.Event], Chunk]] = deque()  # until other streams have used them
         self.deferred: list[tuple[set[driver.Stream], Chunk]] = []  # until no graph is recorded: then they get events
         self.lock = threading.RLock()  # blocks may be freed while one is taken
-        self.kept, self.tables = leases.Counts(), {}  # of small blocks that machine code keeps; by arena
+        self.kept, self.tables = leases.Counts(), {}  # of blocks that machine code keeps; by arena
         self.raw: dict[int, Block] = {}  # those that a program asked for by number of bytes
         self.made: dict[int, bool] = {}  # address of a segment -> whether large chunks are cut from it
         self.counts = _zeros("reserved segments returned frees retries ooms allocations syncs")
@@ -78,10 +74,10 @@ class Pool:
         bases = "blocks bytes asked reserved segments"
         self.base = _zeros(bases), _zeros(bases)  # when accumulated counts were started again
 
-    # Small blocks that machine code keeps: they count as in use until they are asked for, or `flush`
+    # Blocks that machine code keeps: they count as in use until they are asked for, or `flush`
 
     def table(self, stream: driver.Stream) -> leases.Table:
-        """Where machine code finds and leaves small blocks of a stream."""
+        """Where machine code finds and leaves blocks of a stream."""
         with self.lock:
             arena = stream.arena or self._arena(stream)
             found = self.tables.get(arena)
@@ -89,10 +85,10 @@ class Pool:
                 found = self.tables[arena] = leases.Table(self.kept)
             return found
 
-    def flush(self) -> None:
-        """Have machine code give back what it keeps."""
+    def flush(self, small: bool = True) -> None:
+        """Have machine code give back what it keeps; without `small`, large blocks alone."""
         for table in list(self.tables.values()):
-            table.flush()
+            table.flush(small)
 
     def now(self) -> int:
         """Bytes that tensors use."""
@@ -136,7 +132,7 @@ class Pool:
             self.bytes += chunk.size
             self.settle()
             if nbytes >= SMALL:
-                chunk.note = spec, _line()
+                chunk.note = spec, tickets.here()
             return Block(self, chunk)
 
     def put_back(self, block: Block) -> None:
@@ -170,8 +166,7 @@ class Pool:
 
     def note_peaks(self) -> None:
         """The peaks of single kinds of counts: taken where the bytes in use have a peak, on a miss, or when asked."""
-        kept = self.kept.words
-        for tally, size, count in zip(self.tallies, (kept[0], 0), (kept[1], 0)):
+        for tally, (size, count) in zip(self.tallies, self.kept.kinds()):
             tally.most = max(tally.most, tally.bytes - size)
             tally.blocks_most = max(tally.blocks_most, tally.blocks - count)
             tally.asked_most = max(tally.asked_most, tally.asked - size)
@@ -219,6 +214,8 @@ class Pool:
         self.note_peaks()
         if self.deferred:
             self._done()
+        if size > SMALL and arena in self.tables:
+            self.tables[arena].flush(small=False)
         arena.join()
         return arena.find(size) or self._fresh(arena, size)
 
@@ -313,14 +310,6 @@ class Pool:
         """Somebody needs it no longer; without users, its memory goes when the cache is emptied."""
         with self.lock:
             private.uses -= 1
-
-
-def _line() -> str:
-    """The line of the program that is running."""
-    frame: Any = sys._getframe(2)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
 
 
 _POOLS: dict[int, Pool] = {}

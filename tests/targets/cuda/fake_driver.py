@@ -16,7 +16,7 @@ import numpy as np
 from facula import launch
 from facula.operators import promotion
 from facula.operators.matmul import _PLANS
-from facula.targets.cuda import code, cublaslt, driver, functions, leases, pool
+from facula.targets.cuda import code, cublaslt, driver, functions, leases, pool, tickets
 from facula.targets.cuda.chunks import Chunk
 from facula.targets.cuda.emit import Program
 from tests.targets.cuda.emulator import CHECKED, Emulator
@@ -535,8 +535,7 @@ def installed(fake: FakeDriver, monkeypatch, blas: Any = None) -> Iterator[FakeD
         driver.use(None)
         cublaslt.use(None, really=True)
         code._status_of.cache_clear()
-        code._tickets[0] = 0
-        code._launched.clear()
+        tickets.RING[0] = 0
         pool._POOLS.clear()
         pool._POOLS.update(pools)
         _forget()

@@ -11,7 +11,8 @@ from typing import Any
 
 import facula as torch
 from facula.native import jit
-from facula.targets.cuda import driver, functions
+from facula.targets.cuda import cublaslt, driver, functions, nvrtc
+from tests.targets.cuda.fake_blas import FakeBlas
 from tests.targets.cuda.fake_driver import FakeDriver
 
 
@@ -28,7 +29,36 @@ class Idle(FakeDriver):
         return 0, 1
 
     def cuGetProcAddress(self, name, version, flags):
-        return 0, jit.load("define i32 @idle() { ret i32 0 }", ["idle"])["idle"], 0
+        return 0, nothing(), 0
+
+    def _copied(self, *given):
+        return (0,)
+
+    cuMemcpyHtoDAsync = cuMemcpyDtoHAsync = cuMemcpyDtoDAsync = _copied
+
+
+class IdleBlas(FakeBlas):
+    """Multiplies nothing."""
+
+    def address(self, name: str) -> int:
+        return nothing()
+
+    def cublasLtMatmul(self, *given):
+        return 0
+
+
+def idling() -> None:
+    """A GPU that does nothing."""
+    functions.machine_code = lambda p, gpu: b""
+    nvrtc.version = lambda: (13, 0)
+    idle = Idle()
+    driver.use(idle)
+    cublaslt.use(IdleBlas(idle))
+
+
+def nothing() -> int:
+    """The address of a function that returns 0."""
+    return jit.load("define i32 @idle() { ret i32 0 }", ["idle"])["idle"]
 
 
 def best(call: Callable[[], object], rounds: int = 40, calls: int = 200) -> float:
@@ -65,16 +95,76 @@ def calls(where: str) -> dict[str, Callable[[], object]]:
     }
 
 
+def steps(where: str) -> dict[str, Callable[[], object]]:
+    """Whole training steps."""
+    return {"MLP 64-128-10, Adam": mlp(where), "block of a GPT, autocast": block(where)}
+
+
+def mlp(where: str) -> Callable[[], object]:
+    """A batch of 32."""
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10)).to(where)
+    optimizer = torch.optim.Adam(model.parameters())
+    x, y = torch.randn(32, 64, device=where), torch.zeros(32, dtype=torch.int64, device=where)
+
+    def step():
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+class Block(torch.nn.Module):
+    """Attention and a network after it, as in nanoGPT."""
+
+    def __init__(self, width: int = 128, heads: int = 4):
+        super().__init__()
+        nn = torch.nn
+        self.heads = heads
+        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attend, self.project = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        batch, length, width = x.shape
+        q, k, v = (
+            part.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+            for part in self.attend(self.first(x)).split(width, dim=2)
+        )
+        y = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.project(y.transpose(1, 2).contiguous().view(batch, length, width))
+        return x + self.narrow(torch.nn.functional.gelu(self.wide(self.second(x))))
+
+
+def block(where: str) -> Callable[[], object]:
+    """A batch of 8 texts of 32 tokens, bfloat16 by autocast, AdamW."""
+    model = Block().to(where)
+    optimizer = torch.optim.AdamW(model.parameters())
+    x = torch.randn(8, 32, 128, device=where)
+
+    def step():
+        with torch.autocast(where, dtype=torch.bfloat16):
+            loss = model(x).float().square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
 def main() -> None:
     """The table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cpu", action="store_true", help="on the CPU")
     where = "cpu" if parser.parse_args().cpu else "cuda"
     if where == "cuda" and not torch.cuda.is_available():
-        functions.machine_code = lambda p, gpu: b""
-        driver.use(Idle())
+        idling()
     for name, call in calls(where).items():
         print(f"{name:26}{best(call):8.2f} us", flush=True)
+    for name, call in steps(where).items():
+        print(f"{name:26}{best(call, calls=20):8.2f} us", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import inspect
 import sys
 import threading
 
@@ -10,7 +11,7 @@ import pytest
 
 import facula as torch
 from facula.operators import elementwise, joining
-from facula.targets.cuda import code, driver, functions, launcher, leases, pool, schedule
+from facula.targets.cuda import code, driver, functions, launcher, leases, pool, schedule, tickets
 from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed
 from tests.targets.cuda.kernels import add, take
 from tests.targets.kernels import access
@@ -210,18 +211,45 @@ def test_joined_pieces(fake):
     assert [v[1] for v in written] == [p.data_ptr() for p in parts]
 
 
-def test_what_is_no_machine_code_is_called(fake):
-    """A kernel with a check is launched by Python, which notes the line."""
+def test_launches_with_checks_are_numbered(fake):
+    """Each knows its kernel and the line that it came from, whoever made it."""
     table, index = on_gpu(7, 4), torch.zeros(3, dtype=torch.int64, device="cuda")
-    for _ in range(3):
+    known = []
+    for _ in range(4):
         torch.nn.functional.embedding(index, table)
+        known.append(fake.launches[-1][-1][-2:])
+    first = inspect.currentframe().f_lineno - 2
     name, *_, values = fake.launches[-1]
     assert name == "facula_embedding" and values[1:3] == [index.data_ptr(), table.data_ptr()]
-    assert code._launched[values[-1]][1].startswith(__file__)
+    status, numbers = {row[0] for row in known}, [row[1] for row in known]
+    assert len(status) == 1 and 0 not in status and numbers == list(range(numbers[0], numbers[0] + 4))
+    for number in numbers:
+        kernel, where = tickets.called(number)
+        assert kernel.name == "embedding" and kernel.checks and where == f"{__file__}:{first}"
+    for _ in range(tickets.KEPT):
+        torch.nn.functional.embedding(index, table)
+    assert tickets.called(numbers[-1]) is None and tickets.called(numbers[-1] + tickets.KEPT) is not None
+
+
+def test_a_kernel_with_checks_runs_no_python(fake):
     kernel = take()
     how = access(kernel, (5,), (), [(1,)] * len(kernel.operands))
-    made = code.Code(kernel, how)
-    assert made.settle((5, *[1] * (made.sizes - 1))).record is None
+    function = code.compile(kernel, how)
+    made = code._CODES[function]
+    sizes = (5, *[1] * (made.sizes - 1))
+    values = (*[0] * made.head, *sizes)
+    function(*values)
+    before = sys.getrefcount(kernel)
+    assert python_calls(lambda: [function(*values) for _ in range(10)]) == []
+    assert sys.getrefcount(kernel) == before + 10, "the ring has each"
+    owner = made.settle(sizes).owner
+    count = sys.getrefcount(owner)
+    function(*values)
+    assert sys.getrefcount(owner) == count
+    fake.answer = 1
+    with pytest.raises(RuntimeError, match="^CUDA error: invalid argument"):
+        function(*values)
+    assert sys.getrefcount(owner) == count
 
 
 def test_long_rows_are_summed_in_two_launches(fake):
@@ -231,6 +259,15 @@ def test_long_rows_are_summed_in_two_launches(fake):
     modes = [values[-1] for *_, values in fake.launches[-2:]]
     scratch = {values[-3] for *_, values in fake.launches[-2:]}
     assert modes == [schedule.PIECE, schedule.COMBINE] and len(scratch) == 1 and 0 not in scratch
+    p = pool.pool()
+    used = p.now()
+    for _ in range(3):
+        out = x.sum()
+        (*_, first), (*_, second) = fake.launches[-2:]
+        assert (first[0], second[0]) == (out.data_ptr(),) * 2 and first[1:-1] == second[1:-1]
+        assert (first[-1], second[-1]) == (schedule.PIECE, schedule.COMBINE) and first[-3] not in (0, out.data_ptr())
+    del out
+    assert p.now() == used, "scratch memory is given back"
 
 
 # --- threads ----------------------------------------------------------------------------------------------------------
@@ -336,9 +373,60 @@ def test_small_blocks_are_used_again_without_the_pool(fake):
     assert "take" in python_calls(lambda: held.append(on_gpu(100)))
     assert len({t.data_ptr() for t in held}) == 2
     assert on_gpu(200).data_ptr() not in {t.data_ptr() for t in held}
-    large = on_gpu((1 << 18) + 1)
-    assert type(large.storage.owner) is pool.Block
     assert on_gpu(0).storage.owner is None
+
+
+def test_large_blocks_are_used_again_without_the_pool(fake):
+    size = 3 << 20
+    first = on_gpu(size // 4)
+    place, block = first.data_ptr(), leases.block_of(first.storage.owner)
+    assert type(first.storage.owner).__name__ == "Lease" and block.chunk.note[0] is first.spec
+    del first
+    assert block.chunk.note is None and torch.cuda.memory_allocated() == 0
+    held = []
+    assert "take" not in python_calls(lambda: held.append(on_gpu(size // 4 - 1)))
+    (second,) = held
+    assert second.data_ptr() == place, "the same multiple of 512 bytes"
+    spec, line = block.chunk.note
+    assert spec is second.spec and tickets.line_of(line).startswith(__file__)
+    assert torch.cuda.memory_allocated() == size
+    held.clear()
+    del second
+    assert pool.pool().kept.kinds() == ((0, 0), (size, 1))
+
+
+def test_large_blocks_join_where_none_fits(fake):
+    """What machine code keeps of large blocks goes back before the driver is asked for more."""
+    parts = [on_gpu(1 << 20) for _ in range(4)]  # of one segment of 20 MiB
+    lowest, reserved = min(p.data_ptr() for p in parts), torch.cuda.memory_reserved()
+    assert reserved == 20 << 20
+    parts.clear()
+    whole = on_gpu(4 << 20)
+    assert whole.data_ptr() == lowest and torch.cuda.memory_reserved() == reserved
+    assert pool.pool().kept.kinds() == ((0, 0), (0, 0))
+
+
+def test_more_large_sizes_than_are_remembered(fake):
+    """A block is never given out for more than it was taken for."""
+    torch.cuda.init()
+    random, held = np.random.default_rng(1), []
+    sizes = [(1 << 20) + 512 * int(k) for k in random.permutation(3 * leases.WAYS)]
+    for step in range(2000):
+        if len(held) > 6 or held and random.random() < 0.5:
+            held.pop(random.integers(len(held)))
+        else:
+            wanted = sizes[random.integers(len(sizes))]
+            held.append(torch.empty(wanted, dtype=torch.uint8, device="cuda"))
+            block = leases.block_of(held[-1].storage.owner)
+            assert block.size >= wanted and held[-1].data_ptr() == block.ptr
+        spans = sorted((t.data_ptr(), t.data_ptr() + t.nbytes) for t in held)
+        assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:]))
+    used = sum(leases.block_of(t.storage.owner).size for t in held)
+    assert torch.cuda.memory_allocated() == used
+    del block
+    held.clear()
+    torch.cuda.empty_cache()
+    assert torch.cuda.memory_allocated() == torch.cuda.memory_reserved() == 0
 
 
 def test_streams_keep_their_own(fake):
@@ -363,7 +451,7 @@ def test_counts_and_peaks_are_those_of_living_tensors(fake):
         if held and random.random() < 0.5:
             held.pop(random.integers(len(held)))
         else:
-            held.append(on_gpu(int(random.choice([1, 100, 300, 5000, 200_000, 300_000]))))
+            held.append(on_gpu(int(random.choice([1, 100, 300, 5000, 200_000, 300_000, 300_100, 700_000]))))
         sizes = [leases.block_of(t.storage.owner).size for t in held]
         most = max(most, sum(sizes))
         if step % 500 == 0:
