@@ -34,6 +34,7 @@ class Spec:
 
 
 _KNOWN: dict[tuple, Spec] = {}
+_DENSE: dict[tuple, Spec] = {}  # the row-major ones, by dtype, shape and device
 _BOUND = 1 << 16  # programs with ever-changing shapes: forget and start again; identity is only ever a shortcut
 
 
@@ -44,6 +45,7 @@ def spec(dtype: dtype, device: device, shape, strides, kind: object = None) -> S
     if found is None:
         if len(_KNOWN) >= _BOUND:
             _KNOWN.clear()
+            _DENSE.clear()
         found = Spec()
         found.dtype, found.device, found.strides, found.kind = dtype, device, tuple(strides), kind
         found.shape = shape if type(shape) is Size else Size(shape)
@@ -58,4 +60,9 @@ def spec(dtype: dtype, device: device, shape, strides, kind: object = None) -> S
 def dense(dtype: dtype, shape, device: device = CPU) -> Spec:
     """The spec of a new row-major tensor."""
     shape = shape if type(shape) is Size else Size(shape)
-    return spec(dtype, device, shape, contiguous_strides(shape))
+    found = _DENSE.get((dtype, shape, device))
+    if found is None:
+        if len(_DENSE) >= _BOUND:
+            _DENSE.clear()
+        found = _DENSE[dtype, shape, device] = spec(dtype, device, shape, contiguous_strides(shape))
+    return found

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from facula.core.dtype import dtype
 from facula.core.spec import Spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
@@ -582,7 +583,7 @@ class Memo:
         for number, argument in enumerate(arguments):
             kind = argument.__class__
             if number >= self._moving:
-                small = argument is None or kind in (bool, str, Spec) or (kind is int and -5 <= argument <= 256)
+                small = argument is None or kind in (bool, str, Spec, dtype) or (kind is int and -5 <= argument <= 256)
                 keys.append(argument)
                 if not small:  # numbers beyond have no identity
                     return None

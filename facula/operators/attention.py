@@ -3,6 +3,7 @@
 Which way a call goes changes neither its meaning nor its gradients, only time and memory.
 """
 
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -76,12 +77,14 @@ def _rows(x: Tensor) -> Tensor:
     return x if x.spec.strides[-1] == 1 or x.spec.shape[-1] <= 1 else contiguous(x)
 
 
-def _steps(*tensors: Tensor) -> list[int]:
-    return [step for x in tensors for step in x.spec.strides[:3]]
+@lru_cache(1024)
+def _steps(*specs: Spec) -> tuple[int, ...]:
+    return tuple([step for s in specs for step in s.strides[:3]])
 
 
-def _output(s: Spec, width: int) -> Tensor:
-    """Room for the output, its dims in the order in which those of the queries lie."""
+@lru_cache(1024)
+def _output(s: Spec, width: int) -> Spec:
+    """Of the output, its dims in the order in which those of the queries lie."""
     if s.shape[-1] == width:
         made = like_layout(s)
     else:
@@ -89,18 +92,25 @@ def _output(s: Spec, width: int) -> Tensor:
         turned = not s.contiguous and s.strides[1] < s.strides[2]
         strides = (n * h * width, width, h * width, 1) if turned else (h * n * width, n * width, width, 1)
         made = spec(s.dtype, s.device, (b, h, n, width), strides)
-    return launch.empty(made if made.strides[-1] == 1 else dense(s.dtype, made.shape, s.device))
+    return made if made.strides[-1] == 1 else dense(s.dtype, made.shape, s.device)
 
 
 def _arguments(query, key, value, out, mask, statistics, causal: bool, scale: float) -> tuple:
     """What the target's routine takes; its documentation has the order."""
-    batch, heads, queries, depth = query.spec.shape
-    _, kv_heads, keys, width = value.spec.shape
-    kind = NO_MASK if mask is None else SEEN if mask.spec.dtype is dt.bool_ else ADDED
     return (
         query.ptr, key.ptr, value.ptr, out.ptr, 0 if mask is None else mask.ptr, statistics.ptr,
+        *_numbers(query.spec, key.spec, value.spec, out.spec, None if mask is None else mask.spec, causal, scale),
+    )  # fmt: skip
+
+
+@lru_cache(1024)
+def _numbers(query: Spec, key: Spec, value: Spec, out: Spec, mask: Spec | None, causal: bool, scale: float) -> tuple:
+    batch, heads, queries, depth = query.shape
+    _, kv_heads, keys, width = value.shape
+    kind = NO_MASK if mask is None else SEEN if mask.dtype is dt.bool_ else ADDED
+    return (
         batch, heads, heads // max(kv_heads, 1), queries, keys, depth, width, scale, int(causal), kind,
-        *_steps(query, key, value, out), *((0, 0, 0, 0) if mask is None else mask.spec.strides),
+        *_steps(query, key, value, out), *((0, 0, 0, 0) if mask is None else mask.strides),
     )  # fmt: skip
 
 
@@ -112,7 +122,7 @@ def attention(query, key, value, mask, causal, scale):
     """
     query, key, value = _rows(query), _rows(key), _rows(value)
     s = query.spec
-    out = _output(s, value.spec.shape[-1])
+    out = launch.empty(_output(s, value.spec.shape[-1]))
     statistics = launch.empty(dense(dt.float32, (2, *s.shape[:3]), s.device))
     if out.spec.numel:
         run = launch.native("attend", s.device)(s.dtype)
@@ -135,7 +145,7 @@ def _(grad_out, query, key, value, mask, causal, scale, out, statistics):
     run = launch.native("attend_backward", query.spec.device)(query.spec.dtype)
     run(
         *_arguments(query, key, value, out, mask, statistics, causal, scale), grad.ptr, *[x.ptr for x in grads],
-        *_steps(grad, *grads),
+        *_steps(grad.spec, *[x.spec for x in grads]),
     )  # fmt: skip
     return tuple(grads)
 
@@ -287,6 +297,9 @@ def _masked(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
     return expand_to(mask, shape)
 
 
+_PLAIN: dict[tuple, float] = {}  # specs and scale of calls that are one of `attention` as they are: the factor
+
+
 def scaled_dot_product_attention(
     query: Any,
     key: Any,
@@ -328,6 +341,10 @@ def scaled_dot_product_attention(
     tensor([[[2.],
              [2.]]])
     """
+    if attn_mask is None and is_causal.__class__ is bool and query.__class__ is Tensor:
+        factor = _PLAIN.get((query.spec, getattr(key, "spec", None), getattr(value, "spec", None), scale))
+        if factor is not None and dropout_p.__class__ is float and dropout_p == 0.0:
+            return attention(query, key, value, None, is_causal, factor)[0]
     _check(query, key, value, attn_mask, is_causal)
     if not isinstance(dropout_p, (int, float)) or isinstance(dropout_p, bool):
         fail(
@@ -378,6 +395,10 @@ def scaled_dot_product_attention(
     while q.spec.ndim < 4:
         q, k, v = unsqueeze(q, 0), unsqueeze(k, 0), unsqueeze(v, 0)
         mask = None if mask is None else unsqueeze(mask, 0)
+    if q is query and k is key and v is value and mask is None and not enable_gqa and q.spec.kind is None:
+        if len(_PLAIN) > 1024:
+            _PLAIN.clear()
+        _PLAIN[q.spec, k.spec, v.spec, scale] = factor
     out, _ = attention(q, k, v, mask, is_causal, factor)
     if wide:
         out = cast(out, kind)

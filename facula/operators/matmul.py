@@ -1,7 +1,7 @@
 """Matrix products: two matrices, batches of them, with a bias, by index letters."""
 
 from collections.abc import Callable, Sequence
-from inspect import signature
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -9,14 +9,14 @@ from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.modes import GUARD, LOCAL
-from facula.core.shape import broadcast
+from facula.core.shape import Size, broadcast
 from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
 from .copying import cast
 from .declare import INTO, function, one_device, takes
-from .declare.repeats import MISSING, Repeats
+from .declare.repeats import MISSING, Repeats, public, recipes
 from .override import foreign
 from .reduction import sum as sum_over
 from .reduction import sum_to
@@ -187,19 +187,7 @@ def _learn(known: Repeats, arguments: tuple, operands: int, entry: Any, make: Ca
         return  # more dims than machine code knows
     operator = known.operator if entry is None else entry.operator
     if entry is not None and not plan.backs:
-        tensors = [isinstance(x, Tensor) for x in arguments[:operands]]
-        for mask in range(1, 1 << operands):
-            wants = [bool(mask >> i & 1) for i in range(operands)]
-            if not any(want and not tensor for want, tensor in zip(wants, tensors)):
-                pattern = [0] * len(operator.names)
-                pattern[:operands] = [2 if want else int(tensor) for want, tensor in zip(wants, tensors)]
-                key = tuple(pattern)
-                if key not in operator.recipes:
-                    operator.recipes[key] = operator._recipe(key)
-                plan.backs[mask] = operator.recipes[key]
-        named = dict(zip(operator.names, arguments))
-        plan.arguments = {n: x for n, x in named.items() if not isinstance(x, Tensor)}
-        plan.arguments |= {f"{n}_spec": getattr(x, "spec", None) for n, x in named.items()}
+        recipes(plan, operator, arguments, operands)
     known.add(arguments, plan, sources, operator.node_class, operands)
 
 
@@ -233,16 +221,6 @@ def _binary(
             _learn(known, (input, other), 2, recorded, make, (0, 1))
         return out
 
-    return entry
-
-
-def _public(slow: Callable, entry: Callable) -> Any:
-    """`entry` with the name, documentation and operator of `slow`."""
-    entry.__name__ = entry.__qualname__ = slow.__name__
-    entry.__doc__, entry.__module__, entry.__signature__ = slow.__doc__, slow.__module__, signature(slow)
-    for name in ("operator", "gradient"):
-        if hasattr(slow, name):
-            setattr(entry, name, getattr(slow, name))
     return entry
 
 
@@ -320,7 +298,7 @@ def _mm(input: Tensor, mat2: Tensor, out_dtype=None, *, out=None) -> Tensor:
 
 
 _mm.__name__, _mm.operator, _mm.gradient = "mm", _own_mm.operator, _own_mm.gradient
-mm = _public(_mm, _binary(_mm, mm.operator, lambda a, b: (mm, _plan)))
+mm = public(_mm, _binary(_mm, mm.operator, lambda a, b: (mm, _plan)))
 _KNOWN_TURNED = Repeats(mm.operator, 2, others=2)
 
 
@@ -427,7 +405,7 @@ def matmul(input: Tensor, other: Tensor, *, out=None) -> Tensor:
     return squeeze_dims(made, (-1,)) if ranks[1] == 1 else made
 
 
-matmul = _public(matmul, _binary(matmul, mm.operator, _plan_matmul))
+matmul = public(matmul, _binary(matmul, mm.operator, _plan_matmul))
 python_matmul = _binary(matmul, mm.operator, _plan_matmul, foreign=True)
 python_matmul.__name__ = "__matmul__"
 
@@ -487,7 +465,7 @@ def _(grad, input):
 
 bmm_core.operator.node_class.__name__ = "BmmBackward0"
 _bmm.__name__ = "bmm"
-bmm = _public(_bmm, _binary(_bmm, bmm_core.operator, lambda a, b: (bmm_core, _plan)))
+bmm = public(_bmm, _binary(_bmm, bmm_core.operator, lambda a, b: (bmm_core, _plan)))
 
 
 @function(tensors=("input", "vec"), out=True)
@@ -505,7 +483,7 @@ def mv(input, vec):
     return out
 
 
-mv = _public(mv, _binary(mv, mv.operator, lambda a, b: (mv, _plan_vectors)))
+mv = public(mv, _binary(mv, mv.operator, lambda a, b: (mv, _plan_vectors)))
 
 
 @mv.gradient("input")
@@ -549,7 +527,7 @@ def dot(input, tensor):
     return out
 
 
-dot = _public(dot, _binary(dot, dot.operator, lambda a, b: (dot, _plan_vectors)))
+dot = public(dot, _binary(dot, dot.operator, lambda a, b: (dot, _plan_vectors)))
 
 
 @dot.gradient("input")
@@ -596,7 +574,7 @@ def _plan_outer(a: Spec, b: Spec) -> _Plan:
     return plan
 
 
-outer = _public(outer, _binary(outer, mm.operator, lambda a, b: (None, _plan_outer)))
+outer = public(outer, _binary(outer, mm.operator, lambda a, b: (None, _plan_outer)))
 
 
 def inner(input: Tensor, other: Tensor, *, out=None) -> Tensor:
@@ -847,7 +825,15 @@ def _(grad, bias_spec):
 
 def _rows(x: Tensor) -> Tensor:
     """All leading dims as one."""
-    return x if x.spec.ndim == 2 else reshape(x, (prod(x.spec.shape[:-1]), x.spec.shape[-1]))
+    if x.spec.ndim == 2:
+        return x
+    tall = _tall(x.spec)
+    return view_shape(x, tall) if x.spec.contiguous else reshape(x, tall)
+
+
+@lru_cache(4096)
+def _tall(s: Spec) -> Size:
+    return Size((prod(s.shape[:-1]), s.shape[-1]))
 
 
 linear.operator.node_class.__name__ = "AddmmBackward0"
@@ -881,7 +867,7 @@ def _linear() -> Callable:
     return entry
 
 
-linear = _public(linear, _linear())
+linear = public(linear, _linear())
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

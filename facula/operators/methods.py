@@ -798,6 +798,8 @@ def __reversed__(self) -> Tensor:
 @method
 def to(self, *args, **kwargs) -> Tensor:
     """Another dtype or device, or those of another tensor; the tensor itself where nothing changes."""
+    if len(args) == 1 and not kwargs and args[0].__class__ is DType:
+        return self if args[0] is self.spec.dtype else copying.to_dtype(self, args[0])
     kind, where = kwargs.get("dtype"), kwargs.get("device")
     rest = list(args)
     if rest and isinstance(rest[0], Tensor):

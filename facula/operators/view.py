@@ -11,7 +11,7 @@ from facula.core.tensor import Tensor
 from facula.core.wrapped import first_of
 from facula.errors import fail
 
-from .declare import EMBED, OPERATORS, function, takes, view
+from .declare import CLONE, EMBED, OPERATORS, function, takes, view
 from .numpynames import numpy_dims
 
 __all__ = [
@@ -109,7 +109,7 @@ def reshape(input: Tensor, *args, shape=None) -> Tensor:
                 _RESHAPED.clear()
             _RESHAPED[input.spec, args] = target, copied
     if copied:
-        input = OPERATORS["clone"].call(input, memory_format="contiguous")
+        input = CLONE[0](input, memory_format="contiguous")
     return view_shape(input, target)
 
 

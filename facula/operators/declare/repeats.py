@@ -1,6 +1,7 @@
 """What an operator remembers of its calls for machine code to repeat; `native/apply.py` is that code."""
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
 from facula import launch
@@ -11,7 +12,7 @@ from facula.operators.promotion import of_defaults
 
 from .recording import SEQUENCE
 
-__all__ = ["MISSING", "Repeats", "unknown", "unrecorded"]
+__all__ = ["MISSING", "FunctionPlan", "Repeats", "public", "recipes", "unknown", "unrecorded"]
 
 
 class _Missing:
@@ -115,3 +116,42 @@ class Repeats:
         known = self.memo.add(arguments, plan, sources, machine, node_class)
         self.run, self.bare, self.force = self.memo.run, self.memo.bare, self.memo.force
         return known
+
+
+class FunctionPlan:
+    """A known call of a `Function` that is one kernel: machine code, what comes out, what is kept for backward."""
+
+    __slots__ = ("arguments", "backs", "function", "outs", "tail")
+
+    def __init__(self, bound: launch.Bound, out: Any):
+        self.function, self.tail, self.outs = bound.function, bound.tail, (out,)
+        self.arguments: dict[str, Any] = {}
+        self.backs: dict[int, Any] = {}
+
+
+def recipes(plan: Any, operator: Any, arguments: Sequence[Any], operands: int) -> None:
+    """Fill in what a plan keeps for backward, by which of its first arguments, the operands, need a gradient."""
+    tensors = [isinstance(x, Tensor) for x in arguments[:operands]]
+    for mask in range(1, 1 << operands):
+        wants = [bool(mask >> i & 1) for i in range(operands)]
+        if not any(want and not tensor for want, tensor in zip(wants, tensors)):
+            pattern = [0] * len(operator.names)
+            pattern[:operands] = [2 if want else int(tensor) for want, tensor in zip(wants, tensors)]
+            key = tuple(pattern)
+            if key not in operator.recipes:
+                operator.recipes[key] = operator._recipe(key)
+            plan.backs[mask] = operator.recipes[key]
+    named = dict(zip(operator.names, arguments))
+    plan.arguments = {n: x for n, x in named.items() if not isinstance(x, Tensor)}
+    plan.arguments |= {f"{n}_spec": getattr(x, "spec", None) for n, x in named.items()}
+
+
+def public(slow: Callable, entry: Callable) -> Any:
+    """`entry` with the name, documentation and operator of `slow`."""
+    entry.__name__ = entry.__qualname__ = slow.__name__
+    entry.__doc__, entry.__module__ = slow.__doc__, slow.__module__
+    entry.__signature__ = signature(slow)  # type: ignore[attr-defined]
+    for name in ("operator", "gradient"):
+        if hasattr(slow, name):
+            setattr(entry, name, getattr(slow, name))
+    return entry

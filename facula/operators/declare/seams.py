@@ -13,6 +13,7 @@ OVERLAP: list[Callable] = []
 CHECK_LEAF: list[Callable] = []
 CHECK_VIEW: list[Callable] = []
 REBASE: list[Callable] = []
+CLONE: list[Callable] = []  # operators/copying.py: a copy that is recorded
 COPY: list[Callable] = []  # operators/copying.py: the elements of a tensor in new memory, without history
 
 

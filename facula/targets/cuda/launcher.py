@@ -27,10 +27,10 @@ _KINDS = {"float": FLOAT, "double": DOUBLE}  # of C++ types; all others: INT
 
 # Words of what is known of a function: its handle, how many arguments it takes, how each is given.
 HANDLE, COUNT, KINDS = 0, 8, 16
-# Words of one launch: the function (0: nothing is to be done), grid, block, the launch after it; of the first of a chain
-# also what keeps it alive, bytes of scratch memory as a Python int, the kernel whose checks may fail (0: none of these);
-# how many arguments follow those that are given with each call, and these. Where scratch memory lies is the first one,
-# the number of a launch with checks the last.
+# Words of one launch: the function (0: nothing is to be done), grid, block, the launch after it; of the first of several
+# what keeps it alive, bytes of scratch memory as a Python int, the kernel whose checks may fail (0: none of these); how
+# many arguments follow those that are given with each call, and these. The address of scratch memory is the first, the
+# number of a launch with checks the last of them.
 FUNCTION, GRID, BLOCK, NEXT, OWNER, SCRATCH, CHECKED, EXTRAS, EXTRA = 0, 8, 24, 40, 48, 56, 64, 72, 80
 
 _DECLARATIONS = f"""
