@@ -14,14 +14,14 @@ from facula.operators.override import foreign
 from .away import elsewhere
 from .base import Operator, with_out
 from .keywords import renamed
-from .recording import SEQUENCE, freed, keep, materialised, unkeep, user_line
+from .recording import SEQUENCE, Packed, freed, keep, materialised, unkeep, user_line
 from .seams import INTERCEPT, INTO
 
 
 class Recipe:
     """How a function is recorded for one pattern of arguments: its formulas, what they mention, how that is kept."""
 
-    __slots__ = ("collect", "formulas", "inputs", "needs", "numbers", "outputs", "saves")
+    __slots__ = ("collect", "formulas", "inputs", "needs", "numbers", "outputs", "pull", "saves")
 
 
 class FunctionNode(Node):
@@ -37,6 +37,8 @@ class FunctionNode(Node):
         if saved is None:
             freed(self)
         operator, recipe = self.operator, self.back
+        if len(grads) == 1 and operator.outputs:
+            return recipe.pull(self, grads[0], saved)
         known = dict(self.numbers if self.plan is None else self.plan.arguments)
         at = 0
         for name in recipe.inputs:
@@ -46,11 +48,9 @@ class FunctionNode(Node):
             known[name] = unkeep(self, saved[at], self.versions[at], True, number)
             at += 1
         known["needs"] = recipe.needs
-        known["grad"] = grads[0]
-        if len(grads) > 1 or not operator.outputs:
-            known["grads"] = grads
-            for i, (n, g) in enumerate(zip(operator.outputs, grads)):
-                known[f"grad_{n}"] = materialised(g, self.outputs[i]) if operator.fill else g
+        known["grad"], known["grads"] = grads[0], grads
+        for i, (n, g) in enumerate(zip(operator.outputs, grads)):
+            known[f"grad_{n}"] = materialised(g, self.outputs[i]) if operator.fill else g
         out: list = [None] * len(self.edges)
         for slots, formula, wanted in recipe.formulas:
             given = [known[n] for n in wanted]
@@ -69,6 +69,52 @@ class FunctionNode(Node):
         if self.saved:
             self.saved = None
             self.numbers = ()
+
+
+def _puller(recipe: Recipe) -> Callable[[FunctionNode, Any, tuple], list]:
+    """What `FunctionNode.apply` does for a function of one result, written out: (node, gradient, saved)."""
+    lines = [
+        "def pull(node, grad, saved):",
+        "  edges, versions = node.edges, node.versions",
+        "  known = node.numbers if node.plan is None else node.plan.arguments",
+        "  out = [None] * len(edges)",
+    ]
+    values = {}
+    for at, name in enumerate(recipe.inputs):
+        values[name] = held = f"input{at}"
+        lines += [
+            f"  {held} = saved[{at}]",
+            f"  if {held}.__class__ is Packed or {held}.storage.version != versions[{at}]:",
+            f"    {held} = unkeep(node, {held}, versions[{at}], False)",
+        ]
+    for at, (name, number) in enumerate(recipe.outputs, len(recipe.inputs)):
+        values[name] = held = f"output{at}"
+        lines.append(f"  {held} = unkeep(node, saved[{at}], versions[{at}], True, {number})")
+    values |= {"needs": "needs", "grad": "grad"}
+    names: dict[str, Any] = {"needs": recipe.needs, "unkeep": unkeep, "Packed": Packed, "Unread": Unread}
+    names |= {"elsewhere": elsewhere, "__name__": __name__}
+    for at, (slots, formula, wanted) in enumerate(recipe.formulas):
+        names[f"formula{at}"] = formula
+        given = ", ".join([values.get(n) or f"known[{n!r}]" for n in wanted])
+        comma = "," if wanted else ""
+        lines += [
+            "  try:",
+            f"    made = formula{at}({given})",
+            "  except Unread:",
+            f"    made = elsewhere(formula{at}, ({given}{comma}), {{}})",
+        ]
+        if len(slots) == 1:
+            lines.append(f"  if edges[{slots[0]}] is not None:")
+            lines.append(f"    out[{slots[0]}] = made[0] if isinstance(made, tuple) else made")
+        else:
+            lines += [
+                f"  for slot, one in zip({slots}, made if isinstance(made, tuple) else (made,)):",
+                "    if edges[slot] is not None:",
+                "      out[slot] = one",
+            ]
+    lines.append("  return out")
+    exec(compile("\n".join(lines), "<gradients>", "exec"), names)
+    return names["pull"]
 
 
 def _specs(x):
@@ -142,6 +188,7 @@ class Function(Operator):
             f"lambda args, outs: (({', '.join(kept)}{comma}), ({', '.join(versions)}{comma}), {{{', '.join(plain)}}})",
             {"alias": alias, "specs": _specs},
         )
+        recipe.pull = _puller(recipe)
         return recipe
 
     def record(self, args: tuple, result):

@@ -14,13 +14,12 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Access, Input, Kernel, Result
 
 from . import attention_matrix as matrix
-from . import driver
+from . import driver, launcher
 from .attention_matrix import PART, ROWS, WIDTHS, matrix_program
 from .attention_tiles import FORWARD, HIGH, KEYS, LOW, QUERIES, SIDE, SINGLE, attention_program
 from .code import Code
 from .emit import THREADS, Program
 from .functions import function
-from .pool import pool
 
 __all__ = ["DTYPES", "all_programs", "attention", "attention_backward"]
 
@@ -109,7 +108,7 @@ def attention_backward(element: dtype = dt.float32) -> Callable[..., None]:
     def call(*given) -> None:
         out, (batch, heads, group, queries, keys, depth, width) = given[3], given[6:13]
         grad, steps, grad_steps = given[32], given[25:28], given[36:39]
-        delta = pool().take(4 * batch * heads * queries)
+        delta = launcher.taken(4 * batch * heads * queries)
         sizes = (batch, heads, queries, width)
         _delta_code(element, driver.gpu())(
             delta.ptr, grad, out, *sizes, heads * queries, queries, *grad_steps, *steps

@@ -11,9 +11,9 @@ from facula.core.dtype import dtype
 from facula.ir import expr as ir
 from facula.ir.kernel import Access, Check, Input, Kernel, Param, Result
 
-from . import driver, transfers
+from . import driver, launcher, transfers
 from .code import Code, compile
-from .pool import Block, pool
+from .pool import Block
 
 __all__ = ["Masks", "masks", "rows"]
 
@@ -95,7 +95,7 @@ def _coordinates_code(dims: int, gpu: driver.Device) -> Code:
 def _count(mask: int, n: int) -> tuple[int, Block | None]:
     if n == 0:
         return 0, None
-    places, total = pool().take(8 * n), ctypes.c_int64()
+    places, total = launcher.taken(8 * n), ctypes.c_int64()
     _places_code(driver.gpu())(places.ptr, mask, 1, n, n, n)
     transfers.to_host(ctypes.addressof(total), places.ptr + 8 * (n - 1), 8)
     return total.value, places

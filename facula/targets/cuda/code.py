@@ -9,7 +9,7 @@ from facula.errors import fail
 from facula.ir.kernel import Access, Check, Kernel
 from facula.native import builtins
 
-from . import driver, launcher, pool, schedule, tickets
+from . import driver, launcher, schedule, tickets
 from .emit import program
 from .functions import Function
 from .segments import Segments, may_sort
@@ -98,7 +98,7 @@ class Code:
             self.segments(*values)
             return
         function = found.function
-        scratch = pool.pool().take(found.scratch) if found.scratch else None
+        scratch = launcher.taken(found.scratch) if found.scratch else None
         own = marks(self.kernel) if self.checks else ()
         for launch in found.launches:
             split = (scratch.ptr if scratch else 0, found.pieces, launch.mode) if function.program.splits else ()

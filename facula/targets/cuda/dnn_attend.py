@@ -15,13 +15,13 @@ from facula.core.switches import cudnn
 from facula.ir import expr as ir
 from facula.ir.kernel import Access, Input, Kernel, Result
 
-from . import dnn_attention, driver
+from . import dnn_attention, driver, launcher
 from .attention import attention as generated
 from .attention import attention_backward as generated_backward
 from .code import compile
 from .dnn_api import reason
 from .dnn_graph import ALIGNMENT, Policy, chosen, contiguous, free
-from .pool import Block, pool
+from .pool import Block
 
 __all__ = ["attend", "attend_backward"]
 
@@ -134,7 +134,7 @@ def _bias(shape: dnn_attention.Shape, arguments: tuple) -> list[Block]:
     if shape.bias is None:
         return []
     sizes, _ = shape.bias
-    block = pool().take(4 * sizes[0] * sizes[1] * sizes[2] * sizes[3])
+    block = launcher.taken(4 * sizes[0] * sizes[1] * sizes[2] * sizes[3])
     code = _bias_code(driver.gpu(), arguments[15])
     code(block.ptr, arguments[4], *sizes, *contiguous(sizes)[:3], *arguments[28:32])
     return [block]
@@ -184,7 +184,7 @@ def attend_backward(kind: dtype = dt.float32, otherwise: Callable[..., None] | N
         if plan is None:
             return otherwise(*arguments)
         rows = shape.batch * shape.heads * shape.queries
-        sums = pool().take(4 * rows)
+        sums = launcher.taken(4 * rows)
         _start_code(gpu)(sums.ptr, statistics, statistics + 4 * rows, rows)
         bias = _bias(shape, arguments)
         plan(q, k, v, *(b.ptr for b in bias), out, sums.ptr, grad, *grads)

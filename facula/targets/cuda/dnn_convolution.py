@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from facula.core.spec import Spec
 from facula.core.switches import cudnn
 
-from . import driver
+from . import driver, launcher
 from .dnn_api import reason
 from .dnn_graph import ALIGNMENT, Graph, Policy, chosen, free
-from .pool import Block, pool
+from .pool import Block
 
 __all__ = ["convolution", "graph_of"]
 
@@ -116,7 +116,7 @@ def _aligned(operands: Sequence[int], sizes: Sequence[int], result: int) -> tupl
     made, kept = list(operands), []
     for place, (address, size) in enumerate(zip(operands, sizes)):
         if address % ALIGNMENT and place != result:
-            block = pool().take(size)
+            block = launcher.taken(size)
             copied = driver.api().cuMemcpyDtoDAsync(block.ptr, address, size, gpu.stream.handle)
             driver.good(copied, "cuMemcpyDtoDAsync")
             made[place] = block.ptr

@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 from facula.core.switches import cudnn, program
 from facula.errors import OutOfMemoryError
 
-from . import driver
+from . import driver, launcher
 from .dnn_api import DATA_TYPES, Descriptor, Unsupported, api, good
-from .pool import pool
 
 __all__ = ["ALIGNMENT", "Graph", "Plan", "Policy", "chosen", "contiguous", "free", "plans"]
 
@@ -201,7 +200,7 @@ class Plan:
         gpu = driver.gpu()
         gpu.enter()
         library = _library(gpu)
-        block = pool().take(self.need) if self.need else None
+        block = launcher.taken(self.need) if self.need else None
         addresses = (*operands, block.ptr if block is not None else 0)
         with library.lock:
             pack = self.packs.get(addresses) or self._pack(addresses)

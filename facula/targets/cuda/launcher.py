@@ -27,7 +27,7 @@ _KINDS = {"float": FLOAT, "double": DOUBLE}  # of C++ types; all others: INT
 
 # Words of what is known of a function: its handle, how many arguments it takes, how each is given.
 HANDLE, COUNT, KINDS = 0, 8, 16
-# Words of one launch: the function (0: nothing is to be done), grid, block, the launch after it; of the first of several
+# Words of one launch: the function (0: nothing is to be done), grid, block, the launch after it; of the first of many
 # what keeps it alive, bytes of scratch memory as a Python int, the kernel whose checks may fail (0: none of these); how
 # many arguments follow those that are given with each call, and these. The address of scratch memory is the first, the
 # number of a launch with checks the last of them.

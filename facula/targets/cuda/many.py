@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from facula.codegen import prepare
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, Access, Kernel
 
-from . import driver, pool, transfers
+from . import driver, launcher, pool, transfers
 from .emit import THREADS, Nest, Program
 from .functions import Function
 from .operations import FUNCTIONS
@@ -106,7 +106,7 @@ class ManyCode:
         shares = ctypes.c_int64.from_address(table + 8 * (words - 1)).value
         if shares == 0:
             return
-        there = pool.pool().take(8 * words)
+        there = launcher.taken(8 * words)
         transfers.staged(there.ptr, table, 8 * words)
         grid = min(MOST_BLOCKS, shares), 1
         if refresh is None:

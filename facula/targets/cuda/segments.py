@@ -20,11 +20,10 @@ from facula.ir import expr as ir
 from facula.ir.expr import Expr
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, STRIDED, Access, Kernel, Param, Result, arguments, known_step
 
-from . import driver, schedule, sort, sort_texts
+from . import driver, launcher, schedule, sort, sort_texts
 from .emit import THREADS, Nest, Program
 from .functions import function
 from .operations import FUNCTIONS, add, cast
-from .pool import pool
 from .types import literal, register
 from .values import Scope
 
@@ -360,14 +359,14 @@ class Segments:
             found.targets(*[addresses[v] if v.__class__ is str else v for v in found.numbers])
 
         if found.short:
-            given, keys, places = (pool().take(8 * found.places) for _ in range(3))
+            given, keys, places = (launcher.taken(8 * found.places) for _ in range(3))
             fill(given.ptr, 0)
             sort.sort(dt.uint64)(keys.ptr, places.ptr, given.ptr, 1, found.places, 1, 0, found.places, "order", False)
             turn = 0
         else:
             keys, places, turned = sort.in_order(1, found.places, found.size, found.passes, fill)
             turn = turned.ptr + 4 * found.passes
-        sums = pool().take(found.sums) if found.sums else None
+        sums = launcher.taken(found.sums) if found.sums else None
         text = function(segment_program, *found.text)
         grid = min(schedule.MOST_BLOCKS, -(-found.places * found.across // THREADS)), 1
         for mode in (SUMS, RESULTS):

@@ -11,13 +11,12 @@ from facula.core.generator import Generator
 from facula.ir import expr as ir
 from facula.ir.kernel import Access, Check, Input, Kernel, Param, Result
 
-from . import code, driver
+from . import code, driver, launcher
 from .emit import Program
 from .fills import FLOATS, INTEGERS, SIGNED, sampler
 from .functions import function, written
 from .operations import cast
 from .philox import SEEDS, state, take
-from .pool import pool
 from .sort import sort
 from .types import memory, register
 
@@ -154,7 +153,7 @@ def multinomial(
     if rows * samples == 0:
         return
     gpu, t = driver.gpu(), dt.BY_CODE[p_code]
-    sums = pool().take(8 * rows * categories)
+    sums = launcher.taken(8 * rows * categories)
     _sums_code(t, gpu)(sums.ptr, p_ptr, rows, categories, categories, categories)
     down = min(rows, MOST_ROWS)
     with generator.lock:
@@ -218,7 +217,7 @@ def permutation(ptr: int, count: int, code_: str, generator: Generator) -> None:
     bits, gpu = key_bits(count), driver.gpu()
     drawn = dt.int64 if bits > 32 else dt.int32
     whole = bits == 8 * drawn.itemsize  # then the sign counts
-    blocks = [pool().take(size * count) for size in (drawn.itemsize, 8, 8, 8)]
+    blocks = [launcher.taken(size * count) for size in (drawn.itemsize, 8, 8, 8)]
     raw, keys, ordered, places = (b.ptr for b in blocks)
     low = -(1 << 8 * drawn.itemsize - 1)
     span = -2 * low - 1  # PyTorch leaves out the largest one

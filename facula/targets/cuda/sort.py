@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from facula.core.dtype import dtype
 
+from . import launcher
 from . import sort_texts as texts
 from .functions import function
-from .pool import Block, pool
+from .pool import Block
 from .schedule import MOST_BLOCKS
 
 __all__ = ["Order", "in_order", "sort"]
@@ -49,8 +50,8 @@ def in_order(rows: int, n: int, size: int, passes: int, fill: Callable[[int, int
     `fill(keys, places, share, pieces)` writes all keys and places.
     """
     share, pieces = _cut(rows, n, size)
-    keys, places = pool().take(2 * size * rows * n), pool().take(8 * rows * n)
-    turn, counts = pool().take(4 * rows * (passes + 1)), pool().take(4 * rows * pieces * texts.DIGITS)
+    keys, places = launcher.taken(2 * size * rows * n), launcher.taken(8 * rows * n)
+    turn, counts = launcher.taken(4 * rows * (passes + 1)), launcher.taken(4 * rows * pieces * texts.DIGITS)
     fill(keys.ptr, places.ptr, share, pieces)
     count, move = function(texts.count_program, size), function(texts.move_program, size)
     spread = function(texts.spread_program)
@@ -82,7 +83,7 @@ def _select(t: dtype, values: int, indices: int, input: int, rows: int, n: int, 
         select((rows, 1), block, values, indices, input, 0, 0, n, n, 1, count, wide, descending)
         return
     some = pieces * count
-    first, places = pool().take(t.itemsize * rows * some), pool().take(8 * rows * some)
+    first, places = launcher.taken(t.itemsize * rows * some), launcher.taken(8 * rows * some)
     grid = rows * pieces, 1
     select(grid, block, first.ptr, places.ptr, input, 0, 0, n, share, pieces, count, wide, descending)
     select((rows, 1), block, values, indices, first.ptr, places.ptr, share, some, some, 1, count, wide, descending)
@@ -111,7 +112,7 @@ def sort(element: dtype) -> Callable[..., None]:
             _select(element, values, indices, input, rows, n, count, int(descending))
             return
         made = in_order(rows, n, size, passes, fill)
-        ends = pool().take(8 * rows) if how == "mode" else None
+        ends = launcher.taken(8 * rows) if how == "mode" else None
         if ends is not None:
             longest = function(texts.longest_program, element)
             longest((rows, 1), (texts.THREADS, 1), ends.ptr, made.keys.ptr, made.turn.ptr, rows, n)

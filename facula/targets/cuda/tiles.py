@@ -12,10 +12,10 @@ from typing import NamedTuple
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
 
+from . import launcher
 from .emit import THREADS, Program
 from .functions import function, written
 from .operations import cast
-from .pool import pool
 from .schedule import MOST_BLOCKS
 from .types import memory, register, unsigned
 
@@ -491,7 +491,7 @@ def run(r: Run, tiles: tuple, parts: tuple, values: tuple, own: tuple = ()) -> N
     if not r.scratch:
         function(*tiles)(r.grid, block, *own, *values, 0, *r.sizes)
         return
-    scratch = pool().take(r.scratch)
+    scratch = launcher.taken(r.scratch)
     values = (*values, scratch.ptr, *r.sizes)
     function(*tiles)(r.grid, block, *own, *values)
     function(*parts)((min(MOST_BLOCKS, _up(r.elements, THREADS)), 1), block, *values)

@@ -411,7 +411,7 @@ def test_more_large_sizes_than_are_remembered(fake):
     torch.cuda.init()
     random, held = np.random.default_rng(1), []
     sizes = [(1 << 20) + 512 * int(k) for k in random.permutation(3 * leases.WAYS)]
-    for step in range(2000):
+    for _ in range(2000):
         if len(held) > 6 or held and random.random() < 0.5:
             held.pop(random.integers(len(held)))
         else:
