@@ -132,12 +132,15 @@ def followed(x: Tensor) -> bool:
     return x.needs_grad or x.spec.kind is not None
 
 
+_NUMBERS = frozenset((bool, int, float, str, type(None)))
+
+
 def mapped(function: Any, value: Any) -> Any:
     """`value` with `function(x)` in the place of each tensor, lists and dicts looked into."""
     if isinstance(value, Tensor):
         return function(value)
     if value.__class__ in (tuple, list):
-        return value.__class__([mapped(function, x) for x in value])
+        return value.__class__([x if x.__class__ in _NUMBERS else mapped(function, x) for x in value])
     if isinstance(value, tuple):  # named
         return value.__class__(*[mapped(function, x) for x in value]) if hasattr(value, "_fields") else value
     if value.__class__ is dict:

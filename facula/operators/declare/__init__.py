@@ -40,10 +40,10 @@ from .view import View, view_of
 
 __all__ = [
     "ASSIGN", "CHECK_LEAF", "CHECK_VIEW", "CLONE", "COPY", "EMBED", "INTERCEPT", "INTO", "NEW_LIKE", "OF_ARRAY",
-    "OPERATORS", "OVERLAP", "PREPARE_OUT", "REBASE", "SUM_TO", "ZEROS", "Function", "Operator", "Plan", "Repeats", "Traced",
-    "View", "binary", "broadcast_shapes_of", "broadcast_strides", "check_cast", "common_device", "fast_in_place", "fast_rows",
-    "freed", "function", "hosted", "keep", "needs_numbers", "one_device", "record", "renamed", "row_dims", "takes",
-    "traced", "unkeep", "unreadable", "unrecorded", "view", "view_of",
+    "OPERATORS", "OVERLAP", "PREPARE_OUT", "REBASE", "SUM_TO", "ZEROS", "Function", "Operator", "Plan", "Repeats",
+    "Traced", "View", "binary", "broadcast_shapes_of", "broadcast_strides", "check_cast", "common_device",
+    "fast_in_place", "fast_rows", "freed", "function", "hosted", "keep", "needs_numbers", "one_device", "record",
+    "renamed", "row_dims", "takes", "traced", "unkeep", "unreadable", "unrecorded", "view", "view_of",
 ]  # fmt: skip
 
 
