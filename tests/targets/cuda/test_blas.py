@@ -208,8 +208,8 @@ def test_alignment_is_promised_as_it_is(fake):
         assert len(library().named("heuristic")) == asked
 
 
-def test_memory_beside_the_operands_is_the_pools(fake):
-    """What an algorithm needs is taken for the call, from the stream that it runs in."""
+def test_memory_beside_the_operands_is_the_pools(fake, monkeypatch):
+    """What an algorithm needs is taken for the call, from the stream that it runs in; machine code does that, too."""
     a = Matrices(fake, (1, 1, 64, 64))
     made = bound(a, a, a)
     out = Matrices(fake, (1, 1, 64, 64))
@@ -222,6 +222,11 @@ def test_memory_beside_the_operands_is_the_pools(fake):
     with facula.cuda.stream(stream):
         made(out.address, a.address, a.address)
     np.testing.assert_array_equal(out.array, np.matmul(a.array, a.array))
+    monkeypatch.setattr(blas.Call, "__call__", None)
+    out.array[...] = 0
+    made(out.address, a.address, a.address)
+    np.testing.assert_array_equal(out.array, np.matmul(a.array, a.array))
+    assert pool.pool().now() == 0 and len(fake.named("cuMemAlloc")) == calls + 1
 
 
 def test_a_product_is_bound_once(fake):
