@@ -189,14 +189,24 @@ class Traced(Operator):
             self.entry = (nary if several else {1: unary, 2: binary}.get(len(self.operands), nary))(self)
         return self.entry
 
-    def known(self, rows: tuple | None = None) -> Repeats:
-        """What is remembered of calls by position; of row operators, for each (dims, keepdim, shape, node class)."""
-        found = self.repeated.get(rows)
+    def known(self, rows: tuple | None = None, numbers: int = 0) -> Repeats:
+        """What is remembered of calls by position; of row operators, for each (dims, keepdim, shape, node class).
+
+        So many numbers may follow the operands: all of the operator's scalars, or none.
+        """
+        key = (rows, numbers) if numbers else rows
+        found = self.repeated.get(key)
         if found is None:
             if len(self.repeated) > 256:
                 self.repeated.clear()
-            found = self.repeated[rows] = Repeats(self, len(self.operands), rows=rows)
+            found = self.repeated[key] = Repeats(self, len(self.operands) + numbers, rows=rows)
         return found
+
+    def _numbers(self, scalars: dict[str, Any]) -> list | None:
+        """The scalars in order, where all of them are given, and are arguments of the kernel; else None."""
+        values = [scalars.get(n) for n in self.scalars]
+        plain = all([(v.__class__ is float or v.__class__ is int) for v in values])
+        return values if plain and len(values) == len(scalars) and not self.static else None
 
     def public_signature(self) -> inspect.Signature:
         """With the keyword `out` that every such operator takes."""
@@ -550,11 +560,13 @@ class Traced(Operator):
     ):
         """Apply over the row dims `dims` (normalised, sorted)."""
         rows = (dims, keepdim, shape, node_class)
-        if out is None and not scalars and len(operands) == len(self.operands):
-            known = self.known(rows)
-            ask = known.run if not GUARD.active else known.in_mode()
-            found = ask(*operands)
-            return known.slowly(operands, {}) if found is None else found
+        if out is None and len(operands) == len(self.operands):
+            numbers = self._numbers(scalars) if scalars else ()
+            if numbers is not None:
+                known = self.known(rows, len(numbers))
+                ask = known.run if not GUARD.active else known.in_mode()
+                found = ask(*operands, *numbers)
+                return self.rows_slowly(known, operands, rows, scalars) if found is None else found
         return self.rows_slowly(None, operands, rows, {**scalars, "out": out})
 
     def rows_slowly(self, known: Repeats | None, operands: Any, rows: tuple, scalars: dict) -> Any:
@@ -575,7 +587,8 @@ class Traced(Operator):
             plan = self.remember(key, self.plan(kinds, scalars=scalars, dims=dims, keepdim=keepdim, shape=shape))
         made = self._run(plan, operands, scalars, node_class)
         if known is not None:
-            known.learn(key, tuple(operands), node_class)
+            numbers = [scalars[n] for n in self.scalars] if known.count > len(operands) else ()
+            known.learn(key, (*operands, *numbers), node_class)
         return made
 
     def remember(self, key, plan: Plan) -> Plan:
