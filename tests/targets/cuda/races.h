@@ -60,6 +60,8 @@ HOST void say(const char* what, const Access& before, const Access& now, const v
   snprintf(message, sizeof message, "race: %s at %p: block %u thread %u, line @%x, then block %u thread %u, line @%x", what,
            at, before.block, before.thread, before.line, now.block, now.thread, now.line);
   emulated::trouble = message;
+  // What follows may touch any address: the block ends here.
+  if (!emulated::plain) swapcontext(&emulated::fibers[emulated::now].context, &emulated::scheduler);
 }
 
 HOST void touch(const volatile void* address, size_t size, bool write, bool atomic, const void* line) {
