@@ -35,6 +35,7 @@ KEPT_UNITS = 8  # loops over these are unrolled
 KEPT_WORK = 1024  # nodes of an expression times unrolled elements
 TILE = 32  # rows and columns of a transposed tile
 TILE_ROWS = 8  # rows of threads that share a tile's columns
+SHARED = 48 << 10  # bytes of shared memory that a block may have
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,7 @@ class Nest(Scans):
         self.alone = self.serial = False
         if not self.row:
             self.vector_dim = last_outer
-            staged = [x for x in self.order if self._is_turned(x)]
-            self.mode = "owner" if ordered else "tile" if staged and not kernel.checks else "map"
+            self.mode = "owner" if ordered else "tile" if self._turned() and not kernel.checks else "map"
         else:
             along_outer = [self.letter(i, last_outer) for i in range(n)]
             along_row = [self.letter(i, last) for i in range(n) if self.own_dims(self.operands[i]) == self.dims]
@@ -175,6 +175,17 @@ class Nest(Scans):
             if still and r.offset is None and not (self.row and self.outer == 1):
                 return True
         return False
+
+    def _turned(self) -> list[Expr]:
+        """The loads whose tiles are turned, as many as shared memory has room for; others are read as they lie."""
+        found, room = [], SHARED
+        for node in self.order:
+            if self._is_turned(node):
+                room -= node.dtype.itemsize * TILE * (TILE + 1)
+                if room < 0:
+                    break
+                found.append(node)
+        return found
 
     def _is_turned(self, node: Expr) -> bool:
         """Whether a load runs along the dim before the last, so that tiles of it are turned in shared memory."""
@@ -375,8 +386,7 @@ class Nest(Scans):
         down = self.let("Index", f"{self.use('over')}({self.argument(f'n{high}')} + {TILE - 1}, (Index){TILE})", "down")
         before = self.product(range(high))
         units = self.let("Index", f"{before} * down * across".replace("down", down).replace("across", across), "units")
-        staged = [x for x in self.order if self._is_turned(x)]
-        boxes = {}
+        staged, boxes = self._turned(), {}
         for node in staged:
             boxes[node] = self.fresh("box")
             self.say(f"__shared__ {self.memory(node.dtype)} {boxes[node]}[{TILE}][{TILE + 1}];")

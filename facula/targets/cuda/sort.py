@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from facula.core.dtype import dtype
+from facula.errors import fail
 
 from . import launcher
 from . import sort_texts as texts
@@ -22,6 +23,7 @@ SELECT_BLOCKS = 264  # fewer rows are cut, until so many blocks select the first
 SELECT_PIECE, SELECT_FROM = 1 << 13, 1 << 17  # elements of a piece at least; that pieces leave at most
 LEAST_TILES = 2  # of a piece: starts are spread for few pieces faster than for many
 PIECES = 1024  # of all long rows together, or one a row
+MOST = (1 << 31) - 1  # elements of a row in order: places and counts have 32 bits
 
 
 class Order(NamedTuple):
@@ -111,6 +113,8 @@ def sort(element: dtype) -> Callable[..., None]:
         if how == "first" and inner == 1 and count <= texts.SELECTED:
             _select(element, values, indices, input, rows, n, count, int(descending))
             return
+        if n > MOST:
+            fail(RuntimeError, "The dimension being sorted can not have more than INT_MAX elements.", got=n)
         made = in_order(rows, n, size, passes, fill)
         ends = launcher.taken(8 * rows) if how == "mode" else None
         if ends is not None:

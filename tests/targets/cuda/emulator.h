@@ -12,6 +12,12 @@
 #include <cstring>
 #include <utility>
 
+#ifdef FACULA_RACES  // `races.h` sees accesses of kernels, and none of the host's own
+#define HOST __attribute__((no_sanitize("thread")))
+#else
+#define HOST
+#endif
+
 #define __global__
 #define __device__
 #define __forceinline__ inline
@@ -35,7 +41,7 @@ __attribute__((naked, noinline)) static void change(Context*, Context*) {
       "popq %r15; popq %r14; popq %r13; popq %r12; popq %rbx; popq %rbp; ret");
 }
 
-inline void begin(Context& context, char* stack, size_t size, void (*f)()) {
+HOST inline void begin(Context& context, char* stack, size_t size, void (*f)()) {
   void** top = (void**)(stack + size) - 1;  // where a function that was called finds it, 8 bytes off 16
   *--top = (void*)f;
   context = top - 6;
@@ -43,9 +49,9 @@ inline void begin(Context& context, char* stack, size_t size, void (*f)()) {
 #else
 using Context = ucontext_t;
 
-inline void change(Context* from, Context* to) { swapcontext(from, to); }
+HOST inline void change(Context* from, Context* to) { swapcontext(from, to); }
 
-inline void begin(Context& context, char* stack, size_t size, void (*f)()) {
+HOST inline void begin(Context& context, char* stack, size_t size, void (*f)()) {
   getcontext(&context);
   context.uc_stack.ss_sp = stack;
   context.uc_stack.ss_size = size;
@@ -59,6 +65,7 @@ struct Fiber {
   State state;
   Place thread;
   unsigned long long shuffles;
+  unsigned barriers, warp_barriers;  // that it came through
 };
 
 constexpr int MOST = 1024, STACK = 1 << 16;
@@ -76,27 +83,36 @@ bool plain = false;
 
 static emulated::Place threadIdx, blockIdx, blockDim, gridDim;
 
+#ifdef FACULA_RACES
+#include "races.h"
+#define TOUCHED(at, size, write, atomic) races::touch(at, size, write, atomic, __builtin_return_address(0))
+#else
+#define TOUCHED(at, size, write, atomic) (void)0
+#endif
+
 namespace emulated {
 
-inline void wait(State kind) {
+HOST inline void wait(State kind) {
   if (plain) {
     trouble = "a barrier in a kernel that was taken for one without";
     return;
   }
   fibers[now].state = kind;
+  if (kind == AT_BLOCK) ++fibers[now].barriers;
   change(&fibers[now].context, &scheduler);
   threadIdx = fibers[now].thread;
 }
 
-inline unsigned exchange(unsigned value, int from) {
+HOST inline unsigned exchange(unsigned value, int from) {
   const int parity = fibers[now].shuffles++ & 1, first = now & ~31;
   slots[parity][now] = value;
+  if (count % 32) trouble = "a shuffle in a block that is no number of whole warps";
   wait(AT_WARP);
   return from >= 0 && first + from < count ? slots[parity][first + from] : value;
 }
 
 // What each thread of a warp shows the others: the first one's place.
-template <class T> inline const T* shown(const T& mine) {
+template <class T> HOST inline const T* shown(const T& mine) {
   static T slots[2][MOST];
   const int parity = fibers[now].shuffles++ & 1;
   slots[parity][now] = mine;
@@ -108,19 +124,19 @@ template <class T> inline const T* shown(const T& mine) {
 struct Fragments {
   unsigned a[4], b[2];
 };
-inline float half_value(unsigned short bits) {
+HOST inline float half_value(unsigned short bits) {
   _Float16 value;
   memcpy(&value, &bits, sizeof value);
   return (float)value;
 }
-inline float bfloat_value(unsigned short bits) {
+HOST inline float bfloat_value(unsigned short bits) {
   const unsigned wide = (unsigned)bits << 16;
   float value;
   memcpy(&value, &wide, sizeof value);
   return value;
 }
 template <float widened(unsigned short)>
-inline void multiply(float* const (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+HOST inline void multiply(float* const (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
   const Fragments* all = shown(Fragments{{a[0], a[1], a[2], a[3]}, {b0, b1}});
   for (int i = 0; i < 4; ++i) {
     const int row = (now & 31) / 4 + i / 2 * 8, col = (now & 3) * 2 + i % 2;
@@ -133,8 +149,9 @@ inline void multiply(float* const (&c)[4], const unsigned (&a)[4], unsigned b0, 
 }
 
 // `ldmatrix.x4`: lanes point at lines of 8 elements, and get two elements of each matrix.
-template <bool TURNED> inline void matrices(unsigned (&to)[4], const unsigned short* line) {
+template <bool TURNED> HOST inline void matrices(unsigned (&to)[4], const unsigned short* line) {
   if ((size_t)line % 16) trouble = "a line of a matrix that is not aligned";
+  TOUCHED(line, 16, false, false);
   const unsigned short* const* lines = shown(line);
   const int lane = now & 31;
   for (int i = 0; i < 4; ++i) {
@@ -145,13 +162,13 @@ template <bool TURNED> inline void matrices(unsigned (&to)[4], const unsigned sh
   }
 }
 
-inline void enter() {
+HOST inline void enter() {
   body(given);
   fibers[now].state = DONE;
   change(&fibers[now].context, &scheduler);
 }
 
-inline bool release() {
+HOST inline bool release() {
   bool moved = false, whole = true;
   for (int w = 0; w < count; w += 32) {
     bool all = true;
@@ -172,11 +189,12 @@ inline bool release() {
   return moved;
 }
 
-inline void block(bool backward) {
+HOST inline void block(bool backward) {
   count = blockDim.x * blockDim.y;
   if (plain) {
     for (int k = 0; k < count; ++k) {
-      const int i = backward ? count - 1 - k : k;
+      const int i = now = backward ? count - 1 - k : k;
+      fibers[i].barriers = fibers[i].warp_barriers = 0;
       threadIdx = {i % blockDim.x, i / blockDim.x};
       body(given);
     }
@@ -187,7 +205,7 @@ inline void block(bool backward) {
     Fiber& f = fibers[i];
     begin(f.context, stacks + (size_t)i * STACK, STACK, enter);
     f.state = READY;
-    f.shuffles = 0;
+    f.shuffles = f.barriers = f.warp_barriers = 0;
     f.thread = {i % blockDim.x, i / blockDim.x};
   }
   for (;;) {
@@ -198,6 +216,7 @@ inline void block(bool backward) {
       now = i;
       threadIdx = fibers[i].thread;
       change(&scheduler, &fibers[i].context);
+      if (trouble) return;
     }
     for (int i = 0; i < count; ++i) left = left || fibers[i].state != DONE;
     if (!left) return;
@@ -208,23 +227,26 @@ inline void block(bool backward) {
   }
 }
 
-template <class... A, size_t... I> void call(void (*f)(A...), void** arguments, std::index_sequence<I...>) {
+template <class... A, size_t... I> HOST void call(void (*f)(A...), void** arguments, std::index_sequence<I...>) {
   f(*(A*)arguments[I]...);
 }
 
 // dims: grid x, grid y, block x, block y; order: 1 runs threads and blocks backward; fibers: 0 where nobody waits.
 template <class... A>
-const char* launch(void (*f)(A...), const unsigned* dims, void** arguments, int order, int fibers_needed) {
+HOST const char* launch(void (*f)(A...), const unsigned* dims, void** arguments, int order, int fibers_needed) {
   struct Given {
     void (*f)(A...);
     void** arguments;
   } all = {f, arguments};
   given = &all;
-  body = [](void* p) { call(((Given*)p)->f, ((Given*)p)->arguments, std::index_sequence_for<A...>()); };
+  body = [](void* p) HOST { call(((Given*)p)->f, ((Given*)p)->arguments, std::index_sequence_for<A...>()); };
   gridDim = {dims[0], dims[1]};
   blockDim = {dims[2], dims[3]};
   trouble = nullptr;
   plain = !fibers_needed;
+#ifdef FACULA_RACES
+  ++races::launch;
+#endif
   const unsigned blocks = dims[0] * dims[1];
   for (unsigned k = 0; k < blocks && !trouble; ++k) {
     const unsigned b = order ? blocks - 1 - k : k;
@@ -236,18 +258,21 @@ const char* launch(void (*f)(A...), const unsigned* dims, void** arguments, int 
 
 }  // namespace emulated
 
-inline void __syncthreads() { emulated::wait(emulated::AT_BLOCK); }
+HOST inline void __syncthreads() { emulated::wait(emulated::AT_BLOCK); }
 inline void __threadfence() {}
-inline unsigned __shfl_xor_sync(unsigned, unsigned value, int mask) {
+HOST inline unsigned __shfl_xor_sync(unsigned, unsigned value, int mask) {
   return emulated::exchange(value, (emulated::now & 31) ^ mask);
 }
-inline unsigned __shfl_up_sync(unsigned, unsigned value, int by) {
+HOST inline unsigned __shfl_up_sync(unsigned, unsigned value, int by) {
   return emulated::exchange(value, (emulated::now & 31) - by);
 }
-inline unsigned __shfl_sync(unsigned, unsigned value, int lane) { return emulated::exchange(value, lane & 31); }
+HOST inline unsigned __shfl_sync(unsigned, unsigned value, int lane) { return emulated::exchange(value, lane & 31); }
 
-inline void __syncwarp() { emulated::exchange(0, -1); }
-inline unsigned __ballot_sync(unsigned, bool holds) {
+HOST inline void __syncwarp() {
+  ++emulated::fibers[emulated::now].warp_barriers;
+  emulated::exchange(0, -1);
+}
+HOST inline unsigned __ballot_sync(unsigned, bool holds) {
   const int parity = emulated::fibers[emulated::now].shuffles & 1, first = emulated::now & ~31;
   emulated::exchange(holds, -1);
   unsigned all = 0;
@@ -255,7 +280,7 @@ inline unsigned __ballot_sync(unsigned, bool holds) {
     all |= (emulated::slots[parity][first + lane] != 0 ? 1u : 0u) << lane;
   return all;
 }
-inline int __syncthreads_or(int holds) {
+HOST inline int __syncthreads_or(int holds) {
   static int found[2], turn = 0, last = -1;
   __syncthreads();
   if (last != turn) found[turn & 1] = 0, last = turn;  // the first thread of this call
@@ -267,23 +292,27 @@ inline int __syncthreads_or(int holds) {
 }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 
-template <class T> inline T atomicAdd(T* at, T more) {
+template <class T> HOST inline T atomicAdd(T* at, T more) {
+  TOUCHED(at, sizeof *at, true, true);
   const T old = *at;
   *at = old + more;
   return old;
 }
-template <class T> inline T atomicMax(T* at, T other) {
+template <class T> HOST inline T atomicMax(T* at, T other) {
+  TOUCHED(at, sizeof *at, true, true);
   const T old = *at;
   if (other > old) *at = other;
   return old;
 }
 
-inline unsigned atomicCAS(unsigned* at, unsigned expected, unsigned wanted) {
+HOST inline unsigned atomicCAS(unsigned* at, unsigned expected, unsigned wanted) {
+  TOUCHED(at, sizeof *at, true, true);
   const unsigned old = *at;
   if (old == expected) *at = wanted;
   return old;
 }
-inline unsigned atomicExch(unsigned* at, unsigned wanted) {
+HOST inline unsigned atomicExch(unsigned* at, unsigned wanted) {
+  TOUCHED(at, sizeof *at, true, true);
   const unsigned old = *at;
   *at = wanted;
   return old;

@@ -34,6 +34,12 @@ CHECKS = ["-fsanitize=address,alignment,bounds", "-fno-sanitize-recover=all", "-
 CHECKED = "FACULA_CHECKED_EMULATOR" in os.environ
 OPTIONS += CHECKS if CHECKED else ["-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables"]
 LIBRARIES = [] if CHECKED else ["-nodefaultlibs", "-lm", "-lc", "-lgcc"]  # without C++'s, which take the linker long
+# Each access to memory is a call of what `races.h` has, and nothing of a text is shared between libraries.
+RACES = Path(__file__).with_name("races.h")
+RACE_OPTIONS = [
+    *("-c", "-g1", "-DFACULA_RACES", "-fsanitize=thread", "-fno-gnu-unique", "-fno-threadsafe-statics"),
+    *("--param", "tsan-distinguish-volatile=1", "--param", "tsan-instrument-func-entry-exit=0"),
+]
 # Functions whose instructions the host lacks.
 OVERRIDES = {
     "from_half": """inline float from_half(unsigned short bits) {
@@ -87,32 +93,33 @@ def restart_checked() -> NoReturn:
     os.execv(sys.executable, sys.orig_argv)
 
 
-def compile_host(given: Sequence[str], to: Path) -> None:
+def compile_host(given: Sequence[str], to: Path, options: Sequence[str] = OPTIONS) -> None:
     """One run of g++."""
     assert COMPILER is not None
-    command = [COMPILER, *OPTIONS, "-o", f"{to}.part", *given]
+    command = [COMPILER, *options, "-o", f"{to}.part", *given]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}:\n{done.stderr[:4000]}"
     Path(f"{to}.part").rename(to)
 
 
 class Emulator:
-    """Texts compiled so far, in a folder that may outlive the process."""
+    """Texts compiled so far, in a folder that may outlive the process; with `races`, a race ends its launch."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, races: bool = "FACULA_RACES" in os.environ):
+        self.folder, self.races = folder, races
+        self.options = [o for o in OPTIONS if o != "-shared"] + RACE_OPTIONS if races else OPTIONS
         self.entries: dict[str, Callable] = {}
         self.lock = threading.Lock()
 
     def header(self) -> Path:
         """The header, with what g++ makes of it beside it: reading that takes a quarter of the time."""
-        text = HEADER.read_text()
-        copy = self.folder / f"{digest(text + ' '.join(OPTIONS))}.h"
+        text = HEADER.read_text().replace('#include "races.h"', RACES.read_text())
+        copy = self.folder / f"{digest(text + ' '.join(self.options))}.h"
         compiled = copy.with_name(f"{copy.name}.gch")
         with self.lock:
             if not compiled.exists():
                 copy.write_text(text)
-                compile_host(["-x", "c++-header", str(copy)], compiled)
+                compile_host(["-x", "c++-header", str(copy)], compiled, self.options)
         return copy
 
     def build(self, programs: Iterable[Program]) -> None:
@@ -131,12 +138,16 @@ class Emulator:
         library = source.with_suffix(".so")
         if not library.exists():
             source.write_text(whole)
-            compile_host([str(source), *LIBRARIES], library)
+            if self.races:  # linked by itself: not with the sanitizer's library
+                compile_host([str(source)], source.with_suffix(".o"), self.options)
+                compile_host([str(source.with_suffix(".o")), *LIBRARIES], library)
+            else:
+                compile_host([str(source), *LIBRARIES], library)
         loaded = ctypes.CDLL(str(library))
         for n, p in zip(names, new):
             entry = getattr(loaded, f"run_{n}")
             entry.restype = ctypes.c_char_p
-            self.entries[p.text] = entry
+            self.entries[p.text] = functools.partial(_explained, entry, library) if self.races else entry
 
     def build_all(self, programs: Sequence[Program], size: int = 60) -> None:
         """Many texts, on all cores."""
@@ -179,6 +190,21 @@ class Emulator:
             return None
         value = int(status[3])
         return value if p.checks == 1 else (int(status[0] >> 32), value)
+
+
+def _explained(entry: Callable, library: Path, *values) -> bytes | None:
+    """What an entry says, with lines of the text in place of addresses."""
+    trouble = entry(*values)
+    if trouble is None:
+        return None
+
+    def line(found: re.Match) -> str:
+        command = ["addr2line", "-e", str(library), hex(int(found[1], 16) - 1)]
+        where = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+        file, _, number = where.rpartition(":")
+        return f"`{Path(file).read_text().splitlines()[int(number) - 1].strip()}`" if number.isdigit() else where
+
+    return re.sub(r"line @([0-9a-f]+)", line, trouble.decode()).encode()
 
 
 class _Kinds(dict):

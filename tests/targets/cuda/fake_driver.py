@@ -5,7 +5,9 @@ driver refuses: addresses and handles that it has not given out, a second free, 
 """
 
 import ctypes
+import functools
 import itertools
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,6 +56,13 @@ class Capture:
 def _watch(what: str, start: int, size: int) -> None:
     """Tell the address sanitizer that memory must not be touched ("poison"), or may be ("unpoison")."""
     getattr(ctypes.CDLL(None), f"__asan_{what}_memory_region")(ctypes.c_void_p(start), ctypes.c_size_t(size))
+
+
+@functools.cache
+def _bound(body: str) -> int:
+    """The most threads of a block, as the text says."""
+    found = re.search(r"__launch_bounds__\((\d+)", body)
+    return int(found[1]) if found else 1024
 
 
 class FakeDriver:
@@ -304,7 +313,7 @@ class FakeDriver:
         if handle not in FUNCTIONS:
             return (NO_HANDLE,)
         function = FUNCTIONS[handle]
-        fits = 0 < gx < 2**31 and 0 < gy < 2**16 and gz == bz == 1 and 0 < bx * by <= 1024
+        fits = 0 < gx < 2**31 and 0 < gy < 2**16 and gz == bz == 1 and 0 < bx * by <= _bound(function.body)
         if not fits or not self._is_stream(stream):
             return (INVALID,)
         if self.strict and (foreign := self._foreign(function, table)):

@@ -3,7 +3,8 @@
 python -m tests.targets.cuda.table               on the GPU
 python -m tests.targets.cuda.table --part 0/4    the first of four parts of it
 python -m tests.targets.cuda.table --emulated    on the fake driver, whose kernels run in the emulator (needs g++);
-                                                 --checked: what touches a wrong address ends it
+                                                 --checked: what touches a wrong address ends it;
+                                                 --races: launches whose threads race fail (`races.h`)
 
 With --generated, products are those of generated kernels and not cuBLASLt's (in the emulator: a fake of it).
 
@@ -99,7 +100,7 @@ def main(arguments: list[str]) -> int:
     from tests.targets.cuda.programs import kernels, texts
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        emulator = Emulator(Path(folder))
+        emulator = Emulator(Path(folder), "--races" in arguments)
         for row in [row for name, row in load_all().items() if name in names]:
             results.everything(row)
         emulator.build_all(texts(kernels()))

@@ -148,3 +148,8 @@ def test_a_wrong_order_is_seen(fake, emulator, monkeypatch):
     monkeypatch.setitem(emulator.entries, good.text, emulator.entries[bad.text])
     with pytest.raises(AssertionError, match="Mismatched elements"):
         compare(dt.int32, 3, 40, 1)
+
+
+def test_rows_of_more_elements_than_places_have_bits(fake):
+    with pytest.raises(RuntimeError, match="can not have more than INT_MAX elements"):
+        sorting.sort(dt.float32)(0, 0, 0, 1, 1 << 31, 1, 0, 1 << 31, "order", False)
