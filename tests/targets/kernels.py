@@ -195,6 +195,19 @@ def assert_equal(got: np.ndarray, want: np.ndarray, t: dtype, tolerance: float, 
         )
 
 
+def shape_of(operand: Input | Result, outer: tuple, row: tuple) -> tuple:
+    return outer if isinstance(operand, Result) and operand.per_row else outer + row
+
+
+def given_or_dense(kernel: Kernel, outer: tuple, row: tuple, strides=None) -> list[tuple[int, ...]]:
+    """The strides of all operands, dense where none were given."""
+    given = strides if strides is not None else [None] * len(kernel.operands)
+    return [
+        tuple(own) if own is not None else dense(shape_of(operand, outer, row))
+        for operand, own in zip(kernel.operands, given)
+    ]
+
+
 def check_kernel(
     compile,
     kernel: Kernel,
@@ -217,11 +230,10 @@ def check_kernel(
     """
     outer, row = tuple(outer), tuple(row)
     places = []
-    strides = list(strides) if strides is not None else [None] * len(kernel.operands)
+    strides = given_or_dense(kernel, outer, row, strides)
     for i, operand in enumerate(kernel.operands):
-        shape = outer if isinstance(operand, Result) and operand.per_row else outer + row
-        strides[i] = tuple(strides[i]) if strides[i] is not None else dense(shape)
         content = (values or {}).get(operand.name)
+        shape = shape_of(operand, outer, row)
         places.append(
             Place(operand.dtype, shape, strides[i], seed + i, plain, content, (reach or {}).get(operand.name, 0))
         )

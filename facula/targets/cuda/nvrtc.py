@@ -1,5 +1,6 @@
 """CUDA C++ text in, machine code of one architecture out: NVRTC, and the cache on disk; needs no GPU."""
 
+from collections.abc import Sequence
 from functools import cache as remembered
 from importlib import import_module
 from typing import Any
@@ -45,7 +46,7 @@ def _good(answer: tuple, call: str) -> Any:
     return found[0] if len(found) == 1 else tuple(found)
 
 
-def build(text: str, architecture: str) -> tuple[bytes, str]:
+def build(text: str, architecture: str, more: Sequence[str] = ()) -> tuple[bytes, str]:
     """Machine code for an architecture, and what NVRTC said besides.
 
     Parameters
@@ -54,6 +55,8 @@ def build(text: str, architecture: str) -> tuple[bytes, str]:
         CUDA C++ without includes.
     architecture : str
         `sm_90`: machine code for that one; `compute_90`: PTX, NVIDIA's assembly for any from that one on.
+    more : sequence of str
+        Options besides `OPTIONS`.
 
     Raises
     ------
@@ -63,7 +66,7 @@ def build(text: str, architecture: str) -> tuple[bytes, str]:
     nvrtc = _library()
     program = _good(nvrtc.nvrtcCreateProgram(text.encode(), b"kernel.cu", 0, [], []), "nvrtcCreateProgram")
     try:
-        options = [option.encode() for option in (f"--gpu-architecture={architecture}", *OPTIONS)]
+        options = [option.encode() for option in (f"--gpu-architecture={architecture}", *OPTIONS, *more)]
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
         log = bytearray(_good(nvrtc.nvrtcGetProgramLogSize(program), "nvrtcGetProgramLogSize"))
         _good(nvrtc.nvrtcGetProgramLog(program, log), "nvrtcGetProgramLog")

@@ -80,6 +80,18 @@ def batch(programs: Sequence[Program], replaced: dict[str, str] | None = None) -
     return "\n\n".join(texts), names
 
 
+_written = functools.cache(program)
+
+
+def chosen(kernel: Kernel, access: Access, values: Sequence, wide: bool | None = None) -> Program:
+    """The text that a launch with these arguments takes, among those of a kernel."""
+    some = _written(kernel, access)
+    tail = values[len(values) - len(some.arguments) + some.tail :]
+    kept = schedule.kept(some, tail[: some.outer + some.row])
+    width = not schedule.narrow(kernel, access, tail) if wide is None else wide
+    return _written(kernel, access, width, kept)
+
+
 def restart_checked() -> NoReturn:
     """This program once more, with g++'s address sanitizer loaded before all else, as it must be."""
     assert COMPILER is not None
@@ -157,16 +169,7 @@ class Emulator:
 
     def compile(self, kernel: Kernel, access: Access, order: int = 0, wide: bool | None = None) -> Callable:
         """What a target's `compile` returns: a function of the arguments in `ir.kernel.arguments`."""
-        some = program(kernel, access)
-        written = functools.cache(lambda width, kept: program(kernel, access, width, kept))
-
-        def call(*values):
-            tail = values[len(values) - len(some.arguments) + some.tail :]
-            kept = schedule.kept(some, tail[: some.outer + some.row])
-            width = not schedule.narrow(kernel, access, tail) if wide is None else wide
-            return self.run(written(width, kept), values, order)
-
-        return call
+        return lambda *values: self.run(chosen(kernel, access, values, wide), values, order)
 
     def run(self, p: Program, values: Sequence, order: int = 0):
         """Launches as the driver would; returns what checks found."""
