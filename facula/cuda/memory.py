@@ -359,7 +359,7 @@ class MemPool:
     def __del__(self):
         if hasattr(self, "_private"):
             self._memory.let_go(self._private)
-            if not self._memory.gpu.captures:
+            if self._memory.gpu.current and not self._memory.gpu.captures:
                 self._memory.release(self._private)
 
 

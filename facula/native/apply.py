@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from facula.core.dtype import dtype
+from facula.core.locks import lasting_lock
 from facula.core.spec import Spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
@@ -500,6 +501,7 @@ def _text(form: Form) -> str:
 _CLASSES = (ctypes.c_int64 * CLASSES)(*[id(Tensor)] * CLASSES)
 
 
+_publishing = lasting_lock()
 _MET: list[type] = []  # keeps them alive
 
 
@@ -574,8 +576,10 @@ class Memo:
 
     def clear(self) -> None:
         """Forget all calls."""
+        old = dict(self._held)
+        self._held.clear()  # first, since `_publish` looks for its own after it has set a place
         ctypes.memset(self._places, 0, ctypes.sizeof(self._places))
-        self._held.clear()
+        del old  # only now does nothing point at it
 
     def _keys(self, arguments: Sequence[Any]) -> list[Any] | None:
         """What the arguments of a call like this one must be; None where machine code cannot tell."""
@@ -699,10 +703,18 @@ class Memo:
         owner = (block, *keys, *held)
         block[AT["owner"] // 8] = id(owner)
         wanted = [id(key) for key in keys]
-        place = self._place(wanted)
-        self._held[place], old = (wanted, owner), self._held.get(place)
-        self._places[place] = ctypes.addressof(block)
-        del old  # only now does nothing point at it
+        if not _publishing.acquire(blocking=False):  # another thread, or one that is interrupted here: it is no loss
+            return
+        try:
+            place = self._place(wanted)
+            entry, old = (wanted, owner), self._held.get(place)
+            self._held[place] = entry
+            self._places[place] = ctypes.addressof(block)
+            if self._held.get(place) is not entry:  # another thread forgot all calls meanwhile
+                self._places[place] = 0
+            del old  # only now does nothing point at it
+        finally:
+            _publishing.release()
 
     def _place(self, keys: list[int]) -> int:
         mixed = 0

@@ -227,14 +227,14 @@ class Call:
 
     def _start(self, c: int, a: int, b: int, added: int) -> None:
         gpu, size = self.gpu, self.workspace
-        gpu.enter()
         block = launcher.taken(size) if size else None  # later work of this stream alone takes it again
         space = block.ptr if block is not None else 0
         descriptor, alpha, beta, of_a, of_b, of_c, of_d, algorithm = self.places
-        status = self.library.cublasLtMatmul(
-            self.handle, descriptor, alpha, a, of_a, b, of_b, beta, added, of_c, c, of_d, algorithm, space, size,
-            gpu.stream.key,
-        )  # fmt: skip
+        with gpu.relaxed():  # the first call loads kernels
+            status = self.library.cublasLtMatmul(
+                self.handle, descriptor, alpha, a, of_a, b, of_b, beta, added, of_c, c, of_d, algorithm, space, size,
+                gpu.stream.key,
+            )  # fmt: skip
         if status:
             lt.good(status, "cublasLtMatmul")
 

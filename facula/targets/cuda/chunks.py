@@ -91,10 +91,7 @@ class Arena:
 
     def put(self, chunk: Chunk) -> None:
         """Keep a chunk for the next one of its size."""
-        try:
-            self.bins[chunk.key].append(chunk)
-        except KeyError:
-            self.bins[chunk.key] = [chunk]
+        self.bins.setdefault(chunk.key, []).append(chunk)  # in one: garbage may be collected before any statement
 
     def join(self) -> None:
         """Join what is in bins with free neighbours."""

@@ -2,9 +2,9 @@
 
 import ctypes
 from collections.abc import Callable
-from functools import cache as remembered
 from typing import Any, NamedTuple, Protocol
 
+from facula.core.locks import lasting_lock
 from facula.errors import fail
 from facula.ir.kernel import Access, Check, Kernel
 from facula.native import builtins
@@ -56,8 +56,9 @@ class Code:
 
     def settle(self, tail: tuple) -> Settled:
         """What is launched for these sizes and strides."""
-        if tail in self.settled:
-            return self.settled[tail]
+        known = self.settled.get(tail)  # another thread may clear it
+        if known is not None:
+            return known
         if len(tail) != self.sizes:
             fail(TypeError, f"{self.kernel.name}() takes {self.head + self.sizes} numbers", got=self.head + len(tail))
         p = self._function(False).program
@@ -87,12 +88,15 @@ class Code:
         """A call for sizes that machine code does not know, or of which it cannot do all."""
         tail = tuple(values[self.head :])
         found = self.settle(tail)
-        if found.record is not None:
-            entry = (ctypes.c_int64 * (1 + len(tail)))(ctypes.addressof(found.record), *tail)
-            place = launcher.place(tail)
-            self.ways[place], old = ctypes.addressof(entry), self.entries.get(place)
-            self.entries[place] = entry, found
-            del old  # only now does nothing point at it
+        if found.record is not None and _entering.acquire(blocking=False):  # by another thread, or by one that is
+            try:  # interrupted here: the next call comes here again
+                entry = (ctypes.c_int64 * (1 + len(tail)))(ctypes.addressof(found.record), *tail)
+                place = launcher.place(tail)
+                self.ways[place], old = ctypes.addressof(entry), self.entries.get(place)
+                self.entries[place] = entry, found
+                del old  # only now does nothing point at it
+            finally:
+                _entering.release()
         if found.sorts:
             assert self.segments is not None
             self.segments(*values)
@@ -108,6 +112,7 @@ class Code:
         self.call(*values)
 
 
+_entering = lasting_lock()
 _KINDS = {"float": "f32", "double": "f64"}  # of C++ types, as `native.builtins` has them
 _CODES: dict[Callable[..., None], Code] = {}  # by builtin
 
@@ -131,18 +136,22 @@ def packed(function: Callable[..., None], tail: tuple) -> builtins.Packed | None
 # Checks ---------------------------------------------------------------------------------------------------------------
 
 WORDS = 4  # of 8 bytes; `helpers`: lock and number, ticket, position, value
-
-
-@remembered
-def _status_of(gpu: driver.Device) -> int:
-    """Memory that the GPU and the host both see."""
-    found = gpu.host_memory(8 * WORDS, driver.MAPPED)
-    ctypes.memset(found, 0, 8 * WORDS)
-    return found
+_statuses: dict[driver.Device, int] = {}
+_lock = lasting_lock()
 
 
 def _status() -> int:
-    return _status_of(driver.gpu())
+    """Memory that the GPU and the host both see."""
+    gpu = driver.gpu()
+    found = _statuses.get(gpu)
+    if found is None:
+        with _lock:  # all threads' launches note it in one place
+            found = _statuses.get(gpu)
+            if found is None:
+                found = gpu.host_memory(8 * WORDS, driver.MAPPED)
+                ctypes.memset(found, 0, 8 * WORDS)
+                _statuses[gpu] = found
+    return found
 
 
 class Checked(Protocol):
@@ -161,9 +170,10 @@ def marks(kernel: Checked) -> tuple[int, int]:
 
 def _taken() -> tuple[int, int, int, int] | None:
     """Number of the check, ticket, position and value of what failed first; it counts as seen."""
-    if not tickets.count():
+    status = _statuses.get(driver.gpu())
+    if status is None:  # nothing with checks was launched
         return None
-    words = (ctypes.c_int64 * WORDS).from_address(_status())
+    words = (ctypes.c_int64 * WORDS).from_address(status)
     found = words[0] >> 32, words[1], words[2], words[3]
     if found[1] == 0:
         return None

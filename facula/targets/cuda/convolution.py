@@ -90,7 +90,10 @@ class Settled:
         """Launch it."""
         read = x | (y if self.weight else w)
         program, more, own = self.wide if read % VECTOR == 0 else self.narrow
-        table = self.table.ptr if self.table is not None else 0
+        table = 0
+        if self.table is not None:
+            self.table.lend(driver.gpu().stream)
+            table = self.table.ptr
         operands = (y, x, w, table) if self.weight else (y, x, w, bias, table)
         tiles.run(self.run, program, self.parts, (*operands, *self.geometry, *more), own)
 

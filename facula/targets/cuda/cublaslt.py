@@ -167,9 +167,9 @@ def handle(gpu: driver.Device) -> int | None:
     """The library's context on a GPU; None, once with a warning, where there is no library or it does not start."""
     found, why = _loaded()
     if found is not None:
-        gpu.enter()
         place = c_void_p()
-        status = found.cublasLtCreate(ctypes.addressof(place))
+        with gpu.relaxed():  # it takes memory
+            status = found.cublasLtCreate(ctypes.addressof(place))
         if status == 0:
             return place.value
         why = f"it says {NAMES.get(status, status)}: the driver may be older than the library"

@@ -152,9 +152,9 @@ class Library:
     __slots__ = ("handle", "key", "lock")
 
     def __init__(self, gpu: driver.Device):
-        gpu.enter()
         made = ctypes.c_void_p()
-        good(api().cudnnCreate(ctypes.addressof(made)), "cudnnCreate")
+        with gpu.relaxed():  # it takes memory
+            good(api().cudnnCreate(ctypes.addressof(made)), "cudnnCreate")
         self.handle, self.key, self.lock = made.value, 0, threading.Lock()
 
     def follow(self, stream: driver.Stream) -> None:
@@ -198,14 +198,17 @@ class Plan:
 
     def __call__(self, *operands: int) -> None:
         gpu = driver.gpu()
-        gpu.enter()
         library = _library(gpu)
+        capture = gpu.stream.capture
+        if capture is not None:
+            capture.keep(self)  # kernels are unloaded with the plan
         block = launcher.taken(self.need) if self.need else None
         addresses = (*operands, block.ptr if block is not None else 0)
         with library.lock:
             pack = self.packs.get(addresses) or self._pack(addresses)
-            library.follow(gpu.stream)
-            status = api().cudnnBackendExecute(library.handle, self.descriptor.address, pack.address)
+            with gpu.relaxed():  # the first call loads kernels
+                library.follow(gpu.stream)
+                status = api().cudnnBackendExecute(library.handle, self.descriptor.address, pack.address)
         if status:
             good(status, "cudnnBackendExecute")
 
@@ -264,10 +267,11 @@ def free() -> bool:
 def chosen(graph: Graph, policy: Policy, most: int | None = None) -> Callable[..., None] | None:
     """The plan that is best by cuDNN's word, or with `torch.backends.cudnn.benchmark` by measuring, or None."""
     found = plans(graph, policy, most=most)
-    first = next(found, None)
-    if first is None or not cudnn.benchmark:
-        return first
-    return Measured([first, *itertools.islice(found, (cudnn.benchmark_limit or MOST_CONFIGS) - 1)])
+    with driver.gpu().relaxed():  # kernels are loaded
+        first = next(found, None)
+        if first is None or not cudnn.benchmark:
+            return first
+        return Measured([first, *itertools.islice(found, (cudnn.benchmark_limit or MOST_CONFIGS) - 1)])
 
 
 class Measured:
@@ -279,10 +283,14 @@ class Measured:
         self.candidates, self.plan = candidates, candidates[0] if len(candidates) == 1 else None
 
     def __call__(self, *operands: int) -> None:
-        if self.plan is None:
-            times = [self._time(plan, operands) for plan in self.candidates]
-            self.plan, self.candidates = self.candidates[times.index(min(times))], []
-        self.plan(*operands)
+        candidates, plan = self.candidates, self.plan
+        if plan is None and driver.gpu().stream.capture is not None:  # nothing runs before a replay
+            plan = candidates[0]
+        elif plan is None:
+            times = [self._time(one, operands) for one in candidates]
+            plan = self.plan = candidates[times.index(min(times))]
+            self.candidates = [plan]
+        plan(*operands)
 
     def _time(self, plan: Plan, operands: Sequence[int]) -> float:
         gpu = driver.gpu()

@@ -6,6 +6,7 @@ first that CUDA_VISIBLE_DEVICES leaves visible.
 
 import ctypes
 import itertools
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Any
 from facula.errors import AcceleratorError, fail
 
 __all__ = [
-    "HERE", "WORDS", "Device", "Event", "Stream", "address", "api", "good", "gpu", "is_current", "reason",
+    "HERE", "WORDS", "Device", "Event", "Stream", "address", "api", "forked", "good", "gpu", "reason",
     "started", "use",
 ]  # fmt: skip
 
@@ -58,7 +59,7 @@ def good(answer: tuple, call: str) -> Any:
     """What a call returned besides its status; AcceleratorError in PyTorch's words where that is none of success."""
     status, *found = answer
     if int(status) != 0:
-        _, text = api().cuGetErrorString(status)
+        _, text = api().cuGetErrorString(api().CUresult(int(status)))  # from machine code it is a number
         text = text.decode() if isinstance(text, bytes) else f"error {int(status)}"
         fail(AcceleratorError, f"CUDA error: {text}", got=f"{getattr(status, 'name', int(status))} from {call}")
     return found[0] if len(found) == 1 else tuple(found) if found else None
@@ -87,12 +88,16 @@ def _found() -> str:
         capability = _capability(good(api().cuDeviceGet(0), "cuDeviceGet"))
         if capability < OLDEST:
             return f"the GPU has compute capability {capability[0]}.{capability[1]}, and 8.0 is needed"
-        nvrtc.version()
+        nvrtc.architecture(capability)
+        newest, (major, minor) = good(api().cuDriverGetVersion(), "cuDriverGetVersion"), nvrtc.version()
+        if newest // 1000 < major:  # within a major version, older drivers take machine code of newer compilers
+            own = f"{newest // 1000}.{newest % 1000 // 10}"
+            return f"the NVIDIA driver on this system is too old: it is for CUDA {own}, and NVRTC for {major}.{minor}"
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.split(".")[0] == "cuda":
             return "the package cuda-bindings is not installed: pip install 'facula[cuda]'"
-        return str(error).splitlines()[0]
-    except RuntimeError as error:  # pathfinder's DynamicLibNotFoundError is one
+        return " ".join(str(error).split())
+    except (ImportError, OSError, RuntimeError) as error:  # pathfinder's DynamicLibNotFoundError is a RuntimeError
         return str(error).splitlines()[0]
     return ""
 
@@ -121,16 +126,19 @@ class _Thread(threading.local):
 class Device:
     """The GPU, with its primary context, which other libraries in the process share."""
 
+    started = _started  # of the class: here when names of the module are gone, as at the end of the process
     __slots__ = (
         "architecture", "capability", "captures", "context", "default", "handle", "index", "memory", "multiprocessors",
         "name", "resident", "shared", "thread",
     )  # fmt: skip
 
     def __init__(self, index: int):
+        from . import nvrtc
+
         self.index = index
         self.handle = good(api().cuDeviceGet(index), "cuDeviceGet")
         self.capability = _capability(self.handle)
-        self.architecture = "sm_{}{}".format(*self.capability)
+        self.architecture = nvrtc.architecture(self.capability)
         name = good(api().cuDeviceGetName(256, self.handle), "cuDeviceGetName")
         self.name = name.split(b"\0")[0].decode()
         self.memory = good(api().cuDeviceTotalMem(self.handle), "cuDeviceTotalMem")
@@ -143,6 +151,11 @@ class Device:
         self.shared: dict[int, tuple[Iterator[int], list[Stream]]] = {}  # priority -> whose turn it is, streams
         self.captures: list[Any] = []  # of `graphs.Graph`: those that are being recorded
         self.enter()
+
+    @property
+    def current(self) -> bool:
+        """Whether it is the one in use: tests put other drivers in its place, and a forked process has none."""
+        return self in self.started
 
     @property
     def stream(self) -> "Stream":
@@ -284,7 +297,8 @@ class Event:
         return good(api().cuEventElapsedTime(self.handle, end.handle), "cuEventElapsedTime")
 
     def __del__(self):
-        if hasattr(self, "handle"):
+        if hasattr(self, "handle") and self.device.current:
+            self.device.enter()  # whichever thread collects garbage
             self.destroy(self.handle)
 
 
@@ -294,6 +308,9 @@ def gpu() -> Device:
     from facula.targets import no_cuda
 
     with _lock:
+        if _forked:
+            fail(RuntimeError, "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you "
+                 "must use the 'spawn' start method")  # fmt: skip
         why = reason()
         if why:
             no_cuda(why)
@@ -307,6 +324,24 @@ def started() -> bool:
     return bool(_started)
 
 
-def is_current(device: Device) -> bool:
-    """Whether a GPU is the one in use: tests put other drivers in its place."""
-    return device in _started
+_forked: list[bool] = []  # not empty: the GPU belongs to the process that this one was forked from
+
+
+def forked() -> bool:
+    """Whether the GPU was started before this process was forked: it cannot be used here."""
+    return bool(_forked)
+
+
+def _forget_in_child() -> None:
+    """The driver does not work in a forked process; nothing is given back to it there."""
+    global _lock
+    _lock = threading.RLock()  # another thread may have held it
+    if _started:
+        _forked.append(True)
+        _started.clear()
+        gpu.cache_clear()
+    HERE[0] = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

@@ -210,13 +210,10 @@ class Graph:
         if self.executable is not None:
             self.api.cuGraphExecDestroy(self.executable)  # the driver waits for replays under way
             self.executable = None
-        for what in self.kept:
-            used = getattr(what, "streams", None)
-            if used is not None:  # replays under way may still read it
-                used |= self.replayed
-        for state, _ in self.generators.values():
-            for stream in self.replayed:
-                state.words.record(stream)
+        blocks = [what for what in self.kept if hasattr(what, "record")]
+        for block in (*blocks, *(state.words for state, _ in self.generators.values())):
+            for stream in self.replayed:  # replays under way may still read it
+                block.record(stream)
         if self.private is not None:
             self.memory.let_go(self.private)
         self.kept, self.before_replay, self.private, self.ended = [], [], None, False
@@ -224,5 +221,5 @@ class Graph:
         self.replayed.clear()
 
     def __del__(self):
-        if hasattr(self, "replayed"):
+        if hasattr(self, "replayed") and self.gpu.current:
             self.reset()

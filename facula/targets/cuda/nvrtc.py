@@ -9,7 +9,7 @@ from facula.codegen import cache
 from facula.config import VERSION, settings
 from facula.errors import fail
 
-__all__ = ["build", "cubin", "version"]
+__all__ = ["architecture", "build", "cubin", "version"]
 
 # Products and sums are rounded each, as on other machines: where one rounding is meant the text says fma.
 OPTIONS = ("--std=c++17", "--fmad=false")
@@ -36,6 +36,20 @@ def version() -> tuple[int, int]:
     """NVRTC's version."""
     nvrtc = _library()
     return _good(nvrtc.nvrtcVersion(), "nvrtcVersion")
+
+
+def architecture(capability: tuple[int, int]) -> str:
+    """What texts are compiled for on a GPU: machine code of its own, or of an older one of its major version.
+
+    For a GPU that is newer than NVRTC it is PTX of the newest one that NVRTC knows, which the driver compiles on.
+    """
+    nvrtc = _library()
+    own, known = 10 * capability[0] + capability[1], _good(nvrtc.nvrtcGetSupportedArchs(), "nvrtcGetSupportedArchs")
+    fit = [number for number in known if number <= own]
+    if not fit:
+        fail(RuntimeError, f"NVRTC {version()} has no machine code for compute capability {capability}", got=known)
+    newest = max(fit)
+    return f"sm_{newest}" if newest // 10 == capability[0] else f"compute_{newest}"
 
 
 def _good(answer: tuple, call: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from facula.core.device import CPU
+from facula.core.locks import lasting_lock
 from facula.core.spec import Spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
@@ -48,6 +49,7 @@ class HostPool:
     def __init__(self, gpu: driver.Device):
         self.gpu = gpu
         self.free: dict[int, list[int]] = {}  # size -> addresses
+        self.freed_late: deque[tuple[int, int, set[driver.Stream]]] = deque()  # while somebody held the lock
         self.waiting: deque[tuple[list[driver.Event], int, int]] = deque()
         self.unmarked: list[tuple[set[driver.Stream], int, int]] = []  # freed while a graph was recorded
         self.live: WeakValueDictionary[int, HostBlock] = WeakValueDictionary()  # address -> block in use
@@ -80,9 +82,21 @@ class HostPool:
             return found
 
     def put_back(self, ptr: int, size: int, streams: set[driver.Stream]) -> None:
-        """Keep a block for the next one of its size; not before the copies of `streams` are done."""
-        with self.lock:
-            if not streams or not driver.is_current(self.gpu):
+        """Keep a block for the next one of its size; not before the copies of `streams` are done.
+
+        It never waits for the lock: whoever frees a block may hold that of `pool`, and who holds this one want that.
+        """
+        self.freed_late.append((ptr, size, streams))
+        if self.lock.acquire(blocking=False):
+            try:
+                self._take_back()
+            finally:
+                self.lock.release()
+
+    def _take_back(self) -> None:
+        while self.freed_late:
+            ptr, size, streams = self.freed_late.popleft()
+            if not streams or not self.gpu.current:
                 self._keep(ptr, size)
             elif self.gpu.captures:
                 self.unmarked.append((streams, ptr, size))
@@ -102,6 +116,7 @@ class HostPool:
 
     def _done(self) -> None:
         """Keep what copies have used by now."""
+        self._take_back()
         if self.gpu.captures:
             return
         while self.unmarked:
@@ -125,11 +140,14 @@ class HostPool:
 
     def at(self, address: int) -> HostBlock | None:
         """The block in use that an address lies in."""
-        n = bisect_right(self.all, (address, 1 << 63)) - 1
-        return self.live.get(self.all[n][0]) if n >= 0 and address < sum(self.all[n]) else None
+        with self.lock:
+            n = bisect_right(self.all, (address, 1 << 63)) - 1
+            return self.live.get(self.all[n][0]) if n >= 0 and address < sum(self.all[n]) else None
 
     def stats(self) -> dict[str, Any]:
         """`torch.cuda.host_memory_stats_as_nested_dict`; the driver's calls are not timed."""
+        with self.lock:
+            self._take_back()
         found: dict[str, Any] = {
             name: {
                 "current": n,
@@ -155,13 +173,16 @@ class HostPool:
 
 
 _HOST: list[HostPool] = []
+_lock = lasting_lock()
 
 
 def host_pool() -> HostPool:
     """The pool of page-locked memory, with the GPU started."""
     gpu = driver.gpu()
     if not _HOST or _HOST[0].gpu is not gpu:
-        _HOST[:] = [HostPool(gpu)]
+        with _lock:  # one for all threads: `block_at` looks at no other
+            if not _HOST or _HOST[0].gpu is not gpu:
+                _HOST[:] = [HostPool(gpu)]
     return _HOST[0]
 
 
@@ -181,9 +202,11 @@ def block_at(address: int) -> HostBlock | None:
 
 def is_pinned(address: int) -> bool:
     """Whether the GPU can copy from and to an address of the host by itself."""
+    if driver.forked():
+        return False
     if block_at(address) is not None:
         return True
-    driver.gpu().enter()
-    kinds = driver.api().CUpointer_attribute
-    status, kind = driver.api().cuPointerGetAttribute(kinds(MEMORY_TYPE), address)
+    with driver.gpu().relaxed():
+        kinds = driver.api().CUpointer_attribute
+        status, kind = driver.api().cuPointerGetAttribute(kinds(MEMORY_TYPE), address)
     return int(status) == 0 and int(kind) == HOST  # registered by another library

@@ -5,6 +5,7 @@ no waiting is needed. Work of another stream is made known by `Block.record`. Wh
 take from a private pool, which the graph keeps: `private`. How memory is cut is said in `chunks`, counts in `counts`.
 """
 
+import os
 import threading
 from collections import deque
 from typing import Any
@@ -35,6 +36,13 @@ class Block:
         if stream.key != self.chunk.arena.stream:
             with self.pool.lock:
                 self.streams = (self.streams or set()) | {stream}
+
+    def lend(self, stream: driver.Stream) -> None:
+        """As `record`, for memory that a plan keeps from call to call; a graph that records the work keeps it, too."""
+        if stream.capture is not None:
+            stream.capture.keep(self)
+        else:
+            self.record(stream)
 
     def __del__(self):
         self.pool.put_back(self)
@@ -150,7 +158,7 @@ class Pool:
             tally.bytes_freed += size
             self.bytes -= size
             chunk.asked, chunk.note = 0, None
-            if block.streams is None or not driver.is_current(self.gpu):
+            if block.streams is None or not self.gpu.current:
                 chunk.arena.put(chunk)
             else:
                 self._wait(block.streams, chunk)
@@ -217,7 +225,12 @@ class Pool:
         if size > SMALL and arena in self.tables:
             self.tables[arena].flush(small=False)
         arena.join()
-        return arena.find(size) or self._fresh(arena, size)
+        found = arena.find(size)
+        if found is None and size <= SMALL and arena in self.tables:  # what machine code keeps of small blocks, too
+            self.tables[arena].flush()
+            arena.join()
+            found = arena.find(size)
+        return found or self._fresh(arena, size)
 
     def _fresh(self, arena: Arena, size: int) -> Chunk:
         total = segment_size(size)
@@ -313,6 +326,16 @@ class Pool:
 
 
 _POOLS: dict[int, Pool] = {}
+
+
+def _unlock_in_child() -> None:
+    """A forked process may free blocks, and does not have the thread that held a lock."""
+    for own in _POOLS.values():
+        own.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 def pool() -> Pool:

@@ -13,12 +13,14 @@ from . import code, driver, pinned
 
 __all__ = ["fetch", "from_host", "reader", "staged", "synchronize", "to_host"]
 
+SMALL = 64 << 10  # bytes: up to here a copy on the host costs less than to wait for the GPU
+
 
 def from_host(to: int, start: int, nbytes: int, non_blocking: bool = False) -> None:
     """Bytes from the host's memory, in the order of the stream; the host may change its memory afterwards.
 
-    With `non_blocking` it may not do so before the copy is done, where its memory is page-locked; from other memory
-    the driver has taken a copy when its call returns.
+    With `non_blocking` it may not do so before the copy is done, where its memory is page-locked. Of other memory a
+    copy is taken first, or what is large is waited for: NVIDIA does not promise that the driver's call has read it all.
     """
     if not nbytes:
         return
@@ -28,26 +30,24 @@ def from_host(to: int, start: int, nbytes: int, non_blocking: bool = False) -> N
     locked = pinned.is_pinned(start)
     if stream.capture is not None and not (locked and non_blocking):
         stream.capture.refuse("a copy from memory that is not page-locked, or that the program waits for")
-    driver.good(driver.api().cuMemcpyHtoDAsync(to, start, nbytes, stream.handle), "cuMemcpyHtoDAsync")
-    if not locked:
+    if nbytes <= SMALL and not locked:
+        staged(to, start, nbytes)
         return
-    if not non_blocking:
+    driver.good(driver.api().cuMemcpyHtoDAsync(to, start, nbytes, stream.handle), "cuMemcpyHtoDAsync")
+    if not (locked and non_blocking):
         stream.synchronize()
     elif (block := pinned.block_at(start)) is not None:
         block.record(stream)
 
 
 def staged(to: int, start: int, nbytes: int) -> None:
-    """Bytes of a table that the host forgets when the call is done; in a graph, which copies it anew, it stays."""
+    """Bytes that the host forgets when the call is done, by way of page-locked memory; in a graph, that stays."""
     gpu = driver.gpu()
     gpu.enter()
-    capture = gpu.stream.capture
-    if capture is not None:
-        kept = pinned.host_pool().take(nbytes)
-        ctypes.memmove(kept.ptr, start, nbytes)
-        capture.keep(kept)
-        start = kept.ptr
-    driver.good(driver.api().cuMemcpyHtoDAsync(to, start, nbytes, gpu.stream.handle), "cuMemcpyHtoDAsync")
+    kept = pinned.host_pool().take(nbytes)
+    ctypes.memmove(kept.ptr, start, nbytes)
+    driver.good(driver.api().cuMemcpyHtoDAsync(to, kept.ptr, nbytes, gpu.stream.handle), "cuMemcpyHtoDAsync")
+    kept.record(gpu.stream)
 
 
 def to_host(to: int, start: int, nbytes: int, non_blocking: bool = False) -> None:
@@ -98,9 +98,10 @@ def reader(element: dtype) -> Callable[[int], int | float] | None:
     """A function (address) -> Python number; None for dtypes that need more than a load."""
     if element.numpy is None:
         return None
-    made = (ctypes.c_char * element.itemsize)()
+    kind = ctypes.c_char * element.itemsize
 
     def read(address: int) -> int | float:
+        made = kind()  # each thread's own
         to_host(ctypes.addressof(made), address, element.itemsize)
         return np.frombuffer(made.raw, element.numpy).item()
 

@@ -68,7 +68,8 @@ def _bound(body: str) -> int:
 class FakeDriver:
     """One GPU with `memory` bytes; work of the streams in `slow` is done only when somebody waits for it."""
 
-    CUdevice_attribute = CUstreamCaptureMode = CUpointer_attribute = int
+    CUdevice_attribute = CUstreamCaptureMode = CUpointer_attribute = CUresult = int
+    version = 99000  # the newest CUDA that the driver is for
     multiprocessors, resident = 132, 2048  # threads of a multiprocessor
 
     def __init__(
@@ -167,6 +168,9 @@ class FakeDriver:
 
     def cuInit(self, flags):
         return (GOOD,)
+
+    def cuDriverGetVersion(self):
+        return GOOD, self.version
 
     def cuGetErrorString(self, status):
         return GOOD, TEXTS.get(int(status), self.trouble.encode() or b"unknown error")
@@ -269,10 +273,7 @@ class FakeDriver:
     def cuMemcpyHtoDAsync(self, to, start, size, stream):
         if not self._inside(to, size) or not self._is_stream(stream):
             return (INVALID,)
-        if self._is_pinned(start) or self._capture_of(stream):
-            return self._give(stream, lambda: ctypes.memmove(to, start, size))
-        taken = ctypes.string_at(start, size)  # from other memory, the driver takes a copy first
-        return self._give(stream, lambda: ctypes.memmove(to, taken, size))
+        return self._give(stream, lambda: ctypes.memmove(to, start, size))  # even where it is not page-locked
 
     def cuMemcpyDtoHAsync(self, to, start, size, stream):
         if not self._inside(start, size) or not self._is_stream(stream):
@@ -543,7 +544,7 @@ def installed(fake: FakeDriver, monkeypatch, blas: Any = None) -> Iterator[FakeD
     finally:
         driver.use(None)
         cublaslt.use(None, really=True)
-        code._status_of.cache_clear()
+        code._statuses.clear()
         tickets.RING[0] = 0
         pool._POOLS.clear()
         pool._POOLS.update(pools)

@@ -11,6 +11,7 @@ from facula.core.device import device
 from facula.core.spec import dense
 from facula.ir.kernel import Access, arguments
 from facula.targets.cuda import code, driver, pool, transfers
+from facula.targets.cuda.nvrtc import architecture
 from tests.targets.cpu import test_emit as cases
 from tests.targets.cuda import device as device_checks
 from tests.targets.cuda.emulator import COMPILER
@@ -70,8 +71,9 @@ assert not loaded, loaded
 
 
 def test_errors_have_pytorchs_words(fake):
+    given = np.zeros(8, np.uint8)
     with pytest.raises(RuntimeError, match="^CUDA error: invalid argument") as found:
-        transfers.from_host(12345, 0, 8)
+        transfers.from_host(12345, given.ctypes.data, 8)
     assert "from cuMemcpyHtoDAsync" in whole(found.value)
 
 
@@ -82,6 +84,12 @@ def test_the_gpu_is_started_once(fake):
     gpu.enter()
     gpu.enter()
     assert len(fake.named("cuCtxSetCurrent")) == 1
+
+
+def test_texts_are_compiled_for_what_a_gpu_runs():
+    known = [architecture(capability) for capability in ((8, 0), (8, 9), (9, 0), (9, 5))]
+    assert known == ["sm_80", "sm_89", "sm_90", "sm_90"], "machine code of an older one of the same major version"
+    assert architecture((99, 0)).startswith("compute_"), "the driver compiles for GPUs that NVRTC does not know"
 
 
 def test_streams_and_events(fake):

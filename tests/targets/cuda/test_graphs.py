@@ -42,6 +42,24 @@ def recorded(x):
     return graph, out
 
 
+def test_memory_that_a_plan_keeps_stays_with_the_graph_that_reads_it(fake):
+    own, x, graph, side = pool.pool(), facula.zeros(4).to("cuda"), cuda.CUDAGraph(), cuda.Stream()
+    table = own.take(1000)
+    place = table.ptr
+    with cuda.graph(graph):
+        table.lend(cuda.current_stream()._own)
+        x += 1
+    del table  # as when plans are forgotten
+    assert own.take(1000).ptr != place
+    fake.slow.add(side.cuda_stream)
+    with cuda.stream(side):
+        graph.replay()
+    graph.reset()
+    assert own.take(1000).ptr != place, "the replay is under way"
+    side.synchronize()
+    assert own.take(1000).ptr == place
+
+
 def test_replays_do_what_was_recorded(fake):
     x = facula.zeros(4).to("cuda")
     graph, out = recorded(x)

@@ -97,6 +97,15 @@ def test_a_larger_batch_uses_what_a_smaller_one_freed(fake):
     assert p.counts["reserved"] == 20 * MIB and len(again) == 4
 
 
+def test_small_blocks_that_machine_code_keeps_join_before_more_memory_is_asked_for(fake):
+    fresh = [facula.empty(MIB // 2, dtype=facula.uint8, device="cuda") for _ in range(4)]
+    assert cuda.memory_reserved() == 2 * MIB
+    del fresh
+    assert pool.pool().kept.words[1] == 4 and cuda.memory_allocated() == 0
+    larger = facula.empty(MIB, dtype=facula.uint8, device="cuda")
+    assert cuda.memory_reserved() == 2 * MIB and cuda.memory_allocated() == MIB == larger.nbytes
+
+
 def test_threads_take_and_free(fake):
     fake.memory = 1 << 30
     p, errors = pool.pool(), []

@@ -1,6 +1,7 @@
 """Page-locked memory and copies that the program does not wait for, on the fake driver."""
 
 import gc
+import threading
 
 import numpy as np
 import pytest
@@ -59,6 +60,34 @@ def test_without_a_gpu_nothing_can_be_pinned():
     with pytest.raises(RuntimeError, match="pin_memory=True requires a CUDA or other accelerator backend"):
         facula.empty(2, pin_memory=True)
     assert not facula.ones(2).is_pinned()
+
+
+def test_who_frees_a_block_never_waits_for_the_pool(fake):
+    own, x = pinned.host_pool(), facula.ones(1000).pin_memory()
+    place, held, done = x.data_ptr(), threading.Event(), threading.Event()
+
+    def hold() -> None:  # as a thread that takes a block, and collects garbage of the other kind meanwhile
+        with own.lock:
+            held.set()
+            assert done.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    del x
+    done.set()
+    thread.join()
+    assert cuda.host_memory_stats()["active_requests.current"] == 0
+    assert facula.empty(1000, pin_memory=True).data_ptr() == place
+
+
+@pytest.mark.parametrize("count", [3, 40000])
+def test_the_host_may_change_other_memory_after_a_copy(slow, fake, count):
+    x = facula.ones(count)
+    there = x.to("cuda", non_blocking=True)
+    assert bool(fake.named("cuStreamSynchronize")) == (count == 40000), "small copies are not waited for"
+    x.zero_()
+    assert there.tolist() == [1.0] * count
 
 
 def test_blocks_are_used_again_when_copies_are_done(slow, fake):
