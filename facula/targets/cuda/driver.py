@@ -59,9 +59,14 @@ def good(answer: tuple, call: str) -> Any:
     """What a call returned besides its status; AcceleratorError in PyTorch's words where that is none of success."""
     status, *found = answer
     if int(status) != 0:
-        _, text = api().cuGetErrorString(api().CUresult(int(status)))  # from machine code it is a number
-        text = text.decode() if isinstance(text, bytes) else f"error {int(status)}"
-        fail(AcceleratorError, f"CUDA error: {text}", got=f"{getattr(status, 'name', int(status))} from {call}")
+        text, number = None, int(status)  # from machine code it is a number
+        try:
+            status = api().CUresult(number)
+            _, text = api().cuGetErrorString(status)
+        except ValueError:  # the driver is newer than the bindings
+            pass
+        text = text.decode() if isinstance(text, bytes) else f"error {number}"
+        fail(AcceleratorError, f"CUDA error: {text}", got=f"{getattr(status, 'name', number)} from {call}")
     return found[0] if len(found) == 1 else tuple(found) if found else None
 
 

@@ -98,17 +98,21 @@ try:
 except torch.cuda.OutOfMemoryError:
     print("no memory")
 from facula.targets.cuda import launcher
-try:
-    launcher._refused(400)
-except RuntimeError as error:
-    print(error)
+for status in (400, 12345):
+    try:
+        launcher._refused(status)
+    except RuntimeError as error:
+        print(error, *error.__notes__)
 torch.cuda.synchronize()
 """
 
 
 def test_a_program_on_nvidias_bindings(library):
     said, calls = run(library, PROGRAM)
-    assert said.startswith("no memory\nCUDA error: invalid resource handle\n")
+    handle, unknown = "  got: CUDA_ERROR_INVALID_HANDLE from cuLaunchKernel", "  got: 12345 from cuLaunchKernel"
+    assert said.split("\n")[:3] == [
+        "no memory", f"CUDA error: invalid resource handle {handle}", f"CUDA error: error 12345 {unknown}"
+    ]  # fmt: skip
     refused = [call for call in calls if "->" in call]
     assert [call.split()[0] for call in refused] == ["cuStreamQuery", "cuMemAlloc", "cuMemAlloc"]
     assert len(named(calls, "cuDevicePrimaryCtxRetain")) == 1 and len(named(calls, "cuCtxSetCurrent")) == 2
