@@ -205,7 +205,7 @@ class Traced(Operator):
     def _numbers(self, scalars: dict[str, Any]) -> list | None:
         """The scalars in order, where all of them are given, and are arguments of the kernel; else None."""
         values = [scalars.get(n) for n in self.scalars]
-        plain = all([(v.__class__ is float or v.__class__ is int) for v in values])
+        plain = all(v.__class__ is float or v.__class__ is int for v in values)
         return values if plain and len(values) == len(scalars) and not self.static else None
 
     def public_signature(self) -> inspect.Signature:
