@@ -108,7 +108,7 @@ def _milliseconds(run: Callable, times: int = 20) -> float:
     return float(np.median(found))
 
 
-def run_speeds(n: int = 100_000_000) -> None:
+def run_speeds(n: int = 100_000_000, additions: int = 10_000) -> None:
     """Bytes that must be read and written, a second."""
     where = "cuda"
     x, y = (facula.full((n,), v, device=where) for v in (0.5, 1.5))
@@ -146,10 +146,10 @@ def run_speeds(n: int = 100_000_000) -> None:
         print(f"{name:24} {took:9.3f} ms  {said}", flush=True)
     small = facula.ones(4, device=where)
     started = time.perf_counter()
-    for _ in range(10_000):
+    for _ in range(additions):
         small + small
     facula.cuda.synchronize()
-    print(f"an addition of 4 numbers: {(time.perf_counter() - started) * 100:.2f} us")
+    print(f"an addition of 4 numbers: {(time.perf_counter() - started) / additions * 1e6:.2f} us")
 
 
 def run_tiles(side: int, kinds=(facula.float32, facula.float64, facula.bfloat16)) -> None:

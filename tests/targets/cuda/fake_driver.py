@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from facula import launch
+from facula.operators import convolution as convolutions
 from facula.operators import promotion
 from facula.operators.matmul import _PLANS
-from facula.targets.cuda import code, cublaslt, driver, functions, leases, pool, tickets
+from facula.targets.cuda import code, convolution, cublaslt, driver, functions, leases, pool, tickets
 from facula.targets.cuda.chunks import Chunk
 from facula.targets.cuda.emit import Program
 from tests.targets.cuda.emulator import CHECKED, Emulator
@@ -519,7 +520,8 @@ def _forget() -> None:
             del table[key]
     for memory in promotion._MADE_FOR:  # calls that operators know
         memory.clear()
-    _PLANS.clear()
+    for plans in (_PLANS, convolutions._PLANS, convolution._KEPT):  # _KEPT: tables in the GPU's memory
+        plans.clear()
 
 
 @contextmanager

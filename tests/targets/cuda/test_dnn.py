@@ -8,7 +8,6 @@ import pytest
 
 import facula
 from facula.core import dtype as dt
-from facula.operators import convolution as operator
 from facula.targets import reference, routine
 from facula.targets.cuda import dnn_api, dnn_attend, dnn_graph
 from facula.targets.cuda.pool import pool
@@ -22,11 +21,9 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
 
 @pytest.fixture
 def dnn(emulator, monkeypatch):
-    operator._PLANS.clear()
     monkeypatch.setattr(dnn_attend, "LEAST", 1)
     with installed(FakeDriver(emulator, memory=256 << 20), monkeypatch) as driver, in_place(FakeDnn(driver)) as found:
         yield found
-    operator._PLANS.clear()
 
 
 def values(shape, key=0, dtype=facula.float32):

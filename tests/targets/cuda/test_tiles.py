@@ -35,7 +35,6 @@ def emulator(emulator):
 def fake(emulator, monkeypatch):
     with installed(FakeDriver(emulator, memory=256 << 20), monkeypatch) as found:
         yield found
-        convolution._KEPT.clear()
 
 
 def launched(fake: FakeDriver) -> set[str]:
