@@ -783,6 +783,8 @@ def _flat_index(input: Tensor, index: Tensor, name: str) -> Tensor:
             if name == "take"
             else f"{name}(): tried to put elements into an empty tensor",
         )
+    if launch.checks_later(input.spec.device):  # whoever reads or writes checks
+        return reshape(index, (-1,))
     values = host_array(index)
     bad = None if values is None else (values < -n) | (values >= n)
     if values is not None and bad is not None and bad.any():
@@ -815,6 +817,9 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
         return reshape(put(reshape(input, (1,)), index, source, accumulate), ())
     if not flat.spec.numel:
         return input.clone()
+    if launch.checks_later(input.spec.device):  # which checks the index itself, not its coordinates
+        made = index_put(reshape(input, (-1,)), (flat,), reshape(source, (-1,)), accumulate)
+        return reshape(made, input.spec.shape)
     from .elementwise import remainder
 
     places = unravel_index(remainder(flat, input.spec.numel), input.spec.shape)
