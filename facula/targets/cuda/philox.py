@@ -10,7 +10,9 @@ import numpy as np
 
 from facula.core import dtype as dt
 from facula.core import philox as layout
+from facula.errors import fail
 
+from . import driver
 from .types import literal
 
 __all__ = ["HELPERS", "NEEDS", "SEEDS", "record", "state", "take"]

@@ -17,6 +17,9 @@ import numpy as np
 
 from facula import launch
 from facula.operators import promotion
+from facula.operators.embedding import _PLANS as ROWS
+from facula.operators.indexing import _PLANS as INDEXED
+from facula.operators.loss import _check_code
 from facula.operators.matmul import _PLANS
 from facula.targets.cuda import code, cublaslt, driver, functions, leases, pool, tickets
 from facula.targets.cuda.chunks import Chunk
@@ -518,7 +521,9 @@ def _forget() -> None:
             del table[key]
     for memory in promotion._MADE_FOR:  # calls that operators know
         memory.clear()
-    _PLANS.clear()
+    for plans in (_PLANS, ROWS, INDEXED):
+        plans.clear()
+    _check_code.cache_clear()
 
 
 @contextmanager

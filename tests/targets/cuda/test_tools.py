@@ -6,7 +6,7 @@ import facula
 from facula import nn
 from facula.explain.watching import NotFinite
 from facula.utils.data import DataLoader, TensorDataset
-from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_blas import FakeBlas
 from tests.targets.cuda.fake_driver import FakeDriver, installed
 
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
 
 
 @pytest.fixture(scope="module")
-def gpu(tmp_path_factory):
-    fake = FakeDriver(Emulator(tmp_path_factory.mktemp("tools")), memory=1 << 30, strict=True)
+def gpu(emulator):
+    fake = FakeDriver(emulator, memory=1 << 30, strict=True)
     with pytest.MonkeyPatch.context() as patch, installed(fake, patch, FakeBlas(fake)):
         yield fake
 

@@ -8,7 +8,7 @@ import pytest
 import facula
 from facula import nn
 from facula.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tests.targets.cuda.emulator import COMPILER, Emulator
+from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.examples import drawn_on_the_host
 from tests.targets.cuda.fake_blas import FakeBlas
 from tests.targets.cuda.fake_dnn import FakeDnn, in_place
@@ -22,6 +22,8 @@ WAITS = {"cuStreamSynchronize", "cuCtxSynchronize", "cuEventSynchronize", "cuMem
 # Launches of a step with AdamW and clipping: what is computed, with no more copies than there are changes of layout.
 MOST = {"layers": 18, "convolutions": 23, "residual": 32, "recurrent": 60, "attentive": 58,
         "attentive in bfloat16": 90, "attentive in float16": 97}  # fmt: skip
+
+NAMED: list = []
 
 
 def adamw(parameters) -> facula.optim.Optimizer:
@@ -61,21 +63,23 @@ def train(name: str, where: str, steps: int = 3, fake: FakeDriver | None = None)
 
 @pytest.fixture(scope="module")
 def host():
-    """What the CPU makes of each model."""
-    return {name: train(name, "cpu") for name in MODELS}
+    """What the CPU makes of each model; `NAMED` has its kernels."""
+    before = set(kernels())
+    made = {name: train(name, "cpu") for name in MODELS}
+    NAMED[:] = [k for k in kernels() if k not in before]
+    return made
 
 
 @pytest.fixture(scope="module")
-def emulator(host, tmp_path_factory):
-    """With the kernels that the CPU was given, compiled together."""
-    found = Emulator(tmp_path_factory.mktemp("training"))
-    found.build_all(texts(kernels()), 24)
-    return found
+def built(host, emulator):
+    """The emulator with the kernels that the CPU was given for the models, compiled together."""
+    emulator.build_all(texts(NAMED), 24)
+    return emulator
 
 
 @pytest.fixture
-def gpu(emulator, monkeypatch):
-    fake = FakeDriver(emulator, memory=8 << 30, strict=True)
+def gpu(built, monkeypatch):
+    fake = FakeDriver(built, memory=8 << 30, strict=True)
     with installed(fake, monkeypatch, FakeBlas(fake)), in_place(FakeDnn(fake)):
         yield fake
 
