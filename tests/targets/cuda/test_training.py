@@ -1,20 +1,24 @@
 """Whole steps of training on 'cuda', on the fake driver: right, waiting for nothing, and the same from a graph."""
 
 import inspect
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 import facula
 from facula import nn
+from facula.core import dtype as dt
+from facula.operators import many
 from facula.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from facula.targets.cuda.many import many_program
 from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.examples import drawn_on_the_host
 from tests.targets.cuda.fake_blas import FakeBlas
 from tests.targets.cuda.fake_dnn import FakeDnn, in_place
 from tests.targets.cuda.fake_driver import FakeDriver, installed
 from tests.targets.cuda.models import MODELS
-from tests.targets.cuda.programs import kernels, texts
+from tests.targets.cuda.programs import complaints, kernels, texts
 
 cuda = facula.cuda
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
@@ -202,6 +206,15 @@ def test_optimizers(kind, gpu):
         assert calls.count("cuLaunchKernel") <= most, (form, calls)
         for one, other in zip(*results, strict=True):
             np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6, err_msg=str(form))
+
+
+@pytest.mark.skipif(find_spec("cuda") is None, reason="no cuda-bindings here: facula[cuda]")
+def test_texts_of_many():
+    """NVRTC takes the texts whose factor lies in memory."""
+    wanted = [(many._unscale(kind), (0, None, 0)) for kind in (dt.float32, dt.float64)]
+    wanted += [(many._update(many._scaled, kind, "factor"), (0, 0)) for kind in (dt.float32, dt.float64)]
+    programs = [many_program(*kernel, late=True) for kernel in wanted]
+    assert not complaints(programs, "sm_80") and not complaints(programs, "sm_90")
 
 
 def test_averages_and_schedules(gpu):
