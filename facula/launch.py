@@ -24,7 +24,8 @@ from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, TRANSPOSE
 from facula.targets import routine, unavailable
 
 __all__ = [
-    "Bound", "accelerated", "address_on", "allocator", "bind", "empty", "empty_dense", "forget", "hollow", "is_pinned",
+    "Bound", "accelerated", "address_on", "allocator", "bind", "checks_later", "empty", "empty_dense", "forget",
+    "hollow", "is_pinned",
     "lacks", "memo", "native", "new_storage", "offered", "pinned", "recording", "run", "transfer", "use",
 ]  # fmt: skip
 
@@ -54,6 +55,11 @@ def _target(where: device):
 def hollow(where: device) -> bool:
     """Whether tensors on a device have no numbers: what depends on them is an error there."""
     return getattr(_target(where), "HOLLOW", False)
+
+
+def checks_later(where: device) -> bool:
+    """Whether a device tells of failing checks when it is waited for: kernels that write must leave out what fails."""
+    return getattr(_target(where), "CHECKS_LATER", False)
 
 
 class Bound:
@@ -363,11 +369,12 @@ def many(kernel: Kernel, columns: tuple[int | None, ...], where: device = CPU) -
 
 def run_many(
     code: Many, tensors: list[Tensor], params: Sequence[Any] = (), where: device = CPU,
-    refresh: Callable[[], list] | None = None,
+    refresh: Callable[[], list] | None = None, held: Tensor | None = None,
 ) -> Tensor | None:  # fmt: skip
     """Run on `tensors`, the rows one after the other; what was written counts as changed. Returns results of shares.
 
-    `refresh` returns the params of each replay of a recorded call: see `recording`.
+    `refresh` returns the params of each replay of a recorded call: see `recording`. A device other than the CPU reads
+    its one param from `held`, when it comes so far.
     """
     rows = len(tensors) // code.width
     if code.fill is None:
@@ -377,12 +384,9 @@ def run_many(
     table = (ctypes.c_int64 * (rows * (code.width + 2) + 1))()
     address = ctypes.addressof(table)
     elements = code.fill(tensors, address, code.width, code.written, code.chunk)
-    if code.partial is None:
-        if refresh is None:
-            code.function(address, rows, elements, 0, *params)
-        else:
-            code.function(address, rows, elements, 0, *params, refresh=refresh)
-        return None
-    partial = empty_dense((table[-1],), code.partial, where)
-    code.function(address, rows, elements, partial.ptr, *params)
+    more = {} if refresh is None else {"refresh": refresh}
+    if held is not None:
+        more["held"] = held.ptr
+    partial = None if code.partial is None else empty_dense((table[-1],), code.partial, where)
+    code.function(address, rows, elements, 0 if partial is None else partial.ptr, *params, **more)
     return partial

@@ -1,7 +1,7 @@
 """`autocast`: in a block, products run in a lower precision and what needs more in float32, by PyTorch's lists.
 
-The lists are those of PyTorch's CPU backend. A function in one of them converts its operands and then runs as usual,
-without looking at autocast again.
+The lists are those of PyTorch's backends, one set for each type of device. A function in one of them converts its
+operands and then runs as usual, without looking at autocast again.
 """
 
 import functools
@@ -11,11 +11,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from facula import launch
 from facula.core import dtype as dt
 from facula.core.device import device as Device
 from facula.core.modes import LOCAL
 from facula.core.tensor import Tensor
 from facula.core.wrapped import mapped, tensors_in
+from facula.errors import fail
 from facula.operators.override import install_casts
 
 __all__ = [
@@ -48,17 +50,40 @@ FLOAT32 = """
     linalg.svdvals linalg.tensorinv linalg.tensorsolve
 """
 WIDEST = "cat concat concatenate index_copy stack Tensor.index_copy"
+CUDA_LOWER = """
+    addbmm addmm addmv addr baddbmm bmm chain_matmul conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d
+    conv_transpose3d einsum gru_cell linalg.multi_dot linalg.vecdot lstm_cell matmul mm mv nn.functional.linear
+    nn.functional.scaled_dot_product_attention operators.recurrent.recurrent_layer prelu rnn_relu_cell rnn_tanh_cell
+    Tensor.__matmul__ Tensor.__rmatmul__
+"""
+CUDA_FLOAT32 = """
+    acos arccos arcsin asin cdist cosh cosine_similarity dist erfinv exp expm1 frobenius_norm group_norm layer_norm log
+    log10 log1p log2 logsumexp native_layer_norm nuclear_norm pdist pow reciprocal renorm rms_norm rsqrt sinh softplus
+    tan Tensor.__pow__ Tensor.__rpow__ special.erfinv special.expm1 special.log1p special.logsumexp
+    nn.functional.binary_cross_entropy_with_logits nn.functional.cosine_embedding_loss nn.functional.cross_entropy
+    nn.functional.hinge_embedding_loss nn.functional.huber_loss nn.functional.interpolate nn.functional.kl_div
+    nn.functional.l1_loss nn.functional.margin_ranking_loss nn.functional.mse_loss nn.functional.multi_margin_loss
+    nn.functional.multilabel_margin_loss nn.functional.nll_loss nn.functional.poisson_nll_loss
+    nn.functional.smooth_l1_loss nn.functional.soft_margin_loss nn.functional.triplet_margin_loss
+    nn.functional.upsample
+"""
+CUDA_UNTOLD = """
+    cumprod cumsum linalg.matrix_norm linalg.norm linalg.vector_norm log_softmax norm prod softmax special.log_softmax
+    special.softmax sum
+"""
+CUDA_WIDEST = """
+    addcdiv addcmul atan2 bilinear cross dot index_put linalg.cross nn.functional.grid_sample scatter_add tensordot vdot
+"""
+UNSAFE = "nn.functional.binary_cross_entropy"
 SUPPORTED = (dt.bfloat16, dt.float16)
 
 
 class Settings(threading.local):
-    """What each thread has set: dtype by device, the depth of blocks; CUDA's switch has nothing to switch."""
+    """What each thread has set: dtype by type of device, the depth of blocks. What is on is in `LOCAL.autocast`."""
 
-    cpu = dt.bfloat16
-    cuda = dt.float16
-    cuda_enabled = False
-    nesting = 0
-    cache = True
+    def __init__(self):
+        self.dtypes = {"cpu": dt.bfloat16, "cuda": dt.float16}
+        self.nesting, self.cache = 0, True
 
 
 SETTINGS = Settings()
@@ -67,16 +92,19 @@ SETTINGS = Settings()
 # --- what functions do with their operands --------------------------------------------------------------------------
 
 
-def _convertible(x: Tensor) -> bool:
-    """Of float64 nothing is changed, nor of what is no float."""
-    return x.spec.dtype.kind == "f" and x.spec.dtype is not dt.float64 and x.spec.device.type == "cpu"
+def _convertible(x: Tensor, where: str) -> bool:
+    """Of float64 nothing is changed, nor of what is no float, nor of what is on a device of another type."""
+    return x.spec.dtype.kind == "f" and x.spec.dtype is not dt.float64 and x.spec.device.type == where
 
 
-def _to(kind: dt.dtype) -> Callable[[Tensor], Tensor]:
-    return lambda x: x.to(kind) if _convertible(x) else x  # type: ignore[attr-defined]
+def _run(original: Callable, args: tuple, kwargs: dict, where: str, kind: dt.dtype | None) -> Any:
+    """The function on operands of a dtype (None: as they are), without another look at autocast."""
+    if kind is not None:
 
+        def to(x: Tensor) -> Tensor:
+            return x.to(kind) if _convertible(x, where) else x  # type: ignore[attr-defined]
 
-def _inside(original: Callable, args: tuple, kwargs: dict) -> Any:
+        args, kwargs = mapped(to, args), mapped(to, kwargs)
     before, LOCAL.autocast = LOCAL.autocast, None
     try:
         return original(*args, **kwargs)
@@ -84,22 +112,56 @@ def _inside(original: Callable, args: tuple, kwargs: dict) -> Any:
         LOCAL.autocast = before
 
 
-def _lower(public: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
-    to = _to(LOCAL.autocast)
-    return _inside(original, mapped(to, args), mapped(to, kwargs))
+def _lower(kind: dt.dtype, where: str, args: tuple, kwargs: dict) -> dt.dtype | None:
+    return kind
 
 
-def _float32(public: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
-    to = _to(dt.float32)
-    return _inside(original, mapped(to, args), mapped(to, kwargs))
+def _float32(kind: dt.dtype, where: str, args: tuple, kwargs: dict) -> dt.dtype | None:
+    return dt.float32
 
 
-def _widest(public: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
-    kinds = [x.spec.dtype for x in tensors_in(args, kwargs) if _convertible(x)]
-    if len(set(kinds)) < 2:
-        return _inside(original, args, kwargs)
-    to = _to(dt.float32 if dt.float32 in kinds else LOCAL.autocast)
-    return _inside(original, mapped(to, args), mapped(to, kwargs))
+def _untold(kind: dt.dtype, where: str, args: tuple, kwargs: dict) -> dt.dtype | None:
+    """float32, unless the caller says which dtype."""
+    told = kwargs.get("dtype") is not None or any(isinstance(x, dt.dtype) for x in args)
+    return None if told else dt.float32
+
+
+def _widest(kind: dt.dtype, where: str, args: tuple, kwargs: dict) -> dt.dtype | None:
+    kinds = {x.spec.dtype for x in tensors_in(args, kwargs) if _convertible(x, where)}
+    return None if len(kinds) < 2 else dt.float32 if dt.float32 in kinds else kind
+
+
+def _unsafe(kind: dt.dtype, where: str, args: tuple, kwargs: dict) -> dt.dtype | None:
+    fail(
+        RuntimeError,
+        "torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe to autocast.\nMany models use a "
+        "sigmoid layer right before the binary cross entropy layer.\nIn this case, combine the two layers using "
+        "torch.nn.functional.binary_cross_entropy_with_logits\nor torch.nn.BCEWithLogitsLoss.  "
+        "binary_cross_entropy_with_logits and BCEWithLogits are\nsafe to autocast.",
+    )
+
+
+LISTS = {
+    "cpu": ((LOWER, _lower), (FLOAT32, _float32), (WIDEST, _widest)),
+    "cuda": (
+        (CUDA_LOWER, _lower), (CUDA_FLOAT32, _float32), (CUDA_UNTOLD, _untold), (CUDA_WIDEST, _widest),
+        (UNSAFE, _unsafe),
+    ),
+}  # fmt: skip
+CHOICES: dict[str, dict[Any, Callable]] = {}  # by type of device: what each function's operands are converted to
+
+
+def _casting(public: Any, args: tuple, kwargs: dict) -> Callable | None:
+    """What runs a function under autocast; None where nothing is to be converted."""
+    on = LOCAL.autocast
+    if kwargs.get("out") is not None:
+        return None
+    for where, kind in on.items():
+        choose = CHOICES[where].get(public)
+        if choose is None or (len(on) > 1 and all(x.spec.device.type != where for x in tensors_in(args, kwargs))):
+            continue
+        return functools.partial(_run, where=where, kind=choose(kind, where, args, kwargs))
+    return None
 
 
 def _named(path: str) -> Any:
@@ -114,14 +176,14 @@ def _named(path: str) -> Any:
 
 
 @functools.cache
-def _prepare() -> None:
-    """Have the functions in the lists look at autocast; done once."""
-    casts = {}
-    for names, convert in ((LOWER, _lower), (FLOAT32, _float32), (WIDEST, _widest)):
+def _prepare(where: str) -> None:
+    """Have the functions in the lists of a type of device look at autocast; done once."""
+    choices = CHOICES.setdefault(where, {})
+    for names, choose in LISTS[where]:
         for path in names.split():
             each = [path] if "." in path else [path, f"Tensor.{path}", f"nn.functional.{path}"]
-            casts.update({f: convert for p in each if (f := _named(p)) is not None})
-    install_casts(casts)
+            choices.update({f: choose for p in each if (f := _named(p)) is not None})
+    install_casts(dict.fromkeys(choices, _casting))
 
 
 # --- the block ------------------------------------------------------------------------------------------------------
@@ -133,9 +195,9 @@ class autocast:
     Parameters
     ----------
     device_type : str
-        "cpu". On "cuda" it is off, with a warning, where there is no GPU.
+        "cpu" or "cuda": tensors there are converted. On "cuda" it is off, with a warning, where there is no GPU.
     dtype : dtype, optional
-        bfloat16 (the default on CPUs) or float16.
+        bfloat16 (the default on CPUs) or float16 (on GPUs).
     enabled : bool
     cache_enabled : bool, optional
         Accepted; conversions are not kept.
@@ -159,10 +221,11 @@ class autocast:
         self.device = device_type
         self.fast_dtype = get_autocast_dtype(device_type) if dtype is None else dtype
         self._cache_enabled = is_autocast_cache_enabled() if cache_enabled is None else cache_enabled
-        if device_type == "cuda" and enabled:
-            warnings.warn("User provided device_type of 'cuda', but CUDA is not available. Disabling", stacklevel=2)
-            enabled = False
-        if enabled and self.fast_dtype not in SUPPORTED:
+        if device_type == "cuda":
+            if enabled and not launch.accelerated():
+                warnings.warn("CUDA is not available or torch_xla is imported. Disabling autocast.", stacklevel=2)
+                enabled = False
+        elif enabled and self.fast_dtype not in SUPPORTED:
             warnings.warn(
                 "In CPU autocast, but the target dtype is not supported. Disabling autocast.\nCPU Autocast only "
                 "supports dtypes of torch.bfloat16, torch.float16 currently.",
@@ -172,19 +235,16 @@ class autocast:
         self._enabled = enabled
 
     def __enter__(self):
-        self.before = LOCAL.autocast, SETTINGS.cpu, SETTINGS.cuda_enabled, SETTINGS.cuda, SETTINGS.cache
+        self.before = LOCAL.autocast, SETTINGS.dtypes[self.device], SETTINGS.cache
         SETTINGS.nesting += 1
         SETTINGS.cache = self._cache_enabled
-        if self.device == "cpu":
-            SETTINGS.cpu = self.fast_dtype
-            set_autocast_enabled("cpu", self._enabled)
-        else:
-            SETTINGS.cuda, SETTINGS.cuda_enabled = self.fast_dtype, self._enabled
+        SETTINGS.dtypes[self.device] = self.fast_dtype
+        set_autocast_enabled(self.device, self._enabled)
         return self
 
     def __exit__(self, *_) -> bool:
         SETTINGS.nesting -= 1
-        LOCAL.autocast, SETTINGS.cpu, SETTINGS.cuda_enabled, SETTINGS.cuda, SETTINGS.cache = self.before
+        LOCAL.autocast, SETTINGS.dtypes[self.device], SETTINGS.cache = self.before
         return False
 
     def __call__(self, func: Callable) -> Callable:
@@ -213,34 +273,30 @@ def is_autocast_available(device_type: str) -> bool:
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
     """Whether autocast is on."""
-    return LOCAL.autocast is not None if device_type == "cpu" else SETTINGS.cuda_enabled
+    return LOCAL.autocast is not None and device_type in LOCAL.autocast
 
 
 def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
     """Switch autocast for a type of device (CUDA, where a bool alone is given)."""
     if enabled is None:
         device_type, enabled = "cuda", device_type
-    if device_type != "cpu":
-        SETTINGS.cuda_enabled = bool(enabled)
-        return
+    on = {where: kind for where, kind in (LOCAL.autocast or {}).items() if where != device_type}
     if enabled:
-        _prepare()
-    LOCAL.autocast = SETTINGS.cpu if enabled else None
+        _prepare(device_type)
+        on[device_type] = SETTINGS.dtypes[device_type]
+    LOCAL.autocast = on or None
 
 
 def get_autocast_dtype(device_type: str) -> dt.dtype:
     """The lower precision of a type of device."""
-    return SETTINGS.cpu if device_type == "cpu" else SETTINGS.cuda
+    return SETTINGS.dtypes[device_type]
 
 
 def set_autocast_dtype(device_type: str, dtype: dt.dtype) -> None:
     """Set the lower precision of a type of device."""
-    if device_type != "cpu":
-        SETTINGS.cuda = dtype
-        return
-    SETTINGS.cpu = dtype
-    if LOCAL.autocast is not None:
-        LOCAL.autocast = dtype
+    SETTINGS.dtypes[device_type] = dtype
+    if is_autocast_enabled(device_type):
+        LOCAL.autocast = {**LOCAL.autocast, device_type: dtype}
 
 
 def is_autocast_cpu_enabled() -> bool:
@@ -255,7 +311,7 @@ def set_autocast_cpu_enabled(enabled: bool) -> None:
 
 def get_autocast_cpu_dtype() -> dt.dtype:
     """`get_autocast_dtype("cpu")`."""
-    return SETTINGS.cpu
+    return get_autocast_dtype("cpu")
 
 
 def set_autocast_cpu_dtype(dtype: dt.dtype) -> None:
@@ -265,12 +321,12 @@ def set_autocast_cpu_dtype(dtype: dt.dtype) -> None:
 
 def get_autocast_gpu_dtype() -> dt.dtype:
     """`get_autocast_dtype("cuda")`."""
-    return SETTINGS.cuda
+    return get_autocast_dtype("cuda")
 
 
 def set_autocast_gpu_dtype(dtype: dt.dtype) -> None:
     """`set_autocast_dtype("cuda", dtype)`."""
-    SETTINGS.cuda = dtype
+    set_autocast_dtype("cuda", dtype)
 
 
 def is_autocast_cache_enabled() -> bool:

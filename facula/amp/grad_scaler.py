@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
+from facula import launch
 from facula.autograd import no_grad
 from facula.core import dtype as dt
 from facula.core.tensor import Tensor
-from facula.operators import isfinite
+from facula.operators import full, isfinite, many, stack
 
 __all__ = ["GradScaler", "OptState"]
 
@@ -27,7 +28,7 @@ class GradScaler:
     Parameters
     ----------
     device : str
-        "cpu"; on "cuda" the scaler is disabled, with a warning, where there is no GPU.
+        "cuda" or "cpu"; on "cuda" the scaler is disabled, with a warning, where there is no GPU.
     init_scale, growth_factor, backoff_factor : float
     growth_interval : int
         After so many good steps the factor grows.
@@ -52,7 +53,7 @@ class GradScaler:
         backoff_factor: float = 0.5, growth_interval: int = 2000, enabled: bool = True,
     ):  # fmt: skip
         self._device = device
-        if enabled and device == "cuda":
+        if enabled and device == "cuda" and not launch.accelerated():
             warnings.warn("torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.", stacklevel=2)
             enabled = False
         self._enabled = enabled
@@ -62,27 +63,30 @@ class GradScaler:
             raise AssertionError("The growth factor must be > 1.0.")
         if backoff_factor >= 1.0:
             raise AssertionError("The backoff factor must be < 1.0.")
-        self._scale = float(init_scale)
+        self._init_scale, self._init_growth_tracker = float(init_scale), 0
+        self._scale: Any = None  # on the device of what is scaled first
+        self._growth_tracker: Any = None
         self._growth_factor, self._backoff_factor = growth_factor, backoff_factor
         self._growth_interval = growth_interval
-        self._growth_tracker = 0
-        self._used = False
         self._states: dict[int, dict[str, Any]] = {}
 
     def scale(self, outputs: Any) -> Any:
         """Tensors, or nested lists of them, times the factor."""
         if not self._enabled:
             return outputs
-        self._used = True
         if isinstance(outputs, Tensor):
-            return outputs * self._scale  # type: ignore[operator]
+            if self._scale is None:
+                where = outputs.spec.device
+                self._scale = full((), self._init_scale, dtype=dt.float32, device=where)
+                self._growth_tracker = full((), self._init_growth_tracker, dtype=dt.int32, device=where)
+            return outputs * self._scale.to(outputs.spec.device, non_blocking=True)  # type: ignore[operator]
         if isinstance(outputs, Iterable):
             each = map(self.scale, outputs)
             return type(outputs)(each) if isinstance(outputs, (list, tuple)) else each
         raise ValueError("outputs must be a Tensor or an iterable of Tensors")
 
     def _check(self, name: str) -> None:
-        if not self._used:
+        if self._scale is None:
             raise AssertionError(
                 f"Attempted {name} but _scale is None.  This may indicate your script did not use scaler.scale(loss or "
                 "outputs) earlier in the iteration."
@@ -104,13 +108,27 @@ class GradScaler:
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if any(g.dtype is dt.float16 for g in grads):
             raise ValueError("Attempting to unscale FP16 gradients.")
-        with no_grad():
-            found = False
-            for g in grads:
-                found = found or not bool(isfinite(g).all())
-                g.mul_(1.0 / self._scale)
-        state["found_inf"] = found if grads else None
+        state["found_inf"] = self._unscaled(grads, self._scale.double().reciprocal().float()) if grads else None
         state["stage"] = OptState.UNSCALED
+
+    def _unscaled(self, grads: list[Tensor], factor: Tensor) -> Tensor:
+        """Multiply gradients by a number; 1 on its device where one of them is infinite or NaN, else 0."""
+        kinds: dict[Any, list[Tensor]] = {}
+        for g in grads:
+            kinds.setdefault((g.spec.device, g.spec.dtype), []).append(g)
+        found = []
+        with no_grad():
+            for (where, kind), some in kinds.items():
+                own = factor.to(where, non_blocking=True)
+                some = [g._values() if g.is_sparse else g for g in some]
+                if many.alike(some) and not any(g.needs_grad for g in some) and all(g.spec.numel for g in some):
+                    found.append(many.unscale_(some, own.to(kind)).amax().float())
+                    continue
+                for g in some:
+                    found.append(1.0 - isfinite(g).all().float())
+                    g.mul_(own)
+            each = [x.to(factor.spec.device, non_blocking=True) for x in found]
+            return each[0] if len(each) == 1 else stack(each).amax()
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         """The optimizer's step, unless a gradient is infinite or NaN; gradients are unscaled first."""
@@ -126,7 +144,7 @@ class GradScaler:
             self.unscale_(optimizer)
         if state["found_inf"] is None:
             raise AssertionError("No inf checks were recorded for this optimizer.")
-        made = None if state["found_inf"] else optimizer.step(*args, **kwargs)
+        made = None if state["found_inf"].item() else optimizer.step(*args, **kwargs)
         state["stage"] = OptState.STEPPED
         return made
 
@@ -142,24 +160,24 @@ class GradScaler:
                         "new_scale should be a float or a 1-element torch.cuda.FloatTensor or torch.FloatTensor with "
                         "requires_grad=False."
                     )
-            self._scale = float(new_scale.item() if isinstance(new_scale, Tensor) else new_scale)
+                self._scale.copy_(new_scale)
+            else:
+                self._scale.fill_(float(new_scale))
         else:
             found = [s["found_inf"] for s in self._states.values() if s["found_inf"] is not None]
             if not found:
                 raise AssertionError("No inf checks were recorded prior to update.")
-            if any(found):
-                self._scale *= self._backoff_factor
-                self._growth_tracker = 0
-            else:
-                self._growth_tracker += 1
-                if self._growth_tracker == self._growth_interval:
-                    self._scale *= self._growth_factor
-                    self._growth_tracker = 0
+            many.update_scale_(
+                self._scale, self._growth_tracker, found[0] if len(found) == 1 else stack(found).amax(),
+                float(self._growth_factor), float(self._backoff_factor), self._growth_interval,
+            )  # fmt: skip
         self._states.clear()
 
     def get_scale(self) -> float:
-        """The factor; 1 where the scaler is disabled."""
-        return self._scale if self._enabled else 1.0
+        """The factor, for which the host waits; 1 where the scaler is disabled."""
+        if not self._enabled:
+            return 1.0
+        return self._init_scale if self._scale is None else self._scale.item()
 
     def get_growth_factor(self) -> float:
         """By how much the factor grows."""
@@ -186,7 +204,9 @@ class GradScaler:
         self._growth_interval = new_interval
 
     def _get_growth_tracker(self) -> int:
-        return self._growth_tracker if self._enabled else 0
+        if not self._enabled:
+            return 0
+        return self._init_growth_tracker if self._growth_tracker is None else self._growth_tracker.item()
 
     def is_enabled(self) -> bool:
         """Whether the scaler does anything."""
@@ -197,8 +217,8 @@ class GradScaler:
         if not self._enabled:
             return {}
         return {
-            "scale": self._scale, "growth_factor": self._growth_factor, "backoff_factor": self._backoff_factor,
-            "growth_interval": self._growth_interval, "_growth_tracker": self._growth_tracker,
+            "scale": self.get_scale(), "growth_factor": self._growth_factor, "backoff_factor": self._backoff_factor,
+            "growth_interval": self._growth_interval, "_growth_tracker": self._get_growth_tracker(),
         }  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -209,9 +229,12 @@ class GradScaler:
             raise RuntimeError(
                 "The source state dict is empty, possibly because it was saved from a disabled instance of GradScaler."
             )
-        self._scale = float(state_dict["scale"])
+        self._init_scale, self._init_growth_tracker = float(state_dict["scale"]), state_dict["_growth_tracker"]
+        if self._scale is not None:
+            self._scale.fill_(self._init_scale)
+            self._growth_tracker.fill_(self._init_growth_tracker)
         self._growth_factor, self._backoff_factor = state_dict["growth_factor"], state_dict["backoff_factor"]
-        self._growth_interval, self._growth_tracker = state_dict["growth_interval"], state_dict["_growth_tracker"]
+        self._growth_interval = state_dict["growth_interval"]
 
     def __getstate__(self) -> dict[str, Any]:
         if self._enabled and self._states:
@@ -219,8 +242,20 @@ class GradScaler:
                 "A GradScaler instance may only be pickled at the beginning of an iteration, or at the end after "
                 "scaler.update()."
             )
-        return dict(self.__dict__)
+        state = dict(self.__dict__)
+        if self._enabled:
+            state |= {
+                "_init_scale": self.get_scale(), "_init_growth_tracker": self._get_growth_tracker(), "_scale": None,
+                "_growth_tracker": None,
+            }  # fmt: skip
+        return state
 
     def _check_inf_per_device(self, optimizer: Any) -> dict:
-        state = self._state(optimizer)
-        return {"cpu": state["found_inf"]}
+        self._check("_check_inf_per_device")
+        grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        self._state(optimizer)["found_inf"] = self._unscaled(grads, full((), 1.0, device=self._scale.device))
+        return self._found_inf_per_device(optimizer)
+
+    def _found_inf_per_device(self, optimizer: Any) -> dict:
+        found = self._state(optimizer)["found_inf"]
+        return {} if found is None else {found.device: found}

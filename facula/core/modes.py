@@ -12,7 +12,7 @@ class Modes(threading.local):
     grad = True  # record operations for backward
     inference = False  # inference_mode: no recording, no version counting
     special = 0  # how many features want to see every operator (function modes, autocast, capture, profilers)
-    autocast: Any = None  # the dtype of `torch.autocast` on the CPU, where it is on (operators/override.py)
+    autocast: Any = None  # type of device -> dtype, where `torch.autocast` is on (operators/override.py)
     levels: tuple = ()  # open function transforms, the innermost last (core/wrapped.py)
     watch: Any = None  # who records what this thread does (profiler/watching.py)
     recorder: Any = None  # (operator, args, kwargs, out) -> result: applies operators in their place (recording.py)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from facula import launch
 from facula.autograd.engine import WATCH
+from facula.core.device import CPU
 from facula.core.dtype import dtype
 from facula.core.generator import default_generator
 from facula.core.mersenne import NEXT
@@ -101,6 +102,15 @@ def _test(tensors: list[Tensor]) -> Callable[[list[Tensor]], bool]:
     """A function that tells whether all elements of tensors like these (`many.alike`) are finite, in one launch."""
     first, rows = tensors[0].spec, len(tensors)
     code = launch.many(_kernel(first.dtype), (None, 0), first.device)
+    if first.device is not CPU:
+
+        def away(tensors: list[Tensor]) -> bool:
+            if launch.recording(first.device):  # there are no numbers yet
+                return True
+            flags: Any = launch.run_many(code, tensors, (), first.device)
+            return not bool(flags.any())
+
+        return away
     width, written, chunk = code.width, code.written, code.chunk
     fill: Any = code.fill
     function: Any = code.function

@@ -1,6 +1,7 @@
 """Copies and conversions: clone, contiguous, to another dtype, copy into a tensor."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from facula import launch
@@ -16,7 +17,7 @@ from facula.ir.kernel import Input, Kernel, Result
 from .declare import CLONE, COPY, broadcast_shapes_of, broadcast_strides, function
 from .declare.repeats import MISSING, FunctionPlan, Repeats, public, recipes
 
-__all__ = ["cast", "clone", "contiguous", "copy_values", "like_layout", "overwrite", "to_device", "to_dtype"]
+__all__ = ["cast", "clone", "contiguous", "copy_values", "like_layout", "overwrite", "packed", "to_device", "to_dtype"]
 
 _PLANS: dict[tuple[Spec, Spec], launch.Bound] = {}
 _KERNELS: dict[tuple[dtype, dtype], Kernel] = {}
@@ -106,6 +107,12 @@ def dense_order(s: Spec) -> tuple[int, ...] | None:
                 return None
             step *= s.shape[d]
     return tuple(order)
+
+
+@lru_cache(4096)
+def packed(s: Spec) -> bool:
+    """Whether the elements fill their memory without gaps, in whichever order of dims."""
+    return s.contiguous or dense_order(s) is not None
 
 
 CHANNELS_LAST: dict[object, int] = {"channels_last": 4, "channels_last_3d": 5}  # memory format -> rank

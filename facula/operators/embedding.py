@@ -69,10 +69,15 @@ def _need_indices(indices: Tensor, name: str) -> None:
 # --- one row for each index ---------------------------------------------------------------------------------------
 
 
+def _known(index):
+    """Whether an index names one of the table's `rows`; gradients leave the others out: see `launch.checks_later`."""
+    return ir.and_(ir.ge(index, 0), ir.lt(index, ir.param("rows", dt.int64)))
+
+
 @_kernel
 def _gather_rows(kind, index_kind) -> Kernel:
     index = ir.cast(ir.load("index", index_kind), dt.int64)
-    inside = ir.and_(ir.ge(index, 0), ir.lt(index, ir.param("rows", dt.int64)))
+    inside = _known(index)
     row = ir.load("weight", kind, index * ir.param("step", dt.int64))
     params = (Param("rows", dt.int64), Param("step", dt.int64))
     check = Check(inside, index, "index {value} is out of range")
@@ -170,7 +175,7 @@ def _scatter_rows(kind, index_kind, bag: bool, factor) -> Kernel:
     """(n, features): adds row i of the gradient, or that of its bag, times a factor, to the row that index i names."""
     index = ir.cast(ir.load("index", index_kind), dt.int64)
     inputs = [Input("grad", kind), Input("index", index_kind)]
-    params = [Param("step", dt.int64), Param("padding", dt.int64)]
+    params = [Param("step", dt.int64), Param("padding", dt.int64), Param("rows", dt.int64)]
     offset = None
     if bag:
         inputs.append(Input("bag", dt.int64))
@@ -180,7 +185,7 @@ def _scatter_rows(kind, index_kind, bag: bool, factor) -> Kernel:
     if factor is not None:
         inputs.append(Input("factor", factor))
         value = value * ir.cast(ir.load("factor", factor), value.dtype)
-    used = ir.ne(index, ir.param("padding", dt.int64))
+    used = ir.and_(ir.ne(index, ir.param("padding", dt.int64)), _known(index))
     result = Result("out", kind, value, offset=index * ir.param("step", dt.int64), where=used, combine="add")
     return Kernel("embedding_scatter", tuple(inputs), (result,), tuple(params))
 
@@ -199,7 +204,7 @@ def _scatter(
         [out, grad, indices],
         [[0, 1], [0 if bag is not None else own[0], own[1]], [indices.spec.strides[0], 0]],
     )
-    params = [width, padding]
+    params = [width, padding, rows]
     if bag is not None:
         operands.append(bag)
         strides.append([1, 0])
@@ -287,7 +292,7 @@ _BAG_ROWS = Param("rows", dt.int64)
 @_kernel
 def _bag_kernel(mode: str, kind, index_kind, factor) -> Kernel:
     at, index, counted = _member(index_kind)
-    known = ir.and_(ir.ge(index, 0), ir.lt(index, ir.param("rows", dt.int64)))
+    known = _known(index)
     right = ir.or_(known, ir.not_(ir.lt(at, ir.load("last", dt.int64))))
     counted = ir.and_(counted, known)
     compute = opmath(kind)
@@ -322,7 +327,7 @@ def _bag_max_gradient(kind, index_kind) -> Kernel:
     at = ir.load("first", dt.int64) + ir.load("place", dt.int64)
     inside = ir.lt(at, ir.load("last", dt.int64))
     index = ir.cast(ir.load("index", index_kind, at * ir.param("index_step", dt.int64), inside), dt.int64)
-    used = ir.and_(inside, ir.ne(index, ir.param("padding", dt.int64)))
+    used = ir.and_(ir.and_(inside, ir.ne(index, ir.param("padding", dt.int64))), _known(index))
     value = ir.cast(ir.load("grad", kind), opmath(kind))
     inputs = (
         Input("grad", kind),
@@ -332,20 +337,20 @@ def _bag_max_gradient(kind, index_kind) -> Kernel:
         Input("last", dt.int64),
     )
     result = Result("out", kind, value, offset=index * ir.param("step", dt.int64), where=used, combine="add")
-    return Kernel("embedding_bag_max_gradient", inputs, (result,), _BAG_PARAMS)
+    return Kernel("embedding_bag_max_gradient", inputs, (result,), (*_BAG_PARAMS, _BAG_ROWS))
 
 
 @_kernel
 def _factor_gradient(kind, index_kind, factor) -> Kernel:
     """n x features: of each index, the product of its row with the gradient of its bag."""
     index = ir.cast(ir.load("index", index_kind), dt.int64)
-    used = ir.ne(index, ir.param("padding", dt.int64))
+    used = ir.and_(ir.ne(index, ir.param("padding", dt.int64)), _known(index))
     compute = opmath(kind)
-    row = ir.cast(ir.load("weight", kind, index * ir.param("step", dt.int64)), compute)
+    row = ir.cast(ir.load("weight", kind, index * ir.param("step", dt.int64), used), compute)
     grad = ir.cast(ir.load("grad", kind, ir.load("bag", dt.int64) * ir.param("apart", dt.int64)), compute)
     total = ir.select(used, ir.reduce("sum", row * grad), ir.const(0, compute))
     inputs = (Input("weight", kind), Input("grad", kind), Input("index", index_kind), Input("bag", dt.int64))
-    params = tuple(Param(n, dt.int64) for n in ("step", "apart", "padding"))
+    params = tuple(Param(n, dt.int64) for n in ("step", "apart", "padding", "rows"))
     return Kernel("embedding_bag_factors", inputs, (Result("out", factor, total, per_row=True),), params)
 
 
@@ -420,7 +425,7 @@ def _(
         _run(
             _bag_max_gradient(weight.spec.dtype, indices.spec.dtype), (len(starts), width), None,
             [out, grad_out, place, indices, first, last], [[0, 1], own, [width, 1], [0, 0], [1, 0], [1, 0]],
-            [indices.spec.strides[0], width, padding_idx],
+            [indices.spec.strides[0], width, padding_idx, rows],
         )  # fmt: skip
         return out, None
     lengths = stops - starts
@@ -450,7 +455,7 @@ def _(
         _run(
             kernel, (n,), (width,), [for_factor, weight, grad_out, indices, bag],
             [[1], [0, weight.spec.strides[1]], [0, grad_out.spec.strides[1]], [indices.spec.strides[0], 0], [1, 0]],
-            [weight.spec.strides[0], grad_out.spec.strides[0], padding_idx],
+            [weight.spec.strides[0], grad_out.spec.strides[0], padding_idx, rows],
         )  # fmt: skip
     return for_weight, for_factor
 

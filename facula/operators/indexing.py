@@ -1,5 +1,6 @@
 """Reading and writing by index: `x[...]`, gather, scatter, index_select, masks; bounds are checked in the kernel."""
 
+import functools
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -36,7 +37,8 @@ __all__ = [
 # Reading: the iteration space has the shape of the result; `source` moves along the dims that are not indexed, and each
 # index tensor i adds index * step{i}, after a check against size{i}.
 # Writing: all indices are checked before anything is written; then the iteration space is that of the source, its
-# rows the dims along which places may meet: they are written in order, by one thread.
+# rows the dims along which places may meet: they are written in order, by one thread. On devices that tell of failing
+# checks later, what is out of range is not written.
 
 _KERNELS: dict[tuple, Kernel] = {}
 
@@ -64,6 +66,11 @@ def _offset(kinds: Sequence, negative: bool, unit: bool = False) -> tuple[Any, t
     return total, tuple(params)
 
 
+def _with_sizes(steps: tuple[Param, ...]) -> tuple[Param, ...]:
+    """The params of steps with those of sizes."""
+    return tuple([p for i, step in enumerate(steps) for p in (Param(f"size{i}", dt.int64), step)])
+
+
 def _kernel(key: tuple, make) -> Kernel:
     found = _KERNELS.get(key)
     if found is None:
@@ -74,24 +81,28 @@ def _kernel(key: tuple, make) -> Kernel:
 def _gather_kernel(kind, kinds: tuple, negative: bool, unit: bool) -> Kernel:
     offset, params = _offset(kinds, negative, unit)
     if not negative:
-        params = tuple(p for i in range(len(kinds)) for p in (Param(f"size{i}", dt.int64), params[i]))
+        params = _with_sizes(params)
     checks = tuple(_checked(i, k, negative)[1] for i, k in enumerate(kinds))
     inputs = (Input("source", kind), *(Input(f"index{i}", k) for i, k in enumerate(kinds)))
     return Kernel("gather", inputs, (Result("out", kind, ir.load("source", kind, offset)),), params, checks)
 
 
-def _bounds_kernel(kind, negative: bool) -> Kernel:
-    return Kernel(
-        "bounds", (Input("index0", kind),), (), (Param("size0", dt.int64),), (_checked(0, kind, negative)[1],)
-    )
+def _bounds_kernel(name: str, kind, negative: bool) -> Kernel:
+    return Kernel(name, (Input("index0", kind),), (), (Param("size0", dt.int64),), (_checked(0, kind, negative)[1],))
 
 
-def _scatter_kernel(kind, source_kind, kinds: tuple, combine: str, negative: bool) -> Kernel:
+def _scatter_kernel(kind, source_kind, kinds: tuple, combine: str, negative: bool, careful: bool) -> Kernel:
+    """`careful`: nothing is written for an index that is out of range."""
     offset, params = _offset(kinds, negative)
+    where = None
+    if careful:
+        params = params if negative else _with_sizes(params)
+        inside = [_checked(i, kind, negative)[1].holds for i, kind in enumerate(kinds)]
+        where = functools.reduce(ir.and_, inside) if inside else None
     value = ir.load("source", source_kind)
     value = ir.cast(value, opmath(kind))
     inputs = (Input("source", source_kind), *(Input(f"index{i}", k) for i, k in enumerate(kinds)))
-    result = Result("out", kind, value, offset=offset, combine=combine)
+    result = Result("out", kind, value, offset=offset, where=where, combine=combine)
     return Kernel("scatter", inputs, (result,), params, disjoint=True)
 
 
@@ -153,25 +164,27 @@ def _reading(base: Spec, moves, out: Spec, indices, steps_of, sizes, steps, desc
 
 def _writing(
     base: Spec, moves, source: Spec, source_moves, indices, steps_of, sizes, steps, shape, meet, how: str, describe,
-    negative: bool = False,
+    name: str, negative: bool = False,
 ) -> Plan:  # fmt: skip
     """The plan of a scatter over `shape`; places may meet along the dims in `meet` (a range) alone."""
     one_device(base, source, *indices)
     kinds = tuple(s.dtype for s in indices)
-    kernel = _kernel(("scatter", base.dtype, source.dtype, kinds, how, negative), _scatter_kernel)
+    careful = launch.checks_later(base.device)  # then the checks below do not stop what is written
+    kernel = _kernel(("scatter", base.dtype, source.dtype, kinds, how, negative, careful), _scatter_kernel)
     apart = [d for d in range(len(shape)) if d not in meet]
     order = [*apart, *meet]
     strides = [[s[d] for d in order] for s in (moves, source_moves, *steps_of)]
     bound = launch.bind(kernel, [shape[d] for d in apart], [shape[d] for d in meet], strides, base.device)
-    values = [v for pair in zip(sizes, steps) for v in pair] if negative else steps
-    checks = _check_plans(indices, sizes, negative) if bound.function is not None else ()
+    values = [v for pair in zip(sizes, steps) for v in pair] if negative or careful else steps
+    checks = _check_plans(name, indices, sizes, negative) if bound.function is not None else ()
     return Plan(base, bound, values, describe, checks)
 
 
-def _check_plans(indices: Sequence[Spec], sizes: Sequence[int], negative: bool) -> tuple:
+def _check_plans(name: str, indices: Sequence[Spec], sizes: Sequence[int], negative: bool) -> tuple:
+    """The checks of an operator's index tensors, as `Plan.checks`."""
     found = []
     for i, (s, size) in enumerate(zip(indices, sizes)):
-        kernel = _kernel(("bounds", s.dtype, negative), _bounds_kernel)
+        kernel = _kernel(("bounds", name, s.dtype, negative), _bounds_kernel)
         bound = launch.bind(kernel, s.shape or (1,), None, [list(s.strides) or [1]], s.device)
         if bound.function is not None:
             found.append((i, bound.function, (size, *bound.tail)))
@@ -295,7 +308,7 @@ def _scatter_plan(name: str, out: Spec, dim: int, index: Tensor, src: Tensor, ho
     theirs = s.strides if s.ndim else (0,) * rank
     made = _writing(
         out, moves, s, theirs, [i], [i.strides or (1,)], [full[d]], [strides[d]], shape, range(d, d + 1), how,
-        _out_of_range(d, full[d]),
+        _out_of_range(d, full[d]), name,
     )  # fmt: skip
     return _kept(key, made)
 
@@ -522,7 +535,7 @@ def scatter_reduce(
     if input.spec.dtype.kind == "c" and reduce not in ("sum", "prod"):
         fail(NotImplementedError, f"scatter_reduce(reduce={reduce!r}) is not implemented for '{_title(input)}'")
     n = input.spec.shape[d] if input.spec.ndim else 1
-    _bounds_of(index, n, d)
+    check_bounds("scatter_reduce", index, n, d)
     if input.spec.ndim:
         made = scatter_combined(input, d, index, src, reduce, include_self)
     else:
@@ -531,9 +544,9 @@ def scatter_reduce(
     return made if out is None else _to_out("scatter_reduce", out, made, (input, src))
 
 
-def _bounds_of(index: Tensor, size: int, dim: int) -> None:
-    """RuntimeError for an index out of range."""
-    for _, code, arguments in _check_plans([index.spec], [size], False):
+def check_bounds(name: str, index: Tensor, size: int, dim: int, negative: bool = False) -> None:
+    """RuntimeError for an operator's index out of range; `negative`: such ones count from the end."""
+    for _, code, arguments in _check_plans(name, [index.spec], [size], negative):
         failed = code(index.ptr, *arguments)
         if failed is not None:
             _out_of_range(dim, size)(0, failed)
@@ -572,7 +585,7 @@ def index_reduce(
         fail(NotImplementedError, "\"div_floor_cpu\" not implemented for 'Bool'")
     if input.spec.dtype.kind == "c" and reduce != "prod":
         fail(NotImplementedError, f"\"index_reduce_func_{reduce}\" not implemented for '{_title(input)}'")
-    _bounds_of(index, input.spec.shape[d] if input.spec.ndim else 1, d)
+    check_bounds("index_reduce", index, input.spec.shape[d] if input.spec.ndim else 1, d)
     if input.spec.ndim:
         made = index_combined(input, d, index, source, reduce, include_self)
     else:
@@ -650,7 +663,7 @@ def _index_add_plan(out: Spec, d: int, i: Spec, source: Spec) -> Plan:
     size = out.shape[d]
     made = _writing(
         out, moves, source, source.strides, [i], [along], [size], [out.strides[d]], shape, range(d, d + 1), "add",
-        _out_of_range(d, size),
+        _out_of_range(d, size), "index_add",
     )  # fmt: skip
     return _kept(key, made)
 
@@ -770,6 +783,8 @@ def _flat_index(input: Tensor, index: Tensor, name: str) -> Tensor:
             if name == "take"
             else f"{name}(): tried to put elements into an empty tensor",
         )
+    if launch.checks_later(input.spec.device):  # whoever reads or writes checks
+        return reshape(index, (-1,))
     values = host_array(index)
     bad = None if values is None else (values < -n) | (values >= n)
     if values is not None and bad is not None and bad.any():
@@ -802,6 +817,9 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
         return reshape(put(reshape(input, (1,)), index, source, accumulate), ())
     if not flat.spec.numel:
         return input.clone()
+    if launch.checks_later(input.spec.device):  # which checks the index itself, not its coordinates
+        made = index_put(reshape(input, (-1,)), (flat,), reshape(source, (-1,)), accumulate)
+        return reshape(made, input.spec.shape)
     from .elementwise import remainder
 
     places = unravel_index(remainder(flat, input.spec.numel), input.spec.shape)
@@ -875,7 +893,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim=None, *, out=None) -> Ten
     if size:
         from .elementwise import remainder
 
-        _bounds_wrapped(indices, size, d)
+        check_bounds("take_along_dim", indices, size, d, True)
         indices = remainder(indices, size)
     a, b = list(input.spec.shape), list(indices.spec.shape)
     a[d] = b[d] = 1
@@ -883,14 +901,6 @@ def take_along_dim(input: Tensor, indices: Tensor, dim=None, *, out=None) -> Ten
     wide, narrow_ = list(both), list(both)
     wide[d], narrow_[d] = input.spec.shape[d], indices.spec.shape[d]
     return gather(expand_to(input, tuple(wide)), d, expand_to(indices, tuple(narrow_)))
-
-
-def _bounds_wrapped(index: Tensor, size: int, dim: int) -> None:
-    """RuntimeError for an index out of range, where negative ones count from the end."""
-    for _, code, arguments in _check_plans([index.spec], [size], True):
-        failed = code(index.ptr, *arguments)
-        if failed is not None:
-            _out_of_range(dim, size)(0, failed)
 
 
 # --- masks --------------------------------------------------------------------------------------------------------
@@ -1129,7 +1139,7 @@ def _put_plan(out: Spec, indices, values: Spec, accumulate: bool) -> Plan:
     extents = [out.shape[d] for d in at]
     made = _writing(
         out, moves, values, theirs, specs, steps_of, extents, [out.strides[d] for d in at], shape, meet,
-        "add" if accumulate else "set", _bad_index(at, extents), True,
+        "add" if accumulate else "set", _bad_index(at, extents), "index_put", True,
     )  # fmt: skip
     return _kept(key, made)
 

@@ -20,7 +20,7 @@ from facula.core.tensor import Tensor
 from facula.core.wrapped import followed
 from facula.errors import caution, fail
 from facula.ir import expr as ir
-from facula.ir.kernel import Input, Kernel, Param, Result
+from facula.ir.kernel import Check, Input, Kernel, Param, Result
 
 from .creation import numpy_view
 from .declare import broadcast_shapes_of, broadcast_strides, function, traced
@@ -168,6 +168,9 @@ def huber_loss(input, target, reduction="mean", delta=1.0) -> Tensor:
 # --- binary targets -----------------------------------------------------------------------------------------------
 
 
+OUTSIDE = "all elements of {} should be between 0 and 1"
+
+
 def _outside(x):
     return ir.not_(ir.and_(ir.ge(x, 0), ir.le(x, 1)))
 
@@ -207,10 +210,43 @@ def outside_rows(input, target):
 
 
 def _flag(x: Tensor) -> bool:
-    """The value of a bool tensor of one element, read from memory."""
-    if x.spec.device is not CPU:
-        return not launch.lacks(x) and bool(x.item())
+    """The value of a bool tensor of one element of the host, read from memory."""
     return ctypes.c_bool.from_address(x.ptr).value
+
+
+@cache
+def _flagged(name: str, message: str) -> Kernel:
+    """Checks that a bool is false."""
+    wrong = ir.load("wrong", dt.bool_)
+    return Kernel(
+        name, (Input("wrong", dt.bool_),), (), (), (Check(ir.not_(wrong), ir.cast(wrong, dt.int64), message),)
+    )
+
+
+@cache
+def _placing(name: str, kind, ignore_index: int) -> Kernel:
+    """Checks that targets are classes, or are to be ignored."""
+    target = ir.load("target", kind)
+    wrong = _placed(target, ignore_index, ir.param("classes", dt.int64))[2]
+    check = Check(ir.not_(wrong), ir.cast(target, dt.int64), "Target {value} is out of bounds")
+    return Kernel(name, (Input("target", kind),), (), (Param("classes", dt.int64),), (check,))
+
+
+@lru_cache(4096)
+def _check_code(kernel: Kernel, s: Spec) -> launch.Bound:
+    return launch.bind(kernel, s.shape or (1,), None, [list(s.strides) or [1]], s.device)
+
+
+def _fails(kernel: Kernel, x: Tensor, *numbers) -> bool:
+    """Whether a check of a tensor's elements fails; a device that works on its own says so when it is waited for."""
+    return launch.run(_check_code(kernel, x.spec), [x.ptr], numbers) is not None
+
+
+def _any_misplaced(name: str, wrong: Tensor, target: Tensor, classes: int, ignore_index: int) -> bool:
+    """Whether a target is no class; `wrong` says so in the host's memory."""
+    if wrong.spec.device is CPU:
+        return _flag(wrong)
+    return _fails(_placing(name, target.spec.dtype, ignore_index), target, classes)
 
 
 def binary_cross_entropy(input, target, weight=None, reduction="mean") -> Tensor:
@@ -229,14 +265,18 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean") -> Tensor
         wrong = outside_rows(input, target, dims=_all(out))
     else:
         out, *wrong = _bce_checked((input, target, weight), reduction)
-    if _flag(wrong[0]):
+    outside = [
+        _flag(w) if w.spec.device is CPU else _fails(_flagged("binary_cross_entropy", OUTSIDE.format(operand)), w)
+        for w, operand in zip(wrong, ("input", "target"))
+    ]
+    if outside[0]:
         fail(
             RuntimeError,
-            "all elements of input should be between 0 and 1",
+            OUTSIDE.format("input"),
             mend="apply sigmoid first, or use binary_cross_entropy_with_logits",
         )
-    if _flag(wrong[1]):
-        fail(RuntimeError, "all elements of target should be between 0 and 1")
+    if outside[1]:
+        fail(RuntimeError, OUTSIDE.format("target"))
     return out
 
 
@@ -542,8 +582,9 @@ def cross_entropy_classes(input, target, weight, reduction, ignore_index, smooth
         input, input, target, weight, weight
     )  # the first class and all of them begin at one address
     out, total, wrong = whole.run(loss, factor, target)
-    if _flag(wrong):
-        _out_of_bounds(target, input.spec.shape[min(1, input.spec.ndim - 1)], ignore_index)
+    classes = input.spec.shape[min(1, input.spec.ndim - 1)]
+    if _any_misplaced("cross_entropy", wrong, target, classes, ignore_index):
+        _out_of_bounds(target, classes, ignore_index)
     return (loss if reduction == "none" else out), lse, total
 
 
@@ -808,7 +849,7 @@ def nll_classes(input, target, weight, reduction, ignore_index):
     at_first = select(input, d, 0) if classes else input
     how = {"average": reduction == "mean"}
     out, total, wrong = nll_reduced(at_first, target, first, dims=_all(target), **given, **how)
-    if _flag(wrong):
+    if _any_misplaced("nll_loss", wrong, target, classes, ignore_index):
         _out_of_bounds(target, classes, ignore_index)
     return (nll_each(at_first, target, first, **given) if reduction == "none" else out), total
 

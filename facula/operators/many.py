@@ -1,6 +1,6 @@
-"""One launch for a list of tensors: what gradient clipping and `zero_grad` do to all gradients of a model at once.
+"""One launch for a list of tensors: what gradient clipping, `GradScaler` and `zero_grad` do to all gradients at once.
 
-The functions take dense real tensors of one dtype and device (`alike`); for others their callers use operators.
+The functions take real tensors without gaps, of one dtype and device (`alike`); for others their callers use operators.
 """
 
 import math
@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from functools import cache
 
 from facula import launch
-from facula.core.dtype import dtype, float32, float64
+from facula.core.device import CPU
+from facula.core.dtype import dtype, float32, float64, int32, int64
 from facula.core.tensor import Tensor
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
 
+from .copying import packed
 from .reduction import vector_norm, vector_norm_rows
 
-__all__ = ["alike", "clamp_", "norm", "scale_", "zero_"]
+__all__ = ["alike", "clamp_", "norm", "scale_", "unscale_", "update_scale_", "zero_"]
 
 NORMS = (1.0, 2.0, math.inf)  # orders of which the norm of norms is the norm
 
@@ -29,7 +31,7 @@ def alike(tensors: Sequence[Tensor]) -> bool:
         return False
     for t in tensors:
         s = t.spec
-        if not (s.dtype is kind and s.device is where and s.contiguous and s.kind is None):
+        if not (s.dtype is kind and s.device is where and s.kind is None and (s.contiguous or packed(s))):
             return False
     return True
 
@@ -56,16 +58,22 @@ def _update(body, kind: dtype, *params: str) -> Kernel:
     )
 
 
-def _apply(body, tensors: list[Tensor], **params: float) -> None:
+def _apply(body, tensors: list[Tensor], held: Tensor | None = None, **params: float) -> None:
     spec = tensors[0].spec
     kernel = _update(body, spec.dtype, *params)
     code = launch.many(kernel, (0,) * len(kernel.operands), spec.device)
-    launch.run_many(code, tensors, tuple(params.values()), spec.device)
+    launch.run_many(code, tensors, tuple(params.values()), spec.device, held=held)
 
 
-def scale_(tensors: list[Tensor], factor: float) -> None:
-    """Multiply all of them, in place."""
-    _apply(_scaled, tensors, factor=factor)
+def scale_(tensors: list[Tensor], factor: float | Tensor) -> None:
+    """Multiply all of them, in place, by a number, or one of their dtype and device that nobody waits for."""
+    if isinstance(factor, Tensor):
+        if factor.spec.device is not CPU:
+            _apply(_scaled, tensors, factor, factor=1.0)
+            return
+        factor = factor.item()
+    if factor != 1.0:  # else it would change nothing
+        _apply(_scaled, tensors, factor=factor)
 
 
 def clamp_(tensors: list[Tensor], low: float, high: float) -> None:
@@ -89,3 +97,49 @@ def norm(tensors: list[Tensor], order: float) -> Tensor:
     spec = tensors[0].spec
     code = launch.many(_norm(spec.dtype, order), (None, 0), spec.device)
     return vector_norm(launch.run_many(code, tensors, (), spec.device), order)
+
+
+@cache
+def _unscale(kind: dtype) -> Kernel:
+    x, factor = ir.load("x", kind), ir.param("factor", kind)
+    finite = ir.lt(ir.abs(x), ir.const(math.inf, kind))
+    wrong = ir.reduce("max", ir.select(finite, ir.const(0, kind), ir.const(1, kind)))
+    results = (Result("new", kind, x * factor), Result("wrong", kind, wrong, per_row=True))
+    return Kernel("unscale", (Input("x", kind),), results, (Param("factor", kind),))
+
+
+def unscale_(tensors: list[Tensor], factor: Tensor) -> Tensor:
+    """Multiply all of them by one number, in place; of each share, 1 where an element was infinite or NaN, else 0."""
+    spec = tensors[0].spec
+    code = launch.many(_unscale(spec.dtype), (0, None, 0), spec.device)
+    if spec.device is CPU:
+        made = launch.run_many(code, tensors, (factor.item(),), spec.device)
+    else:
+        made = launch.run_many(code, tensors, (1.0,), spec.device, held=factor)
+    assert made is not None
+    return made
+
+
+@cache
+def _next_scale() -> Kernel:
+    """A growing factor and its count of good steps, and the flag that a step was none."""
+    scale, count, wrong = ir.load("scale", float32), ir.load("count", int32), ir.gt(ir.load("wrong", float32), 0)
+    wide, more = ir.cast(scale, float64), count + ir.const(1, int32)
+    grows = ir.eq(more, ir.cast(ir.param("interval", int64), int32))
+    grown, shrunk = (ir.cast(wide * ir.param(n, float64), float32) for n in ("growth", "backoff"))
+    grown = ir.select(ir.lt(grown, ir.const(math.inf, float32)), grown, scale)
+    results = (
+        Result("new_scale", float32, ir.select(wrong, shrunk, ir.select(grows, grown, scale))),
+        Result("new_count", int32, ir.select(ir.or_(wrong, grows), ir.const(0, int32), more)),
+    )
+    inputs = (Input("scale", float32), Input("count", int32), Input("wrong", float32))
+    params = (Param("growth", float64), Param("backoff", float64), Param("interval", int64))
+    return Kernel("next_scale", inputs, results, params)
+
+
+def update_scale_(scale: Tensor, count: Tensor, wrong: Tensor, growth: float, backoff: float, interval: int) -> None:
+    """The factor (float32) by which a `GradScaler` scales, and its count of good steps (int32), after a step."""
+    bound = launch.bind(_next_scale(), (1,), None, [[0]] * 5, scale.spec.device)
+    launch.run(bound, [scale.ptr, count.ptr, scale.ptr, count.ptr, wrong.ptr], (growth, backoff, interval))
+    scale.storage.version += 1
+    count.storage.version += 1

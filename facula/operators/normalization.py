@@ -419,14 +419,14 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enable
 CHANNEL = ("weight", "bias", "mean", "rstd", "variance")
 
 
-@_rows(keep=CHANNEL[:2], per_row=CHANNEL[:2], results=(None, "compute", "compute", "compute"))
+@_rows(keep=CHANNEL[:2], per_row=CHANNEL[:2], results=(None, "compute", "compute", "compute"), lies=True)
 def _train(input, weight, bias, *, eps):
     mean, variance = _statistics(input, eps)
     rstd = 1 / ir.sqrt(variance + eps)
     return _scaled((input - mean) * rstd, weight, bias), mean, rstd, variance
 
 
-@_rows(keep=CHANNEL, per_row=CHANNEL)
+@_rows(keep=CHANNEL, per_row=CHANNEL, lies=True)
 def _train_gradient(into, input, weight, mean, rstd):
     n = ir.cast(ir.count(), input.dtype)
     normal = (input - mean) * rstd
@@ -435,13 +435,13 @@ def _train_gradient(into, input, weight, mean, rstd):
     return scale * (into - total / n - normal * (along / n)), along, total
 
 
-@_rows(keep=CHANNEL, per_row=CHANNEL)
+@_rows(keep=CHANNEL, per_row=CHANNEL, lies=True)
 def _apply(input, weight, bias, mean, variance, *, eps):
     mean, variance = _like(mean, input), _like(variance, input)
     return _scaled((input - mean) * (1 / ir.sqrt(variance + eps)), weight, bias)
 
 
-@_rows(keep=CHANNEL, per_row=CHANNEL)
+@_rows(keep=CHANNEL, per_row=CHANNEL, lies=True)
 def _apply_gradient(into, input, weight, mean, variance, *, eps):
     mean, rstd = _like(mean, input), 1 / ir.sqrt(_like(variance, input) + eps)
     scale = rstd if weight is None else rstd * _like(weight, rstd)

@@ -120,8 +120,10 @@ def dispatch(public: Any, relevant: list, args: tuple, kwargs: dict, refuse: boo
 def called(entry: Any, args: tuple, kwargs: dict) -> Any:
     """What an installed function does: it is taken over, or does what it did, which is `original`."""
     public, original, by_mode_alone = entry
-    if LOCAL.autocast is not None and (convert := CASTS.get(public)) is not None:
-        return convert(public, original, args, kwargs)
+    if LOCAL.autocast is not None and (casting := CASTS.get(public)) is not None:
+        run = casting(public, args, kwargs)
+        if run is not None:
+            return run(original, args, kwargs)
     if not kwargs and not STATE.modes:
         for x in args:
             if x.__class__ not in PLAIN:
@@ -166,7 +168,7 @@ def converted(made: Any, cls: type) -> Any:
 
 # --- installing -----------------------------------------------------------------------------------------------------
 
-CASTS: dict[Any, Callable] = {}  # amp: functions whose operands autocast converts
+CASTS: dict[Any, Callable] = {}  # amp: what finds out how autocast runs a function
 PLACES = ("", "nn.functional", "linalg", "fft", "special", "signal.windows")
 # Of the public functions: those that are no business of tensors, and those that modes alone see.
 NEVER = frozenset(

@@ -22,7 +22,7 @@ from .copying import cast, clone, contiguous, copy_values
 from .creation import arange, from_numpy, numpy_view, tensor, zeros_of
 from .declare import Function, function, needs_numbers, traced
 from .elementwise import eq, isnan, logical_and, logical_or, mul, ne, true_divide
-from .indexing import gather, masked_select, nonzero, scatter, scatter_add
+from .indexing import check_bounds, gather, masked_select, nonzero, scatter, scatter_add
 from .joining import cat
 from .numpynames import REQUIRED, numpy_dims
 from .promotion import result_type
@@ -507,6 +507,9 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             fail(RuntimeError, "Can not infer total number of classes from empty tensor.")
         return launch.empty(dense(dt.int64, (*input.spec.shape, num_classes), input.spec.device))
+    if num_classes > 0 and launch.checks_later(input.spec.device):
+        check_bounds("one_hot", input, num_classes, -1)
+        return _one_hot(unsqueeze(input, -1), arange(num_classes, device=input.spec.device))
     if num_classes > 0 and launch.lacks(input):
         return _one_hot(unsqueeze(input, -1), arange(num_classes, device=input.spec.device))
     least, most = amin(input).item(), amax(input).item()

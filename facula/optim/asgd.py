@@ -85,10 +85,10 @@ class ASGD(RuleOptimizer):
         return {"maximize": bool(group["maximize"]), "decay": bool(group["weight_decay"] != 0)}
 
     def numbers(self, group, state, step):
-        eta, mu = state["eta"].item(), state["mu"].item()
+        eta, mu = self._number_in(state["eta"]), self._number_in(state["mu"])
         step, lr = number(step), number(group["lr"])
-        state["eta"].fill_(lr / (1 + group["lambd"] * lr * step) ** group["alpha"])
-        state["mu"].fill_(1 / max(1, step - group["t0"]))
+        self._put_number(state["eta"], lr / (1 + group["lambd"] * lr * step) ** group["alpha"])
+        self._put_number(state["mu"], 1 / max(1, step - group["t0"]))
         return eta, mu
 
     def scalars(self, group, step, eta, mu):

@@ -112,8 +112,12 @@ class NAdam(RuleOptimizer):
         return group["betas"][0] * (1.0 - 0.5 * 0.96 ** (step * group["momentum_decay"]))
 
     def numbers(self, group, state, step):
-        state["mu_product"] *= self._momentum(group, number(step))
-        return (state["mu_product"].item(),)
+        product = state["mu_product"]
+        if product.device.type == "cpu":
+            product *= self._momentum(group, number(step))
+        else:
+            self._put_number(product, self._number_in(product) * self._momentum(group, number(step)))
+        return (self._number_in(product),)
 
     def scalars(self, group, step, product):
         beta1, beta2 = group["betas"]

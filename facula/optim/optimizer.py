@@ -433,10 +433,12 @@ class RuleOptimizer(Optimizer):
     def __init__(self, params: Iterable, defaults: dict[str, Any]) -> None:
         super().__init__(params, defaults)
         self._counters: dict[Tensor, tuple] = {}
+        self._numbers: dict[Tensor, tuple] = {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._counters = {}
+        self._numbers = {}
         for group in self.param_groups:
             for name, value in self.old_options.items():
                 group.setdefault(name, value)
@@ -587,6 +589,22 @@ class RuleOptimizer(Optimizer):
         cell.value = count = cell.value + 1.0  # in memory itself: 0.1 us, where operators take 1
         step.storage.version += 1
         return count
+
+    def _number_in(self, held: Tensor) -> float:
+        """What a state's tensor of one element holds; of another device, what `_put_number` wrote is not waited for."""
+        if held.spec.device is CPU:
+            return held.item()
+        known, version = self._numbers.get(held), held.storage.version
+        if known is None or known[0] != version:  # somebody else has written to it
+            known = self._numbers[held] = version, held.item()
+        return known[1]
+
+    def _put_number(self, held: Tensor, value: float) -> None:
+        if held.spec.device is CPU:
+            held.fill_(value)
+        elif (rounded := CELLS.get(held.spec.dtype, ctypes.c_double)(value).value) != self._number_in(held):
+            held.fill_(value)
+            self._numbers[held] = held.storage.version, rounded
 
     def _count_away(self, param: Tensor, step: Tensor, known: Any, recorded: bool, away: list[Tensor]) -> Any:
         """The same of a counter that is not in the host's memory: what it holds is remembered, and not waited for.

@@ -21,6 +21,7 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
 from facula.operators import abs as abs_
 from facula.operators import clamp, maximum, sign, sqrt, view_as_real, where
+from facula.operators.copying import packed
 from facula.operators.promotion import opmath
 
 __all__ = ["Refreshed", "advance", "apply_rule", "apply_rules"]
@@ -107,7 +108,7 @@ def advance(counters: list[Tensor]) -> None:
 def _kind(specs: tuple[Spec, ...]) -> Any:
     """(device, dtypes) of dense tensors of one shape, one object for each such pair; None of others."""
     first, found = specs[0], None
-    if first.contiguous and first.kind is None and first.dtype.kind == "f" and all(_suits(s, first) for s in specs):
+    if packed(first) and first.kind is None and first.dtype.kind == "f" and all(_suits(s, first) for s in specs):
         found = (first.device, tuple([s.dtype for s in specs]))
         found = _DENSE.setdefault(found, found)
     if len(_KINDS) > 4096:  # ever-changing shapes
@@ -117,8 +118,9 @@ def _kind(specs: tuple[Spec, ...]) -> Any:
 
 
 def _suits(spec: Spec, first: Spec) -> bool:
-    """Whether a tensor lies in memory as the dense parameter that it belongs to."""
-    return spec.contiguous and spec.kind is None and spec.shape == first.shape and spec.device is first.device
+    """Whether a tensor lies in memory as the parameter, without gaps, that it belongs to."""
+    alike = spec.strides == first.strides or (spec.contiguous and first.contiguous)
+    return alike and spec.kind is None and spec.shape == first.shape and spec.device is first.device
 
 
 def _many(rule: Callable, options: dict[str, Any], scalars: tuple[str, ...], tensors: list[Tensor]) -> launch.Many:

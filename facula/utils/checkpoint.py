@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from facula import autograd
-from facula.amp import autocast, get_autocast_dtype, is_autocast_enabled
 from facula.autograd import Function, enable_grad, no_grad, saved_tensors_hooks
 from facula.core.generator import restore, snapshot
+from facula.core.modes import LOCAL
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.streams import get_device_module
@@ -142,17 +142,18 @@ class _Surroundings:
 
     def __init__(self, preserve_rng_state: bool):
         self.states = snapshot() if preserve_rng_state else None
-        self.enabled, self.dtype = is_autocast_enabled("cpu"), get_autocast_dtype("cpu")
+        self.autocast = LOCAL.autocast
 
     @contextlib.contextmanager
     def again(self) -> Iterator[None]:
         now = snapshot() if self.states is not None else None
         if self.states is not None:
             restore(self.states)
+        before, LOCAL.autocast = LOCAL.autocast, self.autocast
         try:
-            with autocast("cpu", self.dtype, self.enabled):
-                yield
+            yield
         finally:
+            LOCAL.autocast = before
             if now is not None:
                 restore(now)
 

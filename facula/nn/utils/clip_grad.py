@@ -65,10 +65,9 @@ def clip_grads_with_norm_(
     if grads:
         with no_grad():
             factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
-            if _together(grads) and factor.spec.dtype is grads[0].spec.dtype and factor.device.type == "cpu":
-                scale = factor.item()
-                if scale != 1.0:  # else it would change nothing
-                    many.scale_(grads, scale)
+            like = grads[0].spec
+            if _together(grads) and factor.spec.dtype is like.dtype and factor.spec.device is like.device:
+                many.scale_(grads, factor)
             else:
                 for grad in grads:
                     grad.mul_(factor.to(grad.device))

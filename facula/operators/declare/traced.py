@@ -140,6 +140,7 @@ class Traced(Operator):
         kinds: str = "buifc",
         differentiable: bool = True,
         row_results: Sequence[bool] | None = None,
+        lies: bool = False,
         check: Callable | None = None,
         wide: Sequence[str] = (),
         narrow: Sequence[str] = (),
@@ -147,6 +148,7 @@ class Traced(Operator):
     ):
         super().__init__(body, name)
         self.row_results = row_results  # which results are one number a row; None: those that are made of such alone
+        self.lies = lies or not rows  # whether results lie in memory as operands do; else they are row-major
         self.check = check  # called with the operands' specs (or number types) when a plan is made
         self.only: frozenset[str] = frozenset()  # operands that may not be Python numbers
         self.exact = ""  # what to say of an out= of another dtype than the result's; "" where it may have one
@@ -308,7 +310,8 @@ class Traced(Operator):
         plan.specs = tuple(kinds)
         plan.mixed = any(k.device is not where for _, k in tensors)  # numbers on the CPU among operands elsewhere
         results, out_specs, out_strides = [], [], []
-        own_strides = None if self.rows else result_strides(shape, [k for _, k in tensors])
+        whole = [k for n, k in tensors if n not in self.per_row]
+        own_strides = result_strides(shape, whole) if self.lies else None
         for i, value in enumerate(values):
             row = self.rows and (level[value] if self.row_results is None else self.row_results[i])
             kind = self.results[i] if self.results else None

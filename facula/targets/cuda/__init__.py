@@ -4,7 +4,9 @@ from .code import compile
 from .fresh import empty
 from .pool import new_storage
 
-__all__ = ["compile", "empty", "new_storage"]
+__all__ = ["CHECKS_LATER", "compile", "empty", "new_storage"]
+
+CHECKS_LATER = True  # failing checks are raised at the next synchronisation
 
 # What is imported when `targets.routine` is first asked for it: a file, or a name in a file.
 ROUTINES = {

@@ -90,7 +90,7 @@ class ManyCode:
     """A function `(table, rows, elements, partial, *params)`.
 
     In a recorded graph with `refresh`, which returns the params of the coming replay: these are read from memory, to
-    which every replay copies them first.
+    which every replay copies them first. With `held`, an address of the GPU, its one param is read from there.
     """
 
     def __init__(self, kernel: Kernel, columns: Sequence[int | None]):
@@ -100,8 +100,9 @@ class ManyCode:
         self.words = max(c for c in columns if c is not None) + 3
 
     def __call__(
-        self, table: int, rows: int, elements: int, partial: int, *params, refresh: Callable[[], list] | None = None
-    ) -> None:
+        self, table: int, rows: int, elements: int, partial: int, *params, refresh: Callable[[], list] | None = None,
+        held: int = 0,
+    ) -> None:  # fmt: skip
         words = rows * self.words + 1
         shares = ctypes.c_int64.from_address(table + 8 * (words - 1)).value
         if shares == 0:
@@ -109,15 +110,21 @@ class ManyCode:
         there = launcher.taken(8 * words)
         transfers.staged(there.ptr, table, 8 * words)
         grid = min(MOST_BLOCKS, shares), 1
-        if refresh is None:
+        if held:
+            self._late()(grid, (THREADS, 1), there.ptr, rows, partial, held)
+        elif refresh is None:
             self.function(grid, (THREADS, 1), there.ptr, rows, partial, *params)
         else:
             self._refreshed(len(params), refresh)(grid, (THREADS, 1), there.ptr, rows, partial)
 
-    def _refreshed(self, count: int, refresh: Callable[[], list]) -> Callable[..., None]:
+    def _late(self) -> Function:
+        """The text that reads its params from memory."""
         if self.late is None:
             self.late = Function(many_program(self.kernel, self.columns, late=True))
-        function, capture = self.late, driver.gpu().stream.capture
+        return self.late
+
+    def _refreshed(self, count: int, refresh: Callable[[], list]) -> Callable[..., None]:
+        function, capture = self._late(), driver.gpu().stream.capture
         packed = struct.Struct("=" + "".join([_FORMATS.get(kind, "q") for kind, _ in self.function.program.takes[3:]]))
         params = pool.pool().take(8 * count)
 

@@ -10,7 +10,9 @@ import numpy as np
 
 from facula.core import dtype as dt
 from facula.core import philox as layout
+from facula.errors import fail
 
+from . import driver
 from .types import literal
 
 __all__ = ["HELPERS", "NEEDS", "SEEDS", "record", "state", "take"]
@@ -50,6 +52,12 @@ def take(ptr: int, count: int) -> tuple[int, int, int]:
     """What kernels take as `SEEDS`, where each thread may draw `count` words; the generator's lock must be held."""
     found = _RECORDS.get(ptr) or record(ptr)
     graph = found[2]
+    if not graph and driver.gpu().stream.capture is not None:
+        fail(
+            RuntimeError,
+            "Attempt to increase offset for a CUDA generator not in capture mode.",
+            mend="before capture: graph.register_generator_state(generator)",
+        )
     at = found[3 if graph else 1]
     found[3 if graph else 1] = at + (count + 3 & ~3)
     return found[0], at, graph

@@ -69,14 +69,15 @@ class Drawn:
 
 @contextlib.contextmanager
 def drawn_on_the_host() -> Iterator[None]:
-    """Random numbers for tensors on 'cuda' are the CPU's."""
-    own = random._sampler
+    """Random numbers for tensors on 'cuda' are the CPU's; those of dropout, too."""
+    own, offered = random._sampler, launch.offered
 
     def sampler(where):
         return Drawn(launch.native("from_host", where)) if where.type == "cuda" else own(where)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(random, "_sampler", sampler)
+        patch.setattr(launch, "offered", lambda name, *where: None if name == "dropout" else offered(name, *where))
         yield
 
 

@@ -6,6 +6,7 @@ types that do not go together, algorithms of other descriptors, pointers that ar
 that nobody allocated. Sizes and defaults of attributes are those that cuBLASLt 13.1 reports.
 """
 
+import copy
 import ctypes
 import itertools
 from typing import Any
@@ -254,20 +255,9 @@ class FakeBlas:
             return INVALID
         left, right, added, out = views
         assert not any(np.shares_memory(out, x, max_work=100_000) for x in (left, right) if out.size < 1000)
-        values = [read_as(layout[0], np.array(x)) for x, layout in zip((left, right), kept)]
-        wide = {68: np.float32, 77: np.float32, 70: np.float64, 64: np.float32, 72: np.int32}[op[0]]
-        if kept[0][0] in (C32, C64):
-            wide = {R32: np.complex64, R64: np.complex128}[{C32: R32, C64: R64}[kept[0][0]]]
-        values = [v.astype(wide) for v in values]
-        if op[0] == FAST_TF32:
-            values = [tf32(v) for v in values]
-        values = [v.swapaxes(1, 2) if turned else v for v, turned in zip(values, (op[3], op[4]))]
         scale = np.dtype(NUMPY[op[1]])
-        factors = [np.frombuffer(ctypes.string_at(x, scale.itemsize), scale)[0].astype(wide) for x in (alpha, beta)]
-        made = np.matmul(*values) * factors[0]
-        made = self._scaled(op, made)
-        if factors[1] != 0:
-            made = made + read_as(kept[2][0], np.array(added)).astype(wide) * factors[1]
+        factors = [np.frombuffer(ctypes.string_at(x, scale.itemsize), scale)[0] for x in (alpha, beta)]
+        bias, kind = None, kept[3][0]
         if op[7] & 4:
             kind, rows, batch, step = kept[3][0], kept[3][2], kept[3][5], op[10]
             kind = kind if op[26] == 2**32 - 1 else op[26]
@@ -276,9 +266,30 @@ class FakeBlas:
             bias = self._view(op[8], Kept("MatrixLayout", _0=kind, _2=rows, _3=1, _4=rows, _5=batch, _6=step))
             if bias is None:
                 return INVALID
-            made = made + read_as(kind, np.array(bias)).astype(wide)
+        op, kept = copy.deepcopy(op), copy.deepcopy(kept)  # they may be changed while the work waits
+
+        def work() -> None:
+            self._multiply(op, kept, left, right, added, out, factors, bias, kind)
+
+        return self.gpu._give(stream, work)[0]
+
+    def _multiply(self, op: Kept, kept: list[Kept], left, right, added, out, factors, bias, bias_kind) -> None:
+        values = [read_as(layout[0], np.array(x)) for x, layout in zip((left, right), kept)]
+        wide = {68: np.float32, 77: np.float32, 70: np.float64, 64: np.float32, 72: np.int32}[op[0]]
+        if kept[0][0] in (C32, C64):
+            wide = {R32: np.complex64, R64: np.complex128}[{C32: R32, C64: R64}[kept[0][0]]]
+        values = [v.astype(wide) for v in values]
+        if op[0] == FAST_TF32:
+            values = [tf32(v) for v in values]
+        values = [v.swapaxes(1, 2) if turned else v for v, turned in zip(values, (op[3], op[4]))]
+        factors = [x.astype(wide) for x in factors]
+        made = np.matmul(*values) * factors[0]
+        made = self._scaled(op, made)
+        if factors[1] != 0:
+            made = made + read_as(kept[2][0], np.array(added)).astype(wide) * factors[1]
+        if bias is not None:
+            made = made + read_as(bias_kind, np.array(bias)).astype(wide)
         out[...] = write_as(kept[3][0], EPILOGUES[op[7]](made))
-        return GOOD
 
     def _scaled(self, op: Kept, made: np.ndarray) -> np.ndarray:
         """A product of float8 by the factors of its operands."""

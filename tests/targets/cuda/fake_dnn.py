@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from facula.core import dtype as dt
+from facula.operators import convolution
 from facula.targets.cuda import dnn_api, dnn_attend, dnn_graph
 from facula.targets.cuda.dnn_api import KINDS
 from facula.targets.reference.memory import read, write
@@ -278,18 +279,22 @@ class FakeDnn:
                 demand(places[i] % t.alignment == 0, "misaligned", 2003)
                 demand(self.driver._inside(places[i], reach * DTYPES[t.type].itemsize), "no memory of the GPU")
         self.engines.append(engine.number)
+        numbers = {i: ctypes.c_float.from_address(places[i]).value for i in real if tensors[i].by_value}
+        self.driver._give(self.handles[handle], lambda: self._compute(engine.graph.operations, places, numbers))
+
+    def _compute(self, operations: list[Record], places: dict[int, int], numbers: dict[int, float]) -> None:
         values: dict[int, np.ndarray] = {}
 
         def value(t: Record) -> np.ndarray:
             if t.id not in values:
                 kind = DTYPES[t.type]
                 if t.by_value:
-                    values[t.id] = np.full(t.sizes, ctypes.c_float.from_address(places[t.id]).value)
+                    values[t.id] = np.full(t.sizes, numbers[t.id])
                 else:
                     values[t.id] = read(places[t.id], kind, tuple(t.sizes), tuple(t.strides)).astype("f8")
             return values[t.id]
 
-        for operation in engine.graph.operations:
+        for operation in operations:
             y = result_of(operation)
             with np.errstate(all="ignore"):
                 made = COMPUTE[operation.kind](operation, value)
@@ -406,6 +411,7 @@ def in_place(library: FakeDnn):
         yield library
     finally:
         dnn_graph._library.cache_clear()
+        convolution._PLANS.clear()
         for known in (dnn_attend._forward, dnn_attend._backward):
             known.cache_clear()
         dnn_api.use(None)

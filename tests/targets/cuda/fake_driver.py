@@ -18,6 +18,9 @@ import numpy as np
 from facula import launch
 from facula.operators import convolution as convolutions
 from facula.operators import promotion
+from facula.operators.embedding import _PLANS as ROWS
+from facula.operators.indexing import _PLANS as INDEXED
+from facula.operators.loss import _check_code
 from facula.operators.matmul import _PLANS
 from facula.targets.cuda import code, convolution, cublaslt, driver, functions, leases, pool, tickets
 from facula.targets.cuda.chunks import Chunk
@@ -520,8 +523,9 @@ def _forget() -> None:
             del table[key]
     for memory in promotion._MADE_FOR:  # calls that operators know
         memory.clear()
-    for plans in (_PLANS, convolutions._PLANS, convolution._KEPT):  # _KEPT: tables in the GPU's memory
+    for plans in (_PLANS, ROWS, INDEXED, convolutions._PLANS, convolution._KEPT):  # _KEPT: tables in the GPU's memory
         plans.clear()
+    _check_code.cache_clear()
 
 
 @contextmanager

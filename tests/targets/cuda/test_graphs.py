@@ -399,6 +399,10 @@ def test_random_numbers_go_on(fake):
     assert found == wanted
     with pytest.raises(facula.AcceleratorError), cuda.graph(cuda.CUDAGraph()):
         cuda.synchronize()
+    with cuda.graph(cuda.CUDAGraph()):
+        made[0] + made[0]
+        with pytest.raises(RuntimeError, match="Attempt to increase offset for a CUDA generator not in capture mode."):
+            facula.rand(5, device="cuda", generator=facula.Generator("cuda"))
     assert len(facula.rand(5, device="cuda").tolist()) == 5, "what failed has left nothing in the generator"
     before = len(fake.named("cuLaunchKernel"))
     plain, _ = recorded(made[0])
