@@ -61,7 +61,7 @@ HOST void say(const char* what, const Access& before, const Access& now, const v
            at, before.block, before.thread, before.line, now.block, now.thread, now.line);
   emulated::trouble = message;
   // What follows may touch any address: the block ends here.
-  if (!emulated::plain) swapcontext(&emulated::fibers[emulated::now].context, &emulated::scheduler);
+  if (!emulated::plain) emulated::change(&emulated::fibers[emulated::now].context, &emulated::scheduler);
 }
 
 HOST void touch(const volatile void* address, size_t size, bool write, bool atomic, const void* line) {
