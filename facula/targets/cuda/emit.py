@@ -121,7 +121,7 @@ class Nest(Scans):
                 for i, r in enumerate(kernel.results)
             )
             self.serial = ordered
-            self.mode = "column" if columns and (not rows or meet) else "row"
+            self.mode = "column" if columns and (not rows or meet) and self._fits_stacked() else "row"
             self.alone = meet or ordered or (self.scans and self.mode == "column")
         self.lanes = self._lanes() if self.mode in ("map", "row") else 1
         reductions = [x for x in self.order if x.op == "reduce"]
@@ -175,6 +175,12 @@ class Nest(Scans):
             if still and r.offset is None and not (self.row and self.outer == 1):
                 return True
         return False
+
+    def _fits_stacked(self) -> bool:
+        """Whether shared memory has room for the states of all passes, one of each thread."""
+        reductions = [x for x in self.order if x.op == "reduce"]
+        passes = [[r for r in reductions if self.rank[r] == rank] for rank in {self.rank[r] for r in reductions}]
+        return sum(state_bytes([state_of(r, 0) for r in some]) for some in passes) * THREADS <= SHARED
 
     def _turned(self) -> list[Expr]:
         """The loads whose tiles are turned, as many as shared memory has room for; others are read as they lie."""

@@ -1,4 +1,4 @@
-"""Races that the emulator finds (`races.h`), and texts that have none: turned tiles as many as shared memory holds."""
+"""Races that the emulator finds (`races.h`), and texts that have none: those that would need too much shared memory."""
 
 import ctypes
 
@@ -67,3 +67,19 @@ def test_turned_tiles_fit_in_shared_memory(built):
     assert p.mode == "tile" and p.body.count("__shared__") == 5
     nvrtc.build(p.text, "sm_80")
     check_kernel(built[0].compile, kernel, (40, 33), strides=strides, plain=True)
+
+
+def test_states_of_columns_fit_in_shared_memory(built):
+    """The states of 24 sums have 48 KiB for 256 threads; more columns are summed as rows, with a state a warp."""
+    x = ir.load("x", dt.float32)
+    for many, mode in ((24, "column"), (25, "row")):
+        sums = [ir.reduce("sum", x * float(n)) for n in range(many)]
+        results = tuple(Result(f"r{n}", dt.float32, one, per_row=True) for n, one in enumerate(sums))
+        kernel = Kernel("sums", (Input("x", dt.float32),), results)
+        strides = [*[(1,)] * many, (1, 70)]
+        p = program(kernel, access(kernel, (70,), (40,), strides))
+        assert p.mode == mode
+        nvrtc.build(p.text, "sm_80")
+        if mode == "row":
+            values = {"x": (np.arange(2800) % 7).astype("f4")}
+            check_kernel(built[0].compile, kernel, (70,), (40,), strides=strides, values=values)
