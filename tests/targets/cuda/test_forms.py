@@ -83,3 +83,9 @@ def test_a_quantile_by_a_number_waits_for_nothing(fake):
     found = torch.quantile(x, 0.25)
     assert waits(fake) == 0
     assert found.item() == 1.5
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn, torch.complex32, torch.float16, torch.bool])
+def test_a_number_of_any_dtype_is_read(fake, dtype):
+    x = torch.tensor([1.0, 0.0]).to(dtype)
+    assert x.cuda()[0].item() == x[0].item() == 1 and x.cuda().tolist() == x.tolist()
