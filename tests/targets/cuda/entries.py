@@ -9,10 +9,10 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import facula
 from tests.conformance.records import mirror, op_db
@@ -20,13 +20,13 @@ from tests.targets.cuda.table import device, moved, part_of
 
 CHECKS = {"forward": 6, "gradient": 4, "inplace": 1, "out": 1}  # name -> samples
 DTYPES = ("float64", "int64", "bool", "complex128", "float32")  # the first that an entry has: `table` has the others
-DRAWN = {
-    "bernoulli", "cauchy", "exponential", "geometric", "log_normal", "multinomial", "normal", "nn.functional.alpha_dropout",
-    "nn.functional.dropout", "nn.functional.dropout2d", "nn.functional.dropout3d", "nn.functional.feature_alpha_dropout",
-    "nn.functional.fractional_max_pool2d", "nn.functional.fractional_max_pool3d", "nn.functional.rrelu",
-    "nn.functional.scaled_dot_product_attention", "pca_lowrank", "rand_like", "randint", "randint_like", "randn",
-    "randn_like", "svd_lowrank", "uniform",
-}  # fmt: skip
+DRAWN = set(
+    """bernoulli cauchy exponential geometric log_normal multinomial normal nn.functional.alpha_dropout
+    nn.functional.dropout nn.functional.dropout2d nn.functional.dropout3d nn.functional.feature_alpha_dropout
+    nn.functional.fractional_max_pool2d nn.functional.fractional_max_pool3d nn.functional.rrelu
+    nn.functional.scaled_dot_product_attention pca_lowrank rand_like randint randint_like randn randn_like
+    svd_lowrank uniform""".split()
+)
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def checked(op) -> dict[str, dict]:
     return {name: op_db.check(op, name, most) for name, most in CHECKS.items()}
 
 
-def first(dtypes: Iterable[torch.dtype]) -> list[torch.dtype]:
+def first(dtypes: Iterable[Any]) -> list[Any]:
     """What of the dtypes of an entry is tried."""
     known = {str(dtype).removeprefix("torch."): dtype for dtype in dtypes}
     return [known[name] for name in DTYPES if name in known][:1]

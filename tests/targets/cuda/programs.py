@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,8 +52,8 @@ def texts(found: Sequence[tuple[Kernel, Access]], wide: bool = False) -> list[Pr
 
 # Rows of the samples table that lead to kernels which no other machine asks for.
 OWN = (
-    "dot", "mv", "linalg.vecdot", "masked_select", "masked_scatter", "nonzero", "Tensor.__getitem__", "index_put", "index_add",
-    "nn.functional.embedding",
+    "dot", "mv", "linalg.vecdot", "masked_select", "masked_scatter", "nonzero", "Tensor.__getitem__", "index_put",
+    "index_add", "nn.functional.embedding",
 )  # fmt: skip
 
 
@@ -69,8 +70,9 @@ def own_programs() -> list[Program]:
             for name in OWN:
                 row = load_all()[name]
                 for n, sample in enumerate(row.samples):
-                    for dtype in {"float32", "float64", "bfloat16", "int64", "int8"} & set(row.dtypes):
-                        results._attempt(lambda: results.call(row, n, sample, dtype))  # noqa: B023
+                    for code in {"float32", "float64", "bfloat16", "int64", "int8"} & set(row.dtypes):
+                        results._attempt(lambda: results.call(row, n, sample, code))  # noqa: B023
+        kind: Any
         for kind in vars(facula.optim).values():
             if isinstance(kind, type) and issubclass(kind, optimizer.Optimizer) and kind not in NO_STEP:
                 for dtype in (facula.float32, facula.bfloat16):

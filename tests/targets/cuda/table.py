@@ -28,7 +28,7 @@ from facula.targets.cuda import cublaslt
 from tests.operators import results
 from tests.operators.table import Maker, load_all
 
-# What random numbers make: GPUs draw others, those of PyTorch's GPUs (test_random.py), so that only shapes are compared.
+# What random numbers make: GPUs draw those of PyTorch's GPUs (test_random.py), so that only shapes are compared here.
 DRAWN = set(
     """rand randn randint randperm rand_like randn_like randint_like normal bernoulli poisson multinomial dropout
     alpha_dropout feature_dropout feature_alpha_dropout nn.functional.rrelu nn.functional.fractional_max_pool2d
