@@ -72,9 +72,9 @@ def own_programs() -> list[Program]:
                 for n, sample in enumerate(row.samples):
                     for code in {"float32", "float64", "bfloat16", "int64", "int8"} & set(row.dtypes):
                         results._attempt(lambda: results.call(row, n, sample, code))  # noqa: B023
-        kind: Any
-        for kind in vars(facula.optim).values():
-            if isinstance(kind, type) and issubclass(kind, optimizer.Optimizer) and kind not in NO_STEP:
+        kinds: list[Any] = [k for k in vars(facula.optim).values() if isinstance(k, type) and k not in NO_STEP]
+        for kind in kinds:
+            if issubclass(kind, optimizer.Optimizer):
                 for dtype in (facula.float32, facula.bfloat16):
                     weights = [facula.nn.Parameter(facula.ones(2, 3, dtype=dtype, device="cuda")) for _ in range(2)]
                     for weight in weights:
