@@ -254,21 +254,21 @@ def embedding_renorm_(input, indices, max_norm, norm_type=2.0) -> Tensor:
     """Shorten the rows that `indices` names, in place, to a norm of at most `max_norm`."""
     from .reduction import norm
 
-    used = np.unique(numpy_view(indices))
+    used = np.unique(numpy_view(indices.cpu()))
     for index in used:
         if not 0 <= index < input.spec.shape[0]:
             fail(
                 IndexError,
                 f"select(): index {index} out of range for tensor of size {list(input.spec.shape)} at dimension 0",
             )
-    chosen = from_numpy(used)
-    rows = index_select(input.detach(), 0, chosen)
-    norms = numpy_view(norm(rows, float(norm_type), 1).double())  # pyright: ignore[reportArgumentType]
+    where = input.spec.device
+    rows = index_select(input.detach(), 0, from_numpy(used).to(where))
+    norms = numpy_view(norm(rows, float(norm_type), 1).double().cpu())  # pyright: ignore[reportArgumentType]
     scale = np.where(norms > max_norm, max_norm / (norms + 1e-7), 1.0)
     long = norms > max_norm
     if long.any():
-        place = from_numpy(used[long])
-        factors = from_numpy(scale[long][:, None]).to(input.spec.dtype)
+        place = from_numpy(used[long]).to(where)
+        factors = from_numpy(scale[long][:, None]).to(where, input.spec.dtype)
         input.detach()[place] = index_select(input.detach(), 0, place) * factors
     return input
 

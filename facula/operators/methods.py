@@ -639,7 +639,8 @@ def item(self):
         )
     reader = launch.native("reader", s.device)(s.dtype)
     if reader is None:
-        return _array(self).item()
+        wide = s.dtype.numpy is None  # then the number is converted where it is
+        return item(copying.cast(alias(self), opmath(s.dtype))) if wide else _array(self).item()
     if len(_ITEMS) > 4096:
         _ITEMS.clear()
     _ITEMS[s] = reader

@@ -856,7 +856,8 @@ def _summed_shares(grad: Tensor, input: Tensor, out: Tensor, dim: int) -> Tensor
     n = x.spec.shape[-1]
     apart = sub(unsqueeze(x, -2), unsqueeze(total, -1))  # row: which sum; column: which element
     least = full((), -math.inf, dtype=apart.spec.dtype, device=apart.spec.device)
-    share = exp(where(tril(ones(n, n, dtype=dt.bool_)), apart, least))
+    seen = tril(ones(n, n, dtype=dt.bool_, device=apart.spec.device))
+    share = exp(where(seen, apart, least))
     share = conj_physical(share) if share.spec.dtype.is_complex else share
     return movedim(sum(mul(unsqueeze(g, -1), share), -2), -1, dim)
 

@@ -156,7 +156,7 @@ class SparseTensor(Tensor):
             return self
         numbers = _numbered(self.places, self.sizes)
         unique, inverse = numbers.unique(return_inverse=True)
-        summed = zeros(unique.spec.shape[0], *self.kept.spec.shape[1:], dtype=self.dtype)
+        summed = zeros(unique.spec.shape[0], *self.kept.spec.shape[1:], dtype=self.dtype, device=self.device)
         return made(
             _placed(unique, self.sizes[: self.sparse_dim()]), index_add(summed, 0, inverse, self.kept), self.sizes, True
         )
@@ -166,7 +166,7 @@ class SparseTensor(Tensor):
         kept = self.kept if self.dtype is not dt.bool_ else self.kept.to(dt.int8)
         rows = math.prod(self.sizes[: self.sparse_dim()])
         numbers = _numbered(self.places, self.sizes)
-        flat = index_add(zeros(rows, *kept.spec.shape[1:], dtype=kept.dtype), 0, numbers, kept)
+        flat = index_add(zeros(rows, *kept.spec.shape[1:], dtype=kept.dtype, device=kept.device), 0, numbers, kept)
         dense = reshape(flat, self.sizes)
         dense = dense if self.dtype is not dt.bool_ else dense.to(dt.bool_)
         return dense if dtype is None else cast(dense, dtype)
@@ -179,7 +179,7 @@ class SparseTensor(Tensor):
         return mask_of(self.to_dense(), mask)
 
     def to(self, *args, **kwargs) -> "SparseTensor":
-        return self._with(self.kept.to(*args, **kwargs))
+        return self._beside(self.kept.to(*args, **kwargs))
 
     def clone(self, *, memory_format=None) -> "SparseTensor":
         return made(self.places.clone(), self.kept.clone(), self.sizes, self.settled)
@@ -192,7 +192,10 @@ class SparseTensor(Tensor):
         return self
 
     def cpu(self, memory_format=None) -> "SparseTensor":
-        return self
+        return self._beside(self.kept.cpu())
+
+    def cuda(self, device=None, non_blocking: bool = False, memory_format=None) -> "SparseTensor":
+        return self._beside(self.kept.cuda(device, non_blocking))
 
     def t(self) -> "SparseTensor":
         return self.transpose(0, 1)
@@ -210,7 +213,10 @@ class SparseTensor(Tensor):
         if a >= count:
             return made(self.places, self.kept.transpose(a - count + 1, b - count + 1), sizes, self.settled)
         return made(
-            index_select(self.places, 0, as_tensor(order[:count])), self.kept, sizes, False if a != b else self.settled
+            index_select(self.places, 0, as_tensor(order[:count], device=self.device)),
+            self.kept,
+            sizes,
+            False if a != b else self.settled,
         )
 
     def select(self, dim: int, index: int) -> Any:
@@ -228,7 +234,7 @@ class SparseTensor(Tensor):
         kept = index_select(self.kept, 0, here)
         if count == 1:
             return dense_sum(kept, 0)
-        left = as_tensor([k for k in range(count) if k != d])
+        left = as_tensor([k for k in range(count) if k != d], device=self.device)
         return made(index_select(index_select(self.places, 0, left), 1, here), kept, sizes, self.settled)
 
     def __getitem__(self, key) -> Any:
@@ -242,6 +248,12 @@ class SparseTensor(Tensor):
 
     def _with(self, kept: Tensor) -> "SparseTensor":
         return made(self.places, kept, self.sizes, self.settled)
+
+    def _beside(self, kept: Tensor) -> "SparseTensor":
+        """With these values, on whose device the places are too."""
+        if kept is self.kept:
+            return self
+        return made(self.places.to(kept.device), kept, self.sizes, self.settled)
 
     def __deepcopy__(self, memo) -> "SparseTensor":
         return memo.setdefault(id(self), self.detach().clone().requires_grad_(self.requires_grad))
@@ -307,8 +319,8 @@ class SparseTensor(Tensor):
 
     def zero_(self) -> "SparseTensor":
         none = made(
-            zeros(self.sparse_dim(), 0, dtype=dt.int64),
-            zeros(0, *self.kept.spec.shape[1:], dtype=self.dtype),
+            zeros(self.sparse_dim(), 0, dtype=dt.int64, device=self.device),
+            zeros(0, *self.kept.spec.shape[1:], dtype=self.dtype, device=self.device),
             self.sizes,
             True,
         )
@@ -421,7 +433,7 @@ def _numbered(places: Tensor, sizes: Sequence[int]) -> Tensor:
     """Places as row-major numbers, (n,)."""
     count = places.spec.shape[0]
     if not count:
-        return zeros(places.spec.shape[1], dtype=dt.int64)
+        return zeros(places.spec.shape[1], dtype=dt.int64, device=places.device)
     number = places[0]
     for d in range(1, count):
         number = e.add(e.mul(number, sizes[d]), places[d])
@@ -434,7 +446,7 @@ def _placed(numbers: Tensor, sizes: Sequence[int]) -> Tensor:
     for size in reversed(sizes):
         found.append(e.remainder(numbers, size or 1))
         numbers = e.floor_divide(numbers, size or 1)
-    return stack(found[::-1]) if found else zeros(0, numbers.spec.shape[0], dtype=dt.int64)
+    return stack(found[::-1]) if found else zeros(0, numbers.spec.shape[0], dtype=dt.int64, device=numbers.device)
 
 
 def _same_sizes(a: SparseTensor, b: SparseTensor) -> None:
@@ -479,11 +491,13 @@ def sparse_coo_tensor(
     """
     if values is None:  # sparse_coo_tensor(size)
         sizes = tuple(size if size is not None else indices)
-        places, kept = zeros(len(sizes), 0, dtype=dt.int64), empty(0, dtype=dtype)
+        places = zeros(len(sizes), 0, dtype=dt.int64, device=device)
+        kept = empty(0, dtype=dtype, device=device)
         return made(places, kept, sizes, True).requires_grad_(requires_grad)
-    places = cast(as_tensor(indices).detach(), dt.int64)
-    kept = values if isinstance(values, Tensor) else as_tensor(values, dtype=dtype)
+    kept = values if isinstance(values, Tensor) else as_tensor(values, dtype=dtype, device=device)
     kept = kept if dtype is None else cast(kept, dtype)
+    kept = kept if device is None else kept.to(device)
+    places = cast(as_tensor(indices).detach(), dt.int64).to(kept.device)
     if places.spec.ndim != 2:
         fail(
             RuntimeError,
@@ -497,7 +511,7 @@ def sparse_coo_tensor(
             f"values: {kept.spec.shape[0] if kept.spec.ndim else 1}",
         )
     kept = kept if kept.spec.ndim else reshape(kept, (1,))
-    count, host = places.spec.shape[0], numpy_view(places)
+    count, host = places.spec.shape[0], numpy_view(places.cpu())
     if size is None:
         largest = [int(row.max()) + 1 if row.size else 0 for row in host]
         size = (*largest, *kept.spec.shape[1:])
@@ -593,7 +607,8 @@ def sparse_mm(mat1: Any, mat2: Any, reduce: str | None = None) -> Any:
         return to_sparse(sparse_mm(mat1, mat2.to_dense()))
     picked = index_select(mat2, 0, mat1.places[1])  # the row of mat2 that each kept value meets
     products = e.mul(reshape(mat1.kept, (-1, 1)), picked)
-    return index_add(zeros(mat1.sizes[0], mat2.shape[1], dtype=products.dtype), 0, mat1.places[0], products)
+    into = zeros(mat1.sizes[0], mat2.shape[1], dtype=products.dtype, device=products.device)
+    return index_add(into, 0, mat1.places[0], products)
 
 
 def sparse_matmul(input: Any, other: Any) -> Any:
@@ -619,7 +634,7 @@ def sparse_sum(input: SparseTensor, dim=None, dtype=None) -> Any:
     sizes = [n for d, n in enumerate(input.sizes) if d not in dims]
     if not left:
         return dense_sum(kept, 0)
-    places = input.places if len(left) == count else index_select(input.places, 0, as_tensor(left))
+    places = input.places if len(left) == count else index_select(input.places, 0, as_tensor(left, device=input.device))
     return made(places, kept, sizes, input.settled and len(left) == count).coalesce()
 
 

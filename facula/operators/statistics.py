@@ -260,7 +260,6 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return cast(made, dt.float32) if weights.spec.dtype is dt.float32 else made
 
 
-@hosted
 @takes
 def hash_tensor(input: Tensor, dim=(), *, keepdim: bool = False, mode: int = 0, out=None) -> Tensor:
     """The exclusive or of the bits of elements, all or along dims: of floats as float64, of integers as int64."""
@@ -268,10 +267,6 @@ def hash_tensor(input: Tensor, dim=(), *, keepdim: bool = False, mode: int = 0, 
         fail(RuntimeError, f"Unknown hash_tensor mode: {mode}")
     if input.spec.dtype.kind == "c":
         fail(NotImplementedError, f"\"hash_tensor\" not implemented for '{dtype_title(input.spec.dtype)}'")
-    if input.spec.dtype.kind == "f":
-        bits = numpy_view(contiguous(cast(input.detach(), dt.float64))).view(np.uint64)
-    else:
-        bits = numpy_view(cast(input.detach(), dt.int64)).astype(np.uint64)
     rank = input.spec.ndim
     dims = tuple(normalize_dim(d, rank) for d in ((dim,) if isinstance(dim, int) else dim or range(rank)))
     if not (dim or isinstance(dim, int)) and not input.spec.numel:
@@ -283,9 +278,18 @@ def hash_tensor(input: Tensor, dim=(), *, keepdim: bool = False, mode: int = 0, 
     for d in dims:
         if rank and not input.spec.shape[d]:
             fail(IndexError, f"hash_tensor: Expected reduction dim {d} to have non-zero size.")
-    axes = dims if rank else ()
-    made = from_numpy(np.asarray(np.bitwise_xor.reduce(bits, axis=axes, keepdims=keepdim) if axes else bits.copy()))
+    made = _bits(input.detach(), dims if rank else (), keepdim)
     return made if out is None else _to_out("hash_tensor", out, made, ())
+
+
+@hosted
+def _bits(input: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    """The exclusive or of the bits of elements along dims."""
+    if input.spec.dtype.kind == "f":
+        bits = numpy_view(contiguous(cast(input, dt.float64))).view(np.uint64)
+    else:
+        bits = numpy_view(cast(input, dt.int64)).astype(np.uint64)
+    return from_numpy(np.asarray(np.bitwise_xor.reduce(bits, axis=axes, keepdims=keepdim) if axes else bits.copy()))
 
 
 @takes
@@ -325,7 +329,8 @@ def _quantile(name: str, input: Tensor, q, dim, keepdim: bool, interpolation: st
             f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, "
             f"but got {interpolation}",
         )
-    if not isinstance(q, Tensor):
+    number = not isinstance(q, Tensor)
+    if number:
         if not 0 <= q <= 1:
             fail(RuntimeError, f"{name}() q must be in the range [0, 1] but got {q:g}")
         q = full((), q, dtype=kind, device=input.spec.device)
@@ -334,7 +339,7 @@ def _quantile(name: str, input: Tensor, q, dim, keepdim: bool, interpolation: st
     if q.spec.dtype is not kind:
         fail(RuntimeError, f"{name}() q tensor must be same dtype as the input tensor")
     # Elements of a stand-in, or of a tensor without memory, cannot be looked at.
-    known = q.spec.kind is not WRAPPED and not launch.lacks(q)
+    known = not number and q.spec.kind is not WRAPPED and not launch.lacks(q)
     if known and q.spec.numel and not 0 <= float(q.min()) <= float(q.max()) <= 1:
         fail(RuntimeError, f"{name}() q values must be in the range [0, 1]")
     if not input.spec.numel:

@@ -2,7 +2,7 @@
 
 import math
 
-from .table import T, bad, index, row, s, t
+from .table import T, bad, index, mask, row, s, t
 
 INF, NAN = math.inf, math.nan
 LOOSE = {"float16": (4e-3, 2e-3), "bfloat16": (3e-2, 2e-2), "float32": (1e-5, 1e-6)}
@@ -335,3 +335,22 @@ for name in ("feature_dropout", "feature_alpha_dropout"):
         method=False,
         tolerance=LOOSE,
     )
+
+# --- attention ----------------------------------------------------------------------------------------------------
+
+row(
+    "nn.functional.scaled_dot_product_attention",
+    [
+        s(t(2, 3, 5, 8), t(2, 3, 7, 8), t(2, 3, 7, 8)),
+        s(t(2, 3, 7, 8), t(2, 3, 7, 8), t(2, 3, 7, 8), is_causal=True),
+        s(t(2, 5, 8), t(2, 7, 8), t(2, 7, 4), mask(5, 7)),
+        s(t(2, 5, 8), t(2, 7, 8), t(2, 7, 8), t(5, 7, grad=False), scale=0.3),
+        s(t(2, 4, 5, 8), t(2, 2, 7, 8), t(2, 2, 7, 8), enable_gqa=True),
+        s(t(2, 3, 0, 8), t(2, 3, 7, 8), t(2, 3, 7, 8)),
+    ],
+    "f",
+    out=False,
+    method=False,
+    tolerance=LOOSE,
+    strides=False,
+)

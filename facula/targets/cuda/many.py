@@ -46,7 +46,11 @@ class ManyNest(Nest):
         self.write_loops()
         table = self.width + 2  # addresses, the number of elements, that of the first share
         params = [(passed(p.dtype), f"{argument_name(f'param {p.name}')}_") for p in self.kernel.params]
-        read = [f"  const {kind} {name} = *(const {kind}*)(late + {k});" for k, (kind, name) in enumerate(params)]
+        read = [
+            f"  const {kind} {name} = *(const {kind}*)(late + {k});"
+            for k, (p, (kind, name)) in enumerate(zip(self.kernel.params, params))
+            if f"param {p.name}" in self.arguments_used
+        ]
         if self.late:
             params = [("const long long*", "late")]
         given = [("const long long*", "table"), ("long long", "rows"), ("void*", "partial"), *params]

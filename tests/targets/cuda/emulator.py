@@ -210,6 +210,24 @@ def _explained(entry: Callable, library: Path, *values) -> bytes | None:
     return re.sub(r"line @([0-9a-f]+)", line, trouble.decode()).encode()
 
 
+class _Nothing(dict):
+    """Text -> a function that does nothing."""
+
+    def __missing__(self, text: str) -> Callable:
+        return lambda dims, arguments, order: None
+
+
+class Idle(Emulator):
+    """Runs nothing and needs no compiler: for what is asked of the driver, not for numbers."""
+
+    def __init__(self):
+        super().__init__(Path())
+        self.entries = _Nothing()
+
+    def build(self, programs: Iterable[Program]) -> None:
+        """All texts are as good as compiled."""
+
+
 class _Kinds(dict):
     """C++ type -> how ctypes passes it."""
 

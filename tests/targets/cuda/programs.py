@@ -14,20 +14,26 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+import facula
 from facula import launch
 from facula.config import usable_cores
 from facula.ir.kernel import Access, Kernel
 from facula.targets import cuda
 from facula.targets.cuda import nvrtc
 from facula.targets.cuda.emit import Program, program
+from facula.targets.cuda.many import many_program
 from facula.targets.cuda.segments import variants
-from tests.targets.cuda.emulator import Emulator, batch
+from tests.targets.cuda.emulator import Emulator, Idle, batch
 
 # The files of `facula/targets/cuda` with texts that are written by hand.
 FOLDER = Path(cuda.__file__).parent
 WRITTEN = sorted(path.stem for path in FOLDER.glob("*.py") if "\ndef all_programs" in path.read_text())
 SYNTAX = "--fdevice-syntax-only"  # what the compiler's first part finds, warnings included, in a thirtieth of the time
+NO_STEP = {facula.optim.Optimizer, facula.optim.LBFGS, facula.optim.SparseAdam, facula.optim.Muon}
 BATCH = 64  # texts that are compiled as one: NVRTC takes 60 ms for an empty one
 
 
@@ -42,6 +48,45 @@ def texts(found: Sequence[tuple[Kernel, Access]], wide: bool = False) -> list[Pr
     programs += [program(*which, wide, True) for which, p in zip(found, programs) if p.keep]
     programs += [p for kernel, access in found for p in variants(kernel, access, wide)]
     return list({p.text: p for p in programs}.values())
+
+
+# Rows of the samples table that lead to kernels which no other machine asks for.
+OWN = (
+    "dot", "mv", "linalg.vecdot", "masked_select", "masked_scatter", "nonzero", "Tensor.__getitem__", "index_put",
+    "index_add", "nn.functional.embedding",
+)  # fmt: skip
+
+
+def own_programs() -> list[Program]:
+    """Texts that GPUs alone are asked for: of routines in place of the CPU's own, of optimizers, in graphs too."""
+    from facula.optim import optimizer
+    from tests.operators import results
+    from tests.operators.table import load_all
+    from tests.targets.cuda.fake_driver import FakeDriver, installed
+    from tests.targets.cuda.table import samples_away
+
+    with pytest.MonkeyPatch.context() as patch, installed(FakeDriver(Idle(), strict=True), patch) as fake:
+        with samples_away():
+            for name in OWN:
+                row = load_all()[name]
+                for n, sample in enumerate(row.samples):
+                    for code in {"float32", "float64", "bfloat16", "int64", "int8"} & set(row.dtypes):
+                        results._attempt(lambda: results.call(row, n, sample, code))  # noqa: B023
+        kinds: list[Any] = [k for k in vars(facula.optim).values() if isinstance(k, type) and k not in NO_STEP]
+        for kind in kinds:
+            if issubclass(kind, optimizer.Optimizer):
+                for dtype in (facula.float32, facula.bfloat16):
+                    weights = [facula.nn.Parameter(facula.ones(2, 3, dtype=dtype, device="cuda")) for _ in range(2)]
+                    for weight in weights:
+                        weight.grad = facula.ones_like(weight)
+                    made = kind(weights)
+                    made.step()
+                    made.step()
+        many = [(kernel, columns) for kernel, columns, where in launch._MANY if where == "cuda"]
+        asked = {**fake.programs}
+    asked |= {p.text: p for which in many for late in (False, True) for p in [many_program(*which, late)]}
+    known = {p.text for p in texts(kernels())}
+    return [p for text, p in asked.items() if text not in known]
 
 
 def routine_programs(name: str) -> list[Program]:
@@ -81,7 +126,7 @@ def _record() -> list[tuple[Kernel, Access]]:
 
 def _compile_all() -> int:
     found = _record()
-    bad, by_hand = 0, [p for name in WRITTEN for p in routine_programs(name)]
+    bad, by_hand = 0, [*own_programs(), *(p for name in WRITTEN for p in routine_programs(name))]
     for wide in (False, True):
         programs = texts(found, wide) + by_hand * (not wide)
         for architecture in ("sm_80", "sm_90"):

@@ -21,7 +21,7 @@ from facula.targets.cuda.operations import FUNCTIONS
 from facula.targets.cuda.types import literal
 from tests.targets.cuda.emulator import digest
 from tests.targets.cuda.kernels import GOLDEN
-from tests.targets.cuda.programs import SYNTAX, WRITTEN, complaints, kernels, routine_programs, texts
+from tests.targets.cuda.programs import SYNTAX, WRITTEN, complaints, kernels, own_programs, routine_programs, texts
 
 FOLDER = Path(__file__).parent / "golden"
 needs_nvrtc = pytest.mark.skipif(find_spec("cuda") is None, reason="no cuda-bindings here: facula[nvrtc]")
@@ -79,6 +79,14 @@ def test_routines_compile(name):
     some = [*{(p.name, "asm" in p.text): p for p in programs}.values()]
     assert not complaints(some[::2], "sm_80")
     assert not complaints(some[1::2], "sm_90")
+
+
+@needs_nvrtc
+def test_texts_that_gpus_alone_are_asked_for_compile():
+    programs = own_programs()
+    assert {p.mode for p in programs} >= {"many", "row", "map"} and len(programs) > 60
+    assert not complaints(programs, "compute_80", SYNTAX)
+    assert not complaints([*{p.name: p for p in programs}.values()], "sm_90")
 
 
 @needs_nvrtc
