@@ -46,8 +46,7 @@ def _target(where: device):
     if where.type == "meta":
         return importlib.import_module("facula.targets.meta")
     if where.type == "cuda":
-        importlib.import_module("facula.targets.cuda.driver").gpu()  # which says why there is none
-        return importlib.import_module("facula.targets.cuda")
+        return importlib.import_module("facula.targets.cuda.devices").target(where)
     unavailable(where)
 
 
@@ -72,12 +71,12 @@ class Bound:
         self.tail = tail
 
 
-_COMPILED: dict[tuple[Kernel, Access, str], Callable] = {}
+_COMPILED: dict[tuple[Kernel, Access, device], Callable] = {}
 
 
 def compiled(kernel: Kernel, access: Access, where: device) -> Callable:
     """The machine code for a kernel; compiled, or read from the disk cache, on first use."""
-    key = (kernel, access, where.type)
+    key = (kernel, access, where)
     found = _COMPILED.get(key)
     if found is None:
         found = _COMPILED[key] = _target(where).compile(kernel, access)
@@ -262,8 +261,10 @@ def address_on(array: np.ndarray, where: device) -> int:
 
 def transfer(target: Spec, source: Spec) -> Bound:
     """What copies all of a tensor to one of the same dtype and layout on another device."""
-    if source.device is CPU:
+    if source.device is CPU or hollow(target.device):
         return Bound(native("from_host", target.device), (target.nbytes,))
+    if target.device is not CPU and not hollow(source.device):
+        return Bound(native("between", source.device), (target.nbytes, target.device.index or 0))
     return Bound(native("to_host", source.device), (target.nbytes,))
 
 
@@ -352,7 +353,7 @@ class Many:
         self.partial = next((result.dtype for result, column in results if column is None), None)
 
 
-_MANY: dict[tuple[Kernel, tuple[int | None, ...], str], Many] = {}
+_MANY: dict[tuple[Kernel, tuple[int | None, ...], device], Many] = {}
 
 
 def many(kernel: Kernel, columns: tuple[int | None, ...], where: device = CPU) -> Many:
@@ -360,7 +361,7 @@ def many(kernel: Kernel, columns: tuple[int | None, ...], where: device = CPU) -
 
     None stands for a result of one element a share of at most `chunk` elements: the kernel reduces these.
     """
-    key = (kernel, columns, where.type)
+    key = (kernel, columns, where)
     found = _MANY.get(key)
     if found is None:
         found = _MANY[key] = Many(kernel, columns, where)

@@ -3,9 +3,11 @@
 import numpy as np
 
 from facula.core import dtype as dt
+from facula.core.device import place as place_of
 from facula.core.shape import Size
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.launch import accelerated
 from facula.operators import empty, tensor
 from facula.operators.promotion import DEFAULT
 
@@ -23,6 +25,12 @@ def make(kind: dt.dtype, args: tuple, device=None) -> Tensor:
     if len(args) == 1 and isinstance(first, Tensor):
         if first.dtype is not kind:
             fail(TypeError, f"expected {kind!r} (got {first.dtype!r})", mend="use x.to(dtype)")
+        if device is not None and first.device.type != place_of(device).type:
+            fail(
+                TypeError,
+                f"legacy constructor expects device type: {place_of(device).type} but device type: {first.device.type} "
+                "was passed",
+            )
         return first.detach()
     if len(args) == 1 and isinstance(first, (list, tuple, np.ndarray)) and not isinstance(first, Size):
         return tensor(first, dtype=kind, device=device)
@@ -42,6 +50,12 @@ class _TypeMeta(type):
 
 def _type(name: str, kind: dt.dtype, place: str = "cpu"):
     def new(cls, *args, device=None):
+        if place == "cuda" and not accelerated():
+            fail(
+                TypeError,
+                f"type torch.cuda.{name} not available. Torch not compiled with CUDA enabled.",
+                got="no GPU: torch.cuda.reason() says why",
+            )
         return make(kind, args, device or place)
 
     prefix = "torch." if place == "cpu" else f"torch.{place}."

@@ -40,8 +40,8 @@ def _library() -> Any:
     return safetensors
 
 
-def _specs(tensors: dict[str, Tensor], library: Any) -> dict[str, Any]:
-    """What the library wants to know of each tensor."""
+def _specs(tensors: dict[str, Tensor], library: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What the library wants to know of each tensor, and the tensors on the host that must live meanwhile."""
     if not isinstance(tensors, dict):
         fail(ValueError, f"Expected a dict of [str, torch.Tensor] but received {type(tensors)}")
     storages: dict[int, list[str]] = {}
@@ -60,7 +60,7 @@ def _specs(tensors: dict[str, Tensor], library: Any) -> dict[str, Any]:
                 f"You are trying to save a non contiguous tensor: `{name}` which is not allowed.",
                 mend="call `.contiguous()` on it",
             )
-        if tensor.dtype not in WRITABLE or tensor.device.type != "cpu":
+        if tensor.dtype not in WRITABLE or tensor.device.type not in ("cpu", "cuda"):
             fail(ValueError, f"`{name}` cannot be saved", got=f"{tensor.dtype} on {tensor.device}")
         if tensor.spec.numel:
             storages.setdefault(tensor.storage.ptr, []).append(name)
@@ -72,12 +72,13 @@ def _specs(tensors: dict[str, Tensor], library: Any) -> dict[str, Any]:
             f"loading them again: {shared}.",
             mend="save one of each, or clone() the others",
         )
+    host: dict[str, Any] = {name: tensor.to("cpu") for name, tensor in tensors.items()}
     return {
         name: library.TensorSpec(
             dtype=tensor.dtype.name, shape=tuple(tensor.shape), data_ptr=tensor.ptr, data_len=tensor.spec.nbytes
         )
-        for name, tensor in tensors.items()
-    }
+        for name, tensor in host.items()
+    }, host
 
 
 def save_file(tensors: dict[str, Tensor], filename: str | os.PathLike, metadata: dict[str, str] | None = None) -> None:
@@ -107,7 +108,7 @@ def save_file(tensors: dict[str, Tensor], filename: str | os.PathLike, metadata:
     {'x': tensor([0., 1., 2.])}
     """
     library = _library()
-    specs = _specs(tensors, library)
+    specs, _host = _specs(tensors, library)
     if os.path.exists(filename) and not os.path.isfile(filename):
         fail(ValueError, "not a regular file", got=os.fspath(filename))
     write_atomically(os.fspath(filename), lambda file: library.serialize_file(specs, file.name, metadata=metadata))
@@ -116,7 +117,8 @@ def save_file(tensors: dict[str, Tensor], filename: str | os.PathLike, metadata:
 def save(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
     """The bytes of such a file."""
     library = _library()
-    return bytes(library.serialize(_specs(tensors, library), metadata=metadata))
+    specs, _host = _specs(tensors, library)
+    return bytes(library.serialize(specs, metadata=metadata))
 
 
 def load(data: bytes) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from facula.core.spec import Spec
 from facula.core.tensor import Tensor
 from facula.core.wrapped import BATCH, Level, batched, opened
 from facula.errors import fail
@@ -14,6 +15,16 @@ __all__ = ["backward", "grad"]
 
 def _many(x) -> tuple:
     return (x,) if isinstance(x, (Tensor, GradientEdge)) or x is None else tuple(x)
+
+
+def placed(g: Tensor, wanted: Spec, number: int, of: str = "") -> Tensor:
+    """A gradient on the device of its tensor: numbers are brought there, for others RuntimeError."""
+    if g.spec.ndim:
+        fail(
+            RuntimeError,
+            f"{of}invalid gradient at index {number} - expected device {wanted.device} but got {g.spec.device}",
+        )
+    return engine.ARITHMETIC.to_device(g, wanted.device)
 
 
 def _roots(outputs: Sequence[Tensor], grads: Sequence[Tensor | None]) -> list[Tensor | None]:
@@ -59,6 +70,8 @@ def _roots(outputs: Sequence[Tensor], grads: Sequence[Tensor | None]) -> list[Te
                 f"dtype: grad_output[{number}] has a dtype of {g.spec.dtype!r} and output[{number}] has a dtype of "
                 f"{out.spec.dtype!r}.",
             )
+        elif g.spec.device is not out.spec.device:
+            g = placed(g, out.spec, number)
         found.append(g)
     return found
 

@@ -38,6 +38,7 @@ class Arithmetic:
     has_nan: Callable[[Tensor], bool]
     check_leaf: Callable
     rebase: Callable
+    to_device: Callable[[Tensor, Any], Tensor]
 
 
 class Anomaly:

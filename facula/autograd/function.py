@@ -8,6 +8,7 @@ from facula.core.wrapped import box_of, tensors_in, top_of
 from facula.errors import fail
 
 from . import engine
+from .backward import placed
 from .node import CUSTOM, Node, Output, alias, edge_of
 
 __all__ = ["Function", "FunctionCtx", "once_differentiable"]
@@ -112,6 +113,8 @@ class _FunctionNode(Node):
                     f"Function {self.name()} returned an invalid gradient at index {number} - got "
                     f"{list(grad.spec.shape)} but expected shape compatible with {list(spec.shape)}",
                 )
+        if grad.spec.device is not spec.device:
+            return placed(grad, spec, number, f"Function {self.name()} returned an ")
         return grad
 
     def unpack(self, i: int):

@@ -1,10 +1,12 @@
 """Where a tensor's memory is: `torch.device`; knows no machine, only names."""
 
 import functools
+import threading
+from typing import Any
 
 from facula.errors import fail
 
-__all__ = ["CPU", "DEVICE", "device", "place"]
+__all__ = ["CPU", "CURRENT", "DEVICE", "choose", "device", "fixed", "of_places", "place"]
 
 TYPES = ("cpu", "cuda", "meta")
 _KNOWN: dict[tuple[str, int | None], "device"] = {}
@@ -72,7 +74,14 @@ class device:
         return inside
 
 
+class _Current(threading.local):
+    """Which GPU 'cuda' means in a thread."""
+
+    index = 0
+
+
 CPU = device("cpu")
+CURRENT = _Current()
 DEVICE: list[device] = [CPU]  # where tensors are made unless told otherwise: `set_default_device`, `with device:`
 _OUTER: list[device] = []  # what it was outside of the open blocks
 
@@ -83,5 +92,35 @@ def place(where) -> device:
         where = DEVICE[0]
     found = where if where.__class__ is device else device(where)
     if found.type == "cuda":
-        return device("cuda", 0) if found.index is None else found
+        return device("cuda", CURRENT.index) if found.index is None else found
     return found if found.index is None else device(found.type)
+
+
+_CHOSEN = [False]  # whether 'cuda' was ever something else than the first GPU
+_MADE_FOR: list[Any] = []
+
+
+def of_places(memory: Any) -> Any:
+    """What remembers calls by the device that they name: cleared when that may be another one; see `fixed`."""
+    _MADE_FOR.append(memory)
+    return memory
+
+
+def fixed(*named) -> bool:
+    """Whether what a call said of devices means the same next time: else nothing may remember it."""
+    return not _CHOSEN[0] or not any(
+        where is not None and place(where) is device("cuda", CURRENT.index) and device(where).index is None
+        for where in named
+    )
+
+
+def choose(index: int) -> int:
+    """Have 'cuda' mean another GPU in this thread from now on; returns the number of the one before."""
+    before = CURRENT.index
+    if index != before:
+        CURRENT.index = index
+        if not _CHOSEN[0]:
+            _CHOSEN[0] = True
+            for memory in _MADE_FOR:
+                memory.clear()
+    return before

@@ -16,11 +16,12 @@ import numpy as np
 from facula.errors import fail
 
 from . import mersenne, philox
-from .device import CPU
+from .device import CPU, place
 from .device import device as device_type
 
 __all__ = [
-    "DEFAULT_SEED", "NEEDED", "Generator", "default_generator", "default_of", "restore", "seed_all", "snapshot",
+    "DEFAULT_SEED", "NEEDED", "Generator", "default_generator", "default_of", "restore", "seed_all", "seed_gpus",
+    "snapshot",
 ]  # fmt: skip
 
 DEFAULT_SEED = 67280421310721
@@ -67,7 +68,7 @@ class Generator:
         self._begin(where)
 
     def _begin(self, where: device_type) -> None:
-        self.device = where if where.type == "cpu" else device_type(where.type, where.index or 0)
+        self.device = where if where.type == "cpu" else place(where)
         self.engine = ENGINES[where.type]
         self.record = np.zeros(self.engine.RECORD, np.uint8)
         self.ptr = self.record.ctypes.data
@@ -191,18 +192,23 @@ def _default(where: device_type) -> Generator:
 
 
 default_generator = _default(CPU)
-_OF_GPU = _default(device_type("cuda", 0))
+_OF_GPUS = [_default(device_type("cuda", 0))]  # and of others, once they are asked for
 # By device; where nothing is drawn, it does not matter whose.
-_DEFAULTS = {CPU: default_generator, device_type("meta"): default_generator, _OF_GPU.device: _OF_GPU}
+_DEFAULTS = {CPU: default_generator, device_type("meta"): default_generator, _OF_GPUS[0].device: _OF_GPUS[0]}
+_SEED: list[int] = []  # what all were started from; nothing: each from its own number
+
+
+_HELD: list[Generator] = []
 
 
 def _hold() -> None:
-    for generator in (default_generator, _OF_GPU):
+    _HELD[:] = [default_generator, *_OF_GPUS]
+    for generator in _HELD:
         generator.lock.acquire()
 
 
 def _let_go() -> None:
-    for generator in (default_generator, _OF_GPU):
+    for generator in _HELD:
         generator.lock.release()
 
 
@@ -214,19 +220,31 @@ def default_of(where: device_type) -> Generator:
     """The generator that is used on a device where nobody names one."""
     found = _DEFAULTS.get(where)
     if found is None:
-        fail(RuntimeError, "CUDA error: invalid device ordinal", got=where, expected="cuda:0: one GPU is used")
+        found = _default(where)
+        if _SEED:
+            found.manual_seed(_SEED[0])
+        found = _DEFAULTS.setdefault(where, found)
+        if found not in _OF_GPUS:
+            _OF_GPUS.append(found)
     return found
+
+
+def seed_gpus(seed: int) -> None:
+    """Start the default streams of all GPUs from one seed, those too that nobody has used yet."""
+    _SEED[:] = [seed]
+    for generator in _OF_GPUS:
+        generator.manual_seed(seed)
 
 
 def seed_all(seed: int) -> None:
     """Start the default streams of all devices from one seed."""
-    for generator in (default_generator, _OF_GPU):
-        generator.manual_seed(seed)
+    default_generator.manual_seed(seed)
+    seed_gpus(seed)
 
 
 def snapshot() -> list[tuple[Generator, np.ndarray]]:
     """The default generators with their states, for `restore`."""
-    return [(generator, generator.legacy_state()) for generator in (default_generator, _OF_GPU)]
+    return [(generator, generator.legacy_state()) for generator in (default_generator, *_OF_GPUS)]
 
 
 def restore(states: Iterable[tuple[Generator, np.ndarray]]) -> None:

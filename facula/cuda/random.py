@@ -3,7 +3,8 @@
 from typing import Any
 
 from facula.core.device import device as Device
-from facula.core.generator import default_of
+from facula.core.device import place
+from facula.core.generator import default_of, seed_gpus
 
 __all__ = [
     "get_rng_state", "get_rng_state_all", "initial_seed", "manual_seed", "manual_seed_all", "seed", "seed_all",
@@ -31,8 +32,7 @@ def default_generators_of() -> tuple[Any, ...]:
 
 def _generator(device: Any = None) -> Any:
     """The default generator of a GPU, whose record needs no GPU."""
-    where = Device("cuda" if device is None else device)
-    return default_of(Device("cuda", 0) if where.index is None else where)
+    return default_of(place("cuda" if device is None else Device(device)))
 
 
 def manual_seed(seed: int) -> None:
@@ -41,8 +41,8 @@ def manual_seed(seed: int) -> None:
 
 
 def manual_seed_all(seed: int) -> None:
-    """Start the random numbers of all GPUs from a seed: there is one at most."""
-    manual_seed(seed)
+    """Start the random numbers of all GPUs from a seed; remembered where there is none, or none has been used yet."""
+    seed_gpus(int(seed))
 
 
 def seed() -> None:
@@ -50,7 +50,11 @@ def seed() -> None:
     _generator().seed()
 
 
-seed_all = seed
+def seed_all() -> None:
+    """Start the random numbers of all GPUs from one number that nobody knows."""
+    found = _generator()
+    found.seed()
+    seed_gpus(found.initial_seed())
 
 
 def initial_seed() -> int:

@@ -1,10 +1,9 @@
-"""The GPU behind `torch.cuda`, started when something first needs it."""
+"""The GPUs behind `torch.cuda`, started when something first needs them."""
 
 import sys
 from typing import Any
 
 from facula.core.device import device as Device
-from facula.core.device import place
 from facula.errors import fail
 
 __all__ = ["gpu", "index_of", "is_initialized", "pool"]
@@ -28,10 +27,8 @@ def gpu(device: Any = None) -> Any:
     """The GPU of a number, started if need be; AssertionError with the reason where there is none."""
     from facula.targets.cuda import driver
 
-    found, index = driver.gpu(), index_of(device)
-    if index not in (None, -1, found.index):
-        fail(RuntimeError, "CUDA error: invalid device ordinal", got=place(device), expected="cuda:0: one GPU is used")
-    return found
+    index = index_of(device)
+    return driver.gpu(None if index == -1 else index)
 
 
 def is_initialized() -> bool:
@@ -44,5 +41,4 @@ def pool(device: Any = None) -> Any:
     """The memory of a GPU."""
     from facula.targets.cuda import pool as pools
 
-    gpu(device)
-    return pools.pool()
+    return pools.pool(gpu(device))

@@ -4,13 +4,15 @@ import ctypes
 from typing import Any
 
 from facula import streams
+from facula.core.device import choose
 from facula.core.device import device as Device
 from facula.errors import fail, refusal
 
 from .starting import gpu
 
 __all__ = [
-    "Event", "ExternalStream", "Stream", "StreamContext", "current_stream", "default_stream", "set_stream", "stream",
+    "Event", "ExternalStream", "Stream", "StreamContext", "current_stream", "default_stream",
+    "get_stream_from_external", "set_stream", "stream",
 ]  # fmt: skip
 
 
@@ -67,10 +69,11 @@ class Stream(streams.Stream):
 
     def synchronize(self) -> None:
         """Wait for its work, and raise what checks have found in it."""
-        from facula.targets.cuda import code
+        from facula.targets.cuda import code, driver
 
-        self._own.synchronize()
-        code.raise_noted()
+        with driver.current(self._own.device):
+            self._own.synchronize()
+            code.raise_noted()
 
     def query(self) -> bool:
         """Whether its work is done."""
@@ -91,12 +94,11 @@ class Stream(streams.Stream):
         self.wait_event(stream.record_event())
 
     def __enter__(self) -> "Stream":
-        self._before = [*getattr(self, "_before", ()), self._own.device.stream]
-        self._own.device.stream = self._own
+        self._before = [*getattr(self, "_before", ()), _use(self)]
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._own.device.stream = self._before.pop()
+        _back(self._before.pop())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stream) and self.cuda_stream == other.cuda_stream and self.device == other.device
@@ -218,9 +220,29 @@ def default_stream(device: Any = None) -> Stream:
 
 
 def set_stream(stream: Stream | None) -> None:
-    """Give this thread's work to a stream from now on; None: no change."""
+    """Give this thread's work to a stream, and its GPU, from now on; None: no change."""
     if stream is not None:
-        stream._own.device.stream = stream._own
+        _use(stream)
+
+
+def get_stream_from_external(data_ptr: int, device: Any = None) -> Stream:
+    """A stream that another library made, and gives back."""
+    return ExternalStream(data_ptr, device)
+
+
+def _use(stream: Stream) -> tuple[Any, int]:
+    """Give this thread's work to a stream, and its GPU; returns what `_back` takes."""
+    own = stream._own
+    before = own.device.stream
+    own.device.stream = own
+    return before, choose(own.device.index)
+
+
+def _back(before: tuple[Any, int]) -> None:
+    """Go back to the stream and the GPU of before."""
+    stream, index = before
+    stream.device.stream = stream
+    choose(index)
 
 
 class StreamContext:
@@ -232,12 +254,11 @@ class StreamContext:
 
     def __enter__(self) -> None:
         if self.stream is not None:
-            self.before.append(self.stream._own.device.stream)
-            set_stream(self.stream)
+            self.before.append(_use(self.stream))
 
     def __exit__(self, *error: object) -> None:
         if self.stream is not None:
-            self.stream._own.device.stream = self.before.pop()
+            _back(self.before.pop())
 
 
 def stream(stream: Stream | None) -> StreamContext:

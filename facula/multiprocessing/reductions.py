@@ -126,6 +126,13 @@ def describe(tensor: Any, shown: Any) -> tuple:
     form, storage = shown.spec, shown.storage
     offset = (shown.ptr - storage.ptr) // form.dtype.itemsize
     metadata = form.dtype, offset, tuple(form.shape), form.strides, tensor.requires_grad
+    if form.device.type == "cuda":
+        fail(
+            NotImplementedError,
+            "memory of a GPU is not shared between processes: CUDA IPC is not implemented",
+            got=f"a tensor on {form.device}",
+            mend="send x.cpu(), and move it to the GPU in the other process",
+        )
     if form.device.type == "meta":
         return rebuild_meta, (type(tensor), storage.nbytes, metadata)
     return rebuild_tensor, (type(tensor), storage, metadata)

@@ -10,7 +10,7 @@ import numpy as np
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
-from facula.core.device import CPU, DEVICE, place
+from facula.core.device import CPU, DEVICE, fixed, of_places, place
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
 from facula.core.layout import layout as Layout
@@ -25,7 +25,7 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Kernel, Param, Result
 
-from . import pinning
+from . import dlpack, pinning
 from .copying import copy_values, like_layout, overwrite
 from .declare import NEW_LIKE, OF_ARRAY, OPERATORS, ZEROS, unreadable
 from .promotion import DEFAULT, NUMBERS, number_dtype, of_defaults, opmath
@@ -48,7 +48,7 @@ def record_of(s: Spec, storage: Storage, ptr: int) -> Tensor:
     return out
 
 
-_SPECS: dict[tuple, Spec] = {}
+_SPECS: dict[tuple, Spec] = of_places({})
 
 
 def _spec_of(size: tuple, dtype, device, name: str) -> Spec:
@@ -62,7 +62,8 @@ def _spec_of(size: tuple, dtype, device, name: str) -> Spec:
     try:
         if len(_SPECS) > 4096:
             _SPECS.clear()
-        _SPECS[key] = found
+        if fixed(device, DEVICE[0]):
+            _SPECS[key] = found
     except TypeError:
         pass  # a list of sizes
     return found
@@ -294,13 +295,13 @@ def _kind_of(dtype, out) -> DType:
     return dtype or (DEFAULT.float if out is None else out.spec.dtype)
 
 
-_ZEROS: dict[tuple, tuple] = of_defaults({})
+_ZEROS: dict[tuple, tuple] = of_places(of_defaults({}))
 
 
 def _remember_zeros(key: tuple, s: Spec) -> None:
     """Have `zeros` answer this call at once next time."""
     bound = _FILLS[s]
-    if bound.function is None or s.dtype.kind == "c" or key[4]:
+    if bound.function is None or s.dtype.kind == "c" or key[4] or not fixed(key[2], DEVICE[0]):
         return
     if len(_ZEROS) > 4096:
         _ZEROS.clear()
@@ -871,6 +872,9 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     where = place(device)
     if isinstance(data, (np.ndarray, np.generic)):
         return _finish(_of_array(np.asarray(data), dtype, where), requires_grad)
+    if hasattr(data, "__cuda_array_interface__"):
+        found = dlpack.from_interface(data)
+        return tensor(found, dtype=dtype, device=device, requires_grad=requires_grad)
     if hasattr(data, "__array_interface__") or hasattr(data, "__array__"):
         return _finish(_of_array(np.asarray(data), dtype, where), requires_grad)
     if data.__class__ is list and data and where is CPU:
@@ -955,6 +959,8 @@ def as_tensor(data, dtype=None, device=None) -> Tensor:
     elif isinstance(data, np.ndarray):
         out = from_numpy(data)
         device = place(device)
+    elif hasattr(data, "__cuda_array_interface__"):
+        out = dlpack.from_interface(data)
     else:
         return tensor(data, dtype=dtype, device=device)
     from .copying import cast, to_device
@@ -1214,39 +1220,44 @@ def from_file(
     )
 
 
-class _Capsule:
-    """What NumPy can take a DLPack capsule from."""
-
-    def __init__(self, capsule):
-        self.capsule = capsule
-
-    def __dlpack__(self, **_):
-        return self.capsule
-
-    def __dlpack_device__(self):
-        return (1, 0)
-
-
 def from_dlpack(ext_tensor, *, device=None, copy=None) -> Tensor:
-    """A tensor on the memory of another library's array, handed over by DLPack."""
-    import warnings
+    """A tensor on the memory of another library's array, handed over by DLPack.
 
-    if not hasattr(ext_tensor, "__dlpack__") and type(ext_tensor).__name__ != "PyCapsule":
-        fail(
-            RuntimeError,
-            "from_dlpack received an invalid capsule. Note that DLTensor capsules can be consumed only once, so you "
-            "might have already constructed a tensor from it once.",
-            got=type(ext_tensor).__name__,
-        )
+    Parameters
+    ----------
+    ext_tensor : object with `__dlpack__`, or a capsule
+        On the host, or on a GPU: then in the order of the current stream.
+    device : device, optional
+        Where the tensor is to be: copied there from elsewhere.
+    copy : bool, optional
+        True: always copied; False: ValueError where it would be.
+    """
+    from .copying import clone, to_device
 
-    if isinstance(ext_tensor, Tensor):
-        array = numpy_view(ext_tensor)
-    else:
-        array = np.from_dlpack(ext_tensor if hasattr(ext_tensor, "__dlpack__") else _Capsule(ext_tensor))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        out = from_numpy(array)
-    return tensor(out) if copy else out
+    if not hasattr(ext_tensor, "__dlpack__"):
+        if device is not None or copy is not None:
+            fail(AssertionError, "device and copy kwargs not supported when ext_tensor is already a DLPack capsule.")
+        return dlpack.from_capsule(ext_tensor)
+    kind, number = ext_tensor.__dlpack_device__()
+    asked: dict[str, Any] = {"max_version": dlpack.VERSION}
+    if int(kind) in (dlpack.CUDA, dlpack.MANAGED):
+        asked["stream"] = launch.native("stream_number", Device("cuda", int(number)))()
+    try:
+        given = ext_tensor.__dlpack__(**asked)
+    except TypeError:  # of the time before versions
+        del asked["max_version"]
+        given = ext_tensor.__dlpack__(**asked)
+    out = dlpack.from_capsule(given)
+    where = out.spec.device if device is None else place(device)
+    if where is not out.spec.device:
+        if copy is False:
+            fail(
+                ValueError,
+                f"cannot move DLPack tensor from device {out.spec.device} to {where} without copying. Set copy=None or "
+                "copy=True.",
+            )
+        return to_device(out, where)
+    return clone(out) if copy else out
 
 
 def to_dlpack(tensor: Tensor):

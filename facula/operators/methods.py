@@ -11,7 +11,7 @@ from facula.autograd.backward import backward as run_backward
 from facula.autograd.node import HookHandle, Output, alias, dtype_title, edge_of, grad_fn_of, type_name
 from facula.core import dtype as dt
 from facula.core import shared
-from facula.core.device import CPU, place
+from facula.core.device import CPU, CURRENT, place
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
 from facula.core.layout import strided
@@ -28,6 +28,7 @@ from . import (
     copying,
     creation,
     declare,
+    dlpack,
     elementwise,
     fft,
     gamma,
@@ -94,6 +95,7 @@ A.ones = lambda s: creation.fill_values(
 A.zeros = lambda s: creation.zeros_of(dense(s.dtype, s.shape, s.device))
 A.stack = joining.stack
 A.sum_to, A.check_leaf, A.rebase = reduction.sum_to, inplace.check_leaf, inplace.rebase
+A.to_device = copying.to_device
 A.has_nan = lambda g: g.spec.dtype.kind in "fc" and bool(reduction.any(elementwise.isnan(g)).item())
 A.unbatched = _unbatched
 A.keep, A.unkeep, A.freed = declare.keep, declare.unkeep, declare.freed
@@ -699,20 +701,51 @@ Tensor.__array_priority__ = 1000
 
 @method
 def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+    """A DLPack capsule of the tensor's memory; what `stream` (-1: none) is given from now on comes after its work."""
     if self.needs_grad:
         fail(BufferError, "Can't export tensors that require gradient, use tensor.detach()")
-    if self.spec.device is not CPU:
-        fail(BufferError, f"Cannot pack tensors on {self.spec.device}")
-    if self.spec.dtype.numpy is None:
-        fail(
-            BufferError, f"{self.spec.dtype.name} does not pass through DLPack here", mend="convert it first: x.float()"
-        )
-    return creation.numpy_view(self).__dlpack__()
+    s = self.spec
+    if s.device is not CPU and launch.hollow(s.device):
+        fail(BufferError, f"Cannot pack tensors on {s.device}")
+    if s.kind is not None:
+        fail(BufferError, "Can't export tensors with layout other than torch.strided")
+    if stream is not None and stream.__class__ is not int:
+        fail(TypeError, "stream must be ``int`` or ``none``")
+    if s.device is CPU:
+        if stream not in (None, -1):
+            fail(AssertionError, "stream should be None on cpu.")
+    elif stream != -1:
+        if s.device.index != CURRENT.index:
+            fail(
+                BufferError,
+                f"Can't export tensors on a different CUDA device index. Expected: {s.device.index}. Current device: "
+                f"{CURRENT.index}.",
+            )
+        launch.native("hand_over", s.device)(stream)
+    if dl_device is not None and (int(dl_device[0]), int(dl_device[1])) != dlpack.device_of(self):
+        if copy is False:
+            fail(ValueError, "cannot move a tensor to another device without copying. Set copy=None or copy=True.")
+        self, copy = _to_dlpack_device(self, dl_device), False
+    if copy:
+        self = copying.clone(self)
+    return dlpack.capsule(self, max_version is not None and max_version[0] >= 1, bool(copy))
+
+
+def _to_dlpack_device(self: Tensor, dl_device) -> Tensor:
+    """A copy where DLPack's numbers say."""
+    kind, number = int(dl_device[0]), int(dl_device[1])
+    if kind not in (dlpack.CPU_MEMORY, dlpack.CUDA):
+        fail(BufferError, f"Unsupported device_type: {kind}", expected="memory of the host, or of an NVIDIA GPU")
+    return to(self, CPU if kind == dlpack.CPU_MEMORY else Device("cuda", number))
 
 
 @method
 def __dlpack_device__(self):
-    return (1, 0)
+    """Where the tensor is, in DLPack's numbers."""
+    return dlpack.device_of(self)
+
+
+Tensor.__cuda_array_interface__ = property(dlpack.interface)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @method
@@ -846,8 +879,10 @@ def _on_host(self: Tensor) -> None:
 
 @method
 def cuda(self, device=None, non_blocking=False, memory_format=None) -> Tensor:
-    """A copy on the GPU."""
-    where = Device("cuda", device if isinstance(device, int) else None)
+    """A copy on a GPU, or the tensor itself where it is there."""
+    where = place(Device("cuda", device) if isinstance(device, int) else "cuda" if device is None else device)
+    if where.type != "cuda":
+        fail(RuntimeError, "Invalid device, must be cuda device", got=where)
     return to(self, where, non_blocking=non_blocking, memory_format=memory_format)
 
 

@@ -5,7 +5,7 @@ import warnings
 from facula import launch
 from facula.autograd.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled
 from facula.core import switches
-from facula.core.device import DEVICE
+from facula.core.device import DEVICE, place
 from facula.core.device import device as Device
 from facula.core.dtype import dtype as DType
 from facula.core.precision import MATMUL, set_matmul
@@ -154,7 +154,7 @@ def set_default_tensor_type(t, /) -> None:
 
 def get_default_device() -> Device:
     """The device on which tensors are made unless told otherwise."""
-    return DEVICE[0]
+    return place(DEVICE[0]) if DEVICE[0].type == "cuda" else DEVICE[0]
 
 
 def set_default_device(device) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
-from facula.core.device import CPU, DEVICE, device, place
+from facula.core.device import CPU, DEVICE, device, fixed, of_places, place
 from facula.core.generator import NEEDED, Generator, default_generator, default_of, seed_all
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import broadcast
@@ -231,7 +231,8 @@ def _drawn(size, dtype, device, requires_grad, out, draw) -> Tensor:
 
 def _creator(name: str, in_place, *parameters: float):
     """A function of sizes that draws a new tensor by one of the float samplers."""
-    known: dict[tuple, tuple] = of_defaults({})  # by what was asked for: allocator, spec, sampler, default generator
+    # By what was asked for: allocator, spec, sampler, default generator.
+    known: dict[tuple, tuple] = of_places(of_defaults({}))
 
     def create(
         *args, size=None, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False,
@@ -253,7 +254,7 @@ def _creator(name: str, in_place, *parameters: float):
             s = _spec_of(args, kind, device, name)
             empty, draw = launch.allocator(s.device), _sampler(s.device).sampler(name, s.numel, kind.code)
             usual = default_of(s.device)
-            if all(n.__class__ is int for n in args):
+            if all(n.__class__ is int for n in args) and fixed(device, DEVICE[0]):
                 if len(known) > 4096:
                     known.clear()
                 known[args, dtype, device, layout, DEVICE[0]] = empty, s, draw, usual

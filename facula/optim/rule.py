@@ -126,7 +126,7 @@ def _suits(spec: Spec, first: Spec) -> bool:
 def _many(rule: Callable, options: dict[str, Any], scalars: tuple[str, ...], tensors: list[Tensor]) -> launch.Many:
     """Machine code for a rule on many parameters with tensors of these dtypes; see `launch.many`."""
     specs = tuple([t.spec for t in tensors])
-    name = (rule, *options.values(), *[s.dtype for s in specs], specs[0].device.type)
+    name = (rule, *options.values(), *[s.dtype for s in specs], specs[0].device)
     found = _MANY.get(name)
     if found is None:
         places = range(len(specs))

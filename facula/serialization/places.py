@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from facula.core.device import device
+from facula.core.device import device, place
 from facula.errors import fail
 from facula.operators.storages import TypedStorage, UntypedStorage
 
@@ -76,7 +76,7 @@ def validate_cuda_device(location: str) -> int:
             "running on a CPU-only machine, please use torch.load with map_location=torch.device('cpu') to map your "
             "storages to the CPU.",
         )
-    index = device(location).index or 0
+    index = place(device(location)).index or 0
     count = cuda.device_count()
     if index >= count:
         fail(

@@ -2,7 +2,6 @@
 
 from functools import cache
 from importlib import import_module
-from types import ModuleType
 from typing import Any, NoReturn
 
 from facula.core.device import device
@@ -27,7 +26,7 @@ def unavailable(where: device) -> NoReturn:
 
 
 @cache
-def routine(target: ModuleType, name: str) -> Any:
+def routine(target: Any, name: str) -> Any:
     """What a target's `ROUTINES` names: a file, or a name in a file; NotImplementedError where it has none."""
     if name not in target.ROUTINES:
         machine = target.__name__.rpartition(".")[2]
@@ -38,4 +37,6 @@ def routine(target: ModuleType, name: str) -> Any:
         )
     file, _, inside = target.ROUTINES[name].partition(".")
     module = import_module(f".{file}", target.__name__)
-    return getattr(module, inside) if inside else module
+    found = getattr(module, inside) if inside else module
+    within = getattr(target, "within", None)  # of a target on one of several machines
+    return found if within is None else within(name, found)

@@ -3,5 +3,6 @@
 from facula.alias import getattr_for
 
 __getattr__ = getattr_for(
-    __name__, ("_pytree", "benchmark", "checkpoint", "collect_env", "data", "hooks", "serialization", "tensorboard")
+    __name__,
+    ("_pytree", "benchmark", "checkpoint", "collect_env", "data", "dlpack", "hooks", "serialization", "tensorboard"),
 )

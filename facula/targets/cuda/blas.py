@@ -228,6 +228,7 @@ class Call:
     def _start(self, c: int, a: int, b: int, added: int) -> None:
         gpu, size = self.gpu, self.workspace
         block = launcher.taken(size) if size else None  # later work of this stream alone takes it again
+        gpu.enter()  # now: to take memory may ask events of other GPUs
         space = block.ptr if block is not None else 0
         descriptor, alpha, beta, of_a, of_b, of_c, of_d, algorithm = self.places
         with gpu.relaxed():  # the first call loads kernels
@@ -354,7 +355,7 @@ class Product:
         self.allowed: Products | None = None  # the settings of `runs`
         self.runs: list[Run | None] = [None, None]  # of well aligned operands: without and with a bias
         self.table = direct.Table()  # the same for machine code
-        self.function = self.table.builtin(self._slowly)
+        self.function = self.table.builtin(self._slowly, driver.gpu().where)
 
     def __call__(self, c: int, a: int, b: int, bias: int = 0) -> None:
         self.function(c, a, b, bias)

@@ -14,7 +14,7 @@ from .emit import program
 from .functions import Function
 from .segments import Segments, may_sort
 
-__all__ = ["Code", "compile", "marks", "noted", "packed", "raise_noted"]
+__all__ = ["Code", "compile", "is_kernel", "marks", "noted", "packed", "raise_noted"]
 
 
 class Settled(NamedTuple):
@@ -36,7 +36,7 @@ class Code:
     """
 
     def __init__(self, kernel: Kernel, access: Access):
-        self.kernel, self.access = kernel, access
+        self.kernel, self.access, self.gpu = kernel, access, driver.gpu()
         self.checks = len(kernel.checks)
         self.functions: dict[tuple[bool, bool], Function] = {}
         self.settled: dict[tuple, Settled] = {}
@@ -51,7 +51,8 @@ class Code:
 
     def _function(self, wide: bool, kept: bool = False) -> Function:
         if (wide, kept) not in self.functions:
-            self.functions[wide, kept] = Function(program(self.kernel, self.access, wide, kept))
+            with driver.current(self.gpu):
+                self.functions[wide, kept] = Function(program(self.kernel, self.access, wide, kept))
         return self.functions[wide, kept]
 
     def settle(self, tail: tuple) -> Settled:
@@ -86,6 +87,9 @@ class Code:
 
     def _slowly(self, *values) -> None:
         """A call for sizes that machine code does not know, or of which it cannot do all."""
+        if driver.gpu() is not self.gpu:
+            with driver.current(self.gpu):
+                return self._slowly(*values)
         tail = tuple(values[self.head :])
         found = self.settle(tail)
         if found.record is not None and _entering.acquire(blocking=False):  # by another thread, or by one that is
@@ -122,6 +126,11 @@ def compile(kernel: Kernel, access: Access) -> Callable[..., None]:
     made = Code(kernel, access)
     _CODES[made.call] = made
     return made.call
+
+
+def is_kernel(function: Callable[..., None]) -> bool:
+    """Whether `compile` made it: then it starts on the GPU that it was made for, whatever a thread uses."""
+    return function in _CODES
 
 
 def packed(function: Callable[..., None], tail: tuple) -> builtins.Packed | None:

@@ -27,8 +27,8 @@ _DECLARATIONS = f"""
 @facula_cuda_here = external global [{len(driver.HERE)} x i64]
 @facula_cuda_settings = external global i64
 @_Py_NoneStruct = external global i64
-declare i32 @facula_cuda_ready()
-declare ptr @facula_cuda_take(ptr, ptr)
+declare i32 @facula_cuda_ready(ptr)
+declare ptr @facula_cuda_take(ptr, ptr, ptr)
 declare ptr @facula_cuda_address(ptr)
 declare void @Py_DecRef(ptr)
 declare i64 @facula_as_i64(ptr)
@@ -48,7 +48,7 @@ def settings_changed() -> None:
 
 
 def _product() -> str:
-    """`product(c, a, b, bias)`; its context: the address of a table's words, and what does what these do not say."""
+    """`product(c, a, b, bias)`; its context: the address of a table's words, what does the rest, a device."""
     f: Any = Entry("product", "ptr self, ptr args, i64 given", "ptr", linkage="")
     null = f.constant("ptr", 0)
     taken, space, room = f.variable("ptr", null), f.variable("ptr", null), f.variable("i64", 0)
@@ -59,7 +59,8 @@ def _product() -> str:
     f.leave(((c | a | b | bias) & (ALIGNED - 1)).ne(0), "slow")
     f.branch("look")
     f.label("look")
-    f.leave(f.call("i32", "@facula_cuda_ready").ne(0), "lost")  # no Python runs between here and the call
+    # No Python runs between here and the call.
+    f.leave(f.call("i32", "@facula_cuda_ready", f.context(2)).ne(0), "lost")
     table = f.address(f.context(0))
     now = f.load("i64", f.symbol_value("facula_cuda_settings"))
     f.leave(f.load("i64", table).ne(now), "slow")
@@ -73,7 +74,9 @@ def _product() -> str:
     with f.when(size > room.get()):
         f.leave(some(taken.get()), "slow")  # that of a call that is known no more
         room.set(size)
-        taken.set(f.call("ptr", "@facula_cuda_take", place(word("bytes")), f.symbol_value("_Py_NoneStruct")))
+        taken.set(
+            f.call("ptr", "@facula_cuda_take", place(word("bytes")), f.symbol_value("_Py_NoneStruct"), f.context(2))
+        )
         f.leave(f.null(taken.get()), "failed")
         number = f.call("ptr", "@facula_cuda_address", taken.get())
         f.leave(f.null(number), "lost")
@@ -134,9 +137,9 @@ class Table:
         self.words = (ctypes.c_int64 * 3)()
         self.held: list[Any] = [None, None]
 
-    def builtin(self, slow: Callable[..., None]) -> Callable[..., None]:
-        """`(c, a, b, bias)`, by what is known; `slow` for the rest."""
-        return builtins.make(_address(), "product", None, (ctypes.addressof(self.words), slow, self.words))
+    def builtin(self, slow: Callable[..., None], where: Any) -> Callable[..., None]:
+        """`(c, a, b, bias)` on a device, by what is known; `slow` for the rest."""
+        return builtins.make(_address(), "product", None, (ctypes.addressof(self.words), slow, where, self.words))
 
     def clear(self, settings: int) -> None:
         """Nothing is known; of which settings later calls are."""

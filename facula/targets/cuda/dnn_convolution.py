@@ -112,11 +112,11 @@ def _layout(s: Spec) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def _aligned(operands: Sequence[int], sizes: Sequence[int], result: int) -> tuple[list[int], list[Block]]:
     """Addresses of the same values where kernels can read 16 bytes at a time, and the blocks that hold them."""
     gpu = driver.gpu()
-    gpu.enter()
     made, kept = list(operands), []
     for place, (address, size) in enumerate(zip(operands, sizes)):
         if address % ALIGNMENT and place != result:
             block = launcher.taken(size)
+            gpu.enter()
             copied = driver.api().cuMemcpyDtoDAsync(block.ptr, address, size, gpu.stream.handle)
             driver.good(copied, "cuMemcpyDtoDAsync")
             made[place] = block.ptr

@@ -203,6 +203,7 @@ class Plan:
         if capture is not None:
             capture.keep(self)  # kernels are unloaded with the plan
         block = launcher.taken(self.need) if self.need else None
+        gpu.enter()  # again: to take memory may ask events of other GPUs
         addresses = (*operands, block.ptr if block is not None else 0)
         with library.lock:
             pack = self.packs.get(addresses) or self._pack(addresses)

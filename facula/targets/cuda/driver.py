@@ -1,7 +1,7 @@
 """The driver: whether there is a GPU, its context, modules, streams, events, launches; one place raises its errors.
 
-Everything goes through `api()`, the module `cuda.bindings.driver` or what tests put in its place. One GPU is used, the
-first that CUDA_VISIBLE_DEVICES leaves visible.
+Everything goes through `api()`, the module `cuda.bindings.driver` or what tests put in its place. Which of several GPUs
+a thread uses says `core.device.CURRENT`: `gpu()` gives that one, `current` changes it for a block.
 """
 
 import ctypes
@@ -14,16 +14,17 @@ from functools import cache as remembered
 from importlib import import_module
 from typing import Any
 
+from facula.core import device as places
 from facula.errors import AcceleratorError, fail
 
 __all__ = [
-    "HERE", "WORDS", "Device", "Event", "Stream", "address", "api", "forked", "good", "gpu", "reason",
-    "started", "use",
+    "HERE", "WORDS", "Device", "Event", "Stream", "address", "api", "count", "current", "entered", "forked", "good",
+    "gpu", "reason", "started", "use",
 ]  # fmt: skip
 
 _IN_PLACE: list[Any] = []  # what tests use in place of the driver
 _lock = threading.RLock()
-_started: list["Device"] = []  # one, whoever asks first
+_started: dict[int, "Device"] = {}  # by number: one each, whoever asks first
 OUT_OF_MEMORY, NOT_READY = 2, 600  # of CUresult
 MAJOR, MINOR, MULTIPROCESSORS, RESIDENT = 75, 76, 16, 39  # of CUdevice_attribute; threads of a multiprocessor
 OLDEST = (8, 0)  # the texts use instructions from this compute capability on
@@ -32,18 +33,20 @@ BLOCKING_SYNC, NO_TIMING, NON_BLOCKING = 1, 2, 1  # flags of events (the first t
 RELAXED = 2  # of CUstreamCaptureMode: calls that a capture does not see are allowed
 PRIORITIES, STREAMS = 4, 32  # streams are shared by those who ask for more than so many of a priority, as PyTorch's
 # What machine code sees (`launcher`): the number of the Python thread that the rest is for, 0 for none; its stream; the
-# address of cuLaunchKernel; objects to call for another thread, after a refused launch, for memory; its free blocks;
-# whether the stream is recorded, and what numbers launches with checks then; the name of what frames are told apart by.
-WORDS = ("thread", "stream", "launch", "enter", "refused", "take", "table", "capture", "record", "name")
+# address of cuLaunchKernel; objects to call for another thread or GPU, after a refused launch, for memory; its free
+# blocks; whether the stream is recorded, and what numbers launches with checks then; the name of what frames are told
+# apart by; the address of the `torch.device` whose context, stream and memory these are.
+WORDS = ("thread", "stream", "launch", "enter", "refused", "take", "table", "capture", "record", "name", "device")
 HERE = (ctypes.c_int64 * len(WORDS))()
 
 
 def use(driver: Any) -> None:
     """Put something with the functions of `cuda.bindings.driver` in its place; None: the driver itself again."""
     _IN_PLACE[:] = [] if driver is None else [driver]
-    for known in (address, api, _found, gpu):
+    for known in (address, api, _found, count):
         known.cache_clear()
     _started.clear()
+    places.CURRENT.index, _entered.device = 0, None
     HERE[0] = 0
 
 
@@ -121,26 +124,40 @@ def _capability(handle: Any) -> tuple[int, int]:
     )
 
 
+class _Entered(threading.local):
+    """Whose context is a thread's."""
+
+    device: "Device | None" = None
+
+
+_entered = _Entered()
+
+
+def entered() -> Any:
+    """The GPU whose context is the thread's."""
+    return _entered.device
+
+
 class _Thread(threading.local):
-    """What is a thread's own: whether it has entered the context, its stream, the private pool that it takes from."""
+    """What is a thread's own on a GPU: its stream, the private pool that it takes from."""
 
     def __init__(self, stream: "Stream"):
-        self.entered, self.stream, self.private = False, stream, None
+        self.stream, self.private = stream, None
 
 
 class Device:
-    """The GPU, with its primary context, which other libraries in the process share."""
+    """A GPU, with its primary context, which other libraries in the process share."""
 
     started = _started  # of the class: here when names of the module are gone, as at the end of the process
     __slots__ = (
         "architecture", "capability", "captures", "context", "default", "handle", "index", "memory", "multiprocessors",
-        "name", "resident", "shared", "thread",
+        "name", "peers", "resident", "shared", "thread", "where",
     )  # fmt: skip
 
     def __init__(self, index: int):
         from . import nvrtc
 
-        self.index = index
+        self.index, self.where = index, places.device("cuda", index)
         self.handle = good(api().cuDeviceGet(index), "cuDeviceGet")
         self.capability = _capability(self.handle)
         self.architecture = nvrtc.architecture(self.capability)
@@ -155,12 +172,13 @@ class Device:
         self.thread = _Thread(self.default)
         self.shared: dict[int, tuple[Iterator[int], list[Stream]]] = {}  # priority -> whose turn it is, streams
         self.captures: list[Any] = []  # of `graphs.Graph`: those that are being recorded
+        self.peers: dict[int, bool] = {}  # number of another GPU -> whether its memory is in reach
         self.enter()
 
     @property
     def current(self) -> bool:
-        """Whether it is the one in use: tests put other drivers in its place, and a forked process has none."""
-        return self in self.started
+        """Whether it is one of those in use: tests put other drivers in its place, and a forked process has none."""
+        return self.started.get(self.index) is self
 
     @property
     def stream(self) -> "Stream":
@@ -185,9 +203,19 @@ class Device:
 
     def enter(self) -> None:
         """Make the context this thread's."""
-        if not self.thread.entered:
+        if _entered.device is not self:
             good(api().cuCtxSetCurrent(self.context), "cuCtxSetCurrent")
-            self.thread.entered = True
+            _entered.device = self
+            HERE[0] = 0  # what machine code knows may be of another GPU
+
+    def attribute(self, number: int) -> int:
+        """A number that the driver knows of it, by CUdevice_attribute."""
+        return good(api().cuDeviceGetAttribute(api().CUdevice_attribute(number), self.handle), "cuDeviceGetAttribute")
+
+    def reaches(self, other: "Device") -> bool:
+        """Whether its kernels and copies may use memory of another GPU."""
+        answer = api().cuDeviceCanAccessPeer(self.handle, other.handle)
+        return other is not self and bool(good(answer, "cuDeviceCanAccessPeer"))
 
     def synchronize(self) -> None:
         """Wait for all work."""
@@ -308,8 +336,24 @@ class Event:
 
 
 @remembered
-def gpu() -> Device:
-    """The GPU, started when first asked for; AssertionError as PyTorch's where there is none."""
+def count() -> int:
+    """How many GPUs there are to use: from the first on, as far as facula can use them; 0 where `reason` says why."""
+    if reason():
+        return 0
+    found = good(api().cuDeviceGetCount(), "cuDeviceGetCount")
+    for index in range(found):
+        if _capability(good(api().cuDeviceGet(index), "cuDeviceGet")) < OLDEST:
+            return index
+    return found
+
+
+def gpu(index: int | None = None) -> Device:
+    """A GPU, or the one that the thread uses, started when first asked for; AssertionError where there is none."""
+    number = places.CURRENT.index if index is None else index
+    return _started.get(number) or _start(number)
+
+
+def _start(index: int) -> Device:
     from facula.targets import no_cuda
 
     with _lock:
@@ -319,21 +363,36 @@ def gpu() -> Device:
         why = reason()
         if why:
             no_cuda(why)
-        if not _started:
-            _started.append(Device(0))
-        return _started[0]
+        if not 0 <= index < count():
+            names = "cuda:0" if count() == 1 else f"cuda:0 to cuda:{count() - 1}"
+            fail(AcceleratorError, "CUDA error: invalid device ordinal", got=f"cuda:{index}", expected=names)
+        if index not in _started:
+            _started[index] = Device(index)
+        return _started[index]
+
+
+@contextmanager
+def current(device: Device) -> Iterator[None]:
+    """The thread uses a GPU in the block."""
+    here = places.CURRENT
+    before, here.index = here.index, device.index
+    device.enter()
+    try:
+        yield
+    finally:
+        here.index = before
 
 
 def started() -> bool:
-    """Whether the GPU was asked for."""
+    """Whether a GPU was asked for."""
     return bool(_started)
 
 
-_forked: list[bool] = []  # not empty: the GPU belongs to the process that this one was forked from
+_forked: list[bool] = []  # not empty: the GPUs belong to the process that this one was forked from
 
 
 def forked() -> bool:
-    """Whether the GPU was started before this process was forked: it cannot be used here."""
+    """Whether a GPU was started before this process was forked: it cannot be used here."""
     return bool(_forked)
 
 
@@ -344,7 +403,6 @@ def _forget_in_child() -> None:
     if _started:
         _forked.append(True)
         _started.clear()
-        gpu.cache_clear()
     HERE[0] = 0
 
 

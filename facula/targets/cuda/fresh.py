@@ -6,7 +6,7 @@ from facula.core.spec import Spec
 from facula.core.tensor import Tensor
 from facula.native import records
 
-from . import launcher, pool  # noqa: F401  (launcher provides what the text calls)
+from . import launcher  # noqa: F401  (which provides what the text calls)
 
 __all__ = ["address", "empty"]
 
@@ -15,7 +15,7 @@ def _text() -> str:
     """LLVM text of `native.records.text`, and of `@fresh`, as `targets/cpu/fresh.py` has it."""
     return f"""
 {records.text()}
-declare ptr @facula_cuda_take(ptr, ptr)
+declare ptr @facula_cuda_take(ptr, ptr, ptr)
 declare ptr @facula_cuda_address(ptr)
 define ptr @fresh(ptr %storage.class, ptr %tensor.class, ptr %zero, ptr %spec, i64 %bytes, ptr %nbytes,
                            ptr %device) nounwind {{
@@ -26,7 +26,7 @@ nothing:
   call void @incref(ptr %zero)
   br label %keep
 take:
-  %taken = call ptr @facula_cuda_take(ptr %nbytes, ptr %spec)
+  %taken = call ptr @facula_cuda_take(ptr %nbytes, ptr %spec, ptr %device)
   %none = icmp eq ptr %taken, null
   br i1 %none, label %failed, label %found
 found:
@@ -60,7 +60,7 @@ _makers = remembered(lambda: records.makers(_text()))
 
 def empty(spec: Spec) -> Tensor:
     """An uninitialised tensor of a dense spec."""
-    return pool.empty(spec) if spec.device.index else _makers()[0](spec)
+    return _makers()[0](spec)
 
 
 def address() -> int:

@@ -58,7 +58,8 @@ class Function:
     def __init__(self, p: Program):
         gpu = driver.gpu()
         self.program = p
-        self.words = launcher.words(int(gpu.load(machine_code(p, gpu), p.name)), [kind for kind, _ in p.takes])
+        handle = int(gpu.load(machine_code(p, gpu), p.name))
+        self.words = launcher.words(handle, [kind for kind, _ in p.takes], gpu.where)
         self.start = launcher.starter(self.words, p.name)
 
     def __call__(self, grid: tuple[int, int], block: tuple[int, int], *values: float) -> None:

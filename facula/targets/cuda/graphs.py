@@ -71,6 +71,8 @@ class Graph:
             fail(
                 RuntimeError, f"Unknown capture error mode. Expected `global`, `thread_local`, or `relaxed`, got {mode}"
             )
+        if not self.ended and driver.gpu() is not self.gpu:  # the GPU that is used now is the graph's
+            self.gpu, self.memory = driver.gpu(), pool.pool()
         gpu = self.gpu
         gpu.enter()
         stream = gpu.stream
@@ -165,6 +167,9 @@ class Graph:
         """Start all that was recorded, in the current stream."""
         if not self.ended:
             fail(RuntimeError, "Called CUDAGraph::replay without a preceding successful capture.")
+        if driver.gpu() is not self.gpu:
+            with driver.current(self.gpu):
+                return self.replay()
         if self.executable is None:
             self.instantiate()
         for state, (increment,) in self.generators.values():

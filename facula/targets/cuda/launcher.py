@@ -25,8 +25,9 @@ _MIX = -7046029254386353131
 INT, DOUBLE, FLOAT = range(3)  # how an argument is given, in 8 bytes each
 _KINDS = {"float": FLOAT, "double": DOUBLE}  # of C++ types; all others: INT
 
-# Words of what is known of a function: its handle, how many arguments it takes, how each is given.
-HANDLE, COUNT, KINDS = 0, 8, 16
+# Words of what is known of a function: its handle, how many arguments it takes, the address of the `torch.device` that
+# it was loaded on, how each argument is given.
+HANDLE, COUNT, DEVICE, KINDS = 0, 8, 16, 24
 # Words of one launch: the function (0: nothing is to be done), grid, block, the launch after it; of the first of many
 # what keeps it alive, bytes of scratch memory as a Python int, the kernel whose checks may fail (0: none of these); how
 # many arguments follow those that are given with each call, and these. The address of scratch memory is the first, the
@@ -44,7 +45,6 @@ declare ptr @facula_bad_count(ptr, i64, i64)
 declare ptr @PyErr_Occurred()
 declare ptr @PyThreadState_Get()
 declare i64 @PyThreadState_GetID(ptr)
-declare ptr @PyObject_CallNoArgs(ptr)
 declare ptr @PyObject_CallOneArg(ptr, ptr)
 declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 """
@@ -56,13 +56,16 @@ def _word(f: Entry, name: str, type: str = "ptr") -> Value:
 
 
 def _ready() -> str:
-    """`facula_cuda_ready()`: the words are this thread's; -1 where they cannot be, with the error set."""
-    f: Any = Entry("facula_cuda_ready", "", "i32", linkage="")
+    """`facula_cuda_ready(device)`: the words are this thread's, for a GPU; -1 where they cannot be: an error is set."""
+    f: Any = Entry("facula_cuda_ready", "ptr device", "i32", linkage="")
     f.branch("look")
     f.label("look")
+    f.leave(f.value("i1", f"icmp ne ptr {f.device.name}, {_word(f, 'device').name}"), "tell")
     own = f.call("i64", "@PyThreadState_GetID", f.call("ptr", "@PyThreadState_Get"))
     f.leave(own.eq(_word(f, "thread", "i64")), "ready")
-    told = f.call("ptr", "@PyObject_CallNoArgs", _word(f, "enter"))
+    f.branch("tell")
+    f.label("tell")
+    told = f.call("ptr", "@PyObject_CallOneArg", _word(f, "enter"), f.device)
     f.leave(f.null(told), "failed")
     f.call("void", "@Py_DecRef", told)
     f.branch("look")  # Python may have gone on in another thread meanwhile
@@ -88,7 +91,8 @@ def _run() -> str:
     f.count(owner.get())  # Python may run before the launch, and forget it
     wanted = f.slot(f.launch, SCRATCH)
     with f.when(_some(f, wanted)):
-        scratch.set(f.call("ptr", "@facula_cuda_take", wanted, f.symbol_value("_Py_NoneStruct")))
+        device = f.slot(function, DEVICE)
+        scratch.set(f.call("ptr", "@facula_cuda_take", wanted, f.symbol_value("_Py_NoneStruct"), device))
         f.leave(f.null(scratch.get()), "failed")
         place = f.call("ptr", "@facula_cuda_address", scratch.get())
         f.leave(f.null(place), "failed")
@@ -96,11 +100,12 @@ def _run() -> str:
         f.call("void", "@Py_DecRef", place)
     checked = f.slot(f.launch, CHECKED)
     with f.when(_some(f, checked)):
-        number.set(f.call("i64", "@facula_cuda_ticket", checked))
+        number.set(f.call("i64", "@facula_cuda_ticket", checked, f.slot(function, DEVICE)))
         f.leave(number.get().eq(0), "failed")
     f.branch("begin")
     f.label("begin")
-    f.leave(f.call("i32", "@facula_cuda_ready").ne(0), "failed")  # no Python runs between here and the last launch
+    # No Python runs between here and the last launch.
+    f.leave(f.call("i32", "@facula_cuda_ready", f.slot(function, DEVICE)).ne(0), "failed")
     count = f.load("i64", f.at(function, COUNT))
     with f.loop(0, count) as loop:
         f.store(f.item(values, loop.index), f.item(table, loop.index))
@@ -217,7 +222,8 @@ def _call() -> str:
     f.leave((head + tail).ne(f.given), "slow")
     _read(f, function, words, count=f.given)
     f.leave(_erred(f), "odd")
-    f.leave(f.call("i32", "@facula_cuda_ready").ne(0), "failed")  # no Python runs between here and the launch
+    # No Python runs between here and the launch.
+    f.leave(f.call("i32", "@facula_cuda_ready", f.slot(function, DEVICE)).ne(0), "failed")
     sizes = f.item(words, head)
     mixed = f.variable("i64", 0)
     with f.loop(0, tail) as loop:
@@ -241,12 +247,13 @@ def _call() -> str:
 
 
 def _taken() -> str:
-    """`taken(nbytes)`: memory for work of the current stream; what is done with it later is that stream's, too."""
+    """`taken(nbytes, device)`: memory for the current stream of a GPU; later work on it is that one's, too."""
     f: Any = Entry("taken", "ptr self, ptr args, i64 given", "ptr", linkage="")
-    f.leave(f.given.ne(1), "misfit")
-    f.done(f.call("ptr", "@facula_cuda_take", f.load("ptr", f.args), f.symbol_value("_Py_NoneStruct")))
+    f.leave(f.given.ne(2), "misfit")
+    nbytes, device = (f.load("ptr", f.item(f.args, i)) for i in range(2))
+    f.done(f.call("ptr", "@facula_cuda_take", nbytes, f.symbol_value("_Py_NoneStruct"), device))
     f.label("misfit")
-    f.done(f.call("ptr", "@facula_bad_count", f.symbol_value("title"), f.constant("i64", 1), f.given))
+    f.done(f.call("ptr", "@facula_bad_count", f.symbol_value("title"), f.constant("i64", 2), f.given))
     return f.text()
 
 
@@ -289,12 +296,12 @@ def _builtin(name: str) -> Callable[..., Any]:
 
 def taken(nbytes: int) -> Any:
     """Memory for work of the current stream, with its address as `ptr`; none of another stream may use it."""
-    return _builtin("taken")(nbytes)
+    return _builtin("taken")(nbytes, driver.gpu().where)
 
 
 def ticket(kernel: Any) -> int:
     """The number of a launch whose checks may fail."""
-    return _builtin("ticket")(kernel)
+    return _builtin("ticket")(kernel, driver.gpu().where)
 
 
 # What machine code calls ----------------------------------------------------------------------------------------------
@@ -308,14 +315,14 @@ _state.argtypes, _state.restype = [], ctypes.c_void_p
 _takers: dict[pool.Pool, Callable[..., pool.Block]] = {}  # the same object each time: machine code keeps its address
 
 
-def _enter() -> None:
-    """Make the words those of this thread, in the context of the GPU."""
-    gpu = driver.gpu()
+def _enter(where: Any) -> None:
+    """Make the words those of this thread, in the context of a GPU."""
+    gpu = driver.gpu(where.index)
     gpu.enter()
-    own = pool.pool()
+    own = pool.pool(gpu)
     values = [_thread(_state()), gpu.stream.key, driver.address("cuLaunchKernel"), id(_enter), id(_refused)]
     values += [id(_takers.setdefault(own, own.take)), own.table(gpu.stream).address]
-    values += [gpu.stream.capture is not None, id(tickets.record), id(_NAME)]
+    values += [gpu.stream.capture is not None, id(tickets.record), id(_NAME), id(where)]
     driver.HERE[:] = values  # at once: another thread may be here, too
 
 
@@ -330,12 +337,12 @@ driver.HERE[driver.WORDS.index("enter")], driver.HERE[driver.WORDS.index("refuse
 # Functions and launches -----------------------------------------------------------------------------------------------
 
 
-def words(handle: int, takes: Sequence[str]) -> Any:
-    """The words of a function that takes arguments of these C++ types."""
+def words(handle: int, takes: Sequence[str], where: Any) -> Any:
+    """The words of a function that takes arguments of these C++ types, and was loaded on a device."""
     if len(takes) > MOST:
         fail(TypeError, f"a function of {len(takes)} arguments", expected=f"at most {MOST}")
     kinds = [_KINDS.get(kind, INT) for kind in takes]
-    return (ctypes.c_int64 * (KINDS // 8 + len(kinds)))(handle, len(kinds), *kinds)
+    return (ctypes.c_int64 * (KINDS // 8 + len(kinds)))(handle, len(kinds), id(where), *kinds)
 
 
 def starter(function: Any, name: str) -> Callable[..., None]:

@@ -97,10 +97,10 @@ def _note(f: Any, lease: Value, note_at: int, note: Value) -> None:
 
 
 def _take(word: Any, note_at: int) -> str:
-    """`facula_cuda_take(nbytes, spec)`: a lease, or a block of the pool, for the current stream."""
-    f: Any = Entry("facula_cuda_take", "ptr nbytes, ptr spec", "ptr", linkage="")
+    """`facula_cuda_take(nbytes, spec, device)`: a lease, or a block of the pool, for the current stream of a GPU."""
+    f: Any = Entry("facula_cuda_take", "ptr nbytes, ptr spec, ptr device", "ptr", linkage="")
     arguments = f.alloca("ptr", 2)
-    f.leave(f.call("i32", "@facula_cuda_ready").ne(0), "failed")
+    f.leave(f.call("i32", "@facula_cuda_ready", f.device).ne(0), "failed")
     size, table = f.call("i64", "@facula_as_i64", f.nbytes), word(f, "table")
     place, key = _list(f, table, size)
     f.leave(f.null(place), "ask")

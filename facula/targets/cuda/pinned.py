@@ -98,7 +98,7 @@ class HostPool:
             ptr, size, streams = self.freed_late.popleft()
             if not streams or not self.gpu.current:
                 self._keep(ptr, size)
-            elif self.gpu.captures:
+            elif any(stream.device.captures for stream in streams):
                 self.unmarked.append((streams, ptr, size))
             else:
                 self.waiting.append((self._marks(streams), ptr, size))
@@ -110,7 +110,7 @@ class HostPool:
     def _marks(self, streams: set[driver.Stream]) -> list[driver.Event]:
         events = []
         for stream in streams:
-            events.append(driver.Event(self.gpu))
+            events.append(driver.Event(stream.device))
             events[-1].record(stream)
         return events
 
@@ -179,9 +179,9 @@ _lock = lasting_lock()
 def host_pool() -> HostPool:
     """The pool of page-locked memory, with the GPU started."""
     gpu = driver.gpu()
-    if not _HOST or _HOST[0].gpu is not gpu:
+    if not _HOST or not _HOST[0].gpu.current:
         with _lock:  # one for all threads: `block_at` looks at no other
-            if not _HOST or _HOST[0].gpu is not gpu:
+            if not _HOST or not _HOST[0].gpu.current:
                 _HOST[:] = [HostPool(gpu)]
     return _HOST[0]
 
@@ -202,7 +202,7 @@ def block_at(address: int) -> HostBlock | None:
 
 def is_pinned(address: int) -> bool:
     """Whether the GPU can copy from and to an address of the host by itself."""
-    if driver.forked():
+    if not driver.started():  # or no longer, after a fork
         return False
     if block_at(address) is not None:
         return True

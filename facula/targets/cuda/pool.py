@@ -14,7 +14,7 @@ from facula.core.device import device
 from facula.core.spec import Spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
-from facula.errors import OutOfMemoryError, fail
+from facula.errors import OutOfMemoryError
 
 from . import driver, leases, options, tickets
 from .chunks import SMALL, Arena, Chunk, Tally, rounded, segment_size
@@ -33,7 +33,7 @@ class Block:
 
     def record(self, stream: driver.Stream) -> None:
         """Work of another stream uses the block: it is used again only after what that stream has then been given."""
-        if stream.key != self.chunk.arena.stream:
+        if stream.key != self.chunk.arena.stream or stream.device is not self.pool.gpu:
             with self.pool.lock:
                 self.streams = (self.streams or set()) | {stream}
 
@@ -63,7 +63,7 @@ class Pool:
     """The blocks of one GPU."""
 
     def __init__(self, gpu: driver.Device):
-        self.gpu, self.options, self.where = gpu, options.wanted(), device("cuda", gpu.index)
+        self.gpu, self.options, self.where = gpu, options.wanted(), gpu.where
         self.tallies = Tally("small_pool"), Tally("large_pool")
         self.bytes = self.most = 0  # in use
         self.most_blocks = 0
@@ -191,7 +191,7 @@ class Pool:
     def _marks(self, streams: set[driver.Stream]) -> list[driver.Event]:
         events = []
         for stream in streams:
-            events.append(driver.Event(self.gpu))
+            events.append(driver.Event(stream.device))
             events[-1].record(stream)
         return events
 
@@ -338,18 +338,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unlock_in_child)
 
 
-def pool() -> Pool:
-    """The pool of the GPU."""
-    gpu: Any = driver.gpu()
-    found = _POOLS.get(id(gpu))
-    return found or _POOLS.setdefault(id(gpu), Pool(gpu))
+def pool(gpu: driver.Device | None = None) -> Pool:
+    """The pool of a GPU, or of the one that the thread uses."""
+    own: driver.Device = gpu or driver.gpu()
+    found = _POOLS.get(id(own))
+    return found or _POOLS.setdefault(id(own), Pool(own))
 
 
 def new_storage(nbytes: int, where: device | None = None, spec: Spec | None = None) -> Storage:
-    """Uninitialised memory; RuntimeError on a GPU with another number than 0."""
-    if where is not None and where.index:
-        fail(RuntimeError, "CUDA error: invalid device ordinal", got=where, expected="cuda:0: one GPU is used")
-    own = pool()
+    """Uninitialised memory of a GPU, or of the one that the thread uses."""
+    own = pool(None if where is None else driver.gpu(where.index))
     if nbytes == 0:
         return Storage(0, 0, None, own.where)
     block = own.take(nbytes, spec)

@@ -27,9 +27,9 @@ _recorded: dict[int, tuple[Any, str]] = {}  # by number
 
 
 def text(word: Callable[..., Value]) -> str:
-    """LLVM text of `facula_cuda_ticket(kernel)`: a number, 0 with an error set; and of the builtin `ticket(kernel)`."""
-    f: Any = Entry("facula_cuda_ticket", "ptr kernel", "i64", linkage="")
-    f.leave(f.call("i32", "@facula_cuda_ready").ne(0), "failed")
+    """LLVM text of `facula_cuda_ticket(kernel, device)`: a number, 0 with an error set; and of the builtin `ticket`."""
+    f: Any = Entry("facula_cuda_ticket", "ptr kernel, ptr device", "i64", linkage="")
+    f.leave(f.call("i32", "@facula_cuda_ready", f.device).ne(0), "failed")
     f.leave(word(f, "capture", "i64").ne(0), "recorded")
     ring = f.symbol_value("facula_cuda_ring")
     number = f.load("i64", ring) + 1
@@ -54,13 +54,13 @@ def text(word: Callable[..., Value]) -> str:
     f.label("failed")
     f.done(f.constant("i64", 0))
     own: Any = Entry("ticket", "ptr self, ptr args, i64 given", "ptr", linkage="")
-    own.leave(own.given.ne(1), "misfit")
-    number = own.call("i64", "@facula_cuda_ticket", own.load("ptr", own.args))
+    own.leave(own.given.ne(2), "misfit")
+    number = own.call("i64", "@facula_cuda_ticket", *(own.load("ptr", own.item(own.args, i)) for i in range(2)))
     own.leave(number.eq(0), "failed")
     own.done(own.call("ptr", "@PyLong_FromLongLong", number))
     own.label("misfit")
-    one = own.constant("i64", 1)
-    own.done(own.call("ptr", "@facula_bad_count", own.symbol_value("ticket.title"), one, own.given))
+    two = own.constant("i64", 2)
+    own.done(own.call("ptr", "@facula_bad_count", own.symbol_value("ticket.title"), two, own.given))
     own.label("failed")
     own.emit("ret ptr null")
     return builtins.string("ticket.title", "ticket") + f.text() + own.text()
@@ -81,7 +81,7 @@ def record(kernel: Any) -> int:
     RING[0] += 1
     number = RING[0]
     _recorded[number] = kernel, line_of(here())
-    driver.gpu().stream.capture.keep(_Recorded(number))
+    driver.entered().stream.capture.keep(_Recorded(number))  # the GPU that machine code has made ready
     return number
 
 

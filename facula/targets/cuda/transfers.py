@@ -8,10 +8,22 @@ import numpy as np
 from facula.core.dtype import dtype
 from facula.core.shape import reach
 from facula.core.spec import Spec
+from facula.errors import caution, fail
 
 from . import code, driver, pinned
 
-__all__ = ["fetch", "from_host", "reader", "staged", "synchronize", "to_host"]
+__all__ = ["between", "fetch", "from_host", "reader", "staged", "synchronize", "to_host"]
+
+
+DEBUG = [0]  # whether waiting is said with a warning (1), or is an error (2): `torch.cuda.set_sync_debug_mode`
+
+
+def _told() -> None:
+    """Say that a program waits for the GPU."""
+    if DEBUG[0] == 2:
+        fail(RuntimeError, "called a synchronizing CUDA operation")
+    caution("called a synchronizing CUDA operation")
+
 
 SMALL = 64 << 10  # bytes: up to here a copy on the host costs less than to wait for the GPU
 
@@ -30,6 +42,8 @@ def from_host(to: int, start: int, nbytes: int, non_blocking: bool = False) -> N
     locked = pinned.is_pinned(start)
     if stream.capture is not None and not (locked and non_blocking):
         stream.capture.refuse("a copy from memory that is not page-locked, or that the program waits for")
+    if DEBUG[0] and not (locked and non_blocking):
+        _told()
     if nbytes <= SMALL and not locked:
         staged(to, start, nbytes)
         return
@@ -43,9 +57,9 @@ def from_host(to: int, start: int, nbytes: int, non_blocking: bool = False) -> N
 def staged(to: int, start: int, nbytes: int) -> None:
     """Bytes that the host forgets when the call is done, by way of page-locked memory; in a graph, that stays."""
     gpu = driver.gpu()
-    gpu.enter()
     kept = pinned.host_pool().take(nbytes)
     ctypes.memmove(kept.ptr, start, nbytes)
+    gpu.enter()  # now: page-locked memory may be another GPU's to take
     driver.good(driver.api().cuMemcpyHtoDAsync(to, kept.ptr, nbytes, gpu.stream.handle), "cuMemcpyHtoDAsync")
     kept.record(gpu.stream)
 
@@ -67,8 +81,43 @@ def to_host(to: int, start: int, nbytes: int, non_blocking: bool = False) -> Non
     if block is not None:
         block.record(stream)
     else:
+        if DEBUG[0]:
+            _told()
         stream.synchronize()
         code.raise_noted()
+
+
+REACHED_ALREADY = 704  # of CUresult
+
+
+def _reach(gpu: driver.Device, other: driver.Device) -> None:
+    """Let a GPU use the memory of another one, where it can: copies then go no way round."""
+    if other.index in gpu.peers:
+        return
+    gpu.peers[other.index] = gpu.reaches(other)
+    if gpu.peers[other.index]:
+        gpu.enter()
+        (status,) = driver.api().cuCtxEnablePeerAccess(other.context, 0)
+        if int(status) != REACHED_ALREADY:
+            driver.good((status,), "cuCtxEnablePeerAccess")
+
+
+def between(to: int, start: int, nbytes: int, index: int, non_blocking: bool = False) -> None:
+    """Bytes from this GPU to that of a number, after what both current streams were given; nothing is waited for."""
+    if not nbytes:
+        return
+    here, there = driver.gpu(), driver.gpu(index)
+    with here.relaxed():
+        _reach(here, there)
+    ready = driver.Event(there)
+    ready.record(there.stream)
+    here.stream.wait(ready)
+    here.enter()
+    answer = driver.api().cuMemcpyPeerAsync(to, there.context, start, here.context, nbytes, here.stream.handle)
+    driver.good(answer, "cuMemcpyPeerAsync")
+    done = driver.Event(here)
+    done.record(here.stream)
+    there.stream.wait(done)
 
 
 def synchronize() -> None:

@@ -30,6 +30,7 @@ MODULES = (
     "distributions.constraints", "distributions.transforms", "random", "overrides", "amp", "utils.checkpoint",
     "utils.data", "utils.tensorboard", "multiprocessing", "utils.benchmark", "profiler", "autograd.profiler",
     "autograd.profiler_util", "masked", "sparse", "serialization",
+    "cuda", "cuda.amp", "cuda.nvtx", "cuda.comm", "accelerator", "utils.dlpack",
 )  # fmt: skip
 # What only makes sense with PyTorch's internals: patterns of names in `torch` and `torch.Tensor`, with the reason.
 ASIDE = {
@@ -55,6 +56,10 @@ ASIDE_BY_NAME = {
         ("linalg.common_notes", "nn.functional.reproducibility_notes", "nn.functional.sparse_support_notes",
          "nn.functional.tf32_notes"), "sentences of PyTorch's own documentation",
     ),
+    **dict.fromkeys(
+        ("cuda.jiterator", "cuda.nccl", "cuda.sparse", "cuda.tunable"), "modules of which the AttributeError says why",
+    ),
+    "cuda.amp.amp_definitely_not_available": "of a build of PyTorch",
     "nn.functional.TYPE_CHECKING": "of `typing`",
     "autograd.NestedIOFunction": "no longer runs in PyTorch: its methods call what has been removed",
 }  # fmt: skip

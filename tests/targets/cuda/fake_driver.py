@@ -9,6 +9,7 @@ import functools
 import itertools
 import re
 import threading
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -70,7 +71,7 @@ def _bound(body: str) -> int:
 
 
 class FakeDriver:
-    """One GPU with `memory` bytes; work of the streams in `slow` is done only when somebody waits for it."""
+    """GPUs with `memory` bytes together; work of the streams in `slow` is done only when somebody waits for it."""
 
     CUdevice_attribute = CUstreamCaptureMode = CUpointer_attribute = CUresult = int
     version = 99000  # the newest CUDA that the driver is for
@@ -78,8 +79,11 @@ class FakeDriver:
 
     def __init__(
         self, emulator: Emulator | None = None, memory: int = 1 << 30, capability: tuple[int, int] = (9, 0),
-        strict: bool = False,
+        strict: bool = False, gpus: int = 1,
     ):  # fmt: skip
+        self.gpus = gpus
+        self.owners: dict[int, int] = {}  # address of a block, handle of a stream or event -> number of its GPU
+        self.peers: set[tuple[int, int]] = set()  # GPUs that may use each other's memory
         self.emulator, self.memory, self.capability = emulator, memory, capability
         self.calls: list[tuple] = []  # name, then arguments
         self.blocks: dict[int, np.ndarray] = {}
@@ -88,7 +92,7 @@ class FakeDriver:
         self.contexts = threading.local()  # `current`: of each thread
         self.launched = LAUNCH(self._launched)  # what cuGetProcAddress finds
         self.trouble = ""  # what a kernel did wrong
-        self.handles = itertools.count(1)
+        self.handles = itertools.count(16)  # 1 and 2 mean default streams
         self.living: set[int] = set()  # handles of streams and events
         self.slow: set[int] = set()
         self.queues: dict[int, list[Callable[[], None]]] = {}  # of slow streams
@@ -188,11 +192,20 @@ class FakeDriver:
     def context(self):
         return getattr(self.contexts, "current", None)
 
+    @property
+    def gpu(self) -> int:
+        """The number of the GPU whose context is the thread's."""
+        return int(self.context.partition(" ")[2] or 0) if self.context else 0
+
+    def _here(self, what: int) -> bool:
+        """Whether a block, stream or event is of the GPU whose context is the thread's."""
+        return self.owners.get(what, self.gpu) == self.gpu
+
     def cuDeviceGetCount(self):
-        return GOOD, 1
+        return GOOD, self.gpus
 
     def cuDeviceGet(self, number):
-        return (GOOD, number) if number == 0 else (INVALID, None)
+        return (GOOD, number) if 0 <= number < self.gpus else (INVALID, None)
 
     def cuDeviceGetAttribute(self, attribute, device):
         known = {driver.MAJOR: self.capability[0], driver.MINOR: self.capability[1], driver.RESIDENT: self.resident}
@@ -201,11 +214,19 @@ class FakeDriver:
     def cuDeviceGetName(self, size, device):
         return GOOD, b"Emulated GPU\0\0\0"
 
+    def cuDeviceGetUuid(self, device):
+        return GOOD, types.SimpleNamespace(bytes=bytes([device]) * 16)
+
+    def cuProfilerStart(self):
+        return (GOOD if self.context else NO_CONTEXT,)
+
+    cuProfilerStop = cuProfilerStart
+
     def cuDeviceTotalMem(self, device):
         return GOOD, self.memory
 
     def cuDevicePrimaryCtxRetain(self, device):
-        return GOOD, "context"
+        return GOOD, f"context {device}" if device else "context"
 
     def cuCtxSetCurrent(self, context):
         self.contexts.current = context
@@ -223,6 +244,8 @@ class FakeDriver:
     # Memory
 
     def cuMemAlloc(self, size):
+        if not self.context and self.gpus > 1:
+            return NO_CONTEXT, None
         if self._unsafe():
             return UNSUPPORTED, None
         if self.used() + size > self.memory:
@@ -233,7 +256,7 @@ class FakeDriver:
             behind = start + -(-size // 8) * 8
             _watch("poison", block.ctypes.data, start - block.ctypes.data)
             _watch("poison", behind, block.ctypes.data + len(block) - behind)
-        self.blocks[start] = block[start - block.ctypes.data :][:size]
+        self.blocks[start], self.owners[start] = block[start - block.ctypes.data :][:size], self.gpu
         return GOOD, start
 
     def cuMemAllocManaged(self, size, flags):
@@ -242,7 +265,10 @@ class FakeDriver:
     def cuMemFree(self, ptr):
         if self._unsafe():
             return (UNSUPPORTED,)
+        if not self._here(ptr):
+            return (INVALID,)
         block = self.blocks.pop(ptr, None)
+        self.owners.pop(ptr, None)
         if CHECKED and block is not None:
             whole = block.base
             _watch("unpoison", whole.ctypes.data, whole.nbytes)
@@ -267,12 +293,39 @@ class FakeDriver:
         return any(start <= ptr < start + len(made) for start, made in self.pinned.items())
 
     def cuPointerGetAttribute(self, attribute, ptr):
+        if attribute == 9:  # the number of the GPU
+            found = [gpu for gpu in range(self.gpus) if self._inside(ptr, 1, gpu)]
+            return (GOOD, found[0]) if found else (INVALID, None)
         if attribute != 2:
             return INVALID, None
         return (GOOD, 1) if self._is_pinned(ptr) else (GOOD, 2) if self._inside(ptr, 1) else (INVALID, None)
 
-    def _inside(self, ptr: int, size: int) -> bool:
-        return any(start <= ptr and ptr + size <= start + len(block) for start, block in self.blocks.items())
+    def _inside(self, ptr: int, size: int, gpu: int | None = None) -> bool:
+        """Whether memory is that of a GPU, or of the one in use."""
+        gpu = self.gpu if gpu is None else gpu
+        blocks = self.blocks.items()
+        return any(
+            start <= ptr and ptr + size <= start + len(block) and self.owners[start] == gpu for start, block in blocks
+        )
+
+    def cuDeviceCanAccessPeer(self, device, other):
+        return GOOD, int(device != other)
+
+    def cuCtxEnablePeerAccess(self, context, flags):
+        pair = self.gpu, int(context.partition(" ")[2] or 0)
+        if pair[0] == pair[1] or flags:
+            return (INVALID,)
+        if pair in self.peers:
+            return (704,)
+        self.peers.add(pair)
+        return (GOOD,)
+
+    def cuMemcpyPeerAsync(self, to, to_context, start, context, size, stream):
+        numbers = [int(c.partition(" ")[2] or 0) for c in (to_context, context)]
+        right = self._inside(to, size, numbers[0]) and self._inside(start, size, numbers[1])
+        if not right or not self._is_stream(stream):
+            return (INVALID,)
+        return self._give(stream, lambda: ctypes.memmove(to, start, size))
 
     def cuMemcpyHtoDAsync(self, to, start, size, stream):
         if not self._inside(to, size) or not self._is_stream(stream):
@@ -300,8 +353,9 @@ class FakeDriver:
     def cuModuleGetFunction(self, module, name):
         if module.name != name.decode():
             return NOT_FOUND, None
-        handle = id(module)  # which `FUNCTIONS` keeps
+        handle = id(module) + self.gpu  # which `FUNCTIONS` keeps
         FUNCTIONS[handle] = module
+        self.owners[handle] = self.gpu
         return GOOD, handle
 
     def _launched(self, handle, gx, gy, gz, bx, by, bz, shared, stream, table, extra):
@@ -318,11 +372,13 @@ class FakeDriver:
         if handle not in FUNCTIONS:
             return (NO_HANDLE,)
         function = FUNCTIONS[handle]
+        if not self._here(handle):
+            return (NO_HANDLE,)
         fits = 0 < gx < 2**31 and 0 < gy < 2**16 and gz == bz == 1 and 0 < bx * by <= _bound(function.body)
         if not fits or not self._is_stream(stream):
             return (INVALID,)
-        if self.strict and (foreign := self._foreign(function, table)):
-            raise AssertionError(f"{function.name} is given addresses of the host's memory: {', '.join(foreign)}")
+        if (self.strict or self.gpus > 1) and (foreign := self._foreign(function, table)):
+            raise AssertionError(f"{function.name} is given addresses of other memory: {', '.join(foreign)}")
         assert self.emulator is not None
         self.emulator.build([function])
         emulator, count = self.emulator, len(function.takes)
@@ -345,7 +401,8 @@ class FakeDriver:
         places = (ctypes.c_void_p * len(function.takes)).from_address(table)
         for (kind, name), place in zip(function.takes, places):
             address = ctypes.c_int64.from_address(place).value if kind.endswith("*") else 0
-            near = any(-4096 <= address - start <= len(block) for start, block in self.blocks.items())
+            own = [(start, block) for start, block in self.blocks.items() if self._here(start)]
+            near = any(-4096 <= address - start <= len(block) for start, block in own)
             if address and not near and not self._is_pinned(address):  # windows may begin before an operand
                 found.append(name)
         return found
@@ -353,11 +410,12 @@ class FakeDriver:
     # Streams and events
 
     def _is_stream(self, handle: int) -> bool:
-        return handle == 0 or handle in self.living
+        return handle == 0 or (handle in self.living and self._here(handle))
 
     def _made(self) -> int:
         handle = next(self.handles)
         self.living.add(handle)
+        self.owners[handle] = self.gpu
         return handle
 
     def _gone(self, handle: int) -> tuple:
@@ -404,7 +462,7 @@ class FakeDriver:
         return self._gone(event)
 
     def cuEventRecord(self, event, stream):
-        if event not in self.living or not self._is_stream(stream):
+        if event not in self.living or not self._here(event) or not self._is_stream(stream):
             return (INVALID,)
         capture = self._capture_of(stream)
         if capture is not None:
