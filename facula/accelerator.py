@@ -67,7 +67,7 @@ reset_accumulated_memory_stats, set_stream = _of_gpu("reset_accumulated_memory_s
 def empty_host_cache() -> None:
     """Give page-locked memory that no tensor uses back to the driver."""
     if cuda.is_initialized():
-        from facula.targets.cuda import pinned
+        from facula.targets.cuda.memory import pinned
 
         pinned.host_pool().release()
 

@@ -150,7 +150,7 @@ def gpu() -> dict[str, Any]:
     found["used"] = used
     if not used:
         found["why not"] = cuda.reason()
-    from facula.targets.cuda import libraries
+    from facula.targets.cuda.libraries import found as libraries
 
     return {**found, **libraries.found()}
 

@@ -285,7 +285,7 @@ def pinned(spec: Spec) -> Tensor:
 
 def is_pinned(x: Tensor) -> bool:
     """Whether a tensor of the host lies in memory that the GPU copies from and to while the program goes on."""
-    if "facula.targets.cuda.pinned" not in sys.modules or not accelerated():
+    if "facula.targets.cuda.memory.pinned" not in sys.modules or not accelerated():
         return False  # nothing is where no GPU was ever used
     return native("is_pinned", device("cuda"))(x.ptr)
 

@@ -139,7 +139,7 @@ class ShownKernel:
         """What NVRTC is given for a GPU; no GPU is needed for it."""
         if self.kernel is None or self.access is None:
             return f"// {self.name}: a routine of the target"
-        from facula.targets.cuda.emit import program
+        from facula.targets.cuda.texts.emit import program
 
         return program(self.kernel, self.access).text
 

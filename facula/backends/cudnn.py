@@ -42,7 +42,8 @@ def is_acceptable(tensor) -> bool:
 
 def version() -> int | None:
     """cuDNN's version as one number, 91200 for 9.12.0; None without it, or without a GPU."""
-    from facula.targets.cuda import dnn_api, driver
+    from facula.targets.cuda import driver
+    from facula.targets.cuda.libraries import dnn_api
 
     return None if driver.reason() else dnn_api.version()
 

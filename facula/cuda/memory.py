@@ -23,13 +23,13 @@ __all__ = [
 
 
 def _counts() -> Any:
-    from facula.targets.cuda import counts
+    from facula.targets.cuda.memory import counts
 
     return counts
 
 
 def _host() -> Any:
-    from facula.targets.cuda import pinned
+    from facula.targets.cuda.memory import pinned
 
     gpu()
     return pinned.host_pool()

@@ -39,6 +39,6 @@ def is_initialized() -> bool:
 
 def pool(device: Any = None) -> Any:
     """The memory of a GPU."""
-    from facula.targets.cuda import pool as pools
+    from facula.targets.cuda.memory import pool as pools
 
     return pools.pool(gpu(device))

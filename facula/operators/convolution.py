@@ -322,7 +322,7 @@ _RESULTS = {"forward": 2, "input": 0, "weight": 1}  # which of x, w and y
 
 
 def _whole(kind: str, x: Spec, w: Spec, y: Spec, last: bool, stride, padding, dilation, bias: bool) -> _Whole | None:
-    """What a library of the target has for a convolution, see `targets/cuda/dnn_convolution.py`."""
+    """What a library of the target has for a convolution, see `targets/cuda/libraries/dnn_convolution.py`."""
     make = launch.offered("convolution", x.device)
     if make is None:
         return None

@@ -27,7 +27,7 @@ def unavailable(where: device) -> NoReturn:
 
 @cache
 def routine(target: Any, name: str) -> Any:
-    """What a target's `ROUTINES` names: a file, or a name in a file; NotImplementedError where it has none."""
+    """What a target's `ROUTINES` names: a file, or file:name; NotImplementedError where it has none."""
     if name not in target.ROUTINES:
         machine = target.__name__.rpartition(".")[2]
         fail(
@@ -35,7 +35,7 @@ def routine(target: Any, name: str) -> Any:
             f"facula has no routine {name!r} for the device '{machine}' yet",
             mend="compute this step on the CPU: x.cpu(), and .to() back",
         )
-    file, _, inside = target.ROUTINES[name].partition(".")
+    file, _, inside = target.ROUTINES[name].partition(":")
     module = import_module(f".{file}", target.__name__)
     found = getattr(module, inside) if inside else module
     within = getattr(target, "within", None)  # of a target on one of several machines

@@ -9,10 +9,11 @@ from facula.errors import fail
 from facula.ir.kernel import Access, Check, Kernel
 from facula.native import builtins
 
-from . import driver, launcher, schedule, tickets
-from .emit import program
+from . import driver, launcher, tickets
 from .functions import Function
-from .segments import Segments, may_sort
+from .routines.segments import Segments, may_sort
+from .texts import schedule
+from .texts.emit import program
 
 __all__ = ["Code", "compile", "is_kernel", "marks", "noted", "packed", "raise_noted"]
 

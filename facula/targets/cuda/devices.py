@@ -12,7 +12,8 @@ from typing import Any
 from facula.core.device import CURRENT, device
 from facula.core.storage import Storage
 
-from . import ROUTINES, code, driver, fresh, pool
+from . import ROUTINES, code, driver, fresh
+from .memory import pool
 
 __all__ = ["On", "target"]
 

@@ -9,7 +9,7 @@ from functools import cache as remembered
 from facula.errors import fail
 
 from . import driver, launcher, nvrtc
-from .emit import THREADS, Program
+from .texts.emit import THREADS, Program
 
 __all__ = ["Function", "function", "written"]
 

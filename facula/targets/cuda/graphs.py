@@ -13,8 +13,9 @@ from facula.core.device import device
 from facula.core.generator import default_of
 from facula.errors import AcceleratorError, caution, fail
 
-from . import driver, pool
-from .recorded import Recorded
+from . import driver
+from .memory import pool
+from .random.recorded import Recorded
 
 __all__ = ["MODES", "Graph", "recording", "shared_number"]
 

@@ -15,7 +15,8 @@ from facula.native import apply, builtins, jit, records
 from facula.native.entry import Entry
 from facula.native.text import Value
 
-from . import chunks, driver, leases, pool, tickets
+from . import driver, tickets
+from .memory import chunks, leases, pool
 
 __all__ = ["MOST", "WAYS", "caller", "chain", "place", "record", "starter", "taken", "ticket", "words"]
 

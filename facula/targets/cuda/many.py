@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from facula.codegen import prepare
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, Access, Kernel
 
-from . import driver, launcher, pool, transfers
-from .emit import THREADS, Nest, Program
+from . import driver, launcher, transfers
 from .functions import Function
-from .operations import FUNCTIONS
-from .schedule import MOST_BLOCKS
-from .types import passed
-from .values import argument_name
+from .memory import pool
+from .texts.emit import THREADS, Nest, Program
+from .texts.operations import FUNCTIONS
+from .texts.schedule import MOST_BLOCKS
+from .texts.types import passed
+from .texts.values import argument_name
 
 __all__ = ["ManyCode", "compile_many", "many_program"]
 

@@ -10,7 +10,8 @@ from facula.core.shape import reach
 from facula.core.spec import Spec
 from facula.errors import caution, fail
 
-from . import code, driver, pinned
+from . import code, driver
+from .memory import pinned
 
 __all__ = ["between", "fetch", "from_host", "reader", "staged", "synchronize", "to_host"]
 

@@ -19,7 +19,8 @@ import pytest
 
 import facula
 from facula.operators import convolution as operators
-from facula.targets.cuda import code, convolution, driver, product
+from facula.targets.cuda import code, driver
+from facula.targets.cuda.routines import convolution, product
 from tests.targets import kernels
 from tests.targets.cpu import test_emit as cases
 from tests.targets.cuda import test_emulated, test_random

@@ -22,8 +22,8 @@ from facula.core import dtype as dt
 from facula.core.device import device
 from facula.core.spec import spec
 from facula.operators.convolution import _channels_last
-from facula.targets.cuda import dnn_api, dnn_attention, dnn_convolution, dnn_graph
-from facula.targets.cuda.dnn_graph import Policy, contiguous
+from facula.targets.cuda.libraries import dnn_api, dnn_attention, dnn_convolution, dnn_graph
+from facula.targets.cuda.libraries.dnn_graph import Policy, contiguous
 
 NO_DEVICE = 100  # of CUresult
 LOADING = ("cuLibraryLoadData", "cuLibraryGetKernel", "cuKernelGetFunction", "cuModuleLoadData", "cuModuleLoadDataEx",

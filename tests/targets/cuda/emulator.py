@@ -22,9 +22,9 @@ import numpy as np
 
 from facula.config import usable_cores
 from facula.ir.kernel import Access, Kernel
-from facula.targets.cuda import schedule
-from facula.targets.cuda.emit import Program, program
-from facula.targets.cuda.helpers import prelude
+from facula.targets.cuda.texts import schedule
+from facula.targets.cuda.texts.emit import Program, program
+from facula.targets.cuda.texts.helpers import prelude
 
 HEADER = Path(__file__).with_name("emulator.h")
 COMPILER = shutil.which("g++")

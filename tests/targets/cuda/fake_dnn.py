@@ -15,8 +15,8 @@ import numpy as np
 
 from facula.core import dtype as dt
 from facula.operators import convolution
-from facula.targets.cuda import dnn_api, dnn_attend, dnn_graph
-from facula.targets.cuda.dnn_api import KINDS
+from facula.targets.cuda.libraries import dnn_api, dnn_attend, dnn_graph
+from facula.targets.cuda.libraries.dnn_api import KINDS
 from facula.targets.reference.memory import read, write
 from tests.targets.cuda.fake_driver import FakeDriver
 

@@ -23,9 +23,12 @@ from facula.operators.embedding import _PLANS as ROWS
 from facula.operators.indexing import _PLANS as INDEXED
 from facula.operators.loss import _check_code
 from facula.operators.matmul import _PLANS
-from facula.targets.cuda import code, convolution, cublaslt, driver, functions, leases, pool, tickets
-from facula.targets.cuda.chunks import Chunk
-from facula.targets.cuda.emit import Program
+from facula.targets.cuda import code, driver, functions, tickets
+from facula.targets.cuda.libraries import cublaslt
+from facula.targets.cuda.memory import leases, pool
+from facula.targets.cuda.memory.chunks import Chunk
+from facula.targets.cuda.routines import convolution
+from facula.targets.cuda.texts.emit import Program
 from tests.targets.cuda.emulator import CHECKED, Emulator
 
 GOOD, INVALID, NO_MEMORY, NO_CONTEXT, NO_HANDLE, NOT_FOUND, FAILED = 0, 1, 2, 201, 400, 500, 999

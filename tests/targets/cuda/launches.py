@@ -11,7 +11,8 @@ from typing import Any
 
 import facula as torch
 from facula.native import jit
-from facula.targets.cuda import cublaslt, driver, functions, nvrtc
+from facula.targets.cuda import driver, functions, nvrtc
+from facula.targets.cuda.libraries import cublaslt
 from tests.targets.cuda.fake_blas import FakeBlas
 from tests.targets.cuda.fake_driver import FakeDriver
 

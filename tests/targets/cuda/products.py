@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import facula
-from facula.targets.cuda import blas
+from facula.targets.cuda.libraries import blas
 
 F = facula.nn.functional
 EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52, "float16": 2.0**-10, "bfloat16": 2.0**-7, "complex64": 2.0**-23,

@@ -24,14 +24,18 @@ from facula.config import usable_cores
 from facula.ir.kernel import Access, Kernel
 from facula.targets import cuda
 from facula.targets.cuda import nvrtc
-from facula.targets.cuda.emit import Program, program
 from facula.targets.cuda.many import many_program
-from facula.targets.cuda.segments import variants
+from facula.targets.cuda.routines.segments import variants
+from facula.targets.cuda.texts.emit import Program, program
 from tests.targets.cuda.emulator import Emulator, Idle, batch
 
 # The files of `facula/targets/cuda` with texts that are written by hand.
 FOLDER = Path(cuda.__file__).parent
-WRITTEN = sorted(path.stem for path in FOLDER.glob("*.py") if "\ndef all_programs" in path.read_text())
+WRITTEN = sorted(
+    ".".join(path.relative_to(FOLDER).with_suffix("").parts)
+    for path in FOLDER.rglob("*.py")
+    if "\ndef all_programs" in path.read_text()
+)
 SYNTAX = "--fdevice-syntax-only"  # what the compiler's first part finds, warnings included, in a thirtieth of the time
 NO_STEP = {facula.optim.Optimizer, facula.optim.LBFGS, facula.optim.SparseAdam, facula.optim.Muon}
 BATCH = 64  # texts that are compiled as one: NVRTC takes 60 ms for an empty one

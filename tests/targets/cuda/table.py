@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 import facula
-from facula.targets.cuda import cublaslt
+from facula.targets.cuda.libraries import cublaslt
 from tests.operators import results
 from tests.operators.table import Maker, load_all
 

@@ -5,10 +5,10 @@ import pytest
 
 import facula
 from facula.core import dtype as dt
-from facula.targets.cuda import attention
-from facula.targets.cuda import attention_matrix as matrix
-from facula.targets.cuda.attention_matrix import matrix_program
-from facula.targets.cuda.attention_tiles import FORWARD, KEYS, LOW, QUERIES, SINGLE, attention_program
+from facula.targets.cuda.routines import attention
+from facula.targets.cuda.routines import attention_matrix as matrix
+from facula.targets.cuda.routines.attention_matrix import matrix_program
+from facula.targets.cuda.routines.attention_tiles import FORWARD, KEYS, LOW, QUERIES, SINGLE, attention_program
 from facula.targets.reference.attention import attention as oracle
 from facula.targets.reference.attention import attention_backward as oracle_backward
 from tests.targets.cpu.test_attention import Case

@@ -11,10 +11,11 @@ import pytest
 import facula
 from facula.core import dtype as dt
 from facula.core import precision
-from facula.targets.cuda import blas, cublaslt, pool
-from facula.targets.cuda import operation as sizes
-from facula.targets.cuda import product as generated
-from facula.targets.cuda.operation import operation, way
+from facula.targets.cuda.libraries import blas, cublaslt
+from facula.targets.cuda.libraries import operation as sizes
+from facula.targets.cuda.libraries.operation import operation, way
+from facula.targets.cuda.memory import pool
+from facula.targets.cuda.routines import product as generated
 from tests.operators import results
 from tests.operators.table import load_all
 from tests.targets.cuda import fake_blas, products

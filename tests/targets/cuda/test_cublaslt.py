@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from facula.targets.cuda import cublaslt as lt
+from facula.targets.cuda.libraries import cublaslt as lt
 from tests.targets.cuda import fake_blas
 
 

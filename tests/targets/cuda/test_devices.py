@@ -17,8 +17,9 @@ from facula import launch, safetensors
 from facula.core.device import CURRENT, device
 from facula.operators import dlpack
 from facula.targets import cuda as one_gpu
-from facula.targets.cuda import driver, pool, transfers
+from facula.targets.cuda import driver, transfers
 from facula.targets.cuda.devices import On
+from facula.targets.cuda.memory import pool
 from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import NO_HANDLE, FakeDriver, installed
 from tests.targets.cuda.test_driver import whole

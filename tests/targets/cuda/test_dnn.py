@@ -9,8 +9,8 @@ import pytest
 import facula
 from facula.core import dtype as dt
 from facula.targets import reference, routine
-from facula.targets.cuda import dnn_api, dnn_attend, dnn_graph
-from facula.targets.cuda.pool import pool
+from facula.targets.cuda.libraries import dnn_api, dnn_attend, dnn_graph
+from facula.targets.cuda.memory.pool import pool
 from facula.targets.reference.memory import read, write
 from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_dnn import FakeDnn, in_place
@@ -206,7 +206,7 @@ def test_work_goes_to_the_current_stream(dnn):
 def asked(dtype=dt.float32, x=(1, 2, 4, 4), w=(2, 2, 3, 3), y=(1, 2, 2, 2), bias=False):
     from facula.core.device import device
     from facula.core.spec import dense
-    from facula.targets.cuda.dnn_convolution import convolution
+    from facula.targets.cuda.libraries.dnn_convolution import convolution
 
     specs = [dense(dtype, s, device("cuda", 0)) for s in (x, w, y)]
     return convolution("forward", *specs, (1, 1), (0, 0), (1, 1), bias)

@@ -10,7 +10,8 @@ from facula.core import dtype as dt
 from facula.core.device import device
 from facula.core.spec import dense
 from facula.ir.kernel import Access, arguments
-from facula.targets.cuda import code, driver, pool, transfers
+from facula.targets.cuda import code, driver, transfers
+from facula.targets.cuda.memory import pool
 from facula.targets.cuda.nvrtc import architecture
 from tests.targets.cpu import test_emit as cases
 from tests.targets.cuda import device as device_checks

@@ -13,8 +13,8 @@ import pytest
 
 from facula.core import dtype as dt
 from facula.ir import expr as ir
-from facula.targets.cuda import schedule
-from facula.targets.cuda.emit import Program, program
+from facula.targets.cuda.texts import schedule
+from facula.targets.cuda.texts.emit import Program, program
 from facula.targets.reference import interpreter
 from tests.targets.cpu import test_emit as cases
 from tests.targets.cuda.emulator import COMPILER, chosen

@@ -10,8 +10,8 @@ import facula
 from facula.core import dtype as dt
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
-from facula.targets.cuda import pool
 from facula.targets.cuda.many import many_program
+from facula.targets.cuda.memory import pool
 from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FakeDriver, installed
 from tests.targets.cuda.programs import complaints

@@ -11,7 +11,9 @@ import pytest
 
 import facula as torch
 from facula.operators import elementwise, joining
-from facula.targets.cuda import code, driver, functions, launcher, leases, pool, schedule, tickets
+from facula.targets.cuda import code, driver, functions, launcher, tickets
+from facula.targets.cuda.memory import leases, pool
+from facula.targets.cuda.texts import schedule
 from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed
 from tests.targets.cuda.kernels import add, take
 from tests.targets.kernels import access

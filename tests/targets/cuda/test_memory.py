@@ -12,8 +12,9 @@ import facula
 from facula.core import dtype as dt
 from facula.core.device import device
 from facula.core.spec import dense
-from facula.targets.cuda import driver, options, pool
-from facula.targets.cuda.chunks import rounded, segment_size
+from facula.targets.cuda import driver
+from facula.targets.cuda.memory import options, pool
+from facula.targets.cuda.memory.chunks import rounded, segment_size
 from tests.targets.cuda.fake_driver import FakeDriver, installed
 
 cuda = facula.cuda

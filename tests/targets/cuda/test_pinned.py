@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import facula
-from facula.targets.cuda import pinned
+from facula.targets.cuda.memory import pinned
 from facula.utils.data import DataLoader, TensorDataset
 from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FakeDriver, installed

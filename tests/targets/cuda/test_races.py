@@ -9,8 +9,8 @@ from facula.core import dtype as dt
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
 from facula.targets.cuda import nvrtc
-from facula.targets.cuda.emit import program
 from facula.targets.cuda.functions import written
+from facula.targets.cuda.texts.emit import program
 from tests.targets.cuda.emulator import COMPILER, Emulator
 from tests.targets.kernels import access, check_kernel
 

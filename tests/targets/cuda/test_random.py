@@ -10,7 +10,9 @@ import pytest
 import facula as torch
 from facula.core import dtype as dt
 from facula.operators.sampling import standard_gamma
-from facula.targets.cuda import dropout, fills, functions, philox, recorded, samplers, selections
+from facula.targets.cuda import functions
+from facula.targets.cuda.random import dropout, fills, recorded, samplers, selections
+from facula.targets.cuda.texts import philox
 from tests.targets.cuda import philox_reference as reference
 from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FakeDriver, installed
@@ -89,7 +91,7 @@ def test_words_are_those_of_random123(fake, counter, key, wanted):
 def test_all_texts_of_a_folder_are_compiled():
     from tests.targets.cuda.programs import WRITTEN
 
-    assert {"dropout", "fills", "samplers", "selections"} <= set(WRITTEN)
+    assert {f"random.{name}" for name in ("dropout", "fills", "samplers", "selections")} <= set(WRITTEN)
 
 
 # --- what PyTorch printed on GPUs ---------------------------------------------------------------------------------

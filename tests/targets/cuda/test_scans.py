@@ -7,8 +7,8 @@ import facula
 from facula.core import dtype as dt
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
-from facula.targets.cuda import schedule
-from facula.targets.cuda.emit import program
+from facula.targets.cuda.texts import schedule
+from facula.targets.cuda.texts.emit import program
 from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed
 from tests.targets.kernels import access, check_kernel, dense, samples

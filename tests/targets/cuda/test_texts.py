@@ -15,10 +15,10 @@ import pytest
 from facula.core import dtype as dt
 from facula.ir import expr as ir
 from facula.targets.cuda import nvrtc
-from facula.targets.cuda.emit import program
-from facula.targets.cuda.helpers import HELPERS, NEEDS, prelude
-from facula.targets.cuda.operations import FUNCTIONS
-from facula.targets.cuda.types import literal
+from facula.targets.cuda.texts.emit import program
+from facula.targets.cuda.texts.helpers import HELPERS, NEEDS, prelude
+from facula.targets.cuda.texts.operations import FUNCTIONS
+from facula.targets.cuda.texts.types import literal
 from tests.targets.cuda.emulator import digest
 from tests.targets.cuda.kernels import GOLDEN
 from tests.targets.cuda.programs import SYNTAX, WRITTEN, complaints, kernels, own_programs, routine_programs, texts

@@ -7,7 +7,7 @@ import pytest
 
 import facula
 from facula.core import dtype as dt
-from facula.targets.cuda import convolution, convolution_text, product, tiles
+from facula.targets.cuda.routines import convolution, convolution_text, product, tiles
 from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed
 

@@ -1,0 +1,1 @@
+"""What `launch.native` is asked for and no library does: products, convolutions, attention, order, choices."""

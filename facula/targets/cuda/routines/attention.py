@@ -1,0 +1,133 @@
+"""Generated attention, for what cuDNN does not do (`dnn_attend` asks it); `targets/cpu/attention.py` has the arguments.
+
+16-bit operands with up to 128 features are multiplied by the matrix units (`attention_matrix`), all else by
+`attention_tiles`.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import cache as remembered
+from itertools import product as pairs
+
+from facula.core import dtype as dt
+from facula.core.dtype import dtype
+from facula.ir import expr as ir
+from facula.ir.kernel import Access, Input, Kernel, Result
+
+from .. import driver, launcher
+from ..code import Code
+from ..functions import function
+from ..texts.emit import THREADS, Program
+from . import attention_matrix as matrix
+from .attention_matrix import PART, ROWS, WIDTHS, matrix_program
+from .attention_tiles import FORWARD, HIGH, KEYS, LOW, QUERIES, SIDE, SINGLE, attention_program
+
+__all__ = ["DTYPES", "all_programs", "attention", "attention_backward"]
+
+DTYPES = frozenset((dt.float32, dt.float16, dt.bfloat16))  # of what `attend` takes
+MOST_ITEMS = (1 << 16) - 1  # of a grid's second dim
+ENOUGH_BLOCKS = 256  # of high tiles; with fewer, tiles are lower
+
+
+def all_programs() -> Iterator[Program]:
+    """The texts of each dtype, for narrow and wide features."""
+    for t in sorted(DTYPES, key=str):
+        for lines, columns in ((SINGLE, 4), (LOW, 4), (LOW, 8), *([(HIGH, 4)] if t is dt.float32 else [])):
+            yield attention_program(FORWARD, t, lines, columns)
+        for name, columns in pairs((QUERIES, KEYS), (4, 8)):
+            yield attention_program(name, t, LOW, columns)
+        if t is not dt.float32:
+            for features in WIDTHS:
+                yield matrix_program(matrix.FORWARD, t, features, False)
+                for name in (matrix.FORWARD, matrix.QUERIES, matrix.KEYS):
+                    yield matrix_program(name, t, features)
+
+
+def _columns(features: int) -> int:
+    """The columns of results of a thread."""
+    return 4 if features <= 4 * SIDE else 8
+
+
+def _grid(count: int, lines: int, features: int, columns: int, items: int) -> tuple[int, int]:
+    blocks, parts = -(-count // (SIDE * lines)), max(1, -(-features // (SIDE * columns)))
+    return blocks * parts, min(MOST_ITEMS, items)
+
+
+def attention(element: dtype = dt.float32) -> Callable[..., None]:
+    """softmax(scale * Q @ K.T + mask) @ V."""
+
+    def call(*given) -> None:
+        batch, heads, _, queries, _, depth, width = given[6:13]
+        features = _features(element, queries, depth, width)
+        if features:
+            masked = bool(given[15])
+            _by_matrix_units(matrix.FORWARD, element, (features, masked), queries, 1, batch * heads, given)
+            return
+        columns = _columns(width)
+        lines = LOW
+        if queries <= SIDE and columns == 4:
+            lines = SINGLE
+        elif columns == 4 and batch * heads * -(-queries // (SIDE * HIGH)) >= ENOUGH_BLOCKS:
+            lines = HIGH
+        grid = _grid(queries, lines, width, columns, batch * heads)
+        if 0 not in grid:
+            function(attention_program, FORWARD, element, lines, columns)(grid, (SIDE, SIDE), *given)
+
+    return call
+
+
+def _features(element: dtype, queries: int, depth: int, width: int) -> int:
+    """The features that a kernel for matrix units multiplies; 0 where none does such operands, or for few queries."""
+    if element is dt.float32 or queries <= SIDE:
+        return 0
+    return next((n for n in WIDTHS if n >= max(depth, width)), 0)
+
+
+def _by_matrix_units(
+    name: str, element: dtype, form: tuple, count: int, parts: int, items: int, given: tuple
+) -> None:  # fmt: skip
+    """Starts `matrix_program(name, element, *form)` for so many lines, parts of features, and heads of all batches."""
+    grid = -(-count // ROWS) * parts, min(MOST_ITEMS, items)
+    if 0 not in grid:
+        function(matrix_program, name, element, *form)(grid, (THREADS, 1), *given)
+
+
+@remembered
+def _delta_code(t: dtype, gpu: driver.Device) -> Code:
+    """The sum over features of a gradient times the output, a number for each query."""
+    values = [ir.cast(ir.load(name, t), dt.float32) for name in ("grad", "out")]
+    total = ir.reduce("sum", values[0] * values[1])
+    kernel = Kernel(
+        "attention_delta", (Input("grad", t), Input("out", t)), (Result("delta", dt.float32, total, per_row=True),)
+    )
+    return Code(kernel, Access(3, 1, ("10", "s1", "s1")))
+
+
+def attention_backward(element: dtype = dt.float32) -> Callable[..., None]:
+    """The gradients of Q, K and V."""
+
+    def call(*given) -> None:
+        out, (batch, heads, group, queries, keys, depth, width) = given[3], given[6:13]
+        grad, steps, grad_steps = given[32], given[25:28], given[36:39]
+        delta = launcher.taken(4 * batch * heads * queries)
+        sizes = (batch, heads, queries, width)
+        _delta_code(element, driver.gpu())(
+            delta.ptr, grad, out, *sizes, heads * queries, queries, *grad_steps, *steps
+        )  # fmt: skip
+        kv_items, items = batch * heads // max(group, 1), batch * heads
+        features = _features(element, queries, depth, width)
+        if features:
+            parts = -(-max(depth, width) // PART)
+            given = (*given, delta.ptr)
+            _by_matrix_units(matrix.KEYS, element, (features,), keys, parts, kv_items, given)
+            _by_matrix_units(matrix.QUERIES, element, (features,), queries, 1, items, given)
+            return
+        for name, count, features, number in (
+            (KEYS, keys, max(depth, width), kv_items),
+            (QUERIES, queries, depth, items),
+        ):
+            columns = _columns(features)
+            grid = _grid(count, LOW, features, columns, number)
+            if 0 not in grid:
+                function(attention_program, name, element, LOW, columns)(grid, (SIDE, SIDE), *given, delta.ptr)
+
+    return call

@@ -1,0 +1,203 @@
+"""Convolutions as generated kernels, for every dtype and layout: what is left where no library does them.
+
+Which text does which sizes and layouts, and what it is told; the texts are `convolution_text`'s.
+"""
+
+import ctypes
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from facula.core import dtype as dt
+from facula.core.dtype import dtype
+from facula.errors import fail
+
+from .. import driver, transfers
+from ..memory.pool import Block, pool
+from ..texts.emit import THREADS, VECTOR, Program
+from . import convolution_text as text
+from . import tiles
+from .tiles import Way
+
+__all__ = ["all_programs", "convolve", "convolve_weight"]
+
+DTYPES = (
+    dt.float32, dt.float64, dt.float16, dt.bfloat16, dt.uint8, dt.int8, dt.int16, dt.int32, dt.int64,
+)  # fmt: skip
+TAP = np.dtype([("place", "i8"), ("weight", "i8"), ("at", "i4", 3), ("unused", "i4")])  # as the text has it
+OF_PLAN = 5  # numbers of a tap in the plan: three offsets, its place in x, its place in w
+LARGEST = 1 << 30  # coordinates, and sums of two, have 32 bits
+# What is better made element by element: few outputs a group, of not too many products each; gradients for weights so
+# few that the tiles that hold them are larger by so many times.
+LEAST_OWN, MOST_TAPS, WASTE_WEIGHT = 8, 4096, 64
+DIRECT_SPAN = 2048  # windows that a block takes at least, where it makes one gradient
+WARP = 32
+KEPT = 1024  # plans whose tables stay in the GPU's memory
+
+
+def _ways(t: dtype, weight: bool, vectors: bool) -> tuple[Way, Way]:
+    """How threads walk over operands: neighbours are windows, or, by `vectors` of 16 bytes, channels."""
+    wide = tiles.wide(t) if vectors else 1
+    if weight:
+        return Way(wide, not vectors), Way(wide, not vectors)
+    return Way(wide, True), Way(wide, vectors)
+
+
+class Variant(NamedTuple):
+    """A text, and the numbers that it takes before (`own`) and after those of the plan."""
+
+    program: tuple
+    more: tuple[int, ...] = ()
+    own: tuple[int, ...] = ()
+
+
+class Settled:
+    """A plan on the GPU: its table, what is launched, and with which numbers."""
+
+    def __init__(self, t: dtype, weight: bool, numbers: bytes):
+        plan = np.frombuffer(numbers, np.int64)
+        self.geometry = tuple(plan[: len(text.GEOMETRY)].tolist())
+        g: dict[str, int] = dict(zip(text.GEOMETRY, self.geometry))
+        taps = plan[len(text.GEOMETRY) :].reshape(g["taps"], OF_PLAN)
+        _check_sizes(g, taps)
+        self.weight, last = weight, g["x_channel"] == 1 and g["channels"] > 1
+        table = _table(g, taps, last)
+        self.table: Block | None = pool().take(table.nbytes) if table.nbytes else None
+        if self.table is not None:
+            transfers.from_host(self.table.ptr, table.ctypes.data, table.nbytes)
+            driver.gpu().stream.synchronize()  # other streams may use it, too
+        windows, own, inner = g["batch"] * g["o0"] * g["o1"] * g["o2"], g["own"], g["channels"] * g["taps"]
+        m, n, k = (own, inner, windows) if weight else (own, windows, inner)
+        self.parts = text.parts_program, t, weight
+        if weight and tiles.waste(t, m, n) > WASTE_WEIGHT:
+            side = WARP if g["x_channel"] == g["y_channel"] == 1 and g["groups"] >= WARP else 1
+            blocks = -(-g["groups"] // side) * m * n
+            parts, span = tiles.cut(blocks, k, DIRECT_SPAN)
+            self.run = tiles.settled(t, (blocks, parts), (g["groups"], m, n, k, parts, span))
+            self.narrow = self.wide = Variant((text.direct_weight_program, t), _step(g, THREADS // side), (side,))
+        elif not weight and m < LEAST_OWN and k <= MOST_TAPS:
+            blocks = -(-g["groups"] * m * n // THREADS)
+            self.run = tiles.settled(t, (blocks, 1), (g["groups"], m, n, k, 1, max(k, 1)))
+            self.narrow = self.wide = Variant((text.direct_program, t))
+        else:
+            shape = tiles.choose(t, g["groups"], m, n)
+            self.run = tiles.settle(t, shape, g["groups"], m, n, k)
+            vectors = last and t.kind == "f" and _even(g, table, tiles.wide(t), weight)
+            self.narrow, self.wide = (_tiled(t, weight, shape, g, some) for some in (False, vectors))
+
+    def start(self, y: int, x: int, w: int, bias: int) -> None:
+        """Launch it."""
+        read = x | (y if self.weight else w)
+        program, more, own = self.wide if read % VECTOR == 0 else self.narrow
+        table = 0
+        if self.table is not None:
+            self.table.lend(driver.gpu().stream)
+            table = self.table.ptr
+        operands = (y, x, w, table) if self.weight else (y, x, w, bias, table)
+        tiles.run(self.run, program, self.parts, (*operands, *self.geometry, *more), own)
+
+
+def _tiled(t: dtype, weight: bool, shape: tiles.Shape, g: dict[str, int], vectors: bool) -> Variant:
+    """The text that makes tiles."""
+    left, right = _ways(t, weight, vectors)
+    if not weight:
+        return Variant((text.forward_program, t, shape, left, right))
+    step = shape.deep if left.deepwise else THREADS * left.wide // shape.cols
+    return Variant((text.weight_program, t, shape, left, right), _step(g, step))
+
+
+def _step(g: dict[str, int], windows: int) -> tuple[int, ...]:
+    """So many windows as samples and coordinates."""
+    found = []
+    for size in (g["o2"], g["o1"], g["o0"]):
+        found.append(windows % max(1, size))
+        windows //= max(1, size)
+    return windows, *reversed(found)
+
+
+def _check_sizes(g: dict[str, int], taps: np.ndarray) -> None:
+    reach = [(g[f"o{i}"] - 1) * g[f"s{i}"] + abs(taps[:, i]).max(initial=0) for i in range(3)]
+    most = max(*reach, *(g[f"d{i}"] for i in range(3)))
+    if most >= LARGEST:
+        fail(
+            RuntimeError, "convolutions on 'cuda' need sizes, with strides and padding, below 2**30", got=int(most),
+            mend="cut the input in pieces",
+        )  # fmt: skip
+
+
+def _table(g: dict[str, int], taps: np.ndarray, last: bool) -> np.ndarray:
+    """A line for each tap of each channel, in the order in which they follow each other."""
+    channels, count = np.arange(g["channels"])[:, None], len(taps)
+    made = np.zeros((g["channels"], count), TAP)
+    made["place"] = channels * g["x_channel"] + taps[:, 3]
+    made["weight"] = channels * g["w_channel"] + taps[:, 4]
+    made["at"] = taps[:, :3]
+    return np.ascontiguousarray(made.T if last else made).reshape(-1)
+
+
+def _even(g: dict[str, int], table: np.ndarray, count: int, weight: bool) -> bool:
+    """Whether groups of `count` channels lie at multiples of their size, in all operands that are read."""
+    steps = [g["channels"], g["x_batch"], *(g[f"s{i}"] * g[f"x{i}"] for i in range(3)), *table["place"][::count]]
+    if weight:
+        steps += [g["own"], g["y_batch"], g["y0"], g["y1"], g["y2"]]
+    else:
+        steps += [g["w_group"], g["w_own"], *table["weight"][::count]]
+    innermost = g["y_channel" if weight else "w_channel"] == 1
+    return innermost and all(int(s) % count == 0 for s in steps)
+
+
+_KEPT: dict[tuple, Settled] = {}
+
+
+def _settled(t: dtype, weight: bool, plan: int, taps: int) -> Settled:
+    numbers = ctypes.string_at(plan, 8 * (len(text.GEOMETRY) + OF_PLAN * taps))
+    key = driver.gpu(), t, weight, numbers
+    found = _KEPT.get(key)
+    if found is None:
+        if t not in DTYPES:
+            name = t.name.capitalize()
+            fail(RuntimeError, f"\"convolution_cuda\" not implemented for '{name}'", mend="convert the operands")
+        if len(_KEPT) >= KEPT:
+            driver.gpu().synchronize()  # tables may be in use, on any stream
+            _KEPT.clear()
+        found = _KEPT[key] = Settled(t, weight, numbers)
+    return found
+
+
+@lru_cache(4096)
+def convolve(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
+    """`convolve(out, x, w, bias, plan, work)`: `targets/cpu/convolution.py` documents the arguments."""
+
+    def call(out: int, x: int, w: int, bias: int, plan: int, work: int) -> None:
+        _settled(element, False, plan, sizes[4]).start(out, x, w, bias)
+
+    return call
+
+
+@lru_cache(4096)
+def convolve_weight(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
+    """`convolve_weight(w, x, out, plan, work)`: the gradient of w for the gradient `out`, of the same plan."""
+
+    def call(w: int, x: int, out: int, plan: int, work: int) -> None:
+        _settled(element, True, plan, sizes[4]).start(out, x, w, 0)
+
+    return call
+
+
+def programs(t: dtype) -> Iterator[Program]:
+    """The texts of one dtype."""
+    for weight in (False, True):
+        ways = [_ways(t, weight, vectors) for vectors in (False, True) if t.kind == "f" or not vectors]
+        maker = text.weight_program if weight else text.forward_program
+        yield from (maker(t, shape, *both) for shape in tiles.shapes(t) for both in ways)
+        yield text.parts_program(t, weight)
+    yield text.direct_program(t)
+    yield text.direct_weight_program(t)
+
+
+def all_programs() -> Iterator[Program]:
+    """The texts of each dtype."""
+    for t in DTYPES:
+        yield from programs(t)

@@ -1,0 +1,1 @@
+"""From a kernel of the IR to CUDA C++: nothing here knows a driver."""
