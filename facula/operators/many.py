@@ -6,6 +6,7 @@ The functions take real tensors without gaps, of one dtype and device (`alike`);
 import math
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from facula import launch
 from facula.core.device import CPU
@@ -67,13 +68,12 @@ def _apply(body, tensors: list[Tensor], held: Tensor | None = None, **params: fl
 
 def scale_(tensors: list[Tensor], factor: float | Tensor) -> None:
     """Multiply all of them, in place, by a number, or one of their dtype and device that nobody waits for."""
-    if isinstance(factor, Tensor):
-        if factor.spec.device is not CPU:
-            _apply(_scaled, tensors, factor, factor=1.0)
-            return
-        factor = factor.item()
-    if factor != 1.0:  # else it would change nothing
-        _apply(_scaled, tensors, factor=factor)
+    if isinstance(factor, Tensor) and factor.spec.device is not CPU:
+        _apply(_scaled, tensors, factor, factor=1.0)
+        return
+    number: Any = factor.item() if isinstance(factor, Tensor) else factor
+    if number != 1.0:  # else it would change nothing
+        _apply(_scaled, tensors, factor=number)
 
 
 def clamp_(tensors: list[Tensor], low: float, high: float) -> None:

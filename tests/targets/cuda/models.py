@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import facula
 from facula import nn
+from facula.amp import autocast
 from facula.nn import functional as F
 
 __all__ = ["MODELS", "Model"]
@@ -100,7 +101,7 @@ def attentive(where: str, kind: facula.dtype | None = None) -> Model:
     model, text = Attentive().to(where), facula.randint(7, (2, 6)).to(where)
 
     def loss(model, x, y):
-        with facula.autocast(where, kind, enabled=kind is not None, cache_enabled=False):
+        with autocast(where, kind, enabled=kind is not None, cache_enabled=False):
             return _next(model, x, y)
 
     return model, loss, (text[:, :-1].contiguous(), text[:, 1:].contiguous())

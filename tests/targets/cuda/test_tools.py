@@ -4,6 +4,7 @@ import pytest
 
 import facula
 from facula import nn
+from facula.explain import watching
 from facula.explain.watching import NotFinite
 from facula.utils.data import DataLoader, TensorDataset
 from tests.targets.cuda.emulator import COMPILER
@@ -23,7 +24,7 @@ def gpu(emulator):
 def test_watch(gpu):
     """A watched model trains; a NaN names the line that made it; a recorded step is not looked at."""
     model, x = nn.Linear(3, 2).to("cuda"), facula.ones(2, 3).to("cuda")
-    with facula.watch(model) as watch:
+    with watching.watch(model) as watch:
         (model(x) ** 2).sum().backward()
         assert [row.name for row in watch.gradients()] == ["weight", "bias"]
         side, graph = facula.cuda.Stream(), facula.cuda.CUDAGraph()
