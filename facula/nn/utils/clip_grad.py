@@ -65,8 +65,8 @@ def clip_grads_with_norm_(
     if grads:
         with no_grad():
             factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
-            like = grads[0].spec
-            if _together(grads) and factor.spec.dtype is like.dtype and factor.spec.device is like.device:
+            like = grads[0]
+            if _together(grads) and factor.dtype is like.dtype and factor.device is like.device:
                 many.scale_(grads, factor)
             else:
                 for grad in grads:
