@@ -20,7 +20,8 @@ pytestmark = pytest.mark.skipif(not there, reason="needs Linux, g++ and the pack
 BEGIN = """
 import os, sys, threading
 import facula as torch
-from facula.targets.cuda import cublaslt, dnn_api, driver
+from facula.targets.cuda import driver
+from facula.targets.cuda.libraries import cublaslt, dnn_api
 cublaslt.use(None)
 """
 
