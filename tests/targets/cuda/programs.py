@@ -39,7 +39,7 @@ BATCH = 64  # texts that are compiled as one: NVRTC takes 60 ms for an empty one
 
 def kernels() -> list[tuple[Kernel, Access]]:
     """The kernels that this process has compiled for the CPU so far."""
-    return [(kernel, access) for kernel, access, where in launch._COMPILED if where == "cpu"]
+    return [(kernel, access) for kernel, access, where in launch._COMPILED if where.type == "cpu"]
 
 
 def texts(found: Sequence[tuple[Kernel, Access]], wide: bool = False) -> list[Program]:
