@@ -86,7 +86,7 @@ def own_programs() -> list[Program]:
                     made = kind(weights)
                     made.step()
                     made.step()
-        many = [(kernel, columns) for kernel, columns, where in launch._MANY if where == "cuda"]
+        many = [(kernel, columns) for kernel, columns, where in launch._MANY if where.type == "cuda"]
         asked = {**fake.programs}
     asked |= {p.text: p for which in many for late in (False, True) for p in [many_program(*which, late)]}
     known = {p.text for p in texts(kernels())}
