@@ -74,7 +74,7 @@ def own_programs() -> list[Program]:
             for name in OWN:
                 row = load_all()[name]
                 for n, sample in enumerate(row.samples):
-                    for code in {"float32", "float64", "bfloat16", "int64", "int8"} & set(row.dtypes):
+                    for code in sorted({"float32", "float64", "bfloat16", "int64", "int8"} & set(row.dtypes)):
                         results._attempt(lambda: results.call(row, n, sample, code))  # noqa: B023
         kinds: list[Any] = [k for k in vars(facula.optim).values() if isinstance(k, type) and k not in NO_STEP]
         for kind in kinds:

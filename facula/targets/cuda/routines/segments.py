@@ -9,6 +9,7 @@ of rows; threads over runs and over the dims apart add them in that order, so re
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache as remembered
 from math import gcd, prod
 from typing import Any, NamedTuple
@@ -140,7 +141,7 @@ class SegmentNest(Nest):
                 if r.combine == "set":
                     with self.block(f"if ({j} == {places} - 1 || keys[{j} + 1] != key)"):
                         inner = self._at(scope, j)
-                        held = self.hold(inner, inner, [r], 1)
+                        held = self.hold(inner, inner, [replace(r, where=None)], 1)  # keys leave the others out
                         self.compute(inner, held)
                         self.say(f"{self._element(inner, held[0].offset)} = {held[0].name};")
                 else:
