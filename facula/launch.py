@@ -25,8 +25,8 @@ from facula.targets import routine, unavailable
 
 __all__ = [
     "Bound", "accelerated", "address_on", "allocator", "bind", "checks_later", "empty", "empty_dense", "forget",
-    "hollow", "is_pinned", "lacks", "memo", "native", "new_storage", "offered", "pinned", "recording", "run", "transfer",
-    "use",
+    "hollow", "is_pinned", "lacks", "memo", "native", "new_storage", "offered", "pinned", "recording", "run",
+    "transfer", "use",
 ]  # fmt: skip
 
 ORDERED = ("index", "extent", "row_index", "scan")  # nodes whose meaning depends on the order of dims
