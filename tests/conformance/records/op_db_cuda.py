@@ -1,6 +1,8 @@
 """`op_db` of PyTorch with tensors of facula on 'cuda', against PyTorch on the CPU: a few samples an entry.
 
-python -m tests.conformance.records.op_db_cuda --emulated add fft.    entries whose name begins so; the same options as `table`
+python -m tests.conformance.records.op_db_cuda --emulated add fft.
+
+Entries whose name begins so; the same options as `tests.targets.cuda.table`.
 
 What fails here and not with facula's tensors on the CPU is printed. Entries that draw random numbers are left out.
 """
