@@ -336,19 +336,6 @@ def test_dlpack_of_the_host():
     assert x.__dlpack_device__() == (1, 0) and np.from_dlpack(x).tolist() == x.tolist()
     y = facula.from_dlpack(np.arange(6, dtype="i2").reshape(2, 3).T)
     assert y.dtype is facula.int16 and y.stride() == (1, 3)
-    import torch
-
-    z = torch.arange(4, dtype=torch.bfloat16)
-    ours = facula.from_dlpack(z)
-    assert ours.data_ptr() == z.data_ptr() and ours.tolist() == z.tolist()
-    assert torch.from_dlpack(ours).data_ptr() == z.data_ptr()
-    for name in ("bool", "complex64", "float8_e4m3fn"):
-        kind = getattr(facula, name)
-        assert torch.from_dlpack(facula.zeros(3).to(kind)).dtype is getattr(torch, name)
-        assert facula.from_dlpack(torch.zeros(3).to(getattr(torch, name))).dtype is kind
-    del z, ours
-    gc.collect()
-    assert not dlpack._given
 
 
 class Interface:
@@ -377,8 +364,6 @@ def test_array_interface(one):
 
 
 def test_files(two):
-    import torch
-
     x, file = numbers(), io.BytesIO()
     facula.save({"a": x, "b": facula.ones(2, device="cuda:0")}, file)
     places = {
@@ -391,11 +376,6 @@ def test_files(two):
     for where in ({"cuda:1": "cuda:0"}, lambda storage, tag: storage.cuda(0) if tag == "cuda:1" else storage):
         file.seek(0)
         assert facula.load(file, map_location=where)["a"].device is FIRST
-    file.seek(0)
-    assert torch.load(file, map_location="cpu")["a"].tolist() == x.tolist(), "as PyTorch writes it"
-    file.seek(0)
-    with pytest.raises(RuntimeError, match="^Attempting to deserialize object on a CUDA device but torch.cuda.is_av"):
-        torch.load(file)
     y = safetensors.load(safetensors.save({"x": x}))["x"]
     assert y.device.type == "cpu" and y.tolist() == x.tolist()
     for y in (pickle.loads(pickle.dumps(x)), copy.deepcopy(x)):
