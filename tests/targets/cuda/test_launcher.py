@@ -150,6 +150,8 @@ def python_calls(body) -> list[str]:
 
 def test_a_known_call_runs_no_python(fake):
     a, b, g = on_gpu(7), on_gpu(7), on_gpu(7).requires_grad_()
+    for operator in (elementwise.add, elementwise.mul):
+        operator.operator.known().clear()  # calls of other tests may take their places in the table
     for _ in range(3):
         a + b, g * b, a.relu()
     before = len(fake.launches)
