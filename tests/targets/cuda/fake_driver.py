@@ -613,6 +613,7 @@ def installed(fake: FakeDriver, monkeypatch, blas: Any = None) -> Iterator[FakeD
         cublaslt.use(None, really=True)
         code._statuses.clear()
         tickets.RING[0] = 0
+        tickets._recorded.clear()  # graphs of a driver that is gone may live on
         pool._POOLS.clear()
         pool._POOLS.update(pools)
         _forget()
