@@ -23,6 +23,7 @@ from facula.operators.embedding import _PLANS as ROWS
 from facula.operators.indexing import _PLANS as INDEXED
 from facula.operators.loss import _check_code
 from facula.operators.matmul import _PLANS
+from facula.optim import rule
 from facula.targets.cuda import code, driver, functions, tickets
 from facula.targets.cuda.libraries import cublaslt
 from facula.targets.cuda.memory import leases, pool
@@ -584,7 +585,8 @@ def _forget() -> None:
             del table[key]
     for memory in promotion._MADE_FOR:  # calls that operators know
         memory.clear()
-    for plans in (_PLANS, ROWS, INDEXED, convolutions._PLANS, convolution._KEPT):  # _KEPT: tables in the GPU's memory
+    tables = convolution._KEPT  # in the GPU's memory
+    for plans in (_PLANS, ROWS, INDEXED, convolutions._PLANS, tables, rule._PLANS, rule._MANY):
         plans.clear()
     _check_code.cache_clear()
 
