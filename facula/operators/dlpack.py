@@ -9,7 +9,7 @@ from typing import Any
 from facula import launch
 from facula.core import dtype as dt
 from facula.core.device import CPU, device
-from facula.core.shape import Size, reach
+from facula.core.shape import Size, contiguous_strides, reach
 from facula.core.spec import spec
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
@@ -189,18 +189,10 @@ def from_capsule(given: Any) -> Tensor:
     else:
         fail(BufferError, f"Unsupported device_type: {a.device}", expected="memory of the host, or of an NVIDIA GPU")
     shape = tuple(a.shape[: a.ndim])
-    strides = tuple(a.strides[: a.ndim]) if a.strides else _row_major(shape)
+    strides = tuple(a.strides[: a.ndim]) if a.strides else contiguous_strides(shape)
     out = _on(where, (a.data or 0) + a.byte_offset, kind, shape, strides, _Foreign(managed, address))
     _rename(given, _USED[named[0]])
     return out
-
-
-def _row_major(shape: tuple) -> tuple:
-    steps, step = [], 1
-    for n in reversed(shape):
-        steps.append(step)
-        step *= max(n, 1)
-    return tuple(reversed(steps))
 
 
 def _dtype(a: Any) -> dt.dtype:
@@ -224,7 +216,7 @@ def from_interface(x: Any) -> Tensor:
             "given array strides not a multiple of the element byte size. Make a copy of the array to reallocate the "
             "memory.",
         )
-    strides = _row_major(shape) if steps is None else tuple(step // numpy.itemsize for step in steps)
+    strides = contiguous_strides(shape) if steps is None else tuple(step // numpy.itemsize for step in steps)
     where = launch.native("where_is", device("cuda"))(ptr)
     if said.get("stream") is not None:
         launch.native("take_over", where)(said["stream"])

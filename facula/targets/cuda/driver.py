@@ -8,7 +8,7 @@ import ctypes
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache as remembered
 from importlib import import_module
@@ -19,7 +19,7 @@ from facula.errors import AcceleratorError, fail
 
 __all__ = [
     "HERE", "WORDS", "Device", "Event", "Stream", "address", "api", "count", "current", "entered", "forked", "good",
-    "gpu", "reason", "started", "use",
+    "gpu", "marks", "reason", "started", "use",
 ]  # fmt: skip
 
 _IN_PLACE: list[Any] = []  # what tests use in place of the driver
@@ -333,6 +333,15 @@ class Event:
         if hasattr(self, "handle") and self.device.current:
             self.device.enter()  # whichever thread collects garbage
             self.destroy(self.handle)
+
+
+def marks(streams: Iterable["Stream"]) -> list[Event]:
+    """A mark in each stream, behind what it has been given so far."""
+    events = []
+    for stream in streams:
+        events.append(Event(stream.device))
+        events[-1].record(stream)
+    return events
 
 
 @remembered

@@ -20,10 +20,11 @@ from pathlib import Path
 
 from facula.core import dtype as dt
 from facula.core.device import device
+from facula.core.shape import contiguous_strides
 from facula.core.spec import spec
 from facula.operators.convolution import _channels_last
 from facula.targets.cuda.libraries import dnn_api, dnn_attention, dnn_convolution, dnn_graph
-from facula.targets.cuda.libraries.dnn_graph import Policy, contiguous
+from facula.targets.cuda.libraries.dnn_graph import Policy
 
 NO_DEVICE = 100  # of CUresult
 LOADING = ("cuLibraryLoadData", "cuLibraryGetKernel", "cuKernelGetFunction", "cuModuleLoadData", "cuModuleLoadDataEx",
@@ -127,7 +128,7 @@ def convolutions(names) -> Iterator[tuple[str, dnn_graph.Graph, Policy]]:
         for last, form in itertools.product((False, True), ("forward", "bias", "input", "weight")):
             if last and len(shapes[0]) == 3 or form == "bias" and kind is dt.float64:
                 continue
-            specs = [spec(kind, where, s, _channels_last(s) if last else contiguous(s)) for s in shapes]
+            specs = [spec(kind, where, s, _channels_last(s) if last else contiguous_strides(s)) for s in shapes]
             role = "forward" if form == "bias" else form
             policy = Policy(exact=kind is dt.float32)
             for full in (False, True) if kind is dt.float32 and form == "forward" else (False,):
@@ -151,13 +152,13 @@ def attention_shape(
     bias=False,
 ) -> dnn_attention.Shape:  # fmt: skip
     def steps(h, n, d):
-        return (h * n * d, d, h * d, 1) if turned else contiguous((batch, h, n, d))
+        return (h * n * d, d, h * d, 1) if turned else contiguous_strides((batch, h, n, d))
 
     masks = (1, 1, queries, keys)
     return dnn_attention.Shape(
         kind, batch, heads, kv_heads, queries, keys, depth, width, 0.125, causal, steps(heads, queries, depth),
         steps(kv_heads, keys, depth), steps(kv_heads, keys, width), steps(heads, queries, width),
-        (masks, contiguous(masks)) if bias else None,
+        (masks, contiguous_strides(masks)) if bias else None,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import facula
 from facula.core import dtype as dt
+from facula.core.shape import contiguous_strides
 from facula.targets import reference, routine
 from facula.targets.cuda.libraries import dnn_api, dnn_attend, dnn_graph
 from facula.targets.cuda.memory.pool import pool
@@ -245,7 +246,7 @@ def test_what_programs_are_told(dnn):
 def test_errors_have_pytorchs_words(dnn):
     graph = dnn_graph.Graph()
     sizes = (1, 2, 4, 4), (2, 2, 3, 3), (1, 2, 4, 4)
-    operands = [graph.operand("float32", s, dnn_graph.contiguous(s)) for s in sizes]
+    operands = [graph.operand("float32", s, contiguous_strides(s)) for s in sizes]
     with pytest.raises(RuntimeError, match="^cuDNN error: CUDNN_STATUS_BAD_PARAM") as found:
         graph.convolution("forward", *operands, (1, 1), (0, 0), (1, 1))
     assert "is_valid_spatial_dim" in "".join(found.value.__notes__)
@@ -290,12 +291,12 @@ class Case:
             given = rng.standard_normal(given.shape) * 2
             given = (given > 0) * 1.0 if mask == 1 else np.where(given < -2, -np.inf, given)
             given[..., 2, :] = 0.0 if mask == 1 else -np.inf  # a query that sees no key
-        mask_steps = [*dnn_graph.contiguous(given.shape)]
+        mask_steps = [*contiguous_strides(given.shape)]
         if shared:
             mask_steps[:2] = 0, 0
         for place in (here, there):
             place["mask"] = self._block(given.size * 4)
-            write(place["mask"], dt.bool_ if mask == 1 else dt.float32, dnn_graph.contiguous(given.shape), given)
+            write(place["mask"], dt.bool_ if mask == 1 else dt.float32, contiguous_strides(given.shape), given)
             place["statistics"] = self._block(8 * int(np.prod(self.rows)))
         tail = (
             batch, heads, group, queries, keys, depth, width, 0.3, int(causal), mask,
@@ -310,7 +311,7 @@ class Case:
 
     def _steps(self, shape, turned):
         b, h, n, d = shape
-        return (h * n * d, d, h * d, 1) if turned else dnn_graph.contiguous(shape)
+        return (h * n * d, d, h * d, 1) if turned else contiguous_strides(shape)
 
     def _block(self, size):
         self.blocks.append(pool().take(size))
@@ -332,7 +333,7 @@ class Case:
 
     def sums(self, place):
         """log(sum(exp(scores))) by the statistics, infinite where no key is seen."""
-        peak, inverse = read(place["statistics"], dt.float32, (2, *self.rows), dnn_graph.contiguous((2, *self.rows)))
+        peak, inverse = read(place["statistics"], dt.float32, (2, *self.rows), contiguous_strides((2, *self.rows)))
         with np.errstate(divide="ignore"):
             return peak - np.log(inverse)
 
@@ -367,7 +368,7 @@ def test_backward_takes_statistics_of_generated_kernels(dnn):
     shape, steps = made.shapes["out"], made.steps["out"]
     write(made.here["out"], dt.bfloat16, steps, read(made.there["out"], dt.float32, shape, steps))
     rows = 2, *made.rows
-    dense = dnn_graph.contiguous(rows)
+    dense = contiguous_strides(rows)
     write(made.here["statistics"], dt.float32, dense, read(made.there["statistics"], dt.float32, rows, dense))
     dnn_attend.attend_backward(dt.bfloat16, refuse)(*made.backward)
     made.agree("to_q", "to_k", "to_v")

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
+from facula.core.shape import contiguous_strides
 from facula.core.switches import attention as ways
 from facula.core.switches import cudnn
 from facula.ir import expr as ir
@@ -22,7 +23,7 @@ from ..routines.attention import attention as generated
 from ..routines.attention import attention_backward as generated_backward
 from . import dnn_attention
 from .dnn_api import reason
-from .dnn_graph import ALIGNMENT, Policy, chosen, contiguous, free
+from .dnn_graph import ALIGNMENT, Policy, chosen, free
 
 __all__ = ["attend", "attend_backward"]
 
@@ -99,7 +100,7 @@ def _shape(kind: dtype, arguments: tuple) -> dnn_attention.Shape:
     bias = None
     if masked:
         sizes = _bias_sizes(batch, heads, queries, keys, arguments[28:32])
-        bias = sizes, contiguous(sizes)
+        bias = sizes, contiguous_strides(sizes)
     return dnn_attention.Shape(
         kind.name, batch, heads, heads // group, queries, keys, depth, width, scale, bool(causal), q, k, v, out, bias
     )
@@ -137,7 +138,7 @@ def _bias(shape: dnn_attention.Shape, arguments: tuple) -> list[Block]:
     sizes, _ = shape.bias
     block = launcher.taken(4 * sizes[0] * sizes[1] * sizes[2] * sizes[3])
     code = _bias_code(driver.gpu(), arguments[15])
-    code(block.ptr, arguments[4], *sizes, *contiguous(sizes)[:3], *arguments[28:32])
+    code(block.ptr, arguments[4], *sizes, *contiguous_strides(sizes)[:3], *arguments[28:32])
     return [block]
 
 

@@ -12,13 +12,14 @@ from functools import cache as remembered
 from math import prod
 from typing import Any, NamedTuple
 
+from facula.core.shape import contiguous_strides
 from facula.core.switches import cudnn, program
 from facula.errors import OutOfMemoryError
 
 from .. import driver, launcher
 from .dnn_api import DATA_TYPES, Descriptor, Unsupported, api, good
 
-__all__ = ["ALIGNMENT", "Graph", "Plan", "Policy", "chosen", "contiguous", "free", "plans"]
+__all__ = ["ALIGNMENT", "Graph", "Plan", "Policy", "chosen", "free", "plans"]
 
 ALIGNMENT = 16  # bytes, of every operand: kernels take 16 bytes at a time
 GRAIN = 256  # bytes: where scratch starts
@@ -51,11 +52,6 @@ class Policy(NamedTuple):
         )
 
 
-def contiguous(sizes: Sequence[int]) -> tuple[int, ...]:
-    """Row-major strides."""
-    return tuple(prod(sizes[i + 1 :]) for i in range(len(sizes)))
-
-
 class Graph:
     """Operations on tensors; each method adds one and gives its result."""
 
@@ -70,8 +66,8 @@ class Graph:
 
     def _tensor(self, type: str, sizes: Sequence[int], strides: Sequence[int] | None, **more: Any) -> Descriptor:
         made = Descriptor(
-            "tensor", type=DATA_TYPES[type], sizes=sizes, strides=strides or contiguous(sizes), id=next(self.count),
-            alignment=ALIGNMENT, **more,
+            "tensor", type=DATA_TYPES[type], sizes=sizes, strides=strides or contiguous_strides(sizes),
+            id=next(self.count), alignment=ALIGNMENT, **more,
         )  # fmt: skip
         self.sizes[made.address] = tuple(sizes)
         return made

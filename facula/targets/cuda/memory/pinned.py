@@ -101,18 +101,11 @@ class HostPool:
             elif any(stream.device.captures for stream in streams):
                 self.unmarked.append((streams, ptr, size))
             else:
-                self.waiting.append((self._marks(streams), ptr, size))
+                self.waiting.append((driver.marks(streams), ptr, size))
 
     def _keep(self, ptr: int, size: int) -> None:
         self.free.setdefault(size, []).append(ptr)
         self._count(-1, size, "active_requests", "active_bytes")
-
-    def _marks(self, streams: set[driver.Stream]) -> list[driver.Event]:
-        events = []
-        for stream in streams:
-            events.append(driver.Event(stream.device))
-            events[-1].record(stream)
-        return events
 
     def _done(self) -> None:
         """Keep what copies have used by now."""
@@ -121,7 +114,7 @@ class HostPool:
             return
         while self.unmarked:
             streams, ptr, size = self.unmarked.pop()
-            self.waiting.append((self._marks(streams), ptr, size))
+            self.waiting.append((driver.marks(streams), ptr, size))
         while self.waiting and all(event.query() for event in self.waiting[0][0]):
             _, ptr, size = self.waiting.popleft()
             self._keep(ptr, size)

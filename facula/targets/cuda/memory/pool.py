@@ -187,14 +187,7 @@ class Pool:
         if self.gpu.captures:
             self.deferred.append((streams, chunk))  # an event of a recorded stream may not be asked for its state
         else:
-            self.waiting.append((self._marks(streams), chunk))
-
-    def _marks(self, streams: set[driver.Stream]) -> list[driver.Event]:
-        events = []
-        for stream in streams:
-            events.append(driver.Event(stream.device))
-            events[-1].record(stream)
-        return events
+            self.waiting.append((driver.marks(streams), chunk))
 
     def _done(self, wait: bool = False) -> None:
         """Keep what other streams have used by now."""
@@ -202,7 +195,7 @@ class Pool:
             return
         while self.deferred:
             streams, chunk = self.deferred.pop()
-            self.waiting.append((self._marks(streams), chunk))
+            self.waiting.append((driver.marks(streams), chunk))
         while self.waiting:
             events, chunk = self.waiting[0]
             if wait:
