@@ -29,12 +29,6 @@ def whole(error: BaseException) -> str:
     return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
-@pytest.fixture
-def fake(emulator, monkeypatch):
-    with installed(FakeDriver(emulator, memory=64 << 20), monkeypatch) as found:
-        yield found
-
-
 # --- without a GPU ------------------------------------------------------------------------------------------------
 
 

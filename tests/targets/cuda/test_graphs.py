@@ -13,19 +13,12 @@ from facula.ir.kernel import Input, Kernel, Param, Result
 from facula.targets.cuda.many import many_program
 from facula.targets.cuda.memory import pool
 from tests.targets.cuda.emulator import COMPILER
-from tests.targets.cuda.fake_driver import FakeDriver, installed
 from tests.targets.cuda.programs import complaints
 
 cuda = facula.cuda
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
 CAPTURING = "CUDA error: operation not permitted when stream is capturing"
 FAILED = "CUDA error: operation failed due to a previous error during capture"
-
-
-@pytest.fixture
-def fake(emulator, monkeypatch):
-    with installed(FakeDriver(emulator, memory=64 << 20), monkeypatch) as found:
-        yield found
 
 
 def whole(error: BaseException) -> str:

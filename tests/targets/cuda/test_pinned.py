@@ -10,15 +10,8 @@ import facula
 from facula.targets.cuda.memory import pinned
 from facula.utils.data import DataLoader, TensorDataset
 from tests.targets.cuda.emulator import COMPILER
-from tests.targets.cuda.fake_driver import FakeDriver, installed
 
 cuda = facula.cuda
-
-
-@pytest.fixture
-def fake(emulator, monkeypatch):
-    with installed(FakeDriver(emulator, memory=64 << 20), monkeypatch) as found:
-        yield found
 
 
 @pytest.fixture

@@ -44,12 +44,6 @@ FILLS = [
 DROPPED = [(dt.float32, 4), (dt.float32, 2), (dt.float32, 1), (dt.bfloat16, 8), (dt.float64, 2)]
 
 
-@pytest.fixture
-def fake(emulator, monkeypatch):
-    with installed(FakeDriver(emulator, memory=64 << 20), monkeypatch) as found:
-        yield found
-
-
 def shown(x) -> np.ndarray:
     return x.detach().cpu().float().numpy()
 

@@ -8,17 +8,8 @@ from facula.explain import watching
 from facula.explain.watching import NotFinite
 from facula.utils.data import DataLoader, TensorDataset
 from tests.targets.cuda.emulator import COMPILER
-from tests.targets.cuda.fake_blas import FakeBlas
-from tests.targets.cuda.fake_driver import FakeDriver, installed
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
-
-
-@pytest.fixture(scope="module")
-def gpu(emulator):
-    fake = FakeDriver(emulator, memory=1 << 30, strict=True)
-    with pytest.MonkeyPatch.context() as patch, installed(fake, patch, FakeBlas(fake)):
-        yield fake
 
 
 def test_watch(gpu):

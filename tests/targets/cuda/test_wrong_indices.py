@@ -10,18 +10,8 @@ import pytest
 import facula
 from facula.nn import functional as F
 from tests.targets.cuda.emulator import CHECKED, COMPILER, restart_checked
-from tests.targets.cuda.fake_blas import FakeBlas
-from tests.targets.cuda.fake_driver import FakeDriver, installed
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
-
-
-@pytest.fixture(scope="module")
-def gpu(emulator):
-    """One context for all cases: it stays usable."""
-    fake = FakeDriver(emulator, memory=1 << 30, strict=True)
-    with pytest.MonkeyPatch.context() as patch, installed(fake, patch, FakeBlas(fake)):
-        yield fake
 
 
 def at(*numbers: int) -> facula.Tensor:
