@@ -9,6 +9,7 @@ import sys
 import weakref
 from typing import Any, ClassVar
 
+from facula.core.lines import line_number
 from facula.core.tensor import Tensor
 
 __all__ = [
@@ -117,7 +118,7 @@ class Node:
         if self.line is None:
             return None
         code, instruction = self.line
-        number = next((line for start, stop, line in code.co_lines() if start <= instruction < stop), None)
+        number = line_number(code, instruction)
         return f"{code.co_filename}:{number}, in {code.co_name}"
 
 

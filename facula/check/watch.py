@@ -11,6 +11,7 @@ from typing import Any
 from facula import launch, nn, optim
 from facula.autograd import engine
 from facula.autograd.node import edge_of
+from facula.core.lines import line_number
 from facula.core.modes import grad_enabled
 from facula.core.tensor import Tensor
 from facula.nn import functional
@@ -232,7 +233,7 @@ class Watch:
         where = node.line
         if where is not None:
             code, instruction = where
-            line = next((n for start, stop, n in code.co_lines() if start <= instruction < stop), None) or 0
+            line = line_number(code, instruction) or 0
             a, b, result = shapes
             self.findings.add("broadcast", (code.co_filename, line), input=a, target=b, result=tuple(result))
 
@@ -396,7 +397,7 @@ def _training_layers(module) -> str:
 
 def _line_of(node) -> tuple[str, int]:
     code, instruction = node.line
-    return code.co_filename, next((n for a, b, n in code.co_lines() if a <= instruction < b), None) or 0
+    return code.co_filename, line_number(code, instruction) or 0
 
 
 def _words(title: str) -> str:

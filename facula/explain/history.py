@@ -8,6 +8,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from facula.autograd.node import Node, Output
+from facula.core.lines import line_number
 from facula.core.tensor import Tensor
 from facula.operators.declare import View
 
@@ -42,7 +43,7 @@ def step_lines(frame: FrameType | None, parameter: Tensor) -> list[str]:
 
 
 def _source(code: CodeType, instruction: int) -> str:
-    number = next((line for start, stop, line in code.co_lines() if start <= instruction < stop), None)
+    number = line_number(code, instruction)
     line = linecache.getline(code.co_filename, number).strip() if number else ""
     return f": {line}" if line else ""
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple
 
+from facula.core.lines import line_number
 from facula.core.tensor import Tensor
 from facula.nn.module import Module
 
@@ -170,7 +171,7 @@ def shown_file(name: str) -> str:
 
 def place(code: CodeType, instruction: int) -> str:
     """`file:line` of an instruction."""
-    line = next((line for start, stop, line in code.co_lines() if start <= instruction < stop), None)
+    line = line_number(code, instruction)
     return f"{shown_file(code.co_filename)}:{line}"
 
 
@@ -212,7 +213,7 @@ def _parsed(code: CodeType, instruction: int) -> tuple[str, list[tuple[str, ast.
 
 def _assigned(code: CodeType, instruction: int, target: str) -> Iterator[tuple[str, ast.expr, int | None]]:
     """What is assigned where an instruction writes an attribute or a subscript."""
-    line = next((line for start, stop, line in code.co_lines() if start <= instruction < stop), None)
+    line = line_number(code, instruction)
     row = linecache.getline(code.co_filename, line).strip() if line else ""
     if target and row.startswith(target) and row[len(target) :].lstrip()[:1] == "=":
         value = row[len(target) :].lstrip()[1:].strip()

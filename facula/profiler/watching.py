@@ -19,6 +19,7 @@ from facula import launch
 from facula.autograd import engine
 from facula.autograd.function import Function
 from facula.autograd.node import Node, Output
+from facula.core.lines import line_number
 from facula.core.modes import LOCAL
 from facula.core.tensor import Tensor
 from facula.operators import override
@@ -388,5 +389,5 @@ def line_of(line: tuple[Any, int] | None) -> tuple[str, int, str]:
     if line is None:
         return "", 0, ""
     code, instruction = line
-    number = next((n for first, last, n in code.co_lines() if first <= instruction < last and n), code.co_firstlineno)
+    number = line_number(code, instruction) or code.co_firstlineno
     return code.co_filename, number, code.co_name

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from facula.core.lines import line_number
 from facula.native import builtins
 from facula.native.entry import Entry
 from facula.native.text import Value
@@ -112,5 +113,5 @@ def line_of(line: Any) -> str:
     if not isinstance(line, tuple):
         return line or ""
     code, instruction = line
-    number = next((n for start, stop, n in code.co_lines() if start <= instruction < stop), None)
+    number = line_number(code, instruction)
     return f"{code.co_filename}:{number or code.co_firstlineno}"
