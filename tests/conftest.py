@@ -1,5 +1,6 @@
 """What every test shares: the option that puts real data in the place of synthetic data, the results of the samples."""
 
+import gc
 import signal
 
 import pytest
@@ -15,6 +16,13 @@ def pytest_addoption(parser):
         help="run the examples on the real data in FOLDER (20news-bydate.tar.gz, tinyshakespeare.txt, mnist/) "
         "in place of small synthetic data in the same formats",
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_came_before_is_kept():
+    """Collections look at what the file's own tests made: of the millions of objects before, each costs a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
