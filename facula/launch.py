@@ -203,7 +203,7 @@ def forget(x: Tensor) -> Tensor:
 def use(kind: str, target: Any) -> None:
     """Have another target run kernels on devices of a type from now on: before any tensor is made there."""
     OWN[kind] = target
-    for known in (_target, hollow, allocator):
+    for known in (_target, hollow, allocator, offered):
         known.cache_clear()
     for table in (_COMPILED, _EMPTY, _MANY):
         table.clear()
@@ -268,6 +268,7 @@ def transfer(target: Spec, source: Spec) -> Bound:
     return Bound(native("to_host", source.device), (target.nbytes,))
 
 
+@cache
 def offered(name: str, where: device = CPU) -> Any:
     """`native` for what a target may lack, where operators have another way: None there."""
     return native(name, where) if name in _target(where).ROUTINES else None

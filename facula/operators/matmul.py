@@ -38,7 +38,7 @@ class _Plan:
     __slots__ = ("arguments", "backs", "calls", "function", "outs", "tail")
 
 
-_PLANS: dict[tuple, _Plan] = {}
+_PLANS: dict[tuple, _Plan | None] = {}
 _STRIDES = ("outer", "batch", "row", "col")
 
 
@@ -74,6 +74,22 @@ def _plan(
 
     `out` is given where it exists; `shape` is how the result is seen, if not as those dims.
     """
+    found, fields, offsets = _fields(a, b, out, alpha, beta, bias)
+    plan = _Plan()
+    plan.outs = (found if shape is None else dense(a.dtype, shape, a.device),)
+    plan.arguments, plan.backs, plan.calls = {}, {}, ()
+    plan.function, plan.tail = None, ()
+    if found.numel:
+        bound = launch.native("bind_product", a.device)(a.dtype, **fields)
+        plan.function, plan.tail = bound.function, bound.tail if bias is not None else (0, *bound.tail)
+        plan.calls = (bound, offsets)
+    return plan
+
+
+def _fields(
+    a: Spec, b: Spec, out: Spec | None = None, alpha: Any = 1.0, beta: Any = 0.0, bias: Spec | None = None
+) -> tuple[Spec, dict[str, Any], list[tuple[int, ...]]]:
+    """Of a product: its result, what a target is told of it, and where in the operands each of its calls begins."""
     if a.dtype.kind == "b":
         fail(NotImplementedError, "\"addmm_impl_cpu_\" not implemented for 'Bool'", mend="convert the operands first")
     if a.dtype is not b.dtype:
@@ -115,15 +131,7 @@ def _plan(
         offsets = [
             tuple(start + i * step for start, step in zip(known, steps)) for known in offsets for i in range(sizes[d])
         ]
-    plan = _Plan()
-    plan.outs = (found if shape is None else dense(a.dtype, shape, a.device),)
-    plan.arguments, plan.backs, plan.calls = {}, {}, ()
-    plan.function, plan.tail = None, ()
-    if found.numel:
-        bound = launch.native("bind_product", a.device)(a.dtype, **fields)
-        plan.function, plan.tail = bound.function, bound.tail if bias is not None else (0, *bound.tail)
-        plan.calls = (bound, offsets)
-    return plan
+    return found, fields, offsets
 
 
 def _run(plan: _Plan, c: int, a: int, b: int, bias: int = 0) -> None:
@@ -142,9 +150,9 @@ def _turned(s: Spec, turn: bool) -> Spec:
     return spec(s.dtype, s.device, (*shape[:-2], shape[-1], shape[-2]), (*strides[:-2], strides[-1], strides[-2]))
 
 
-def _remember(key: tuple, make: Callable[[], _Plan]) -> _Plan:
-    plan = _PLANS.get(key)
-    if plan is None:
+def _remember(key: tuple, make: Callable[[], Any]) -> Any:
+    plan = _PLANS.get(key, MISSING)
+    if plan is MISSING:
         if len(_PLANS) > 4096:
             _PLANS.clear()
         plan = _PLANS[key] = make()
@@ -312,6 +320,42 @@ def _by_turned(a: Tensor, b: Tensor, left: bool, right: bool) -> Tensor:
     make = lambda a, b, left, right: _plan(_turned(a, left), _turned(b, right))  # noqa: E731
     _learn(_KNOWN_TURNED, (a, b, left, right), 2, None, make, (0, 1))
     return out
+
+
+_KNOWN_SUMMED = Repeats(mm.operator, 2, others=3)
+
+
+def _with_sums(
+    make: Callable, a: Tensor, b: Tensor, left: bool, right: bool, summed: str
+) -> tuple[Tensor, Tensor] | None:
+    """`_by_turned`, and sums of the rows of its left operand ("a") or the columns of its right one ("b").
+
+    `make` is the device's routine; None where it does not do both at once.
+    """
+    if a.spec.dtype.kind == "c" or LOCAL.grad or LOCAL.special:
+        return None
+    if (out := _KNOWN_SUMMED.bare(a, b, left, right, summed)) is not None:
+        return out
+
+    def plan_of(a: Spec, b: Spec, left: bool, right: bool, summed: str) -> _Plan | None:
+        found, fields, offsets = _fields(_turned(a, left), _turned(b, right))
+        bound = make(a.dtype, summed, **fields) if found.numel else None
+        if bound is None:
+            return None
+        plan = _Plan()
+        plan.outs = found, dense(a.dtype, found.shape[:1] if summed == "a" else found.shape[1:], a.device)
+        plan.arguments, plan.backs, plan.calls = {}, {}, (bound, offsets)
+        plan.function, plan.tail = bound.function, bound.tail
+        return plan
+
+    specs = a.spec, b.spec, left, right, summed
+    plan = _remember((_KNOWN_SUMMED, specs), lambda: plan_of(*specs))
+    if plan is None:
+        return None
+    out, sums = (launch.empty(each) for each in plan.outs)
+    plan.function(out.ptr, sums.ptr, a.ptr, b.ptr)
+    _learn(_KNOWN_SUMMED, (a, b, left, right, summed), 2, None, plan_of, (0, 1))
+    return out, sums
 
 
 @function(tensors=("input", "other"))
@@ -624,7 +668,7 @@ def _scaled(x: Tensor, factor) -> Tensor:
 
 
 @addmm_core.gradient("input")
-def _(grad, input_spec, beta):
+def _addmm_input(grad, input_spec, beta):
     return _scaled(sum_to(grad, input_spec), beta.conjugate())
 
 
@@ -634,8 +678,17 @@ def _(grad, mat2, alpha):
 
 
 @addmm_core.gradient("mat2")
-def _(grad, mat1, alpha):
+def _addmm_mat2(grad, mat1, alpha):
     return _scaled(_by_turned(mat1, grad, True, False), alpha.conjugate())
+
+
+@addmm_core.gradient("input", "mat2")
+def _(grad, input_spec, mat1, alpha, beta):
+    shared = launch.offered("bind_product_and_sums", grad.spec.device)
+    if shared is not None and input_spec.ndim == 1 and input_spec.shape[0] == grad.spec.shape[1]:
+        if (both := _with_sums(shared, mat1, grad, True, False, "b")) is not None:
+            return _scaled(both[1], beta.conjugate()), _scaled(both[0], alpha.conjugate())
+    return _addmm_input(grad, input_spec, beta), _addmm_mat2(grad, mat1, alpha)
 
 
 addmm_core.operator.node_class.__name__ = "AddmmBackward0"
@@ -805,7 +858,7 @@ def _(grad, weight, input_spec):
 
 
 @linear.gradient("weight")
-def _(grad, input, weight_spec):
+def _linear_weight(grad, input, weight_spec):
     if weight_spec.ndim == 1:
         from .elementwise import mul
 
@@ -817,10 +870,20 @@ def _(grad, input, weight_spec):
 
 
 @linear.gradient("bias")
-def _(grad, bias_spec):
+def _linear_bias(grad, bias_spec):
     if bias_spec is None:
         return None
     return sum_to(_rows(grad) if grad.spec.ndim > 1 and bias_spec.ndim == 1 else grad, bias_spec)
+
+
+@linear.gradient("weight", "bias")
+def _(grad, input, weight_spec, bias_spec):
+    shared = launch.offered("bind_product_and_sums", grad.spec.device)
+    if shared is not None and bias_spec.ndim == 1 and bias_spec.shape[0] == weight_spec.shape[0]:
+        grad, input = _rows(grad), _rows(input)
+        if (both := _with_sums(shared, grad, input, True, False, "a")) is not None:
+            return both
+    return _linear_weight(grad, input, weight_spec), _linear_bias(grad, bias_spec)
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -36,7 +36,10 @@ class Operator:
             OPERATORS[self.name] = self
 
     def gradient(self, *names: str):
-        """Declare the formula for the gradient of one input, or of several (then it returns a tuple)."""
+        """Declare the formula for the gradient of one input, or of several (then it returns a tuple).
+
+        Where each of several has a formula of its own too, that for all counts when all of them need a gradient.
+        """
 
         def decorate(formula: Callable) -> Callable:
             for n in names:

@@ -21,7 +21,7 @@ from .seams import INTERCEPT, INTO
 class Recipe:
     """How a function is recorded for one pattern of arguments: its formulas, what they mention, how that is kept."""
 
-    __slots__ = ("collect", "formulas", "inputs", "needs", "numbers", "outputs", "pull", "saves")
+    __slots__ = ("collect", "formulas", "inputs", "needs", "numbers", "outputs", "pull", "saves", "together")
 
 
 class FunctionNode(Node):
@@ -106,6 +106,8 @@ def _puller(recipe: Recipe) -> Callable[[FunctionNode, Any, tuple], list]:
         if len(slots) == 1:
             lines.append(f"  if edges[{slots[0]}] is not None:")
             lines.append(f"    out[{slots[0]}] = made[0] if isinstance(made, tuple) else made")
+        elif formula in recipe.together:
+            lines.append("  " + ", ".join(f"out[{slot}]" for slot in slots) + " = made")
         else:
             lines += [
                 f"  for slot, one in zip({slots}, made if isinstance(made, tuple) else (made,)):",
@@ -168,7 +170,11 @@ class Function(Operator):
             at += width
             recipe.needs[n] = 2 in k if k.__class__ is tuple else k == 2
         recipe.formulas, mentioned = [], {}
-        for names, formula in [((n,), f) for n, f in self.gradients.items()] + self.joint:
+        whole = [(names, f) for names, f in self.joint if all(recipe.needs[n] for n in names)]
+        recipe.together = [] if self.lists else [f for _, f in whole]
+        joint = [each for each in self.joint if each in whole or each[0][0] not in self.gradients]
+        alone = [((n,), f) for n, f in self.gradients.items() if not any(n in names for names, _ in joint)]
+        for names, formula in alone + joint:
             if any(recipe.needs[n] for n in names):
                 wanted = tuple(inspect.signature(formula).parameters)
                 recipe.formulas.append(([i for n in names for i in slots[n]], formula, wanted))

@@ -16,6 +16,7 @@ ROUTINES = {
     "attend_dtypes": "routines.attention:DTYPES",
     "between": "transfers:between",
     "bind_product": "libraries.blas:bind_product",
+    "bind_product_and_sums": "libraries.blas:bind_product_and_sums",
     "compile_many": "many:compile_many",
     "convolution": "libraries.dnn_convolution:convolution",
     "convolve": "routines.convolution:convolve",

@@ -43,6 +43,8 @@ def gelu(x: np.ndarray) -> np.ndarray:
 
 EPILOGUES: dict[int, Any] = {1: lambda x: x, 4: lambda x: x, 2: lambda x: np.maximum(x, 0), 32: gelu}
 EPILOGUES |= {2 | 4: EPILOGUES[2], 32 | 4: gelu}  # bit 4: after a bias was added
+SUMS = {256: 0, 512: 1}  # the operand, A or B, whose sums along k are written where a bias would be read
+EPILOGUES |= dict.fromkeys(SUMS, EPILOGUES[1])
 
 # (compute type, scale type) -> types of A and B, then of C and D
 COMBINATIONS = {
@@ -106,7 +108,12 @@ class FakeBlas:
         self.lacks: set[str] = set()  # what it is to have no algorithm for: "vector"
         self.context = 0
         takes = [ctypes.c_size_t] * 16  # addresses as numbers: none are None
-        self.native = ctypes.CFUNCTYPE(ctypes.c_int, *takes)(lambda *given: self.cublasLtMatmul(*given))
+        self.native = {
+            "cublasLtMatmul": ctypes.CFUNCTYPE(ctypes.c_int, *takes)(lambda *given: self.cublasLtMatmul(*given)),
+            "cublasLtMatmulDescSetAttribute": ctypes.CFUNCTYPE(
+                ctypes.c_int, ctypes.c_size_t, ctypes.c_int, ctypes.c_size_t, ctypes.c_size_t
+            )(self._set),
+        }
         for kind in ATTRIBUTES:
             setattr(self, f"cublasLt{kind}SetAttribute", self._set)
             setattr(self, f"cublasLt{kind}Destroy", self._destroy)
@@ -117,8 +124,7 @@ class FakeBlas:
 
     def address(self, name: str) -> int:
         """What machine code calls."""
-        assert name == "cublasLtMatmul"
-        return ctypes.cast(self.native, ctypes.c_void_p).value or 0
+        return ctypes.cast(self.native[name], ctypes.c_void_p).value or 0
 
     def cublasLtGetVersion(self) -> int:
         return 131000
@@ -187,8 +193,11 @@ class FakeBlas:
             return False
         if a[0] in (E4M3, E5M2) and not (descriptor[3] == 1 and descriptor[4] == 0 and a[2] % 16 == b[2] % 16 == 0):
             return False
+        if descriptor[7] in SUMS and (descriptor[3], descriptor[4])[SUMS[descriptor[7]]] != SUMS[descriptor[7]]:
+            return False  # of A columns lie side by side, of B rows
         # bias epilogues: real floats of at most 32 bits
         lacking = out[0] in (R64, C32, C64, R32I) or "vector" in self.lacks and descriptor[7] & 4
+        lacking = lacking or "sums" in self.lacks and descriptor[7] in SUMS
         own = descriptor[26] in (2**32 - 1, out[0]) or out[0] in (E4M3, E5M2) and descriptor[26] == RB16
         return descriptor[7] == 1 or not lacking and own
 
@@ -207,7 +216,7 @@ class FakeBlas:
         workspace = min(asked[1], 4096) if self.kept[a][2] > 40 else 0
         promised = tuple(asked[n] for n in (5, 6, 7, 8))
         assert asked[3] & 1 == 0, "sums in place are in no fixed order"
-        bias = (op[8] | 256) & -(op[8] | 256) if op[7] & 4 else 1
+        bias = (op[8] | 256) & -(op[8] | 256) if op[7] & (4 | 256 | 512) else 1
         self.algorithms[number] = config, promised, bias, workspace, asked[3]
         ctypes.memset(result, 0, 96)
         ctypes.c_uint64.from_address(result).value = number
@@ -258,8 +267,8 @@ class FakeBlas:
         scale = np.dtype(NUMPY[op[1]])
         factors = [np.frombuffer(ctypes.string_at(x, scale.itemsize), scale)[0] for x in (alpha, beta)]
         bias, kind = None, kept[3][0]
-        if op[7] & 4:
-            kind, rows, batch, step = kept[3][0], kept[3][2], kept[3][5], op[10]
+        if op[7] & 4 or op[7] in SUMS:
+            kind, rows, batch, step = kept[3][0], kept[3][2 + SUMS.get(op[7], 0)], kept[3][5], op[10]
             kind = kind if op[26] == 2**32 - 1 else op[26]
             if op[8] % bias_aligned:
                 return INVALID
@@ -284,6 +293,10 @@ class FakeBlas:
         values = [v.swapaxes(1, 2) if turned else v for v, turned in zip(values, (op[3], op[4]))]
         factors = [x.astype(wide) for x in factors]
         made = np.matmul(*values) * factors[0]
+        if op[7] in SUMS:
+            side = SUMS[op[7]]
+            bias[..., 0] = write_as(bias_kind, values[side].sum(2 - side, dtype=wide))
+            bias = None
         made = self._scaled(op, made)
         if factors[1] != 0:
             made = made + read_as(kept[2][0], np.array(added)).astype(wide) * factors[1]

@@ -580,6 +580,7 @@ def _forget() -> None:
     """Nothing of an earlier driver is used again."""
     launch._target.cache_clear()
     launch.allocator.cache_clear()
+    launch.offered.cache_clear()
     for table in (launch._COMPILED, launch._EMPTY, launch._MANY):
         for key in [k for k in table if "cuda" in str(k[-1] if isinstance(k, tuple) else k)]:
             del table[key]

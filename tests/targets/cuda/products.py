@@ -45,7 +45,9 @@ def cases(sizes: tuple = SIZES, kinds: tuple[str, ...] = tuple(EPSILON)[:5]) -> 
             yield f"{kind} {m} x {n} x {k}, {left} @ {right}", (a, b), (VIEWS[left], VIEWS[right]), _product, k
         for bias in ((n,), (m, n), (m, 1), (1,)):
             yield f"{kind} {m} x {n} x {k}, bias {bias}", (_made(*bias, kind=kind), a, b), (), facula.addmm, k
-        yield f"{kind} {m} x {n} x {k}, layer", (a, b.mT.contiguous(), _made(n, kind=kind)), (), F.linear, k
+        layer = a, b.mT.contiguous(), _made(n, kind=kind)
+        yield f"{kind} {m} x {n} x {k}, layer", layer, (), F.linear, k
+        yield f"{kind} {m} x {n} x {k}, layer's gradients", (*layer, _made(m, n, kind=kind)), (), _gradients, m
         heads = _made(2, m, 3, k, kind=kind), _made(2, n, 3, k, kind=kind)
         turned = (lambda x: x.transpose(1, 2), lambda x: x.permute(0, 2, 3, 1))
         yield f"{kind} {m} x {n} x {k}, heads", heads, turned, _product, k
@@ -69,6 +71,15 @@ def _product(x: facula.Tensor, y: facula.Tensor) -> facula.Tensor:
     return x @ y
 
 
+def _gradients(x: facula.Tensor, w: facula.Tensor, b: facula.Tensor, grad: facula.Tensor) -> facula.Tensor:
+    """Those of a layer's weight and of its bias, one after the other."""
+    needed = [t.detach().requires_grad_() for t in (w, b)]
+    return facula.cat([g.flatten() for g in facula.autograd.grad(F.linear(x, *needed), needed, grad)])
+
+
+ALL_WIDE = (_product, _gradients, facula.addmm, F.linear)  # what can be computed in float64
+
+
 def differs(operands: tuple, views: tuple, function: Callable, k: int) -> str:
     """How the GPU's result differs from the host's in float64, or ""."""
     seen = [view(x) for view, x in itertools.zip_longest(views, operands, fillvalue=lambda x: x)]
@@ -78,7 +89,7 @@ def differs(operands: tuple, views: tuple, function: Callable, k: int) -> str:
     if found.dtype is not wanted.dtype or found.shape != wanted.shape:
         return f"{found.dtype} {tuple(found.shape)} and not {wanted.dtype} {tuple(wanted.shape)}"
     kind, wide = str(found.dtype)[6:], facula.complex128 if found.dtype.is_complex else facula.float64
-    exact = function(*[x.to(wide) for x in seen]) if function in (_product, facula.addmm, F.linear) else wanted.to(wide)
+    exact = function(*[x.to(wide) for x in seen]) if function in ALL_WIDE else wanted.to(wide)
     x, y = (t.to("cpu").to(wide).numpy() for t in (found, exact))
     # The result is rounded once; each addition of a sum too, those of 8-bit floats to fewer bits.
     sums = 2.0**-52 if kind == "float64" else 2.0**-12 if seen[0].dtype.itemsize == 1 else 2.0**-23

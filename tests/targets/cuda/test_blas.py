@@ -11,7 +11,7 @@ import pytest
 import facula
 from facula.core import dtype as dt
 from facula.core import precision
-from facula.targets.cuda.libraries import blas, cublaslt
+from facula.targets.cuda.libraries import blas, cublaslt, direct
 from facula.targets.cuda.libraries import operation as sizes
 from facula.targets.cuda.libraries.operation import operation, way
 from facula.targets.cuda.memory import pool
@@ -238,7 +238,7 @@ def test_a_product_is_bound_once(fake):
 
 
 def test_known_calls_are_machine_codes(fake, monkeypatch):
-    """Python is not asked again, in any thread or stream, until the settings or the bias change."""
+    """Python is not asked again, in any thread or stream, or for another bias, until the settings change."""
     c, a, b = Matrices(fake, (1, 1, 4, 5)), Matrices(fake, (1, 1, 4, 6)), Matrices(fake, (1, 1, 6, 5), COLUMNS)
     rows = [Matrices(fake, (1, 1, 1, 5), seed=seed) for seed in range(2)]
     made = bound(c, a, b, rows[0])
@@ -248,7 +248,7 @@ def test_known_calls_are_machine_codes(fake, monkeypatch):
     wanted = [np.matmul(a.array, b.array) + (row.array if row else 0) for row in (None, *rows)]
     asked = []
     monkeypatch.setattr(blas.Product, "_run", lambda self, *given: asked.append(given) or run(self, *given))
-    made.runs = [None, None]
+    known, made.runs = made.runs, [None, None]
     stream = facula.cuda.Stream()
 
     def twice():
@@ -266,15 +266,27 @@ def test_known_calls_are_machine_codes(fake, monkeypatch):
     with ThreadPoolExecutor(1) as pool:
         pool.submit(elsewhere).result()
     assert not asked and [call[-1] for call in library().named("matmul")] == [0] * 4 + [stream.cuda_stream] * 4
-    made.function(*plain, rows[1].address)
-    np.testing.assert_array_equal(c.array, wanted[2])
-    assert len(asked) == 1, "another bias"
-    made.function(*plain, rows[1].address)
-    assert len(asked) == 1
+    for row, result in ((1, wanted[2]), (1, wanted[2]), (0, wanted[1])):
+        c.array[...] = 0
+        made.function(*plain, rows[row].address)
+        np.testing.assert_array_equal(c.array, result)
+    assert not asked
+    call, noted = known[1], []
+    made.runs = known
+    busy = direct.WORDS.index("busy")
+    with monkeypatch.context() as patch:  # what the library reads is changed by nobody meanwhile
+        patch.setattr(blas.Call, "_start", lambda self, *given: noted.append(self.words[busy]))
+        call(*plain, rows[1].address)
+        assert noted == [1] and call.words[busy] == 0
+        patch.setattr(blas.Call, "__call__", lambda self, *given: noted.append("waits"))
+        call.words[busy] = 1
+        made.function(*plain, rows[0].address)
+        assert noted == [1, "waits"]
+        call.words[busy] = 0
     monkeypatch.setattr(precision.NOW, "products", precision.NOW.products)
     precision.change_products(tf32=True)
     twice()
-    assert len(asked) == 3
+    assert len(asked) == 2
     for wrong in (("a", 0, 0, 0), (2**64, 0, 0, 0)):
         with pytest.raises((TypeError, OverflowError)):
             made.function(*wrong)
@@ -393,6 +405,126 @@ def test_gradients_of_layers(fake):
     for here, there in zip(*found):
         np.testing.assert_allclose(there.cpu().numpy(), here.numpy(), rtol=1e-5, atol=1e-5)
     assert len(library().named("matmul")) == 6
+
+
+# --- sums of an operand -----------------------------------------------------------------------------------------------
+
+
+def with_sums(summed: str, dtype: str = "f4", element=dt.float32, of=("turned", "rows"), sizes=(4, 5, 6)) -> Any:
+    """A product of matrices, sums of one of them; how A and B lie: rows side by side, or columns ("turned")."""
+    m, n, k = sizes
+    fake = library().gpu
+    c, sums = (Matrices(fake, (1, 1, *s), dtype=dtype) for s in ((m, n), (1, m if summed == "a" else n)))
+    a, b = (
+        Matrices(fake, (1, 1, *shape), COLUMNS if how == "turned" else ROWS, seed=seed, dtype=dtype)
+        for seed, (how, shape) in enumerate(zip(of, ((m, k), (k, n))))
+    )
+    fields = bound(c, a, b, element=element).fields
+    return blas.bind_product_and_sums(element, summed, **fields), (c, sums, a, b)
+
+
+def check_sums(made: Any, summed: str, operands: tuple[Matrices, ...]) -> None:
+    c, sums, a, b = operands
+    c.array[...], sums.array[...] = -1, -1
+    made.function(*[x.address for x in operands])
+    np.testing.assert_array_equal(c.array, np.matmul(a.array, b.array))
+    wanted = a.array.sum(-1) if summed == "a" else b.array.sum(-2)
+    np.testing.assert_array_equal(sums.array[0, 0, 0], wanted[0, 0])
+
+
+SUMMED = {"a": ("turned", "rows"), "b": ("rows", "rows")}  # layouts of operands of which the library makes sums
+
+
+@pytest.mark.parametrize("summed", "ab")
+def test_sums_beside_a_product(fake, monkeypatch, summed):
+    """One call of the library, then machine code's, wherever the sums go."""
+    for dtype, element in (("f4", dt.float32), ("f2", dt.float16)):
+        made, operands = with_sums(summed, dtype, element, SUMMED[summed])
+        check_sums(made, summed, operands)
+        with monkeypatch.context() as patch:
+            patch.setattr(blas.Call, "__call__", None)
+            check_sums(made, summed, operands)
+            other = Matrices(fake, (1, 1, 1, 64), dtype=dtype)
+            made.function(operands[0].address, other.address, *[x.address for x in operands[2:]])
+            size = operands[1].array.size
+            np.testing.assert_array_equal(other.array[..., :size], operands[1].array)
+    assert len(library().named("matmul")) == 6 and len(library().named("heuristic")) == 2 and not launches(fake)
+
+
+def test_which_sums_the_library_makes(fake):
+    """Those of operands whose sums run from row to row in memory, in matrices of floats of at most 32 bits."""
+    for summed, of in itertools.product("ab", itertools.product(("turned", "rows"), repeat=2)):
+        made, operands = with_sums(summed, of=of)
+        fits = of[0] == "turned" if summed == "a" else of[1] == "rows"
+        assert (made is not None) == fits, (summed, of)
+        if fits:
+            check_sums(made, summed, operands)
+    assert len(library().named("matmul")) == 4, "and none was refused"
+    assert with_sums("a", "f8", dt.float64)[0] is None and with_sums("a", "c8", dt.complex64)[0] is None
+    fields = {"m": 4, "n": 5, "k": 6, "a_row": 1, "a_k": 4, "b_k": 5, "b_col": 1, "c_row": 5, "c_col": 1}
+    assert blas.bind_product_and_sums(dt.float32, "a", **fields) is not None
+    assert blas.bind_product_and_sums(dt.float32, "a", **fields, batch=2, a_batch=24) is None
+    assert blas.bind_product_and_sums(dt.float32, "a", **{**fields, "k": 0}) is None
+    assert blas.bind_product_and_sums(dt.float32, "a", **{**fields, "m": 1, "n": 1}) is None, "a dot"
+    assert blas.bind_product_and_sums(dt.float32, "a", **{**fields, "a_row": 2, "a_k": 8}) is None, "to be copied"
+    cublaslt.use(None)
+    assert blas.bind_product_and_sums(dt.float32, "a", **fields) is None
+
+
+@needs_compiler
+def test_sums_that_the_library_does_not_make_at_once(fake, monkeypatch):
+    """Without an algorithm, and where it might sum less exactly than in float32: a product, then a kernel."""
+    monkeypatch.setattr(precision.NOW, "products", precision.Products())
+    for summed in "ab":
+        library().lacks = {"sums"}
+        made, operands = with_sums(summed, of=SUMMED[summed])
+        before = launches(fake)
+        check_sums(made, summed, operands)
+        check_sums(made, summed, operands)
+        assert launches(fake) == before + 2
+        library().lacks = set()
+    made, operands = with_sums("a")
+    half, halves = with_sums("a", "f2", dt.float16)
+    for changes, apart, half_apart in (({"tf32": True}, 1, 0), ({"tf32": False, "fp16_accumulation": True}, 0, 1)):
+        precision.change_products(**changes)
+        before = launches(fake)
+        check_sums(made, "a", operands)
+        assert launches(fake) == before + apart
+        check_sums(half, "a", halves)
+        assert launches(fake) == before + apart + half_apart
+
+
+@needs_compiler
+def test_gradients_of_a_weight_and_its_bias(fake):
+    """One call for both, also of `addmm` with factors; what is needed alone, and second derivatives, as elsewhere."""
+    nn = facula.nn.functional
+    x, w, b = (facula.randn(*shape) for shape in ((2, 5, 8), (16, 8), (16,)))
+    layer = lambda x, w, b: nn.linear(x, w, b)  # noqa: E731
+    plus = lambda x, w, b: facula.addmm(b, x[0], w.T, alpha=2, beta=3)  # noqa: E731
+    for call, needed in itertools.product((layer, plus), ((1, 1, 1), (0, 1, 1), (0, 1, 0), (0, 0, 1))):
+        found, counts = [], []
+        for where in "cpu", "cuda":
+            given = [t.to(where).requires_grad_(bool(n)) for t, n in zip((x, w, b), needed)]
+            out = call(*given)
+            grad = facula.linspace(-1, 1, out.numel(), device=where).view(out.shape)
+            for _ in range(2):  # the second time by machine code
+                before = len(library().named("matmul")), launches(fake)
+                found.append(facula.autograd.grad(out, [t for t in given if t.requires_grad], grad, retain_graph=True))
+                counts.append((len(library().named("matmul")) - before[0], launches(fake) - before[1]))
+        for one in found[2:]:
+            for there, here in zip(one, found[0], strict=True):
+                agree(there, here)
+        alone = needed == (0, 0, 1)
+        factors = 0 if call is layer else sum(needed)  # a launch each
+        views = needed[0] if call is plus else 0  # what x[0] is a part of
+        assert counts[2] == counts[3] == (0 if alone else needed[0] + needed[1], factors + alone + 2 * views), needed
+    given = [t.cuda().requires_grad_() for t in (x, w, b)]
+    first = facula.autograd.grad(layer(*given).square().sum(), given, create_graph=True)
+    second = facula.autograd.grad(sum(g.square().sum() for g in first), given)
+    given = [t.requires_grad_() for t in (x, w, b)]
+    first = facula.autograd.grad(layer(*given).square().sum(), given, create_graph=True)
+    for there, here in zip(second, facula.autograd.grad(sum(g.square().sum() for g in first), given)):
+        agree(there, here, 1e-4)
 
 
 # --- results of other dtypes ----------------------------------------------------------------------------------------

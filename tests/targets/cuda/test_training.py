@@ -24,8 +24,8 @@ cuda = facula.cuda
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
 WAITS = {"cuStreamSynchronize", "cuCtxSynchronize", "cuEventSynchronize", "cuMemcpyDtoHAsync", "cuMemAlloc"}
 # Launches of a step with AdamW and clipping: what is computed, with no more copies than there are changes of layout.
-MOST = {"layers": 18, "convolutions": 23, "residual": 32, "recurrent": 60, "attentive": 58,
-        "attentive in bfloat16": 90, "attentive in float16": 97}  # fmt: skip
+MOST = {"layers": 16, "convolutions": 20, "residual": 31, "recurrent": 53, "attentive": 53,
+        "attentive in bfloat16": 79, "attentive in float16": 87}  # fmt: skip
 
 NAMED: list = []
 
@@ -97,7 +97,9 @@ def test_steps(name, host, gpu):
     near = 2e-2 if name.endswith("16") else 1e-4
     np.testing.assert_allclose(losses, wanted, rtol=near)
     for one, other in zip(state, wanted_state, strict=True):
-        if name.startswith("attentive"):  # AdamW makes steps of any gradient, and that of keys' biases is rounding
+        if name.startswith("attentive"):  # AdamW makes steps of any gradient
+            if one.shape == (24,):  # and that of keys' biases is rounding
+                one, other = (np.delete(x, np.s_[8:16]) for x in (one, other))
             assert np.abs(one - other).mean() < near
         else:
             np.testing.assert_allclose(one, other, rtol=near, atol=1e-5)

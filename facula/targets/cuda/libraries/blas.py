@@ -29,7 +29,7 @@ from . import direct
 from .cublaslt import Descriptor
 from .operation import Operand, Operation, Way, operation, orientations, stored, way
 
-__all__ = ["Kind", "Mixed", "Product", "bind_product", "mixed_product", "product"]
+__all__ = ["Kind", "Mixed", "Product", "bind_product", "bind_product_and_sums", "mixed_product", "product"]
 
 ALIGNED = 256  # bytes: what is better aligned than this is of no use to the library
 
@@ -50,6 +50,7 @@ class Kind(NamedTuple):
     epilogue: int = lt.EPILOGUE_DEFAULT  # besides the bias
     scales: int | None = None  # of 8-bit floats: one for each operand, or one for each row of A and column of B
     fast: bool = False  # 8-bit floats: sums are not put into wider ones now and then
+    summed: str = ""  # the operand whose sums along k are a second result: those of rows of "a", or of columns of "b"
 
     @staticmethod
     def plain(element: dtype) -> "Kind":
@@ -58,7 +59,7 @@ class Kind(NamedTuple):
 
     def turned(self) -> "Kind":
         """That of the transposed matrices."""
-        return self._replace(a=self.b, b=self.a)
+        return self._replace(a=self.b, b=self.a, summed={"a": "b", "b": "a"}.get(self.summed, ""))
 
     @property
     def added(self) -> dtype:
@@ -122,7 +123,7 @@ class Call:
 
     __slots__ = (
         "algorithm", "descriptor", "factors", "gpu", "handle", "layouts", "library", "lock", "named", "other", "places",
-        "seen", "treat", "turned", "words", "workspace",
+        "row", "seen", "treat", "turned", "words", "workspace",
     )  # fmt: skip
 
     def __init__(
@@ -133,6 +134,7 @@ class Call:
         self.gpu.enter()
         self.library, self.handle = lt.library(), lt.handle(self.gpu)
         self.turned, self.treat, self.lock = turned, treat, threading.Lock()
+        self.row = treat in ("vector", "sums")  # the bias, or what is in its place, is the descriptor's
         self.other = kind.added is not kind.result  # C cannot be where the result is
         compute, factor, reduce = computing(kind, allowed)
         a, b, c = (stored(*op.shape(name)[2:], getattr(op, name)) for name in "abc")
@@ -141,7 +143,7 @@ class Call:
             "MatmulDesc", compute, lt.TYPES[factor], TRANSA=int(a.transposed), TRANSB=int(b.transposed)
         )
         # Addresses that are the descriptor's, and not arguments of the call.
-        self.named = ("BIAS_POINTER",) * (treat == "vector")
+        self.named = ("BIAS_POINTER",) * self.row
         if kind.scales is not None:
             self.named += ("B_SCALE_POINTER", "A_SCALE_POINTER") if turned else ("A_SCALE_POINTER", "B_SCALE_POINTER")
             self.descriptor.set("FAST_ACCUM", int(kind.fast))
@@ -149,8 +151,9 @@ class Call:
                 self._scale_by(kind.scales)
         self.seen: tuple[int, ...] = ()
         self.words: Any = None  # for machine code, where there is nothing but a call
-        self._point(pointers if treat == "vector" else pointers[1:])
+        self._point(pointers if self.row else pointers[1:])
         bits = (kind.epilogue & ~lt.EPILOGUE_DEFAULT) | (lt.EPILOGUE_BIAS if treat == "vector" else 0)
+        bits |= {"a": lt.EPILOGUE_SUM_A, "b": lt.EPILOGUE_SUM_B}.get(kind.summed, 0)
         if bits:
             self.descriptor.set("EPILOGUE", bits)
         if treat == "vector":
@@ -168,7 +171,7 @@ class Call:
         elif self.other:
             added = _layout(kind.added, op.batch, c[1:], op.c.batch)
         self.layouts.insert(2, added)
-        self.factors = np.array([op.alpha, op.beta if treat in ("none", "vector") else 1], factor.numpy)
+        self.factors = np.array([op.alpha, 1 if treat in ("matrix", "copied") else op.beta], factor.numpy)
         preference = Descriptor(
             "MatmulPreference", MAX_WORKSPACE_BYTES=workspace_limit(self.gpu), REDUCTION_SCHEME_MASK=reduce,
             MIN_ALIGNMENT_A_BYTES=aligned["b" if turned else "a"],
@@ -193,9 +196,9 @@ class Call:
         if not self.other and kind.scales is None and treat != "copied":
             names = ("descriptor", "alpha", "beta", "of_a", "of_b", "of_c", "of_d", "algorithm")
             self.words = direct.record(
-                function=lt.address("cublasLtMatmul"), handle=self.handle or 0, turned=turned, seen=pointers[0],
-                matrix=treat == "matrix", vector=treat == "vector", workspace=self.workspace, bytes=id(self.workspace),
-                **dict(zip(names, self.places)),
+                function=lt.address("cublasLtMatmul"), set=lt.address("cublasLtMatmulDescSetAttribute"), busy=0,
+                handle=self.handle or 0, turned=turned, seen=pointers[0], matrix=treat == "matrix", row=self.row,
+                workspace=self.workspace, bytes=id(self.workspace), **dict(zip(names, self.places)),
             )  # fmt: skip
 
     def _scale_by(self, mode: int) -> None:
@@ -206,14 +209,9 @@ class Call:
             raise LookupError("no algorithm") from None
 
     def _point(self, pointers: tuple[int, ...]) -> None:
-        at = direct.WORDS.index("seen")
-        if self.words is not None:
-            self.words[at] = 0  # machine code leaves it alone meanwhile
         for name, address in zip(self.named, pointers, strict=True):
             self.descriptor.set(name, address)
         self.seen = pointers
-        if self.words is not None:
-            self.words[at] = pointers[0]
 
     def __call__(self, c: int, a: int, b: int, bias: int, *scales: int) -> None:
         if self.turned:
@@ -221,11 +219,22 @@ class Call:
         if not self.named:
             self._start(c, a, b, bias if self.treat == "matrix" else c)
             return
-        pointers = (bias, *scales) if self.treat == "vector" else scales
+        pointers = (bias, *scales) if self.row else scales
+        added = bias if self.treat == "matrix" else 0 if self.other else c
         with self.lock:  # one descriptor for all threads
-            if pointers != self.seen:
+            if self.words is None:
+                if pointers != self.seen:
+                    self._point(pointers)
+                self._start(c, a, b, added)
+                return
+            self.words[_BUSY] = 1  # machine code leaves the descriptor alone while the library reads it
+            try:
+                self.words[_SEEN] = 0
                 self._point(pointers)
-            self._start(c, a, b, bias if self.treat == "matrix" else 0 if self.other else c)
+                self.words[_SEEN] = bias
+                self._start(c, a, b, added)
+            finally:
+                self.words[_BUSY] = 0
 
     def _start(self, c: int, a: int, b: int, added: int) -> None:
         gpu, size = self.gpu, self.workspace
@@ -240,6 +249,9 @@ class Call:
             )  # fmt: skip
         if status:
             lt.good(status, "cublasLtMatmul")
+
+
+_BUSY, _SEEN = direct.WORDS.index("busy"), direct.WORDS.index("seen")
 
 
 def _layout(element: dtype, batch: int, sizes: Sequence[int], step: int) -> Descriptor:
@@ -315,15 +327,15 @@ def settle(op: Operation, kind: Kind, allowed: Products, addresses: dict[str, in
     After the addresses of `a`, `b`, `c` and `bias` come those of scales.
     """
     found = way(op)
-    if found is None:
-        return None
+    if found is None or kind.summed and computing(kind, allowed)[0] != lt.COMPUTE_32F:
+        return None  # sums may be as exact as products: they are to be float32's
     size, one = op.element.itemsize, found.op._replace(outer=1)
     aligned = {name: alignment(addresses[name] | getattr(found.op, name).outer * size) for name in STRIDED_OPERANDS}
     aligned |= {packed.name: alignment(packed.new.outer * size) for packed in found.packed}
     pointers = tuple(at for name, at in addresses.items() if name not in "abc")
     for oriented in orientations(one):
         turned = oriented is not one
-        for treat in _biases(oriented):
+        for treat in ("sums",) if kind.summed else _biases(oriented):
             try:
                 return found, Call(
                     oriented, kind.turned() if turned else kind, turned, treat, allowed, aligned, pointers
@@ -345,19 +357,24 @@ STRIDED_OPERANDS = ("a", "b", "c", "bias")
 
 
 class Product:
-    """The product with everything but the addresses settled: `function(c, a, b, bias)`; 0 for no bias."""
+    """The product with everything but the addresses settled: `function(c, a, b, bias)`; 0 for no bias.
 
-    __slots__ = ("allowed", "element", "fields", "function", "known", "runs", "slow", "table")
+    With sums along k of an operand, `summed`, that is `function(c, sums, a, b)`.
+    """
+
+    __slots__ = ("allowed", "fields", "function", "kind", "known", "runs", "slow", "table")
     tail = ()
 
-    def __init__(self, element: dtype, fields: dict[str, Any]):
-        self.element, self.fields = element, fields
-        self.slow = generated.BoundProduct(element, fields).function
+    def __init__(self, element: dtype, fields: dict[str, Any], summed: str = ""):
+        self.kind, self.fields = Kind.plain(element)._replace(summed=summed), fields
+        self.slow: Run = _apart(element, fields, summed) if summed else generated.BoundProduct(element, fields).function
         self.known: dict[tuple, Run] = {}  # settings, alignments -> what does it
         self.allowed: Products | None = None  # the settings of `runs`
         self.runs: list[Run | None] = [None, None]  # of well aligned operands: without and with a bias
         self.table = direct.Table()  # the same for machine code
-        self.function = self.table.builtin(self._slowly, driver.gpu().where)
+        slowly = (lambda c, sums, a, b: self._slowly(c, a, b, sums)) if summed else self._slowly
+        order = ("c", "bias", "a", "b") if summed else direct.ORDER
+        self.function = self.table.builtin(slowly, driver.gpu().where, order)
 
     def __call__(self, c: int, a: int, b: int, bias: int = 0) -> None:
         self.function(c, a, b, bias)
@@ -374,9 +391,11 @@ class Product:
         key = (allowed, bias != 0, *map(alignment, addresses.values()))
         run = self.known.get(key)
         if run is None:
-            op = operation(self.element, self.fields, bias != 0)
-            made = settle(op, Kind.plain(self.element), allowed, addresses)
-            if made is None and way(op) is not None:
+            op = operation(self.kind.a, self.fields, bias != 0 and not self.kind.summed)
+            made = settle(op, self.kind, allowed, addresses)
+            if self.kind.summed and made is not None and not alone(*made):
+                made = None
+            elif made is None and way(op) is not None and not self.kind.summed:
                 shape = f"{op.outer * op.batch} x ({op.m} x {op.k}) @ ({op.k} x {op.n})"
                 said = "a slower kernel is used"
                 warnings.warn(f"cuBLASLt has no algorithm for {op.element} {shape}: {said}", stacklevel=2)
@@ -396,8 +415,21 @@ precision.NOW.when_changed(direct.settings_changed)
 
 
 @lru_cache(8192)
-def _bound(gpu: driver.Device, element: dtype, *fields: tuple[str, Any]) -> Product:
-    return Product(element, dict(fields))
+def _bound(gpu: driver.Device, element: dtype, summed: str, *fields: tuple[str, Any]) -> Product:
+    return Product(element, dict(fields), summed)
+
+
+def _apart(element: dtype, fields: dict[str, Any], summed: str) -> Run:
+    """A product, then sums of an operand along k: what is left where the library does not do both."""
+    made = bind_product(element, **fields)
+    count, across = ("m", "row") if summed == "a" else ("n", "col")
+    sums = dots.Sums(element, fields[count], fields["k"], fields[f"{summed}_{across}"], fields[f"{summed}_k"])
+
+    def run(c: int, a: int, b: int, out: int) -> None:
+        made(c, a, b, 0)
+        sums(out, a if summed == "a" else b)
+
+    return run
 
 
 def bind_product(element: dtype, **fields: int | float | complex) -> Any:
@@ -406,8 +438,33 @@ def bind_product(element: dtype, **fields: int | float | complex) -> Any:
     if element not in ELEMENTS or lt.handle(gpu) is None:
         made: Any = generated.bind_product(element, **fields)
     else:
-        made = _bound(gpu, element, *fields.items())
+        made = _bound(gpu, element, "", *fields.items())
     return dots.Dot(element, fields, made.function) if dots.fits(element, fields) else made
+
+
+def bind_product_and_sums(element: dtype, summed: str, **fields: int | float) -> Product | None:
+    """`bind_product` of matrices, and sums along k of one of them: `function(c, sums, a, b)`.
+
+    `summed` is "a", each row of which has a sum, or "b", each column of which has one; sums lie side by side. None
+    where the library does not do both at once.
+    """
+    gpu, op = driver.gpu(), operation(element, fields, False)
+    if element not in SUMMED or op.outer * op.batch != 1 or op.m == op.n == 1 or lt.handle(gpu) is None:
+        return None
+    found = way(op)
+    if found is None or found.packed or not any(_sums_fit(one, one is not op, summed) for one in orientations(op)):
+        return None
+    return _bound(gpu, element, summed, *fields.items())
+
+
+SUMMED = (dt.float32, dt.float16, dt.bfloat16)
+
+
+def _sums_fit(op: Operation, turned: bool, summed: str) -> bool:
+    """Whether the library sums along k in this orientation: of A it reads columns, of B rows."""
+    name = {"a": "b", "b": "a"}[summed] if turned else summed
+    lies = stored(*op.shape(name)[2:], getattr(op, name))
+    return lies is not None and lies.transposed == (name == "b")
 
 
 def product(element: dtype) -> Callable[..., None]:

@@ -46,6 +46,7 @@ AS_IT_IS, TRANSPOSED = 0, 1
 
 # cublasLtEpilogue_t
 EPILOGUE_DEFAULT, EPILOGUE_RELU, EPILOGUE_BIAS, EPILOGUE_GELU = 1, 2, 4, 32
+EPILOGUE_SUM_A, EPILOGUE_SUM_B = 256, 512  # BGRADA, BGRADB: sums of an operand along k, not scaled
 
 # cublasLtReductionScheme_t: how parts of long sums are put together. INPLACE (1) is left out everywhere: its order
 # is that in which blocks happen to end.

@@ -5,21 +5,26 @@ What a call needs stands in words that `blas` makes; what is not known there, Py
 
 import ctypes
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from facula.native import builtins, jit
 from facula.native.entry import Entry
 
 from .. import driver, launcher
+from .cublaslt import ATTRIBUTES
 
-__all__ = ["WORDS", "Table", "record", "settings", "settings_changed"]
+__all__ = ["ORDER", "WORDS", "Table", "record", "settings", "settings_changed"]
 
-# Of a call: the function, whether A and B change places, whether C is the bias, whether the bias is the descriptor's,
-# and which one it has; bytes of workspace, and these as a Python int; then what the function takes besides addresses.
+# Of a call: the function, and that which sets an attribute of the descriptor; whether A and B change places, whether C
+# is the bias, whether the bias (or sums) is the descriptor's, which one it has, whether Python is about to change it;
+# bytes of workspace, and these as a Python int; then what the function takes besides addresses.
 WORDS = (
-    "function", "turned", "matrix", "vector", "seen", "workspace", "bytes", "handle", "descriptor", "alpha", "of_a",
-    "of_b", "beta", "of_c", "of_d", "algorithm",
+    "function", "set", "turned", "matrix", "row", "seen", "busy", "workspace", "bytes", "handle", "descriptor", "alpha",
+    "of_a", "of_b", "beta", "of_c", "of_d", "algorithm",
 )  # fmt: skip
+ORDER = ("c", "a", "b", "bias")  # of a builtin's arguments
+_BIAS_POINTER = ATTRIBUTES["MatmulDesc"]["BIAS_POINTER"][0]
 _SETTINGS = (ctypes.c_int64 * 1)(1)  # how often settings have changed
 ALIGNED = 256
 
@@ -47,14 +52,16 @@ def settings_changed() -> None:
     _SETTINGS[0] += 1
 
 
-def _product() -> str:
-    """`product(c, a, b, bias)`; its context: the address of a table's words, what does the rest, a device."""
+def _product(order: tuple[str, ...]) -> str:
+    """A builtin of four addresses; its context: the address of a table's words, what does the rest, a device."""
     f: Any = Entry("product", "ptr self, ptr args, i64 given", "ptr", linkage="")
     null = f.constant("ptr", 0)
     taken, space, room = f.variable("ptr", null), f.variable("ptr", null), f.variable("i64", 0)
+    pointer = f.alloca("i64")
     some = lambda pointer: f.value("i1", f"icmp ne ptr {pointer.name}, null")  # noqa: E731
     f.leave(f.given.ne(4), "slow")
-    c, a, b, bias = (f.call("i64", "@facula_as_i64", f.load("ptr", f.item(f.args, i))) for i in range(4))
+    read = lambda name: f.call("i64", "@facula_as_i64", f.load("ptr", f.item(f.args, order.index(name))))  # noqa: E731
+    c, a, b, bias = map(read, ORDER)
     f.leave(some(f.call("ptr", "@PyErr_Occurred")), "failed")
     f.leave(((c | a | b | bias) & (ALIGNED - 1)).ne(0), "slow")
     f.branch("look")
@@ -68,8 +75,7 @@ def _product() -> str:
     f.leave(f.null(found), "slow")
     word = lambda name: f.load("i64", f.at(found, 8 * WORDS.index(name)))  # noqa: E731
     place = lambda value: f.value("ptr", f"inttoptr i64 {value.name} to ptr")  # noqa: E731
-    other = f.value("i1", f"and i1 {word('vector').ne(0).name}, {word('seen').ne(bias).name}")
-    f.leave(other, "slow")
+    f.leave(word("busy").ne(0), "slow")
     size = word("workspace")
     with f.when(size > room.get()):
         f.leave(some(taken.get()), "slow")  # that of a call that is known no more
@@ -84,6 +90,14 @@ def _product() -> str:
         f.call("void", "@Py_DecRef", number)
         f.branch("look")  # Python may have run
         f.label("never")
+    with f.when(f.value("i1", f"and i1 {word('row').ne(0).name}, {word('seen').ne(bias).name}")):
+        f.store(bias, pointer)
+        told = f.call(
+            "i32", place(word("set")).name, place(word("descriptor")), f.constant("i32", _BIAS_POINTER), pointer,
+            f.constant("i64", 8),
+        )  # fmt: skip
+        f.leave(told.ne(0), "slow")
+        f.store(bias, f.at(found, 8 * WORDS.index("seen")))
     turned, matrix = word("turned").ne(0), word("matrix").ne(0)
     left, right, added = f.select(turned, b, a), f.select(turned, a, b), f.select(matrix, bias, c)
 
@@ -112,15 +126,11 @@ def _product() -> str:
     return f.text()
 
 
-_loaded: dict[str, int] = {}
-
-
-def _address() -> int:
-    if not _loaded:
-        launcher.run_address()  # has `facula_cuda_ready` and what it reads defined
-        jit.define("facula_cuda_settings", ctypes.addressof(_SETTINGS))
-        _loaded.update(jit.load(_DECLARATIONS + _product(), ["product"], optimize="clean"))
-    return _loaded["product"]
+@cache
+def _address(order: tuple[str, ...]) -> int:
+    launcher.run_address()  # has `facula_cuda_ready` and what it reads defined
+    jit.define("facula_cuda_settings", ctypes.addressof(_SETTINGS))
+    return jit.load(_DECLARATIONS + _product(order), ["product"], optimize="clean")["product"]
 
 
 def record(**words: int) -> Any:
@@ -137,9 +147,9 @@ class Table:
         self.words = (ctypes.c_int64 * 3)()
         self.held: list[Any] = [None, None]
 
-    def builtin(self, slow: Callable[..., None], where: Any) -> Callable[..., None]:
-        """`(c, a, b, bias)` on a device, by what is known; `slow` for the rest."""
-        return builtins.make(_address(), "product", None, (ctypes.addressof(self.words), slow, where, self.words))
+    def builtin(self, slow: Callable[..., None], where: Any, order: tuple[str, ...]) -> Callable[..., None]:
+        """A function of addresses in some order, on a device, by what is known; `slow` for the rest."""
+        return builtins.make(_address(order), "product", None, (ctypes.addressof(self.words), slow, where, self.words))
 
     def clear(self, settings: int) -> None:
         """Nothing is known; of which settings later calls are."""
