@@ -12,6 +12,7 @@ from facula.core import precision
 from . import cpu as cpu
 from . import cuda as cuda
 from . import cudnn as cudnn
+from . import mha as mha
 from . import mkl as mkl
 from . import mkldnn as mkldnn
 from . import mps as mps
@@ -19,7 +20,7 @@ from . import nnpack as nnpack
 from . import openmp as openmp
 from . import opt_einsum as opt_einsum
 
-__all__ = ["cpu", "cuda", "cudnn", "mkl", "mkldnn", "mps", "nnpack", "openmp", "opt_einsum"]
+__all__ = ["cpu", "cuda", "cudnn", "mha", "mkl", "mkldnn", "mps", "nnpack", "openmp", "opt_einsum"]
 
 
 class _Backends(ModuleType):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Switches", "attention", "cudnn", "program"]
+__all__ = ["Switches", "attention", "cudnn", "program", "transformer"]
 
 
 class Switches:
@@ -49,4 +49,5 @@ class Switches:
 
 cudnn = Switches(enabled=True, benchmark=False, benchmark_limit=10, deterministic=False, allow_tf32=True)
 program = Switches(deterministic=False)  # `torch.use_deterministic_algorithms`
+transformer = Switches(fastpath=True)  # `torch.backends.mha`
 attention = Switches(flash=True, mem_efficient=True, math=True, cudnn=True)  # which ways may be taken

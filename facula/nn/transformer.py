@@ -7,9 +7,12 @@ from typing import Any
 
 from facula.autograd import is_grad_enabled
 from facula.core.dtype import float32
+from facula.core.modes import LOCAL
+from facula.core.switches import transformer
 from facula.core.tensor import Tensor
 from facula.errors import fail
-from facula.operators import empty, full, masked_fill, triu
+from facula.operators import _addmm_activation, empty, full, masked_fill, triu
+from facula.operators.scaled import activates
 
 from . import functional as F
 from . import init
@@ -303,6 +306,26 @@ class TransformerEncoderLayer(_Layer):
         x = self._block(src, self.norm1, lambda x: self._sa_block(x, src_mask, src_key_padding_mask, is_causal))
         return self._block(x, self.norm2, lambda x: self.dropout2(self._ff_block(x)))
 
+    def _ff_block(self, x: Tensor) -> Tensor:
+        if not self._joins(x):
+            return super()._ff_block(x)
+        first, rows = self.linear1, x.reshape(-1, x.shape[-1])
+        gelu = self.activation_relu_or_gelu == 2
+        made = _addmm_activation(first.bias, rows, first.weight.t(), use_gelu=gelu)
+        return self.linear2(made.view(*x.shape[:-1], -1))
+
+    def _joins(self, x: Tensor) -> bool:
+        """Whether a product and its activation are one, as on PyTorch's fast path: nobody trains or watches this."""
+        if self.training or not transformer.fastpath or not activates(x) or x.dim() != 3:
+            return False
+        if is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters())):
+            return False
+        if type(self.linear1) is not Linear or _why_not_fast(self) is not None:
+            return False
+        if LOCAL.autocast is not None and x.device.type in LOCAL.autocast:
+            return False
+        return not any(m._forward_hooks or m._forward_pre_hooks for m in self.modules())
+
     def _sa_block(self, x, attn_mask, key_padding_mask, is_causal: bool = False) -> Tensor:
         x, _ = self.self_attn(
             x, x, x, attn_mask=attn_mask, key_padding_mask=key_padding_mask, need_weights=False, is_causal=is_causal
@@ -356,9 +379,14 @@ def _why_no_nested_tensor(layer: Any) -> str | None:
     """Why PyTorch's fast path for padded batches does not take such layers."""
     if not isinstance(layer, TransformerEncoderLayer):
         return "encoder_layer was not TransformerEncoderLayer"
+    why = "norm_first was True" if layer.norm_first else _why_not_fast(layer)
+    return None if why is None else f"encoder_layer.{why}"
+
+
+def _why_not_fast(layer: Any) -> str | None:
+    """Why PyTorch's fast path does not take a layer of an encoder."""
     attention = layer.self_attn
     reasons = (
-        (layer.norm_first, "norm_first was True"),
         (
             not attention.batch_first,
             "self_attn.batch_first was not True(use batch_first for better inference performance)",
@@ -369,7 +397,7 @@ def _why_no_nested_tensor(layer: Any) -> str | None:
         (layer.norm1.eps != layer.norm2.eps, "norm1.eps was not equal to encoder_layer.norm2.eps"),
         (attention.num_heads % 2 == 1, "self_attn.num_heads is odd"),
     )
-    return next((f"encoder_layer.{why}" for holds, why in reasons if holds), None)
+    return next((why for holds, why in reasons if holds), None)
 
 
 class TransformerEncoder(Module):
@@ -410,7 +438,14 @@ class TransformerEncoder(Module):
     def _forgets(self, src: Tensor, padding: Tensor | None, mask: Tensor | None) -> bool:
         """Whether PyTorch would take padded positions out of the batch: they come back as 0."""
         first: Any = self.layers[0]
-        if not self.use_nested_tensor or first.training or src.dim() != 3 or padding is None or mask is not None:
+        if (
+            not transformer.fastpath
+            or not self.use_nested_tensor
+            or first.training
+            or src.dim() != 3
+            or padding is None
+            or mask is not None
+        ):
             return False
         if is_grad_enabled() and (src.requires_grad or any(p.requires_grad for p in first.parameters())):
             return False

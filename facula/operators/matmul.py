@@ -32,13 +32,13 @@ __all__ = [
 # --- plans --------------------------------------------------------------------------------------------------------
 
 
-class _Plan:
+class Plan:
     """A product of operands of given specs: machine code, what it is called with, what comes out, what is kept."""
 
     __slots__ = ("arguments", "backs", "calls", "function", "outs", "tail")
 
 
-_PLANS: dict[tuple, _Plan | None] = {}
+_PLANS: dict[tuple, Plan | None] = {}
 _STRIDES = ("outer", "batch", "row", "col")
 
 
@@ -69,13 +69,13 @@ def _broadcast_strides(s: Spec, shape: Sequence[int]) -> list[int]:
 def _plan(
     a: Spec, b: Spec, out: Spec | None = None, alpha: Any = 1.0, beta: Any = 0.0, bias: Spec | None = None,
     shape: Sequence[int] | None = None,
-) -> _Plan:  # fmt: skip
+) -> Plan:  # fmt: skip
     """The plan of `alpha * a @ b + beta * out + bias` for operands of at least two dims whose batch dims broadcast.
 
     `out` is given where it exists; `shape` is how the result is seen, if not as those dims.
     """
-    found, fields, offsets = _fields(a, b, out, alpha, beta, bias)
-    plan = _Plan()
+    found, fields, offsets = product_fields(a, b, out, alpha, beta, bias)
+    plan = Plan()
     plan.outs = (found if shape is None else dense(a.dtype, shape, a.device),)
     plan.arguments, plan.backs, plan.calls = {}, {}, ()
     plan.function, plan.tail = None, ()
@@ -86,7 +86,7 @@ def _plan(
     return plan
 
 
-def _fields(
+def product_fields(
     a: Spec, b: Spec, out: Spec | None = None, alpha: Any = 1.0, beta: Any = 0.0, bias: Spec | None = None
 ) -> tuple[Spec, dict[str, Any], list[tuple[int, ...]]]:
     """Of a product: its result, what a target is told of it, and where in the operands each of its calls begins."""
@@ -134,7 +134,7 @@ def _fields(
     return found, fields, offsets
 
 
-def _run(plan: _Plan, c: int, a: int, b: int, bias: int = 0) -> None:
+def _run(plan: Plan, c: int, a: int, b: int, bias: int = 0) -> None:
     """The calls of a plan, given addresses."""
     if plan.calls:
         bound, offsets = plan.calls
@@ -150,7 +150,7 @@ def _turned(s: Spec, turn: bool) -> Spec:
     return spec(s.dtype, s.device, (*shape[:-2], shape[-1], shape[-2]), (*strides[:-2], strides[-1], strides[-2]))
 
 
-def _remember(key: tuple, make: Callable[[], Any]) -> Any:
+def remember(key: tuple, make: Callable[[], Any]) -> Any:
     plan = _PLANS.get(key, MISSING)
     if plan is MISSING:
         if len(_PLANS) > 4096:
@@ -165,7 +165,7 @@ def _product(
 ) -> Tensor:  # fmt: skip
     """`alpha * a @ b + beta * out + bias` for operands of at least two dims; nothing is recorded."""
     specs = (a.spec, b.spec, None if out is None else out.spec, None if bias is None else bias.spec)
-    plan = _remember(
+    plan = remember(
         (specs, alpha, beta, turns),
         lambda: _plan(_turned(specs[0], turns[0]), _turned(specs[1], turns[1]), specs[2], alpha, beta, specs[3]),
     )
@@ -178,7 +178,7 @@ def _product(
 # --- repeated calls -----------------------------------------------------------------------------------------------
 
 
-def _learn(known: Repeats, arguments: tuple, operands: int, entry: Any, make: Callable, sources: Sequence[int]) -> None:
+def learn(known: Repeats, arguments: tuple, operands: int, entry: Any, make: Callable, sources: Sequence[int]) -> None:
     """Let machine code repeat a call that has just been made: of `entry`'s operator, with the plan that `make` makes.
 
     `entry` is None where a call that is recorded takes several operators.
@@ -190,7 +190,7 @@ def _learn(known: Repeats, arguments: tuple, operands: int, entry: Any, make: Ca
     specs = tuple([x.spec if isinstance(x, Tensor) else x for x in arguments])
     if not all(x is None or isinstance(x, Tensor) for x in arguments[:operands]):
         return
-    plan = _remember((known, specs), lambda: make(*specs))
+    plan = remember((known, specs), lambda: make(*specs))
     if plan.calls and len(plan.calls[1]) > 1:
         return  # more dims than machine code knows
     operator = known.operator if entry is None else entry.operator
@@ -226,7 +226,7 @@ def _binary(
         out = slow(*[x for x in (input, other) if x is not MISSING])
         if isinstance(input, Tensor) and isinstance(other, Tensor) and isinstance(out, Tensor):
             recorded, make = plan_of(input.spec, other.spec)
-            _learn(known, (input, other), 2, recorded, make, (0, 1))
+            learn(known, (input, other), 2, recorded, make, (0, 1))
         return out
 
     return entry
@@ -318,7 +318,7 @@ def _by_turned(a: Tensor, b: Tensor, left: bool, right: bool) -> Tensor:
         return out
     out = _product(a, b, turns=(left, right))
     make = lambda a, b, left, right: _plan(_turned(a, left), _turned(b, right))  # noqa: E731
-    _learn(_KNOWN_TURNED, (a, b, left, right), 2, None, make, (0, 1))
+    learn(_KNOWN_TURNED, (a, b, left, right), 2, None, make, (0, 1))
     return out
 
 
@@ -337,24 +337,24 @@ def _with_sums(
     if (out := _KNOWN_SUMMED.bare(a, b, left, right, summed)) is not None:
         return out
 
-    def plan_of(a: Spec, b: Spec, left: bool, right: bool, summed: str) -> _Plan | None:
-        found, fields, offsets = _fields(_turned(a, left), _turned(b, right))
+    def plan_of(a: Spec, b: Spec, left: bool, right: bool, summed: str) -> Plan | None:
+        found, fields, offsets = product_fields(_turned(a, left), _turned(b, right))
         bound = make(a.dtype, summed, **fields) if found.numel else None
         if bound is None:
             return None
-        plan = _Plan()
+        plan = Plan()
         plan.outs = found, dense(a.dtype, found.shape[:1] if summed == "a" else found.shape[1:], a.device)
         plan.arguments, plan.backs, plan.calls = {}, {}, (bound, offsets)
         plan.function, plan.tail = bound.function, bound.tail
         return plan
 
     specs = a.spec, b.spec, left, right, summed
-    plan = _remember((_KNOWN_SUMMED, specs), lambda: plan_of(*specs))
+    plan = remember((_KNOWN_SUMMED, specs), lambda: plan_of(*specs))
     if plan is None:
         return None
     out, sums = (launch.empty(each) for each in plan.outs)
     plan.function(out.ptr, sums.ptr, a.ptr, b.ptr)
-    _learn(_KNOWN_SUMMED, (a, b, left, right, summed), 2, None, plan_of, (0, 1))
+    learn(_KNOWN_SUMMED, (a, b, left, right, summed), 2, None, plan_of, (0, 1))
     return out, sums
 
 
@@ -388,7 +388,7 @@ def _plan_matmul(a: Spec, b: Spec) -> tuple[Any, Callable]:
     return recorded, _plan_vectors if min(ranks) == 1 else _plan
 
 
-def _plan_vectors(a: Spec, b: Spec) -> _Plan:
+def _plan_vectors(a: Spec, b: Spec) -> Plan:
     """A vector is a row on the left, a column on the right."""
     shape = [*broadcast(a.shape[:-2], b.shape[:-2]), *a.shape[-2:-1], *b.shape[1:][-1:]]
     if a.ndim == 1:
@@ -607,12 +607,12 @@ def outer(input: Tensor, vec2: Tensor, *, out=None) -> Tensor:
     return made if out is None else _to_out("outer", out, made, (input, vec2))
 
 
-def _plan_outer(a: Spec, b: Spec) -> _Plan:
+def _plan_outer(a: Spec, b: Spec) -> Plan:
     from .elementwise import mul
 
     column = spec(a.dtype, a.device, (*a.shape, 1), (*a.strides, 0))
     traced = mul.operator.plan((column, b), scalars={})
-    plan = _Plan()
+    plan = Plan()
     plan.function, plan.tail, plan.outs = traced.function, traced.tail, traced.outs
     plan.arguments, plan.backs, plan.calls = {}, {}, ()
     return plan
@@ -726,7 +726,7 @@ def addmm(
         return _to_out("addmm", out, made, (input, mat1, mat2))
     if beta == 1 and isinstance(alpha, int):
         make = lambda c, a, b, alpha, _: _plan(a, b, None, alpha, 0.0, c)  # noqa: E731
-        _learn(_KNOWN_ADDMM, (input, mat1, mat2, alpha, beta), 3, addmm_core, make, (1, 2, 0))
+        learn(_KNOWN_ADDMM, (input, mat1, mat2, alpha, beta), 3, addmm_core, make, (1, 2, 0))
     return made
 
 
@@ -902,7 +902,7 @@ def _tall(s: Spec) -> Size:
 linear.operator.node_class.__name__ = "AddmmBackward0"
 
 
-def _plan_linear(x: Spec, weight: Spec, bias: Spec | None) -> _Plan:
+def _plan_linear(x: Spec, weight: Spec, bias: Spec | None) -> Plan:
     shape = (*x.shape[:-1], weight.shape[0])
     if x.ndim == 1:
         x = spec(x.dtype, x.device, (1, *x.shape), (0, *x.strides))
@@ -924,7 +924,7 @@ def _linear() -> Callable:
         out = slow(*[x for x in (input, weight) if x is not MISSING], bias)
         plain = isinstance(input, Tensor) and isinstance(weight, Tensor) and weight.spec.ndim == 2
         if plain and (bias is None or (isinstance(bias, Tensor) and bias.spec.ndim <= 1)):
-            _learn(known, (input, weight, bias), 3, linear, _plan_linear, (0, 1) if bias is None else (0, 1, 2))
+            learn(known, (input, weight, bias), 3, linear, _plan_linear, (0, 1) if bias is None else (0, 1, 2))
         return out
 
     return entry
@@ -1086,7 +1086,7 @@ def _program(equation: str, a: Spec, b: Spec) -> Callable | None:
     return program
 
 
-def _contraction(na: str, nb: str, result: str, a: Spec, b: Spec) -> _Plan | None:
+def _contraction(na: str, nb: str, result: str, a: Spec, b: Spec) -> Plan | None:
     """The plan of one product without copies; None where the dims do not lie so."""
     one_device(a, b)
     sizes = {**dict(zip(na, a.shape)), **dict(zip(nb, b.shape))}
@@ -1113,7 +1113,7 @@ def _contraction(na: str, nb: str, result: str, a: Spec, b: Spec) -> _Plan | Non
     fields |= {"b_k": along["b"], "b_col": col["b"]}
     for name in "cab":
         fields[f"{name}_batch"], fields[f"{name}_outer"] = inner_steps[name], outer_steps[name]
-    plan = _Plan()
+    plan = Plan()
     plan.outs, plan.arguments, plan.backs = (out,), {}, {}
     bound = launch.native("bind_product", a.device)(a.dtype, **fields)
     plan.function, plan.tail, plan.calls = bound.function, (0, *bound.tail), (bound, [(0, 0, 0, 0)])
@@ -1125,7 +1125,7 @@ def contract(a, b, labels):
     """The product that `einsum` of two operands is; `labels` are the letters of both and of the result."""
     na, nb, result = labels
     make = lambda: _contraction(na, nb, result, a.spec, b.spec)  # noqa: E731
-    plan = _remember((contract, a.spec, b.spec, labels), make)  # pyright: ignore[reportArgumentType] - `_program` tried
+    plan = remember((contract, a.spec, b.spec, labels), make)  # pyright: ignore[reportArgumentType] - `_program` tried
     out = launch.empty(plan.outs[0])
     _run(plan, out.ptr, a.ptr, b.ptr)
     return out

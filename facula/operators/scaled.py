@@ -1,6 +1,7 @@
 """Products whose result has another dtype than their operands: wider ones, of 8-bit integers, of scaled 8-bit floats.
 
-A device may have a routine for them, `mixed_product`; elsewhere they are products of converted operands.
+A device may have a routine for them, `mixed_product`; elsewhere they are products of converted operands. And products
+that go through an activation, for which devices may have `bind_activated_product`.
 """
 
 from collections.abc import Callable
@@ -10,15 +11,17 @@ from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
-from facula.core.spec import dense
+from facula.core.modes import GUARD
+from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from .activation import gelu, relu
+from .activation import gelu, gelu_kernel, relu
 from .copying import cast
 from .declare import INTO, function, one_device
+from .declare.repeats import Repeats
 from .elementwise import add, mul
-from .matmul import addmm, bmm_core, mm
+from .matmul import Plan, addmm, bmm_core, learn, mm, product_fields, remember
 from .view import reshape, transpose
 
 __all__ = ["_addmm_activation", "_int_mm", "_scaled_mm", "wide_product"]
@@ -210,19 +213,48 @@ _without_derivative(scaled_mm, "_scaled_mm", ("input", "mat2", "scale_a", "scale
 @function(tensors=("input", "mat1", "mat2"))
 def addmm_activation(input, mat1, mat2, beta, alpha, use_gelu):
     """`relu` or `gelu` of `addmm`."""
-    kind = mat1.spec.dtype
-    row = input.spec.ndim == 1 and input.spec.strides == (1,) and input.spec.shape[0] == mat2.spec.shape[1] > 1
-    if beta == 1 and row and all(x.spec.dtype is kind for x in (input, mat2)) and kind in _ACTIVATED:
-        activation = "gelu" if use_gelu else "relu"
-        made = _routine(mat1, mat2, kind, input, activation=activation, alpha=alpha)
-        if made is not None:
-            return made
+    if _plain_row(input.spec, mat1.spec, mat2.spec, beta):
+        specs = input.spec, mat1.spec, mat2.spec, alpha, beta, use_gelu
+        plan = remember((_KNOWN, specs), lambda: _plan_activated(*specs))
+        if plan is not None:
+            out = launch.empty(plan.outs[0])
+            plan.function(out.ptr, mat1.ptr, mat2.ptr, input.ptr)
+            return out
     made = addmm(input, mat1, mat2, beta=beta, alpha=alpha)
-    return gelu(made) if use_gelu else relu(made)
+    if not use_gelu:
+        return relu(made)
+    return gelu(made, approximate="tanh" if activates(made) else "none")
 
 
 _without_derivative(addmm_activation, "_addmm_activation", ("input", "mat1", "mat2"))
-_ACTIVATED = (dt.float32, dt.float16, dt.bfloat16)
+_KNOWN = Repeats(addmm_activation.operator, 3, others=3)
+
+
+def activates(x: Tensor) -> bool:
+    """Whether the device of a tensor has products that go through an activation; its `gelu` is then that by tanh."""
+    return launch.offered("bind_activated_product", x.spec.device) is not None
+
+
+def _plain_row(row: Spec, a: Spec, b: Spec, beta: Any) -> bool:
+    """Whether what is added is a row as it is, of the operands' dtype."""
+    return beta == 1 and row.shape == b.shape[1:] and row.strides == (1,) and row.dtype is a.dtype is b.dtype
+
+
+def _plan_activated(row: Spec, a: Spec, b: Spec, alpha: Any, beta: Any, use_gelu: bool) -> Plan | None:
+    """The plan of a product, a bias and an activation in one; None where the device does not do that."""
+    make = launch.offered("bind_activated_product", a.device)
+    out, fields, offsets = product_fields(a, b, None, alpha, 0.0, row)
+    if make is None or not out.numel:
+        return None
+    operator, static = (gelu_kernel.operator, {"approximate": "tanh"}) if use_gelu else (relu.operator, {})
+    then = operator.plan((out,), scalars=static)
+    bound = make(a.dtype, "gelu" if use_gelu else "relu", lambda c: then.function(c, c, *then.tail), **fields)
+    if bound is None:
+        return None
+    plan = Plan()
+    plan.outs, plan.function, plan.tail = (out,), bound.function, bound.tail
+    plan.arguments, plan.backs, plan.calls = {}, {}, (bound, offsets)
+    return plan
 
 
 def _addmm_activation(
@@ -230,7 +262,16 @@ def _addmm_activation(
     out: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """`relu(beta * self + alpha * mat1 @ mat2)`, or `gelu` of it; GPUs take that by tanh, as PyTorch's do."""
+    if out is None:
+        if (made := _KNOWN.run(self, mat1, mat2, alpha, beta, use_gelu)) is not None:
+            return made
+        if GUARD.active and (made := _KNOWN.in_mode()(self, mat1, mat2, alpha, beta, use_gelu)) is not None:
+            return made
     if mat1.spec.ndim != 2 or mat2.spec.ndim != 2 or mat1.spec.shape[1] != mat2.spec.shape[0]:
         addmm(self, mat1, mat2)  # whose errors these are
     made = addmm_activation(self, mat1, mat2, beta, alpha, bool(use_gelu))
-    return made if out is None else INTO[0]("_addmm_activation", out, made, (self, mat1, mat2))
+    if out is not None:
+        return INTO[0]("_addmm_activation", out, made, (self, mat1, mat2))
+    if activates(made) and _plain_row(self.spec, mat1.spec, mat2.spec, beta) and not made.needs_grad:
+        learn(_KNOWN, (self, mat1, mat2, alpha, beta, use_gelu), 3, None, _plan_activated, (1, 2, 0))
+    return made

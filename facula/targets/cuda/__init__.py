@@ -15,6 +15,7 @@ ROUTINES = {
     "attend_backward": "libraries.dnn_attend:attend_backward",
     "attend_dtypes": "routines.attention:DTYPES",
     "between": "transfers:between",
+    "bind_activated_product": "libraries.blas:bind_activated_product",
     "bind_product": "libraries.blas:bind_product",
     "bind_product_and_sums": "libraries.blas:bind_product_and_sums",
     "compile_many": "many:compile_many",

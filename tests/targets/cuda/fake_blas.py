@@ -198,6 +198,7 @@ class FakeBlas:
         # bias epilogues: real floats of at most 32 bits
         lacking = out[0] in (R64, C32, C64, R32I) or "vector" in self.lacks and descriptor[7] & 4
         lacking = lacking or "sums" in self.lacks and descriptor[7] in SUMS
+        lacking = lacking or "activation" in self.lacks and descriptor[7] & (2 | 32)
         own = descriptor[26] in (2**32 - 1, out[0]) or out[0] in (E4M3, E5M2) and descriptor[26] == RB16
         return descriptor[7] == 1 or not lacking and own
 

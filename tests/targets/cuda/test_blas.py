@@ -11,6 +11,7 @@ import pytest
 import facula
 from facula.core import dtype as dt
 from facula.core import precision
+from facula.operators import scaled
 from facula.targets.cuda.libraries import blas, cublaslt, direct
 from facula.targets.cuda.libraries import operation as sizes
 from facula.targets.cuda.libraries.operation import operation, way
@@ -344,7 +345,8 @@ def test_without_the_library(fake):
 
 def test_descriptors_are_given_back(fake):
     c, a, b = Matrices(fake, (1, 1, 4, 5)), Matrices(fake, (1, 1, 4, 6)), Matrices(fake, (1, 1, 6, 5))
-    made = blas.Product(dt.float32, bound(c, a, b).fields)
+    known = bound(c, a, b)
+    made = blas.Product(known.kind, known.fields, known.slow)
     made(c.address, a.address, b.address)
     assert len(library().kept) == 5, "the handle, a product, three layouts"
     del made
@@ -604,12 +606,71 @@ def test_scales_are_read_where_they_are_now(fake):
     assert len(library().named("heuristic")) == 1
 
 
-def test_products_with_an_activation(fake):
+def test_products_with_an_activation(fake, monkeypatch):
     bias, a, b = facula.randn(5), facula.randn(3, 4), facula.randn(4, 5)
     once(fake, bias, a, b, call=facula._addmm_activation)
     call = lambda *x: facula._addmm_activation(*x, use_gelu=True, alpha=2)  # noqa: E731
     wanted = facula.nn.functional.gelu(facula.addmm(bias, a, b, alpha=2), approximate="tanh")
     once(fake, bias, a, b, call=call, wanted=wanted)
+    with monkeypatch.context() as patch:
+        patch.setattr(blas.Call, "__call__", None)  # machine code does all of it, for another bias too
+        patch.setattr(scaled, "remember", None)
+        bias = bias + 1
+        wanted = facula.nn.functional.gelu(facula.addmm(bias, a, b, alpha=2), approximate="tanh")
+        agree(call(*moved(bias, a, b)), wanted)
+
+
+@needs_compiler
+def test_activations_that_are_kernels(fake):
+    """Without an algorithm, and of a bias that is no row: by tanh all the same."""
+    a, b = facula.randn(3, 4), facula.randn(4, 5)
+    for bias, beta, lacks in (
+        (facula.randn(5), 1, {"activation"}),
+        (facula.randn(5), 2, ()),
+        (facula.randn(3, 5), 1, ()),
+    ):
+        library().lacks = {*lacks}
+        for use_gelu in (False, True):
+            plain = facula.addmm(bias, a, b, beta=beta)
+            wanted = facula.nn.functional.gelu(plain, approximate="tanh") if use_gelu else plain.relu()
+            for _ in range(2):
+                agree(facula._addmm_activation(*moved(bias, a, b), beta=beta, use_gelu=use_gelu), wanted)
+
+
+@needs_compiler
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_layers_of_encoders(fake, activation):
+    """Evaluation joins a product and its activation where PyTorch does, and nowhere else."""
+    facula.manual_seed(0)
+    layer = facula.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, activation=activation).eval()
+    x = facula.randn(2, 3, 8)
+    with facula.no_grad():
+        wanted = layer(x)
+    layer, x, found = layer.cuda(), x.cuda(), []
+
+    def run(near: float) -> int:
+        """Launches of a call, of which the first compiles some."""
+        for _ in range(2):
+            before = launches(fake)
+            agree(layer(x), wanted, near)
+        return launches(fake) - before
+
+    with facula.no_grad():
+        joined = run(1e-5 if activation == "relu" else 1e-3)
+        with facula.autocast("cuda", enabled=False):
+            assert run(1e-3) == joined
+        handle = layer.norm1.register_forward_hook(lambda *given: None)
+        found.append(run(1e-5))
+        handle.remove()
+        facula.backends.mha.set_fastpath_enabled(False)
+        found.append(run(1e-5))
+        facula.backends.mha.set_fastpath_enabled(True)
+    layer.linear1.weight.requires_grad_(True)
+    with facula.enable_grad():
+        before = launches(fake)
+        layer(x)
+        found.append(launches(fake) - before)
+    assert found == [joined + 1] * 3
 
 
 @needs_compiler

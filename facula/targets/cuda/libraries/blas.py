@@ -29,7 +29,10 @@ from . import direct
 from .cublaslt import Descriptor
 from .operation import Operand, Operation, Way, operation, orientations, stored, way
 
-__all__ = ["Kind", "Mixed", "Product", "bind_product", "bind_product_and_sums", "mixed_product", "product"]
+__all__ = [
+    "Kind", "Mixed", "Product", "bind_activated_product", "bind_product", "bind_product_and_sums", "mixed_product",
+    "product",
+]  # fmt: skip
 
 ALIGNED = 256  # bytes: what is better aligned than this is of no use to the library
 
@@ -365,15 +368,14 @@ class Product:
     __slots__ = ("allowed", "fields", "function", "kind", "known", "runs", "slow", "table")
     tail = ()
 
-    def __init__(self, element: dtype, fields: dict[str, Any], summed: str = ""):
-        self.kind, self.fields = Kind.plain(element)._replace(summed=summed), fields
-        self.slow: Run = _apart(element, fields, summed) if summed else generated.BoundProduct(element, fields).function
+    def __init__(self, kind: Kind, fields: dict[str, Any], slow: Run):
+        self.kind, self.fields, self.slow = kind, fields, slow
         self.known: dict[tuple, Run] = {}  # settings, alignments -> what does it
         self.allowed: Products | None = None  # the settings of `runs`
         self.runs: list[Run | None] = [None, None]  # of well aligned operands: without and with a bias
         self.table = direct.Table()  # the same for machine code
-        slowly = (lambda c, sums, a, b: self._slowly(c, a, b, sums)) if summed else self._slowly
-        order = ("c", "bias", "a", "b") if summed else direct.ORDER
+        slowly = (lambda c, sums, a, b: self._slowly(c, a, b, sums)) if kind.summed else self._slowly
+        order = ("c", "bias", "a", "b") if kind.summed else direct.ORDER
         self.function = self.table.builtin(slowly, driver.gpu().where, order)
 
     def __call__(self, c: int, a: int, b: int, bias: int = 0) -> None:
@@ -395,7 +397,7 @@ class Product:
             made = settle(op, self.kind, allowed, addresses)
             if self.kind.summed and made is not None and not alone(*made):
                 made = None
-            elif made is None and way(op) is not None and not self.kind.summed:
+            elif made is None and way(op) is not None and self.kind == Kind.plain(self.kind.a):
                 shape = f"{op.outer * op.batch} x ({op.m} x {op.k}) @ ({op.k} x {op.n})"
                 said = "a slower kernel is used"
                 warnings.warn(f"cuBLASLt has no algorithm for {op.element} {shape}: {said}", stacklevel=2)
@@ -415,13 +417,17 @@ precision.NOW.when_changed(direct.settings_changed)
 
 
 @lru_cache(8192)
-def _bound(gpu: driver.Device, element: dtype, summed: str, *fields: tuple[str, Any]) -> Product:
-    return Product(element, dict(fields), summed)
+def _bound(gpu: driver.Device, kind: Kind, *fields: tuple[str, Any]) -> Product:
+    return Product(kind, given := dict(fields), (_apart if kind.summed else _generated)(kind, given))
 
 
-def _apart(element: dtype, fields: dict[str, Any], summed: str) -> Run:
+def _generated(kind: Kind, fields: dict[str, Any]) -> Run:
+    return generated.BoundProduct(kind.a, fields).function
+
+
+def _apart(kind: Kind, fields: dict[str, Any]) -> Run:
     """A product, then sums of an operand along k: what is left where the library does not do both."""
-    made = bind_product(element, **fields)
+    element, summed, made = kind.a, kind.summed, bind_product(kind.a, **fields)
     count, across = ("m", "row") if summed == "a" else ("n", "col")
     sums = dots.Sums(element, fields[count], fields["k"], fields[f"{summed}_{across}"], fields[f"{summed}_k"])
 
@@ -438,7 +444,7 @@ def bind_product(element: dtype, **fields: int | float | complex) -> Any:
     if element not in ELEMENTS or lt.handle(gpu) is None:
         made: Any = generated.bind_product(element, **fields)
     else:
-        made = _bound(gpu, element, "", *fields.items())
+        made = _bound(gpu, Kind.plain(element), *fields.items())
     return dots.Dot(element, fields, made.function) if dots.fits(element, fields) else made
 
 
@@ -454,7 +460,7 @@ def bind_product_and_sums(element: dtype, summed: str, **fields: int | float) ->
     found = way(op)
     if found is None or found.packed or not any(_sums_fit(one, one is not op, summed) for one in orientations(op)):
         return None
-    return _bound(gpu, element, summed, *fields.items())
+    return _bound(gpu, Kind.plain(element)._replace(summed=summed), *fields.items())
 
 
 SUMMED = (dt.float32, dt.float16, dt.bfloat16)
@@ -467,13 +473,34 @@ def _sums_fit(op: Operation, turned: bool, summed: str) -> bool:
     return lies is not None and lies.transposed == (name == "b")
 
 
+_EPILOGUES = {"relu": lt.EPILOGUE_RELU, "gelu": lt.EPILOGUE_GELU}
+
+
+def bind_activated_product(
+    element: dtype, activation: str, apart: Callable[[int], Any], **fields: int | float
+) -> Product | None:
+    """`bind_product` whose result, the bias added, goes through "relu" or "gelu" (by tanh); None without the library.
+
+    `apart(c)` does that to a product in memory: where the library has no algorithm for both.
+    """
+    if element not in SUMMED or lt.handle(driver.gpu()) is None:
+        return None
+    made = bind_product(element, **fields)
+
+    def slow(c: int, a: int, b: int, bias: int) -> None:
+        made(c, a, b, bias)
+        apart(c)
+
+    return Product(Kind.plain(element)._replace(epilogue=_EPILOGUES[activation]), dict(fields), slow)
+
+
 def product(element: dtype) -> Callable[..., None]:
     """`C[i] = alpha * A[i] @ B[i] + beta * C[i] + bias`; `targets/cpu/matmul.py` documents the arguments."""
     return generated.unbound(element, bind_product)
 
 
 class Mixed:
-    """A product whose result has another dtype than its operands, or something more: one call, or nothing.
+    """A product whose result has another dtype than its operands, or that is scaled: one call, or nothing.
 
     `function(c, a, b, bias, *scales)` says whether it was done.
     """
@@ -495,7 +522,6 @@ class Mixed:
         return call is not None
 
 
-_EPILOGUES = {"": lt.EPILOGUE_DEFAULT, "relu": lt.EPILOGUE_RELU, "gelu": lt.EPILOGUE_GELU}
 _SCALES = {"": None, "one": lt.SCALE_ONE, "rows": lt.SCALE_ROWS}
 
 
@@ -505,7 +531,7 @@ def _mixed(gpu: driver.Device, kind: Kind, *fields: tuple[str, Any]) -> Mixed:
 
 
 def mixed_product(
-    a: dtype, b: dtype, result: dtype, *, activation: str = "", scales: str = "", fast: bool = False, **fields: Any
+    a: dtype, b: dtype, result: dtype, *, scales: str = "", fast: bool = False, **fields: Any
 ) -> Mixed | None:
     """A product that `bind_product` has no words for, None where there is no library.
 
@@ -513,8 +539,6 @@ def mixed_product(
     ----------
     a, b, result : dtype
         8-bit integers to int32, 16-bit floats to float32, scaled 8-bit floats to any.
-    activation : str
-        "relu", "gelu" (by tanh): of the product with its bias.
     scales : str
         "one" for each operand, or for each of the "rows" of A and columns of B: two more addresses of float32.
     fast : bool
@@ -525,4 +549,4 @@ def mixed_product(
     gpu = driver.gpu()
     if lt.handle(gpu) is None:
         return None
-    return _mixed(gpu, Kind(a, b, result, _EPILOGUES[activation], _SCALES[scales], fast), *fields.items())
+    return _mixed(gpu, Kind(a, b, result, scales=_SCALES[scales], fast=fast), *fields.items())
