@@ -45,6 +45,8 @@ def switches(monkeypatch):
     """Switches of precision as they are in a fresh process."""
     monkeypatch.setattr(precision.NOW, "products", precision.Products())
     monkeypatch.setattr(precision.NOW, "matmul", "highest")
+    for name in ("tf32", "told"):
+        monkeypatch.setattr(precision.CONVOLUTIONS, name, True)
     for key, value in precision.FLOAT32.items():
         monkeypatch.setitem(precision.FLOAT32, key, value)
 
@@ -91,8 +93,37 @@ def test_names_of_the_precision_of_products(switches):
         assert precision.NOW.products.tf32 == (wanted[1] == "tf32")
 
 
+def test_names_of_the_precision_of_convolutions(switches):
+    """`tests/conformance/test_backends.py` has more of them, beside PyTorch."""
+    cudnn, now = torch.backends.cudnn, lambda: precision.CONVOLUTIONS.tf32
+    assert (cudnn.allow_tf32, cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision, now()) == (
+        True,
+        "tf32",
+        "tf32",
+        True,
+    )
+    cudnn.allow_tf32 = False
+    assert (cudnn.allow_tf32, cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision, now()) == (
+        False,
+        "none",
+        "none",
+        False,
+    )
+    torch.backends.fp32_precision = "tf32"
+    assert (cudnn.fp32_precision, cudnn.conv.fp32_precision, now()) == ("tf32", "tf32", True)
+    with pytest.raises(RuntimeError, match="cuDNN conv and cuDNN RNN have different TF32 flags"):
+        cudnn.allow_tf32  # noqa: B018
+    cudnn.fp32_precision = "ieee"
+    assert (cudnn.conv.fp32_precision, now()) == ("ieee", False)
+    cudnn.conv.fp32_precision = "tf32"
+    assert (cudnn.rnn.fp32_precision, now()) == ("ieee", True)
+    with torch.backends.mkldnn.flags(allow_tf32=None), torch.backends.flags("bf16"):
+        assert torch.backends.mkldnn.conv.fp32_precision == "bf16" and not torch.backends.mkldnn.enabled
+    assert torch.backends.fp32_precision == "tf32" and torch.backends.mkldnn.enabled
+
+
 def test_precision_that_makes_no_sense(switches):
-    matmul = torch.backends.cuda.matmul
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     with pytest.warns(UserWarning, match="foo is not one of 'highest', 'high', or 'medium'"):
         torch.set_float32_matmul_precision("foo")
     for error, words, what in (
@@ -104,6 +135,18 @@ def test_precision_that_makes_no_sense(switches):
          lambda: torch.set_float32_matmul_precision(1)),
         (AttributeError, "Unknown attribute foo", lambda: setattr(matmul, "foo", 1)),
         (AttributeError, "Unknown attribute foo", lambda: matmul.foo),
+        (AttributeError, "Unknown attribute foo", lambda: setattr(cudnn.conv, "foo", 1)),
+        (AttributeError, "Unknown attribute foo", lambda: cudnn.conv.foo),
+        (RuntimeError, "Unknown precision: x", lambda: setattr(cudnn.conv, "fp32_precision", "x")),
+        (RuntimeError, "backend 'cuda' does not support precision 'bf16'",
+         lambda: setattr(cudnn, "fp32_precision", "bf16")),
+        (TypeError, "incompatible function arguments", lambda: setattr(cudnn, "fp32_precision", None)),
+        (RuntimeError, "set_allow_tf32_cublas expects a bool, but got int", lambda: setattr(cudnn, "allow_tf32", 1)),
+        (RuntimeError, "set_benchmark_cudnn expects a bool, but got int", lambda: setattr(cudnn, "benchmark", 1)),
+        (RuntimeError, "Unknown cuDNN depthwise kernel mode: x. Expected one of: auto, cudnn, native",
+         lambda: setattr(cudnn, "depthwise_kernel", "x")),
+        (RuntimeError, "_set_onednn_allow_tf32 expects a bool, but got int",
+         lambda: setattr(torch.backends.mkldnn, "allow_tf32", 1)),
     ):  # fmt: skip
         with pytest.raises(error, match=words):
             what()

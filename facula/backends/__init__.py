@@ -4,10 +4,8 @@ Each is kept as it was set. `is_available` says whether the library itself is ca
 `fp32_precision` here is that of all libraries of which nothing else was said.
 """
 
-import sys
-from types import ModuleType
-
-from facula.core import precision
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from . import cpu as cpu
 from . import cuda as cuda
@@ -19,20 +17,32 @@ from . import mps as mps
 from . import nnpack as nnpack
 from . import openmp as openmp
 from . import opt_einsum as opt_einsum
+from .switches import float32, install
 
-__all__ = ["cpu", "cuda", "cudnn", "mha", "mkl", "mkldnn", "mps", "nnpack", "openmp", "opt_einsum"]
+__all__ = [
+    "cpu", "cuda", "cudnn", "flags", "mha", "mkl", "mkldnn", "mps", "nnpack", "openmp", "opt_einsum", "set_flags",
+]  # fmt: skip
 
-
-class _Backends(ModuleType):
-    """The module, one of whose names is a switch."""
-
-    @property
-    def fp32_precision(self) -> str:
-        return precision.float32_precision("generic", "all")
-
-    @fp32_precision.setter
-    def fp32_precision(self, value: str) -> None:
-        precision.set_float32_precision("generic", "all", value)
+_PRECISION = float32("generic", "all")
 
 
-sys.modules[__name__].__class__ = _Backends
+def set_flags(_fp32_precision="none") -> tuple[str]:
+    """Set it unless None; returns what it was."""
+    read, write = _PRECISION
+    before = read()
+    if _fp32_precision is not None:
+        write(_fp32_precision)
+    return (before,)
+
+
+@contextmanager
+def flags(fp32_precision="none") -> Iterator[None]:
+    """The precision of all libraries for the time of a block."""
+    before = set_flags(fp32_precision)
+    try:
+        yield
+    finally:
+        set_flags(*before)
+
+
+install(__name__, {"fp32_precision": _PRECISION})

@@ -8,6 +8,8 @@ from facula.core import precision
 from facula.core.switches import attention as _ways
 from facula.errors import fail
 
+from .switches import flag, float32
+
 __all__ = [
     "cudnn_sdp_enabled", "enable_cudnn_sdp", "enable_flash_sdp", "enable_math_sdp", "enable_mem_efficient_sdp",
     "flash_sdp_enabled", "is_built", "math_sdp_enabled", "matmul", "mem_efficient_sdp_enabled", "sdp_kernel",
@@ -28,12 +30,6 @@ class _Matmul:
         if write is None:
             raise AttributeError("Unknown attribute " + name)
         write(value)
-
-
-def _flag(value: Any, name: str) -> bool:
-    if not isinstance(value, bool):
-        fail(RuntimeError, f"{name} expects a bool, but got {type(value).__name__}")
-    return value
 
 
 def _reduction(kind: str) -> Callable[[Any], None]:
@@ -58,9 +54,10 @@ def _reduction(kind: str) -> Callable[[Any], None]:
     return write
 
 
+_FLOAT32 = float32("cuda", "matmul")
 _READ: dict[str, Callable[[], Any]] = {
     "allow_tf32": precision.tf32_allowed,
-    "fp32_precision": lambda: precision.float32_precision("cuda", "matmul"),
+    "fp32_precision": _FLOAT32[0],
     "allow_fp16_accumulation": lambda: precision.NOW.products.fp16_accumulation,
     "allow_fp16_reduced_precision_reduction": lambda: precision.NOW.products.fp16_reduced[0],
     "allow_fp16_reduced_precision_reduction_split_k": lambda: precision.NOW.products.fp16_reduced[1],
@@ -68,10 +65,10 @@ _READ: dict[str, Callable[[], Any]] = {
     "allow_bf16_reduced_precision_reduction_split_k": lambda: precision.NOW.products.bf16_reduced[1],
 }
 _WRITE: dict[str, Callable[[Any], None]] = {
-    "allow_tf32": lambda value: precision.allow_tf32(_flag(value, "set_allow_tf32_cublas")),
-    "fp32_precision": lambda value: precision.set_float32_precision("cuda", "matmul", value),
+    "allow_tf32": lambda value: precision.allow_tf32(flag(value, "set_allow_tf32_cublas")),
+    "fp32_precision": _FLOAT32[1],
     "allow_fp16_accumulation": lambda value: precision.change_products(
-        fp16_accumulation=_flag(value, "set_allow_fp16_accumulation_cublas")
+        fp16_accumulation=flag(value, "set_allow_fp16_accumulation_cublas")
     ),
     "allow_fp16_reduced_precision_reduction": _reduction("fp16"),
     "allow_bf16_reduced_precision_reduction": _reduction("bf16"),

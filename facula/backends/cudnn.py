@@ -1,32 +1,21 @@
 """The switches of cuDNN, which convolutions and attention on GPUs follow."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
 from typing import Any
 
+from facula.core import precision
 from facula.core.switches import cudnn as _switches
+from facula.errors import fail
 
-__all__ = ["flags", "is_acceptable", "is_available", "set_flags", "version"]
+from .switches import Precision, flag, float32, install, kept
 
-_NAMES = ("enabled", "benchmark", "benchmark_limit", "deterministic", "allow_tf32")
+__all__ = ["conv", "flags", "is_acceptable", "is_available", "rnn", "set_flags", "version"]
+
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
+_DEPTHWISE = ("auto", "cudnn", "native")
 
-
-class _Module(ModuleType):
-    """This module, whose switches are those that targets read."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name in _NAMES:
-            return getattr(_switches, name)
-        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _NAMES:
-            setattr(_switches, name, value)
-        else:
-            super().__setattr__(name, value)
+conv, rnn = Precision("cuda", "conv"), Precision("cuda", "rnn")
 
 
 def is_available() -> bool:
@@ -48,23 +37,60 @@ def version() -> int | None:
     return None if driver.reason() else dnn_api.version()
 
 
-def set_flags(_enabled=None, _benchmark=None, _benchmark_limit=None, _deterministic=None, _allow_tf32=None) -> tuple:
+def _set_limit(value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        fail(RuntimeError, f"set_benchmark_limit_cudnn expects an int, but got {type(value).__name__}")
+    _switches.benchmark_limit = value
+
+
+def _set_depthwise(value: Any) -> None:
+    if value not in _DEPTHWISE:
+        fail(RuntimeError, f"Unknown cuDNN depthwise kernel mode: {value}. Expected one of: {', '.join(_DEPTHWISE)}")
+    _switches.depthwise_kernel = value
+
+
+_SWITCHES = {
+    "enabled": kept(_switches, "enabled", "set_enabled_cudnn"),
+    "benchmark": kept(_switches, "benchmark", "set_benchmark_cudnn"),
+    "benchmark_limit": (lambda: _switches.benchmark_limit, _set_limit),
+    "deterministic": kept(_switches, "deterministic", "set_deterministic_cudnn"),
+    "allow_tf32": (
+        precision.cudnn_tf32_allowed,
+        lambda value: precision.allow_cudnn_tf32(flag(value, "set_allow_tf32_cublas")),
+    ),
+    "fp32_precision": float32("cuda", "all"),
+    "depthwise_kernel": (lambda: _switches.depthwise_kernel, _set_depthwise),
+}
+
+
+def set_flags(
+    _enabled=None, _benchmark=None, _benchmark_limit=None, _deterministic=None, _allow_tf32=None,
+    _fp32_precision="none", _depthwise_kernel=None,
+) -> tuple:  # fmt: skip
     """Set those that are not None; returns what they were."""
-    before = tuple(getattr(_switches, name) for name in _NAMES)
-    for name, value in zip(_NAMES, (_enabled, _benchmark, _benchmark_limit, _deterministic, _allow_tf32)):
+    before = tuple(read() for read, _ in _SWITCHES.values())
+    given = (
+        _enabled, _benchmark, _benchmark_limit, _deterministic, _allow_tf32, _fp32_precision, _depthwise_kernel
+    )  # fmt: skip
+    for (_, write), value in zip(_SWITCHES.values(), given):
         if value is not None:
-            setattr(_switches, name, value)
+            write(value)
     return before
 
 
 @contextmanager
-def flags(enabled=False, benchmark=False, benchmark_limit=10, deterministic=False, allow_tf32=True) -> Iterator[None]:
+def flags(
+    enabled=False, benchmark=False, benchmark_limit=10, deterministic=False, allow_tf32=True, fp32_precision="none",
+    depthwise_kernel="auto",
+) -> Iterator[None]:  # fmt: skip
     """Switches for the time of a block."""
-    before = set_flags(enabled, benchmark, benchmark_limit, deterministic, allow_tf32)
+    before = set_flags(
+        enabled, benchmark, benchmark_limit, deterministic, allow_tf32, fp32_precision, depthwise_kernel
+    )  # fmt: skip
     try:
         yield
     finally:
         set_flags(*before)
 
 
-sys.modules[__name__].__class__ = _Module
+install(__name__, _SWITCHES)

@@ -10,8 +10,8 @@ from facula.errors import fail
 from .switches import Switches
 
 __all__ = [
-    "FLOAT32", "MATMUL", "NOW", "Products", "allow_tf32", "change_products", "float32_precision", "matmul",
-    "set_float32_precision", "set_matmul", "tf32_allowed",
+    "CONVOLUTIONS", "FLOAT32", "MATMUL", "NOW", "Products", "allow_cudnn_tf32", "allow_tf32", "change_products",
+    "cudnn_tf32_allowed", "float32_precision", "matmul", "set_float32_precision", "set_matmul", "tf32_allowed",
 ]  # fmt: skip
 
 
@@ -26,8 +26,11 @@ class Products(NamedTuple):
 
 # What holds now; `matmul` is the word of `torch.set_float32_matmul_precision`.
 NOW = Switches(products=Products(), matmul="highest")
+# Of convolutions on GPUs: what holds now; what the older name was told.
+CONVOLUTIONS = Switches(tf32=True, told=True)
 
-# What (library, operation) was told: "none" asks the row of the library, then that of all libraries.
+# What (library, operation) was told: "none" asks the row of the library, then that of all libraries. Nobody asks for
+# ("cuda", "rnn"): recurrent layers are made of products.
 FLOAT32 = {
     ("generic", "all"): "none", ("mkldnn", "all"): "none", ("mkldnn", "conv"): "none", ("mkldnn", "rnn"): "none",
     ("mkldnn", "matmul"): "none", ("cuda", "all"): "none", ("cuda", "conv"): "tf32", ("cuda", "rnn"): "tf32",
@@ -37,9 +40,10 @@ SUPPORTED = {
     "generic": ("ieee", "tf32", "bf16", "none"), "mkldnn": ("ieee", "tf32", "bf16", "none"),
     "cuda": ("ieee", "tf32", "none"),
 }  # fmt: skip
+_SEE = "https://pytorch.org/docs/main/notes/cuda.html#tensorfloat-32-tf32-on-ampere-and-later-devices"
 _HOW = (
     "Current status indicate that you have used mix of the legacy and new APIs to set the {}. We suggest only using "
-    "the new API {}. See also: https://pytorch.org/docs/main/notes/cuda.html#tensorfloat-32-tf32-on-ampere-and-later-devices"
+    f"the new API {{}}. See also: {_SEE}"
 )
 
 
@@ -68,6 +72,7 @@ def set_float32_precision(library: str, operation: str, precision: str) -> None:
 
 def _renew() -> None:
     change_products(tf32=float32_precision("cuda", "matmul") == "tf32")
+    CONVOLUTIONS.tf32 = float32_precision("cuda", "conv") == "tf32"
 
 
 def change_products(**changes: bool | tuple[bool, bool]) -> None:
@@ -88,6 +93,27 @@ def allow_tf32(allowed: bool) -> None:
     """Set it by its older name."""
     NOW.matmul = "high" if allowed else "highest"
     set_float32_precision("cuda", "matmul", "tf32" if allowed else "ieee")
+
+
+def cudnn_tf32_allowed() -> bool:
+    """The older name of ("cuda", "conv") and ("cuda", "rnn"): RuntimeError where these say something else."""
+    now = {float32_precision("cuda", operation) == "tf32" for operation in ("conv", "rnn")}
+    if now != {CONVOLUTIONS.told}:
+        fail(
+            RuntimeError,
+            "PyTorch is checking whether allow_tf32 is enabled for cuDNN without a specific operator name,but the "
+            "current flag(s) indicate that cuDNN conv and cuDNN RNN have different TF32 flags.This combination "
+            "indicates that you have used a mix of the legacy and new APIs to set the TF32 flags. We suggest only "
+            f"using the new API to set the TF32 flag(s). See also: {_SEE}",
+        )
+    return CONVOLUTIONS.told
+
+
+def allow_cudnn_tf32(allowed: bool) -> None:
+    """Set both by their older name."""
+    CONVOLUTIONS.told = allowed
+    for operation in ("rnn", "conv"):
+        set_float32_precision("cuda", operation, "tf32" if allowed else "none")
 
 
 MATMUL = {"highest": ("ieee", "ieee"), "high": ("tf32", "tf32"), "medium": ("tf32", "bf16")}  # of GPUs, of CPUs

@@ -47,7 +47,7 @@ class Switches:
         self._told.append(tell)
 
 
-cudnn = Switches(enabled=True, benchmark=False, benchmark_limit=10, deterministic=False, allow_tf32=True)
+cudnn = Switches(enabled=True, benchmark=False, benchmark_limit=10, deterministic=False, depthwise_kernel="auto")
 program = Switches(deterministic=False)  # `torch.use_deterministic_algorithms`
 transformer = Switches(fastpath=True)  # `torch.backends.mha`
 attention = Switches(flash=True, mem_efficient=True, math=True, cudnn=True)  # which ways may be taken

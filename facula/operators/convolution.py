@@ -16,6 +16,7 @@ from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
+from facula.core.precision import CONVOLUTIONS
 from facula.core.shape import contiguous_strides
 from facula.core.spec import Spec, dense, spec
 from facula.core.switches import cudnn, program
@@ -192,7 +193,7 @@ def _merged(sides: list[_Side], taps: list[_Tap]) -> tuple[list[_Side], list[_Ta
 
 
 _PLANS: dict[tuple, Any] = {}
-for switches in (cudnn, program):  # a target's library follows them
+for switches in (cudnn, program, CONVOLUTIONS):  # a target's library follows them
     switches.when_changed(_PLANS.clear)
 
 

@@ -245,7 +245,9 @@ class FakeDnn:
         double = any(t.type == 1 for t in io)
         if double and len(operations) > 1:
             return []
-        return [0, 1, 2] if record.mode == dnn_graph.A and not double else [2]
+        if record.mode != dnn_graph.A or double:
+            return [2]
+        return [0, 1, 3, 2] if all(t.type == 0 for t in io) else [0, 1, 2]
 
     def _final_plan(self, plan: Record) -> None:
         demand(plan.handle in self.handles, "no such handle")

@@ -151,20 +151,42 @@ def engines(dnn, dtype=facula.float32, calls=1, **switches):
     return dnn.engines
 
 
-NONDETERMINISTIC, NARROW, PLAIN = 0, 1, 2  # engines of the fake
+NONDETERMINISTIC, NARROW, PLAIN, TF32 = 0, 1, 2, 3  # engines of the fake
 
 
 @needs_compiler
 def test_plans_follow_the_switches(dnn):
     assert engines(dnn, facula.float16) == [NARROW], "sums are deterministic unless the program asks for speed"
-    assert engines(dnn) == [PLAIN], "float32 is not rounded to half"
-    assert engines(dnn, allow_tf32=False) == [PLAIN]
+    assert engines(dnn) == [TF32], "float32 is not rounded to half"
+    assert engines(dnn, allow_tf32=False) == engines(dnn, allow_tf32=False, fp32_precision="ieee") == [PLAIN]
+    x, w = values((1, 2, 4, 4), 1).cuda(), values((2, 2, 3, 3), 2).cuda()
+    for precision, wanted in (("ieee", PLAIN), ("tf32", TF32), ("none", PLAIN)):  # none: nor is it said elsewhere
+        facula.backends.cudnn.conv.fp32_precision = precision
+        facula.conv2d(x, w)
+        assert dnn.engines[-1] == wanted
+    facula.backends.cudnn.allow_tf32 = True
+    facula.conv2d(x, w)
+    assert dnn.engines[-1] == TF32
     assert {*engines(dnn, facula.float16, deterministic=True, benchmark=True)} == {NARROW, PLAIN}
     facula.use_deterministic_algorithms(True)
     try:
         assert {*engines(dnn, facula.float16, benchmark=True)} == {NARROW, PLAIN}
     finally:
         facula.use_deterministic_algorithms(False)
+
+
+@needs_compiler
+def test_depthwise_convolutions(dnn):
+    """Which are cuDNN's unless the program wants kernels that are not."""
+    x, w = values((1, 4, 5, 5), 1), values((4, 1, 3, 3), 2)
+    for kernel, used in (("auto", 1), ("native", 0), ("cudnn", 1)):
+        dnn.engines.clear()
+        with facula.backends.cudnn.flags(enabled=True, depthwise_kernel=kernel):
+            found = facula.conv2d(x.cuda(), w.cuda(), groups=4)
+            assert len(dnn.engines) == used
+            facula.conv2d(x.cuda(), values((4, 4, 3, 3), 3).cuda())
+            assert len(dnn.engines) == used + 1
+        same([found], [facula.conv2d(x, w, groups=4)], facula.float32)
 
 
 @needs_compiler

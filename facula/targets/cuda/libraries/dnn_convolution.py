@@ -1,10 +1,12 @@
 """Whole convolutions by cuDNN: of one to three dims, transposed or not, in groups, and the gradient of the weights.
 
-Plans are made once for sizes and layouts, and kept by who asked. The switches are those of `torch.backends.cudnn`.
+Plans are made once for sizes and layouts, and kept by who asked. The switches are those of `torch.backends.cudnn`; its
+`depthwise_kernel` leaves what has a group for each channel to the generated kernel where it is "native".
 """
 
 from collections.abc import Callable, Sequence
 
+from facula.core.precision import CONVOLUTIONS
 from facula.core.spec import Spec
 from facula.core.switches import cudnn
 
@@ -43,9 +45,10 @@ def convolution(
     kinds = x.dtype.name
     if not cudnn.enabled or kinds not in TYPES or not _fits(x, w, y, stride, padding, dilation) or reason():
         return None
-    policy = Policy(
-        deterministic=not free(), full=kinds == "float32" and not cudnn.allow_tf32, exact=kinds == "float32"
-    )
+    if cudnn.depthwise_kernel == "native" and w.shape[1] == 1 < x.shape[1]:
+        return None
+    exact = kinds == "float32"
+    policy = Policy(deterministic=not free(), full=exact and not CONVOLUTIONS.tf32, exact=exact)
     found = chosen(graph_of(kind, x, w, y, stride, padding, dilation, bias), policy)
     if found is None:
         return None
