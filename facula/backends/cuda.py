@@ -82,22 +82,22 @@ def is_built() -> bool:
 
 
 def enable_flash_sdp(enabled: bool) -> None:
-    """Kept: attention block by block is the way that is always there."""
+    """Whether attention may be facula's own kernels, which hold a block of scores at a time."""
     _ways.flash = bool(enabled)
 
 
 def enable_mem_efficient_sdp(enabled: bool) -> None:
-    """See `enable_flash_sdp`."""
+    """The same by another name, on GPUs alone."""
     _ways.mem_efficient = bool(enabled)
 
 
 def enable_math_sdp(enabled: bool) -> None:
-    """See `enable_flash_sdp`."""
+    """Whether attention may be composed of operators."""
     _ways.math = bool(enabled)
 
 
 def enable_cudnn_sdp(enabled: bool) -> None:
-    """Whether attention in half and bfloat16 on GPUs is cuDNN's where it does the case."""
+    """Whether attention in half and bfloat16 on GPUs may be cuDNN's."""
     _ways.cudnn = bool(enabled)
 
 

@@ -50,4 +50,7 @@ class Switches:
 cudnn = Switches(enabled=True, benchmark=False, benchmark_limit=10, deterministic=False, depthwise_kernel="auto")
 program = Switches(deterministic=False)  # `torch.use_deterministic_algorithms`
 transformer = Switches(fastpath=True)  # `torch.backends.mha`
-attention = Switches(flash=True, mem_efficient=True, math=True, cudnn=True)  # which ways may be taken
+# Which ways attention may be computed in, and which is taken where several can do it.
+attention = Switches(
+    flash=True, mem_efficient=True, math=True, cudnn=True, order=("cudnn", "flash", "mem_efficient", "math")
+)

@@ -3,15 +3,19 @@
 Which way a call goes changes neither its meaning nor its gradients, only time and memory.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NoReturn
 
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
+from facula.core.device import device
+from facula.core.dtype import dtype
 from facula.core.modes import GUARD, LOCAL
 from facula.core.spec import Spec, dense, spec
+from facula.core.switches import attention as ways
 from facula.core.tensor import Tensor
 from facula.core.wrapped import followed
 from facula.errors import fail
@@ -300,6 +304,51 @@ def _masked(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
 _PLAIN: dict[tuple, float] = {}  # specs and scale of calls that are one of `attention` as they are: the factor
 
 
+@lru_cache(256)
+def _way(where: device, kind: dtype, fused: bool) -> str:
+    """The way that a program allows and that can do it, by PyTorch's names; `fused`: no weights need be seen."""
+    offered = launch.native("attend_ways", where)
+    order = ways.order if len(offered) > 1 else (*offered, "math")  # where there is one kernel PyTorch asks for none
+    allowed = [name for name in order if getattr(ways, name) and (name == "math" or name in offered)]
+    if not allowed:
+        fail(
+            RuntimeError,
+            "No viable backend for scaled_dot_product_attention was found. This is likely due to turning off both the "
+            "math kernel and the fused kernels.",
+            mend="allow one of sdpa_kernel's backends that the device has: " + ", ".join(("math", *offered)),
+        )
+    for name in allowed:
+        if name == "math" or fused and kind in offered[name]:
+            return name
+    _no_kernel(allowed, kind)
+
+
+def _no_kernel(allowed: Sequence[str], kind: dtype) -> NoReturn:
+    fail(
+        RuntimeError,
+        "No available kernel.  Aborting execution.",
+        expected=f"one of the backends that are allowed, {', '.join(allowed)}, to do this",
+        got=f"{kind}; weights that are dropped or a mask that needs a gradient are for SDPBackend.MATH alone",
+        mend="allow SDPBackend.MATH",
+    )
+
+
+for forget in (_way.cache_clear, _PLAIN.clear):
+    ways.when_changed(forget)
+
+
+def _library_does(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool, scale: float) -> bool:
+    """Whether a library that alone is allowed does it; RuntimeError where operators are not allowed either."""
+    kind, s = query.spec.dtype, query.spec
+    out = _output(s, value.spec.shape[-1])
+    numbers = _numbers(s, key.spec, value.spec, out, None if mask is None else mask.spec, causal, scale)
+    if launch.native("attends_by_library", s.device)(kind, (query.ptr, key.ptr, value.ptr), *numbers):
+        return True
+    if not ways.math:
+        _no_kernel(("cudnn",), kind)
+    return False
+
+
 def scaled_dot_product_attention(
     query: Any,
     key: Any,
@@ -328,10 +377,16 @@ def scaled_dot_product_attention(
     enable_gqa : bool
         Whether heads (dim -3) of keys and values are shared by equal groups of the queries' heads.
 
+    Raises
+    ------
+    RuntimeError
+        If the ways that `torch.nn.attention.sdpa_kernel` allows cannot do it.
+
     Notes
     -----
     A query that sees no key gets zeros. In float32, half and bfloat16 scores exist a block at a time and in float32,
-    forward and backward, unless weights are dropped or the mask needs a gradient.
+    forward and backward, unless weights are dropped or the mask needs a gradient, or only SDPBackend.MATH is allowed:
+    then all of this is composed of operators, as float64 always is.
 
     Examples
     --------
@@ -352,7 +407,9 @@ def scaled_dot_product_attention(
             "scaled_dot_product_attention(): argument 'dropout_p' must be float, not " + type(dropout_p).__name__,
         )
     trained = attn_mask is not None and followed(attn_mask) and (not GUARD.active or LOCAL.grad)
-    blocked = dropout_p == 0 and not trained and query.spec.dtype is not dt.float64
+    kind = query.spec.dtype
+    way = _way(query.spec.device, kind, dropout_p == 0 and not trained)
+    blocked = way != "math" and kind is not dt.float64
     if is_causal and attn_mask is not None and (not blocked or {x.spec.ndim for x in (query, key, value)} != {4}):
         fail(
             RuntimeError,
@@ -383,7 +440,6 @@ def scaled_dot_product_attention(
         if blocked and mask.spec.dtype not in (dt.bool_, dt.float32):
             mask = cast(mask, dt.float32)
         mask = _masked(mask, (*lead, q.spec.shape[-2], k.spec.shape[-2]))
-    kind = q.spec.dtype
     wide = kind.itemsize == 2 and not (blocked and kind in launch.native("attend_dtypes", q.spec.device))
     if wide:
         q, k, v = cast(q, dt.float32), cast(k, dt.float32), cast(v, dt.float32)
@@ -395,11 +451,17 @@ def scaled_dot_product_attention(
     while q.spec.ndim < 4:
         q, k, v = unsqueeze(q, 0), unsqueeze(k, 0), unsqueeze(v, 0)
         mask = None if mask is None else unsqueeze(mask, 0)
-    if q is query and k is key and v is value and mask is None and not enable_gqa and q.spec.kind is None:
+    alone = way == "cudnn" and not (ways.flash or ways.mem_efficient)
+    if q is query and k is key and v is value and mask is None and not enable_gqa and q.spec.kind is None and not alone:
         if len(_PLAIN) > 1024:
             _PLAIN.clear()
         _PLAIN[q.spec, k.spec, v.spec, scale] = factor
-    out, _ = attention(q, k, v, mask, is_causal, factor)
+    if alone and not _library_does(_rows(q), _rows(k), _rows(v), mask, is_causal, factor):
+        heads, wide = q.spec.shape[1], True
+        q, k, v = (cast(_grouped(x, heads), dt.float32) for x in (q, k, v))
+        out = _composed(q, k, v, mask, 0.0, is_causal, factor)
+    else:
+        out, _ = attention(q, k, v, mask, is_causal, factor)
     if wide:
         out = cast(out, kind)
     if len(lead) > 2:

@@ -1,6 +1,7 @@
 """Scaled dot-product attention against PyTorch: values, gradients, layouts, errors, the numbers that dropout draws."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -155,3 +156,32 @@ def test_against_float64():
     assert (
         distance(theirs(attend(*[ours(x) for x in inputs]))) <= 1.2 * distance(oracle(*inputs)) + np.finfo("f4").eps / 8
     )
+
+
+def outcome(framework, chosen: tuple[str, ...], kind: str, options: dict) -> str:
+    """The name of the node that a call leaves under these backends, or the first line of its error."""
+    backends = [getattr(framework.nn.attention.SDPBackend, name) for name in chosen]
+    q = framework.ones(2, 2, 8, 16, dtype=getattr(framework, kind), requires_grad=True)
+    k = q[:, :1] if "enable_gqa" in options else q
+    given = {n: framework.zeros(8, 8, requires_grad=v == "trained") if n == "attn_mask" else v
+             for n, v in options.items()}  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch tells why a kernel was not taken
+        with framework.nn.attention.sdpa_kernel(backends, set_priority=len(backends) > 1):
+            try:
+                made = framework.nn.functional.scaled_dot_product_attention(q, k, k, **given)
+            except RuntimeError as error:
+                return str(error).splitlines()[0]
+    return str("Flash" in made.grad_fn.name() or kind == "float64")  # which is composed here, whatever is asked for
+
+
+def test_ways():
+    """Which backends of CPUs do what, and what is said where none does."""
+    names = ("MATH", "FLASH_ATTENTION", "EFFICIENT_ATTENTION", "CUDNN_ATTENTION")
+    chosen = [(), *((name,) for name in names), names, names[:2], names[1::-1], names[2:]]
+    every = ({}, {"dropout_p": 0.5}, {"is_causal": True}, {"enable_gqa": True}, {"attn_mask": "trained"},
+             {"attn_mask": "kept"}, {"attn_mask": "kept", "is_causal": True})  # fmt: skip
+    for backends, kind, options in itertools.product(chosen, ("float32", "float64"), every):
+        if kind == "float64" and "attn_mask" in options:
+            continue
+        assert outcome(facula, backends, kind, options) == outcome(torch, backends, kind, options), (backends, options)

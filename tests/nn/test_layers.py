@@ -136,16 +136,6 @@ def test_evaluation_of_batch_norm_leaves_its_statistics_alone():
     near(layer.running_mean, torch.zeros(3))
 
 
-def test_backends_of_attention_are_accepted():
-    from facula.nn.attention import SDPBackend, sdpa_kernel
-
-    q = torch.randn(1, 2, 3, 4)
-    with sdpa_kernel([SDPBackend.MATH, SDPBackend.FLASH_ATTENTION], set_priority=True):
-        near(nn.functional.scaled_dot_product_attention(q, q, q), nn.functional.scaled_dot_product_attention(q, q, q))
-    with pytest.raises(AssertionError, match="instance of SDPBackend"), sdpa_kernel("math"):
-        pass
-
-
 def test_places_of_layers():
     import facula.nn.modules.batchnorm as batchnorm
     from facula.nn.modules.conv import _ConvNd

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import facula
+from facula.nn.attention import SDPBackend, sdpa_kernel
 from facula.nn.functional import scaled_dot_product_attention as attend
 
 from .differences import check_gradients
@@ -155,3 +156,54 @@ def test_error_types():
         attend(q, q, 3)
     with pytest.raises(TypeError, match="argument 'is_causal' must be bool"):
         attend(q, q, q, is_causal=1)
+
+
+BLOCKED = "ScaledDotProductFlashAttentionForCpuBackward0"
+
+
+def test_ways():
+    """Operators or kernels, whatever was called before; an error where what is allowed cannot do it."""
+    q = make(2, 3, 5, 8, grad=True)
+    mask, drop = make(5, 5, grad=True), {"dropout_p": 0.5}
+    math, flash, efficient, cudnn = (getattr(SDPBackend, n) for n in (
+        "MATH", "FLASH_ATTENTION", "EFFICIENT_ATTENTION", "CUDNN_ATTENTION"
+    ))  # fmt: skip
+    none, unable = "No viable backend for scaled_dot_product_attention was found", "No available kernel"
+    plain = attend(q, q, q)
+    assert plain.grad_fn.name() == BLOCKED
+    for chosen, given, options, wanted in (
+        (math, q, {}, "UnsafeViewBackward0"), ([flash], q, {}, BLOCKED), ([math, flash], q, {}, BLOCKED),
+        ([math, flash], q, drop, "UnsafeViewBackward0"), ([flash], q, drop, unable),
+        ([flash], q, {"attn_mask": mask}, unable), (flash, q.double(), {}, "UnsafeViewBackward0"),
+        ([], q, {}, none), (cudnn, q, {}, none), (efficient, q, {}, none), ([efficient, cudnn, math], q, {}, "Unsafe"),
+    ):  # fmt: skip
+        for _ in range(2):
+            with sdpa_kernel(chosen):
+                if wanted in (none, unable):
+                    with pytest.raises(RuntimeError, match=f"^{wanted}"):
+                        attend(given, given, given, **options)
+                    continue
+                found = attend(given, given, given, **options)
+            assert found.grad_fn.name().startswith(wanted)
+            if not options:
+                np.testing.assert_allclose(found.detach().numpy(), plain.detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert attend(q, q, q).grad_fn.name() == BLOCKED
+    with (
+        facula.backends.cuda.sdp_kernel(enable_flash=False, enable_math=False),
+        pytest.raises(RuntimeError, match=none),
+    ):
+        attend(q, q, q)
+
+
+def test_order_of_ways():
+    """What `set_priority` puts first, and then back."""
+    from facula.core.switches import attention as ways
+
+    before = ways.order
+    with sdpa_kernel([SDPBackend.MATH, SDPBackend.FLASH_ATTENTION], set_priority=True):
+        assert ways.order == ("math", "flash", "cudnn", "mem_efficient") and not ways.cudnn
+        with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+            assert ways.order[0] == "math" and not ways.math
+    assert ways.order == before and ways.cudnn and ways.math
+    with pytest.raises(AssertionError, match="instance of SDPBackend"), sdpa_kernel("math"):
+        pass

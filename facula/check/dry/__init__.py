@@ -14,6 +14,7 @@ ROUTINES = {
     "attend": "routines:attend",
     "attend_backward": "routines:attend_backward",
     "attend_dtypes": "routines:attend_dtypes",
+    "attend_ways": "routines:attend_ways",
     "bind_product": "routines:bind_product",
     "compile_many": "routines:compile_many",
     "convolve": "routines:convolve",

@@ -12,9 +12,9 @@ from facula.targets.meta.memory import fetch
 from .memory import COUNT, Block, at
 
 __all__ = [
-    "MASKS", "RANDOM", "attend", "attend_backward", "attend_dtypes", "bind_product", "compile", "compile_many",
-    "convolve", "convolve_weight", "fetch", "product", "reader", "recurrence", "recurrence_backward", "rows", "search",
-    "sort",
+    "MASKS", "RANDOM", "attend", "attend_backward", "attend_dtypes", "attend_ways", "bind_product", "compile",
+    "compile_many", "convolve", "convolve_weight", "fetch", "product", "reader", "recurrence", "recurrence_backward",
+    "rows", "search", "sort",
 ]  # fmt: skip
 
 LITTLE = 8 << 20  # bytes that operands may have together for their kernel to run
@@ -109,6 +109,7 @@ def _factory(name: str, results: Sequence[int] | None = (0,), otherwise: Any = N
 attend = _factory("attend", None)
 attend_backward = _factory("attend_backward", None)
 attend_dtypes = _of_cpu("attend_dtypes")
+attend_ways = _of_cpu("attend_ways")
 convolve = _factory("convolve")
 convolve_weight = _factory("convolve_weight")
 product = _factory("product")

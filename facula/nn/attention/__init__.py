@@ -1,9 +1,9 @@
-"""`torch.nn.attention`: which way `scaled_dot_product_attention` takes; on GPUs cuDNN's or facula's own."""
+"""`torch.nn.attention`: which way `scaled_dot_product_attention` takes: cuDNN's, facula's own kernels, operators."""
 
 import contextlib
 from collections.abc import Iterator
 from enum import Enum
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from facula.core.switches import attention as _ways
 from facula.errors import fail
@@ -49,7 +49,11 @@ _NAMES = {
 
 @contextlib.contextmanager
 def sdpa_kernel(backends: list[SDPBackend] | SDPBackend, set_priority: bool = False) -> Iterator[dict]:
-    """Only these ways for the time of a block: whether cuDNN's is among them counts, facula's own is always there."""
+    """Only these ways for the time of a block, with `set_priority` the first first.
+
+    MATH is composed of operators; FLASH_ATTENTION and EFFICIENT_ATTENTION (the latter on GPUs alone) are facula's own
+    kernels, which hold a block of scores at a time; CUDNN_ATTENTION is cuDNN's, in half and bfloat16.
+    """
     if not isinstance(backends, (list, SDPBackend)):
         fail(
             AssertionError,
@@ -57,7 +61,11 @@ def sdpa_kernel(backends: list[SDPBackend] | SDPBackend, set_priority: bool = Fa
             f"{type(backends).__name__}",
         )
     chosen = [backends] if isinstance(backends, SDPBackend) else backends
-    with _ways.within(**{name: backend in chosen for backend, name in _NAMES.items()}):
+    values: dict[str, Any] = {name: backend in chosen for backend, name in _NAMES.items()}
+    if set_priority:
+        first = dict.fromkeys(_NAMES[backend] for backend in chosen if backend in _NAMES)
+        values["order"] = tuple(first | dict.fromkeys(_ways.order))
+    with _ways.within(**values):
         yield {}
 
 

@@ -14,6 +14,7 @@ ROUTINES = {
     "attend": "attention:attention",
     "attend_backward": "attention:attention_backward",
     "attend_dtypes": "attention:DTYPES",
+    "attend_ways": "attention:WAYS",
     "bind_product": "matmul:bind",
     "compile_many": "emit_many:compile_many",
     "convolve": "convolution:convolve",

@@ -4,14 +4,16 @@ import platform
 from collections.abc import Callable
 from functools import cache
 
-from facula.core.dtype import dtype, float32
+from facula.core.dtype import bfloat16, dtype, float16, float32, float64
 from facula.native import builtins, jit
 
 from . import attention_kernel, matmul_kernel, threads
 
-__all__ = ["DTYPES", "attention", "attention_backward", "build"]
+__all__ = ["DTYPES", "WAYS", "attention", "attention_backward", "build"]
 
 DTYPES = frozenset((float32,))  # of what `attend` takes; others come converted
+# What attention may be asked for by PyTorch's names of its ways, and in which dtypes; PyTorch's takes float64 on CPUs.
+WAYS = {"flash": frozenset((float16, bfloat16, float32, float64))}
 
 _NEEDS = threads  # the text calls `facula_parallel`, which this module provides
 _NS_A_PRODUCT = 0.02  # of one multiplication and addition, on one thread; decides when the GIL is let go

@@ -14,6 +14,8 @@ ROUTINES = {
     "attend": "libraries.dnn_attend:attend",
     "attend_backward": "libraries.dnn_attend:attend_backward",
     "attend_dtypes": "routines.attention:DTYPES",
+    "attend_ways": "libraries.dnn_attend:WAYS",
+    "attends_by_library": "libraries.dnn_attend:attends_by_library",
     "between": "transfers:between",
     "bind_activated_product": "libraries.blas:bind_activated_product",
     "bind_product": "libraries.blas:bind_product",

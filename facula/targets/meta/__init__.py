@@ -12,6 +12,7 @@ ROUTINES = {
     "attend": "routines:made",
     "attend_backward": "routines:made",
     "attend_dtypes": "routines:ATTEND_DTYPES",
+    "attend_ways": "routines:ATTEND_WAYS",
     "bind_product": "routines:made",
     "compile_many": "routines:compile_many",
     "convolve": "routines:made",

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from facula.core.dtype import bfloat16, dtype, float16, float32
+from facula.core.dtype import bfloat16, dtype, float16, float32, float64
 from facula.errors import Unread, fail
 from facula.ir.kernel import Access, Kernel
 
-__all__ = ["ATTEND_DTYPES", "RANDOM", "compile", "compile_many", "made", "nothing", "reader", "rows"]
+__all__ = ["ATTEND_DTYPES", "ATTEND_WAYS", "RANDOM", "compile", "compile_many", "made", "nothing", "reader", "rows"]
 
 
 ATTEND_DTYPES = frozenset((float32, float16, bfloat16))
+ATTEND_WAYS = dict.fromkeys(("flash", "mem_efficient"), ATTEND_DTYPES | {float64})
 
 
 def nothing(*_, **__) -> None:

@@ -9,6 +9,7 @@ ROUTINES = {
     "attend": "attention:attention",
     "attend_backward": "attention:attention_backward",
     "attend_dtypes": "attention:DTYPES",
+    "attend_ways": "attention:WAYS",
     "bind_product": "product:bind_product",
     "compile_many": "many:compile_many",
     "convolve": "convolution:convolve",

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from facula.core.dtype import bool_, dtype, float32
+from facula.core.dtype import bfloat16, bool_, dtype, float16, float32, float64
 
 from .memory import read, write
 
-__all__ = ["DTYPES", "attention", "attention_backward"]
+__all__ = ["DTYPES", "WAYS", "attention", "attention_backward"]
 
 DTYPES = frozenset((float32,))
+WAYS = {"flash": frozenset((float16, bfloat16, float32, float64))}
 
 
 def _operands(arguments: tuple) -> tuple:

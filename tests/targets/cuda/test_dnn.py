@@ -445,6 +445,48 @@ def test_the_operator_goes_to_cudnn(dnn, settings):
     assert dnn.calls.count("cudnnBackendExecute") == 2
 
 
+@needs_compiler
+def test_ways_of_attention(dnn, monkeypatch):
+    """cuDNN alone, before or after the generated kernels, or beside operators; few queries are no reason to refuse."""
+    monkeypatch.setattr(dnn_attend, "LEAST", 64)
+    cudnn, flash, efficient, math = (getattr(facula.nn.attention.SDPBackend, name) for name in (
+        "CUDNN_ATTENTION", "FLASH_ATTENTION", "EFFICIENT_ATTENTION", "MATH"
+    ))  # fmt: skip
+    half = values((2, 2, 9, 8), 1, facula.bfloat16).cuda().requires_grad_()
+    odd = values((2, 2, 9, 12), 2, facula.bfloat16).cuda().requires_grad_()  # features of 16 bytes
+    attend = facula.nn.functional.scaled_dot_product_attention
+    unable, fused, composed = "No available kernel", "ScaledDotProduct", "ToCopyBackward0"
+    for chosen, x, executions, wanted in (
+        ([cudnn], half, 1, fused), ([cudnn, math], half, 1, fused), ([cudnn, math], odd, 0, composed),
+        ([cudnn], odd, 0, unable), ([cudnn], half.float(), 0, unable), ([cudnn, flash], odd, 0, fused),
+        ([cudnn, flash], half, 0, fused), ([flash, cudnn], half, 0, fused), ([efficient], half.float(), 0, fused),
+        ([flash], half, 0, fused), ([math, cudnn], half, 0, composed), ([], half, 0, "No viable backend"),
+    ):  # fmt: skip
+        for _ in range(2):
+            dnn.calls.clear()
+            with facula.nn.attention.sdpa_kernel(chosen, set_priority=True):
+                if wanted in (unable, "No viable backend"):
+                    with pytest.raises(RuntimeError, match=f"^{wanted}"):
+                        attend(x, x, x)
+                    out = None
+                else:
+                    out = attend(x, x, x)
+            if out is not None:
+                assert out.grad_fn.name().startswith(wanted), (chosen, out.grad_fn)
+                y = x.detach().cpu()
+                same([out], [attend(y, y, y)], x.dtype)
+            assert dnn.calls.count("cudnnBackendExecute") == executions, chosen
+    monkeypatch.setattr(dnn_attend, "LEAST", 1)
+    for chosen, executions in (([cudnn, flash], 1), ([flash, cudnn], 0)):
+        dnn.calls.clear()
+        with facula.nn.attention.sdpa_kernel(chosen, set_priority=True):
+            attend(half, half, half)
+        assert dnn.calls.count("cudnnBackendExecute") == executions
+    with facula.backends.cudnn.flags(enabled=False), facula.nn.attention.sdpa_kernel(cudnn):
+        with pytest.raises(RuntimeError, match=f"^{unable}"):
+            attend(half, half, half)
+
+
 # --- the library itself, where it is installed ------------------------------------------------------------------------
 
 

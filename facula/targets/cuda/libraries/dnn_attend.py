@@ -19,15 +19,18 @@ from facula.ir.kernel import Access, Input, Kernel, Result
 from .. import driver, launcher
 from ..code import compile
 from ..memory.pool import Block
+from ..routines.attention import DTYPES
 from ..routines.attention import attention as generated
 from ..routines.attention import attention_backward as generated_backward
 from . import dnn_attention
 from .dnn_api import reason
 from .dnn_graph import ALIGNMENT, Policy, chosen, free
 
-__all__ = ["attend", "attend_backward"]
+__all__ = ["WAYS", "attend", "attend_backward", "attends_by_library"]
 
 TYPES = (dt.float16, dt.bfloat16)
+# What attention may be asked for by PyTorch's names of its ways, and in which dtypes: the generated kernels by two.
+WAYS = {"flash": DTYPES, "mem_efficient": DTYPES, "cudnn": frozenset(TYPES)}
 LEAST = 64  # queries: with fewer a program writes a text, and has plans made for each length that it reads
 MOST = 4 << 30  # bytes of workspace: the gradients of all scores of larger ones are better not kept
 FORWARD = 32  # arguments of `attend`; `attend_backward` has 16 more
@@ -124,11 +127,29 @@ def _backward(
     return chosen(dnn_attention.backward(shape, grad, tuple(grads), atomic=free()), Policy(), MOST)
 
 
+@remembered
+def _first() -> tuple[bool, bool]:
+    """Whether cuDNN comes before the generated kernels, by the program's word; whether it is the only one."""
+    names = [name for name in ways.order if name in WAYS and getattr(ways, name)]
+    return names[:1] == ["cudnn"], names == ["cudnn"]
+
+
+ways.when_changed(_first.cache_clear)
+
+
 def _by_library(queries: int, addresses: tuple[int, ...]) -> bool:
-    """Whether cuDNN may be asked."""
-    if queries < LEAST or not (cudnn.enabled and ways.cudnn) or reason():
+    """Whether cuDNN is to be asked."""
+    first, alone = _first()
+    if not (first and cudnn.enabled) or queries < LEAST and not alone or reason():
         return False
     return not any(address % ALIGNMENT for address in addresses)
+
+
+def attends_by_library(kind: dtype, addresses: tuple[int, ...], *numbers) -> bool:
+    """Whether cuDNN does `attend` for the addresses of Q, K and V, and the arguments after the addresses."""
+    if kind not in TYPES or not _by_library(numbers[3], addresses):
+        return False
+    return _forward(_shape(kind, (0,) * 6 + numbers), driver.gpu(), _settings()) is not None
 
 
 def _bias(shape: dnn_attention.Shape, arguments: tuple) -> list[Block]:
