@@ -191,8 +191,8 @@ def learn(known: Repeats, arguments: tuple, operands: int, entry: Any, make: Cal
     if not all(x is None or isinstance(x, Tensor) for x in arguments[:operands]):
         return
     plan = remember((known, specs), lambda: make(*specs))
-    if plan.calls and len(plan.calls[1]) > 1:
-        return  # more dims than machine code knows
+    if plan is None or plan.calls and len(plan.calls[1]) > 1:
+        return  # the device does not do it so; more dims than machine code knows
     operator = known.operator if entry is None else entry.operator
     if entry is not None and not plan.backs:
         recipes(plan, operator, arguments, operands)

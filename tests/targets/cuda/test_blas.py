@@ -478,11 +478,15 @@ def test_sums_that_the_library_does_not_make_at_once(fake, monkeypatch):
     """Without an algorithm, and where it might sum less exactly than in float32: a product, then a kernel."""
     monkeypatch.setattr(precision.NOW, "products", precision.Products())
     for summed in "ab":
+        made, (c, sums, a, b) = with_sums(summed, of=SUMMED[summed])
         library().lacks = {"sums"}
-        made, operands = with_sums(summed, of=SUMMED[summed])
+        assert with_sums(summed, of=SUMMED[summed], sizes=(4, 5, 7))[0] is None
         before = launches(fake)
-        check_sums(made, summed, operands)
-        check_sums(made, summed, operands)
+        check_sums(made, summed, (c, sums, a, b))
+        assert launches(fake) == before, "known already"
+        odd = Matrices(fake, sums.array.shape, offset=1)
+        check_sums(made, summed, (c, odd, a, b))
+        check_sums(made, summed, (c, odd, a, b))
         assert launches(fake) == before + 2
         library().lacks = set()
     made, operands = with_sums("a")
@@ -635,6 +639,17 @@ def test_activations_that_are_kernels(fake):
             wanted = facula.nn.functional.gelu(plain, approximate="tanh") if use_gelu else plain.relu()
             for _ in range(2):
                 agree(facula._addmm_activation(*moved(bias, a, b), beta=beta, use_gelu=use_gelu), wanted)
+    wide = [t.double() for t in (facula.randn(5), a, b)]
+    agree(facula._addmm_activation(*moved(*wide)), facula._addmm_activation(*wide))
+    bias, x, y = moved(facula.randn(6), a, facula.randn(4, 6))  # another plan
+    odd = facula.cat([x.new_zeros(1), x.flatten()])[1:].view(3, 4)  # aligned less well than what is known
+    for use_gelu in (False, True):
+        library().lacks = set()
+        wanted = facula._addmm_activation(bias, x, y, use_gelu=use_gelu).cpu()
+        library().lacks = {"activation"}
+        before = launches(fake)
+        agree(facula._addmm_activation(bias, odd, y, use_gelu=use_gelu), wanted)
+        assert launches(fake) == before + 1
 
 
 @needs_compiler

@@ -381,6 +381,10 @@ class Product:
     def __call__(self, c: int, a: int, b: int, bias: int = 0) -> None:
         self.function(c, a, b, bias)
 
+    def ready(self) -> bool:
+        """Whether the library has an algorithm for addresses that are aligned well, as settings are now."""
+        return self._run(ALIGNED, ALIGNED, ALIGNED, ALIGNED) is not self.slow
+
     def _slowly(self, c: int, a: int, b: int, bias: int = 0) -> None:
         run = self.runs[bias != 0]
         if run is None or precision.NOW.products is not self.allowed or (a | b | c | bias) & (ALIGNED - 1):
@@ -426,7 +430,7 @@ def _generated(kind: Kind, fields: dict[str, Any]) -> Run:
 
 
 def _apart(kind: Kind, fields: dict[str, Any]) -> Run:
-    """A product, then sums of an operand along k: what is left where the library does not do both."""
+    """A product, then sums of an operand along k: for addresses and settings for which the library has no algorithm."""
     element, summed, made = kind.a, kind.summed, bind_product(kind.a, **fields)
     count, across = ("m", "row") if summed == "a" else ("n", "col")
     sums = dots.Sums(element, fields[count], fields["k"], fields[f"{summed}_{across}"], fields[f"{summed}_k"])
@@ -460,7 +464,8 @@ def bind_product_and_sums(element: dtype, summed: str, **fields: int | float) ->
     found = way(op)
     if found is None or found.packed or not any(_sums_fit(one, one is not op, summed) for one in orientations(op)):
         return None
-    return _bound(gpu, Kind.plain(element)._replace(summed=summed), *fields.items())
+    made = _bound(gpu, Kind.plain(element)._replace(summed=summed), *fields.items())
+    return made if made.ready() else None
 
 
 SUMMED = (dt.float32, dt.float16, dt.bfloat16)
@@ -479,9 +484,10 @@ _EPILOGUES = {"relu": lt.EPILOGUE_RELU, "gelu": lt.EPILOGUE_GELU}
 def bind_activated_product(
     element: dtype, activation: str, apart: Callable[[int], Any], **fields: int | float
 ) -> Product | None:
-    """`bind_product` whose result, the bias added, goes through "relu" or "gelu" (by tanh); None without the library.
+    """`bind_product` whose result, the bias added, goes through "relu" or "gelu" (by tanh).
 
-    `apart(c)` does that to a product in memory: where the library has no algorithm for both.
+    None where the library does not do both at once. `apart(c)` does it to a product in memory: for operands that are
+    aligned less well, for which the library may have no algorithm, and after a change of settings.
     """
     if element not in SUMMED or lt.handle(driver.gpu()) is None:
         return None
@@ -491,7 +497,8 @@ def bind_activated_product(
         made(c, a, b, bias)
         apart(c)
 
-    return Product(Kind.plain(element)._replace(epilogue=_EPILOGUES[activation]), dict(fields), slow)
+    whole = Product(Kind.plain(element)._replace(epilogue=_EPILOGUES[activation]), dict(fields), slow)
+    return whole if whole.ready() else None
 
 
 def product(element: dtype) -> Callable[..., None]:
