@@ -89,6 +89,7 @@ def computing(kind: Kind, allowed: Products) -> tuple[int, dtype, int]:
 
 
 ELEMENTS = (dt.float32, dt.float64, dt.float16, dt.bfloat16, dt.complex64, dt.complex128)
+WITH_EPILOGUES = (dt.float32, dt.float16, dt.bfloat16)  # of which there is more than a product and a bias
 
 
 # Copies ---------------------------------------------------------------------------------------------------------------
@@ -383,7 +384,7 @@ class Product:
 
     def ready(self) -> bool:
         """Whether the library has an algorithm for addresses that are aligned well, as settings are now."""
-        return self._run(ALIGNED, ALIGNED, ALIGNED, ALIGNED) is not self.slow
+        return self._found(precision.NOW.products, dict.fromkeys(("c", "a", "b", "bias"), ALIGNED)) is not self.slow
 
     def _slowly(self, c: int, a: int, b: int, bias: int = 0) -> None:
         run = self.runs[bias != 0]
@@ -393,7 +394,19 @@ class Product:
 
     def _run(self, c: int, a: int, b: int, bias: int) -> Run:
         settings, allowed = direct.settings(), precision.NOW.products
-        addresses = {"c": c, "a": a, "b": b, "bias": bias}
+        run = self._found(allowed, {"c": c, "a": a, "b": b, "bias": bias})
+        if not (a | b | c | bias) & (ALIGNED - 1):
+            if allowed is not self.allowed:
+                self.runs = [None, None]
+                self.table.clear(settings)
+            self.allowed, self.runs[bias != 0] = allowed, run
+            if isinstance(run, Call) and run.words is not None:
+                self.table.know(bias != 0, run.words)
+        return run
+
+    def _found(self, allowed: Products, addresses: dict[str, int]) -> Run:
+        """What does it for addresses that are aligned so; asked for once."""
+        bias = addresses["bias"]
         key = (allowed, bias != 0, *map(alignment, addresses.values()))
         run = self.known.get(key)
         if run is None:
@@ -407,13 +420,6 @@ class Product:
                 warnings.warn(f"cuBLASLt has no algorithm for {op.element} {shape}: {said}", stacklevel=2)
             run = self.slow if made is None else made[1] if alone(*made) else Several(*made)
             self.known[key] = run
-        if min(key[2:]) == ALIGNED:
-            if allowed is not self.allowed:
-                self.runs = [None, None]
-                self.table.clear(settings)
-            self.allowed, self.runs[bias != 0] = allowed, run
-            if isinstance(run, Call) and run.words is not None:
-                self.table.know(bias != 0, run.words)
         return run
 
 
@@ -459,16 +465,13 @@ def bind_product_and_sums(element: dtype, summed: str, **fields: int | float) ->
     where the library does not do both at once.
     """
     gpu, op = driver.gpu(), operation(element, fields, False)
-    if element not in SUMMED or op.outer * op.batch != 1 or op.m == op.n == 1 or lt.handle(gpu) is None:
+    if element not in WITH_EPILOGUES or op.outer * op.batch != 1 or op.m == op.n == 1 or lt.handle(gpu) is None:
         return None
     found = way(op)
     if found is None or found.packed or not any(_sums_fit(one, one is not op, summed) for one in orientations(op)):
         return None
     made = _bound(gpu, Kind.plain(element)._replace(summed=summed), *fields.items())
     return made if made.ready() else None
-
-
-SUMMED = (dt.float32, dt.float16, dt.bfloat16)
 
 
 def _sums_fit(op: Operation, turned: bool, summed: str) -> bool:
@@ -489,7 +492,7 @@ def bind_activated_product(
     None where the library does not do both at once. `apart(c)` does it to a product in memory: for operands that are
     aligned less well, for which the library may have no algorithm, and after a change of settings.
     """
-    if element not in SUMMED or lt.handle(driver.gpu()) is None:
+    if element not in WITH_EPILOGUES or lt.handle(driver.gpu()) is None:
         return None
     made = bind_product(element, **fields)
 
