@@ -207,7 +207,8 @@ def resize_(input: Tensor, *args, size=None, memory_format=None) -> Tensor:
     new = dense(input.spec.dtype, shape, input.spec.device)
     start = input.ptr - input.storage.ptr
     if start + new.nbytes > input.storage.nbytes:
-        grow(input.storage, start + new.nbytes, input.spec.device)
+        holders = [input] if _holds_alone(input) else None
+        grow(input.storage, start + new.nbytes, input.spec.device, holders)
     input.spec = new
     input.ptr = input.storage.ptr + start
     return input
@@ -221,13 +222,13 @@ def copy_bytes(target, source, count: int) -> None:
     copy_values(to, start)
 
 
-def grow(storage, nbytes: int, device) -> None:
-    """Larger memory for a storage: all tensors on it follow."""
+def grow(storage, nbytes: int, device, holders: list | None = None) -> None:
+    """Larger memory for a storage: all tensors on it follow, which are `holders` where that is known."""
     if shared.is_shared(storage):
         fail(RuntimeError, "Trying to resize storage that is not resizable", got="memory that processes share")
     new = launch.new_storage(nbytes, device)
     copy_bytes(new, storage, min(storage.nbytes, nbytes))
-    move([storage], [new])
+    move([storage], [new], holders)
 
 
 def share(*tensors) -> None:

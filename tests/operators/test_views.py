@@ -1,5 +1,6 @@
 """Views against NumPy's strides: shapes, strides, offsets, sharing; what cannot be a view."""
 
+import gc
 import itertools
 
 import numpy as np
@@ -107,6 +108,18 @@ def test_resize_and_set():
     y = torch.zeros(2).set_(x)
     y[0, 0] = 5
     assert x[0, 0].item() == 5
+
+
+def test_resizing_looks_for_other_tensors_only_where_there_are_some(monkeypatch):
+    looks = []
+    real = gc.get_referrers
+    monkeypatch.setattr(gc, "get_referrers", lambda *objects: looks.append(objects) or real(*objects))
+    alone, shared, a = torch.empty(0), torch.ones(3), torch.ones(3)
+    view = shared[:1]
+    torch.add(a, a, out=alone)
+    assert not looks and alone.resize_(100)[:3].tolist() == [2, 2, 2] and not looks
+    shared.resize_(100)[0] = 5
+    assert len(looks) == 1 and view.tolist() == [5]
 
 
 def test_sharing_with_numpy_lives_as_long_as_needed():

@@ -546,7 +546,7 @@ class Traced(Operator):
         kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
         key = (kinds, self._form(scalars) if scalars else None)
         if out is not None:
-            return self._into(out, operands, kinds, scalars)
+            return self._into(out, operands, kinds, scalars, key)
         try:
             plan = self.plans[key]
         except KeyError:
@@ -581,7 +581,7 @@ class Traced(Operator):
         kinds = tuple([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
         key = (kinds, dims, keepdim, shape, self._form(scalars) if scalars else None)
         if out is not None:
-            return self._into(out, operands, kinds, scalars, dims=dims, keepdim=keepdim, shape=shape)
+            return self._into(out, operands, kinds, scalars, key, dims=dims, keepdim=keepdim, shape=shape)
         plan = self.plans.get(key)
         if plan is None:
             if (made := foreign(*operands)) is not NotImplemented:
@@ -703,18 +703,24 @@ class Traced(Operator):
         node.numbers = (*operands, *[scalars.get(n, d) for n, d in self.scalars.items()]) if back.numbers else ()
         return node
 
-    def _into(self, out, operands: tuple, kinds: tuple, scalars: dict, **rows):
+    def _into(self, out, operands: tuple, kinds: tuple, scalars: dict, key: tuple, **rows):
         """The out= form: write into given tensors, resizing them as PyTorch does."""
         outs = tuple(out) if isinstance(out, (tuple, list)) else (out,)
-        operands, kinds = self._checked(operands, kinds)
-        free = self.plan(kinds, scalars=scalars, **rows)
+        free = self.plans.get(key)
+        if free is None:
+            operands, kinds = self._checked(operands, kinds)
+            free = self.remember(key, self.plan(kinds, scalars=scalars, **rows))
         if len(outs) != len(free.outs):
             fail(TypeError, f"{self.name}(): expected {len(free.outs)} out tensors, got {len(outs)}")
         for o, want in zip(outs, free.outs):
             if self.exact and isinstance(o, Tensor) and o.spec.dtype is not want.dtype:
                 fail(RuntimeError, self.exact.format(want=dtype_title(want.dtype), got=dtype_title(o.spec.dtype)))
             PREPARE_OUT[0](self.name, o, want, operands)
-        plan = self.plan(kinds, scalars=scalars, out=tuple(o.spec for o in outs), **rows)
+        key = ("into", key, tuple([o.spec for o in outs]))
+        plan = self.plans.get(key)
+        if plan is None:
+            operands, kinds = self._checked(operands, kinds)
+            plan = self.remember(key, self.plan(kinds, scalars=scalars, out=key[-1], **rows))
         self._execute(plan, operands, scalars, outs)
         for o in outs:
             o.storage.version += 1
