@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import facula
 from facula.core import dtype as dt
 from facula.core.shape import contiguous_strides
 from facula.targets import reference, routine
-from facula.targets.cuda.libraries import dnn_api, dnn_attend, dnn_graph
+from facula.targets.cuda.libraries import dnn_api, dnn_attend, dnn_graph, loading
 from facula.targets.cuda.memory.pool import pool
 from facula.targets.reference.memory import read, write
 from tests.targets.cuda.emulator import COMPILER
@@ -249,8 +250,24 @@ def test_what_cudnn_does_not_do_is_not_asked_of_it(dnn, monkeypatch):
         raise ModuleNotFoundError("No module named 'cuda'", name="cuda")
 
     dnn_api.use(None)
-    monkeypatch.setattr(dnn_api, "import_module", missing)
+    monkeypatch.setattr(loading, "import_module", missing)
     assert asked() is None and "pip install 'facula[cuda]'" in dnn_api.reason() and dnn_api.version() is None
+
+
+@pytest.mark.parametrize("unknown", [ValueError, RuntimeError])
+def test_libraries_that_pathfinder_does_not_know(unknown, tmp_path, monkeypatch):
+    def load(name):
+        raise unknown(f"Unsupported library name: {name}")
+
+    monkeypatch.setattr(loading, "import_module", lambda _: SimpleNamespace(load_nvidia_dynamic_lib=load))
+    monkeypatch.setattr(loading, "find_spec", lambda _: SimpleNamespace(submodule_search_locations=[str(tmp_path)]))
+    monkeypatch.setattr(loading, "ctypes", SimpleNamespace(CDLL=str))
+    with pytest.raises(RuntimeError, match="^Unsupported library name: cudnn"):
+        loading.load("cudnn", "libcudnn.so.9")
+    file = tmp_path / "cudnn" / "lib" / "libcudnn.so.9"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert loading.load("cudnn", "libcudnn.so.9") == str(file)
 
 
 def test_what_programs_are_told(dnn):

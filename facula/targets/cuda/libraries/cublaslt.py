@@ -8,13 +8,13 @@ import ctypes
 import warnings
 from ctypes import c_float, c_int, c_int8, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from functools import cache as remembered
-from importlib import import_module
 from typing import Any
 
 from facula.core import dtype as dt
 from facula.errors import fail
 
 from .. import driver
+from .loading import load
 
 __all__ = [
     "ATTRIBUTES",
@@ -114,9 +114,8 @@ def _loaded() -> tuple[Any, str]:
     if _IN_PLACE:
         return _IN_PLACE[0], "" if _IN_PLACE[0] is not None else "it is not to be used"
     try:
-        found = import_module("cuda.pathfinder").load_nvidia_dynamic_lib("cublasLt")
-        loaded = ctypes.CDLL(found.abs_path)
-    except (ImportError, RuntimeError, OSError) as error:  # pathfinder's DynamicLibNotFoundError is a RuntimeError
+        loaded = load("cublasLt", "libcublasLt.so.13")
+    except (ImportError, RuntimeError, OSError) as error:
         return None, f"{type(error).__name__}: {str(error).splitlines()[0]}"
     for name, takes in _SIGNATURES.items():
         function = getattr(loaded, name)

@@ -8,10 +8,11 @@ but `cudnnBackendExecute`.
 import ctypes
 from collections.abc import Sequence
 from functools import cache as remembered
-from importlib import import_module
 from typing import Any, NamedTuple
 
 from facula.errors import fail
+
+from .loading import load
 
 __all__ = ["DATA_TYPES", "Descriptor", "Unsupported", "api", "good", "reason", "use", "version"]
 
@@ -116,8 +117,7 @@ def _loaded() -> Any:
     """The library; ImportError or RuntimeError where there is none."""
     if _IN_PLACE:
         return _IN_PLACE[0]
-    found = import_module("cuda.pathfinder").load_nvidia_dynamic_lib("cudnn")
-    library = ctypes.CDLL(found.abs_path)
+    library = load("cudnn", "libcudnn.so.9")
     pointer, status = ctypes.c_void_p, ctypes.c_int
     for name, takes in {
         "cudnnCreate": (pointer,),
@@ -144,7 +144,7 @@ def reason() -> str:
         found = _loaded().cudnnGetVersion()
     except ModuleNotFoundError as error:
         return f"the package {error.name} is not installed: pip install 'facula[cuda]'"
-    except (OSError, RuntimeError, AttributeError) as error:  # pathfinder's DynamicLibNotFoundError is a RuntimeError
+    except (OSError, RuntimeError, AttributeError) as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0]}"
     if not OLDEST <= found < OLDEST + 10000:
         return f"cuDNN 9 is needed, and found is version {found}"
