@@ -3,7 +3,8 @@
 python -m tests.targets.cuda.examples                on the GPU, all of them (--part 0/4: the first of four parts)
 python -m tests.targets.cuda.examples --emulated     a few steps of each on the fake driver (needs g++)
 
-Both runs draw the CPU's random numbers: those for tensors on the GPU are drawn on the CPU and copied.
+Both runs draw the CPU's random numbers: those for tensors on the GPU are drawn on the CPU and copied. Convolutions are
+those of float32, not of TF32.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ from facula.core import dtype as dt
 from facula.core.generator import default_generator
 from facula.operators import random
 from tests.examples.running import ROOT, data, losses
-from tests.targets.cuda.table import part_of
+from tests.targets.cuda.table import exact, part_of
 
 APART = 1e-3  # of losses, relative
 # Name -> arguments for a run of real length, and for a run of a few steps.
@@ -99,7 +100,7 @@ def compare(name: str, arguments: Sequence[str], scratch: Path) -> str | None:
     more = [*arguments, "--out", str(scratch / "out")] if name != "newsgroups.py" else [*arguments]
     if name in ("newsgroups.py", "char_rnn.py", "mnist_cnn.py"):
         more += ["--data", str(data(name, None, scratch))]
-    with drawn_on_the_host():
+    with drawn_on_the_host(), exact():
         ours, wanted = (losses(printed_by(name, [*more, "--device", device])) for device in ("cuda", "cpu"))
     if not wanted or [label for label, _ in ours] != [label for label, _ in wanted]:
         return f"prints {len(ours)} losses where the CPU prints {len(wanted)}"

@@ -18,6 +18,7 @@ from facula.operators import convolution
 from facula.targets.cuda.libraries import dnn_api, dnn_attend, dnn_graph
 from facula.targets.cuda.libraries.dnn_api import KINDS
 from facula.targets.reference.memory import read, write
+from tests.targets.cuda.fake_blas import tf32
 from tests.targets.cuda.fake_driver import FakeDriver
 
 BAD_PARAM, NOT_FINAL, WRONG_TYPE, NOT_SUPPORTED, FAILED = 2000, 2004, 2010, 3000, 5001
@@ -282,9 +283,12 @@ class FakeDnn:
                 demand(self.driver._inside(places[i], reach * DTYPES[t.type].itemsize), "no memory of the GPU")
         self.engines.append(engine.number)
         numbers = {i: ctypes.c_float.from_address(places[i]).value for i in real if tensors[i].by_value}
-        self.driver._give(self.handles[handle], lambda: self._compute(engine.graph.operations, places, numbers))
+        narrow = 0 in engine.notes  # by tensor cores
+        self.driver._give(self.handles[handle], lambda: self._compute(engine.graph.operations, places, numbers, narrow))
 
-    def _compute(self, operations: list[Record], places: dict[int, int], numbers: dict[int, float]) -> None:
+    def _compute(
+        self, operations: list[Record], places: dict[int, int], numbers: dict[int, float], narrow: bool
+    ) -> None:
         values: dict[int, np.ndarray] = {}
 
         def value(t: Record) -> np.ndarray:
@@ -298,8 +302,9 @@ class FakeDnn:
 
         for operation in operations:
             y = result_of(operation)
+            multiplied = value if operation.kind[:11] != "convolution" or not narrow else lambda t: rounded(t, value(t))
             with np.errstate(all="ignore"):
-                made = COMPUTE[operation.kind](operation, value)
+                made = COMPUTE[operation.kind](operation, multiplied)
             demand(list(made.shape) == list(y.sizes), f"{operation.kind} gives {made.shape}, not {y.sizes}")
             values[y.id] = made
             if not y.virtual:
@@ -307,6 +312,11 @@ class FakeDnn:
 
 
 ENGINES = {0: [0, 4], 1: [0, 1], 2: [], 3: [0]}  # numerical notes: tensor cores, nondeterministic, down-converting
+
+
+def rounded(t: Record, values: np.ndarray) -> np.ndarray:
+    """What tensor cores multiply: float32 as TF32."""
+    return tf32(values.astype("f4")).astype("f8") if t.type == 0 else values
 
 
 def result_of(operation: Record) -> Record:

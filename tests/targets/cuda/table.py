@@ -16,7 +16,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,11 @@ def part_of(names: list[Any], arguments: list[str]) -> list[Any]:
     return names[int(first) :: int(step)]
 
 
+def exact() -> AbstractContextManager:
+    """float32 is multiplied as such: PyTorch has cuDNN round it to TF32 unless a program says otherwise."""
+    return facula.backends.cudnn.flags(enabled=True, allow_tf32=False)
+
+
 @contextmanager
 def device(arguments: list[str], prepare: Callable[[], object]) -> Iterator[None]:
     """The GPU, or with --emulated the fake driver, for which `prepare` runs the kernels that will be asked for here."""
@@ -121,7 +126,8 @@ def device(arguments: list[str], prepare: Callable[[], object]) -> Iterator[None
     if "--emulated" not in arguments:
         if not facula.cuda.is_available():
             sys.exit(facula.cuda.reason())
-        yield
+        with exact():
+            yield
         return
     from tests.targets.cuda.emulator import CHECKED, Emulator, restart_checked
     from tests.targets.cuda.fake_blas import FakeBlas
@@ -138,7 +144,7 @@ def device(arguments: list[str], prepare: Callable[[], object]) -> Iterator[None
         emulator.build_all(texts(kernels()))
         fake = FakeDriver(emulator, memory=8 << 30, strict=True)
         blas = None if "--generated" in arguments else FakeBlas(fake)
-        with installed(fake, patch, blas), in_place(FakeDnn(fake)):
+        with installed(fake, patch, blas), in_place(FakeDnn(fake)), exact():
             yield
 
 

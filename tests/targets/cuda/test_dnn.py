@@ -17,6 +17,7 @@ from facula.targets.reference.memory import read, write
 from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_dnn import FakeDnn, in_place
 from tests.targets.cuda.fake_driver import FakeDriver, installed
+from tests.targets.cuda.table import exact
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
 
@@ -25,7 +26,8 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
 def dnn(emulator, monkeypatch):
     monkeypatch.setattr(dnn_attend, "LEAST", 1)
     with installed(FakeDriver(emulator, memory=256 << 20), monkeypatch) as driver, in_place(FakeDnn(driver)) as found:
-        yield found
+        with exact():
+            yield found
 
 
 def values(shape, key=0, dtype=facula.float32):

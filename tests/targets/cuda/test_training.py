@@ -19,6 +19,7 @@ from tests.targets.cuda.fake_dnn import FakeDnn, in_place
 from tests.targets.cuda.fake_driver import FakeDriver, installed
 from tests.targets.cuda.models import MODELS
 from tests.targets.cuda.programs import complaints, kernels, texts
+from tests.targets.cuda.table import exact
 
 cuda = facula.cuda
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
@@ -84,7 +85,7 @@ def built(host, emulator):
 @pytest.fixture
 def gpu(built, monkeypatch):
     fake = FakeDriver(built, memory=8 << 30, strict=True)
-    with installed(fake, monkeypatch, FakeBlas(fake)), in_place(FakeDnn(fake)):
+    with installed(fake, monkeypatch, FakeBlas(fake)), in_place(FakeDnn(fake)), exact():
         yield fake
 
 
