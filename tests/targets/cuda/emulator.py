@@ -155,7 +155,7 @@ class Emulator:
                 compile_host([str(source.with_suffix(".o")), *LIBRARIES], library)
             else:
                 compile_host([str(source), *LIBRARIES], library)
-        loaded = ctypes.CDLL(str(library))
+        loaded = ctypes.PyDLL(str(library))  # which keeps the GIL: fibers are one thread's at a time
         for n, p in zip(names, new):
             entry = getattr(loaded, f"run_{n}")
             entry.restype = ctypes.c_char_p
