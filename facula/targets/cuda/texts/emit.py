@@ -33,6 +33,7 @@ MOST_WORK = 256  # nodes of an expression times lanes: beyond it lanes are fewer
 KEPT_WORDS = 32  # registers of a thread for a row that it goes over again
 KEPT_UNITS = 8  # loops over these are unrolled
 KEPT_WORK = 1024  # nodes of an expression times unrolled elements
+AHEAD = 8  # elements, of those that come one at a time, that a thread has under way where it only reads
 TILE = 32  # rows and columns of a transposed tile
 TILE_ROWS = 8  # rows of threads that share a tile's columns
 SHARED = 48 << 10  # bytes of shared memory that a block may have
@@ -665,7 +666,12 @@ class Nest(Scans):
                     for line in lines:
                         self.say(line)
 
+            work = sum(self.bits[x] >> self.vector_dim & 1 for x in nodes)
+            ahead = min(AHEAD, MOST_WORK // max(1, work)) if self.lanes == 1 and not self.in_step else 1
+
             def sweep(head: str) -> None:
+                if ahead > 1:  # one after the other, elements would wait for memory each
+                    self.say(f"#pragma unroll {ahead}")
                 with self.over_units(head):
                     self._unit(inner)
                     self.prepare(inner, nodes)

@@ -36,6 +36,7 @@ facula_argmax(long long* out_ptr,
       const Index first5 = (Index)blockIdx.y * share4;
       const Index end6 = n1 - first5 < share4 ? n1 : first5 + share4;
       const Index end7 = live2 ? end6 : 0;
+      #pragma unroll 8
       for (Index u = first5 + member; u < end7; u += (Index)size) {
         const Index at8 = row1 + u * x_s1;
         const float v9 = x_ptr[at8];

@@ -39,6 +39,7 @@ facula_softmax(float* out_ptr,
     State0 state3;
     start(state3);
     const Index end4 = live2 ? n1 : 0;
+    #pragma unroll 8
     for (Index u = 0 + member; u < end4; u += (Index)size) {
       const Index at5 = row1 + u * x_s1;
       const float v6 = x_ptr[at5];
@@ -51,6 +52,7 @@ facula_softmax(float* out_ptr,
     for (Index block = 0 + member; block < end8; block += (Index)64 * size) {
       float part9 = -0.0f;
       const Index stop10 = end8 - block < (Index)64 * size ? end8 : block + (Index)64 * size;
+      #pragma unroll 8
       for (Index u = block; u < stop10; u += (Index)size) {
         const Index at11 = row1 + u * x_s1;
         const float v12 = x_ptr[at11];
