@@ -530,11 +530,53 @@ class Nest(Scans):
                 own, nodes = Scope(scope, scope.guard) if self.scan_ranks else scope, self.needed(wanted)
                 self.start_scans(own, nodes)
                 inner, loop = self._units(own, nodes)
-                with self.over_units(loop):
-                    self._unit(inner)
-                    self.prepare(inner, nodes)
-                    self._elements(inner, elements)
+                if ahead := self._read_ahead(nodes, elements):
+                    self._pass_ahead(inner, nodes, elements, ahead)
+                else:
+                    with self.over_units(loop):
+                        self._unit(inner)
+                        self.prepare(inner, nodes)
+                        self._elements(inner, elements)
         self._row_results(scope)
+
+    def _ahead(self, nodes: Iterable[Expr], loads: int = 1) -> int:
+        """How many elements, of those that come one at a time, a thread has under way in a pass."""
+        if self.lanes > 1 or self.in_step or self.serial:
+            return 1
+        work = sum(self.bits[x] >> self.vector_dim & 1 for x in nodes)
+        return min(AHEAD, 2 * AHEAD // max(1, loads), MOST_WORK // max(1, work))
+
+    def _read_ahead(self, nodes: list[Expr], results: list[Result]) -> list[Expr]:
+        """Loads that a pass does before it writes anything: the compiler does not know that they may come sooner."""
+        plain = all(r.combine == "set" and r.offset is None and r.where is None for r in results)
+        loads = [x for x in nodes if x.op == "load" and self.bits[x] >> self.vector_dim & 1]
+        if not plain or self.kernel.checks or any(x.value[1] or x.value[2] for x in loads):
+            return []
+        return loads if self._ahead(nodes, len(loads)) > 1 else []
+
+    def _pass_ahead(self, scope: Scope, nodes: list[Expr], results: list[Result], loads: list[Expr]) -> None:
+        """A pass over the row that reads some elements, then writes as many."""
+        count, names = self._ahead(nodes, len(loads)), {node: self.fresh("x") for node in loads}
+        each = f"for (int j = 0; j < {count}; ++j) if (const Index u = base + (Index)j * size; u < {self.end})"
+        with self.block(f"for (Index base = {self.first} + member; base < {self.end}; base += (Index){count} * size)"):
+            for node, name in names.items():
+                self.say(f"{self.memory(node.dtype)} {name}[{count}];")
+            self.say("#pragma unroll")
+            with self.block(each):
+                reading = Scope(scope)
+                self._unit(reading)
+                for node, name in names.items():
+                    number = self.number[node.value[0]]
+                    place = self.place(reading, number)
+                    self.say(f"{name}[j] = {self.pointer(number)}[{place}];")
+            self.say("#pragma unroll")
+            with self.block(each):
+                writing = Scope(scope)
+                self._unit(writing)
+                for node, name in names.items():
+                    writing.values[node] = f"({name}[j] != 0)" if node.dtype.kind == "b" else f"{name}[j]"
+                self.prepare(writing, nodes)
+                self._elements(writing, results)
 
     def piece_pass(self, scope: Scope, rank: int) -> None:
         """The states of a piece's elements for the scans of one rank."""
@@ -666,8 +708,7 @@ class Nest(Scans):
                     for line in lines:
                         self.say(line)
 
-            work = sum(self.bits[x] >> self.vector_dim & 1 for x in nodes)
-            ahead = min(AHEAD, MOST_WORK // max(1, work)) if self.lanes == 1 and not self.in_step else 1
+            ahead = self._ahead(nodes)
 
             def sweep(head: str) -> None:
                 if ahead > 1:  # one after the other, elements would wait for memory each

@@ -65,16 +65,23 @@ facula_softmax(float* out_ptr,
     stacked(state7, size);
     const float v15 = n1 > 0 ? (float)state7.s0 : (float)0;
     const Index end16 = live2 ? n1 : 0;
-    for (Index u = 0 + member; u < end16; u += (Index)size) {
-      const Index at17 = row1 + u * x_s1;
-      const float v18 = x_ptr[at17];
-      const float v19 = v18 - state3.s0;
-      const float v20 = expf(v19);
-      const float v21 = v20 / v15;
-      const Index at22 = row1 + u * out_s1;
-      float r23;
-      r23 = v21;
-      out_ptr[at22] = r23;
+    for (Index base = 0 + member; base < end16; base += (Index)8 * size) {
+      float x17[8];
+      #pragma unroll
+      for (int j = 0; j < 8; ++j) if (const Index u = base + (Index)j * size; u < end16) {
+        const Index at18 = row1 + u * x_s1;
+        x17[j] = x_ptr[at18];
+      }
+      #pragma unroll
+      for (int j = 0; j < 8; ++j) if (const Index u = base + (Index)j * size; u < end16) {
+        const float v19 = x17[j] - state3.s0;
+        const float v20 = expf(v19);
+        const float v21 = v20 / v15;
+        const Index at22 = row1 + u * out_s1;
+        float r23;
+        r23 = v21;
+        out_ptr[at22] = r23;
+      }
     }
   }
 }
