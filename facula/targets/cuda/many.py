@@ -33,7 +33,8 @@ class ManyNest(Nest):
         step = {True: BROADCAST + BROADCAST, False: BROADCAST + CONTIGUOUS} if reduces else {False: CONTIGUOUS}
         access = Access(1, int(reduces), tuple(step[c is None] for c in columns))
         super().__init__(prepare(kernel, FUNCTIONS), access, False)
-        self.columns, self.splits, self.late = columns, False, late
+        self.columns, self.late = columns, late
+        self.splits = self.again = False
         self.width = 1 + max(c for c in columns if c is not None)
 
     def grid_stride(self, units: str) -> str:

@@ -18,7 +18,7 @@ from facula.targets.cuda.texts.emit import Program, program
 from facula.targets.reference import interpreter
 from tests.targets.cpu import test_emit as cases
 from tests.targets.cuda.emulator import COMPILER, chosen
-from tests.targets.cuda.kernels import add, reduction, running_share, scatter, softmax
+from tests.targets.cuda.kernels import add, layer_norm, reduction, running_share, scatter, softmax
 from tests.targets.kernels import access, argument_values, check_kernel, given_or_dense, layouts, samples
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
@@ -75,6 +75,25 @@ def _pieces(few=False):
                 )  # fmt: skip
 
 
+def _again(few=False):
+    """Rows in pieces that are gone over again when their reductions are known."""
+    for outer, row, turned in (((40,), (1_500,), True), ((2,), (70_000,), False), ((1,), (200, 300), False))[
+        : 3 - 2 * few
+    ]:
+        columns, still = layouts(row + outer)["dense"], (0,) * len(outer) + layouts(row)["dense"]
+        own = columns[len(row) :] + columns[: len(row)] if turned else layouts(outer + row)["dense"]
+        for kernel, strides, params in (
+            (softmax(dt.float32), [own, own], ()), (layer_norm(dt.float32), [own, None, own, still], (1e-3,)),
+        ):  # fmt: skip
+            how = access(kernel, outer, row, given_or_dense(kernel, outer, row, strides))
+            p = program(kernel, how)
+            assert p.ranks == 2 and schedule.launches(p, (*outer, *row))[1] > 1
+            check_kernel(
+                cases.compile, kernel, outer, row, strides=strides, params=params, tolerance=256.0, least=1e-2,
+                plain=True,
+            )  # fmt: skip
+
+
 def _scans(few=False):
     for kind, (outer, row) in itertools.product(
         ("sum",) if few else ("sum", "prod", "max"), [*ROWS, ((2,), (1000,)), ((3,), (5000,))]
@@ -120,7 +139,7 @@ def _complex():
 
 
 ALONE = [_operations, _casts, _complex]  # each element by itself
-TOGETHER = [_layouts, _reductions, _pieces, _scans, _rows, _indices]
+TOGETHER = [_layouts, _reductions, _pieces, _again, _scans, _rows, _indices]
 RUNS = [(f, 0, False) for f in [*ALONE, *TOGETHER]] + [(partial(f, few=True), 1, True) for f in TOGETHER]
 
 

@@ -73,7 +73,7 @@ def test_pieces(emulator, short, number):
     strides, how = pattern(CASES[number])
     p = program(kernel, how)
     launches, pieces = schedule.launches(p, (*outer, *row))
-    assert (pieces > 1) == (row != (7,)) and len(launches) == (1 + p.scan_ranks if pieces > 1 else 1)
+    assert (pieces > 1) == (row != (7,)) and len(launches) == (1 + p.ranks if pieces > 1 else 1)
     assert p.lanes > 1 or p.mode == "column" or kernel.inputs[0].dtype is dt.complex64
     t, n = kernel.inputs[0].dtype, int(np.prod(outer + row))
     values = {"x": np.exp(samples(dt.float64, n, 2, plain=True) * 1e-3).astype(t.numpy)} if t.kind == "c" else {}

@@ -8,7 +8,7 @@ than once has another text for rows that fit in the registers of a block: it rea
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from facula.codegen import prepare
@@ -57,7 +57,7 @@ class Program:
     checks: int
     arguments: tuple[tuple[str, str], ...]  # C++ type and name, without those of pieces and checks
     tail: int  # how many of these stand before the sizes
-    scan_ranks: int = 0  # launches that leave the states of pieces of rows of scans
+    ranks: int = 0  # launches that leave the states of pieces, before the one that goes over the rows again
     keep: int = 0  # units of a row that each thread could keep in registers between passes
     kept: bool = False  # ... and does
 
@@ -95,6 +95,8 @@ class Nest(Scans):
         again = self._read_again() if self.mode == "row" and not self.alone and not self.scans else []
         self.keep = self._units_kept(again)
         self.registers = {node: self.fresh("kept") for node in again} if kept and self.keep else {}
+        if self.registers and self.again:
+            self.again, self.splits, self.ranks = False, False, 0
 
     def _choose(self) -> None:
         """Who does what: the mode, and how many lanes a thread has."""
@@ -132,10 +134,14 @@ class Nest(Scans):
             and all(r.per_row and r.offset is None for r in kernel.results)
             and not (self.scans or self.alone or kernel.checks)
         )
-        self.scan_ranks = 0  # of rows that may be cut in pieces
+        self.again = False  # whether pieces of rows are gone over again when reductions are known
+        self.ranks = 0  # of rows that may be cut in pieces
         if self.scans and not (reductions or kernel.checks or ordered or any(r.per_row for r in kernel.results)):
-            self.scan_ranks = 0 if self.alone and self.mode == "row" else max(self.scan_rank.values())
-            self.splits, self.state_bytes = self.scan_ranks > 0, self.all_scan_bytes
+            self.ranks = 0 if self.alone and self.mode == "row" else max(self.scan_rank.values())
+            self.splits, self.state_bytes = self.ranks > 0, self.all_scan_bytes
+        elif reductions and not (self.splits or self.scans or self.alone or kernel.checks):
+            self.again = self.splits = True
+            self.ranks = max(self.rank[r] for r in reductions)
 
     def _read_again(self) -> list[Expr]:
         """Loads along the row that more than one pass over it needs."""
@@ -242,7 +248,7 @@ class Nest(Scans):
         return Program(
             self.name, frozenset(self.helpers), "\n\n".join(parts), self.mode, self.lanes, self.outer, self.row,
             self.alone, self.serial, self.splits, self.state_bytes, len(kernel.checks), tuple(given),
-            len(self.operands) + len(params), self.scan_ranks, self.keep, bool(self.registers),
+            len(self.operands) + len(params), self.ranks, self.keep, bool(self.registers),
         )  # fmt: skip
 
     def finished(self, lines: list[str]) -> list[str]:
@@ -509,25 +515,33 @@ class Nest(Scans):
 
     def _rows(self, scope: Scope) -> None:
         """All passes over the row at `scope`, then its results."""
-        kernel = self.kernel
         reductions = [n for n in self.order if n.op == "reduce"]
         self.prepare(scope, self.order)
         if self.registers:
             self._read_kept(scope)
         last = max((self.rank[r] for r in reductions), default=0)
-        for rank in range(1, last + 1):
-            self.reduce_pass(scope, [r for r in reductions if self.rank[r] == rank])
-            if not self.splits:
-                self.prepare(scope, self.order)
+        with ExitStack() as inside:
+            for rank in range(1, last + 1):
+                self.reduce_pass(scope, [r for r in reductions if self.rank[r] == rank])
+                if self.again:  # a launch that leaves states is done
+                    inside.enter_context(self.block(f"if (mode != {rank})"))
+                if self.again or not self.splits:
+                    self.prepare(scope, self.order)
+            self._results(scope)
+
+    def _results(self, scope: Scope) -> None:
+        """What is one element a place of the row, then what is one a row."""
+        kernel = self.kernel
+        ranks = self.ranks if self.scans else 0
         elements = [r for r in kernel.results if not r.per_row]
         if elements or kernel.checks:
             wanted = [e for r in elements for e in (r.value, r.offset, r.where) if e is not None]
             wanted += [e for c in kernel.checks for e in (c.holds, c.value)]
-            for rank in range(1, self.scan_ranks + 1):
+            for rank in range(1, ranks + 1):
                 with self.block(f"if (mode == {rank})"):
                     self.piece_pass(Scope(scope, scope.guard), rank)
-            with self.block("if (mode == 0)") if self.scan_ranks else nullcontext():
-                own, nodes = Scope(scope, scope.guard) if self.scan_ranks else scope, self.needed(wanted)
+            with self.block("if (mode == 0)") if ranks else nullcontext():
+                own, nodes = Scope(scope, scope.guard) if ranks else scope, self.needed(wanted)
                 self.start_scans(own, nodes)
                 inner, loop = self._units(own, nodes)
                 if ahead := self._read_ahead(nodes, elements):
@@ -614,7 +628,7 @@ class Nest(Scans):
         per_row = [r for r in self.kernel.results if r.per_row]
         if not per_row:
             return
-        mode = " && mode != 1" if self.splits else ""
+        mode = " && blockIdx.y == 0" if self.again else " && mode != 1" if self.splits else ""
         with self.block(f"if ({scope.guard} && member == 0{mode})"):
             inner = Scope(scope, guard="")
             held = self.hold(inner, inner, per_row, 1)
@@ -636,7 +650,8 @@ class Nest(Scans):
         inner = Scope(scope, guard="")
         first, end = "0", units
         if self.splits:
-            share = self.let("Index", f"{self.use('over')}({units} + pieces - 1, (Index)pieces)", "share")
+            each = f"{self.use('over')}({units} + pieces - 1, (Index)pieces)"
+            share = self.let("Index", f"pieces == 1 ? {units} : {each}" if self.again else each, "share")
             first = self.let("Index", f"(Index)blockIdx.y * {share}", "first")
             end = self.let("Index", f"{units} - {first} < {share} ? {units} : {first} + {share}", "end")
         if scans:  # all threads of a block take part in every step
@@ -683,13 +698,16 @@ class Nest(Scans):
         """One pass over the row that finishes `reductions`."""
         states = [state_of(r, k) for k, r in enumerate(reductions)]
         kind, state = self.struct(states), self.fresh("state")
+        before = self.state_bytes
         if self.splits:
-            self.state_bytes = state_bytes(states)
+            self.state_bytes += state_bytes(states)
+        rank = self.rank[reductions[0]]
+        own = f"pieces == 1 || mode == {rank}" if self.again else "mode != 2"
         self.say(f"{kind} {state};")
         self.say(f"start({state});")
         nodes = self.needed([a for r in reductions for a in r.args])
         self.start_scans(scope, nodes)
-        with self.block("if (mode != 2)") if self.splits else nullcontext():
+        with self.block(f"if ({own})") if self.splits else nullcontext():
             inner, loop = self._units(scope, nodes)
             parts = {s: self.fresh("part") for s in states if s.part}
 
@@ -737,20 +755,25 @@ class Nest(Scans):
             else:
                 sweep(loop)
         if self.splits:
-            self._join_pieces(scope, kind, state)
+            self._join_pieces(scope, kind, state, before)
         if not self.alone:
             self.say(f"{self.use('together' if self.mode == 'row' else 'stacked')}({state}, size);")
         if self.splits:
-            with self.block(f"if (mode == 1 && {scope.guard} && member == 0)"):
-                self.say(f"(({kind}*)scratch)[(size_t)blockIdx.y * {self.rows} + {self.row_name}] = {state};")
+            with self.block(f"if (mode == {rank} && {scope.guard} && member == 0)"):
+                self.say(f"{self._piece(kind, 'blockIdx.y', before)} = {state};")
         for s in states:
             self._finish(scope, s, state)
 
-    def _join_pieces(self, scope: Scope, kind: str, state: str) -> None:
+    def _piece(self, kind: str, piece: str, before: int) -> str:
+        """The state of a piece of this row, in scratch memory: behind those of passes with so many bytes a piece."""
+        start = f"((char*)scratch + (size_t)pieces * {self.rows} * {before})" if before else "scratch"
+        return f"(({kind}*){start})[(size_t){piece} * {self.rows} + {self.row_name}]"
+
+    def _join_pieces(self, scope: Scope, kind: str, state: str, before: int) -> None:
         """The states of pieces join."""
-        with self.block(f"if (mode == 2 && {scope.guard})"):
+        with self.block(f"else if ({scope.guard})" if self.again else f"if (mode == 2 && {scope.guard})"):
             with self.block("for (int piece = member; piece < pieces; piece += size)"):
-                self.say(f"join({state}, ((const {kind}*)scratch)[(size_t)piece * {self.rows} + {self.row_name}]);")
+                self.say(f"join({state}, {self._piece(f'const {kind}', 'piece', before)});")
 
     def _finish(self, scope: Scope, s: State, state: str) -> None:
         """The result of a reduction, after the row."""

@@ -13,7 +13,9 @@ from .emit import THREADS, TILE, TILE_ROWS, Program
 
 __all__ = ["COMBINE", "PIECE", "WHOLE", "Launch", "kept", "launches", "narrow", "pieces"]
 
-WHOLE, PIECE, COMBINE = range(3)  # what a launch does with rows; of scans: the rank whose states pieces leave
+WHOLE, PIECE, COMBINE = range(
+    3
+)  # what a launch does with rows; where pieces are gone over again: the rank whose states they leave
 MOST_BLOCKS = 1 << 16  # of one launch; threads take more than one unit beyond it
 WARP = 32
 LONG_ROW = 64  # units a thread of a warp takes of a row; of longer rows a block takes care
@@ -89,8 +91,8 @@ def launches(program: Program, sizes: Sequence[int]) -> tuple[list[Launch], int]
     count = pieces(program, rows, units)
     if count == 1:
         return [Launch((_blocks(blocks), 1), block)], 1
-    if program.scan_ranks:
-        return [Launch((_blocks(blocks), count), block, m) for m in (*range(1, program.scan_ranks + 1), WHOLE)], count
+    if program.ranks:
+        return [Launch((_blocks(blocks), count), block, m) for m in (*range(1, program.ranks + 1), WHOLE)], count
     after, each = _shape(program, rows, count)
     return [
         Launch((_blocks(blocks), count), block, PIECE),

@@ -29,7 +29,10 @@ facula_layer_norm(unsigned short* out_ptr,
     long long n0_,
     long long n1_,
     long long out_s0_,
-    long long x_s0_) {
+    long long x_s0_,
+    void* scratch,
+    int pieces,
+    int mode) {
   const float a_eps = a_eps_;
   const Index n0 = (Index)n0_;
   const Index n1 = (Index)n1_;
@@ -45,87 +48,120 @@ facula_layer_norm(unsigned short* out_ptr,
     const Index at5 = row2 * x_s0;
     State0 state6;
     start(state6);
-    const Index chunks7 = over(n1 + 7, (Index)8);
-    const Index end8 = live3 ? chunks7 : 0;
-    for (Index block = 0 + member; block < end8; block += (Index)8 * size) {
-      float part9 = -0.0f;
-      const Index stop10 = end8 - block < (Index)8 * size ? end8 : block + (Index)8 * size;
-      for (Index u = block; u < stop10; u += (Index)size) {
-        const Index i11 = u * 8;
-        const int n = n1 - i11 < 8 ? (int)(n1 - i11) : 8;
-        unsigned short x12[8];
-        const Index at13 = at5 + i11;
-        fetch<8>(x12, x_ptr + at13, n);
-        #pragma unroll
-        for (int k = 0; k < 8; ++k) {
-          const float v14 = from_bfloat(x12[k]);
-          if (k < n) {
-            part9 += v14;
+    if (pieces == 1 || mode == 1) {
+      const Index chunks7 = over(n1 + 7, (Index)8);
+      const Index share8 = pieces == 1 ? chunks7 : over(chunks7 + pieces - 1, (Index)pieces);
+      const Index first9 = (Index)blockIdx.y * share8;
+      const Index end10 = chunks7 - first9 < share8 ? chunks7 : first9 + share8;
+      const Index end11 = live3 ? end10 : 0;
+      for (Index block = first9 + member; block < end11; block += (Index)8 * size) {
+        float part12 = -0.0f;
+        const Index stop13 = end11 - block < (Index)8 * size ? end11 : block + (Index)8 * size;
+        for (Index u = block; u < stop13; u += (Index)size) {
+          const Index i14 = u * 8;
+          const int n = n1 - i14 < 8 ? (int)(n1 - i14) : 8;
+          unsigned short x15[8];
+          const Index at16 = at5 + i14;
+          fetch<8>(x15, x_ptr + at16, n);
+          #pragma unroll
+          for (int k = 0; k < 8; ++k) {
+            const float v17 = from_bfloat(x15[k]);
+            if (k < n) {
+              part12 += v17;
+            }
           }
         }
+        state6.s0 += (double)part12;
       }
-      state6.s0 += (double)part9;
+    }
+    else if (live3) {
+      for (int piece = member; piece < pieces; piece += size) {
+        join(state6, ((const State0*)scratch)[(size_t)piece * n0 + row2]);
+      }
     }
     together(state6, size);
-    const float v15 = n1 > 0 ? (float)state6.s0 : (float)0;
-    const float v16 = v15 / v1;
-    State1 state17;
-    start(state17);
-    const Index chunks18 = over(n1 + 7, (Index)8);
-    const Index end19 = live3 ? chunks18 : 0;
-    for (Index block = 0 + member; block < end19; block += (Index)8 * size) {
-      float part20 = -0.0f;
-      const Index stop21 = end19 - block < (Index)8 * size ? end19 : block + (Index)8 * size;
-      for (Index u = block; u < stop21; u += (Index)size) {
-        const Index i22 = u * 8;
-        const int n = n1 - i22 < 8 ? (int)(n1 - i22) : 8;
-        unsigned short x23[8];
-        const Index at24 = at5 + i22;
-        fetch<8>(x23, x_ptr + at24, n);
-        #pragma unroll
-        for (int k = 0; k < 8; ++k) {
-          const float v25 = from_bfloat(x23[k]);
-          const float v26 = v25 - v16;
-          const float v27 = v26 * v26;
-          if (k < n) {
-            part20 += v27;
+    if (mode == 1 && live3 && member == 0) {
+      ((State0*)scratch)[(size_t)blockIdx.y * n0 + row2] = state6;
+    }
+    const float v18 = n1 > 0 ? (float)state6.s0 : (float)0;
+    if (mode != 1) {
+      const float v19 = v18 / v1;
+      State1 state20;
+      start(state20);
+      if (pieces == 1 || mode == 2) {
+        const Index chunks21 = over(n1 + 7, (Index)8);
+        const Index share22 = pieces == 1 ? chunks21 : over(chunks21 + pieces - 1, (Index)pieces);
+        const Index first23 = (Index)blockIdx.y * share22;
+        const Index end24 = chunks21 - first23 < share22 ? chunks21 : first23 + share22;
+        const Index end25 = live3 ? end24 : 0;
+        for (Index block = first23 + member; block < end25; block += (Index)8 * size) {
+          float part26 = -0.0f;
+          const Index stop27 = end25 - block < (Index)8 * size ? end25 : block + (Index)8 * size;
+          for (Index u = block; u < stop27; u += (Index)size) {
+            const Index i28 = u * 8;
+            const int n = n1 - i28 < 8 ? (int)(n1 - i28) : 8;
+            unsigned short x29[8];
+            const Index at30 = at5 + i28;
+            fetch<8>(x29, x_ptr + at30, n);
+            #pragma unroll
+            for (int k = 0; k < 8; ++k) {
+              const float v31 = from_bfloat(x29[k]);
+              const float v32 = v31 - v19;
+              const float v33 = v32 * v32;
+              if (k < n) {
+                part26 += v33;
+              }
+            }
           }
+          state20.s0 += (double)part26;
         }
       }
-      state17.s0 += (double)part20;
-    }
-    together(state17, size);
-    const float v28 = n1 > 0 ? (float)state17.s0 : (float)0;
-    const float v29 = v28 / v1;
-    const float v30 = v29 + a_eps;
-    const float v31 = rsqrtf(v30);
-    const Index chunks32 = over(n1 + 7, (Index)8);
-    const Index end33 = live3 ? chunks32 : 0;
-    for (Index u = 0 + member; u < end33; u += (Index)size) {
-      const Index i34 = u * 8;
-      const int n = n1 - i34 < 8 ? (int)(n1 - i34) : 8;
-      unsigned short x35[8];
-      fetch<8>(x35, w_ptr + i34, n);
-      unsigned short x36[8];
-      const Index at37 = at5 + i34;
-      fetch<8>(x36, x_ptr + at37, n);
-      const Index at38 = at4 + i34;
-      unsigned short r39[8];
-      #pragma unroll
-      for (int k = 0; k < 8; ++k) {
-        const float v40 = from_bfloat(x36[k]);
-        const float v41 = v40 - v16;
-        const float v42 = v41 * v31;
-        const float v43 = from_bfloat(x35[k]);
-        const float v44 = v42 * v43;
-        r39[k] = to_bfloat(v44);
+      else if (live3) {
+        for (int piece = member; piece < pieces; piece += size) {
+          join(state20, ((const State1*)((char*)scratch + (size_t)pieces * n0 * 8))[(size_t)piece * n0 + row2]);
+        }
       }
-      put<8>(out_ptr + at38, r39, n);
-    }
-    if (live3 && member == 0) {
-      float r45;
-      r45 = v31;
-      rstd_ptr[row2] = r45;
+      together(state20, size);
+      if (mode == 2 && live3 && member == 0) {
+        ((State1*)((char*)scratch + (size_t)pieces * n0 * 8))[(size_t)blockIdx.y * n0 + row2] = state20;
+      }
+      const float v34 = n1 > 0 ? (float)state20.s0 : (float)0;
+      if (mode != 2) {
+        const float v35 = v34 / v1;
+        const float v36 = v35 + a_eps;
+        const float v37 = rsqrtf(v36);
+        const Index chunks38 = over(n1 + 7, (Index)8);
+        const Index share39 = pieces == 1 ? chunks38 : over(chunks38 + pieces - 1, (Index)pieces);
+        const Index first40 = (Index)blockIdx.y * share39;
+        const Index end41 = chunks38 - first40 < share39 ? chunks38 : first40 + share39;
+        const Index end42 = live3 ? end41 : 0;
+        for (Index u = first40 + member; u < end42; u += (Index)size) {
+          const Index i43 = u * 8;
+          const int n = n1 - i43 < 8 ? (int)(n1 - i43) : 8;
+          unsigned short x44[8];
+          fetch<8>(x44, w_ptr + i43, n);
+          unsigned short x45[8];
+          const Index at46 = at5 + i43;
+          fetch<8>(x45, x_ptr + at46, n);
+          const Index at47 = at4 + i43;
+          unsigned short r48[8];
+          #pragma unroll
+          for (int k = 0; k < 8; ++k) {
+            const float v49 = from_bfloat(x45[k]);
+            const float v50 = v49 - v19;
+            const float v51 = v50 * v37;
+            const float v52 = from_bfloat(x44[k]);
+            const float v53 = v51 * v52;
+            r48[k] = to_bfloat(v53);
+          }
+          put<8>(out_ptr + at47, r48, n);
+        }
+        if (live3 && member == 0 && blockIdx.y == 0) {
+          float r54;
+          r54 = v37;
+          rstd_ptr[row2] = r54;
+        }
+      }
     }
   }
 }
