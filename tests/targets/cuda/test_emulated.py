@@ -224,6 +224,14 @@ def test_rows_are_kept_where_they_fit():
     assert not program(reduction("sum"), access(reduction("sum"), (9,), (999,), [(1,), (999, 1)]), False, True).kept
 
 
+def test_few_rows_have_many_threads():
+    """As many as have eight units of a row each; a block where rows are long."""
+    kernel = reduction("sum")
+    p = program(kernel, access(kernel, (100,), (300,), [(1,), (300, 1)]))
+    threads = [schedule.launches(p, sizes)[0][0].block for sizes in ((1, 1000), (1, 8192), (1024, 2048), (10**5, 2048))]
+    assert threads == [(32, 1), (256, 1), (64, 4), (32, 8)]
+
+
 def test_a_missing_barrier_is_found(emulator):
     """The emulator says so where some threads of a block never reach what the others wait at."""
     kernel = reduction("sum")

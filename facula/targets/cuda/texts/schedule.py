@@ -20,7 +20,8 @@ MOST_BLOCKS = 1 << 16  # of one launch; threads take more than one unit beyond i
 WARP = 32
 LONG_ROW = 64  # units a thread of a warp takes of a row; of longer rows a block takes care
 FEW_BLOCKS = 512  # below, long rows are cut in pieces
-FEW_THREADS = 1 << 17  # below, more threads share a row that they keep
+FEW_THREADS = 1 << 17  # below, more threads share a row
+FEW_UNITS = 8  # of a row that they do not keep, as long as each has so many: each waits for memory
 PIECE_UNITS = 16  # units that a thread takes of a piece at least
 NARROW = 1 << 30  # sizes and distances below it fit in 32 bits, with steps of the grid added
 
@@ -128,5 +129,8 @@ def _shape(program: Program, rows: int, units: int) -> tuple[tuple[int, int], in
             size *= 2
     elif units > LONG_ROW * WARP:
         size = THREADS
+    else:
+        while size < THREADS and 2 * size * FEW_UNITS <= units and rows * size < FEW_THREADS:
+            size *= 2
     high = max(1, WARP // size, min(THREADS // size, _power(rows, 1, THREADS)))
     return (size, high), high
