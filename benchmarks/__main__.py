@@ -104,6 +104,7 @@ def run(rows, alone, options) -> dict:
     for one in rows:
         progress(f"{one.group}: {one.name}")
         results.append(measure(one, frameworks[0], frameworks[1], options.budget))
+        told(results[-1])
         gc.collect()
     for group, name, function in alone:
         progress(f"{group}: {name}")
@@ -111,6 +112,7 @@ def run(rows, alone, options) -> dict:
             results.append(function(options.baseline, options.candidate))
         except RuntimeError as error:
             results.append(Result(group, name, problem=f"fails: {error}"))
+        told(results[-1])
     progress("")
     return {
         "baseline": options.baseline,
@@ -134,6 +136,13 @@ def progress(text: str) -> None:
     """One line on a terminal that the next replaces."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def told(result: Result) -> None:
+    """A line a row where there is no terminal: it is all that is left of a run that is cut short."""
+    if not sys.stderr.isatty():
+        found = result.problem or ("no ratio" if result.ratio is None else f"ratio {result.ratio:.2f}")
+        print(f"{result.group}: {result.name}: {found}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ from tests.targets.cuda.first import PARTS
 ROOT = Path(__file__).parents[3]
 PYTHON = sys.executable
 LEAST = 10  # seconds of a step
+# Groups of `benchmarks/gpu.py`: a process each, since what breaks the driver's context breaks it for both frameworks.
+BENCHMARKS = (
+    "training steps", "training steps in graphs", "kernels", "matrix products", "convolutions and attention",
+    "order and scatter",
+)  # fmt: skip
 SANITIZER = ["compute-sanitizer", "--error-exitcode", "9", "--tool"]
 
 
@@ -48,7 +53,22 @@ def steps(parts: int, out: Path) -> dict[str, tuple[int, list[list[str]]]]:
         "examples": (240, [_module("tests.targets.cuda.examples", "--part", f"{i}/4") for i in range(4)]),
         "speeds": (90, [_module("tests.targets.cuda.device", "--speeds")]),
         "cases": (150, [_module("tests.targets.cuda.device", "--cases")]),
-        "benchmarks": (420, [_module("benchmarks", "GPU", "--budget", "0.5", "--json", str(out / "benchmarks.json"))]),
+        **{
+            f"speed of {group}": (
+                150,
+                [
+                    _module(
+                        "benchmarks",
+                        f"GPU {group}:",
+                        "--budget",
+                        "0.3",
+                        "--json",
+                        str(out / f"{group.split()[-1]}.json"),
+                    )
+                ],
+            )
+            for group in BENCHMARKS
+        },
         "memcheck": (300, [[*SANITIZER, "memcheck", *_module("tests.targets.cuda.device", "--cases")]]),
         "racecheck": (300, [[*SANITIZER, "racecheck", *_module("tests.targets.cuda.device", "--cases")]]),
         "memcheck of the table": (600, _table(parts, *SANITIZER, "memcheck")),
