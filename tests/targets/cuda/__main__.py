@@ -82,7 +82,8 @@ def run(name: str, seconds: float, commands: list[list[str]], log: TextIO) -> bo
         print(f"{name}: {commands[0][0]} is not installed", flush=True)
         return False
     started = time.perf_counter()
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    share = max(1, (os.cpu_count() or 1) // len(commands))
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "FACULA_NUM_THREADS": str(share)}
     files = [tempfile.TemporaryFile("w+", errors="replace") for _ in commands]
     running = [
         subprocess.Popen(
