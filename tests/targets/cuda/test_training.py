@@ -32,7 +32,7 @@ NAMED: list = []
 
 
 def adamw(parameters) -> facula.optim.Optimizer:
-    return facula.optim.AdamW(parameters, lr=0.01)
+    return facula.optim.AdamW(parameters, lr=0.01, eps=1e-4)  # gradients that are but rounding move nothing
 
 
 def state_of(model: nn.Module, optimizer) -> list[np.ndarray]:
@@ -98,9 +98,7 @@ def test_steps(name, host, gpu):
     near = 2e-2 if name.endswith("16") else 1e-4
     np.testing.assert_allclose(losses, wanted, rtol=near)
     for one, other in zip(state, wanted_state, strict=True):
-        if name.startswith("attentive"):  # AdamW makes steps of any gradient
-            if one.shape == (24,):  # and that of keys' biases is rounding
-                one, other = (np.delete(x, np.s_[8:16]) for x in (one, other))
+        if name.startswith("attentive in"):  # what rounding to 16 bits makes of the gradients of keys' biases does
             assert np.abs(one - other).mean() < near
         else:
             np.testing.assert_allclose(one, other, rtol=near, atol=1e-5)
