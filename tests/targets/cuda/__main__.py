@@ -49,6 +49,7 @@ def steps(parts: int, out: Path) -> dict[str, tuple[int, list[list[str]]]]:
         "first": (120, [_module("tests.targets.cuda.first", name) for name in first]),
         "costs": (60, [_module("tests.targets.cuda.first", "costs")]),
         "table": (300, _table(parts)),
+        "pytorch": (90, [_module("tests.conformance.records.gpu")]),
         "products": (120, [_module("tests.targets.cuda.products")]),
         "examples": (240, [_module("tests.targets.cuda.examples", "--part", f"{i}/4") for i in range(4)]),
         "speeds": (90, [_module("tests.targets.cuda.device", "--speeds")]),
