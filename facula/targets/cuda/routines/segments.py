@@ -6,8 +6,6 @@ of rows; threads over runs and over the dims apart add them in that order, so re
 `PIECE` places or more, pieces are summed first, each from zero, and then added in order.
 """
 
-import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache as remembered
@@ -39,7 +37,6 @@ SORT_STEPS = 64
 PLACES_A_STEP = 1 << 15  # places that are sorted in the time of such a step
 ROWS_AT_ONCE = 1 << 18  # threads that a GPU has, about
 SUMS, RESULTS = range(2)  # what a launch does
-_WORD, _NAMED = re.compile(r"[A-Za-z_]\w*"), re.compile(r" *const [\w ]+ (\w+) = .*;$")
 
 
 # What can be sorted ---------------------------------------------------------------------------------------------------
@@ -146,18 +143,6 @@ class SegmentNest(Nest):
                         self.say(f"{self._element(inner, held[0].offset)} = {held[0].name};")
                 else:
                     self._sum_of_run(scope, r, places, across, j, t)
-
-    def finished(self, lines: list[str]) -> list[str]:
-        """Without what is named and not used: targets and values need some of the coordinates each."""
-        counts = Counter(word for line in lines for word in _WORD.findall(line))
-        kept = []
-        for line in reversed(lines):
-            named = _NAMED.match(line)
-            if named and counts[named[1]] == 1:
-                counts.subtract(_WORD.findall(line))
-            else:
-                kept.append(line)
-        return kept[::-1]
 
     def _at(self, scope: Scope, place: str) -> Scope:
         """The element of a place, which `sorted` names."""

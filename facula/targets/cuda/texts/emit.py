@@ -7,7 +7,7 @@ than once has another text for rows that fit in the registers of a block: it rea
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -37,6 +37,7 @@ AHEAD = 8  # elements, of those that come one at a time, that a thread has under
 TILE = 32  # rows and columns of a transposed tile
 TILE_ROWS = 8  # rows of threads that share a tile's columns
 SHARED = 48 << 10  # bytes of shared memory that a block may have
+_WORD, _NAMED = re.compile(r"[A-Za-z_]\w*"), re.compile(r" *const [\w ]+ (\w+) = .*;$")
 
 
 @dataclass(frozen=True)
@@ -252,8 +253,16 @@ class Nest(Scans):
         )  # fmt: skip
 
     def finished(self, lines: list[str]) -> list[str]:
-        """The lines of the function as they are in the text."""
-        return lines
+        """Without what is named and not used: reads, targets and values need some of the coordinates each."""
+        counts = Counter(word for line in lines for word in _WORD.findall(line))
+        kept = []
+        for line in reversed(lines):
+            named = _NAMED.match(line)
+            if named and counts[named[1]] == 1:
+                counts.subtract(_WORD.findall(line))
+            else:
+                kept.append(line)
+        return kept[::-1]
 
     @property
     def name(self) -> str:
@@ -544,8 +553,11 @@ class Nest(Scans):
                 own, nodes = Scope(scope, scope.guard) if ranks else scope, self.needed(wanted)
                 self.start_scans(own, nodes)
                 inner, loop = self._units(own, nodes)
-                if ahead := self._read_ahead(nodes, elements):
-                    self._pass_ahead(inner, nodes, elements, ahead)
+                if ahead := self._read_ahead(nodes, elements, kernel.checks):
+                    self._pass_ahead(
+                        inner, nodes, ahead, (f"{self.first} + member", self.end),
+                        lambda one: self._elements(one, elements),
+                    )  # fmt: skip
                 else:
                     with self.over_units(loop):
                         self._unit(inner)
@@ -560,19 +572,24 @@ class Nest(Scans):
         work = sum(self.bits[x] >> self.vector_dim & 1 for x in nodes)
         return min(AHEAD, 2 * AHEAD // max(1, loads), MOST_WORK // max(1, work))
 
-    def _read_ahead(self, nodes: list[Expr], results: list[Result]) -> list[Expr]:
-        """Loads that a pass does before it writes anything: the compiler does not know that they may come sooner."""
+    def _read_ahead(
+        self, nodes: list[Expr], results: Iterable[Result] = (), checks: Iterable[Check] = ()
+    ) -> list[Expr]:  # fmt: skip
+        """Loads that a pass does for some elements before it goes on: by itself the compiler waits for each."""
         plain = all(r.combine == "set" and r.offset is None and r.where is None for r in results)
         loads = [x for x in nodes if x.op == "load" and self.bits[x] >> self.vector_dim & 1]
-        if not plain or self.kernel.checks or any(x.value[1] or x.value[2] for x in loads):
+        if not plain or tuple(checks) or any(x.value[1] or x.value[2] for x in loads):
             return []
         return loads if self._ahead(nodes, len(loads)) > 1 else []
 
-    def _pass_ahead(self, scope: Scope, nodes: list[Expr], results: list[Result], loads: list[Expr]) -> None:
-        """A pass over the row that reads some elements, then writes as many."""
+    def _pass_ahead(
+        self, scope: Scope, nodes: list[Expr], loads: list[Expr], units: tuple[str, str], body: Callable[[Scope], None]
+    ) -> None:  # fmt: skip
+        """A pass over units from one on to the end that reads some elements, then does with them what `body` writes."""
         count, names = self._ahead(nodes, len(loads)), {node: self.fresh("x") for node in loads}
-        each = f"for (int j = 0; j < {count}; ++j) if (const Index u = base + (Index)j * size; u < {self.end})"
-        with self.block(f"for (Index base = {self.first} + member; base < {self.end}; base += (Index){count} * size)"):
+        begin, end = units
+        each = f"for (int j = 0; j < {count}; ++j) if (const Index u = base + (Index)j * size; u < {end})"
+        with self.block(f"for (Index base = {begin}; base < {end}; base += (Index){count} * size)"):
             for node, name in names.items():
                 self.say(f"{self.memory(node.dtype)} {name}[{count}];")
             self.say("#pragma unroll")
@@ -585,12 +602,12 @@ class Nest(Scans):
                     self.say(f"{name}[j] = {self.pointer(number)}[{place}];")
             self.say("#pragma unroll")
             with self.block(each):
-                writing = Scope(scope)
-                self._unit(writing)
+                working = Scope(scope)
+                self._unit(working)
                 for node, name in names.items():
-                    writing.values[node] = f"({name}[j] != 0)" if node.dtype.kind == "b" else f"{name}[j]"
-                self.prepare(writing, nodes)
-                self._elements(writing, results)
+                    working.values[node] = f"({name}[j] != 0)" if node.dtype.kind == "b" else f"{name}[j]"
+                self.prepare(working, nodes)
+                body(working)
 
     def piece_pass(self, scope: Scope, rank: int) -> None:
         """The states of a piece's elements for the scans of one rank."""
@@ -726,34 +743,39 @@ class Nest(Scans):
                     for line in lines:
                         self.say(line)
 
-            ahead = self._ahead(nodes)
+            ahead = self._read_ahead(nodes)
 
-            def sweep(head: str) -> None:
-                if ahead > 1:  # one after the other, elements would wait for memory each
-                    self.say(f"#pragma unroll {ahead}")
+            def sweep(head: str, begin: str, end: str) -> None:
+                roots = [a for r in reductions for a in r.args]
+                if ahead:
+                    self._pass_ahead(
+                        inner, nodes, ahead, (begin, end), lambda one: self._elements(one, (), also, roots)
+                    )  # fmt: skip
+                    return
                 with self.over_units(head):
                     self._unit(inner)
                     self.prepare(inner, nodes)
-                    self._elements(inner, (), also, [a for r in reductions for a in r.args])
+                    self._elements(inner, (), also, roots)
 
+            whole = loop, f"{self.first} + member", self.end
             if parts and not self.in_step and not self.registers:
                 far = f"(Index){max(1, PART // self.lanes)} * size"
                 with self.block(f"for (Index block = {self.first} + member; block < {self.end}; block += {far})"):
                     for part in parts.values():
                         self.say(f"float {part} = -0.0f;")
                     stop = self.let("Index", f"{self.end} - block < {far} ? {self.end} : block + {far}", "stop")
-                    sweep(f"for (Index u = block; u < {stop}; u += (Index)size)")
+                    sweep(f"for (Index u = block; u < {stop}; u += (Index)size)", "block", stop)
                     for s, part in parts.items():
                         self.say(f"{state}.{s.fields[0][0]} += (double){part};")
             elif parts:
                 with self.block(""):
                     for part in parts.values():
                         self.say(f"float {part} = -0.0f;")
-                    sweep(loop)
+                    sweep(*whole)
                     for s, part in parts.items():
                         self.say(f"{state}.{s.fields[0][0]} += (double){part};")
             else:
-                sweep(loop)
+                sweep(*whole)
         if self.splits:
             self._join_pieces(scope, kind, state, before)
         if not self.alone:

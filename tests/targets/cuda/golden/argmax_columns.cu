@@ -36,11 +36,17 @@ facula_argmax(long long* out_ptr,
       const Index first5 = (Index)blockIdx.y * share4;
       const Index end6 = n1 - first5 < share4 ? n1 : first5 + share4;
       const Index end7 = live2 ? end6 : 0;
-      #pragma unroll 8
-      for (Index u = first5 + member; u < end7; u += (Index)size) {
-        const Index at8 = row1 + u * x_s1;
-        const float v9 = x_ptr[at8];
-        if (!(v9 <= state3.s0) && state3.s0 == state3.s0) { state3.s0 = v9; state3.i0 = (long long)u; }
+      for (Index base = first5 + member; base < end7; base += (Index)8 * size) {
+        float x8[8];
+        #pragma unroll
+        for (int j = 0; j < 8; ++j) if (const Index u = base + (Index)j * size; u < end7) {
+          const Index at9 = row1 + u * x_s1;
+          x8[j] = x_ptr[at9];
+        }
+        #pragma unroll
+        for (int j = 0; j < 8; ++j) if (const Index u = base + (Index)j * size; u < end7) {
+          if (!(x8[j] <= state3.s0) && state3.s0 == state3.s0) { state3.s0 = x8[j]; state3.i0 = (long long)u; }
+        }
       }
     }
     if (mode == 2 && live2) {

@@ -46,11 +46,17 @@ facula_softmax(float* out_ptr,
       const Index first5 = (Index)blockIdx.y * share4;
       const Index end6 = n1 - first5 < share4 ? n1 : first5 + share4;
       const Index end7 = live2 ? end6 : 0;
-      #pragma unroll 8
-      for (Index u = first5 + member; u < end7; u += (Index)size) {
-        const Index at8 = row1 + u * x_s1;
-        const float v9 = x_ptr[at8];
-        state3.s0 = state3.s0 > v9 || state3.s0 != state3.s0 ? state3.s0 : v9;
+      for (Index base = first5 + member; base < end7; base += (Index)8 * size) {
+        float x8[8];
+        #pragma unroll
+        for (int j = 0; j < 8; ++j) if (const Index u = base + (Index)j * size; u < end7) {
+          const Index at9 = row1 + u * x_s1;
+          x8[j] = x_ptr[at9];
+        }
+        #pragma unroll
+        for (int j = 0; j < 8; ++j) if (const Index u = base + (Index)j * size; u < end7) {
+          state3.s0 = state3.s0 > x8[j] || state3.s0 != state3.s0 ? state3.s0 : x8[j];
+        }
       }
     }
     else if (live2) {
@@ -73,13 +79,19 @@ facula_softmax(float* out_ptr,
         for (Index block = first12 + member; block < end14; block += (Index)64 * size) {
           float part15 = -0.0f;
           const Index stop16 = end14 - block < (Index)64 * size ? end14 : block + (Index)64 * size;
-          #pragma unroll 8
-          for (Index u = block; u < stop16; u += (Index)size) {
-            const Index at17 = row1 + u * x_s1;
-            const float v18 = x_ptr[at17];
-            const float v19 = v18 - state3.s0;
-            const float v20 = expf(v19);
-            part15 += v20;
+          for (Index base = block; base < stop16; base += (Index)8 * size) {
+            float x17[8];
+            #pragma unroll
+            for (int j = 0; j < 8; ++j) if (const Index u = base + (Index)j * size; u < stop16) {
+              const Index at18 = row1 + u * x_s1;
+              x17[j] = x_ptr[at18];
+            }
+            #pragma unroll
+            for (int j = 0; j < 8; ++j) if (const Index u = base + (Index)j * size; u < stop16) {
+              const float v19 = x17[j] - state3.s0;
+              const float v20 = expf(v19);
+              part15 += v20;
+            }
           }
           state10.s0 += (double)part15;
         }
