@@ -184,7 +184,7 @@ def test_depthwise_convolutions(dnn):
     x, w = values((1, 4, 5, 5), 1), values((4, 1, 3, 3), 2)
     for kernel, used in (("auto", 1), ("native", 0), ("cudnn", 1)):
         dnn.engines.clear()
-        with facula.backends.cudnn.flags(enabled=True, depthwise_kernel=kernel):
+        with facula.backends.cudnn.flags(enabled=True, allow_tf32=False, depthwise_kernel=kernel):
             found = facula.conv2d(x.cuda(), w.cuda(), groups=4)
             assert len(dnn.engines) == used
             facula.conv2d(x.cuda(), values((4, 4, 3, 3), 3).cuda())
