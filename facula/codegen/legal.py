@@ -6,7 +6,7 @@ from facula.core import dtype as dt
 from facula.core.dtype import STORED_ONLY
 from facula.errors import fail
 from facula.ir.expr import OPS, Expr, walk
-from facula.ir.kernel import Kernel
+from facula.ir.kernel import COMBINES, Kernel
 
 __all__ = ["RULES", "check"]
 
@@ -56,7 +56,7 @@ def _results(kernel: Kernel, nodes: list[Expr]) -> Iterator[str]:
         for what, e, t in (("offset", r.offset, dt.int64), ("where", r.where, dt.bool_)):
             if e is not None and e.dtype is not t:
                 yield f"{what} of result {r.name!r} is {e.dtype.code}, not {t.code}"
-        if r.combine not in ("set", "add"):
+        if r.combine not in COMBINES or (r.dtype.kind == "c" and r.combine in ("maximum", "minimum")):
             yield f"result {r.name!r} is combined by {r.combine!r}"
     for c in kernel.checks:
         if c.holds.dtype is not dt.bool_ or c.value.dtype is not dt.int64:

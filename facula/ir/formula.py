@@ -3,7 +3,7 @@
 from typing import Any
 
 from .expr import Expr, walk
-from .kernel import Kernel
+from .kernel import COMBINES, Kernel
 
 __all__ = ["formula"]
 
@@ -121,7 +121,7 @@ def formula(kernel: Kernel) -> str:
     for r in kernel.results:
         where = "" if r.where is None else f" where {writer.text(r.where)}"
         at = "" if r.offset is None else f"[. + {writer.text(r.offset)}]"
-        lines.append(f"{r.name}{at} {'+=' if r.combine == 'add' else '='} {writer.text(r.value)}{where}")
+        lines.append(f"{r.name}{at} {COMBINES[r.combine]} {writer.text(r.value)}{where}")
     for node in reversed(nodes):
         if node in named:
             lines.append(f"  {named[node]} = {writer.open(node)[0]}")

@@ -12,7 +12,9 @@ from facula.core.dtype import dtype
 
 from .expr import Expr, walk
 
-__all__ = ["Access", "Check", "Input", "Kernel", "Param", "Result", "arguments", "known_step"]
+__all__ = ["COMBINES", "Access", "Check", "Input", "Kernel", "Param", "Result", "arguments", "known_step"]
+
+COMBINES = {"set": "=", "add": "+=", "mul": "*=", "maximum": "max=", "minimum": "min="}  # and how they are shown
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class Result:
     """A tensor that is written; `value` is cast to `dtype` when stored.
 
     `per_row`: one element a row (it has strides for the outer dims alone); else one for each element.
-    `offset` (int64, elements) is added to the position; `combine` "add" accumulates into what is there
-    ("set" overwrites). With an offset, rows and elements are visited in row-major order, the last write wins, and
-    the target runs them on one thread unless `Kernel.disjoint`.
+    `offset` (int64, elements) is added to the position; `combine` is "set", which overwrites, or an operation on what
+    is there and the value: one of `COMBINES`. With an offset, rows and elements are visited in row-major order, the
+    last write wins, and the target runs them on one thread unless `Kernel.disjoint`.
     """
 
     name: str

@@ -53,14 +53,20 @@ def test_bfloat16_rounds_to_nearest_even():
 
 
 def test_scatter_in_order():
-    """The last write wins, and additions are rounded one by one."""
+    """The last write wins, and what is combined is rounded one by one."""
     at = ir.load("i", dt.int64)
     i = np.array([2, 0, 2, 2])
     x = np.array([1.0, 2.0, 3.0, 4.0], "f4")
-    for combine, want in (("set", [2, 0, 4]), ("add", [2, 0, 8])):
+    for combine, want in (
+        ("set", [2, 1, 4]),
+        ("add", [3, 1, 9]),
+        ("mul", [2, 1, 12]),
+        ("maximum", [2, 1, 4]),
+        ("minimum", [1, 1, 1]),
+    ):
         result = Result("out", dt.float32, ir.load("x", dt.float32), offset=at, combine=combine)
         kernel = Kernel("scatter", (Input("i", dt.int64), Input("x", dt.float32)), (result,))
-        out = np.zeros(3, "f4")
+        out = np.ones(3, "f4")
         run(kernel, ((4,), ()), [out.ctypes.data, i.ctypes.data, x.ctypes.data], [(0,), (1,), (1,)])
         assert out.tolist() == want
 

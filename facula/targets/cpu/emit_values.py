@@ -13,7 +13,7 @@ from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, Access, K
 
 from . import emit_reduce as red
 from .emit_code import Code, mangle, numbers, register, vector
-from .emit_ops import cast, constant, operation
+from .emit_ops import OPERATIONS, cast, constant, operation
 
 __all__ = ["COLUMN", "ELEMENT", "PREFIX", "Scope", "Values", "parts"]
 
@@ -117,7 +117,7 @@ class Values(Dims):
             moved = result.offset is not None and self.bits[result.offset] >> self.vector_dim & 1
             scalar |= stays and not moved
             apart = kernel.disjoint and self.mode == "column"  # each lane has a column of its own
-            scalar |= result.combine == "add" and bool(moved) and not apart
+            scalar |= result.combine != "set" and bool(moved) and not apart
             size = max(size, result.dtype.itemsize if not stays else 1)
         self.lanes = 1 if scalar else max(2, self.bits_wide // 8 // size)
         self.cost = max(0.05, sum(self._cost(x) for x in self.order if x not in self.rare))
@@ -477,11 +477,14 @@ class Values(Dims):
         c, t, lanes, number = self.code, result.dtype, scope.lanes, self.number[result.name]
         values = [self.value(scope, e, lanes) for e in parts(result.value)]
         own = parts(result.value)[0].dtype
-        if result.combine == "add":
+        if result.combine != "set":
             before = self.read(scope, number, result.offset, where, lanes)
             old = [before, self.imaginary[before]] if t.kind == "c" else [cast(c, before, t, own, lanes)]
-            word = "fadd" if own.kind == "f" else "or" if own.kind == "b" else "add"
-            values = [c.let(f"{word} {vector(register(own), lanes)} {x}, {y}") for x, y in zip(old, values)]
+            if t.kind == "c" and result.combine == "mul":
+                values = red.combine(c, "cprod", own, lanes, old, values)
+            else:
+                join, ty = OPERATIONS[result.combine], vector(register(own), lanes)
+                values = [join(c, own, ty, lanes, list(pair)) for pair in zip(old, values)]
         at, many = self._places(scope, number, result.offset, lanes)
         if t.kind == "c":
             real, size = register(t.to_real()), t.itemsize // 2

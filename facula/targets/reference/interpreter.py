@@ -359,9 +359,10 @@ class _Run:
         if result.combine == "set":
             block[inside] = encode(_cast(value, result.value.dtype, result.dtype), result.dtype)
             return
-        for at, more in zip(inside, value):  # one by one: each addition is rounded to the type in memory
+        join = FUNCTIONS[result.combine]
+        for at, more in zip(inside, value):  # one by one: each result is rounded to the type in memory
             before = decode(block[at : at + 1], result.dtype)
-            after = _cast(before.astype(value.dtype) + more, result.value.dtype, result.dtype)
+            after = _cast(join(before.astype(value.dtype), more), result.value.dtype, result.dtype)
             block[at : at + 1] = encode(after, result.dtype)
 
 

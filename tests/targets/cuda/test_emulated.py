@@ -115,7 +115,7 @@ def _rows(few=False):
 def _indices(few=False):
     for t in (dt.bfloat16,) if few else (dt.int8, dt.bfloat16, dt.complex32, dt.float64):
         cases.test_gather(t)
-        for combine in ("set", "add"):
+        for combine in ("set", "add", "mul", "maximum"):
             cases.test_scatter(t, combine)
     cases.test_checks()
     cases.test_index_and_extent()

@@ -3,7 +3,7 @@
 The dims of a kernel fall into those that decide the target (`places`) and those along which elements lie apart in the
 result whatever the target. A stable sort of (target, place) puts the places of each target side by side, in the order
 of rows; threads over runs and over the dims apart add them in that order, so results are deterministic. Of a run of
-`PIECE` places or more, pieces are summed first, each from zero, and then added in order.
+`PIECE` places or more, pieces are summed first, each from zero, and then added in order; so are products and extremes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +23,8 @@ from .. import driver, launcher
 from ..functions import function
 from ..texts import schedule
 from ..texts.emit import THREADS, Nest, Program
-from ..texts.operations import FUNCTIONS, add, cast
+from ..texts.operations import FUNCTIONS, cast, join
+from ..texts.reductions import nothing
 from ..texts.types import literal, register
 from ..texts.values import Scope
 from . import sort, sort_texts
@@ -48,6 +49,8 @@ def may_sort(kernel: Kernel, access: Access) -> bool:
     if len(kernel.results) != 1 or kernel.checks:
         return False
     (r,) = kernel.results
+    if r.dtype.kind == "c" and r.combine == "mul":  # parts join by themselves here
+        return False
     if r.offset is None or r.per_row or kernel.uses("reduce", "scan", "row_index", "count"):
         return False
     if any(node.op in ("index", "extent") for node in ir.walk(*_targets_of(r))):
@@ -165,7 +168,7 @@ class SegmentNest(Nest):
         totals = [self.fresh("total") for _ in values]
         sums = [f"(({kind}*)sums)[(k / {PIECE} * {across} + {t}) * {len(values)} + {n}]" for n in range(len(values))]
         for total in totals:
-            self.say(f"{kind} {total} = {literal(-0.0 if wide.kind == 'f' else 0, wide)};")
+            self.say(f"{kind} {total} = {literal(nothing(r.combine, wide), wide)};")
         self.say(f"Index k = {j}, stop = {j};")
         self.say(f"bool whole = {places} - {j} >= {PIECE} && keys[{j} + {PIECE - 1}] == key;")
         with self.block(f"if (mode == {SUMS})"), self.block("if (whole)"):
@@ -182,7 +185,7 @@ class SegmentNest(Nest):
                 self.say(f"{total} = {cast(self.use, f'{at}{field}', stored, wide)};")
             with self.block("while (whole)"):
                 for total, one in zip(totals, sums):
-                    self.say(f"{total} = {add(self.use, wide, total, one)};")
+                    self.say(f"{total} = {join(self.use, r.combine, wide, total, one)};")
                 self.say(f"k += {PIECE};")
                 self.say(f"whole = {places} - k >= {PIECE} && keys[k + {PIECE - 1}] == key;")
             self.say(f"stop = {places};")
@@ -196,7 +199,7 @@ class SegmentNest(Nest):
                 inner = self._at(scope, "here ? k + i : k")
                 for total, value in zip(totals, values):
                     found = cast(self.use, self.value(inner, value), own, wide)
-                    self.say(f"if (here) {total} = {add(self.use, wide, total, found)};")
+                    self.say(f"if (here) {total} = {join(self.use, r.combine, wide, total, found)};")
                 self.say("more = here;")
             self.say(f"k += {AHEAD};")
             self.say("more = more && k < stop;")
@@ -330,7 +333,7 @@ class Segments:
         return Settled(
             self.compile(targets, how), tuple(own[name] for name in arguments(targets, how)), places, across, size,
             passes, short, (kernel, access, apart, wide, size, short),
-            (places // PIECE + 1) * across * item if r.combine == "add" and places >= PIECE else 0,
+            (places // PIECE + 1) * across * item if r.combine != "set" and places >= PIECE else 0,
         )  # fmt: skip
 
     def __call__(self, *values) -> None:

@@ -12,7 +12,7 @@ from facula.ir.expr import Expr
 
 from .types import literal, register, unsigned
 
-__all__ = ["FUNCTIONS", "HELPERS", "add", "cast", "operation"]
+__all__ = ["FUNCTIONS", "HELPERS", "cast", "join", "operation"]
 
 Use = Callable[[str], str]  # notes that a text needs a function of `helpers`, and returns its name
 Writer = Callable[[Use, dtype, list[str]], str]
@@ -142,9 +142,9 @@ def operation(use: Use, node: Expr, args: list[str]) -> str:
     return OPERATIONS[node.op](use, t, args)
 
 
-def add(use: Use, t: dtype, a: str, b: str) -> str:
-    """a + b as `combine="add"` has it: for bool the logical or."""
-    return OPERATIONS["add"](use, t, [a, b])
+def join(use: Use, how: str, t: dtype, a: str, b: str) -> str:
+    """a and b as a result's `combine` has it."""
+    return OPERATIONS[how](use, t, [a, b])
 
 
 def _bitcast(value: str, source: dtype, target: dtype) -> str:

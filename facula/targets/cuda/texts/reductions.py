@@ -10,7 +10,7 @@ from facula.ir.expr import Expr
 from .operations import OPERATIONS, Use, cast
 from .types import literal, register
 
-__all__ = ["PART", "State", "has_part", "scan_dtype", "structure"]
+__all__ = ["PART", "State", "has_part", "nothing", "scan_dtype", "structure"]
 
 PART = 64  # additions of float32 before the sum is put away in a float64 total
 
@@ -38,6 +38,11 @@ def _identity(kind: str, t: dtype) -> bool | int | float:
     if kind in ("any", "all"):
         return kind == "all"
     return 1 if kind == "prod" else _worst(kind, t)
+
+
+def nothing(combine: str, t: dtype) -> bool | int | float:
+    """What changes nothing when a result's `combine` joins it."""
+    return _identity(next(kind for kind, operation in _OPERATION.items() if operation == combine), t)
 
 
 @dataclass(frozen=True)

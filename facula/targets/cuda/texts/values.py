@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from facula.codegen.dims import Dims
+from facula.core import dtype as dt
 from facula.core.dtype import dtype
 from facula.ir.expr import Expr
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, Access, Kernel, Result
 
-from .operations import add, cast, operation
+from .operations import cast, join, operation
 from .types import literal, memory, register
 
 __all__ = ["Scope", "Values"]
@@ -351,21 +352,26 @@ class Values(Dims):
         with self.block(f"if ({allowed})" if allowed else ""):
             if r.dtype.kind != "c":
                 own = _own(r)
-                total = self._sum(own, cast(self.use, target, r.dtype, own), value)
+                total = self._joined(r.combine, own, cast(self.use, target, r.dtype, own), value)
                 self.say(f"{target} = {cast(self.use, total, own, r.dtype)};")
                 return
             real = r.dtype.to_real()
+            if r.combine == "mul":
+                wide = dt.float32 if real in dt.STORED_ONLY else real
+                a, i, b, j = (cast(self.use, f"{x}.{p}", real, wide) for x in (target, value) for p in ("re", "im"))
+                self.say(f"const {register(wide)} re = {a} * {b} - {i} * {j}, im = {a} * {j} + {i} * {b};")
+                for part in ("re", "im"):
+                    self.say(f"{target}.{part} = {cast(self.use, part, wide, real)};")
+                return
             for part in ("re", "im"):
-                self.say(f"{target}.{part} = {self._sum(real, f'{target}.{part}', f'{value}.{part}')};")
+                self.say(f"{target}.{part} = {self._joined('add', real, f'{target}.{part}', f'{value}.{part}')};")
 
-    def _sum(self, t: dtype, a: str, b: str) -> str:
-        """a + b; of 16-bit floats in float32."""
-        from facula.core import dtype as dt
-
+    def _joined(self, how: str, t: dtype, a: str, b: str) -> str:
+        """a and b combined; 16-bit floats in float32."""
         if t not in dt.STORED_ONLY:
-            return f"({add(self.use, t, a, b)})"
+            return f"({join(self.use, how, t, a, b)})"
         wide = [cast(self.use, x, t, dt.float32) for x in (a, b)]
-        return cast(self.use, f"({add(self.use, dt.float32, *wide)})", dt.float32, t)
+        return cast(self.use, f"({join(self.use, how, dt.float32, *wide)})", dt.float32, t)
 
 
 @dataclass(frozen=True)
