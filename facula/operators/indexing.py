@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from . import creation
 from .copying import cast, contiguous, copy_values, like_layout, to_device
 from .creation import from_numpy, host_array, numpy_view, tensor, zeros_of
 from .declare import OPERATORS, broadcast_strides, function, hosted, needs_numbers, one_device, takes, view, view_of
+from .limits import iinfo
 from .promotion import opmath
 from .view import alias_view, expand_to, reshape, select, slice_dim, unsqueeze
 
@@ -185,7 +186,8 @@ def _check_plans(name: str, indices: Sequence[Spec], sizes: Sequence[int], negat
     found = []
     for i, (s, size) in enumerate(zip(indices, sizes)):
         kernel = _kernel(("bounds", name, s.dtype, negative), _bounds_kernel)
-        bound = launch.bind(kernel, s.shape or (1,), None, [list(s.strides) or [1]], s.device)
+        dims = [(n, step) for n, step in zip(s.shape, s.strides) if step or not n] or [(1, 1)]  # each index once
+        bound = launch.bind(kernel, [n for n, _ in dims], None, [[step for _, step in dims]], s.device)
         if bound.function is not None:
             found.append((i, bound.function, (size, *bound.tail)))
     return tuple(found)
@@ -389,46 +391,54 @@ def scatter(input: Tensor, dim: int, index: Tensor, src=None, *, value=None, red
 
 # --- combining what meets at one place ------------------------------------------------------------------------------
 
-_HOW = {"sum": "sum", "prod": "prod", "mean": "mean", "amax": "amax", "amin": "amin"}
+# How kernels join what meets, and what changes nothing; a mean is a sum over its count.
+_JOINS = {"sum": ("add", 0), "mean": ("add", 0), "prod": ("mul", 1), "amax": ("maximum", -1), "amin": ("minimum", 1)}
 
 
-def _reduced(input: Tensor, at: tuple, src: Tensor, how: str, include_self: bool) -> Tensor:
-    """`src` combined into a copy of `input` at the places `at` (NumPy index arrays), by NumPy's unbuffered ufuncs."""
+def _combined(name: str, input: Tensor, dim: int, index: Tensor, src: Tensor, how: str, include_self: bool) -> Tensor:
+    """`src` joined to a copy of `input` at the places that `index` names along `dim`."""
     kind = input.spec.dtype
-    work = opmath(kind)
-    out = np.array(numpy_view(cast(input.detach(), work)), order="C")
-    values = numpy_view(cast(src.detach(), work))
-    ufunc = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}[how]
+    work = opmath(kind)  # halves are rounded once
+    out = copy_values(launch.empty(dense(work, input.spec.shape, input.spec.device)), input)
+    src = cast(src, work)
+    join, first = _JOINS[how]
+    plan = _scatter_plan(name, out.spec, dim, index, src, join)
+    plan.check(index)
     if not include_self:
-        if how in ("sum", "mean"):
-            first = 0
-        elif how == "prod":
-            first = 1
-        else:
-            limit = np.finfo(out.dtype) if work.kind == "f" else None
-            low, high = (
-                (-np.inf, np.inf)
-                if limit is not None
-                else (np.iinfo(out.dtype).min, np.iinfo(out.dtype).max)
-                if work.kind != "b"
-                else (False, True)
-            )
-            first = low if how == "amax" else high
-        out[at] = first
-    ufunc.at(out, at, values)
+        if how in ("amax", "amin"):
+            first = extreme(work, first)
+        _filled(name, out, dim, index, first)
+    plan.write(out, src, index)
     if how == "mean":
-        count = np.full(out.shape, 1 if include_self else 0, np.int64)
-        np.add.at(count, at, 1)
-        count[count == 0] = 1
-        out = (out / count).astype(out.dtype) if work.kind in "fc" else np.floor_divide(out, count.astype(out.dtype))
-    return cast(from_numpy(out), kind)
+        count = creation.full(out.spec.shape, int(include_self), dtype=dt.int64, device=out.spec.device)
+        one = creation.ones((), dtype=dt.int64, device=out.spec.device)
+        _scatter_plan(name, count.spec, dim, index, one, "add").write(count, one, index)
+        count = cast(OPERATORS["clamp_min"].call(count, 1), work)
+        out = OPERATORS["true_divide" if work.kind in "fc" else "floor_divide"].call(out, count)
+    return cast(out, kind)
 
 
-def _along(index: Tensor, dim: int) -> tuple:
-    """The places that `index` names along `dim`, as NumPy index arrays."""
-    grid: list[Any] = list(np.indices(index.spec.shape, sparse=True))
-    grid[dim] = numpy_view(index)
-    return tuple(grid)
+def _filled(name: str, out: Tensor, dim: int, index: Tensor, number) -> Tensor:
+    """`out` with a number written at places that were checked."""
+    value = creation.full((), number, dtype=out.spec.dtype, device=out.spec.device)
+    return _scatter_plan(name, out.spec, dim, index, value, "set").write(out, value, index)
+
+
+def extreme(kind: dt.dtype, sign: int) -> bool | int | float:
+    """The lowest (`sign` -1) or highest value of a dtype."""
+    if kind.kind == "f":
+        return sign * inf
+    if kind.kind == "b":
+        return sign > 0
+    limits = iinfo(kind)
+    return limits.max if sign > 0 else limits.min
+
+
+def _over(index: Tensor, source: Spec, dim: int) -> Tensor:
+    """A vector of indices along `dim` as an index of each element of `source`."""
+    shape = [1] * len(source.shape)
+    shape[dim] = index.spec.numel
+    return expand_to(reshape(index, tuple(shape)), source.shape)
 
 
 def _combining_gradients(grad, input, out, dim, index, src, how, include_self, get, add):
@@ -495,11 +505,7 @@ def _ones_for(like: Tensor, dim: int, index: Tensor, add) -> Tensor:
 @function(tensors=("input", "src"))
 def scatter_combined(input, dim, index, src, how, include_self):
     """`scatter_reduce` of checked operands."""
-    at = _along(index, dim)
-    part = src
-    for e, n in enumerate(index.spec.shape):
-        part = slice_dim(part, e, 0, n)
-    return _reduced(input, at, part, how, include_self)
+    return _combined("scatter_reduce", input, dim, index, src, how, include_self)
 
 
 @scatter_combined.gradient("input", "src")
@@ -519,7 +525,7 @@ def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True, out=None
 ) -> Tensor:
     """`src` joins `input` ("sum", "prod", "mean", "amax", "amin") at the places that `index` names along `dim`."""
-    if reduce not in _HOW:
+    if reduce not in _JOINS:
         fail(RuntimeError, f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}.")
     d = normalize_dim(dim, input.spec.ndim)
     _index_dtype(index, "scatter_reduce")
@@ -532,10 +538,8 @@ def scatter_reduce(
         )
     if input.spec.dtype.kind == "b" and reduce == "mean":
         fail(NotImplementedError, "\"scatter_gather_tensor_cpu_reduce_mean\" not implemented for 'Bool'")
-    if input.spec.dtype.kind == "c" and reduce not in ("sum", "prod"):
+    if input.spec.dtype.kind == "c" and reduce in ("amax", "amin"):
         fail(NotImplementedError, f"scatter_reduce(reduce={reduce!r}) is not implemented for '{_title(input)}'")
-    n = input.spec.shape[d] if input.spec.ndim else 1
-    check_bounds("scatter_reduce", index, n, d)
     if input.spec.ndim:
         made = scatter_combined(input, d, index, src, reduce, include_self)
     else:
@@ -555,7 +559,7 @@ def check_bounds(name: str, index: Tensor, size: int, dim: int, negative: bool =
 @function(tensors=("input", "source"))
 def index_combined(input, dim, index, source, how, include_self):
     """`index_reduce` of checked operands."""
-    return _reduced(input, (*[slice(None)] * dim, numpy_view(index)), source, how, include_self)
+    return _combined("index_reduce", input, dim, _over(index, source.spec, dim), source, how, include_self)
 
 
 @index_combined.gradient("input", "source")
@@ -585,7 +589,6 @@ def index_reduce(
         fail(NotImplementedError, "\"div_floor_cpu\" not implemented for 'Bool'")
     if input.spec.dtype.kind == "c" and reduce != "prod":
         fail(NotImplementedError, f"\"index_reduce_func_{reduce}\" not implemented for '{_title(input)}'")
-    check_bounds("index_reduce", index, input.spec.shape[d] if input.spec.ndim else 1, d)
     if input.spec.ndim:
         made = index_combined(input, d, index, source, reduce, include_self)
     else:
