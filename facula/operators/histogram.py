@@ -1,26 +1,33 @@
-"""How many elements lie between edges, in one dimension and in several: by NumPy."""
+"""How many elements lie between edges, in one dimension and in several."""
 
+import builtins
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
+from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.ir import expr as ir
 
 from .copying import cast
-from .creation import dtype_c_name, from_numpy, linspace, numpy_view
-from .declare import hosted
+from .creation import dtype_c_name, full, linspace
+from .declare import traced
+from .elementwise import mul, sub, true_divide
+from .indexing import tally
 from .inplace import overwrite, resize_
+from .promotion import opmath
+from .reduction import span
+from .reduction import sum as sum_of
 from .results import named, writes
+from .sorting import searchsorted
+from .view import narrow, reshape, select
 
 __all__ = ["histc", "histogram", "histogramdd"]
 
 
 @writes
-@hosted
 def histc(input: Tensor, bins: int = 100, min=0, max=0) -> Tensor:
     """How many elements fall in each of `bins` equal parts of [min, max] (of the elements' range when both are 0)."""
     kind = input.spec.dtype
@@ -28,29 +35,38 @@ def histc(input: Tensor, bins: int = 100, min=0, max=0) -> Tensor:
         fail(RuntimeError, f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
     if kind.kind != "f":
         fail(NotImplementedError, f"\"histogram_cpu\" not implemented for '{dtype_title(kind)}'")
-
-    def rounded(x: np.ndarray) -> np.ndarray:  # to the dtype of the elements, after each operation, as there
-        return numpy_view(cast(cast(from_numpy(np.ascontiguousarray(x)), kind), work))
-
-    work = dt.float64 if kind is dt.float64 else dt.float32
-    values = numpy_view(cast(input.detach(), work)).reshape(-1)
-    low, high = float(min), float(max)
-    if low == high and values.size:
-        low, high = float(values.min()), float(values.max())
+    values, low, high = reshape(input.detach(), (-1,)), float(min), float(max)
+    if low == high and values.spec.numel and not launch.lacks(values):
+        low, high = span(values)
     if low == high:
         low, high = low - 1, high + 1
     if not (math.isfinite(low) and math.isfinite(high)):
         fail(RuntimeError, f"torch.histc: range of [{low:g}, {high:g}] is not finite")
     if low > high:
         fail(RuntimeError, "torch.histc: max must be larger than min")
-    ends = rounded(np.array([low, high], work.numpy))
-    inside = values[(values >= ends[0]) & (values <= ends[1])]
-    scaled = rounded(rounded(inside - ends[0]) * rounded(np.array([bins], work.numpy)))
-    places = (rounded(scaled / rounded(ends[1:] - ends[:1]))).astype(np.int64)
-    return cast(from_numpy(np.bincount(places.clip(0, bins - 1), minlength=bins).astype(work.numpy)), kind)
+    first, last, parts = (
+        cast(full((), x, dtype=dt.float64, device=input.spec.device), kind) for x in (low, high, bins)
+    )
+    # Each operation is rounded to the dtype of the elements, as there.
+    part = true_divide(mul(sub(values, first), parts), sub(last, first))
+    places = _place(values, part, first, last, _number(bins, input))
+    return cast(narrow(tally(places, bins + 1), 0, 1, bins), kind)
 
 
-def _range_of(points: np.ndarray, range, dims: int) -> list[tuple[float, float]]:
+def _number(value: int, beside: Tensor) -> Tensor:
+    return full((), value, dtype=dt.int64, device=beside.spec.device)
+
+
+@traced(keep=("input", "part", "first", "last", "parts"), differentiable=False)
+def _place(input, part, first, last, parts):
+    """The number of an element's part from 1 on; 0 outside of them."""
+    input, part, first, last = (ir.cast(x, opmath(x.dtype)) for x in (input, part, first, last))
+    inside = ir.and_(ir.ge(input, first), ir.le(input, last))
+    number = ir.cast(ir.select(inside, part, ir.const(0, part.dtype)), dt.int64)
+    return ir.select(inside, ir.minimum(number + 1, parts), ir.const(0, dt.int64))
+
+
+def _range_of(points: Tensor, range, dims: int) -> list[tuple[float, float]]:
     """The ends of each dim: given, or those of the points."""
     if range is not None:
         if len(range) != 2 * dims:
@@ -59,11 +75,11 @@ def _range_of(points: np.ndarray, range, dims: int) -> list[tuple[float, float]]
                 f"torch.histogramdd: for a {dims}-dimensional histogram range should have {2 * dims} elements, but got "
                 f"{len(range)}",
             )
-        ends = [(float(range[2 * d]), float(range[2 * d + 1])) for d in np.arange(dims)]
-    elif not len(points):
+        ends = [(float(range[2 * d]), float(range[2 * d + 1])) for d in builtins.range(dims)]
+    elif not points.spec.numel or launch.lacks(points):
         return [(0.0, 1.0)] * dims
     else:
-        ends = [(float(points[:, d].min()), float(points[:, d].max())) for d in np.arange(dims)]
+        ends = [span(select(points, 1, d)) for d in builtins.range(dims)]
     for d, (low, high) in enumerate(ends):
         if not (math.isfinite(low) and math.isfinite(high)):
             fail(RuntimeError, f"torch.histogramdd: dimension {d}'s range [{low:g}, {high:g}] is not finite")
@@ -77,7 +93,7 @@ def _range_of(points: np.ndarray, range, dims: int) -> list[tuple[float, float]]
     return ends
 
 
-def _edges_of(input: Tensor, points: np.ndarray, bins: Sequence, range) -> list[Tensor]:
+def _edges_of(input: Tensor, points: Tensor, bins: Sequence, range) -> list[Tensor]:
     """The edges in each dim: given as tensors, or so many equal parts of the range."""
     kind = input.spec.dtype
     if all(isinstance(b, Tensor) for b in bins):
@@ -114,7 +130,6 @@ def _edges_of(input: Tensor, points: np.ndarray, bins: Sequence, range) -> list[
     ]
 
 
-@hosted
 def _counted(name: str, input: Tensor, bins: Sequence, range, weight, density: bool) -> tuple[Tensor, list[Tensor]]:
     """How many points (rows of `input`) lie in each cell, and the edges of the cells."""
     s, dims = input.spec, len(bins)
@@ -138,23 +153,29 @@ def _counted(name: str, input: Tensor, bins: Sequence, range, weight, density: b
                 "torch.histogramdd: if weight tensor is provided, input tensor and weight tensor should have the same "
                 f"dtype, but got input({dtype_c_name(s.dtype)}), and weight({dtype_c_name(weight.spec.dtype)})",
             )
-    points = numpy_view(input.detach()).reshape(math.prod(s.shape[:-1]), dims)
+    points = reshape(input.detach(), (math.prod(s.shape[:-1]), dims))
     edges = _edges_of(input, points, bins, range)
     shape = tuple(e.spec.numel - 1 for e in edges)
-    flat, inside = np.zeros(len(points), np.int64), np.full(len(points), dims > 0)
+    flat = full((points.spec.shape[0],), 1 if dims else 0, dtype=dt.int64, device=s.device)
     for d, e in enumerate(edges):
-        at, x = numpy_view(e), points[:, d]
-        inside &= (x >= at[0]) & (x <= at[-1])
-        place = np.searchsorted(at, x, "right") - 1
-        flat = flat * shape[d] + np.where(x == at[-1], shape[d] - 1, place)
-    weights = None if weight is None else numpy_view(weight.detach()).reshape(-1)[inside].astype(np.float64)
-    hist = np.bincount(flat[inside], weights, math.prod(shape)).reshape(shape).astype(s.dtype.numpy)
+        x = select(points, 1, d)
+        ends = select(e, 0, 0), select(e, 0, shape[d])
+        flat = _cell(flat, searchsorted(e, x, right=True), x, *ends, _number(shape[d], input))
+    weights = None if weight is None else reshape(weight.detach(), (-1,))
+    hist = cast(reshape(narrow(tally(flat, math.prod(shape) + 1, weights), 0, 1, math.prod(shape)), shape), s.dtype)
     if density:
-        with np.errstate(all="ignore"):
-            hist = hist / hist.sum()
-            for d, e in enumerate(edges):
-                hist = hist / np.diff(numpy_view(e)).reshape([-1 if k == d else 1 for k in np.arange(dims)])
-    return from_numpy(np.ascontiguousarray(hist)), edges
+        hist = true_divide(hist, sum_of(hist))
+        for d, e in enumerate(edges):
+            sizes = sub(narrow(e, 0, 1, shape[d]), narrow(e, 0, 0, shape[d]))
+            hist = true_divide(hist, reshape(sizes, tuple(-1 if k == d else 1 for k in builtins.range(dims))))
+    return hist, edges
+
+
+@traced(keep=("cell", "above", "x", "first", "last", "parts"), differentiable=False)
+def _cell(cell, above, x, first, last, parts):
+    """A cell's number from 1 on with one more dim, of which `above` edges are not beyond the point `x`; 0 outside."""
+    inside = ir.and_(ir.and_(ir.ge(x, first), ir.le(x, last)), ir.ne(cell, 0))
+    return ir.select(inside, (cell - 1) * parts + ir.minimum(above, parts), ir.const(0, dt.int64))
 
 
 def histogram(input: Tensor, bins, *, range=None, weight=None, density: bool = False, out=None):

@@ -20,10 +20,10 @@ from facula.ir.kernel import Check, Input, Kernel, Param, Result
 
 from . import creation
 from .copying import cast, contiguous, copy_values, like_layout, to_device
-from .creation import from_numpy, host_array, numpy_view, tensor, zeros_of
-from .declare import OPERATORS, broadcast_strides, function, hosted, needs_numbers, one_device, takes, view, view_of
+from .creation import host_array, tensor, zeros_of
+from .declare import OPERATORS, broadcast_strides, function, needs_numbers, one_device, takes, traced, view, view_of
 from .limits import iinfo
-from .promotion import opmath
+from .promotion import opmath, result_type
 from .view import alias_view, expand_to, reshape, select, slice_dim, unsqueeze
 
 __all__ = [
@@ -422,6 +422,15 @@ def _filled(name: str, out: Tensor, dim: int, index: Tensor, number) -> Tensor:
     """`out` with a number written at places that were checked."""
     value = creation.full((), number, dtype=out.spec.dtype, device=out.spec.device)
     return _scatter_plan(name, out.spec, dim, index, value, "set").write(out, value, index)
+
+
+def tally(places: Tensor, size: int, weights: Tensor | None = None) -> Tensor:
+    """How often a vector names each of the places from 0 to `size`, which its numbers are, or the sums of `weights`."""
+    where = places.spec.device
+    if weights is None:
+        weights = creation.ones((), dtype=dt.int64, device=where)
+    out = zeros_of(dense(weights.spec.dtype, (size,), where))
+    return _scatter_plan("tally", out.spec, 0, places, weights, "add").write(out, weights, places)
 
 
 def extreme(kind: dt.dtype, sign: int) -> bool | int | float:
@@ -869,13 +878,52 @@ def isin(elements, test_elements, *, assume_unique: bool = False, invert: bool =
             fail(RuntimeError, f"Unsupported input type encountered for isin(): {_title(x)}")
     if dt.bfloat16 in (elements.spec.dtype, test_elements.spec.dtype):
         elements, test_elements = cast(elements, dt.float32), cast(test_elements, dt.float32)
-    return _found(elements.detach(), test_elements.detach(), invert)
+    one_device(elements.spec, test_elements.spec)
+    kind = result_type((elements.spec, test_elements.spec))
+    elements, test_elements = cast(elements.detach(), kind), reshape(cast(test_elements.detach(), kind), (-1,))
+    n, shape = test_elements.spec.numel, elements.spec.shape
+    if n <= 10 * elements.spec.numel**0.145:  # where PyTorch compares each with each, too
+        return _among(expand_to(test_elements, (*shape, n)), unsqueeze(elements, -1), dims=(len(shape),), invert=invert)
+    if kind.kind in "ui" and not launch.checks_later(elements.spec.device) and not launch.lacks(test_elements):
+        from .reduction import span  # nobody waits for it
+
+        least, most = span(test_elements)
+        if most - least <= 6 * (n + elements.spec.numel) and most < 1 << 63:
+            return _marked(elements, test_elements, least, most - least + 1, invert)
+    from .sorting import searchsorted, sort
+
+    ordered = sort(test_elements)[0]
+    at = OPERATORS["clamp_max"].call(searchsorted(ordered, elements), n - 1)
+    found = reshape(index_select(ordered, 0, reshape(at, (-1,))), shape)
+    return OPERATORS["ne" if invert else "eq"].call(elements, found)
 
 
-@hosted
-def _found(elements: Tensor, test_elements: Tensor, invert: bool) -> Tensor:
-    """`isin` of checked operands."""
-    return from_numpy(np.ascontiguousarray(np.isin(numpy_view(elements), numpy_view(test_elements), invert=invert)))
+def _marked_kernel(kind, invert: bool) -> Kernel:
+    at = ir.cast(ir.load("element", kind), dt.int64) - ir.param("least", dt.int64)
+    inside = ir.and_(ir.ge(at, 0), ir.lt(at, ir.param("size", dt.int64)))
+    found = ir.load("marks", dt.bool_, at, inside)
+    result = Result("out", dt.bool_, ir.not_(found) if invert else found)
+    params = Param("least", dt.int64), Param("size", dt.int64)
+    return Kernel("marked", (Input("element", kind), Input("marks", dt.bool_)), (result,), params)
+
+
+def _marked(elements: Tensor, tests: Tensor, least: int, size: int, invert: bool) -> Tensor:
+    """`isin` of integers by a table of the `size` numbers from `least` on."""
+    s, where = elements.spec, elements.spec.device
+    marks = zeros_of(dense(dt.bool_, (size,), where))
+    _filled("isin", marks, 0, OPERATORS["sub"].call(cast(tests, dt.int64), least), True)
+    out = launch.empty(dense(dt.bool_, s.shape, where))
+    kernel = _kernel(("marked", s.dtype, invert), _marked_kernel)
+    bound = launch.bind(kernel, s.shape, None, [out.spec.strides, s.strides, [0] * s.ndim], where)
+    launch.run(bound, (out.ptr, elements.ptr, marks.ptr), (least, size))
+    return out
+
+
+@traced(rows=True, per_row=("element",), differentiable=False)
+def _among(tests, element, *, invert):
+    """Whether a row has the element."""
+    found = ir.reduce("any", ir.eq(tests, element))
+    return ir.not_(found) if invert else found
 
 
 @takes

@@ -16,6 +16,7 @@ from facula.core.tensor import Tensor
 from facula.core.wrapped import followed
 from facula.errors import fail
 from facula.ir import expr as ir
+from facula.ir.kernel import Input, Kernel, Result
 
 from .copying import cast, to_device
 from .creation import dtype_c_name, from_numpy, full, numpy_view
@@ -28,9 +29,8 @@ from .view import narrow, view_shape
 
 __all__ = [
     "all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "count_nonzero", "cumprod", "cumsum", "logcumsumexp",
-    "logsumexp", "max", "mean", "min", "nanmean", "nansum", "norm", "prod", "row_dims", "std", "std_mean", "sum",
-    "sum_to",
-    "var", "var_mean", "vector_norm",
+    "logsumexp", "max", "mean", "min", "nanmean", "nansum", "norm", "prod", "row_dims", "span", "std", "std_mean",
+    "sum", "sum_to", "var", "var_mean", "vector_norm",
 ]  # fmt: skip
 
 
@@ -421,6 +421,26 @@ def aminmax(input, *, dim=None, keepdim=False, out=None):
             want, got = dtype_c_name(input.spec.dtype), dtype_c_name(o.spec.dtype)
             fail(RuntimeError, f"Expected out tensor to have dtype {want}, but got {got} instead")
     return NAMED["aminmax"](amin(input, d, keepdim, out=low), amax(input, d, keepdim, out=high))
+
+
+_SPANS: dict[Spec, launch.Bound] = {}
+
+
+def span(input: Tensor) -> tuple[Any, Any]:
+    """The smallest and the largest element as numbers: one pass, and one wait for a device. NaN is both."""
+    s = input.spec
+    bound = _SPANS.get(s)
+    if bound is None:
+        x = ir.cast(ir.load("input", s.dtype), opmath(s.dtype))
+        results = tuple(Result(kind, s.dtype, ir.reduce(kind, x), per_row=True) for kind in ("min", "max"))
+        kernel = Kernel("span", (Input("input", s.dtype),), results)
+        if len(_SPANS) > 1024:
+            _SPANS.clear()
+        bound = _SPANS[s] = launch.bind(kernel, [], s.shape or (1,), [[], [], s.strides or (1,)], s.device)
+    ends = launch.empty_dense((2,), s.dtype, s.device)
+    launch.run(bound, (ends.ptr, ends.ptr + s.dtype.itemsize, input.ptr))
+    low, high = ends.tolist()
+    return low, high
 
 
 def _best(name: str, values, both, pair):

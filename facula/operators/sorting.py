@@ -26,7 +26,7 @@ from .indexing import check_bounds, gather, masked_select, nonzero, scatter, sca
 from .joining import cat
 from .numpynames import REQUIRED, numpy_dims
 from .promotion import result_type
-from .reduction import amax, amin, cumsum
+from .reduction import cumsum, span
 from .reduction import sum as sum_over
 from .results import named
 from .view import narrow, reshape, unsqueeze
@@ -512,7 +512,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         return _one_hot(unsqueeze(input, -1), arange(num_classes, device=input.spec.device))
     if num_classes > 0 and launch.lacks(input):
         return _one_hot(unsqueeze(input, -1), arange(num_classes, device=input.spec.device))
-    least, most = amin(input).item(), amax(input).item()
+    least, most = span(input)
     if least < 0:
         fail(RuntimeError, "Class values must be non-negative.", got=least)
     if num_classes == -1:

@@ -1,4 +1,4 @@
-"""Differences, integrals, counts and covariances: compositions of other operators, counts by NumPy."""
+"""Differences, integrals, counts and covariances: compositions of other operators."""
 
 import math
 import warnings
@@ -14,14 +14,15 @@ from facula.core.wrapped import WRAPPED
 from facula.errors import fail
 
 from .copying import cast, contiguous
-from .creation import from_numpy, full, host_array, numpy_view
+from .creation import from_numpy, full, numpy_view
 from .declare import hosted, needs_numbers, one_device, takes
 from .elementwise import conj_physical, mul, sub, true_divide
+from .indexing import tally
 from .joining import cat
 from .matmul import _to_out, matmul
 from .numpynames import numpy_dims
 from .promotion import opmath
-from .reduction import cumsum, vector_norm
+from .reduction import cumsum, span, vector_norm
 from .reduction import sum as sum_over
 from .view import diagonal, narrow, reshape, transpose, unsqueeze
 
@@ -238,26 +239,26 @@ def corrcoef(input: Tensor) -> Tensor:
     return made if made.spec.dtype.is_complex else made.clamp(-1, 1)
 
 
-@hosted
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each number occurs in a vector of non-negative integers, or the sums of its `weights`."""
     if input.spec.dtype.kind not in "ui":
-        fail(RuntimeError, f"\"bincount_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
+        fail(NotImplementedError, f"\"bincount_cpu\" not implemented for '{dtype_title(input.spec.dtype)}'")
     needs_numbers("bincount", input)
     if weights is not None:
         one_device(input.spec, weights.spec)
-    values = np.zeros(input.spec.shape, np.int64) if launch.lacks(input) else numpy_view(input)
-    if input.spec.ndim != 1 or (input.spec.numel and values.min() < 0):
+    known = input.spec.ndim == 1 and input.spec.numel and not launch.lacks(input)
+    least, most = span(input) if known else (0, 0 if input.spec.numel else -1)
+    if input.spec.ndim != 1 or least < 0:
         fail(RuntimeError, "bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:
         fail(RuntimeError, "minlength should be >= 0")
-    if weights is None:
-        return from_numpy(np.bincount(values, minlength=minlength).astype(np.int64))
-    if weights.spec.shape != input.spec.shape:
-        fail(RuntimeError, "weights should be 1-d and have the same length as input")
-    shares = host_array(cast(weights.detach(), dt.float64))
-    made = from_numpy(np.bincount(values, np.zeros(len(values)) if shares is None else shares, minlength=minlength))
-    return cast(made, dt.float32) if weights.spec.dtype is dt.float32 else made
+    if weights is not None:
+        if weights.spec.shape != input.spec.shape:
+            fail(RuntimeError, "weights should be 1-d and have the same length as input")
+        weights = cast(weights.detach(), weights.spec.dtype if weights.spec.dtype is dt.float32 else dt.float64)
+    if not input.spec.numel:  # there PyTorch counts whatever the weights
+        weights = None
+    return tally(cast(input, dt.int64), most + 1 if most >= minlength else minlength, weights)
 
 
 @takes
