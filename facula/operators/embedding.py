@@ -16,12 +16,16 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Check, Input, Kernel, Param, Result
 
-from .creation import array_on, from_numpy, numpy_view, zeros_of
-from .declare import function, hosted, one_device
-from .indexing import index_select
+from .copying import cast
+from .creation import array_on, full, numpy_view, ones_like, zeros_of
+from .declare import function, one_device
+from .elementwise import add, clamp_both, clamp_min, eq, gt, masked_fill, mul, reciprocal, sub, true_divide, where
+from .indexing import first_outside, index_select, put_, tally
+from .joining import cat
 from .promotion import opmath
+from .reduction import cumsum, span, sum_rows
 from .sparse import made as sparse_made
-from .view import narrow, reshape
+from .view import narrow, reshape, unsqueeze
 
 __all__ = ["embedding", "embedding_bag", "embedding_dense_backward", "embedding_renorm_"]
 
@@ -69,9 +73,17 @@ def _need_indices(indices: Tensor, name: str) -> None:
 # --- one row for each index ---------------------------------------------------------------------------------------
 
 
+_ROWS, _BAGS = Param("rows", dt.int64), Param("bags", dt.int64)
+
+
 def _known(index):
     """Whether an index names one of the table's `rows`; gradients leave the others out: see `launch.checks_later`."""
     return ir.and_(ir.ge(index, 0), ir.lt(index, ir.param("rows", dt.int64)))
+
+
+def _in_a_bag(number):
+    """Whether a position is in a bag: those behind the last one have the number after it."""
+    return ir.lt(number, ir.param("bags", dt.int64))
 
 
 @_kernel
@@ -175,17 +187,17 @@ def _scatter_rows(kind, index_kind, bag: bool, factor) -> Kernel:
     """(n, features): adds row i of the gradient, or that of its bag, times a factor, to the row that index i names."""
     index = ir.cast(ir.load("index", index_kind), dt.int64)
     inputs = [Input("grad", kind), Input("index", index_kind)]
-    params = [Param("step", dt.int64), Param("padding", dt.int64), Param("rows", dt.int64)]
-    offset = None
+    params = [Param("step", dt.int64), Param("padding", dt.int64), _ROWS]
+    used, offset = ir.and_(ir.ne(index, ir.param("padding", dt.int64)), _known(index)), None
     if bag:
         inputs.append(Input("bag", dt.int64))
-        params.append(Param("apart", dt.int64))
-        offset = ir.load("bag", dt.int64) * ir.param("apart", dt.int64)
-    value = ir.cast(ir.load("grad", kind, offset), opmath(kind))
+        params += [Param("apart", dt.int64), _BAGS]
+        number = ir.load("bag", dt.int64)
+        used, offset = ir.and_(used, _in_a_bag(number)), number * ir.param("apart", dt.int64)
+    value = ir.cast(ir.load("grad", kind, *((offset, used) if bag else ())), opmath(kind))
     if factor is not None:
         inputs.append(Input("factor", factor))
         value = value * ir.cast(ir.load("factor", factor), value.dtype)
-    used = ir.and_(ir.ne(index, ir.param("padding", dt.int64)), _known(index))
     result = Result("out", kind, value, offset=index * ir.param("step", dt.int64), where=used, combine="add")
     return Kernel("embedding_scatter", tuple(inputs), (result,), tuple(params))
 
@@ -208,7 +220,7 @@ def _scatter(
     if bag is not None:
         operands.append(bag)
         strides.append([1, 0])
-        params.append(own[0])
+        params += [own[0], grad.spec.shape[0]]
     if factor is not None:
         operands.append(factor)
         strides.append([factor.spec.strides[0], 0])
@@ -216,10 +228,10 @@ def _scatter(
     return out
 
 
-def _frequency(indices: Tensor, rows: int) -> np.ndarray:
-    """How often the row of each index is used."""
-    values = numpy_view(indices).reshape(-1)
-    return np.bincount(values, minlength=rows)[values]
+def _frequency(indices: Tensor, rows: int, kind: dt.dtype) -> Tensor:
+    """How often the row of each index of a vector is used."""
+    places = cast(indices, dt.int64)
+    return cast(index_select(tally(places, rows), 0, places), kind)
 
 
 @function(tensors=("grad_output",))
@@ -227,24 +239,17 @@ def embedding_dense_backward(grad_output, indices, num_weights, padding_idx, sca
     """The gradient of the table of `embedding`."""
     width = grad_output.spec.shape[-1]
     flat = reshape(indices, (indices.spec.numel,))
-    factor = None
-    if scale_grad_by_freq:
-        factor = from_numpy(
-            (1 / _frequency(flat, num_weights)).astype(
-                np.float64 if grad_output.spec.dtype is dt.float64 else np.float32
-            )
-        )
+    factor = reciprocal(_frequency(flat, num_weights, opmath(grad_output.spec.dtype))) if scale_grad_by_freq else None
     grad = reshape(grad_output, (flat.spec.numel, width))
     return _scatter(grad, flat, num_weights, padding_idx, None, factor)
 
 
 @embedding_dense_backward.gradient("grad_output")
 def _(grad, indices, num_weights, padding_idx, scale_grad_by_freq):
-    from .elementwise import masked_fill, true_divide
-
     rows = embedding_rows(grad, indices, padding_idx, False)
     if scale_grad_by_freq:
-        rows = true_divide(rows, from_numpy(_frequency(indices, num_weights).reshape(*indices.spec.shape, 1)))
+        often = _frequency(reshape(indices, (indices.spec.numel,)), num_weights, rows.spec.dtype)
+        rows = true_divide(rows, reshape(often, (*indices.spec.shape, 1)))
     if padding_idx < 0:
         return rows
     return masked_fill(rows, reshape(indices == padding_idx, (*indices.spec.shape, 1)), 0)
@@ -254,27 +259,25 @@ def embedding_renorm_(input, indices, max_norm, norm_type=2.0) -> Tensor:
     """Shorten the rows that `indices` names, in place, to a norm of at most `max_norm`."""
     from .reduction import norm
 
-    used = np.unique(numpy_view(indices.cpu()))
-    for index in used:
-        if not 0 <= index < input.spec.shape[0]:
-            fail(
-                IndexError,
-                f"select(): index {index} out of range for tensor of size {list(input.spec.shape)} at dimension 0",
-            )
-    where = input.spec.device
-    rows = index_select(input.detach(), 0, from_numpy(used).to(where))
-    norms = numpy_view(norm(rows, float(norm_type), 1).double().cpu())  # pyright: ignore[reportArgumentType]
-    scale = np.where(norms > max_norm, max_norm / (norms + 1e-7), 1.0)
-    long = norms > max_norm
-    if long.any():
-        place = from_numpy(used[long]).to(where)
-        factors = from_numpy(scale[long][:, None]).to(where, input.spec.dtype)
-        input.detach()[place] = index_select(input.detach(), 0, place) * factors
+    table, rows = input.detach(), input.spec.shape[0]
+    places = reshape(indices, (indices.spec.numel,))
+    wrong = first_outside("embedding_renorm_", places, rows)
+    if wrong is not None:
+        text = f"select(): index {wrong} out of range for tensor of size {list(input.spec.shape)} at dimension 0"
+        fail(IndexError, text)
+    places = cast(places, dt.int64)
+    found = index_select(table, 0, places)
+    norms = cast(norm(found, float(norm_type), 1), dt.float64)
+    factor = true_divide(max_norm, add(norms, 1e-7))
+    factor = cast(where(gt(norms, max_norm), factor, ones_like(factor)), opmath(input.spec.dtype))
+    put_(table, (places,), cast(mul(found, unsqueeze(factor, 1)), input.spec.dtype))
     return input
 
 
 # --- bags ---------------------------------------------------------------------------------------------------------
-# A bag is the indices from `first` to `last`; kernels run over (bags, features) x (position in the bag).
+# A bag is the indices from one of `marks` to the next. Where it is known how long bags may be, one kernel runs over
+# (bags, features) x (position in the bag). A device that would have to be waited for is not asked: there each index
+# adds its row to its bag.
 
 
 def _member(index_kind):
@@ -286,7 +289,6 @@ def _member(index_kind):
 
 
 _BAG_PARAMS = tuple(Param(n, dt.int64) for n in ("index_step", "step", "padding"))
-_BAG_ROWS = Param("rows", dt.int64)
 
 
 @_kernel
@@ -298,7 +300,7 @@ def _bag_kernel(mode: str, kind, index_kind, factor) -> Kernel:
     compute = opmath(kind)
     value = ir.cast(ir.load("weight", kind, index * ir.param("step", dt.int64), counted), compute)
     inputs = [Input("weight", kind), Input("index", index_kind), Input("first", dt.int64), Input("last", dt.int64)]
-    params = [*_BAG_PARAMS, _BAG_ROWS]
+    params = [*_BAG_PARAMS, _ROWS]
     if factor is not None:
         inputs.append(Input("factor", factor))
         params.append(Param("factor_step", dt.int64))
@@ -337,68 +339,152 @@ def _bag_max_gradient(kind, index_kind) -> Kernel:
         Input("last", dt.int64),
     )
     result = Result("out", kind, value, offset=index * ir.param("step", dt.int64), where=used, combine="add")
-    return Kernel("embedding_bag_max_gradient", inputs, (result,), (*_BAG_PARAMS, _BAG_ROWS))
+    return Kernel("embedding_bag_max_gradient", inputs, (result,), (*_BAG_PARAMS, _ROWS))
 
 
 @_kernel
 def _factor_gradient(kind, index_kind, factor) -> Kernel:
     """n x features: of each index, the product of its row with the gradient of its bag."""
-    index = ir.cast(ir.load("index", index_kind), dt.int64)
-    used = ir.and_(ir.ne(index, ir.param("padding", dt.int64)), _known(index))
+    index, bag = ir.cast(ir.load("index", index_kind), dt.int64), ir.load("bag", dt.int64)
+    used = ir.and_(ir.and_(ir.ne(index, ir.param("padding", dt.int64)), _known(index)), _in_a_bag(bag))
     compute = opmath(kind)
     row = ir.cast(ir.load("weight", kind, index * ir.param("step", dt.int64), used), compute)
-    grad = ir.cast(ir.load("grad", kind, ir.load("bag", dt.int64) * ir.param("apart", dt.int64)), compute)
+    grad = ir.cast(ir.load("grad", kind, bag * ir.param("apart", dt.int64), used), compute)
     total = ir.select(used, ir.reduce("sum", row * grad), ir.const(0, compute))
     inputs = (Input("weight", kind), Input("grad", kind), Input("index", index_kind), Input("bag", dt.int64))
-    params = tuple(Param(n, dt.int64) for n in ("step", "apart", "padding", "rows"))
+    params = tuple(Param(n, dt.int64) for n in ("step", "apart", "padding", "rows", "bags"))
     return Kernel("embedding_bag_factors", inputs, (Result("out", factor, total, per_row=True),), params)
 
 
+@_kernel
+def _joined_rows(mode: str, kind, index_kind, factor) -> Kernel:
+    """(features) x n: the row that each index names joins its bag."""
+    compute = opmath(kind)
+    index, bag = ir.cast(ir.load("index", index_kind), dt.int64), ir.load("bag", dt.int64)
+    used = ir.and_(ir.and_(ir.ne(index, ir.param("padding", dt.int64)), _known(index)), _in_a_bag(bag))
+    value = ir.cast(ir.load("weight", kind, index * ir.param("step", dt.int64), used), compute)
+    inputs = [Input("weight", kind), Input("index", index_kind), Input("bag", dt.int64)]
+    if factor is not None:
+        inputs.append(Input("factor", factor))
+        value = value * ir.cast(ir.load("factor", factor), compute)
+    offset, combine = bag * ir.param("apart", dt.int64), "maximum" if mode == "max" else "add"
+    result = Result("out", compute, value, offset=offset, where=used, combine=combine)
+    params = tuple(Param(n, dt.int64) for n in ("step", "padding", "rows", "bags", "apart"))
+    return Kernel(f"embedding_bag_{mode}", tuple(inputs), (result,), params, disjoint=True)
+
+
+@_kernel
+def _places_of_most(kind, index_kind) -> Kernel:
+    """(features) x n: the first position in each bag whose row has the maximum."""
+    compute = opmath(kind)
+    index, bag = ir.cast(ir.load("index", index_kind), dt.int64), ir.load("bag", dt.int64)
+    used = ir.and_(ir.and_(ir.ne(index, ir.param("padding", dt.int64)), _known(index)), _in_a_bag(bag))
+    value = ir.cast(ir.load("weight", kind, index * ir.param("step", dt.int64), used), compute)
+    offset = bag * ir.param("apart", dt.int64)
+    most = ir.load("most", compute, offset, used)
+    hit = ir.and_(used, ir.or_(ir.eq(value, most), ir.isnan(value)))
+    place = ir.row_index() - ir.load("first", dt.int64, bag, used)
+    inputs = [Input("weight", kind), Input("index", index_kind), Input("bag", dt.int64), Input("most", compute)]
+    result = Result("place", dt.int64, place, offset=offset, where=hit, combine="minimum")
+    params = tuple(Param(n, dt.int64) for n in ("step", "padding", "rows", "bags", "apart"))
+    return Kernel("embedding_bag_places", (*inputs, Input("first", dt.int64)), (result,), params, disjoint=True)
+
+
+@_kernel
+def _bag_check(index_kind) -> Kernel:
+    """n: each index in a bag names a row."""
+    index = ir.cast(ir.load("index", index_kind), dt.int64)
+    right = ir.or_(_known(index), ir.not_(_in_a_bag(ir.load("bag", dt.int64))))
+    check = Check(right, index, "index {value} is out of range")
+    return Kernel("embedding_bag", (Input("index", index_kind), Input("bag", dt.int64)), (), (_ROWS, _BAGS), (check,))
+
+
+_NO_START = (
+    "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got "
+)
+_NO_END = "offsets[-1] can not be greater than input's length"
+
+
+@_kernel
+def _marks_check() -> Kernel:
+    """(marks): bags begin at 0 and follow each other; `last` is the number of the last offset."""
+    at, here = ir.index(0), ir.load("marks", dt.int64)
+    behind = ir.load("marks", dt.int64, ir.const(1, dt.int64), ir.lt(at + 1, ir.extent(0)))
+    checks = (
+        Check(ir.or_(ir.ne(at, 0), ir.eq(here, 0)), here, _NO_START + "{value}"),
+        Check(ir.or_(ir.ne(at, ir.param("last", dt.int64)), ir.le(here, ir.param("n", dt.int64))), here,
+              _NO_END + ", got offsets[-1] of {value}"),
+        Check(ir.or_(ir.eq(at + 1, ir.extent(0)), ir.le(here, behind)), here, "offsets must not decrease, got {value}"),
+    )  # fmt: skip
+    return Kernel(
+        "embedding_bag", (Input("marks", dt.int64),), (), (Param("last", dt.int64), Param("n", dt.int64)), checks
+    )
+
+
 @functools.lru_cache(64)
-def _even_edges(bags: int, length: int, where: device) -> tuple[Tensor, Tensor]:
-    first = np.arange(bags, dtype=np.int64) * length
-    return array_on(first, where), array_on(first + length, where)
+def _even_marks(bags: int, length: int, where: device) -> Tensor:
+    return array_on(np.arange(bags + 1, dtype=np.int64) * length, where)
 
 
-@hosted
-def _edges(indices: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[Tensor, Tensor]:
-    """The first position of each bag and the one after its last."""
+def _marks(indices: Tensor, offsets: Tensor | None, include_last: bool) -> Tensor:
+    """Where each bag begins, and the end of the last."""
     if offsets is None:
-        return _even_edges(*indices.spec.shape, indices.spec.device)
-    n = indices.spec.numel
-    marks = numpy_view(offsets).astype(np.int64)
-    if include_last:
-        if not len(marks):
-            fail(RuntimeError, "include_last_offset: number of offset should be at least 1")
-        first, last = marks[:-1], marks[1:]
-    else:
-        first, last = marks, np.append(marks[1:], n)
-    if len(marks) and marks[0] != 0:
-        fail(
-            RuntimeError,
-            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position "
-            "0. However, got "
-            f"{marks[0]}",
-        )
-    if len(marks) and marks[-1] > n:
-        fail(RuntimeError, f"offsets[-1] can not be greater than input's length {n} but got offsets[-1] of {marks[-1]}")
-    if (last < first).any():
-        fail(RuntimeError, "embedding_bag: offsets must not decrease", got=marks.tolist())
-    return from_numpy(np.ascontiguousarray(first)), from_numpy(np.ascontiguousarray(last))
+        return _even_marks(*indices.spec.shape, indices.spec.device)
+    n, count = indices.spec.numel, offsets.spec.numel
+    if include_last and not count:
+        fail(RuntimeError, "include_last_offset: number of offset should be at least 1")
+    marks = cast(offsets, dt.int64)
+    if not include_last:
+        marks = cat([marks, full((1,), n, dtype=dt.int64, device=marks.spec.device)])
+    if count:
+        wrong = _run(_marks_check(), (marks.spec.numel,), None, [marks], [marks.spec.strides], (count - 1, n))
+        if wrong is not None:
+            number, value = wrong  # pyright: ignore[reportGeneralTypeIssues]
+            if number == 0:
+                fail(RuntimeError, f"{_NO_START}{value}")
+            if number == 1:
+                fail(RuntimeError, f"{_NO_END} {n} but got offsets[-1] of {value}")
+            fail(RuntimeError, "embedding_bag: offsets must not decrease", got=offsets.tolist())
+    return marks
+
+
+def _bag_of(marks: Tensor, n: int) -> Tensor:
+    """The number of each position's bag; behind the last bag the number after it."""
+    begun = cumsum(tally(clamp_both(marks, min=0, max=n), n + 1), 0)
+    return clamp_min(sub(narrow(begun, 0, 0, n), 1), 0)
+
+
+def _sizes(marks: Tensor) -> Tensor:
+    bags = marks.spec.numel - 1
+    return sub(narrow(marks, 0, 1, bags), narrow(marks, 0, 0, bags))
+
+
+def _counts(indices: Tensor, marks: Tensor, bag: Tensor, padding: int) -> Tensor:
+    """How many indices of each bag count, at least 1."""
+    sizes = _sizes(marks)
+    if padding >= 0:
+        absent = tally(bag, marks.spec.numel, cast(eq(indices, padding), dt.int64))
+        sizes = sub(sizes, narrow(absent, 0, 0, sizes.spec.numel))
+    return clamp_min(sizes, 1)
 
 
 @function(tensors=("weight", "per_sample_weights"), outputs=("out", "place"), fill=False)
-def embedding_bags(weight, indices, first, last, mode, per_sample_weights, padding_idx, scale_grad_by_freq, sparse):
-    """(result, position in its bag of each maximum) for bags from `first` to `last`."""
-    bags, width = first.spec.numel, weight.spec.shape[1]
-    longest = int((numpy_view(last) - numpy_view(first)).max()) if bags else 0
+def embedding_bags(
+    weight, indices, marks, longest, mode, per_sample_weights, padding_idx, scale_grad_by_freq, sparse
+):  # fmt: skip
+    """(result, position in its bag of each maximum) for bags between `marks` of at most `longest` indices."""
+    bags, width = marks.spec.numel - 1, weight.spec.shape[1]
+    if longest is None:
+        if launch.checks_later(weight.spec.device):
+            return _joined(weight, indices, marks, mode, per_sample_weights, padding_idx)
+        longest = span(_sizes(marks))[1] if bags and not launch.lacks(marks) else 0
     factor = per_sample_weights
     kernel = _bag_kernel(mode, weight.spec.dtype, indices.spec.dtype, None if factor is None else factor.spec.dtype)
     out = launch.empty(dense(weight.spec.dtype, (bags, width), weight.spec.device))
     place = launch.empty(dense(dt.int64, (bags, width) if mode == "max" else (0,), weight.spec.device))
     operands = [out, place, weight] if mode == "max" else [out, weight]
     strides = [[width, 1]] * (len(operands) - 1) + [[0, weight.spec.strides[1], 0]]
-    operands += [indices, first, last]
+    operands += [indices, narrow(marks, 0, 0, bags), narrow(marks, 0, 1, bags)]
     strides += [[0, 0, 0], [1, 0, 0], [1, 0, 0]]
     params = [indices.spec.strides[0], weight.spec.strides[0], padding_idx, weight.spec.shape[0]]
     if factor is not None:
@@ -410,70 +496,84 @@ def embedding_bags(weight, indices, first, last, mode, per_sample_weights, paddi
     return out, place
 
 
+def _joined(weight, indices, marks, mode, factor, padding) -> tuple[Tensor, Tensor]:
+    """`embedding_bags` where nobody knows how long bags are."""
+    (rows, width), n, bags, where = weight.spec.shape, indices.spec.numel, marks.spec.numel - 1, weight.spec.device
+    bag, work = _bag_of(marks, n), opmath(weight.spec.dtype)
+    _run(_bag_check(indices.spec.dtype), (n,), None, [indices, bag], [indices.spec.strides, [1]], [rows, bags])
+    out = full((bags, width), -math.inf if mode == "max" else 0, dtype=work, device=where)
+    kernel = _joined_rows(mode, weight.spec.dtype, indices.spec.dtype, None if factor is None else factor.spec.dtype)
+    operands = [weight, indices, bag]
+    strides = [[weight.spec.strides[1], 0], [0, indices.spec.strides[0]], [0, 1]]
+    params = [weight.spec.strides[0], padding, rows, bags, width]
+    more = ([factor], [[0, factor.spec.strides[0]]]) if factor is not None else ([], [])
+    _run(kernel, (width,), (n,), [out, *operands, *more[0]], [[1, 0], *strides, *more[1]], params)
+    place = full((bags, width) if mode == "max" else (0,), _NOWHERE, dtype=dt.int64, device=where)
+    if mode == "max":
+        kernel = _places_of_most(weight.spec.dtype, indices.spec.dtype)
+        _run(kernel, (width,), (n,), [place, *operands, out, marks], [[1, 0], *strides, [1, 0], [0, 0]], params)
+        out = masked_fill(out, eq(place, _NOWHERE), 0)
+    elif mode == "mean":
+        out = true_divide(out, cast(unsqueeze(_counts(indices, marks, bag, padding), 1), work))
+    return cast(out, weight.spec.dtype), place
+
+
+_NOWHERE = 1 << 62  # the place of the maximum in a bag without indices
+
+
 @embedding_bags.gradient("weight", "per_sample_weights")
 def _(
-    grad_out, weight, indices, first, last, mode, per_sample_weights, padding_idx, scale_grad_by_freq, sparse, place,
-    needs,
+    grad_out, weight, indices, marks, mode, per_sample_weights, padding_idx, scale_grad_by_freq, sparse, place, needs
 ):  # fmt: skip
     if grad_out is None:
         return None, None
-    rows, width = weight.spec.shape
-    starts, stops = numpy_view(first), numpy_view(last)
+    (rows, width), n, bags = weight.spec.shape, indices.spec.numel, marks.spec.numel - 1
     if mode == "max":
         out = zeros_of(dense(weight.spec.dtype, (rows, width), weight.spec.device))
-        own = grad_out.spec.strides
+        first, last = narrow(marks, 0, 0, bags), narrow(marks, 0, 1, bags)
         _run(
-            _bag_max_gradient(weight.spec.dtype, indices.spec.dtype), (len(starts), width), None,
-            [out, grad_out, place, indices, first, last], [[0, 1], own, [width, 1], [0, 0], [1, 0], [1, 0]],
+            _bag_max_gradient(weight.spec.dtype, indices.spec.dtype), (bags, width), None,
+            [out, grad_out, place, indices, first, last],
+            [[0, 1], grad_out.spec.strides, [width, 1], [0, 0], [1, 0], [1, 0]],
             [indices.spec.strides[0], width, padding_idx, rows],
         )  # fmt: skip
         return out, None
-    lengths = stops - starts
-    n = int(lengths.sum())  # indices after the last bag belong to none
-    bag = from_numpy(np.repeat(np.arange(len(starts)), lengths))
-    kind = np.float64 if weight.spec.dtype is dt.float64 else np.float32
-    factor = None
+    bag, work = _bag_of(marks, n), opmath(weight.spec.dtype)
+    factor = per_sample_weights
     if mode == "mean":
-        used = (numpy_view(indices)[:n] != padding_idx).astype(kind)
-        counts = np.maximum(np.bincount(numpy_view(bag), used, len(starts)), 1)
-        factor = np.repeat((1 / counts).astype(kind), lengths)
+        shares = reciprocal(cast(_counts(indices, marks, bag, padding_idx), work))
+        factor = index_select(_with_zeros(shares), 0, bag)
     if scale_grad_by_freq:
-        often = (1 / _frequency(indices, rows)[:n]).astype(kind)
-        factor = often if factor is None else factor * often
-    factor = per_sample_weights if factor is None else from_numpy(factor)
+        often = reciprocal(_frequency(indices, rows, work))
+        factor = often if factor is None else mul(factor, often)
     if sparse and scale_grad_by_freq:
         fail(RuntimeError, "embedding_bag_backward: scale_grad_by_freq not supported with sparse gradients")
     if LOCAL.grad or sparse:
-        return _composed_gradient(
-            grad_out, weight, narrow(indices, 0, 0, n), bag, factor, indices.spec.numel, padding_idx, sparse, needs
-        )
+        return _composed_gradient(grad_out, weight, indices, bag, factor, padding_idx, sparse, needs)
     for_weight = _scatter(grad_out, indices, rows, padding_idx, bag, factor) if needs["weight"] else None
     for_factor = None
     if needs["per_sample_weights"]:
         kernel = _factor_gradient(weight.spec.dtype, indices.spec.dtype, per_sample_weights.spec.dtype)
-        for_factor = zeros_of(dense(per_sample_weights.spec.dtype, (indices.spec.numel,), weight.spec.device))
+        for_factor = launch.empty(dense(per_sample_weights.spec.dtype, (n,), weight.spec.device))
         _run(
             kernel, (n,), (width,), [for_factor, weight, grad_out, indices, bag],
             [[1], [0, weight.spec.strides[1]], [0, grad_out.spec.strides[1]], [indices.spec.strides[0], 0], [1, 0]],
-            [weight.spec.strides[0], grad_out.spec.strides[0], padding_idx, rows],
+            [weight.spec.strides[0], grad_out.spec.strides[0], padding_idx, rows, bags],
         )  # fmt: skip
     return for_weight, for_factor
 
 
-def _composed_gradient(grad, weight, indices, bag, factor, whole, padding_idx, sparse, needs):
-    """The gradients from operators that can be differentiated again; `whole` counts the indices of no bag too."""
-    from .creation import zeros
-    from .elementwise import masked_fill, mul
-    from .joining import cat
-    from .reduction import sum_rows
+def _with_zeros(x: Tensor) -> Tensor:
+    """`x` with zeros behind it, for the positions behind the last bag."""
+    return cat([x, zeros_of(dense(x.spec.dtype, (1, *x.spec.shape[1:]), x.spec.device))])
 
-    of_bag = index_select(grad, 0, bag)
+
+def _composed_gradient(grad, weight, indices, bag, factor, padding_idx, sparse, needs):
+    """The gradients from operators that can be differentiated again."""
+    of_bag = index_select(_with_zeros(grad), 0, bag)
     for_weight = for_factor = None
     if needs["weight"]:
-        n = indices.spec.numel
-        scaled = (
-            of_bag if factor is None else mul(of_bag, reshape(narrow(factor, 0, 0, n), (n, 1)).to(of_bag.spec.dtype))
-        )
+        scaled = of_bag if factor is None else mul(of_bag, unsqueeze(factor, 1).to(of_bag.spec.dtype))
         if sparse:
             for_weight = _sparse_rows(scaled, indices, weight.spec, padding_idx)
         else:
@@ -482,9 +582,6 @@ def _composed_gradient(grad, weight, indices, bag, factor, whole, padding_idx, s
         for_factor = sum_rows(mul(embedding_rows(weight, indices, padding_idx, False), of_bag), dims=(1,))
         if padding_idx >= 0:
             for_factor = masked_fill(for_factor, indices == padding_idx, 0)
-        if whole != indices.spec.numel:
-            rest = zeros(whole - indices.spec.numel, dtype=for_factor.spec.dtype, device=for_factor.spec.device)
-            for_factor = cat([for_factor, rest])
     return for_weight, for_factor
 
 
@@ -528,12 +625,13 @@ def embedding_bag(
         )
     if mode not in ("sum", "mean", "max"):
         fail(ValueError, "mode has to be one of sum, mean or max", got=repr(mode))
-    first, last = _edges(indices, offsets, include_last_offset)
+    marks = _marks(indices, offsets, include_last_offset)
     flat = indices if indices.spec.ndim == 1 else reshape(indices, (indices.spec.numel,))
     if per_sample_weights is not None:
         per_sample_weights = reshape(per_sample_weights, (flat.spec.numel,))
     options = (mode, per_sample_weights, padding_idx, scale_grad_by_freq, sparse)
-    return embedding_bags(weight, flat, first, last, *options)[0]
+    longest = indices.spec.shape[1] if offsets is None else None
+    return embedding_bags(weight, flat, marks, longest, *options)[0]
 
 
 def _refuse(flat: Tensor, rows: int) -> NoReturn:

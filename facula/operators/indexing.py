@@ -559,10 +559,16 @@ def scatter_reduce(
 
 def check_bounds(name: str, index: Tensor, size: int, dim: int, negative: bool = False) -> None:
     """RuntimeError for an operator's index out of range; `negative`: such ones count from the end."""
+    failed = first_outside(name, index, size, negative)
+    if failed is not None:
+        _out_of_range(dim, size)(0, failed)
+
+
+def first_outside(name: str, index: Tensor, size: int, negative: bool = False) -> int | None:
+    """The first of an operator's indices that is out of range, or None, also where that is told later."""
     for _, code, arguments in _check_plans(name, [index.spec], [size], negative):
-        failed = code(index.ptr, *arguments)
-        if failed is not None:
-            _out_of_range(dim, size)(0, failed)
+        return code(index.ptr, *arguments)
+    return None
 
 
 @function(tensors=("input", "source"))
