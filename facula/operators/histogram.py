@@ -49,7 +49,7 @@ def histc(input: Tensor, bins: int = 100, min=0, max=0) -> Tensor:
     )
     # Each operation is rounded to the dtype of the elements, as there.
     part = true_divide(mul(sub(values, first), parts), sub(last, first))
-    places = _place(values, part, first, last, _number(bins, input))
+    places = histc_parts(values, part, first, last, _number(bins, input))
     return cast(narrow(tally(places, bins + 1), 0, 1, bins), kind)
 
 
@@ -58,7 +58,7 @@ def _number(value: int, beside: Tensor) -> Tensor:
 
 
 @traced(keep=("input", "part", "first", "last", "parts"), differentiable=False)
-def _place(input, part, first, last, parts):
+def histc_parts(input, part, first, last, parts):
     """The number of an element's part from 1 on; 0 outside of them."""
     input, part, first, last = (ir.cast(x, opmath(x.dtype)) for x in (input, part, first, last))
     inside = ir.and_(ir.ge(input, first), ir.le(input, last))
@@ -160,7 +160,7 @@ def _counted(name: str, input: Tensor, bins: Sequence, range, weight, density: b
     for d, e in enumerate(edges):
         x = select(points, 1, d)
         ends = select(e, 0, 0), select(e, 0, shape[d])
-        flat = _cell(flat, searchsorted(e, x, right=True), x, *ends, _number(shape[d], input))
+        flat = histogram_cells(flat, searchsorted(e, x, right=True), x, *ends, _number(shape[d], input))
     weights = None if weight is None else reshape(weight.detach(), (-1,))
     hist = cast(reshape(narrow(tally(flat, math.prod(shape) + 1, weights), 0, 1, math.prod(shape)), shape), s.dtype)
     if density:
@@ -172,7 +172,7 @@ def _counted(name: str, input: Tensor, bins: Sequence, range, weight, density: b
 
 
 @traced(keep=("cell", "above", "x", "first", "last", "parts"), differentiable=False)
-def _cell(cell, above, x, first, last, parts):
+def histogram_cells(cell, above, x, first, last, parts):
     """A cell's number from 1 on with one more dim, of which `above` edges are not beyond the point `x`; 0 outside."""
     inside = ir.and_(ir.and_(ir.ge(x, first), ir.le(x, last)), ir.ne(cell, 0))
     return ir.select(inside, (cell - 1) * parts + ir.minimum(above, parts), ir.const(0, dt.int64))

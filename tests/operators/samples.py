@@ -470,7 +470,14 @@ row(
     out=False,
     refused=("float16", "bfloat16"),
 )
-row("histc", [s(t(20)), s(t(20), 5), s(t(20), 4, -1, 1)], "f", grad=False, blind=("float16", "bfloat16"))
+row(
+    "histc",
+    [s(t(20)), s(t(20), 5), s(t(20), 4, -1, 1)],
+    "f",
+    grad=False,
+    blind=("float16", "bfloat16"),
+    covers=("histc_parts",),
+)
 row(
     "renorm",
     [s(t(3, 4), 2, 0, 1.0), s(t(3, 4), 1, 1, 1.0)],

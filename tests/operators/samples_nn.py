@@ -309,6 +309,24 @@ row(
     tolerance=LOOSE,
     slopes=False,
 )
+marks = T(values=[0, 2, 2, 7], dtype="int64", grad=False)
+row(
+    "nn.functional.embedding_bag",
+    [
+        s(index(4, 3, below=6), t(6, 3)),
+        s(index(9, below=6), t(6, 3), marks, mode="sum", padding_idx=1),
+        s(index(9, below=6), t(6, 3), marks, mode="mean", padding_idx=1, scale_grad_by_freq=True),
+        s(index(9, below=6), t(6, 3), marks, mode="max", include_last_offset=True),
+        s(index(4, 3, below=6), t(6, 3), mode="sum", per_sample_weights=t(4, 3)),
+    ],
+    "f",
+    out=False,
+    method=False,
+    tolerance=LOOSE,
+    layouts=False,
+    slopes=False,
+    covers=("embedding_bags",),
+)
 DROP = [
     s(t(3, 4), 0.3, True),
     s(t(3, 4), 0.0, True),

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import facula.operators as ops
+from facula import launch
 from facula.autograd import grad
 from facula.core import dtype as dt
+from facula.operators.embedding import embedding_bags
 
 from .differences import check_gradients
 
@@ -84,9 +86,16 @@ def bags_of(indices, marks, mode, padding, factors):
     return out
 
 
+@pytest.fixture(params=["measured", "joined"])
+def way(request, monkeypatch):
+    """Both ways to sum bags: asking how long they are, and, where that means waiting, index by index."""
+    if request.param == "joined":
+        monkeypatch.setattr(launch, "checks_later", lambda where: True)
+
+
 @pytest.mark.parametrize("mode", ["sum", "mean", "max"])
 @pytest.mark.parametrize("padding", [-1, 2])
-def test_bags(mode, padding):
+def test_bags(mode, padding, way):
     indices = np.array([1, 2, 0, 6, 6, 2, 3, 2, 5, 4, 1])
     for marks in ([0, 3, 3, 7, 11], [0, 11], [0, 1, 2, 11]):
         offsets = t(np.array(marks[:-1]))
@@ -108,7 +117,7 @@ def test_bags(mode, padding):
     )
 
 
-def test_bag_factors():
+def test_bag_factors(way):
     indices, factors, offsets = np.array([1, 2, 0, 6, 6, 2]), rng.normal(size=6), t(np.array([0, 2]))
     for padding in (-1, 2):
         want = bags_of(indices, [0, 2, 6], "sum", padding, factors)
@@ -122,7 +131,7 @@ def test_bag_factors():
         )
 
 
-def test_bags_that_end_early():
+def test_bags_that_end_early(way):
     """With include_last_offset, indices after the last bag belong to none and get no gradient."""
     weight, factors = t(TABLE.copy()), t(np.ones(6))
     weight.requires_grad = factors.requires_grad = True
@@ -132,7 +141,16 @@ def test_bags_that_end_early():
     np.testing.assert_allclose(for_factors.numpy(), [*TABLE[[1, 2, 0]].sum(1), 0, 0, 0])
 
 
-def test_bag_errors():
+def test_a_nan_is_the_maximum_of_its_bag(way):
+    table = TABLE.copy()
+    table[6, 1] = np.nan
+    found, place = embedding_bags(t(table), t(np.array([1, 6, 6, 2, 3])), t(np.array([0, 4, 5])), None, "max", None, -1,
+                                  False, False)  # fmt: skip
+    np.testing.assert_array_equal(found.numpy(), [np.max(table[[1, 6, 2]], 0), table[3]])
+    assert place.numpy()[0, 1] == 1 and place.numpy()[1].tolist() == [0] * 5
+
+
+def test_bag_errors(way):
     one = t(np.array([1, 2, 3]))
     for offsets, last, words in (
         ([0, 5], False, "offsets\\[-1\\] can not be greater than input's length 3 but got offsets\\[-1\\] of 5"),

@@ -91,3 +91,50 @@ def test_a_quantile_by_a_number_waits_for_nothing(idle):
 def test_a_number_of_any_dtype_is_read(fake, dtype):
     x = torch.tensor([1.0, 0.0]).to(dtype)
     assert x.cuda()[0].item() == x[0].item() == 1 and x.cuda().tolist() == x.tolist()
+
+
+@pytest.mark.parametrize(
+    "indices, offsets, words",
+    [([1, 9], [0], "value=|index 9 is out of range"), ([1, 2], [1], "offsets\\[0\\] has to be 0"),
+     ([1, 2], [0, 3], "offsets\\[-1\\] can not be greater"), ([1, 2], [0, 2, 1], "offsets must not decrease")],
+)  # fmt: skip
+def test_bags_tell_later_what_is_wrong(fake, indices, offsets, words):
+    weight = torch.ones(7, 3, device="cuda")
+    F.embedding_bag(torch.tensor(indices, device="cuda"), weight, torch.tensor(offsets, device="cuda"))
+    with pytest.raises(RuntimeError, match=words):
+        torch.cuda.synchronize()
+
+
+def test_renormalised_rows_wait_for_nothing(idle):
+    weight, indices = torch.ones(6, 4, device="cuda"), torch.tensor([[0, 3], [3, 5]], device="cuda")
+    idle.calls.clear()
+    F.embedding(indices, weight, max_norm=1.0)
+    assert waits(idle) == 0
+
+
+def test_counts_wait_once(fake):
+    """The size of a result is read where it depends on numbers, as PyTorch does."""
+    x = torch.tensor([3, 1, 1, 0], device="cuda")
+    for call, want in ((lambda: torch.bincount(x), [1, 2, 0, 1]), (lambda: F.one_hot(x).sum(0), [1, 2, 0, 1])):
+        fake.calls.clear()
+        found = call()
+        assert waits(fake) == 2  # a copy, and the wait for it
+        assert found.tolist() == want
+
+
+def test_what_waits_for_nothing(idle):
+    x, f, edges = torch.ones(4, device="cuda", dtype=torch.int64), torch.ones(4, device="cuda"), torch.arange(200.0)
+    edges = edges.cuda()
+    idle.calls.clear()
+    torch.histc(f, 4, 0, 4)
+    torch.histogram(f, edges)
+    torch.isin(x, x[:2])
+    torch.isin(f, edges)
+    for how in ("sum", "prod", "mean", "amax", "amin"):
+        f.scatter_reduce(0, x, f, how, include_self=False)
+    f.index_reduce(0, x, f, "mean")
+    table = edges.view(50, 4).requires_grad_()
+    F.embedding(x, table, scale_grad_by_freq=True).sum().backward()
+    for mode in ("sum", "mean", "max"):
+        F.embedding_bag(x, table, x[:2], mode=mode, padding_idx=2, include_last_offset=True).sum().backward()
+    assert waits(idle) == 0
