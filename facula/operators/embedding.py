@@ -16,6 +16,7 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Check, Input, Kernel, Param, Result
 
+from . import kernels
 from .copying import cast
 from .creation import array_on, full, numpy_view, ones_like, zeros_of
 from .declare import function, one_device
@@ -28,36 +29,6 @@ from .sparse import made as sparse_made
 from .view import narrow, reshape, unsqueeze
 
 __all__ = ["embedding", "embedding_bag", "embedding_dense_backward", "embedding_renorm_"]
-
-_BOUND: dict[tuple, launch.Bound] = {}
-_KERNELS: dict[tuple, Kernel] = {}
-
-
-def _run(kernel: Kernel, outer, row, operands, strides, params=()) -> int | None:
-    """Run a kernel on tensors with their strides along the iteration's dims; the first value that a check refuses."""
-    where = operands[0].spec.device
-    # By identity: the hash of a kernel walks its expressions, and those of `_KERNELS` live as long as the program.
-    key = (id(kernel), tuple(outer), None if row is None else tuple(row), tuple(map(tuple, strides)), where)
-    bound = _BOUND.get(key)
-    if bound is None:
-        if len(_BOUND) > 4096:
-            _BOUND.clear()
-        bound = _BOUND[key] = launch.bind(
-            kernel, list(outer), None if row is None else list(row), [list(s) for s in strides], where
-        )
-    return launch.run(bound, [t.ptr for t in operands], params)
-
-
-def _kernel(make):
-    """`make(*key)` once for each key."""
-
-    def known(*key) -> Kernel:
-        found = _KERNELS.get((make, key))
-        if found is None:
-            found = _KERNELS[make, key] = make(*key)
-        return found
-
-    return known
 
 
 def _need_indices(indices: Tensor, name: str) -> None:
@@ -86,7 +57,7 @@ def _in_a_bag(number):
     return ir.lt(number, ir.param("bags", dt.int64))
 
 
-@_kernel
+@kernels.kernel
 def _gather_rows(kind, index_kind) -> Kernel:
     index = ir.cast(ir.load("index", index_kind), dt.int64)
     inside = _known(index)
@@ -182,7 +153,7 @@ def embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=
     return embedding_rows(weight, indices, padding_idx, scale_grad_by_freq, sparse)
 
 
-@_kernel
+@kernels.kernel
 def _scatter_rows(kind, index_kind, bag: bool, factor) -> Kernel:
     """(n, features): adds row i of the gradient, or that of its bag, times a factor, to the row that index i names."""
     index = ir.cast(ir.load("index", index_kind), dt.int64)
@@ -224,7 +195,7 @@ def _scatter(
     if factor is not None:
         operands.append(factor)
         strides.append([factor.spec.strides[0], 0])
-    _run(kernel, ((indices if bag is None else bag).spec.numel, width), None, operands, strides, params)
+    kernels.run(kernel, ((indices if bag is None else bag).spec.numel, width), None, operands, strides, params)
     return out
 
 
@@ -291,7 +262,7 @@ def _member(index_kind):
 _BAG_PARAMS = tuple(Param(n, dt.int64) for n in ("index_step", "step", "padding"))
 
 
-@_kernel
+@kernels.kernel
 def _bag_kernel(mode: str, kind, index_kind, factor) -> Kernel:
     at, index, counted = _member(index_kind)
     known = _known(index)
@@ -323,7 +294,7 @@ def _bag_kernel(mode: str, kind, index_kind, factor) -> Kernel:
     return Kernel(f"embedding_bag_{mode}", tuple(inputs), results, tuple(params), (check,))
 
 
-@_kernel
+@kernels.kernel
 def _bag_max_gradient(kind, index_kind) -> Kernel:
     """(bags, features): the gradient goes to the row that gave the maximum."""
     at = ir.load("first", dt.int64) + ir.load("place", dt.int64)
@@ -342,7 +313,7 @@ def _bag_max_gradient(kind, index_kind) -> Kernel:
     return Kernel("embedding_bag_max_gradient", inputs, (result,), (*_BAG_PARAMS, _ROWS))
 
 
-@_kernel
+@kernels.kernel
 def _factor_gradient(kind, index_kind, factor) -> Kernel:
     """n x features: of each index, the product of its row with the gradient of its bag."""
     index, bag = ir.cast(ir.load("index", index_kind), dt.int64), ir.load("bag", dt.int64)
@@ -356,7 +327,7 @@ def _factor_gradient(kind, index_kind, factor) -> Kernel:
     return Kernel("embedding_bag_factors", inputs, (Result("out", factor, total, per_row=True),), params)
 
 
-@_kernel
+@kernels.kernel
 def _joined_rows(mode: str, kind, index_kind, factor) -> Kernel:
     """(features) x n: the row that each index names joins its bag."""
     compute = opmath(kind)
@@ -373,7 +344,7 @@ def _joined_rows(mode: str, kind, index_kind, factor) -> Kernel:
     return Kernel(f"embedding_bag_{mode}", tuple(inputs), (result,), params, disjoint=True)
 
 
-@_kernel
+@kernels.kernel
 def _places_of_most(kind, index_kind) -> Kernel:
     """(features) x n: the first position in each bag whose row has the maximum."""
     compute = opmath(kind)
@@ -390,7 +361,7 @@ def _places_of_most(kind, index_kind) -> Kernel:
     return Kernel("embedding_bag_places", (*inputs, Input("first", dt.int64)), (result,), params, disjoint=True)
 
 
-@_kernel
+@kernels.kernel
 def _bag_check(index_kind) -> Kernel:
     """n: each index in a bag names a row."""
     index = ir.cast(ir.load("index", index_kind), dt.int64)
@@ -405,7 +376,7 @@ _NO_START = (
 _NO_END = "offsets[-1] can not be greater than input's length"
 
 
-@_kernel
+@kernels.kernel
 def _marks_check() -> Kernel:
     """(marks): bags begin at 0 and follow each other; `last` is the number of the last offset."""
     at, here = ir.index(0), ir.load("marks", dt.int64)
@@ -437,7 +408,7 @@ def _marks(indices: Tensor, offsets: Tensor | None, include_last: bool) -> Tenso
     if not include_last:
         marks = cat([marks, full((1,), n, dtype=dt.int64, device=marks.spec.device)])
     if count:
-        wrong = _run(_marks_check(), (marks.spec.numel,), None, [marks], [marks.spec.strides], (count - 1, n))
+        wrong = kernels.run(_marks_check(), (marks.spec.numel,), None, [marks], [marks.spec.strides], (count - 1, n))
         if wrong is not None:
             number, value = wrong  # pyright: ignore[reportGeneralTypeIssues]
             if number == 0:
@@ -491,7 +462,7 @@ def embedding_bags(
         operands.append(factor)
         strides.append([0, 0, 0])
         params.append(factor.spec.strides[0])
-    if _run(kernel, (bags, width), (longest,), operands, strides, params) is not None:
+    if kernels.run(kernel, (bags, width), (longest,), operands, strides, params) is not None:
         _refuse(indices, weight.spec.shape[0])
     return out, place
 
@@ -500,18 +471,18 @@ def _joined(weight, indices, marks, mode, factor, padding) -> tuple[Tensor, Tens
     """`embedding_bags` where nobody knows how long bags are."""
     (rows, width), n, bags, where = weight.spec.shape, indices.spec.numel, marks.spec.numel - 1, weight.spec.device
     bag, work = _bag_of(marks, n), opmath(weight.spec.dtype)
-    _run(_bag_check(indices.spec.dtype), (n,), None, [indices, bag], [indices.spec.strides, [1]], [rows, bags])
+    kernels.run(_bag_check(indices.spec.dtype), (n,), None, [indices, bag], [indices.spec.strides, [1]], [rows, bags])
     out = full((bags, width), -math.inf if mode == "max" else 0, dtype=work, device=where)
     kernel = _joined_rows(mode, weight.spec.dtype, indices.spec.dtype, None if factor is None else factor.spec.dtype)
     operands = [weight, indices, bag]
     strides = [[weight.spec.strides[1], 0], [0, indices.spec.strides[0]], [0, 1]]
     params = [weight.spec.strides[0], padding, rows, bags, width]
     more = ([factor], [[0, factor.spec.strides[0]]]) if factor is not None else ([], [])
-    _run(kernel, (width,), (n,), [out, *operands, *more[0]], [[1, 0], *strides, *more[1]], params)
+    kernels.run(kernel, (width,), (n,), [out, *operands, *more[0]], [[1, 0], *strides, *more[1]], params)
     place = full((bags, width) if mode == "max" else (0,), _NOWHERE, dtype=dt.int64, device=where)
     if mode == "max":
         kernel = _places_of_most(weight.spec.dtype, indices.spec.dtype)
-        _run(kernel, (width,), (n,), [place, *operands, out, marks], [[1, 0], *strides, [1, 0], [0, 0]], params)
+        kernels.run(kernel, (width,), (n,), [place, *operands, out, marks], [[1, 0], *strides, [1, 0], [0, 0]], params)
         out = masked_fill(out, eq(place, _NOWHERE), 0)
     elif mode == "mean":
         out = true_divide(out, cast(unsqueeze(_counts(indices, marks, bag, padding), 1), work))
@@ -531,7 +502,7 @@ def _(
     if mode == "max":
         out = zeros_of(dense(weight.spec.dtype, (rows, width), weight.spec.device))
         first, last = narrow(marks, 0, 0, bags), narrow(marks, 0, 1, bags)
-        _run(
+        kernels.run(
             _bag_max_gradient(weight.spec.dtype, indices.spec.dtype), (bags, width), None,
             [out, grad_out, place, indices, first, last],
             [[0, 1], grad_out.spec.strides, [width, 1], [0, 0], [1, 0], [1, 0]],
@@ -555,7 +526,7 @@ def _(
     if needs["per_sample_weights"]:
         kernel = _factor_gradient(weight.spec.dtype, indices.spec.dtype, per_sample_weights.spec.dtype)
         for_factor = launch.empty(dense(per_sample_weights.spec.dtype, (n,), weight.spec.device))
-        _run(
+        kernels.run(
             kernel, (n,), (width,), [for_factor, weight, grad_out, indices, bag],
             [[1], [0, weight.spec.strides[1]], [0, grad_out.spec.strides[1]], [indices.spec.strides[0], 0], [1, 0]],
             [weight.spec.strides[0], grad_out.spec.strides[0], padding_idx, rows, bags],

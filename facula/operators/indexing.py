@@ -18,7 +18,7 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Check, Input, Kernel, Param, Result
 
-from . import creation
+from . import creation, kernels
 from .copying import cast, contiguous, copy_values, like_layout, to_device
 from .creation import host_array, tensor, zeros_of
 from .declare import OPERATORS, broadcast_strides, function, needs_numbers, one_device, takes, traced, view, view_of
@@ -88,6 +88,7 @@ def _gather_kernel(kind, kinds: tuple, negative: bool, unit: bool) -> Kernel:
     return Kernel("gather", inputs, (Result("out", kind, ir.load("source", kind, offset)),), params, checks)
 
 
+@kernels.kernel
 def _bounds_kernel(name: str, kind, negative: bool) -> Kernel:
     return Kernel(name, (Input("index0", kind),), (), (Param("size0", dt.int64),), (_checked(0, kind, negative)[1],))
 
@@ -185,11 +186,11 @@ def _check_plans(name: str, indices: Sequence[Spec], sizes: Sequence[int], negat
     """The checks of an operator's index tensors, as `Plan.checks`."""
     found = []
     for i, (s, size) in enumerate(zip(indices, sizes)):
-        kernel = _kernel(("bounds", name, s.dtype, negative), _bounds_kernel)
         dims = [(n, step) for n, step in zip(s.shape, s.strides) if step or not n] or [(1, 1)]  # each index once
-        bound = launch.bind(kernel, [n for n, _ in dims], None, [[step for _, step in dims]], s.device)
-        if bound.function is not None:
-            found.append((i, bound.function, (size, *bound.tail)))
+        strides = [[step for _, step in dims]]
+        code = kernels.bound(_bounds_kernel(name, s.dtype, negative), [n for n, _ in dims], None, strides, s.device)
+        if code.function is not None:
+            found.append((i, code.function, (size, *code.tail)))
     return tuple(found)
 
 
@@ -904,6 +905,7 @@ def isin(elements, test_elements, *, assume_unique: bool = False, invert: bool =
     return OPERATORS["ne" if invert else "eq"].call(elements, found)
 
 
+@kernels.kernel
 def _marked_kernel(kind, invert: bool) -> Kernel:
     at = ir.cast(ir.load("element", kind), dt.int64) - ir.param("least", dt.int64)
     inside = ir.and_(ir.ge(at, 0), ir.lt(at, ir.param("size", dt.int64)))
@@ -919,9 +921,8 @@ def _marked(elements: Tensor, tests: Tensor, least: int, size: int, invert: bool
     marks = zeros_of(dense(dt.bool_, (size,), where))
     _filled("isin", marks, 0, OPERATORS["sub"].call(cast(tests, dt.int64), least), True)
     out = launch.empty(dense(dt.bool_, s.shape, where))
-    kernel = _kernel(("marked", s.dtype, invert), _marked_kernel)
-    bound = launch.bind(kernel, s.shape, None, [out.spec.strides, s.strides, [0] * s.ndim], where)
-    launch.run(bound, (out.ptr, elements.ptr, marks.ptr), (least, size))
+    operands, strides = (out, elements, marks), (out.spec.strides, s.strides, (0,) * s.ndim)
+    kernels.run(_marked_kernel(s.dtype, invert), s.shape, None, operands, strides, (least, size))
     return out
 
 

@@ -18,6 +18,7 @@ from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
 
+from . import kernels
 from .copying import cast, to_device
 from .creation import dtype_c_name, from_numpy, full, numpy_view
 from .declare import OPERATORS, SUM_TO, Repeats, fast_rows, function, row_dims, takes, traced, view
@@ -423,22 +424,19 @@ def aminmax(input, *, dim=None, keepdim=False, out=None):
     return NAMED["aminmax"](amin(input, d, keepdim, out=low), amax(input, d, keepdim, out=high))
 
 
-_SPANS: dict[Spec, launch.Bound] = {}
+@kernels.kernel
+def _span(kind) -> Kernel:
+    x = ir.cast(ir.load("input", kind), opmath(kind))
+    results = tuple(Result(how, kind, ir.reduce(how, x), per_row=True) for how in ("min", "max"))
+    return Kernel("span", (Input("input", kind),), results)
 
 
 def span(input: Tensor) -> tuple[Any, Any]:
     """The smallest and the largest element as numbers: one pass, and one wait for a device. NaN is both."""
     s = input.spec
-    bound = _SPANS.get(s)
-    if bound is None:
-        x = ir.cast(ir.load("input", s.dtype), opmath(s.dtype))
-        results = tuple(Result(kind, s.dtype, ir.reduce(kind, x), per_row=True) for kind in ("min", "max"))
-        kernel = Kernel("span", (Input("input", s.dtype),), results)
-        if len(_SPANS) > 1024:
-            _SPANS.clear()
-        bound = _SPANS[s] = launch.bind(kernel, [], s.shape or (1,), [[], [], s.strides or (1,)], s.device)
     ends = launch.empty_dense((2,), s.dtype, s.device)
-    launch.run(bound, (ends.ptr, ends.ptr + s.dtype.itemsize, input.ptr))
+    code = kernels.bound(_span(s.dtype), (), s.shape or (1,), [(), (), s.strides or (1,)], s.device)
+    launch.run(code, (ends.ptr, ends.ptr + s.dtype.itemsize, input.ptr))
     low, high = ends.tolist()
     return low, high
 

@@ -19,13 +19,12 @@ import numpy as np
 from facula import launch
 from facula.operators import convolution as convolutions
 from facula.operators import promotion
-from facula.operators.embedding import _BOUND as BAGS
 from facula.operators.embedding import _PLANS as ROWS
 from facula.operators.embedding import _even_marks
 from facula.operators.indexing import _PLANS as INDEXED
+from facula.operators.kernels import _BOUND
 from facula.operators.loss import _check_code
 from facula.operators.matmul import _PLANS
-from facula.operators.reduction import _SPANS
 from facula.optim import rule
 from facula.targets.cuda import code, driver, functions, tickets
 from facula.targets.cuda.libraries import cublaslt
@@ -590,7 +589,7 @@ def _forget() -> None:
     for memory in promotion._MADE_FOR:  # calls that operators know
         memory.clear()
     tables = convolution._KEPT  # in the GPU's memory
-    for plans in (_PLANS, ROWS, BAGS, INDEXED, _SPANS, convolutions._PLANS, tables, rule._PLANS, rule._MANY):
+    for plans in (_PLANS, ROWS, INDEXED, _BOUND, convolutions._PLANS, tables, rule._PLANS, rule._MANY):
         plans.clear()
     _check_code.cache_clear()
     _even_marks.cache_clear()
