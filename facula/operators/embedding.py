@@ -596,6 +596,7 @@ def embedding_bag(
         )
     if mode not in ("sum", "mean", "max"):
         fail(ValueError, "mode has to be one of sum, mean or max", got=repr(mode))
+    one_device(*(None if x is None else x.spec for x in (weight, indices, offsets, per_sample_weights)))
     marks = _marks(indices, offsets, include_last_offset)
     flat = indices if indices.spec.ndim == 1 else reshape(indices, (indices.spec.numel,))
     if per_sample_weights is not None:

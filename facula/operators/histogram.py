@@ -13,7 +13,7 @@ from facula.ir import expr as ir
 
 from .copying import cast
 from .creation import dtype_c_name, full, linspace
-from .declare import traced
+from .declare import one_device, traced
 from .elementwise import mul, sub, true_divide
 from .indexing import tally
 from .inplace import overwrite, resize_
@@ -153,6 +153,7 @@ def _counted(name: str, input: Tensor, bins: Sequence, range, weight, density: b
                 "torch.histogramdd: if weight tensor is provided, input tensor and weight tensor should have the same "
                 f"dtype, but got input({dtype_c_name(s.dtype)}), and weight({dtype_c_name(weight.spec.dtype)})",
             )
+    one_device(s, None if weight is None else weight.spec, *(b.spec for b in bins if isinstance(b, Tensor)))
     points = reshape(input.detach(), (math.prod(s.shape[:-1]), dims))
     edges = _edges_of(input, points, bins, range)
     shape = tuple(e.spec.numel - 1 for e in edges)

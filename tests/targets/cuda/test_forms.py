@@ -135,6 +135,7 @@ def test_what_waits_for_nothing(idle):
     f.index_reduce(0, x, f, "mean")
     table = edges.view(50, 4).requires_grad_()
     F.embedding(x, table, scale_grad_by_freq=True).sum().backward()
+    F.ctc_loss(table.view(10, 2, 10), x.view(2, 2), (10, 10), (2, 2)).backward()
     for mode in ("sum", "mean", "max"):
         F.embedding_bag(x, table, x[:2], mode=mode, padding_idx=2, include_last_offset=True).sum().backward()
     assert waits(idle) == 0
