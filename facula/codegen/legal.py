@@ -34,6 +34,8 @@ def _dtypes(kernel: Kernel, nodes: list[Expr]) -> Iterator[str]:
             own = [a.dtype for a in n.args[n.op == "select" :]]
             if any(t is not own[0] for t in own) or own[0].kind not in op.takes or own[0] in STORED_ONLY:
                 yield f"{n.op} of {', '.join(t.code for t in own)}"
+        if n.op == "reduce" and n.value == "xor" and n.dtype.kind not in "ui":
+            yield f"an exclusive or of {n.dtype.code}"
         if n.op == "reduce" and n.value in ("sum", "prod") and n.dtype.kind == "b":
             yield f"{n.value} of bool: cast to int64 first"
         if n.op == "reduce" and n.value not in ("sum", "prod", "any", "all") and n.args[0].dtype.kind == "c":

@@ -78,7 +78,7 @@ OPS = _table(
 # Reductions over a row. State and combination of each are spelled out in `codegen` and `targets/reference/`.
 REDUCTIONS = {
     "sum": "same", "prod": "same", "max": "same", "min": "same",  # NaN wins in max and min
-    "any": "bool", "all": "bool",
+    "any": "bool", "all": "bool", "xor": "same",
     "argmax": "index", "argmin": "index",  # row_index of the first extreme; the first NaN wins
 }  # fmt: skip
 SCANS = ("sum", "prod", "max", "min", "growth")  # growth: the sum of what is not negative, in any order

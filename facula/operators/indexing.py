@@ -20,7 +20,7 @@ from facula.ir.kernel import Check, Input, Kernel, Param, Result
 
 from . import creation, kernels
 from .copying import cast, contiguous, copy_values, like_layout, to_device
-from .creation import host_array, tensor, zeros_of
+from .creation import tensor, zeros_of
 from .declare import OPERATORS, broadcast_strides, function, needs_numbers, one_device, takes, traced, view, view_of
 from .limits import iinfo
 from .promotion import opmath, result_type
@@ -804,10 +804,9 @@ def _flat_index(input: Tensor, index: Tensor, name: str) -> Tensor:
         )
     if launch.checks_later(input.spec.device):  # whoever reads or writes checks
         return reshape(index, (-1,))
-    values = host_array(index)
-    bad = None if values is None else (values < -n) | (values >= n)
-    if values is not None and bad is not None and bad.any():
-        fail(IndexError, f"out of range: tried to access index {int(values[bad].flat[0])} on a tensor of {n} elements.")
+    wrong = first_outside(name, index, n, True)
+    if wrong is not None:
+        fail(IndexError, f"out of range: tried to access index {wrong} on a tensor of {n} elements.")
     return reshape(index, (-1,))
 
 
@@ -855,14 +854,10 @@ def unravel_index(indices: Tensor, shape) -> tuple[Tensor, ...]:
     sizes = tuple(shape) if not isinstance(shape, int) else (shape,)
     if indices.spec.dtype.kind not in "ui":
         fail(ValueError, f"expected 'indices' to be integer dtype, but got {indices.spec.dtype!r}")
-    values = host_array(indices)
-    if values is not None and values.size:
-        if values.min() < -prod(sizes) or values.max() >= prod(sizes):
-            fail(
-                ValueError,
-                f"target cannot be empty or out of range of shape {tuple(sizes)}",
-                got=f"indices from {values.min()} to {values.max()}",
-            )
+    wrong = first_outside("unravel_index", indices, prod(sizes), True)
+    if wrong is not None:
+        text = f"target cannot be empty or out of range of shape {tuple(sizes)}"
+        fail(ValueError, text, expected=f"indices from {-prod(sizes)} to {prod(sizes) - 1}", got=wrong)
     steps = [prod(sizes[d + 1 :]) for d in range(len(sizes))]
     whole = OPERATORS["floor_divide"].call(
         unsqueeze(indices, -1), tensor(steps, dtype=dt.int64, device=indices.spec.device)

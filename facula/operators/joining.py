@@ -640,13 +640,18 @@ def repeat_interleave(
             fail(RuntimeError, "cannot repeat_interleave a meta tensor without output_size")
         places = launch.empty(dense(int64, (output_size,), counted.spec.device))
         return places if repeats is None else index_select(input, 0 if dim is None else dim, places)
+    if dim is None and repeats is not None:
+        input, dim = reshape(input, (input.spec.numel,)), 0
+    if output_size is not None and isinstance(counted, Tensor) and launch.checks_later(counted.spec.device):
+        return _repeated(input, repeats, dim or 0, output_size)  # nobody waits for the numbers
     counts = host_array(counted) if isinstance(counted, Tensor) else np.asarray(counted)
     if counts is None:  # nobody computed them
         counts = np.ones(counted.spec.shape, np.int64)
+    if output_size is not None and isinstance(counted, Tensor) and counts.size > 1 and counts.sum() != output_size:
+        fail(RuntimeError, "allocated size does not match required size", expected=counts.sum(), got=output_size)
     if repeats is None:  # repeat_interleave(counts): the number i, counts[i] times
         return array_on(np.repeat(np.arange(input.spec.numel), counts), input.spec.device)
-    if dim is None:
-        input, dim = reshape(input, (input.spec.numel,)), 0
+    assert dim is not None
     d = normalize_dim(dim, input.spec.ndim)
     n = input.spec.shape[d] if input.spec.ndim else 1
     if isinstance(repeats, int):
@@ -672,6 +677,18 @@ def repeat_interleave(
     if (counts < 0).any():
         fail(RuntimeError, "repeats can not be negative")
     return index_select(input, d, array_on(np.repeat(np.arange(n), counts), input.spec.device))
+
+
+def _repeated(input: Tensor, repeats: Tensor | None, dim: int, size: int) -> Tensor:
+    """`repeat_interleave` by tensors, to `size` parts."""
+    from .creation import arange
+    from .indexing import index_select
+    from .reduction import cumsum
+    from .sorting import searchsorted
+
+    counts = input if repeats is None else expand_to(reshape(repeats, (-1,)), (input.spec.shape[dim],))
+    places = searchsorted(cumsum(counts, 0), arange(size, device=counts.spec.device), right=True)
+    return places if repeats is None else index_select(input, dim, places)
 
 
 def kron(input: Tensor, other: Tensor, *, out=None) -> Tensor:

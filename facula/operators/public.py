@@ -1,5 +1,6 @@
 """Operators under the signatures that PyTorch gives them, where one public name chooses among several declarations."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,12 @@ from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.tensor import Tensor
 from facula.errors import fail
+from facula.ir import expr as ir
 
 from . import elementwise as e
 from .copying import cast
 from .creation import from_numpy, numpy_view
-from .declare import function, hosted, needs_numbers, traced
+from .declare import hosted, needs_numbers, traced
 from .matmul import _to_out
 from .promotion import DEFAULT, result_type
 
@@ -156,7 +158,6 @@ def nan_to_num(input, nan=0.0, posinf=None, neginf=None, *, out=None):
 @traced(differentiable=False, static=("equal_nan",), kinds="fc")
 def close(input, other, *, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Whether two numbers agree to within `atol + rtol * abs(other)`."""
-    from facula.ir import expr as ir
 
     def size(x):  # of a keyword, which has the dtype of the operands
         return ir.real(x) if isinstance(x, ir.Expr) and x.dtype.kind == "c" else x
@@ -269,7 +270,7 @@ def imag(input):
     return imag_view(input)
 
 
-# --- whole numbers, and the parts of floats: by NumPy -------------------------------------------------------------
+# --- whole numbers, by NumPy; the parts of floats -------------------------------------------------------------------
 
 
 def _whole(name: str, text: str):
@@ -296,17 +297,23 @@ gcd = _whole("gcd", "The greatest common divisor, element by element.")
 lcm = _whole("lcm", "The least common multiple, element by element.")
 
 
-@function(tensors=("input",), outputs=("mantissa", "exponent"))
+@traced(kinds="f")
 def frexp_parts(input):
     """(mantissa, exponent) of floats."""
-    wide = cast(input, dt.float32) if input.spec.dtype is dt.bfloat16 else input
-    mantissa, exponent = np.frexp(numpy_view(wide))
-    return cast(from_numpy(np.asarray(mantissa)), input.spec.dtype), from_numpy(np.asarray(exponent, np.int32))
+    double = input.dtype is dt.float64
+    whole, digits, middle = (dt.int64, 52, 1022) if double else (dt.int32, 23, 126)
+    small = ir.lt(ir.abs(input), 2.0 ** (1 - middle))
+    bits = ir.bitcast(ir.select(small, input * 2.0**digits, input), whole)  # no number is subnormal there
+    exponent = ((bits >> digits) & (2 * middle + 3)) - middle
+    exponent = ir.select(small, exponent - digits, exponent)
+    plain = ir.and_(ir.ne(input, 0.0), ir.lt(ir.abs(input), math.inf))
+    exponent = ir.select(plain, exponent, ir.const(0, whole))
 
+    def power(of):
+        return ir.bitcast((of + (middle + 1)) << digits, input.dtype)
 
-@frexp_parts.gradient("input")
-def _(grad_mantissa, exponent):
-    return e.mul(grad_mantissa, e.exp2(cast(e.neg(exponent), grad_mantissa.spec.dtype)))
+    half = exponent >> 1  # the whole might be no number
+    return input * power(-half) * power(half - exponent), ir.cast(exponent, dt.int32)
 
 
 frexp_parts.operator.node_class.__name__ = "FrexpBackward0"

@@ -3,8 +3,6 @@
 import math
 import warnings
 
-import numpy as np
-
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
@@ -12,10 +10,11 @@ from facula.core.shape import normalize_dim
 from facula.core.tensor import Tensor
 from facula.core.wrapped import WRAPPED
 from facula.errors import fail
+from facula.ir import expr as ir
 
 from .copying import cast, contiguous
-from .creation import from_numpy, full, numpy_view
-from .declare import hosted, needs_numbers, one_device, takes
+from .creation import full
+from .declare import needs_numbers, one_device, takes, traced
 from .elementwise import conj_physical, mul, sub, true_divide
 from .indexing import tally
 from .joining import cat
@@ -279,18 +278,23 @@ def hash_tensor(input: Tensor, dim=(), *, keepdim: bool = False, mode: int = 0, 
     for d in dims:
         if rank and not input.spec.shape[d]:
             fail(IndexError, f"hash_tensor: Expected reduction dim {d} to have non-zero size.")
-    made = _bits(input.detach(), dims if rank else (), keepdim)
+    made = hash_bits(input.detach())
+    made = hash_rows(made, dims=dims, keepdim=keepdim) if rank else made
     return made if out is None else _to_out("hash_tensor", out, made, ())
 
 
-@hosted
-def _bits(input: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
-    """The exclusive or of the bits of elements along dims."""
-    if input.spec.dtype.kind == "f":
-        bits = numpy_view(contiguous(cast(input, dt.float64))).view(np.uint64)
-    else:
-        bits = numpy_view(cast(input, dt.int64)).astype(np.uint64)
-    return from_numpy(np.asarray(np.bitwise_xor.reduce(bits, axis=axes, keepdims=keepdim) if axes else bits.copy()))
+@traced(differentiable=False)
+def hash_bits(input):
+    """The bits that `hash_tensor` joins."""
+    if input.dtype.kind == "f":
+        return ir.bitcast(ir.cast(input, dt.float64), dt.uint64)
+    return ir.cast(ir.cast(input, dt.int64), dt.uint64)
+
+
+@traced(rows=True, differentiable=False, kinds="u")
+def hash_rows(bits):
+    """The exclusive or of rows."""
+    return ir.reduce("xor", bits)
 
 
 @takes

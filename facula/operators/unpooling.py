@@ -3,20 +3,20 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
-from facula.core.dtype import dtype
 from facula.core.spec import dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
 
-from .creation import from_numpy, host_array, numpy_view, zeros_of
-from .declare import function, hosted
-from .indexing import gather, scatter
+from .copying import cast
+from .creation import arange, full, zeros_of
+from .declare import function
+from .elementwise import add, mul, sub, trunc
+from .indexing import first_outside, gather, scatter
+from .joining import cat
 from .promotion import opmath
-from .view import reshape, squeeze, unsqueeze
+from .view import narrow, reshape, select, squeeze, unsqueeze
 
 __all__ = ["fractional_max_pool", "max_unpool"]
 
@@ -66,9 +66,8 @@ def max_unpool(input: Tensor, indices: Tensor, size: Sequence[int]) -> Tensor:
     if s.dtype.kind != "f":
         fail(NotImplementedError, f"\"max_unpool{d}d\" not implemented for '{dtype_title(s.dtype)}'")
     elements, lead = math.prod(size), (*([1] if s.ndim == d + 1 else []), *s.shape[: s.ndim - d])
-    known = host_array(indices)
-    if known is not None and known.size and not 0 <= known.min() <= known.max() < elements:
-        wrong = int(known[(known < 0) | (known >= elements)].flat[0])
+    wrong = first_outside(name, indices, elements)
+    if wrong is not None:
         fail(
             RuntimeError,
             f"Found an invalid max index: {wrong} (output volumes are of size {'x'.join(map(str, size))}",
@@ -78,17 +77,20 @@ def max_unpool(input: Tensor, indices: Tensor, size: Sequence[int]) -> Tensor:
     return reshape(put_at(reshape(input, flat), reshape(indices, flat), elements), (*s.shape[: s.ndim - d], *size))
 
 
-def _begins(samples: np.ndarray, kind: dtype, size: int, out: int, kernel: int) -> np.ndarray:
-    """Where the windows along one dim begin, (N, C, out): `samples` has a number of each plane, rounded to `kind`."""
+def _begins(samples: Tensor, size: int, out: int, kernel: int) -> Tensor:
+    """Where the windows along one dim begin, (N, C, out); `samples` has a number of each plane."""
+    kind, where = samples.spec.dtype, samples.spec.device
+    work = opmath(kind)
 
-    def rounded(x) -> np.ndarray:
-        return numpy_view(from_numpy(np.ascontiguousarray(x)).to(kind).to(opmath(kind)))
+    def rounded(x: Tensor) -> Tensor:  # to the dtype of the samples, after each operation, as there
+        return cast(cast(x, kind), work)
 
-    samples = samples[..., None]
-    alpha = rounded((size - kernel) / np.full(1, max(out - 1, 1), samples.dtype))
-    found = np.trunc(rounded(rounded(np.arange(out) + samples) * alpha)) - np.trunc(rounded(samples * alpha))
-    found[..., -1] = size - kernel
-    return found.astype(np.int64)
+    samples = unsqueeze(cast(samples, work), -1)
+    alpha = rounded(full((), (size - kernel) / max(out - 1, 1), dtype=work, device=where))
+    at = cast(arange(out - 1, device=where), work)
+    found = sub(trunc(rounded(mul(rounded(add(at, samples)), alpha))), trunc(rounded(mul(samples, alpha))))
+    last = full((*found.spec.shape[:2], 1), size - kernel, dtype=dt.int64, device=where)
+    return cat([cast(found, dt.int64), last], -1)
 
 
 def fractional_max_pool(input: Tensor, kernel: Sequence[int], size: Sequence[int], samples: Tensor):
@@ -129,18 +131,17 @@ def fractional_max_pool(input: Tensor, kernel: Sequence[int], size: Sequence[int
     return (values, places) if given is input else (squeeze(values, 0), squeeze(places, 0))
 
 
-@hosted
 def _windows(samples: Tensor, batch, sizes, size, kernel) -> Tensor:
     """The indices of all elements of all windows, one window after the other: (N, C, windows * elements)."""
-    s, d = samples.spec, len(kernel)
-    numbers = numpy_view(samples.to(opmath(s.dtype)))[: batch[0]]
+    d, where = len(kernel), samples.spec.device
+    numbers = narrow(samples.detach(), 0, 0, batch[0])
     order = range(d) if d == 3 else range(d - 1, -1, -1)  # PyTorch's planes draw for the width first
-    windows, elements = np.zeros((1,) * (2 + 2 * d), np.int64), 1
+    windows, elements = zeros_of(dense(dt.int64, (1,) * (2 + 2 * d), where)), 1
     for i in reversed(range(d)):
-        begin = _begins(numbers[..., order[i]], s.dtype, sizes[i], size[i], kernel[i])
-        at = begin[..., None] + np.arange(kernel[i])
+        begin = _begins(select(numbers, 2, order[i]), sizes[i], size[i], kernel[i])
+        at = add(unsqueeze(begin, -1), arange(kernel[i], device=where))
         shape = [1] * (2 + 2 * d)
         shape[:2], shape[2 + i], shape[2 + d + i] = batch, size[i], kernel[i]
-        windows = windows + at.reshape(shape) * elements
+        windows = add(windows, mul(reshape(at, tuple(shape)), elements))
         elements *= sizes[i]
-    return from_numpy(windows.reshape(*batch, math.prod(size) * math.prod(kernel)))
+    return reshape(windows, (*batch, math.prod(size) * math.prod(kernel)))

@@ -41,6 +41,7 @@ row(
     errors=[bad(RuntimeError, "nonzero_static: 'size' must be an non-negative integer", t(3), size=-1)],
 )
 row("hash_tensor", [s(t(3, 4)), s(t(3, 4), 0), s(t(3, 4), (0, 1), keepdim=True), s(t(2, 3), -1)], "buif",
+    covers=("hash_bits", "hash_rows"),
     grad=False)  # fmt: skip
 
 # --- new tensors and draws ----------------------------------------------------------------------------------------

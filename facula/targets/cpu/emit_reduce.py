@@ -15,6 +15,7 @@ __all__ = [
 
 _OPERATION = {
     "sum": "add", "growth": "add", "prod": "mul", "max": "maximum", "min": "minimum", "any": "or", "all": "and",
+    "xor": "xor",
 }  # fmt: skip
 
 
@@ -32,7 +33,7 @@ def _highest(t: dtype) -> bool | int | float:
 def identity(kind: str, t: dtype) -> bool | int | float:
     """What changes nothing."""
     match kind:
-        case "sum" | "growth" | "any":
+        case "sum" | "growth" | "any" | "xor":
             return False if kind == "any" else -0.0 if t.kind == "f" else 0
         case "prod" | "all":
             return kind == "all" or 1

@@ -245,6 +245,7 @@ def _wide(x: np.ndarray) -> np.dtype:
 REDUCTIONS: dict[str, Callable] = {
     "sum": lambda x: x.sum(-1, dtype=_wide(x)),
     "prod": lambda x: x.prod(-1, dtype=_wide(x)),
+    "xor": lambda x: np.bitwise_xor.reduce(x, -1),
     "max": lambda x: x.max(-1, initial=_lowest(x.dtype)),
     "min": lambda x: x.min(-1, initial=_highest(x.dtype)),
     "any": lambda x: (x != 0).any(-1),

@@ -16,6 +16,7 @@ PART = 64  # additions of float32 before the sum is put away in a float64 total
 
 _OPERATION = {
     "sum": "add", "growth": "add", "prod": "mul", "max": "maximum", "min": "minimum", "any": "or", "all": "and",
+    "xor": "xor",
 }  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def _worst(kind: str, t: dtype) -> bool | int | float:
 
 
 def _identity(kind: str, t: dtype) -> bool | int | float:
-    if kind in ("sum", "growth"):
+    if kind in ("sum", "growth", "xor"):
         return -0.0 if t.kind == "f" else 0
     if kind in ("any", "all"):
         return kind == "all"
