@@ -1,6 +1,6 @@
 """The stage that replaces functions no machine has an instruction for by the expressions of `codegen.math`."""
 
-from facula.ir.expr import Expr, rebuild, walk
+from facula.ir.expr import Expr, rebuild, walk, with_loop
 from facula.ir.kernel import Kernel
 
 from .rewrite import rewritten
@@ -28,7 +28,9 @@ def expand(kernel: Kernel, own: frozenset[str] = frozenset()) -> Kernel:
                 continue
             args = tuple(new[a] for a in node.args)
             rule = table.get(node.op) if node.dtype.kind == "f" else None
-            if rule is None:
+            if node.op == "loop":
+                new[node] = with_loop(node, args, node.value.rewritten(visit))
+            elif rule is None:
                 new[node] = rebuild(node, args)
             else:
                 new[node] = visit(rule(*args))  # which may use other functions

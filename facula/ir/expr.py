@@ -14,7 +14,8 @@ from facula.core import dtype as dt
 from facula.core.dtype import dtype
 
 __all__ = [
-    "OPS", "Expr", "Op", "cast", "const", "count", "extent", "index", "load", "param", "reduce", "row_index", "scan",
+    "OPS", "Expr", "Loop", "Op", "cast", "const", "count", "extent", "index", "load", "loop", "param", "reduce",
+    "row_index", "scan",
 ]  # fmt: skip
 
 
@@ -253,6 +254,38 @@ def scan(kind: str, value: Expr) -> Expr:
     return _node("scan", (value,), value.dtype, kind)
 
 
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """What a node "loop" does with its operands: expressions of its variables, which stand for these operands alone."""
+
+    variables: tuple[Expr, ...]  # those that steps change, then those that stay
+    more: Expr  # whether there is another step
+    steps: tuple[Expr, ...]
+    found: Expr  # of the variables at the end
+
+    def __str__(self) -> str:
+        return f"while {self.more!r}: {', '.join(map(repr, self.steps))}; {self.found!r}".replace("\n", "; ")
+
+    def rewritten(self, change: Callable[[Expr], Expr]) -> "Loop":
+        """The loop with each of its expressions changed; its variables must stay."""
+        return Loop(self.variables, change(self.more), tuple(map(change, self.steps)), change(self.found))
+
+
+def loop(
+    state: tuple[Expr, ...], more: Callable, step: Callable, found: Callable, given: tuple[Expr, ...] = ()
+) -> Expr:
+    """`while more(*state, *given): state = step(*state, *given)`, then `found(*state, *given)`, element by element.
+
+    The functions see their arguments, constants and nothing else of the kernel. There is no derivative.
+    """
+    variables = tuple(_node("variable", (), x.dtype, i) for i, x in enumerate((*state, *given)))
+    steps = tuple(step(*variables))
+    if [x.dtype for x in steps] != [x.dtype for x in state]:
+        raise TypeError(f"a loop's state of {[x.dtype.code for x in state]} becomes {[x.dtype.code for x in steps]}")
+    made = Loop(variables, more(*variables), steps, found(*variables))
+    return _node("loop", (*state, *given), made.found.dtype, made)
+
+
 def cast(value: Expr, dtype: dtype) -> Expr:
     """`value` converted as PyTorch does: float to integer truncates, to bool is `!= 0`, complex to real is `.real`."""
     if value.dtype is dtype:
@@ -313,6 +346,11 @@ def rebuild(node: Expr, args: tuple[Expr, ...]) -> Expr:
     return node if args == node.args else _node(node.op, args, node.dtype, node.value)
 
 
+def with_loop(node: Expr, args: tuple[Expr, ...], value: Loop) -> Expr:
+    """A loop with other operands, and other steps."""
+    return _node("loop", args, node.dtype, value)
+
+
 def substitute(roots: tuple[Expr, ...], change) -> tuple[Expr, ...]:
     """`roots` with each node replaced by `change(node)`, from the leaves up; None keeps the node."""
     new: dict[Expr, Expr] = {}
@@ -340,4 +378,4 @@ if TYPE_CHECKING:
     def __getattr__(name: str) -> Callable[..., Expr]: ...
 
 
-__all__ += [*FUNCTIONS, "apply", "bitcast", "rebuild", "substitute", "walk"]
+__all__ += [*FUNCTIONS, "apply", "bitcast", "rebuild", "substitute", "walk", "with_loop"]

@@ -13,7 +13,7 @@ from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, Access, K
 
 from . import emit_reduce as red
 from .emit_code import Code, mangle, numbers, register, vector
-from .emit_ops import OPERATIONS, cast, constant, operation
+from .emit_ops import OPERATIONS, cast, constant, operation, select
 
 __all__ = ["COLUMN", "ELEMENT", "PREFIX", "Scope", "Values", "parts"]
 
@@ -22,7 +22,7 @@ PREFIX, COLUMN, ELEMENT = 1, 2, 3  # depths of evaluation; 0 is the whole call
 # Nanoseconds an element and core, roughly, of operations that are not plain instructions.
 COSTS = {
     "div": 0.15, "sqrt": 0.2, "rsqrt": 0.3, "floordiv": 2.0, "remainder": 2.0, "fmod": 2.0, "truncdiv": 1.0, "pow": 5.0,
-    "nextafter": 0.4, "scan": 0.3, "load": 0.1,
+    "nextafter": 0.4, "scan": 0.3, "load": 0.1, "loop": 20.0,
 }  # fmt: skip
 PLAIN = 0.04
 MOST_LANES = 64
@@ -237,7 +237,44 @@ class Values(Dims):
             self._branch(scope, node)
             return scope.values[node]
         args = [self.value(scope, a, lanes) for a in node.args]
-        return operation(c, node, lanes, args), lanes
+        return (self._loop(node, lanes, args) if node.op == "loop" else operation(c, node, lanes, args)), lanes
+
+    def _loop(self, node: Expr, lanes: int, args: list[str]) -> str:
+        """A loop that goes on while some lane does; the other lanes keep what they have."""
+        c, of = self.code, node.value
+        types = [vector(register(x.dtype), lanes) for x in of.variables]
+        places = [c.variable(ty) for ty, _ in zip(types, of.steps)]
+
+        def compute(*roots: Expr) -> list[str]:
+            for x in walk(*roots):
+                if x.op == "const":
+                    names[x] = constant(x.value, x.dtype, lanes)
+                elif x not in names:
+                    names[x] = operation(c, x, lanes, [names[a] for a in x.args])
+            return [names[x] for x in roots]
+
+        for ty, place, first in zip(types, places, args):
+            c.do(f"store {ty} {first}, ptr {place}")
+        test, step, done = c.fresh("test", "step", "done")
+        c.do(f"br label %{test}")
+        c.begin(test)
+        names = dict(zip(of.variables, args))
+        for x, ty, place in zip(of.variables, types, places):
+            names[x] = c.let(f"load {ty}, ptr {place}")
+        known = dict(names)
+        (more,) = compute(of.more)
+        some = more
+        if lanes > 1:
+            word = c.let(f"bitcast <{lanes} x i1> {more} to i{lanes}")
+            some = c.let(f"icmp ne i{lanes} {word}, 0")
+        c.do(f"br i1 {some}, label %{step}, label %{done}")
+        c.begin(step)
+        for x, ty, place, new in zip(of.variables, types, places, compute(*of.steps)):
+            c.do(f"store {ty} {select(c, more, ty, lanes, new, known[x])}, ptr {place}")
+        c.do(f"br label %{test}")
+        c.begin(done)
+        names = known
+        return compute(of.found)[0]
 
     def _rare(self) -> set[Expr]:
         """The nodes that only the rare side of a `usually` needs."""

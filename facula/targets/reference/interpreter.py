@@ -4,6 +4,7 @@ Every node becomes an array that broadcasts over the whole iteration space (oute
 fused, blocked or fast. Memory is read and written through raw addresses, as compiled kernels do.
 """
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
@@ -320,11 +321,24 @@ class _Run:
             case "scan":
                 rows = self.rows(node.args[0])
                 return SCANS[node.value](rows).astype(node.dtype.numpy).reshape(self.shape)
+            case "loop":
+                return self.loop(node)
         args = [self.value(a) for a in node.args]
         if node.op in TRANSCENDENTAL and node.dtype.code == "f32":  # rounded once, at the end
             args = [a.astype("f8") for a in args]
         result = FUNCTIONS[node.op](*args)
         return np.asarray(result).astype(node.dtype.numpy)
+
+    def loop(self, node: Expr) -> np.ndarray:
+        of, inner = node.value, copy.copy(self)
+        held = [np.asarray(x) for x in np.broadcast_arrays(*(self.value(a) for a in node.args))]
+        while True:
+            inner.known = dict(zip(of.variables, held))
+            more = np.broadcast_to(inner.value(of.more), held[0].shape)
+            if not more.any():
+                return inner.value(of.found)
+            changed = [np.where(more, inner.value(step), old) for step, old in zip(of.steps, held)]
+            held[: len(changed)] = changed
 
     def rows(self, node: Expr) -> np.ndarray:
         return np.broadcast_to(self.value(node), self.shape).reshape(self.outer + (math.prod(self.row),))

@@ -391,6 +391,21 @@ def test_scatter(t, combine):
     check_kernel(compile, where, (200,), strides=[(2,), None, None], values={"i": i}, plain=True, tolerance=tolerance)
 
 
+@pytest.mark.parametrize("t", [dt.int32, dt.int64, dt.float32, dt.float64], ids=str)
+def test_loops(t):
+    """Each lane goes on for itself: Euclid's algorithm, whose two numbers change places, and what is given stays."""
+    a, b, c = (ir.load(n, t) for n in "abc")
+    found = ir.loop(
+        (a, b, ir.const(0, dt.int32)), lambda x, y, n, z: ir.ne(y, 0), lambda x, y, n, z: (y, ir.fmod(x, y), n + 1),
+        lambda x, y, n, z: x * z + ir.cast(n, t), given=(c,),
+    )  # fmt: skip
+    kernel = Kernel("gcd", tuple(Input(n, t) for n in "abc"), (Result("out", t, found),))
+    rng = np.random.default_rng(0)
+    values = {n: rng.integers(0, 500, 137) for n in "abc"}
+    for strides in (None, [(2,), (1,), (0,), (3,)]):
+        check_kernel(compile, kernel, (37,), strides=strides, values=values, plain=True)
+
+
 def test_checks():
     at = ir.load("i", dt.int64)
     inside = Check(ir.and_(ir.ge(at, -50), ir.lt(at, 50)), at, "index {value} is out of bounds")

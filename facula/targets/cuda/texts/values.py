@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from facula.codegen.dims import Dims
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
-from facula.ir.expr import Expr
+from facula.ir.expr import Expr, walk
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, Access, Kernel, Result
 
 from .operations import cast, join, operation
@@ -154,9 +154,39 @@ class Values(Dims):
             case "part":
                 whole = self.value(scope, node.args[0])
                 return self.parts[whole][node.value] if whole in self.parts else f"{whole}.{('re', 'im')[node.value]}"
+            case "loop":
+                return self.loop(scope, node)
             case "reduce" | "scan":
                 raise KeyError(f"{node.op} {node.value} before its pass")
         return self.let(register(node.dtype), operation(self.use, node, [self.value(scope, a) for a in node.args]))
+
+    def loop(self, scope: Scope, node: Expr) -> str:
+        """A loop of one thread."""
+        of = node.value
+        changed = len(of.steps)
+
+        def compute(*roots: Expr) -> list[str]:
+            for x in walk(*roots):
+                if x.op == "const":
+                    names[x] = literal(x.value, x.dtype)
+                elif x not in names:
+                    names[x] = self.let(register(x.dtype), operation(self.use, x, [names[a] for a in x.args]))
+            return [names[x] for x in roots]
+
+        names = dict(zip(of.variables, [self.value(scope, a) for a in node.args]))
+        for x in of.variables[:changed]:
+            place = self.fresh("s")
+            self.say(f"{register(x.dtype)} {place} = {names[x]};")
+            names[x] = place
+        known = dict(names)
+        with self.block("while (true)"):
+            self.say(f"if (!{compute(of.more)[0]}) break;")
+            stepped = compute(*of.steps)
+            held = [self.let(register(x.dtype), s) if s in known.values() else s for x, s in zip(of.steps, stepped)]
+            for x, new in zip(of.variables, held):
+                self.say(f"{known[x]} = {new};")
+        names = known
+        return compute(of.found)[0]
 
     def coordinate(self, scope: Scope, dim: int) -> str:
         """The index along a dim, that of the lane along the vectorised one."""
