@@ -1,11 +1,9 @@
-"""Relatives of the gamma function, and the modified Bessel function I0: what is rarely used goes through NumPy.
+"""Relatives of the gamma function, and the modified Bessel function I0.
 
 `lgamma` and `digamma` themselves are in `elementwise.py`.
 """
 
 import math
-
-import numpy as np
 
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
@@ -17,7 +15,7 @@ from facula.ir import expr as ir
 
 from . import elementwise as e
 from .copying import cast
-from .creation import arange, from_numpy, numpy_view
+from .creation import arange
 from .declare import function, traced
 from .promotion import DEFAULT, opmath, result_type
 from .reduction import sum as sum_over
@@ -92,28 +90,43 @@ _BERNOULLI = (
 )  # fmt: skip
 
 
-def _zeta(x: int, q: np.ndarray) -> np.ndarray:
-    """The sum of (q + k)**-x over k from 0 on, for a whole x > 1: terms up to q + k > 9, then Euler-Maclaurin."""
-    with np.errstate(all="ignore"):
-        least = np.min(q[np.isfinite(q)], initial=0.0)
-        total, last, a = q**-x, np.zeros_like(q), q.copy()
-        done = np.zeros(q.shape, bool)
-        for k in range(max(9, 10 - math.floor(max(least, -1e6)))):
-            more = ~done & ((a <= 9) | (k < 9))
-            a = np.where(more, a + 1, a)
-            last = np.where(more, a**-x, last)
-            total = np.where(more, total + last, total)
-            done |= np.abs(last) < 1.11022302462515654042e-16 * np.abs(total)
-        tail = last * a / (x - 1) - 0.5 * last
-        factor, power = 1.0, last
-        for k, bernoulli in enumerate(_BERNOULLI):
-            factor *= x + 2 * k
-            power = power / a
-            tail = tail + factor * power / bernoulli
-            factor *= x + 2 * k + 1
-            power = power / a
-        total = np.where(done, total, total + tail)
-        return np.where((q <= 0) & (q == np.floor(q)), np.inf, total)
+def _select(condition, a, b):
+    like = a if isinstance(a, ir.Expr) else b
+    return ir.select(condition, *(x if isinstance(x, ir.Expr) else ir.const(x, like.dtype) for x in (a, b)))
+
+
+@traced(promote="float", kinds="f", differentiable=False)
+def hurwitz(input, other):
+    """The sum of (other + k)**-input: terms up to other + k > 9, at least nine, then Euler-Maclaurin; in float64."""
+    x, q = ir.cast(input, dt.float64), ir.cast(other, dt.float64)
+    whole, least, small = ir.eq(q, ir.floor(q)), ir.le(q, 0.0), ir.lt(x, 1.0)
+    wrong = ir.or_(small, ir.and_(least, ir.ne(x, ir.floor(x))))
+    wrong = ir.or_(wrong, ir.or_(ir.isnan(x), ir.isnan(q)))
+    pole = ir.or_(ir.eq(x, 1.0), ir.and_(ir.and_(least, whole), ir.not_(small)))
+    safe = ir.not_(ir.or_(wrong, pole))
+    x, a = _select(safe, x, 2.0), _select(safe, q, 1.0)
+
+    def more(a, total, n, x):
+        grows = ir.and_(ir.lt(ir.abs(a), math.inf), ir.ne(a + 1.0, a))
+        return ir.and_(ir.or_(ir.lt(n, 9.0), ir.le(a, 9.0)), grows)
+
+    def rest(a, total, n, x):
+        b = a**-x
+        total = total + b * a / (x - 1.0) - b * 0.5
+        factor, k = ir.const(1.0, dt.float64), 0.0
+        for divisor in _BERNOULLI:
+            factor = factor * (x + k)
+            b = b / a
+            part = factor * b / divisor
+            total = total + _select(ir.lt(ir.abs(part), math.inf), part, 0.0)
+            factor = factor * (x + (k + 1.0))
+            b = b / a
+            k += 2.0
+        return total
+
+    state = a, a**-x, ir.const(0.0, dt.float64)
+    found = ir.loop(state, more, lambda a, total, n, x: (a + 1.0, total + (a + 1.0) ** -x, n + 1.0), rest, given=(x,))
+    return ir.cast(_select(pole, math.inf, _select(wrong, math.nan, found)), input.dtype)
 
 
 @function(tensors=("input",))
@@ -125,8 +138,7 @@ def polygamma_values(n, input):
         return trigamma(input)
     kind = input.spec.dtype if input.spec.dtype.kind == "f" else DEFAULT.float
     scale = math.exp(math.lgamma(n + 1.0)) * (1 if n % 2 else -1)
-    found = _zeta(n + 1, numpy_view(cast(input, dt.float64)))
-    return cast(from_numpy(np.asarray(scale * found)), kind)
+    return cast(e.mul(hurwitz(n + 1.0, cast(input, dt.float64)), scale), kind)
 
 
 @polygamma_values.gradient("input")
@@ -179,67 +191,81 @@ def mvlgamma(input: Tensor, p: int, *, out=None) -> Tensor:
 
 # --- incomplete gamma functions -----------------------------------------------------------------------------------
 
-_MOST = 2000  # steps
+_MOST = 2000.0  # steps
 _TINY = 1e-300
 
 
-def _series(a: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _series(a, x):
     """1 + x / (a + 1) + x**2 / (a + 1) (a + 2) + ..."""
-    term, total, at = np.ones_like(a), np.ones_like(a), a.copy()
-    for _ in range(_MOST):
-        at = at + 1
-        term = term * (x / at)
-        total = total + term
-        if not (term > 1e-17 * total).any():
-            break
-    return total
+    one, zero = ir.const(1.0, dt.float64), ir.const(0.0, dt.float64)
+
+    def step(term, total, n, a, x):
+        term = term * (x / (a + (n + 1.0)))
+        return term, total + term, n + 1.0
+
+    return ir.loop(
+        (one, one, zero), lambda term, total, n, a, x: ir.and_(ir.gt(term, total * 1e-17), ir.lt(n, _MOST)), step,
+        lambda term, total, n, a, x: total, given=(a, x),
+    )  # fmt: skip
 
 
-def _fraction(a: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _fraction(a, x):
     """1 / (x + 1 - a - 1 (1 - a) / (x + 3 - a - ...)), by Lentz's method."""
-    b = x + 1 - a
-    c, d = np.full_like(a, 1 / _TINY), 1 / np.where(b == 0, _TINY, b)
-    total = d.copy()
-    for i in range(1, _MOST):
-        step = -i * (i - a)
-        b = b + 2
-        d, c = step * d + b, b + step / c
-        d, c = 1 / np.where(np.abs(d) < _TINY, _TINY, d), np.where(np.abs(c) < _TINY, _TINY, c)
-        total = total * d * c
-        if not (np.abs(d * c - 1) > 1e-16).any():
-            break
-    return total
+    one = ir.const(1.0, dt.float64)
+    b = x + 1.0 - a
+    d = one / _select(ir.eq(b, 0.0), _TINY, b)
+
+    def step(b, c, d, total, i, a):
+        part = -i * (i - a)
+        b = b + 2.0
+        d, c = part * d + b, b + part / c
+        d = 1.0 / _select(ir.lt(ir.abs(d), _TINY), _TINY, d)
+        c = _select(ir.lt(ir.abs(c), _TINY), _TINY, c)
+        return b, c, d, total * d * c, i + 1.0
+
+    def more(b, c, d, total, i, a):
+        return ir.and_(ir.gt(ir.abs(d * c - 1.0), 1e-16), ir.lt(i, _MOST))
+
+    state = b, ir.const(1 / _TINY, dt.float64), d, d, one
+    return ir.loop(state, more, step, lambda b, c, d, total, i, a: total, given=(a,))
 
 
-def _incomplete(a: np.ndarray, x: np.ndarray, upper: bool) -> np.ndarray:
-    """The regularised incomplete gamma function, float64: the series below its middle, else the continued fraction."""
-    with np.errstate(all="ignore"):
-        plain = (a > 0) & (x > 0) & np.isfinite(a) & np.isfinite(x)
-        p, y = np.where(plain, a, 1.0), np.where(plain, x, 1.0)
-        low = (y < p + 1) if not upper else (y < p + 1) & ((y <= 1.1) | (y < p))
-        front = np.exp(p * np.log(y) - y - numpy_view(e.lgamma(from_numpy(p))))
-        below = front / p * _series(np.where(low, p, 1.0), np.where(low, y, 0.0))
-        above = front * _fraction(np.where(low, 1.0, p), np.where(low, 3.0, y))
-        found = np.where(low, 1 - below if upper else below, above if upper else 1 - above)
-        zero, one = (1.0, 0.0) if upper else (0.0, 1.0)
-        found = np.where((a > 0) & (x == 0), zero, found)
-        found = np.where((a == 0) & (x > 0), one, found)
-        found = np.where(np.isinf(a) & ~np.isinf(x) & (a > 0) & (x >= 0), zero, found)
-        found = np.where(np.isinf(x) & ~np.isinf(a) & (a >= 0) & (x > 0), one, found)
-        wrong = (a < 0) | (x < 0) | ((a == 0) & (x == 0)) | (np.isinf(a) & np.isinf(x)) | np.isnan(a) | np.isnan(x)
-        return np.where(wrong, np.nan, found)
+def _incomplete(input, other, upper: bool):
+    """The regularised incomplete gamma function, in float64: the series up to its middle, beyond it the fraction."""
+    a, x = ir.cast(input, dt.float64), ir.cast(other, dt.float64)
+    a_far, x_far = (ir.isinf(v) for v in (a, x))
+    plain = ir.and_(ir.and_(ir.gt(a, 0.0), ir.gt(x, 0.0)), ir.not_(ir.or_(a_far, x_far)))
+    p, y = _select(plain, a, 1.0), _select(plain, x, 1.0)
+    low = ir.lt(y, p + 1.0)
+    if upper:
+        low = ir.and_(low, ir.or_(ir.le(y, 1.1), ir.lt(y, p)))
+    front = ir.exp(p * ir.log(y) - y - ir.lgamma(p))
+    below = front / p * _series(_select(low, p, 1.0), _select(low, y, 0.0))
+    above = front * _fraction(_select(low, 1.0, p), _select(low, 3.0, y))
+    found = ir.select(low, 1.0 - below if upper else below, above if upper else 1.0 - above)
+    zero, one = (1.0, 0.0) if upper else (0.0, 1.0)
+    found = _select(ir.or_(ir.isnan(a), ir.isnan(x)), math.nan, found)
+    found = _select(x_far, one, found)
+    found = ir.select(a_far, _select(x_far, math.nan, ir.const(zero, dt.float64)), found)
+    found = _select(ir.eq(x, 0.0), zero, found)
+    found = ir.select(ir.eq(a, 0.0), _select(ir.gt(x, 0.0), one, ir.const(math.nan, dt.float64)), found)
+    wrong = ir.or_(ir.lt(a, 0.0), ir.lt(x, 0.0))
+    return ir.cast(_select(wrong, math.nan, found), input.dtype)
 
 
 def _regularised(name: str, upper: bool):
     text = "upper" if upper else "lower"
 
-    def body(input, other):
-        kind = result_type((input.spec, other.spec))
-        a, x = np.broadcast_arrays(*(numpy_view(cast(t, dt.float64)) for t in (input, other)))
-        made = _incomplete(np.ascontiguousarray(a), np.ascontiguousarray(x), upper)
-        return cast(from_numpy(made.reshape(a.shape)), kind)
+    def each(input, other):
+        return _incomplete(input, other, upper)
 
-    body.__name__, body.__doc__ = f"{name}_values", f"The regularised {text} incomplete gamma function."
+    each.__name__, each.__doc__ = f"{name}_each", f"The regularised {text} incomplete gamma function."
+    numbers = traced(each, kinds="f", differentiable=False)
+
+    def body(input, other):
+        return numbers(input, other)
+
+    body.__name__, body.__doc__ = f"{name}_values", each.__doc__
     values = function(body, tensors=("input", "other"))
 
     @values.gradient("input")

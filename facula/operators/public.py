@@ -3,8 +3,6 @@
 import math
 from typing import Any
 
-import numpy as np
-
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.tensor import Tensor
@@ -13,8 +11,7 @@ from facula.ir import expr as ir
 
 from . import elementwise as e
 from .copying import cast
-from .creation import from_numpy, numpy_view
-from .declare import hosted, needs_numbers, traced
+from .declare import needs_numbers, traced
 from .matmul import _to_out
 from .promotion import DEFAULT, result_type
 
@@ -270,22 +267,42 @@ def imag(input):
     return imag_view(input)
 
 
-# --- whole numbers, by NumPy; the parts of floats -------------------------------------------------------------------
+# --- whole numbers, and the parts of floats -----------------------------------------------------------------------
 
 
-def _whole(name: str, text: str):
-    @hosted
-    def computed(input, other, common):
-        a, b = (numpy_view(cast(x, common)) if isinstance(x, Tensor) else x for x in (input, other))
-        with np.errstate(all="ignore"):
-            return from_numpy(np.asarray(getattr(np, name)(a, b)).astype(common.numpy))
+def _divisor(a, b):
+    """The greatest common divisor by Euclid's algorithm."""
+    size = (lambda x: x) if a.dtype.kind == "u" else ir.abs
+    more, step = lambda a, b: ir.ne(b, 0), lambda a, b: (b, ir.fmod(a, b))
+    return ir.loop((size(a), size(b)), more, step, lambda a, b: size(a))  # the lowest number has no size
+
+
+def _multiple(a, b):
+    """The least common multiple: 0 where one of them is."""
+    divisor = _divisor(a, b)
+    found = ir.truncdiv(a, ir.select(ir.eq(divisor, 0), ir.const(1, a.dtype), divisor)) * b
+    if a.dtype.kind == "u":
+        return found
+    if a.dtype.itemsize < 4:  # PyTorch computes in int32, and wraps last
+        wide = ir.abs(ir.cast(a, dt.int32)), ir.abs(ir.cast(b, dt.int32))
+        divisor = ir.maximum(ir.cast(divisor, dt.int32), 1)
+        return ir.cast(ir.truncdiv(wide[0], divisor) * wide[1], a.dtype)
+    return ir.abs(found)
+
+
+def _whole(name: str, text: str, body):
+    def each(input, other):
+        return body(input, other)
+
+    each.__name__, each.__doc__ = f"{name}_each", text
+    numbers = traced(each, kinds="ui", differentiable=False)
 
     def entry(input, other, *, out=None):
         _tensors(name, input=input, other=other)
         common = result_type([_kind(input), _kind(other)])
         if common.kind not in "ui":
             fail(NotImplementedError, f"\"{name}_cpu\" not implemented for '{dtype_title(common)}'")
-        made = computed(input, other, common)
+        made = numbers(input, other)
         return made if out is None else _to_out(name, out, made, ())
 
     entry.__name__ = entry.__qualname__ = name
@@ -293,8 +310,8 @@ def _whole(name: str, text: str):
     return entry
 
 
-gcd = _whole("gcd", "The greatest common divisor, element by element.")
-lcm = _whole("lcm", "The least common multiple, element by element.")
+gcd = _whole("gcd", "The greatest common divisor, element by element.", _divisor)
+lcm = _whole("lcm", "The least common multiple, element by element.", _multiple)
 
 
 @traced(kinds="f")

@@ -1,9 +1,7 @@
-"""`torch.special`: what is elementary is one kernel of Cephes' polynomials; sums of many terms go through NumPy."""
+"""`torch.special`: what is elementary is one kernel of Cephes' polynomials, of many terms a loop."""
 
 import math
 from collections.abc import Callable
-
-import numpy as np
 
 from facula.autograd.node import dtype_title
 from facula.codegen.math.basics import polynomial, two_product
@@ -16,14 +14,12 @@ from facula.ir import expr as ir
 
 from . import elementwise as e
 from .cephes import CEPHES
-from .copying import cast
-from .creation import from_numpy, numpy_view
 from .declare import INTO, function, takes, traced
 from .elementwise import digamma, erf, erfc, erfinv, exp2, expm1, lgamma, log1p, sigmoid, sinc, xlogy
-from .gamma import _I0_FAR, _I0_NEAR, _chebyshev, i0, igamma, igammac, mvlgamma, polygamma
+from .gamma import _I0_FAR, _I0_NEAR, _chebyshev, hurwitz, i0, igamma, igammac, mvlgamma, polygamma
 from .normalization import log_softmax as _log_softmax
 from .normalization import softmax as _softmax
-from .promotion import DEFAULT, result_type
+from .promotion import result_type
 from .public import logit, round
 from .reduction import logsumexp, sum_to
 
@@ -414,69 +410,21 @@ def _airy(x):
 airy_ai = _plain("airy_ai", "The Airy function Ai.", _airy)
 
 
-# --- through NumPy: the number of steps depends on the numbers ----------------------------------------------------
+# --- loops: the number of steps depends on the numbers ------------------------------------------------------------
 
 
-def _operands(name: str, *values):
-    """The operands as arrays of their common float dtype, and what their result is."""
-    kind = result_type([x.spec if isinstance(x, Tensor) else type(x) for x in values])
-    if kind.kind in "bui":
-        kind = DEFAULT.float
-    if kind not in (dt.float32, dt.float64):
+def _refused(name: str, *operands) -> None:
+    """NotImplementedError for dtypes that PyTorch's kernel lacks."""
+    kind = result_type([x.spec if isinstance(x, Tensor) else type(x) for x in operands])
+    if kind.kind in "fc" and kind not in (dt.float32, dt.float64):
         fail(NotImplementedError, f"\"{name}_cpu\" not implemented for '{dtype_title(kind)}'")
-    arrays = [
-        numpy_view(cast(x.detach(), kind)) if isinstance(x, Tensor) else np.asarray(x, kind.numpy) for x in values
-    ]
-    return np.broadcast_arrays(*arrays), kind
-
-
-def _made(array: np.ndarray, kind) -> Tensor:
-    return from_numpy(np.array(array, kind.numpy, order="C"))
-
-
-# (2k)! / B2k of the Euler-Maclaurin formula.
-_BERNOULLI = (
-    12.0, -720.0, 30240.0, -1209600.0, 47900160.0, -1.8924375803183791606e9, 7.47242496e10, -2.950130727918164224e12,
-    1.1646782814350067249e14, -4.5979787224074726105e15, 1.8152105401943546773e17, -7.1661652561756670113e18,
-)  # fmt: skip
-
-
-def _zeta(x: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """The sum of (q + k)**-x: terms up to q + k > 9, at least nine, then Euler-Maclaurin; in float64."""
-    x, q = (np.asarray(v, np.float64) for v in (x, q))
-    whole = q == np.floor(q)
-    wrong = (x < 1) | ((q <= 0) & ~whole & (x != np.floor(x))) | np.isnan(x) | np.isnan(q)
-    pole = (x == 1) | ((q <= 0) & whole & ~wrong)
-    safe = ~(wrong | pole)
-    x, a = np.where(safe, x, 2.0), np.where(safe, q, 1.0)
-    total = np.power(a, -x)
-    step, more = 0, np.ones(a.shape, bool)
-    while more.any():
-        a = np.where(more, a + 1, a)
-        b = np.power(a, -x)
-        total = np.where(more, total + b, total)
-        step += 1
-        more = more & ((step < 9) | (a <= 9)) & np.isfinite(a)
-    w, b = a, np.power(a, -x)
-    total = total + b * w / (x - 1) - 0.5 * b
-    factor, k = np.ones_like(x), 0.0
-    for divisor in _BERNOULLI:
-        factor = factor * (x + k)
-        b = b / w
-        part = factor * b / divisor
-        total = total + np.where(np.isfinite(part), part, 0.0)
-        factor = factor * (x + k + 1)
-        b = b / w
-        k += 2
-    return np.where(wrong, np.nan, np.where(pole, np.inf, total))
 
 
 @function(tensors=("input", "other"))
 def zeta_core(input, other):
     """The Hurwitz zeta function: the sum of (other + k)**-input over k from 0 on."""
-    (x, q), kind = _operands("zeta", input, other)
-    with np.errstate(all="ignore"):
-        return _made(_zeta(x, q), kind)
+    _refused("zeta", input, other)
+    return hurwitz(input, other)
 
 
 @zeta_core.gradient("input")
@@ -510,68 +458,77 @@ def zeta(input, other, *, out=None) -> Tensor:
     return _written("zeta", zeta_core(input, other), out, input, other)
 
 
+def _climb(x, n, first, step: Callable):
+    """P_n from P_0 = 1, P_1 = first and P_{k + 1} = step(k, P_k, P_{k - 1}, x); 0 below order 0."""
+    one, kind = _number(1.0, x), x.dtype
+    found = ir.loop(
+        (one, first, ir.const(0, n.dtype)), lambda p, q, k, x, n: ir.lt(k, n),
+        lambda p, q, k, x, n: (q, step(ir.cast(k, kind) + 1.0, q, p, x), k + 1), lambda p, q, k, x, n: p, given=(x, n),
+    )  # fmt: skip
+    return _where(ir.lt(n, 0), 0.0, found)
+
+
 # Each: P1 as multiple and shift of x; the form of large orders within (-1, 1); the order beyond which it is used.
 _FAMILIES = {
-    "t": ((1, 0), lambda n, angle: np.cos(n * angle), (6, 6)),
-    "u": ((2, 0), lambda n, angle: np.sin((n + 1) * angle) / np.sin(angle), (8, 6)),
-    "v": ((2, -1), lambda n, angle: np.cos((n + 0.5) * angle) / np.cos(angle / 2), (8, 6)),
-    "w": ((2, 1), lambda n, angle: np.sin((n + 0.5) * angle) / np.sin(angle / 2), (8, 4)),
+    "t": ((1, 0), lambda n, angle: ir.cos(n * angle), (6, 6)),
+    "u": ((2, 0), lambda n, angle: ir.sin((n + 1.0) * angle) / ir.sin(angle), (8, 6)),
+    "v": ((2, -1), lambda n, angle: ir.cos((n + 0.5) * angle) / ir.cos(angle * 0.5), (8, 6)),
+    "w": ((2, 1), lambda n, angle: ir.sin((n + 0.5) * angle) / ir.sin(angle * 0.5), (8, 4)),
 }
-
-
-def _climb(x: np.ndarray, n: np.ndarray, first: np.ndarray, step: Callable) -> np.ndarray:
-    """P_n from P_0 = 1, P_1 = first and P_{k + 1} = step(k, P_k, P_{k - 1}), each element to its own order."""
-    p, q = np.ones_like(x), first
-    found = np.where(n == 0, p, q)
-    for k in range(1, int(n.max(initial=0))):
-        p, q = q, step(k, q, p)
-        found = np.where(n == k + 1, q, found)
-    return np.where(n < 0, 0, found)
 
 
 def _chebyshev_values(kind: str, shifted: bool):
     (scale, shift), closed, orders = _FAMILIES[kind]
     border = orders[shifted]
 
-    def values(x: np.ndarray, n: np.ndarray) -> np.ndarray:
-        y = x + x - x.dtype.type(1) if shifted else x
-        inside = (n > border) & (np.abs(y) < 1)
-        found = _climb(y, np.where(inside, 0, n), scale * y + shift, lambda k, q, p: (y + y) * q - p)
-        angle = np.arccos(np.clip(y, -1, 1))
-        return np.where(inside, closed(n.astype(x.dtype), angle), found)
+    def values(x, n):
+        y = x + x - 1.0 if shifted else x
+        inside = ir.and_(ir.gt(n, border), ir.lt(ir.abs(y), 1.0))
+        order = ir.select(inside, ir.const(0, n.dtype), n)
+        found = _climb(y, order, y * float(scale) + float(shift), lambda k, q, p, y: (y + y) * q - p)
+        angle = ir.acos(_where(inside, y, 0.5))
+        return ir.select(inside, closed(ir.cast(n, x.dtype), angle), found)
 
     return values
 
 
 def _hermite(probabilists: bool):
-    def values(x: np.ndarray, n: np.ndarray) -> np.ndarray:
-        y, factor = (x, 1) if probabilists else (x + x, 2)
-        most = 128 if x.dtype == np.float32 else 512
-        step = lambda k, q, p: y * q - x.dtype.type(factor * k) * p  # noqa: E731
-        return np.where(n > most, np.nan, _climb(x, np.where(n > most, 0, n), y, step))
+    def values(x, n):
+        y, factor = (x, 1.0) if probabilists else (x + x, 2.0)
+        many = ir.gt(n, 128 if x.dtype is dt.float32 else 512)
+        order = ir.select(many, ir.const(0, n.dtype), n)
+        found = _climb(y, order, y, lambda k, q, p, y: y * q - k * factor * p)
+        return _where(many, math.nan, found)
 
     return values
 
 
-def _laguerre(x: np.ndarray, n: np.ndarray) -> np.ndarray:
-    step = lambda k, q, p: ((k + k + (1 - x)) * q - k * p) / x.dtype.type(k + 1)  # noqa: E731
-    return np.where((x == 0) & (n >= 0), 1, _climb(x, n, 1 - x, step))
+def _laguerre(x, n):
+    found = _climb(x, n, 1.0 - x, lambda k, q, p, x: ((k + k + (1.0 - x)) * q - k * p) / (k + 1.0))
+    return _where(ir.and_(ir.eq(x, 0.0), ir.ge(n, 0)), 1.0, found)
 
 
-def _legendre(x: np.ndarray, n: np.ndarray) -> np.ndarray:
-    step = lambda k, q, p: ((k + k + 1) * x * q - k * p) / x.dtype.type(k + 1)  # noqa: E731
-    ends = np.where((x < 0) & (n % 2 == 1), -1, 1)
-    return np.where((np.abs(x) == 1) & (n >= 0), ends, _climb(x, n, x, step))
+def _legendre(x, n):
+    found = _climb(x, n, x, lambda k, q, p, x: ((k + k + 1.0) * x * q - k * p) / (k + 1.0))
+    odd = ir.and_(ir.lt(x, 0.0), ir.eq(n & 1, 1))
+    ends = ir.select(odd, _number(-1.0, x), _number(1.0, x))
+    return ir.select(ir.and_(ir.eq(ir.abs(x), 1.0), ir.ge(n, 0)), ends, found)
 
 
 def _polynomials(name: str, text: str, values: Callable) -> Callable:
     """A function of a number and an order."""
 
+    def each(input, n):
+        finite = ir.lt(ir.abs(n), math.inf)
+        whole = dt.int64 if n.dtype is dt.float64 else dt.int32  # as wide as the numbers beside it
+        return values(input, ir.cast(_where(finite, ir.minimum(n, 2.0**30), -1.0), whole))
+
+    each.__name__, each.__doc__ = f"{name}_values", text
+    numbers = traced(each, promote="float", differentiable=False, kinds="f")
+
     def body(input, n):
-        (x, order), kind = _operands(name, input, n)
-        with np.errstate(all="ignore"):
-            order = np.where(np.isfinite(order), order, -1).astype(np.int64)
-            return _made(values(x, order), kind)
+        _refused(name, input, n)
+        return numbers(input, n)
 
     body.__name__, body.__doc__ = f"{name}_core", text
     core = function(body, tensors=("input", "n"))

@@ -212,8 +212,10 @@ row(
     "ui",
     grad=False,
     numpy=np.gcd,
+    covers=("gcd_each",),
 )
-row("lcm", [s(t(6, low=-9, high=10), t(6, low=-9, high=10))], "ui", grad=False, numpy=np.lcm)
+row("lcm", [s(t(6, low=-9, high=10), t(6, low=-9, high=10))], "ui", grad=False, numpy=np.lcm,
+    covers=("lcm_each",))  # fmt: skip
 for name, function in (("eq", np.equal), ("ne", np.not_equal)):
     row(name, binary(numbers=(1, 0.5)), grad=False, numpy=function, errors=[CONFLICT])
 for name, function in (("lt", np.less), ("le", np.less_equal), ("gt", np.greater), ("ge", np.greater_equal)):

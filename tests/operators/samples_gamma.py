@@ -9,20 +9,20 @@ row("i0", [s(t(3, 4, low=-6, high=6)), s(t(5, low=-20, high=20)), s(t()), s(t(va
     tolerance=LOOSE)  # fmt: skip
 row("igamma", [s(t(3, 4, low=0.3, high=6, grad=False), t(4, low=0.2, high=9)),
     s(t(values=[0.0, 1.0, 30.0, 30.0, 1.0], grad=False), t(values=[1.0, 0.0, 29.0, 35.0, 50.0], grad=False))],
-    "f", tolerance=CLOSE, second=False, strides=False, covers=("igamma_values",),
+    "f", tolerance=CLOSE, second=False, strides=False, covers=("igamma_values", "igamma_each"),
     errors=[bad(TypeError, "igamma(): argument 'other' (position 2) must be Tensor, not int", t(3), 2),
             bad(NotImplementedError, "\"igamma_cpu\" not implemented for 'Long'", index(3, below=4),
                 index(3, below=4))])  # fmt: skip
 row("igammac", [s(t(3, 4, low=0.3, high=6, grad=False), t(4, low=0.2, high=9)),
     s(t(values=[0.0, 1.0, 30.0, 30.0, 1.0], grad=False), t(values=[1.0, 0.0, 29.0, 35.0, 50.0], grad=False))],
-    "f", tolerance=CLOSE, second=False, strides=False, covers=("igammac_values",))  # fmt: skip
+    "f", tolerance=CLOSE, second=False, strides=False, covers=("igammac_values", "igammac_each"))  # fmt: skip
 row("mvlgamma", [s(t(3, 4, low=2, high=6), 3), s(t(4, low=1, high=6), 1), s(t(low=1, high=3), 2)], "uif",
     tolerance=LOOSE, errors=[bad(RuntimeError, "p has to be greater than or equal to 1", t(3), 0),
                              bad(RuntimeError, "The input tensor may not be a boolean tensor.",
                                  mask(3), 1)])  # fmt: skip
 row("polygamma", [s(1, t(3, 4, low=0.3, high=6)), s(0, t(4, low=0.4, high=6)), s(2, t(4, low=0.4, high=6)),
     s(3, t(4, low=-2.3, high=-2.1)), s(4, t())], "buif", tolerance=LOOSE, method=False,
-    covers=("polygamma_values", "trigamma"), blind=("float16", "bfloat16"),
+    covers=("polygamma_values", "trigamma", "hurwitz"), blind=("float16", "bfloat16"),
     errors=[bad(RuntimeError, "polygamma(n, x) does not support negative n.", -1, t(3)),
             bad(TypeError, "polygamma(): argument 'n' (position 1) must be int, not float", 1.5,
                 t(3))])  # fmt: skip

@@ -37,4 +37,4 @@ for name in ("chebyshev_polynomial_t", "chebyshev_polynomial_u", "chebyshev_poly
              "shifted_chebyshev_polynomial_w", "hermite_polynomial_h", "hermite_polynomial_he",
              "laguerre_polynomial_l", "legendre_polynomial_p"):  # fmt: skip
     row(f"special.{name}", [s(t(3, 4, low=-1, high=1), ORDERS), s(t(4, low=1, high=2), 3), s(0.5, ORDERS)],
-        grad=False, strides=False, **NUMBERS, **WIDE)  # fmt: skip
+        grad=False, strides=False, covers=(f"{name}_values",), **NUMBERS, **WIDE)  # fmt: skip

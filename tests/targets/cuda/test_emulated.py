@@ -119,6 +119,7 @@ def _indices(few=False):
             cases.test_scatter(t, combine)
     cases.test_checks()
     cases.test_index_and_extent()
+    cases.test_loops(dt.int32 if few else dt.float64)
     cases.test_params()
     i = np.random.default_rng(0).integers(0, 5, 300)
     at = ir.load("i", dt.int64)
