@@ -83,10 +83,9 @@ def _both(kind):
     """log P of a sample: that its last moment ends in its last label or the blank behind."""
     row = ir.load("inputs", dt.int64) * ir.param("moment", dt.int64)  # row t + 1 of `alpha` is moment t
     last = ir.load("lengths", dt.int64) * 2
-    found = [ir.load("alpha", kind, row + last)]
-    some = ir.gt(last, 0)
-    found.append(ir.select(some, ir.load("alpha", kind, row + last - 1, some), ir.const(-math.inf, kind)))
-    return _three(*found, ir.const(-math.inf, kind))
+    some, none = ir.gt(last, 0), ir.const(-math.inf, kind)
+    label = ir.select(some, ir.load("alpha", kind, row + last - 1, some), none)
+    return _three(ir.load("alpha", kind, row + last), label, none)
 
 
 @kernels.kernel

@@ -41,8 +41,6 @@ __all__ = [
 # rows the dims along which places may meet: they are written in order, by one thread. On devices that tell of failing
 # checks later, what is out of range is not written.
 
-_KERNELS: dict[tuple, Kernel] = {}
-
 
 def _checked(i: int, kind, negative: bool) -> tuple[Any, Check]:
     """An index tensor's value (int64), and that it is in range."""
@@ -72,13 +70,7 @@ def _with_sizes(steps: tuple[Param, ...]) -> tuple[Param, ...]:
     return tuple([p for i, step in enumerate(steps) for p in (Param(f"size{i}", dt.int64), step)])
 
 
-def _kernel(key: tuple, make) -> Kernel:
-    found = _KERNELS.get(key)
-    if found is None:
-        found = _KERNELS[key] = make(*key[1:])
-    return found
-
-
+@kernels.kernel
 def _gather_kernel(kind, kinds: tuple, negative: bool, unit: bool) -> Kernel:
     offset, params = _offset(kinds, negative, unit)
     if not negative:
@@ -93,6 +85,7 @@ def _bounds_kernel(name: str, kind, negative: bool) -> Kernel:
     return Kernel(name, (Input("index0", kind),), (), (Param("size0", dt.int64),), (_checked(0, kind, negative)[1],))
 
 
+@kernels.kernel
 def _scatter_kernel(kind, source_kind, kinds: tuple, combine: str, negative: bool, careful: bool) -> Kernel:
     """`careful`: nothing is written for an index that is out of range."""
     offset, params = _offset(kinds, negative)
@@ -158,7 +151,7 @@ def _reading(base: Spec, moves, out: Spec, indices, steps_of, sizes, steps, desc
     """The plan of a gather; along the dims of `out`, `moves` are the strides of `base`, `steps_of[i]` of index i."""
     one_device(base, *indices)
     unit = all(step == 1 for step in steps)
-    kernel = _kernel(("gather", base.dtype, tuple(s.dtype for s in indices), negative, unit), _gather_kernel)
+    kernel = _gather_kernel(base.dtype, tuple(s.dtype for s in indices), negative, unit)
     strides = [list(out.strides), list(moves), *[list(s) for s in steps_of]]
     bound = launch.bind(kernel, out.shape, None, strides, base.device)
     return Plan(out, bound, [v for pair in zip(sizes, steps) for v in pair], describe)
@@ -172,7 +165,7 @@ def _writing(
     one_device(base, source, *indices)
     kinds = tuple(s.dtype for s in indices)
     careful = launch.checks_later(base.device)  # then the checks below do not stop what is written
-    kernel = _kernel(("scatter", base.dtype, source.dtype, kinds, how, negative, careful), _scatter_kernel)
+    kernel = _scatter_kernel(base.dtype, source.dtype, kinds, how, negative, careful)
     apart = [d for d in range(len(shape)) if d not in meet]
     order = [*apart, *meet]
     strides = [[s[d] for d in order] for s in (moves, source_moves, *steps_of)]

@@ -838,7 +838,7 @@ def logcumsumexp_along(input, dim):
     if input.spec.dtype.kind == "c":
         return from_numpy(_complex_logcumsumexp(numpy_view(input), dim))
     if input.spec.numel:
-        least, most = amin(input).item(), amax(input).item()
+        least, most = span(input)
         if most - least <= _NEAR.get(input.spec.dtype.code, _NEAR_NARROW):
             return logcumsumexp_near(input, dims=(dim,), most=most)
     wide = cast(input, opmath(input.spec.dtype))

@@ -95,7 +95,7 @@ def test_a_number_of_any_dtype_is_read(fake, dtype):
 
 @pytest.mark.parametrize(
     "indices, offsets, words",
-    [([1, 9], [0], "value=|index 9 is out of range"), ([1, 2], [1], "offsets\\[0\\] has to be 0"),
+    [([1, 9], [0], "index 9 is out of range"), ([1, 2], [1], "offsets\\[0\\] has to be 0"),
      ([1, 2], [0, 3], "offsets\\[-1\\] can not be greater"), ([1, 2], [0, 2, 1], "offsets must not decrease")],
 )  # fmt: skip
 def test_bags_tell_later_what_is_wrong(fake, indices, offsets, words):
@@ -139,3 +139,7 @@ def test_what_waits_for_nothing(idle):
     for mode in ("sum", "mean", "max"):
         F.embedding_bag(x, table, x[:2], mode=mode, padding_idx=2, include_last_offset=True).sum().backward()
     assert waits(idle) == 0
+    with torch.cuda.graph(torch.cuda.CUDAGraph()):  # nor does it do what a graph cannot hold
+        out = F.embedding_bag(x, table, x[:2], mode="mean", max_norm=1.0)
+        out.scatter_reduce(0, x.view(4, 1)[:2], out, "amax").sum().backward()
+        torch.isin(x, x[:2]), torch.histc(f, 4, 0, 4), torch.special.gammainc(f, f)
