@@ -102,9 +102,10 @@ def _run(original: Callable, args: tuple, kwargs: dict, where: str, kind: dt.dty
     if kind is not None:
 
         def to(x: Tensor) -> Tensor:
-            return x.to(kind) if _convertible(x, where) else x  # type: ignore[attr-defined]
+            return x if x.spec.dtype is kind or not _convertible(x, where) else x.to(kind)  # type: ignore[attr-defined]
 
-        args, kwargs = mapped(to, args), mapped(to, kwargs)
+        args = tuple([to(x) if x.__class__ is Tensor else mapped(to, x) for x in args])
+        kwargs = mapped(to, kwargs) if kwargs else kwargs
     before, LOCAL.autocast = LOCAL.autocast, None
     try:
         return original(*args, **kwargs)

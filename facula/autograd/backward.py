@@ -53,7 +53,7 @@ def _roots(outputs: Sequence[Tensor], grads: Sequence[Tensor | None]) -> list[Te
                     RuntimeError,
                     f"grad can be implicitly created only for real scalar outputs but got {out.spec.dtype!r}",
                 )
-            g = engine.ARITHMETIC.ones(out.spec)
+            g = engine.ARITHMETIC.ones(out)
         elif not isinstance(g, Tensor):
             fail(TypeError, f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g.spec.shape != out.spec.shape:

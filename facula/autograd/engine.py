@@ -27,7 +27,7 @@ class Arithmetic:
     add: Callable[[Tensor, Tensor], Tensor]  # a new tensor
     add_in_place: Callable[[Tensor, Tensor], Any]
     copy: Callable[[Tensor, Tensor], Tensor]  # of a gradient, in the layout of a leaf
-    ones: Callable[[Any], Tensor]
+    ones: Callable[[Tensor], Tensor]  # in the layout of a tensor, row-major where that has gaps
     zeros: Callable[[Any], Tensor]
     stack: Callable[[Sequence[Tensor]], Tensor]
     unbatched: Callable[..., Tensor]  # (stand-in, level, dim=0): the tensor with the batch at `dim`
@@ -107,17 +107,20 @@ def run(
                 grad = results.pop()
                 if edge is None:
                     continue
-                vertex, number = (edge.node, edge.number) if edge.__class__ is Output else (edge, 0)
+                if edge.__class__ is Output:
+                    vertex, number, inner = edge.node, edge.number, True
+                else:
+                    vertex, number, inner = edge, 0, isinstance(edge, Node)
                 left = users[vertex] = users[vertex] - 1
-                slots: Any = pending.pop(vertex, None)
+                slots: Any = pending.pop(vertex, None) if pending else None
                 if slots is None:
-                    slots = [None] * len(vertex.outputs) if isinstance(vertex, Node) else [None]
+                    slots = [None] * len(vertex.outputs) if inner else [None]
                 if grad is not None:
                     slots[number] = grad if slots[number] is None else ARITHMETIC.add(slots[number], grad)
                 grad = None  # a leaf may keep memory that nobody else holds: see `_leaf`
                 if left:
                     pending[vertex] = slots
-                elif isinstance(vertex, Node):
+                elif inner:
                     if latest is not None:
                         heappush(ready, latest)
                     latest = (-vertex.sequence, id(vertex), vertex, slots)
@@ -125,7 +128,7 @@ def run(
                     _leaf(vertex, slots, None if accumulate else captured, create)
             # Run the latest node whose users have all run.
             if latest is not None:
-                latest = heappushpop(ready, latest)
+                latest = heappushpop(ready, latest) if ready else latest
             elif ready:
                 latest = heappop(ready)
             else:

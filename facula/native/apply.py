@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from facula.core.dtype import dtype
 from facula.core.locks import lasting_lock
 from facula.core.spec import Spec
 from facula.core.storage import Storage
@@ -29,7 +28,7 @@ CLASSES = 4  # of tensors: Tensor and subclasses that were met
 # What machine code sees of a plan: words, in this order; arrays last.
 FIELDS = (
     "owner", "plan", "kernel", "long", "node_class", "specs", "results", "slots", "tail", "smooth", "callable",
-    "numbers", "fresh", "run",
+    "numbers", "fresh", "run", "floats",
 )  # fmt: skip
 AT = {name: 8 * i for i, name in enumerate(FIELDS)}
 ARRAYS = {}  # offset of each array
@@ -44,7 +43,7 @@ for _array, _size in (
     ARRAYS[_array] = _end
     _end += 8 * _size
 WORDS = _end // 8
-KEPT = {"back": 0, "numbers": 8, "count": 16, "saves": 24}  # saves: the number of an operand, or -1 for the result
+KEPT = {"back": 0, "numbers": 8, "count": 16, "saves": 24}  # saves: the number of an operand, or -1 - that of a result
 
 _TENSOR, _F64, _I64, _I32 = range(4)
 _NUMBER = _F64  # whatever is no tensor, for what is no machine code
@@ -59,9 +58,23 @@ class Recording(NamedTuple):
     sequence: Callable[[], int]
     active: list  # empty while nothing unusual is switched on
     inside: bytes  # how the names of modules begin that no user's line is in
+    output: type  # has the slots node and number: of one of several results
 
 
-_CONTEXT = ("table", "classes", "storage", "tensor", "zero", "empty", "name", "edge_of", "sequence", "active", "mode")
+_CONTEXT = (
+    "table",
+    "classes",
+    "storage",
+    "tensor",
+    "zero",
+    "empty",
+    "name",
+    "edge_of",
+    "sequence",
+    "active",
+    "output",
+    "mode",
+)
 
 # What `user_line` needs.
 LINES = """
@@ -317,15 +330,39 @@ def _tuple(f: Entry, size: Value | int) -> Value:
     return made
 
 
-def _record(f: Entry, plan: Value, kept: Value, result: Value, given, tensors, operands: int, node: dict) -> None:
-    """Gives the result a node, as `operators/declare/recording.py` does."""
+def _own(f: Entry, result: Value, edge: Value) -> None:
+    """The result needs a gradient, which goes to an edge; takes over the reference."""
+    at, true = layout.slots(Tensor), f.symbol_value("_Py_TrueStruct")
+    for slot, value in (("edge", edge), ("needs_grad", f.count(true))):
+        f.call("void", "@Py_DecRef", f.slot(result, at[slot]))
+        f.store(value, f.at(result, at[slot]))
+
+
+def _record(
+    f: Any, plan: Value, kept: Value, made_tensors: Value, results: Value, given, tensors, form: "Form"
+) -> None:
+    """Gives the results a node, as `operators/declare/recording.py` does."""
     at, none = layout.slots(Tensor), f.symbol_value("_Py_NoneStruct")
+    operands, node, output = form.operands, dict(form.node), dict(form.output)
     made = f.call("ptr", "@PyType_GenericAlloc", f.slot(plan, AT["node_class"]), f.constant("i64", 0))
     f.leave(f.null(made), "undo")
-    # From here on the result owns the node: whatever fails, dropping the result frees all. The slots must be filled
+    f.node.set(made)
+    # From here on the results own the node: whatever fails, dropping the results frees all. The slots must be filled
     # in the order in which they can be read, and an empty slot is no error for the collector.
-    f.call("void", "@Py_DecRef", f.slot(result, at["edge"]))
-    f.store(made, f.at(result, at["edge"]))
+    with f.either(results.eq(1)) as alone:
+        _own(f, f.load("ptr", made_tensors), made)
+        alone.otherwise()
+        floats = f.load("i64", f.at(plan, AT["floats"]))
+        with f.loop(0, results) as loop:
+            with f.when(((floats >> loop.index) & 1).ne(0)):
+                one = f.call("ptr", "@PyType_GenericAlloc", f.own_output, f.constant("i64", 0))
+                f.leave(f.null(one), "undo.node")
+                f.store(f.count(made), f.at(one, output["node"]))
+                _own(f, f.load("ptr", f.item(made_tensors, loop.index)), one)
+                number = f.call("ptr", "@PyLong_FromLongLong", loop.index)
+                f.leave(f.null(number), "undo.node")
+                f.store(number, f.at(one, output["number"]))
+        f.call("void", "@Py_DecRef", made)
 
     def put(slot: str, value: Value, count: bool = True) -> None:
         f.store(f.count(value) if count else value, f.at(made, node[slot]))
@@ -367,6 +404,7 @@ def _record(f: Entry, plan: Value, kept: Value, result: Value, given, tensors, o
         which = f.load("i64", f.item(kept, loop.index, KEPT["saves"]))
         value = f.variable("ptr", none)
         with f.either(which < 0) as output:
+            result = f.load("ptr", f.item(made_tensors, f.constant("i64", -1) - which))
             twin = f.call(
                 "ptr", "@record", f.own_tensor, f.slot(result, at["spec"]), f.slot(result, at["storage"]),
                 f.slot(result, at["ptr"]), f.own_zero,
@@ -387,9 +425,6 @@ def _record(f: Entry, plan: Value, kept: Value, result: Value, given, tensors, o
             f.store(f.count(value), f.item(values, i, layout.TUPLE_ITEMS))
         numbers.otherwise()
         put("numbers", f.own_empty)
-    true = f.symbol_value("_Py_TrueStruct")
-    f.call("void", "@Py_DecRef", f.slot(result, at["needs_grad"]))
-    f.store(f.count(true), f.at(result, at["needs_grad"]))
 
 
 def user_line(inside: bytes) -> str:
@@ -446,6 +481,7 @@ class Form(NamedTuple):
     node: tuple[tuple[str, int], ...]  # the slots of nodes; without, calls that would be recorded are not known
     inside: bytes
     steps: bool  # plans are lists of kernels
+    output: tuple[tuple[str, int], ...]  # the slots of one of several results
 
 
 @cache
@@ -454,6 +490,7 @@ def _text(form: Form) -> str:
     f: Any = Entry("apply", "ptr self, ptr args, i64 given", "ptr", linkage="")
     words, made = f.alloca("i64", RESULTS + SLOTS + TAIL), f.alloca("ptr", RESULTS)
     f.made = f.variable("i64", 0)  # how many results there are, for `undo`
+    f.node = f.variable("ptr", f.constant("ptr", 0))  # for `undo.node`
     f.leave(f.given.ne(count), "misfit")
     _words(f)
     with f.when(f.same(f.own_mode, f.symbol_value("_Py_TrueStruct"))):
@@ -474,10 +511,9 @@ def _text(form: Form) -> str:
         _steps(f, plan, words)
     else:
         _run(f, plan, results, made, words)
-    result = f.load("ptr", made)
     if form.node:
         with f.when(f.value("i1", f"icmp ne ptr {kept.get().name}, null")):
-            _record(f, plan, kept.get(), result, given, tensors, operands, dict(form.node))
+            _record(f, plan, kept.get(), made, results, given, tensors, form)
     f.leave(results.eq(1), "one")
     several = _tuple(f, results)
     with f.loop(0, results) as loop:
@@ -486,7 +522,11 @@ def _text(form: Form) -> str:
     f.done(several)
     f.label("one")
     f.call("void", "@Py_DecRef", owner)
-    f.done(result)
+    f.done(f.load("ptr", made))
+    if form.node:
+        f.label("undo.node")
+        f.call("void", "@Py_DecRef", f.node.get())
+        f.branch("undo")
     f.label("undo")  # out of memory, or a number that does not fit: an error is set
     with f.loop(0, f.made.get()) as loop:
         f.call("void", "@Py_DecRef", f.load("ptr", f.item(made, loop.index)))
@@ -564,10 +604,10 @@ class Memo:
         self._places = (ctypes.c_int64 * WAYS)()
         self._held: dict[int, tuple[list[int], tuple]] = {}  # by place: the keys, and what the place points at
         fixed = (False,) * self._moving + (True,) * others
-        node = () if steps else tuple(layout.slots(recording.node).items())
-        form = Form(operands, fixed, node, recording.inside, steps)
+        node, output = (() if steps else tuple(layout.slots(t).items()) for t in (recording.node, recording.output))
+        form = Form(operands, fixed, node, recording.inside, steps, output)
         context = (ctypes.addressof(self._places), ctypes.addressof(_CLASSES), Storage, Tensor, 0, (), "__name__")
-        context += (recording.edge_of, recording.sequence, recording.active)
+        context += (recording.edge_of, recording.sequence, recording.active, recording.output)
         held = (self._places, self._held)  # a builtin may outlive its memo
         self.bare = _builtin(form, (*context, None, *held))
         self.run = self.force = self.bare
@@ -587,9 +627,9 @@ class Memo:
         for number, argument in enumerate(arguments):
             kind = argument.__class__
             if number >= self._moving:
-                small = argument is None or kind in (bool, str, Spec, dtype) or (kind is int and -5 <= argument <= 256)
+                own = kind in (bool, str) or (kind is int and -5 <= argument <= 256)  # numbers beyond have no identity
                 keys.append(argument)
-                if not small:  # numbers beyond have no identity
+                if not own and kind.__eq__ is not object.__eq__:
                     return None
             elif isinstance(argument, Tensor):
                 keys.append(argument.spec)
@@ -638,6 +678,7 @@ class Memo:
         held: list[Any] = [plan, outs, node_class, function, tail, packed]
         recorded = node_class is not None and any(out.dtype.kind in "fc" for out in outs)
         words = {"plan": id(plan), "node_class": id(node_class), "specs": id(outs), "smooth": recorded}
+        words["floats"] = sum(1 << i for i, out in enumerate(outs) if out.dtype.kind in "fc")
         words |= {"slots": len(sources), "tail": len(tail)}
         words |= {"numbers": id(tail), "callable": id(function) if function is not None and packed is None else 0}
         at = ARRAYS["sources"] // 8
@@ -654,11 +695,11 @@ class Memo:
                 4 * source + _READ[kind] for source, kind in zip(sources, packed.kinds[len(outs) :])
             ]
         at = ARRAYS["sizes"] // 8
-        block[at : at + len(tail)] = list(tail) if packed is not None else [0] * len(tail)
+        block[at : at + len(tail)] = [builtins.word(x) for x in tail] if packed is not None else [0] * len(tail)
         for name, value in words.items():
             block[AT[name] // 8] = value
-        for mask, back in plan.backs.items() if self._operands <= RECORDED and len(outs) == 1 else ():
-            saves = [-1 if is_output else i for is_output, i in back.saves] if back is not None else []
+        for mask, back in plan.backs.items() if self._operands <= RECORDED else ():
+            saves = [-1 - i if is_output else i for is_output, i in back.saves] if back is not None else []
             numbers = back is not None and bool(back.numbers)
             kept = (ctypes.c_int64 * (len(saves) + 3))(id(back), numbers, len(saves), *saves)
             held += [back, kept]

@@ -1,14 +1,17 @@
 """Makes CPython builtins of native functions: the METH_FASTCALL wrapper as LLVM text, and the callable around it."""
 
 import ctypes
+import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from . import jit
 
 __all__ = [
-    "DECLARATIONS", "KINDS", "NONE", "PACKED", "Inner", "Packed", "build", "build_several", "make", "string", "wrapper",
+    "DECLARATIONS", "KINDS", "NONE", "PACKED", "Inner", "Packed", "build", "build_several", "make", "string", "word",
+    "wrapper",
 ]  # fmt: skip
 
 
@@ -33,6 +36,11 @@ class Packed(NamedTuple):
     work: tuple[int, ...]  # which of them multiply to how much there is to do
     cost: float  # nanoseconds a unit of it
     keep: object = None  # what must live as long as the address is called
+
+
+def word(number: int | float) -> int:
+    """A number as packed arguments are read: whole ones as such, all others as doubles."""
+    return struct.unpack("<q", struct.pack("<d", number))[0] if isinstance(number, float) else number
 
 
 PACKED: dict[Callable[..., Any], Packed] = {}  # by builtin, for those that return None
@@ -179,16 +187,20 @@ class _MethodDef(ctypes.Structure):
 
 
 _FASTCALL = 0x80
-_kept: list[_MethodDef] = []  # CPython keeps pointers into these
 _new = ctypes.pythonapi.PyCFunction_NewEx
 _new.restype = ctypes.py_object
 _new.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
 
 
+@cache
+def _definition(address: int, name: str, doc: str | None) -> _MethodDef:
+    """What CPython keeps pointers into."""
+    return _MethodDef(name.encode(), address, _FASTCALL, None if doc is None else doc.encode())
+
+
 def make(address: int, name: str, doc: str | None = None, context: object = None) -> Callable[..., Any]:
     """The builtin whose METH_FASTCALL function is at `address`; `context` is its first C argument, kept alive."""
-    definition = _MethodDef(name.encode(), address, _FASTCALL, None if doc is None else doc.encode())
-    _kept.append(definition)
+    definition = _definition(address, name, doc)
     return _new(ctypes.addressof(definition), None if context is None else id(context), None)
 
 

@@ -16,6 +16,7 @@ from facula.core.dtype import dtype
 from facula.core.modes import GUARD, LOCAL
 from facula.core.spec import Spec, dense, spec
 from facula.core.switches import attention as ways
+from facula.core.switches import cudnn, program
 from facula.core.tensor import Tensor
 from facula.core.wrapped import followed
 from facula.errors import fail
@@ -23,6 +24,7 @@ from facula.errors import fail
 from .copying import cast, contiguous, like_layout
 from .creation import dtype_c_name, fill_values, ones
 from .declare import function
+from .declare.repeats import FunctionPlan, Repeats
 from .dropout import dropout
 from .elementwise import add, eq, masked_fill, mul, sub
 from .joining import repeat_interleave, tril
@@ -301,7 +303,33 @@ def _masked(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
     return expand_to(mask, shape)
 
 
-_PLAIN: dict[tuple, float] = {}  # specs and scale of calls that are one of `attention` as they are: the factor
+# By specs and scale, for calls that are one of `attention` as they are: the factor, whether machine code repeats them.
+_PLAIN: dict[tuple, tuple[float, bool]] = {}
+_KNOWN = Repeats(attention.operator, 3, others=1)
+for switches in (cudnn, program, ways):  # a target's library follows them
+    switches.when_changed(_KNOWN.clear)
+
+
+def _repeated(query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float) -> Tensor:
+    """The output of `attention` without a mask; calls like one before are machine code's."""
+    given = query, key, value, _KNOWN.same(causal, scale)
+    if (made := _KNOWN.run(*given)) is not None:
+        return made[0]
+    if GUARD.active and (made := _KNOWN.in_mode()(*given)) is not None:
+        return made[0]
+
+    made = attention(query, key, value, None, causal, scale)
+
+    def make(q: Spec, k: Spec, v: Spec, _: Any) -> FunctionPlan | None:
+        outs = tuple([x.spec for x in made])
+        if 0 in q.shape or any(s.strides[-1] != 1 for s in (q, k, v)):
+            return None
+        settle = launch.native("attend_settled", q.device)
+        run = settle(q.dtype, *_numbers(q, k, v, outs[0], None, causal, scale))
+        return FunctionPlan(run, (0,), outs, (0, 1, 2))
+
+    _KNOWN.repeat(given, 3, made, make, named=(query, key, value, None, causal, scale))
+    return made[0]
 
 
 @lru_cache(256)
@@ -397,8 +425,11 @@ def scaled_dot_product_attention(
              [2.]]])
     """
     if attn_mask is None and is_causal.__class__ is bool and query.__class__ is Tensor:
-        factor = _PLAIN.get((query.spec, getattr(key, "spec", None), getattr(value, "spec", None), scale))
-        if factor is not None and dropout_p.__class__ is float and dropout_p == 0.0:
+        found = _PLAIN.get((query.spec, getattr(key, "spec", None), getattr(value, "spec", None), scale))
+        if found is not None and dropout_p.__class__ is float and dropout_p == 0.0:
+            factor, repeats = found
+            if repeats:
+                return _repeated(query, key, value, is_causal, factor)
             return attention(query, key, value, None, is_causal, factor)[0]
     _check(query, key, value, attn_mask, is_causal)
     if not isinstance(dropout_p, (int, float)) or isinstance(dropout_p, bool):
@@ -455,7 +486,8 @@ def scaled_dot_product_attention(
     if q is query and k is key and v is value and mask is None and not enable_gqa and q.spec.kind is None and not alone:
         if len(_PLAIN) > 1024:
             _PLAIN.clear()
-        _PLAIN[q.spec, k.spec, v.spec, scale] = factor
+        repeats = launch.offered("attend_settled", q.spec.device) is not None
+        _PLAIN[q.spec, k.spec, v.spec, scale] = factor, repeats
     if alone and not _library_does(_rows(q), _rows(k), _rows(v), mask, is_causal, factor):
         heads, wide = q.spec.shape[1], True
         q, k, v = (cast(_grouped(x, heads), dt.float32) for x in (q, k, v))

@@ -16,6 +16,7 @@ from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
+from facula.core.modes import GUARD
 from facula.core.precision import CONVOLUTIONS
 from facula.core.shape import contiguous_strides
 from facula.core.spec import Spec, dense, spec
@@ -28,6 +29,7 @@ from facula.ir.kernel import Input, Kernel, Param, Result
 from .copying import contiguous, copy_values
 from .creation import zeros_of
 from .declare import function, one_device
+from .declare.repeats import FunctionPlan, Repeats
 from .promotion import opmath
 from .reduction import sum as sum_over
 from .view import permute, slice_dim, squeeze_dims, unsqueeze
@@ -297,25 +299,27 @@ def _run(out: Spec, plans: list[_Plan], x: Tensor, weight: Tensor, bias: Tensor 
 class _Whole:
     """A convolution that a library of the target does at once, of operands in these specs."""
 
-    __slots__ = ("adds", "place", "run", "specs")
+    __slots__ = ("added", "given", "out", "run")
 
-    def __init__(self, kind: str, specs: tuple[Spec, ...], run: Any, adds: bool):
-        self.place, self.specs, self.run, self.adds = _RESULTS[kind], specs, run, adds
+    def __init__(self, out: Spec, given: tuple[Spec, Spec], run: Any, added: launch.Bound | None):
+        self.out, self.given, self.run = out, given, run
+        self.added = added  # what adds a bias afterwards
 
     def __call__(self, first: Tensor, second: Tensor, bias: Tensor | None = None) -> Tensor:
         """`first` and `second` are the two of x, w and y that are given, in this order."""
-        given = [s for i, s in enumerate(self.specs) if i != self.place]
-        operands = [_laid(t, s) for t, s in zip((first, second), given)]
-        made = launch.empty(self.specs[self.place])
-        addresses = [t.ptr for t in operands]
-        addresses.insert(self.place, made.ptr)
+        a, b = self.given
+        if first.spec is not a:
+            first = _laid(first, a)
+        if second.spec is not b:
+            second = _laid(second, b)
+        made = launch.empty(self.out)
         if bias is None:
-            self.run(*addresses)
-        elif self.adds:
-            self.run(*addresses, contiguous(bias).ptr)
+            self.run(made.ptr, first.ptr, second.ptr)
+        elif self.added is None:
+            self.run(made.ptr, first.ptr, second.ptr, contiguous(bias).ptr)
         else:
-            self.run(*addresses)
-            _add_bias(made, contiguous(bias))
+            self.run(made.ptr, first.ptr, second.ptr)
+            launch.run(self.added, [made.ptr, made.ptr, contiguous(bias).ptr])
         return made
 
 
@@ -327,13 +331,16 @@ def _whole(kind: str, x: Spec, w: Spec, y: Spec, last: bool, stride, padding, di
     make = launch.offered("convolution", x.device)
     if make is None:
         return None
-    specs = tuple(_laid_out(s, last) for s in (x, w, y))
+    specs = [_laid_out(s, last) for s in (x, w, y)]
     adds = bias and kind == "forward"
     run = make(kind, *specs, stride, padding, dilation, adds)
     if run is None and adds:
         adds = False
         run = make(kind, *specs, stride, padding, dilation)
-    return None if run is None else _Whole(kind, specs, run, adds)
+    if run is None:
+        return None
+    out = specs.pop(_RESULTS[kind])
+    return _Whole(out, (specs[0], specs[1]), run, _bias_added(out) if bias and not adds else None)
 
 
 def _laid_out(s: Spec, last: bool) -> Spec:
@@ -345,18 +352,18 @@ def _laid_out(s: Spec, last: bool) -> Spec:
 
 def _laid(x: Tensor, s: Spec) -> Tensor:
     """The tensor, or a copy of it that lies as a spec says."""
-    here = x.spec
-    if here is s or all(a == b or n == 1 for a, b, n in zip(here.strides, s.strides, s.shape)):
-        return x
-    return copy_values(launch.empty(s), x)
+    return x if _lies(x.spec, s) else copy_values(launch.empty(s), x)
 
 
-def _add_bias(out: Tensor, bias: Tensor) -> None:
+def _lies(here: Spec, s: Spec) -> bool:
+    """Whether a tensor has the strides of a spec."""
+    return here is s or all(a == b or n == 1 for a, b, n in zip(here.strides, s.strides, s.shape))
+
+
+def _bias_added(s: Spec) -> launch.Bound:
     """out += bias, which has an element for each channel."""
-    s = out.spec
     along = [0, 1, *[0] * (s.ndim - 2)]
-    bound = launch.bind(_sum_kernel(s.dtype), s.shape, None, [s.strides, s.strides, along], s.device)
-    launch.run(bound, [out.ptr, out.ptr, bias.ptr])
+    return launch.bind(_sum_kernel(s.dtype), s.shape, None, [s.strides, s.strides, along], s.device)
 
 
 def _sum_kernel(kind: dtype) -> Kernel:
@@ -670,29 +677,71 @@ def _c_name(kind: dtype) -> str:
     }.get(kind.name, dtype_title(kind))  # fmt: skip
 
 
-_SETTINGS: dict[tuple, tuple] = {}  # checked settings by specs and arguments: checks cost more than a small convolution
+class _Settings:
+    """Checked settings, for operands of given specs."""
+
+    __slots__ = ("dilation", "more", "padding", "repeats", "stride")
+
+    def __init__(self, stride, padding, dilation, more):
+        self.stride, self.padding, self.dilation, self.more = stride, padding, dilation, more
+        self.repeats: bool | None = None  # whether machine code knows such calls, where that is known
+
+
+_SETTINGS: dict[tuple, _Settings] = {}  # by specs and arguments: checks cost more than a small convolution
+_KNOWN = Repeats(convolution.operator, 3, others=1)
+for switches in (cudnn, program, CONVOLUTIONS):
+    switches.when_changed(_SETTINGS.clear)
+    switches.when_changed(_KNOWN.clear)
 
 
 def _apply(name: str, d: int, input, weight, bias, stride, padding, dilation, transposed, more, groups) -> Tensor:
     try:
         key = (name, input.spec, weight.spec, bias is not None and bias.spec, stride, padding, dilation, more, groups)
-        settings = _SETTINGS.get(key)
+        found = _SETTINGS.get(key)
     except (AttributeError, TypeError):
-        settings = key = None
-    if settings is None:
+        found = key = None
+    if found is None:
         if isinstance(padding, str):
             return _named_padding(name, d, input, weight, bias, stride, padding, dilation, groups)
-        settings = _checked(name, d, input, weight, bias, stride, padding, dilation, transposed, more, groups)
+        found = _Settings(*_checked(name, d, input, weight, bias, stride, padding, dilation, transposed, more, groups))
         if key is not None:
             if len(_SETTINGS) > 4096:
                 _SETTINGS.clear()
-            _SETTINGS[key] = settings
-    stride, padding, dilation, more = settings
-    if input.spec.ndim == d + 2:
-        return convolution(input, weight, bias, stride, padding, dilation, transposed, more, groups)
-    return squeeze_dims(
-        convolution(unsqueeze(input, 0), weight, bias, stride, padding, dilation, transposed, more, groups), (0,)
-    )
+            _SETTINGS[key] = found
+    elif found.repeats:
+        if (made := _KNOWN.run(input, weight, bias, found)) is not None:
+            return made
+        if GUARD.active and (made := _KNOWN.in_mode()(input, weight, bias, found)) is not None:
+            return made
+    settings = found.stride, found.padding, found.dilation, transposed, found.more, groups
+    if input.spec.ndim != d + 2:
+        return squeeze_dims(convolution(unsqueeze(input, 0), weight, bias, *settings), (0,))
+    made = convolution(input, weight, bias, *settings)
+    if found.repeats is not False:
+        named = input, weight, bias, *settings
+        make = lambda *_: _repeated(*named)  # noqa: E731
+        found.repeats = _KNOWN.repeat((input, weight, bias, found), 3, made, make, named=named)
+    return made
+
+
+def _repeated(input, weight, bias, stride, padding, dilation, transposed, more, groups) -> FunctionPlan | None:
+    """What machine code repeats: one call of the library, or of the routine, that takes the operands as they are."""
+    key = (input.spec, weight.spec, stride, padding, dilation, transposed and more, groups, bias is None)
+    found = _PLANS.get(key)
+    sources = (1, 0) if transposed and isinstance(found, _Whole) else (0, 1)
+    if bias is not None:
+        sources = *sources, 2
+    if found is None or (bias is not None and not bias.spec.contiguous):
+        return None
+    if isinstance(found, _Whole):
+        laid = [_lies(x.spec, s) for x, s in zip((input, weight), found.given[:: -1 if transposed else 1])]
+        return FunctionPlan(found.run, (), (found.out,), sources) if all(laid) and found.added is None else None
+    out, plans = found
+    if len(plans) != 1 or plans[0].y or not out.numel:
+        return None
+    tail = (plans[0].address, plans[0].work)
+    run = launch.native("convolve", out.device)(out.dtype, plans[0].sizes)
+    return FunctionPlan(run, tail if bias is not None else (0, *tail), (out,), sources, plans[0])
 
 
 def _named_padding(name: str, d: int, input, weight, bias, stride, padding: str, dilation, groups) -> Tensor:

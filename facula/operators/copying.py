@@ -6,7 +6,7 @@ from typing import Any
 
 from facula import launch
 from facula.core.dtype import dtype
-from facula.core.modes import GUARD, LOCAL
+from facula.core.modes import GUARD
 from facula.core.shape import contiguous_strides
 from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
@@ -15,7 +15,7 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Result
 
 from .declare import CLONE, COPY, broadcast_shapes_of, broadcast_strides, function
-from .declare.repeats import MISSING, FunctionPlan, Repeats, public, recipes
+from .declare.repeats import MISSING, FunctionPlan, Repeats, public
 
 __all__ = ["cast", "clone", "contiguous", "copy_values", "like_layout", "overwrite", "packed", "to_device", "to_dtype"]
 
@@ -149,25 +149,20 @@ def _(grad):
 
 def _repeating(slow: Any, target: Callable[..., Spec], others: int) -> tuple[Repeats, Callable[..., Tensor]]:
     """What knows the calls of `slow`, a copy to memory of the spec `target`; what does the others, and has it learn."""
-    operator, known = slow.operator, Repeats(slow.operator, 1, others)
-    plans: dict[tuple, FunctionPlan] = {}
+    known = Repeats(slow.operator, 1, others)
+
+    def make(source: Spec, *constants: Any) -> FunctionPlan:
+        made = target(source, *constants)
+        bound = bound_copy(made, source)
+        return FunctionPlan(bound.function, bound.tail, (made,), (0,))
 
     def learning(input: Any, *constants: Any, **kwargs: Any) -> Tensor:
         given = (input, *constants, *kwargs.values())
         if GUARD.active and (out := known.in_mode()(*given)) is not None:
             return out
         out = slow(input, *constants, **kwargs)
-        if isinstance(input, Tensor) and not (GUARD.active and LOCAL.special):
-            key = (input.spec, *given[1:])
-            plan = plans.get(key)
-            if plan is None:
-                if len(plans) > 4096:
-                    plans.clear()
-                made = target(input.spec, *given[1:])
-                plan = plans[key] = FunctionPlan(bound_copy(made, input.spec), made)
-                recipes(plan, operator, given, 1)
-            if plan.outs[0] is out.spec:
-                known.add(given, plan, (0,), operator.node_class, 1)
+        if isinstance(input, Tensor):
+            known.repeat(given, 1, out, make)
         return out
 
     return known, learning

@@ -26,8 +26,9 @@ from facula.ir import expr as ir
 from facula.ir.kernel import Kernel, Param, Result
 
 from . import dlpack, pinning
-from .copying import copy_values, like_layout, overwrite
+from .copying import clone, copy_values, like_layout, overwrite
 from .declare import NEW_LIKE, OF_ARRAY, OPERATORS, ZEROS, unreadable
+from .declare.repeats import FunctionPlan, Repeats
 from .promotion import DEFAULT, NUMBERS, number_dtype, of_defaults, opmath
 from .view import ints
 
@@ -217,14 +218,19 @@ def _fill_kernel(kind: DType) -> Kernel:
     return found
 
 
-def fill_values(target: Tensor, value) -> Tensor:
-    """Write one number (already of the dtype's kind) over all elements; nothing is recorded."""
-    s = target.spec
+def _filling(s: Spec) -> launch.Bound:
     bound = _FILLS.get(s)
     if bound is None:
         if len(_FILLS) > 4096:
             _FILLS.clear()
         bound = _FILLS[s] = launch.bind(_fill_kernel(s.dtype), s.shape, None, [s.strides], s.device)
+    return bound
+
+
+def fill_values(target: Tensor, value) -> Tensor:
+    """Write one number (already of the dtype's kind) over all elements; nothing is recorded."""
+    s = target.spec
+    bound = _FILLS.get(s) or _filling(s)
     if bound.function is not None:
         if s.dtype.kind == "c":
             value = complex(value)
@@ -242,6 +248,20 @@ def zeros_of(s: Spec) -> Tensor:
     if s.kind is not None:
         s = dense(s.dtype, s.shape, s.device)
     return fill_values(launch.empty(s), _ZERO[s.dtype.kind])
+
+
+_KNOWN_ONES = Repeats(clone.operator, 1)  # which records nothing: of these calls only `bare` is asked
+
+
+def ones_at(x: Tensor) -> Tensor:
+    """Ones in the layout of a real tensor, row-major where that has gaps."""
+    if (made := _KNOWN_ONES.bare(x)) is not None:
+        return made
+    s = x.spec if x.spec.contiguous and x.spec.kind is None else dense(x.spec.dtype, x.spec.shape, x.spec.device)
+    one, bound = _ONE[s.dtype.kind], _filling(s)
+    made = fill_values(launch.empty(s), one)
+    _KNOWN_ONES.repeat((x,), 1, made, lambda _: FunctionPlan(bound.function, (one, *bound.tail), (s,), ()))
+    return made
 
 
 _ZERO = {"b": False, "u": 0, "i": 0, "f": 0.0, "c": 0j}

@@ -4,13 +4,14 @@ A target that has the routine `dropout` draws and multiplies at once, as PyTorch
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
 from facula import launch
 from facula.autograd.node import dtype_title
 from facula.core import dtype as dt
-from facula.core.spec import dense
+from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
@@ -39,15 +40,21 @@ def _(grad, mask, scale):
     return ir.cast(mask, grad.dtype) * grad * scale
 
 
+@lru_cache(4096)
+def _layouts(s: Spec) -> tuple[Spec, Spec, bool]:
+    """The specs of result and mask, and whether the input's elements lie without gaps."""
+    dense = dense_order(s) is not None
+    return like_layout(s), like_layout(s, dt.bool_), dense
+
+
 @function(tensors=("input",), outputs=("result", "mask"), fill=False)
 def dropped(input, p):
     """Each element 0 with chance `p`, else divided by `1 - p`; and the mask of those that were kept."""
     s = input.spec
-    dense = dense_order(s) is not None
+    layout, bools, dense = _layouts(s)
     if not dense:  # PyTorch's kernel, too, takes its elements in their order, one by one
         input = contiguous(input)
-    layout = like_layout(input.spec)
-    made, mask = launch.empty(layout), launch.empty(like_layout(input.spec, dt.bool_))
+    made, mask = launch.empty(layout), launch.empty(bools)
     draw, generator = launch.native("dropout", s.device), _generator(None, s.device)
     draw(made.ptr, mask.ptr, input.ptr, s.numel, s.dtype.code, generator, 1 - p, dense)
     return made, mask

@@ -9,7 +9,7 @@ import numpy as np
 from facula import launch
 from facula.core import dtype as dt
 from facula.core.device import device
-from facula.core.modes import LOCAL
+from facula.core.modes import GUARD, LOCAL
 from facula.core.spec import Spec, dense
 from facula.core.tensor import Tensor
 from facula.errors import fail
@@ -20,6 +20,7 @@ from . import kernels
 from .copying import cast
 from .creation import array_on, full, numpy_view, ones_like, zeros_of
 from .declare import function, one_device
+from .declare.repeats import FunctionPlan, Repeats
 from .elementwise import add, clamp_both, clamp_min, eq, gt, masked_fill, mul, reciprocal, sub, true_divide, where
 from .indexing import first_outside, index_select, put_, tally
 from .joining import cat
@@ -69,16 +70,18 @@ def _gather_rows(kind, index_kind) -> Kernel:
     )
 
 
-_PLANS: dict[tuple, tuple] = {}  # by the specs of table and indices: (machine code, its last arguments, result's spec)
+_PLANS: dict[tuple, FunctionPlan] = {}  # by the specs of table and indices
 
 
-def _plan(w: Spec, i: Spec) -> tuple:
+def _plan(w: Spec, i: Spec) -> FunctionPlan:
     one_device(w, i)
     rows, width = w.shape
     out = dense(w.dtype, (*i.shape, width), w.device)
-    if (w.strides[1] == 1 or width == 1) and (i.contiguous or i.ndim == 1):  # rows are copied whole
+    whole = (w.strides[1] == 1 or width == 1) and (i.contiguous or i.ndim == 1)
+    rows_of = launch.offered("rows", w.device) if whole else None
+    if rows_of is not None:  # rows are copied whole
         size, step = w.dtype.itemsize, i.strides[-1] if i.ndim == 1 else 1
-        run = launch.native("rows", w.device)() if out.numel else None
+        run = rows_of() if out.numel else None
         rest = (i.numel, rows, width * size, w.strides[0] * size, step, int(i.dtype is dt.int64))
     else:
         strides = [list(out.strides), [*[0] * i.ndim, w.strides[1]], [*i.strides, 0]]
@@ -86,16 +89,17 @@ def _plan(w: Spec, i: Spec) -> tuple:
         run, rest = bound.function, (rows, w.strides[0], *bound.tail)
     if len(_PLANS) > 4096:
         _PLANS.clear()
-    found = _PLANS[w, i] = (run, rest, out)
+    # Machine code may repeat it where it need not look at what the kernel's check says.
+    found = _PLANS[w, i] = FunctionPlan(run, rest, (out,), (0, 1) if launch.checks_later(w.device) else ())
     return found
 
 
 @function(tensors=("weight",))
 def embedding_rows(weight, indices, padding_idx, scale_grad_by_freq, sparse=False):
-    run, rest, made = _PLANS.get((weight.spec, indices.spec)) or _plan(weight.spec, indices.spec)
-    out = launch.empty(made)
-    if run is not None:
-        wrong = run(out.ptr, weight.ptr, indices.ptr, *rest)
+    plan = _PLANS.get((weight.spec, indices.spec)) or _plan(weight.spec, indices.spec)
+    out = launch.empty(plan.outs[0])
+    if plan.function is not None:
+        wrong = plan.function(out.ptr, weight.ptr, indices.ptr, *plan.tail)
         if wrong is not None and wrong != -1:
             values, rows = numpy_view(indices), weight.spec.shape[0]
             first = int(values[(values < 0) | (values >= rows)].flat[0])
@@ -113,6 +117,7 @@ def _(grad, weight_spec, indices, padding_idx, scale_grad_by_freq, sparse):
 
 
 embedding_rows.operator.node_class.__name__ = "EmbeddingBackward0"
+_KNOWN = Repeats(embedding_rows.operator, 2, others=3)
 
 
 def _sparse_rows(rows: Tensor, indices: Tensor, table: Spec, padding_idx: int) -> Tensor:
@@ -147,10 +152,21 @@ def embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=
     tensor([[3., 4.],
             [1., 2.]])
     """
-    if weight.spec.ndim != 2:
-        fail(RuntimeError, "'weight' must be 2-D", got=f"shape {tuple(weight.spec.shape)}")
-    _need_indices(indices, "embedding")
-    return embedding_rows(weight, indices, padding_idx, scale_grad_by_freq, sparse)
+    plan = _PLANS.get((weight.spec, indices.spec))
+    if plan is None:
+        if weight.spec.ndim != 2:
+            fail(RuntimeError, "'weight' must be 2-D", got=f"shape {tuple(weight.spec.shape)}")
+        _need_indices(indices, "embedding")
+    if plan is None or not plan.sources:
+        return embedding_rows(weight, indices, padding_idx, scale_grad_by_freq, sparse)
+    given = weight, indices, padding_idx, scale_grad_by_freq, sparse
+    if (made := _KNOWN.run(*given)) is not None:
+        return made
+    if GUARD.active and (made := _KNOWN.in_mode()(*given)) is not None:
+        return made
+    made = embedding_rows(*given)
+    _KNOWN.repeat(given, 1, made, lambda *_: FunctionPlan(plan.function, plan.tail, plan.outs, plan.sources))
+    return made
 
 
 @kernels.kernel

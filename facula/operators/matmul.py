@@ -16,7 +16,7 @@ from facula.errors import fail
 
 from .copying import cast
 from .declare import INTO, function, one_device, takes
-from .declare.repeats import MISSING, Repeats, public, recipes
+from .declare.repeats import MISSING, FunctionPlan, Repeats, public
 from .override import foreign
 from .reduction import sum as sum_over
 from .reduction import sum_to
@@ -33,9 +33,9 @@ __all__ = [
 
 
 class Plan:
-    """A product of operands of given specs: machine code, what it is called with, what comes out, what is kept."""
+    """A product of operands of given specs: machine code, what it is called with, what comes out."""
 
-    __slots__ = ("arguments", "backs", "calls", "function", "outs", "tail")
+    __slots__ = ("calls", "function", "outs", "tail")
 
 
 _PLANS: dict[tuple, Plan | None] = {}
@@ -77,8 +77,7 @@ def _plan(
     found, fields, offsets = product_fields(a, b, out, alpha, beta, bias)
     plan = Plan()
     plan.outs = (found if shape is None else dense(a.dtype, shape, a.device),)
-    plan.arguments, plan.backs, plan.calls = {}, {}, ()
-    plan.function, plan.tail = None, ()
+    plan.calls, plan.function, plan.tail = (), None, ()
     if found.numel:
         bound = launch.native("bind_product", a.device)(a.dtype, **fields)
         plan.function, plan.tail = bound.function, bound.tail if bias is not None else (0, *bound.tail)
@@ -178,25 +177,11 @@ def _product(
 # --- repeated calls -----------------------------------------------------------------------------------------------
 
 
-def learn(known: Repeats, arguments: tuple, operands: int, entry: Any, make: Callable, sources: Sequence[int]) -> None:
-    """Let machine code repeat a call that has just been made: of `entry`'s operator, with the plan that `make` makes.
-
-    `entry` is None where a call that is recorded takes several operators.
-    """
-    if GUARD.active and LOCAL.special:
-        return
-    if entry is None and LOCAL.grad and any(isinstance(x, Tensor) and x.needs_grad for x in arguments):
-        return
-    specs = tuple([x.spec if isinstance(x, Tensor) else x for x in arguments])
-    if not all(x is None or isinstance(x, Tensor) for x in arguments[:operands]):
-        return
-    plan = remember((known, specs), lambda: make(*specs))
+def repeated(plan: Plan | None, sources: Sequence[int]) -> FunctionPlan | None:
+    """What machine code repeats; None where the device does not do it so, or for more dims than it knows."""
     if plan is None or plan.calls and len(plan.calls[1]) > 1:
-        return  # the device does not do it so; more dims than machine code knows
-    operator = known.operator if entry is None else entry.operator
-    if entry is not None and not plan.backs:
-        recipes(plan, operator, arguments, operands)
-    known.add(arguments, plan, sources, operator.node_class, operands)
+        return None
+    return FunctionPlan(plan.function, plan.tail, plan.outs, sources, plan.calls)
 
 
 def _binary(
@@ -226,7 +211,8 @@ def _binary(
         out = slow(*[x for x in (input, other) if x is not MISSING])
         if isinstance(input, Tensor) and isinstance(other, Tensor) and isinstance(out, Tensor):
             recorded, make = plan_of(input.spec, other.spec)
-            learn(known, (input, other), 2, recorded, make, (0, 1))
+            recorded = recorded and recorded.operator
+            known.repeat((input, other), 2, out, lambda a, b: repeated(make(a, b), (0, 1)), recorded)
         return out
 
     return entry
@@ -310,6 +296,10 @@ mm = public(_mm, _binary(_mm, mm.operator, lambda a, b: (mm, _plan)))
 _KNOWN_TURNED = Repeats(mm.operator, 2, others=2)
 
 
+def _plan_turned(a: Spec, b: Spec, left: bool, right: bool) -> FunctionPlan | None:
+    return repeated(_plan(_turned(a, left), _turned(b, right)), (0, 1))
+
+
 def _by_turned(a: Tensor, b: Tensor, left: bool, right: bool) -> Tensor:
     """The product of two matrices, one or both of them transposed (and conjugate)."""
     if a.spec.dtype.kind == "c" or LOCAL.grad or LOCAL.special:
@@ -317,8 +307,7 @@ def _by_turned(a: Tensor, b: Tensor, left: bool, right: bool) -> Tensor:
     if (out := _KNOWN_TURNED.bare(a, b, left, right)) is not None:
         return out
     out = _product(a, b, turns=(left, right))
-    make = lambda a, b, left, right: _plan(_turned(a, left), _turned(b, right))  # noqa: E731
-    learn(_KNOWN_TURNED, (a, b, left, right), 2, None, make, (0, 1))
+    _KNOWN_TURNED.repeat((a, b, left, right), 2, out, _plan_turned, None)
     return out
 
 
@@ -344,8 +333,7 @@ def _with_sums(
             return None
         plan = Plan()
         plan.outs = found, dense(a.dtype, found.shape[:1] if summed == "a" else found.shape[1:], a.device)
-        plan.arguments, plan.backs, plan.calls = {}, {}, (bound, offsets)
-        plan.function, plan.tail = bound.function, bound.tail
+        plan.calls, plan.function, plan.tail = (bound, offsets), bound.function, bound.tail
         return plan
 
     specs = a.spec, b.spec, left, right, summed
@@ -354,7 +342,7 @@ def _with_sums(
         return None
     out, sums = (launch.empty(each) for each in plan.outs)
     plan.function(out.ptr, sums.ptr, a.ptr, b.ptr)
-    learn(_KNOWN_SUMMED, (a, b, left, right, summed), 2, None, plan_of, (0, 1))
+    _KNOWN_SUMMED.repeat((a, b, left, right, summed), 2, (out, sums), lambda *_: repeated(plan, (0, 1)), None)
     return out, sums
 
 
@@ -614,7 +602,7 @@ def _plan_outer(a: Spec, b: Spec) -> Plan:
     traced = mul.operator.plan((column, b), scalars={})
     plan = Plan()
     plan.function, plan.tail, plan.outs = traced.function, traced.tail, traced.outs
-    plan.arguments, plan.backs, plan.calls = {}, {}, ()
+    plan.calls = ()
     return plan
 
 
@@ -725,8 +713,8 @@ def addmm(
     if out is not None:
         return _to_out("addmm", out, made, (input, mat1, mat2))
     if beta == 1 and isinstance(alpha, int):
-        make = lambda c, a, b, alpha, _: _plan(a, b, None, alpha, 0.0, c)  # noqa: E731
-        learn(_KNOWN_ADDMM, (input, mat1, mat2, alpha, beta), 3, addmm_core, make, (1, 2, 0))
+        make = lambda c, a, b, alpha, _: repeated(_plan(a, b, None, alpha, 0.0, c), (1, 2, 0))  # noqa: E731
+        _KNOWN_ADDMM.repeat((input, mat1, mat2, alpha, beta), 3, made, make)
     return made
 
 
@@ -902,11 +890,12 @@ def _tall(s: Spec) -> Size:
 linear.operator.node_class.__name__ = "AddmmBackward0"
 
 
-def _plan_linear(x: Spec, weight: Spec, bias: Spec | None) -> Plan:
+def _plan_linear(x: Spec, weight: Spec, bias: Spec | None) -> FunctionPlan | None:
     shape = (*x.shape[:-1], weight.shape[0])
     if x.ndim == 1:
         x = spec(x.dtype, x.device, (1, *x.shape), (0, *x.strides))
-    return _plan(x, _turned(weight, True), None, 1.0, 0.0, bias, shape)
+    plan = _plan(x, _turned(weight, True), None, 1.0, 0.0, bias, shape)
+    return repeated(plan, (0, 1) if bias is None else (0, 1, 2))
 
 
 def _linear() -> Callable:
@@ -924,7 +913,7 @@ def _linear() -> Callable:
         out = slow(*[x for x in (input, weight) if x is not MISSING], bias)
         plain = isinstance(input, Tensor) and isinstance(weight, Tensor) and weight.spec.ndim == 2
         if plain and (bias is None or (isinstance(bias, Tensor) and bias.spec.ndim <= 1)):
-            learn(known, (input, weight, bias), 3, linear, _plan_linear, (0, 1) if bias is None else (0, 1, 2))
+            known.repeat((input, weight, bias), 3, out, _plan_linear)
         return out
 
     return entry
@@ -1114,7 +1103,7 @@ def _contraction(na: str, nb: str, result: str, a: Spec, b: Spec) -> Plan | None
     for name in "cab":
         fields[f"{name}_batch"], fields[f"{name}_outer"] = inner_steps[name], outer_steps[name]
     plan = Plan()
-    plan.outs, plan.arguments, plan.backs = (out,), {}, {}
+    plan.outs = (out,)
     bound = launch.native("bind_product", a.device)(a.dtype, **fields)
     plan.function, plan.tail, plan.calls = bound.function, (0, *bound.tail), (bound, [(0, 0, 0, 0)])
     return plan

@@ -89,9 +89,7 @@ def _unbatched(x: Tensor, level: Any, dim: int = 0) -> Tensor:
 
 A = engine.ARITHMETIC
 A.add, A.add_in_place, A.copy = sparse.add_gradients, _add_in_place, _grad_copy
-A.ones = lambda s: creation.fill_values(
-    launch.empty(s if s.contiguous and s.kind is None else dense(s.dtype, s.shape, s.device)), 1
-)
+A.ones = creation.ones_at
 A.zeros = lambda s: creation.zeros_of(dense(s.dtype, s.shape, s.device))
 A.stack = joining.stack
 A.sum_to, A.check_leaf, A.rebase = reduction.sum_to, inplace.check_leaf, inplace.rebase

@@ -21,7 +21,8 @@ from facula.ir import expr as ir
 
 from .copying import cast
 from .creation import dtype_c_name
-from .declare import INTO, Repeats, function, traced
+from .declare import INTO, function, traced
+from .declare.repeats import UNHASHED, FunctionPlan, Repeats, inner
 from .limits import finfo
 from .numpynames import REQUIRED, numpy_dims
 from .view import reshape
@@ -180,7 +181,7 @@ def _row_statistics(input, *, eps):
 
 
 @function(name="native_layer_norm", tensors=("input", "weight", "bias"), outputs=("out", "mean", "rstd"), fill=False)
-def layer_norm_of(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+def layer_norm_of(input, weight, bias, normalized_shape, eps):
     """(result, mean, 1 / standard deviation) of `layer_norm`."""
     rank = input.spec.ndim
     return _over(
@@ -263,9 +264,28 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_
     >>> torch.layer_norm(torch.tensor([[1.0, 3.0]]), (2,))
     tensor([[-1.0000,  1.0000]])
     """
+    same = _KNOWN_LAYER.same(normalized_shape, eps)
+    if (made := _KNOWN_LAYER.run(input, weight, bias, same)) is not None:
+        return made[0]
+    if GUARD.active and (made := _KNOWN_LAYER.in_mode()(input, weight, bias, same)) is not None:
+        return made[0]
     shape = _normalized_dims("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     _need_float(input, "LayerNormKernelImpl")
-    return layer_norm_of(input, shape, weight, bias, eps)[0]
+    made = layer_norm_of(input, weight, bias, shape, eps)
+    if same is not UNHASHED:
+        make = lambda *specs: _layer_plan(specs[:3], len(shape), float(eps))  # noqa: E731
+        named = input, weight, bias, shape, eps
+        _KNOWN_LAYER.repeat((input, weight, bias, same), 3, made, make, named=named)
+    return made[0]
+
+
+_KNOWN_LAYER = Repeats(layer_norm_of.operator, 3, others=1)
+
+
+def _layer_plan(specs: tuple, width: int, eps: float) -> FunctionPlan | None:
+    dims = tuple(range(specs[0].ndim - width, specs[0].ndim))
+    kinds = [type(None) if s is None else s for s in specs]
+    return inner(_over.__self__.plan(kinds, scalars={"eps": eps}, dims=dims, keepdim=True), {"eps": eps})
 
 
 # --- root mean square ---------------------------------------------------------------------------------------------
@@ -584,7 +604,7 @@ def native_layer_norm(input, normalized_shape, weight, bias, eps) -> tuple[Tenso
     """(result, mean, 1 / standard deviation) of `layer_norm`."""
     shape = _normalized_dims("native_layer_norm", input, normalized_shape, weight=weight, bias=bias)
     _need_float(input, "LayerNormKernelImpl")
-    return _told(layer_norm_of(input, shape, weight, bias, eps), weight)
+    return _told(layer_norm_of(input, weight, bias, shape, eps), weight)
 
 
 def native_group_norm(input, weight, bias, N, C, HxW, group, eps) -> tuple[Tensor, Tensor, Tensor]:

@@ -34,6 +34,7 @@ from .creation import (
 )
 from .declare import INTO, common_device, function, one_device
 from .declare.away import here
+from .inplace import check_leaf, check_overlap, recording
 from .promotion import DEFAULT, of_defaults
 from .view import ints
 
@@ -85,8 +86,6 @@ def _generator(given, where: device) -> Generator:
 
 def _fill(target: Tensor, name: str, generator, *args, **kwargs) -> Tensor:
     """Draw into a tensor: dense memory in its own order, other layouts through a temporary in that order."""
-    from .inplace import check_leaf, check_overlap, recording
-
     s = target.spec
     if recording(target):
         check_leaf(target)

@@ -21,7 +21,7 @@ from .copying import cast
 from .declare import INTO, function, one_device
 from .declare.repeats import Repeats
 from .elementwise import add, mul
-from .matmul import Plan, addmm, bmm_core, learn, mm, product_fields, remember
+from .matmul import Plan, addmm, bmm_core, mm, product_fields, remember, repeated
 from .view import reshape, transpose
 
 __all__ = ["_addmm_activation", "_int_mm", "_scaled_mm", "wide_product"]
@@ -252,8 +252,7 @@ def _plan_activated(row: Spec, a: Spec, b: Spec, alpha: Any, beta: Any, use_gelu
     if bound is None:
         return None
     plan = Plan()
-    plan.outs, plan.function, plan.tail = (out,), bound.function, bound.tail
-    plan.arguments, plan.backs, plan.calls = {}, {}, (bound, offsets)
+    plan.outs, plan.function, plan.tail, plan.calls = (out,), bound.function, bound.tail, (bound, offsets)
     return plan
 
 
@@ -273,5 +272,7 @@ def _addmm_activation(
     if out is not None:
         return INTO[0]("_addmm_activation", out, made, (self, mat1, mat2))
     if activates(made) and _plain_row(self.spec, mat1.spec, mat2.spec, beta) and not made.needs_grad:
-        learn(_KNOWN, (self, mat1, mat2, alpha, beta, use_gelu), 3, None, _plan_activated, (1, 2, 0))
+        specs = self.spec, mat1.spec, mat2.spec, alpha, beta, use_gelu
+        make = lambda *_: repeated(remember((_KNOWN, specs), lambda: _plan_activated(*specs)), (1, 2, 0))  # noqa: E731
+        _KNOWN.repeat((self, mat1, mat2, alpha, beta, use_gelu), 3, made, make, None)
     return made

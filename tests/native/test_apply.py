@@ -9,8 +9,8 @@ import pytest
 
 import facula as torch
 from facula.native import apply
-from facula.operators import elementwise
-from facula.operators.declare.repeats import Repeats
+from facula.operators import elementwise, normalization
+from facula.operators.declare.repeats import UNHASHED, Repeats
 
 
 def known(name):
@@ -77,6 +77,67 @@ def test_recorded_as_python_records():
         assert node.pre_hooks is None and node.post_hooks is None and node.numbers == ()
     assert [n.sequence for n in nodes] == sorted({n.sequence for n in nodes})
     assert __file__ in others[1].where() and "test_recorded_as_python_records" in others[1].where()
+
+
+def normalized(x, weight, bias):
+    """The known call of `native_layer_norm`, with results of each kind: of rows and of elements."""
+    given = x, weight, bias, normalization._KNOWN_LAYER.same((5,), 1e-5)
+    torch.nn.functional.layer_norm(x, (5,), weight, bias)
+    made = normalization._KNOWN_LAYER.run(*given)
+    assert made is not None and [t.shape for t in made] == [(7, 5), (7, 1), (7, 1)]
+    return made
+
+
+def test_several_results_have_one_node():
+    x, weight, bias = torch.randn(7, 5), torch.randn(5).requires_grad_(), torch.randn(5).requires_grad_()
+    normalization._KNOWN_LAYER.clear()
+    python = torch.native_layer_norm(x, (5,), weight, bias, 1e-5)
+    made = normalized(x, weight, bias)
+    node = made[0].grad_fn
+    assert [t.grad_fn is node for t in made] == [True] * 3 and [t.output_nr for t in made] == [0, 1, 2]
+    assert node.name() == python[0].grad_fn.name() == "NativeLayerNormBackward0"
+    assert [type(edge).__name__ for edge, _ in node.next_functions] == ["NoneType", "AccumulateGrad", "AccumulateGrad"]
+    for a, b in zip(made, python):
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-6)
+    seed = torch.randn(7, 5)
+    first, second = (torch.autograd.grad(t, (weight, bias), seed) for t in (python[0], made[0]))
+    for a, b in zip(first, second):
+        np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-6)
+
+
+def test_constants_without_a_hash_are_not_known():
+    x = torch.randn(7, 5)
+    wanted = torch.nn.functional.layer_norm(x, (5,)).numpy()
+    before = len(normalization._KNOWN_LAYER.sames)
+    for _ in range(3):
+        np.testing.assert_array_equal(torch.nn.functional.layer_norm(x, [5]).numpy(), wanted)
+        np.testing.assert_array_equal(torch.sum(x, [0, 1]).numpy(), torch.sum(x, (0, 1)).numpy())
+    assert len(normalization._KNOWN_LAYER.sames) == before
+    assert normalization._KNOWN_LAYER.run(x, None, None, UNHASHED) is None
+
+
+def test_whole_numbers_among_results_need_no_gradient():
+    x = torch.randn(7, 5).requires_grad_()
+    for _ in range(3):
+        values, places = x.max(1)
+    assert values.requires_grad and values.output_nr == 0 and not places.requires_grad and places.grad_fn is None
+    assert torch.autograd.grad(values.sum(), x)[0].sum() == 7
+
+
+def test_no_reference_of_several_results_is_lost_or_gained():
+    x, weight, bias = torch.randn(7, 5), torch.randn(5).requires_grad_(), torch.randn(5).requires_grad_()
+
+    def work():
+        for _ in range(50):
+            normalized(x, weight, bias)[0].sum().backward()
+        weight.grad = bias.grad = None
+        gc.collect()
+
+    work()
+    held = (x, weight, bias, x.spec, weight.storage, normalization.layer_norm_of.operator)
+    before = [sys.getrefcount(thing) for thing in held]
+    work()
+    assert max(abs(a - sys.getrefcount(thing)) for thing, a in zip(held, before)) <= 2
 
 
 def test_results_are_kept_as_aliases():

@@ -85,9 +85,10 @@ def fast_rows(entry: Callable, over: str | None = None, check: Callable | None =
     constants = tuple(sorted(scalars.items())) if scalars else None
 
     def fast(input, dim, keepdim):
-        if (out := known.run(input, dim, keepdim)) is not None:
+        same = known.same(*dim) if dim.__class__ is tuple or dim.__class__ is list else dim
+        if (out := known.run(input, same, keepdim)) is not None:
             return out
-        if GUARD.active and (out := known.in_mode()(input, dim, keepdim)) is not None:
+        if GUARD.active and (out := known.in_mode()(input, same, keepdim)) is not None:
             return out
         if not isinstance(input, Tensor) and (out := foreign(input)) is not NotImplemented:
             return out
@@ -101,7 +102,8 @@ def fast_rows(entry: Callable, over: str | None = None, check: Callable | None =
             check(input, dims, dim)
         node_class = operator.node_class if dim is None else over_dims
         out = operator.call_rows(input, dims=dims, keepdim=keepdim, node_class=node_class, **scalars)
-        known.learn(((input.spec,), dims, keepdim, None, constants), (input, dim, keepdim), node_class)
+        if same is dim or all(d.__class__ is int for d in dim or ()):  # others may change
+            known.learn(((input.spec,), dims, keepdim, None, constants), (input, same, keepdim), node_class)
         return out
 
     return fast

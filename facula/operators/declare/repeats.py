@@ -5,14 +5,14 @@ from inspect import signature
 from typing import Any
 
 from facula import launch
-from facula.autograd.node import edge_of
+from facula.autograd.node import Output, edge_of
 from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
 from facula.operators.promotion import of_defaults
 
 from .recording import SEQUENCE
 
-__all__ = ["MISSING", "FunctionPlan", "Repeats", "public", "recipes", "unknown", "unrecorded"]
+__all__ = ["MISSING", "UNHASHED", "FunctionPlan", "Repeats", "inner", "public", "recipes", "unknown", "unrecorded"]
 
 
 class _Missing:
@@ -27,12 +27,21 @@ def unknown(*arguments) -> None:
 
 
 def _recording(memo: Any, node: type) -> Any:
-    return memo.Recording(node, edge_of, SEQUENCE, GUARD.active, b"facula.")
+    return memo.Recording(node, edge_of, SEQUENCE, GUARD.active, b"facula.", Output)
 
 
 def unrecorded(memo: Any) -> Any:
     """What a memo is told whose `run` is to leave alone operands that need a gradient."""
     return _recording(memo, object)
+
+
+class Same:
+    """Constants of calls as one object, which machine code compares by identity: see `Repeats.same`."""
+
+    __slots__ = ()
+
+
+UNHASHED = Same()  # for constants that have no hash: no such call is ever known
 
 
 class Repeats:
@@ -53,7 +62,7 @@ class Repeats:
         not know.
     """
 
-    __slots__ = ("added", "bare", "count", "force", "memo", "operator", "others", "rows", "run")
+    __slots__ = ("added", "bare", "count", "force", "memo", "operator", "others", "plans", "rows", "run", "sames")
 
     def __init__(self, operator: Any, count: int, others: int = 0, rows: tuple | None = None):
         self.operator, self.count, self.others, self.rows = operator, count, others, rows
@@ -64,7 +73,20 @@ class Repeats:
         """Forget all calls."""
         self.memo: Any = None
         self.added: dict[Any, list[int]] = {}
+        self.plans: dict[tuple, FunctionPlan | None] = {}  # of `repeat`
+        self.sames: dict[tuple, Same] = {}
         self.run = self.bare = self.force = unknown
+
+    def same(self, *constants: Any) -> Same:
+        """The same object for equal constants; UNHASHED for those without a hash."""
+        try:
+            return self.sames[constants]
+        except TypeError:
+            return UNHASHED
+        except KeyError:
+            if len(self.sames) > 4096:
+                self.sames.clear()
+            return self.sames.setdefault(constants, Same())
 
     def in_mode(self) -> Callable:
         """What to ask where some mode is not its default."""
@@ -93,6 +115,39 @@ class Repeats:
         if not self.add(arguments, plan, plan.sources, node_class or operator.node_class, len(operator.operands)):
             plan.sources = None
 
+    def repeat(
+        self, arguments: tuple, operands: int, out: Tensor | tuple, make: Callable[..., "FunctionPlan | None"],
+        recorded: Any = MISSING, named: tuple = (),
+    ) -> bool:  # fmt: skip
+        """Make a call of a `Function` known that gave `out`, by the plan that `make(*specs)` has for it, if any.
+
+        Returns False for a call that will never be known.
+
+        Tensors are given to `make` as their specs. Nodes are those of `recorded`, an operator, if not of this one;
+        None: a call that is recorded takes several operators, and is not known. `named` are the operator's arguments
+        where the call's are others.
+        """
+        if GUARD.active and LOCAL.special:
+            return True
+        if recorded is None and LOCAL.grad and any(isinstance(x, Tensor) and x.needs_grad for x in arguments):
+            return True
+        operator = self.operator if recorded is None or recorded is MISSING else recorded
+        specs = tuple([x.spec if isinstance(x, Tensor) else x for x in arguments])
+        try:
+            plan = self.plans[specs]
+        except KeyError:
+            if len(self.plans) > 4096:
+                self.plans.clear()
+            plan = self.plans[specs] = make(*specs)
+            if plan is not None and recorded is not None:
+                recipes(plan, operator, named or arguments, operands)
+        first = out if isinstance(out, Tensor) else out[0]
+        if plan is None or plan.outs[0] is not first.spec:
+            return False
+        if not self.add(arguments, plan, plan.sources, operator.node_class, operands):
+            self.plans[specs] = None
+        return self.plans[specs] is not None
+
     def add(self, arguments: Sequence[Any], plan: Any, sources: Sequence[int], node_class: type, operands: int) -> bool:
         """Make a call known by its plan; see `Memo.add`. Of the arguments so many are operands."""
         # A known call comes here where more is asked than machine code does (several recorded results, say), or where
@@ -119,24 +174,38 @@ class Repeats:
 
 
 class FunctionPlan:
-    """A known call of a `Function` that is one kernel: machine code, what comes out, what is kept for backward."""
+    """A known call of a `Function` that is one kernel: machine code, what comes out, what is kept for backward.
 
-    __slots__ = ("arguments", "backs", "function", "outs", "tail")
+    `sources` are the positions of the arguments that the kernel takes, after the results and before the `tail`; `keep`
+    is what must live as long as it is called.
+    """
 
-    def __init__(self, bound: launch.Bound, out: Any):
-        self.function, self.tail, self.outs = bound.function, bound.tail, (out,)
+    __slots__ = ("arguments", "backs", "function", "keep", "outs", "sources", "tail")
+
+    def __init__(
+        self, function: Callable | None, tail: tuple, outs: tuple, sources: Sequence[int], keep: object = None
+    ):
+        self.function, self.tail, self.outs, self.sources, self.keep = function, tail, outs, sources, keep
         self.arguments: dict[str, Any] = {}
         self.backs: dict[int, Any] = {}
 
 
+def inner(plan: Any, scalars: dict[str, Any]) -> FunctionPlan | None:
+    """The plan of a `Function` that is one call of a `Traced` with its first arguments, by the plan of that."""
+    if plan.sources is None:
+        return None
+    numbers = [scalars[name] for name, _ in plan.numbers]
+    return FunctionPlan(plan.function, (*numbers, *plan.tail), plan.outs, plan.slots)
+
+
 def recipes(plan: Any, operator: Any, arguments: Sequence[Any], operands: int) -> None:
     """Fill in what a plan keeps for backward, by which of its first arguments, the operands, need a gradient."""
-    tensors = [isinstance(x, Tensor) for x in arguments[:operands]]
+    tensors = [isinstance(x, Tensor) for x in arguments]
     for mask in range(1, 1 << operands):
         wants = [bool(mask >> i & 1) for i in range(operands)]
         if not any(want and not tensor for want, tensor in zip(wants, tensors)):
-            pattern = [0] * len(operator.names)
-            pattern[:operands] = [2 if want else int(tensor) for want, tensor in zip(wants, tensors)]
+            pattern = [*map(int, tensors), *[0] * (len(operator.names) - len(tensors))]
+            pattern[:operands] = [2 if want else pattern[i] for i, want in enumerate(wants)]
             key = tuple(pattern)
             if key not in operator.recipes:
                 operator.recipes[key] = operator._recipe(key)

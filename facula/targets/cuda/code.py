@@ -1,8 +1,9 @@
 """Compiled kernels: called with the arguments of `ir.kernel.arguments`, they choose a text and a grid, and launch."""
 
 import ctypes
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, Protocol
 
 from facula.core.locks import lasting_lock
 from facula.errors import fail
@@ -18,18 +19,6 @@ from .texts.emit import program
 __all__ = ["Code", "compile", "is_kernel", "marks", "noted", "packed", "raise_noted"]
 
 
-class Settled(NamedTuple):
-    """What is known for given sizes and strides."""
-
-    function: Function
-    launches: list[schedule.Launch]
-    scratch: int  # bytes
-    pieces: int
-    record: Any  # of `launcher`: all of it, but for what is sorted
-    sorts: bool  # writes are sorted by target instead
-    owner: Any  # keeps the record alive while machine code is busy with it
-
-
 class Code:
     """One kernel for one access pattern: its texts, compiled when sizes first ask for them.
 
@@ -40,13 +29,15 @@ class Code:
         self.kernel, self.access, self.gpu = kernel, access, driver.gpu()
         self.checks = len(kernel.checks)
         self.functions: dict[tuple[bool, bool], Function] = {}
-        self.settled: dict[tuple, Settled] = {}
+        self.settled: dict[tuple, launcher.Settled] = {}
         self.segments = Segments(kernel, access, Code) if may_sort(kernel, access) else None
         self.ways = (ctypes.c_int64 * launcher.WAYS)()  # as `launcher.caller` has them
         self.entries: dict[int, Any] = {}  # what these point at
         narrow = self._function(False)  # compiled now: errors of the text belong here
         p = narrow.program
-        self.head, self.sizes = p.tail, len(p.arguments) - p.tail
+        # What is launched depends on sizes and strides; where writes may be sorted, on params too.
+        self.head = p.tail if self.segments is None else len(kernel.operands)
+        self.sizes = len(p.arguments) - self.head
         self.kinds = tuple(_KINDS.get(kind, "ptr" if kind.endswith("*") else "i64") for kind, _ in p.arguments)
         self.call = launcher.caller(narrow.words, self.head, self.sizes, self.ways, self._slowly, kernel.name)
 
@@ -56,62 +47,70 @@ class Code:
                 self.functions[wide, kept] = Function(program(self.kernel, self.access, wide, kept))
         return self.functions[wide, kept]
 
-    def settle(self, tail: tuple) -> Settled:
-        """What is launched for these sizes and strides."""
+    def text(self, sizes: tuple) -> Function:
+        """The text for these sizes and strides."""
+        p = self._function(False).program
+        return self._function(
+            not schedule.narrow(self.kernel, self.access, sizes), schedule.kept(p, self._loops(sizes))
+        )
+
+    def _loops(self, sizes: tuple) -> tuple:
+        return sizes[: self.access.outer + self.access.row]
+
+    def parts(self, sizes: tuple, arguments: Sequence[Any], room: launcher.Room) -> list[launcher.Part]:
+        """The launches for these sizes and strides, by how each argument of `ir.kernel.arguments` comes."""
+        function, loops = self.text(sizes), self._loops(sizes)
+        p = function.program
+        launches, pieces = schedule.launches(p, loops)
+        states = p.state * prod(loops[: p.outer]) * pieces if pieces > 1 else 0
+        scratch = room.take(states) if states else 0
+        own = (_status(), launcher.NUMBER) if self.checks else ()
+        return [
+            function.part(one.grid, one.block, *arguments, *((scratch, pieces, one.mode) if p.splits else ()), *own)
+            for one in launches
+        ]
+
+    def settle(self, tail: tuple) -> launcher.Settled:
+        """What is launched for these params, where writes may be sorted, sizes and strides."""
         known = self.settled.get(tail)  # another thread may clear it
         if known is not None:
             return known
         if len(tail) != self.sizes:
             fail(TypeError, f"{self.kernel.name}() takes {self.head + self.sizes} numbers", got=self.head + len(tail))
         p = self._function(False).program
-        sizes = tail[: p.outer + p.row]
-        function = self._function(not schedule.narrow(self.kernel, self.access, tail), schedule.kept(p, sizes))
-        p = function.program
-        launches, pieces = schedule.launches(p, sizes)
-        rows = 1
-        for n in sizes[: p.outer]:
-            rows *= n
-        sorts = self.segments is not None and bool(launches) and self.segments.pays(sizes)
-        scratch = p.state * rows * pieces if pieces > 1 else 0
-        record, owner = None, None
-        if not launches:
-            record = launcher.record(None, (0, 0), (0, 0))
-        elif not sorts:
-            own = (_status(), 0) if self.checks else ()
-            chain = [(one.grid, one.block, ((0, pieces, one.mode) if p.splits else ()) + own) for one in launches]
-            record, owner = launcher.chain(function.words, chain, scratch, self.kernel if self.checks else None)
-        found = Settled(function, launches, scratch, pieces, record, sorts, owner)
+        sizes, room = tail[p.tail - self.head :], launcher.Room()
+        words = [launcher.given(i) for i in range(len(p.arguments))]
+        if self.segments is not None and self.segments.pays(self._loops(sizes)):
+            parts = self.segments.parts(tail, words, room)
+        else:
+            parts = self.parts(sizes, words, room)
+        known = launcher.chain(parts, len(words), room.size, self.kernel if self.checks else None)
         if len(self.settled) > 1024:  # ever-changing sizes
             self.settled.clear()
-        self.settled[tail] = found
-        return found
+        self.settled[tail] = known
+        return known
 
     def _slowly(self, *values) -> None:
-        """A call for sizes that machine code does not know, or of which it cannot do all."""
+        """A call for sizes that machine code does not know."""
         if driver.gpu().index != self.gpu.index:  # by number: plans outlive the drivers of tests
             with driver.current(self.gpu):
                 return self._slowly(*values)
         tail = tuple(values[self.head :])
-        found = self.settle(tail)
-        if found.record is not None and _entering.acquire(blocking=False):  # by another thread, or by one that is
-            try:  # interrupted here: the next call comes here again
-                entry = (ctypes.c_int64 * (1 + len(tail)))(ctypes.addressof(found.record), *tail)
-                place = launcher.place(tail)
+        known = self.settle(tail)
+        if _entering.acquire(blocking=False):  # by another thread, or by one that is interrupted here: the next call
+            try:  # comes here again
+                words = [builtins.word(value) for value in tail]
+                entry = (ctypes.c_int64 * (1 + len(tail)))(known.address, *words)
+                place = launcher.place(words)
                 self.ways[place], old = ctypes.addressof(entry), self.entries.get(place)
-                self.entries[place] = entry, found
+                self.entries[place] = entry, known
                 del old  # only now does nothing point at it
             finally:
                 _entering.release()
-        if found.sorts:
-            assert self.segments is not None
-            self.segments(*values)
-            return
-        function = found.function
-        scratch = launcher.taken(found.scratch) if found.scratch else None
-        own = marks(self.kernel) if self.checks else ()
-        for launch in found.launches:
-            split = (scratch.ptr if scratch else 0, found.pieces, launch.mode) if function.program.splits else ()
-            function(launch.grid, launch.block, *values, *split, *own)
+        try:
+            launcher.launch(known, self._function(False).words, *values)
+        except TypeError as error:
+            fail(TypeError, f"{self.kernel.name}() takes {len(values)} numbers: {error}")
 
     def __call__(self, *values) -> None:
         self.call(*values)
@@ -130,17 +129,26 @@ def compile(kernel: Kernel, access: Access) -> Callable[..., None]:
 
 
 def is_kernel(function: Callable[..., None]) -> bool:
-    """Whether `compile` made it: then it starts on the GPU that it was made for, whatever a thread uses."""
-    return function in _CODES
+    """Whether it starts on the GPU that it was made for, whatever a thread uses."""
+    return function in _CODES or launcher.settled_of(function) is not None
 
 
 def packed(function: Callable[..., None], tail: tuple) -> builtins.Packed | None:
-    """What machine code starts for a function of `compile` and these sizes; None where Python must do it."""
+    """What machine code starts for a function and its last arguments; None where Python must do it.
+
+    `compile` made the function, or `launcher.started`, or its attribute `settle` gives one of these for the arguments.
+    """
     made = _CODES.get(function)
-    found = made.settle(tail) if made is not None else None
-    if made is None or found is None or found.record is None:
-        return None
-    return builtins.Packed(ctypes.addressof(found.record), made.kinds, (), 0.0, found)
+    if made is not None:
+        own = (
+            tail[len(tail) - made.sizes :] if len(tail) >= made.sizes else None
+        )  # params that sorting needs are not known
+        known, kinds = None if own is None else made.settle(own), made.kinds
+    else:
+        settle = getattr(function, "settle", None)
+        known = launcher.settled_of(function if settle is None else settle(*tail))
+        kinds = () if known is None else ("ptr",) * known.given
+    return None if known is None else builtins.Packed(known.address, kinds, (), 0.0, known)
 
 
 # Checks ---------------------------------------------------------------------------------------------------------------

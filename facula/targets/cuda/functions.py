@@ -3,8 +3,10 @@
 Kernels of the IR come here with the `Program` that `emit` writes; routines written as CUDA C++ with one of `written`.
 """
 
+import struct
 from collections.abc import Callable, Iterable
 from functools import cache as remembered
+from typing import Any
 
 from facula.errors import fail
 
@@ -67,6 +69,26 @@ class Function:
             self.start(*grid, *block, *values)
         except TypeError as error:
             fail(TypeError, f"{self.program.name}() takes {len(self.program.takes)} numbers: {error}", got=len(values))
+
+    def part(self, grid: tuple[int, int], block: tuple[int, int], *arguments: float | launcher.Word) -> launcher.Part:
+        """A launch; arguments that are numbers are the same in all calls."""
+        if len(arguments) != len(self.program.takes):
+            fail(TypeError, f"{self.program.name}() takes {len(self.program.takes)} numbers", got=len(arguments))
+        made = [
+            value if isinstance(value, launcher.Word) else launcher.known(_word(kind, value))
+            for (kind, _), value in zip(self.program.takes, arguments)
+        ]
+        return launcher.Part(self.words, grid, block, made)
+
+
+_BYTES = {"float": "<fxxxx", "double": "<d"}  # of C++ types; others are whole numbers
+
+
+def _word(kind: str, value: Any) -> int:
+    """The 8 bytes that the driver reads an argument from."""
+    if kind in _BYTES:
+        return int.from_bytes(struct.pack(_BYTES[kind], value), "little")
+    return int(value)
 
 
 @remembered

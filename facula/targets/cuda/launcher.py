@@ -8,7 +8,7 @@ import ctypes
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache as remembered
-from typing import Any
+from typing import Any, NamedTuple
 
 from facula.errors import fail
 from facula.native import apply, builtins, jit, records
@@ -18,7 +18,10 @@ from facula.native.text import Value
 from . import driver, tickets
 from .memory import chunks, leases, pool
 
-__all__ = ["MOST", "WAYS", "caller", "chain", "place", "record", "starter", "taken", "ticket", "words"]
+__all__ = [
+    "MOST", "NUMBER", "WAYS", "Part", "Room", "Settled", "Word", "caller", "chain", "given", "known", "launch",
+    "nothing", "place", "settled_of", "started", "starter", "taken", "ticket", "words",
+]  # fmt: skip
 
 MOST = 160  # arguments of a function
 WAYS = 64  # places of a table of sizes that were met
@@ -30,10 +33,15 @@ _KINDS = {"float": FLOAT, "double": DOUBLE}  # of C++ types; all others: INT
 # it was loaded on, how each argument is given.
 HANDLE, COUNT, DEVICE, KINDS = 0, 8, 16, 24
 # Words of one launch: the function (0: nothing is to be done), grid, block, the launch after it; of the first of many
-# what keeps it alive, bytes of scratch memory as a Python int, the kernel whose checks may fail (0: none of these); how
-# many arguments follow those that are given with each call, and these. The address of scratch memory is the first, the
-# number of a launch with checks the last of them.
-FUNCTION, GRID, BLOCK, NEXT, OWNER, SCRATCH, CHECKED, EXTRAS, EXTRA = 0, 8, 24, 40, 48, 56, 64, 72, 80
+# what keeps it alive, bytes of scratch memory as a Python int, the kernel whose checks may fail (0: none of these), the
+# launch instead of it where a given address is odd, a bit for each address that counts, how many words are given with
+# each call; where two words for each argument stand (0: these are the words that are given, in order): how it comes,
+# and what of that.
+FUNCTION, GRID, BLOCK, NEXT, OWNER, SCRATCH, CHECKED, INSTEAD, WHICH, GIVEN, ARGUMENTS, BYTES = (
+    0, 8, 24, 40, 48, 56, 64, 72, 80, 88, 96, 104,
+)  # fmt: skip
+_GIVEN, _VALUE, _PLACE, _NUMBER = range(4)  # a word that is given, by its position; a word; memory; a launch's number
+ALIGNED = 16  # bytes: addresses that are no multiple are odd
 
 _DECLARATIONS = f"""
 {records.DECLARATIONS}
@@ -82,49 +90,77 @@ def _run() -> str:
     f: Any = Entry("facula_cuda_run", "ptr words, ptr launch", "i32", linkage="")
     table, values = f.alloca("ptr", MOST), f.alloca("i64", MOST)
     none, null = f.constant("i32", 0), f.constant("ptr", 0)
-    function = f.slot(f.launch, FUNCTION)
-    f.leave(f.null(function), "nothing")
+    first = f.slot(f.launch, FUNCTION)
+    f.leave(f.null(first), "nothing")
     owner, scratch = f.variable("ptr", null), f.variable("ptr", null)
     launch, status = f.variable("ptr", f.launch), f.variable("i32", 0)
     address, number = f.variable("i64", 0), f.variable("i64", 0)
-    owner.set(f.slot(f.launch, OWNER))
+    device = f.slot(first, DEVICE)
+    which = f.load("i64", f.at(f.launch, WHICH))
+    with f.when(which.ne(0)):
+        seen = f.variable("i64", 0)
+        with f.loop(0, f.load("i64", f.at(f.launch, GIVEN))) as loop:
+            counts = f.constant("i64", 0) - ((which >> loop.index) & 1)  # all bits, or none
+            seen.set(seen.get() | (f.load("i64", f.item(f.words, loop.index)) & counts))
+        with f.when((seen.get() & (ALIGNED - 1)).ne(0)):
+            launch.set(f.slot(f.launch, INSTEAD))
+    start = launch.get()
+    owner.set(f.slot(start, OWNER))
     f.leave(f.null(owner.get()), "begin")
     f.count(owner.get())  # Python may run before the launch, and forget it
-    wanted = f.slot(f.launch, SCRATCH)
+    wanted = f.slot(start, SCRATCH)
     with f.when(_some(f, wanted)):
-        device = f.slot(function, DEVICE)
         scratch.set(f.call("ptr", "@facula_cuda_take", wanted, f.symbol_value("_Py_NoneStruct"), device))
         f.leave(f.null(scratch.get()), "failed")
         place = f.call("ptr", "@facula_cuda_address", scratch.get())
         f.leave(f.null(place), "failed")
         address.set(f.call("i64", "@facula_as_i64", place))
         f.call("void", "@Py_DecRef", place)
-    checked = f.slot(f.launch, CHECKED)
+    checked = f.slot(start, CHECKED)
     with f.when(_some(f, checked)):
-        number.set(f.call("i64", "@facula_cuda_ticket", checked, f.slot(function, DEVICE)))
+        number.set(f.call("i64", "@facula_cuda_ticket", checked, device))
         f.leave(number.get().eq(0), "failed")
     f.branch("begin")
     f.label("begin")
     # No Python runs between here and the last launch.
-    f.leave(f.call("i32", "@facula_cuda_ready", f.slot(function, DEVICE)).ne(0), "failed")
-    count = f.load("i64", f.at(function, COUNT))
-    with f.loop(0, count) as loop:
-        f.store(f.item(values, loop.index), f.item(table, loop.index))
-        with f.either(f.load("i64", f.item(function, loop.index, KINDS)).eq(FLOAT)) as single:
-            wide = f.load("double", f.item(f.words, loop.index))
-            f.store(f.value("float", f"fptrunc double {wide.name} to float"), f.item(values, loop.index))
-            single.otherwise()
-            f.store(f.load("i64", f.item(f.words, loop.index)), f.item(values, loop.index))
+    f.leave(f.call("i32", "@facula_cuda_ready", device).ne(0), "failed")
     f.branch("next")
     f.label("next")
     now = launch.get()
-    extras = f.load("i64", f.at(now, EXTRAS))
-    with f.loop(0, extras) as loop:
-        f.store(f.load("i64", f.item(now, loop.index, EXTRA)), f.item(values, count - extras + loop.index))
-    with f.when(address.get().ne(0)):
-        f.store(address.get(), f.item(values, count - extras))
-    with f.when(number.get().ne(0)):
-        f.store(number.get(), f.item(values, count - 1))
+    function, arguments = f.slot(now, FUNCTION), f.slot(now, ARGUMENTS)
+    ordered = f.null(arguments)
+    how, value = f.variable("i64", 0), f.variable("i64", 0)
+    with f.loop(0, f.load("i64", f.at(function, COUNT))) as loop:
+        how.set(_GIVEN)
+        value.set(loop.index)
+        with f.when(f.value("i1", f"xor i1 {ordered.name}, true")):
+            pair = f.item(arguments, loop.index * 2)
+            how.set(f.load("i64", pair))
+            value.set(f.load("i64", f.at(pair, 8)))
+        name = f.fresh("argument")
+        f.emit(
+            f"switch i64 {how.get().name}, label %{name}.known [i64 {_GIVEN}, label %{name}.given  "
+            f"i64 {_PLACE}, label %{name}.memory  i64 {_NUMBER}, label %{name}.number]"
+        )
+        f.label(f"{name}.given")
+        word = f.item(f.words, value.get())
+        with f.either(f.load("i64", f.item(function, loop.index, KINDS)).eq(FLOAT)) as single:
+            narrow = f.value("float", f"fptrunc double {f.load('double', word).name} to float")
+            bits = f.value("i32", f"bitcast float {narrow.name} to i32")
+            value.set(f.value("i64", f"zext i32 {bits.name} to i64"))
+            single.otherwise()
+            value.set(f.load("i64", word))
+        f.branch(f"{name}.known")
+        f.label(f"{name}.memory")
+        value.set(value.get() + address.get())
+        f.branch(f"{name}.known")
+        f.label(f"{name}.number")
+        value.set(number.get())
+        f.branch(f"{name}.known")
+        f.label(f"{name}.known")
+        place = f.item(values, loop.index)
+        f.store(value.get(), place)
+        f.store(place, f.item(table, loop.index))
     sizes = [f.load("i32", f.at(now, offset)) for offset in (GRID, GRID + 8, BLOCK, BLOCK + 8)]
     one = f.constant("i32", 1)
     status.set(
@@ -190,14 +226,14 @@ def _erred(f: Any) -> Value:
 def _start() -> str:
     """`start(grid x, grid y, block x, block y, *arguments)`; its context: the address of a function's words."""
     f: Any = Entry("start", "ptr self, ptr args, i64 given", "ptr", linkage="")
-    words, launch = f.alloca("i64", MOST), f.alloca("i64", EXTRA // 8)
+    words, launch = f.alloca("i64", MOST), f.alloca("i64", BYTES // 8)
     function = f.address(f.context(0))
     count = f.load("i64", f.at(function, COUNT))
     f.leave((count + 4).ne(f.given), "misfit")
     f.store(function, f.at(launch, FUNCTION))
     for i in range(4):
         f.store(f.call("i64", "@facula_as_i64", f.load("ptr", f.item(f.args, i))), f.at(launch, GRID + 8 * i))
-    for offset in (NEXT, OWNER, SCRATCH, CHECKED, EXTRAS):
+    for offset in (NEXT, OWNER, SCRATCH, CHECKED, INSTEAD, WHICH, GIVEN, ARGUMENTS):
         f.store(f.constant("i64", 0), f.at(launch, offset))
     _read(f, function, words, start=4)
     f.leave(_erred(f), "failed")
@@ -247,6 +283,41 @@ def _call() -> str:
     return f.text()
 
 
+def _settled() -> str:
+    """`settled(*words)` starts what is known but for these, whole numbers; its context: a `Settled`."""
+    f: Any = Entry("settled", "ptr self, ptr args, i64 given", "ptr", linkage="")
+    words, launch = f.alloca("i64", MOST), f.address(f.context(0))
+    f.leave(f.null(f.slot(launch, FUNCTION)), "nothing")
+    count = f.load("i64", f.at(launch, GIVEN))
+    f.leave(count.ne(f.given), "misfit")
+    with f.loop(0, count) as loop:
+        f.store(f.call("i64", "@facula_as_i64", f.load("ptr", f.item(f.args, loop.index))), f.item(words, loop.index))
+    f.leave(_erred(f), "failed")
+    f.leave(f.call("i32", "@facula_cuda_run", words, launch).ne(0), "failed")
+    f.branch("nothing")
+    f.label("nothing")
+    f.emit(builtins.NONE.strip())
+    f.label("misfit")
+    f.done(f.call("ptr", "@facula_bad_count", f.symbol_value("title"), count, f.given))
+    f.label("failed")
+    f.emit("ret ptr null")
+    return f.text()
+
+
+def _launch() -> str:
+    """`launch(launch, function, *words)`: the same by addresses; words are read as the arguments of a function are."""
+    f: Any = Entry("launch", "ptr self, ptr args, i64 given", "ptr", linkage="")
+    words = f.alloca("i64", MOST)
+    launch, function = (f.address(f.load("ptr", f.item(f.args, i))) for i in range(2))
+    _read(f, function, words, start=2, count=f.given - 2)
+    f.leave(_erred(f), "failed")
+    f.leave(f.call("i32", "@facula_cuda_run", words, launch).ne(0), "failed")
+    f.emit(builtins.NONE.strip())
+    f.label("failed")
+    f.emit("ret ptr null")
+    return f.text()
+
+
 def _taken() -> str:
     """`taken(nbytes, device)`: memory for the current stream of a GPU; later work on it is that one's, too."""
     f: Any = Entry("taken", "ptr self, ptr args, i64 given", "ptr", linkage="")
@@ -259,7 +330,7 @@ def _taken() -> str:
 
 
 _NAMES = ("facula_cuda_ready", "facula_cuda_run", *leases.NAMES)
-_BUILTINS = {"start": _start, "call": _call, "taken": _taken}
+_BUILTINS = {"start": _start, "call": _call, "settled": _settled, "launch": _launch, "taken": _taken}
 _loaded: dict[str, int] = {}
 _lock = threading.Lock()
 
@@ -298,6 +369,11 @@ def _builtin(name: str) -> Callable[..., Any]:
 def taken(nbytes: int) -> Any:
     """Memory for work of the current stream, with its address as `ptr`; none of another stream may use it."""
     return _builtin("taken")(nbytes, driver.gpu().where)
+
+
+def launch(settled: "Settled", function: Any, *values: float) -> None:
+    """Start launches; the words that are given are read as the first arguments of a function, given by its words."""
+    _builtin("launch")(settled.address, ctypes.addressof(function), *values)
 
 
 def ticket(kernel: Any) -> int:
@@ -351,39 +427,118 @@ def starter(function: Any, name: str) -> Callable[..., None]:
     return builtins.make(_addresses()["start"], name, None, (ctypes.addressof(function), function))
 
 
-def record(function: Any, grid: tuple[int, int], block: tuple[int, int], extras: Sequence[int] = ()) -> Any:
-    """The words of one launch; `extras` are its last arguments. Without a function nothing is done."""
-    at = 0 if function is None else ctypes.addressof(function)
-    return (ctypes.c_int64 * (EXTRA // 8 + len(extras)))(at, *grid, *block, 0, 0, 0, 0, len(extras), *extras)
+class Word(NamedTuple):
+    """How an argument comes with each call."""
+
+    how: int
+    value: int
+
+    def later(self, nbytes: int) -> "Word":
+        """An address so many bytes on."""
+        return self._replace(value=self.value + nbytes)
+
+
+def given(position: int) -> Word:
+    """A word that is given."""
+    return Word(_GIVEN, position)
+
+
+def known(bits: int) -> Word:
+    """The same in all calls."""
+    return Word(_VALUE, bits)
+
+
+class Room:
+    """Scratch memory of launches as it is laid out: `size` bytes so far."""
+
+    __slots__ = ("size",)
+
+    def __init__(self):
+        self.size = 0
+
+    def take(self, nbytes: int) -> Word:
+        """The address of some of it."""
+        start, self.size = self.size, -(-(self.size + nbytes) // leases.GRAIN) * leases.GRAIN
+        return Word(_PLACE, start)
+
+
+NUMBER = Word(_NUMBER, 0)  # that of the call, by which a failing check is told
+
+
+class Part(NamedTuple):
+    """One launch: its function's words, grid, block, and how each argument comes; None: as given, in order."""
+
+    function: Any
+    grid: tuple[int, int]
+    block: tuple[int, int]
+    arguments: Sequence[Word] | None = None
+
+
+class Settled(NamedTuple):
+    """Launches with everything known but what is given with each call: what a builtin of these is made with."""
+
+    address: int  # of the words of the first launch
+    given: int  # how many
+    owner: Any  # what must live as long as somebody has the address
+
+
+def nothing() -> Settled:
+    """Nothing is to be done."""
+    record = (ctypes.c_int64 * (BYTES // 8))()
+    return Settled(ctypes.addressof(record), 0, record)
 
 
 def chain(
-    function: Any, launches: Sequence[tuple[tuple[int, int], tuple[int, int], Sequence[int]]], scratch: int = 0,
-    checked: Any = None,
-) -> tuple[Any, tuple]:  # fmt: skip
-    """The words of launches that follow each other, and what must live as long as somebody has these.
+    parts: Sequence[Part], given: int, scratch: int = 0, checked: Any = None, instead: Settled | None = None,
+    which: int = 0, held: Any = None,
+) -> Settled:  # fmt: skip
+    """Launches that follow each other.
 
     Parameters
     ----------
-    function : ctypes array
-        Its words.
-    launches : sequence
-        Grid, block and last arguments of each. With scratch memory the first of these is its address, with checks the
-        last is the number of the call: both are known when it is made.
+    parts : sequence
+    given : int
+        How many words are given with each call.
     scratch : int
         Bytes of memory that all of them use.
     checked : object, optional
         The kernel whose checks may fail.
+    instead : Settled, optional
+        The launches where an address that `which` has a bit for is odd.
+    held : object, optional
+        What lives as long.
     """
-    made = [record(function, *one) for one in launches]
+    if not parts:
+        return nothing()
+    made, held = [], [held, instead, scratch, checked]
+    for part in parts:
+        words = [word for argument in part.arguments or () for word in argument]
+        pairs = (ctypes.c_int64 * len(words))(*words)
+        where = ctypes.addressof(pairs) if part.arguments is not None else 0
+        record = (ctypes.c_int64 * (BYTES // 8))(ctypes.addressof(part.function), *part.grid, *part.block)
+        record[GIVEN // 8], record[ARGUMENTS // 8] = given, where
+        made.append(record)
+        held += [part.function, pairs]
     for one, after in zip(made, made[1:]):
         one[NEXT // 8] = ctypes.addressof(after)
-    owner = (*made, scratch, checked)
+    owner, first = (*made, *held), made[0]
     if scratch or checked is not None:
-        first = made[0]
         first[OWNER // 8], first[SCRATCH // 8] = id(owner), id(scratch) if scratch else 0
         first[CHECKED // 8] = 0 if checked is None else id(checked)
-    return made[0], owner
+    if instead is not None:
+        first[INSTEAD // 8], first[WHICH // 8] = instead.address, which
+    return Settled(ctypes.addressof(first), given, owner)
+
+
+def started(settled: Settled, name: str) -> Callable[..., None]:
+    """The builtin that takes what is not settled and starts the launches; `settled_of` gives these again."""
+    return builtins.make(_addresses()["settled"], name, None, settled)
+
+
+def settled_of(function: Any) -> Settled | None:
+    """What a builtin of `started` starts; None for all others."""
+    made = getattr(function, "__self__", None)
+    return made if type(made) is Settled else None
 
 
 def place(sizes: Sequence[int]) -> int:

@@ -6,6 +6,7 @@ All rows together are cut in shares, which the blocks take; the table is that of
 import ctypes
 import struct
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from facula.codegen import prepare
 from facula.ir.kernel import BROADCAST, CONTIGUOUS, Access, Kernel
@@ -23,6 +24,7 @@ __all__ = ["ManyCode", "compile_many", "many_program"]
 
 _FORMATS = {"float": "f4x", "double": "d"}  # of C++ types, in 8 bytes each; the others: q
 CHUNK = 8192  # elements of a share at most: 32 a thread
+KEPT = 64  # tables that stay in the GPU's memory: from step to step, the memory of gradients takes turns
 
 
 class ManyNest(Nest):
@@ -103,6 +105,7 @@ class ManyCode:
         self.kernel, self.columns = kernel, columns
         self.function = Function(many_program(kernel, columns))
         self.late: Function | None = None
+        self.tables: dict[tuple[driver.Stream, bytes], Any] = {}
         self.words = max(c for c in columns if c is not None) + 3
 
     def __call__(
@@ -113,8 +116,7 @@ class ManyCode:
         shares = ctypes.c_int64.from_address(table + 8 * (words - 1)).value
         if shares == 0:
             return
-        there = launcher.taken(8 * words)
-        transfers.staged(there.ptr, table, 8 * words)
+        there = self._there(table, 8 * words)
         grid = min(MOST_BLOCKS, shares), 1
         if held:
             self._late()(grid, (THREADS, 1), there.ptr, rows, partial, held)
@@ -122,6 +124,20 @@ class ManyCode:
             self.function(grid, (THREADS, 1), there.ptr, rows, partial, *params)
         else:
             self._refreshed(len(params), refresh)(grid, (THREADS, 1), there.ptr, rows, partial)
+
+    def _there(self, table: int, nbytes: int) -> Any:
+        """The GPU's memory with what a table has; a step like one before finds it there."""
+        stream = driver.gpu().stream
+        key = stream, ctypes.string_at(table, nbytes)
+        there = self.tables.get(key)
+        if there is None:
+            there = launcher.taken(nbytes)
+            transfers.staged(there.ptr, table, nbytes)
+            if stream.capture is None and stream.private is None:  # else memory and copy are a graph's, or a pool's
+                if len(self.tables) >= KEPT:
+                    self.tables.clear()
+                self.tables[key] = there
+        return there
 
     def _late(self) -> Function:
         """The text that reads its params from memory."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from facula.core import dtype as dt
-from facula.operators import convolution
+from facula.operators import attention, convolution
 from facula.targets.cuda.libraries import dnn_api, dnn_attend, dnn_graph
 from facula.targets.cuda.libraries.dnn_api import KINDS
 from facula.targets.reference.memory import read, write
@@ -33,6 +33,10 @@ OPTIONAL = {
 }  # fmt: skip
 GIVEN = {"engine": {"notes"}, "config": {"engine"}, "heuristics": {"results"}, "plan": {"workspace"}}  # by the library
 WORKSPACE = 1000
+TAKES = {
+    "cudnnSetStream": 2, "cudnnBackendCreateDescriptor": 2, "cudnnBackendSetAttribute": 5, "cudnnBackendFinalize": 1,
+    "cudnnBackendExecute": 3, "cudnnBackendDestroyDescriptor": 1,
+}  # fmt: skip
 
 
 class Refused(Exception):
@@ -69,6 +73,7 @@ class FakeDnn:
         self.records: dict[int, Record] = {}
         self.numbers = itertools.count(0x1000, 16)
         self.handles: dict[int, int] = {}  # handle -> stream
+        self.natives: dict[str, Any] = {}
         self.why = ""
         self.calls: list[str] = []
         self.engines: list[int] = []
@@ -88,6 +93,13 @@ class FakeDnn:
             return 0
 
         return guarded
+
+    def address(self, name: str) -> int:
+        """What machine code calls."""
+        if name not in self.natives:
+            takes = [ctypes.c_size_t] * TAKES[name]  # addresses as numbers: none are None
+            self.natives[name] = ctypes.CFUNCTYPE(ctypes.c_int, *takes)(getattr(self, name))
+        return ctypes.cast(self.natives[name], ctypes.c_void_p).value or 0
 
     # the library itself
 
@@ -423,7 +435,8 @@ def in_place(library: FakeDnn):
         yield library
     finally:
         dnn_graph._library.cache_clear()
-        convolution._PLANS.clear()
+        for table in (convolution._PLANS, convolution._SETTINGS, convolution._KNOWN, attention._KNOWN):
+            table.clear()
         for known in (dnn_attend._forward, dnn_attend._backward):
             known.cache_clear()
         dnn_api.use(None)

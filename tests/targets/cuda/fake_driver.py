@@ -8,6 +8,7 @@ import ctypes
 import functools
 import itertools
 import re
+import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -589,10 +590,27 @@ def _forget() -> None:
     for memory in promotion._MADE_FOR:  # calls that operators know
         memory.clear()
     tables = convolution._KEPT  # in the GPU's memory
-    for plans in (_PLANS, ROWS, INDEXED, _BOUND, convolutions._PLANS, tables, rule._PLANS, rule._MANY):
+    known = convolutions._PLANS, convolutions._SETTINGS
+    for plans in (_PLANS, ROWS, INDEXED, _BOUND, *known, tables, convolution.Table.retired, rule._PLANS, rule._MANY):
         plans.clear()
     _check_code.cache_clear()
     _even_marks.cache_clear()
+
+
+def python_calls(body) -> list[str]:
+    """The functions of facula in Python that run meanwhile."""
+    found = []
+
+    def told(frame, event, argument):
+        if event == "call" and "facula" in frame.f_code.co_filename and "tests" not in frame.f_code.co_filename:
+            found.append(frame.f_code.co_name)
+
+    sys.setprofile(told)
+    try:
+        body()
+    finally:
+        sys.setprofile(None)
+    return found
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """What calls on 'cuda' cost Python: `python -m tests.targets.cuda.launches` prints microseconds, smallest of several.
 
-Without a GPU the driver is a fake whose cuLaunchKernel is a function of machine code that does nothing; `--cpu` prints
-the same calls on the CPU, for comparison. With a GPU these are the real driver's, launches included.
+Without a GPU the driver is a fake whose cuLaunchKernel is a function of machine code that does nothing, and so are the
+fakes of cuBLASLt and cuDNN; `--cpu` prints the same calls on the CPU, for comparison. With a GPU these are the real
+driver's and libraries', launches included.
 """
 
 import argparse
@@ -12,8 +13,9 @@ from typing import Any
 import facula as torch
 from facula.native import jit
 from facula.targets.cuda import driver, functions, nvrtc
-from facula.targets.cuda.libraries import cublaslt
+from facula.targets.cuda.libraries import cublaslt, dnn_api
 from tests.targets.cuda.fake_blas import FakeBlas
+from tests.targets.cuda.fake_dnn import FakeDnn
 from tests.targets.cuda.fake_driver import FakeDriver
 
 
@@ -48,6 +50,13 @@ class IdleBlas(FakeBlas):
         return 0
 
 
+class IdleDnn(FakeDnn):
+    """Runs no plan."""
+
+    def address(self, name: str) -> int:
+        return nothing() if name == "cudnnBackendExecute" else super().address(name)
+
+
 def idling() -> None:
     """A GPU that does nothing."""
     functions.machine_code = lambda p, gpu: b""
@@ -55,6 +64,7 @@ def idling() -> None:
     idle = Idle()
     driver.use(idle)
     cublaslt.use(IdleBlas(idle))
+    dnn_api.use(IdleDnn(idle))
 
 
 def nothing() -> int:
@@ -80,6 +90,17 @@ def calls(where: str) -> dict[str, Callable[[], object]]:
     large, x = torch.ones(1 << 20, device=where), torch.ones(2, 4, device=where)
     linear = torch.nn.Linear(4, 4).to(where)
     table, index = torch.nn.Embedding(10, 4).to(where), torch.zeros(3, dtype=torch.int64, device=where)
+    conv, norm = torch.nn.Conv2d(8, 8, 3).to(where), torch.nn.LayerNorm(4).to(where)
+    image, whole = torch.ones(2, 8, 8, 8, device=where), torch.ones(8, 8, 3, 3, dtype=torch.int32, device=where)
+    image32, square = image.int(), torch.ones(4, 4, dtype=torch.int32, device=where)
+    made = conv(image.clone().requires_grad_())
+    wanted = made.grad_fn.saved[0], conv.weight, conv.bias  # type: ignore[union-attr]
+    seed, row = torch.ones_like(made), torch.ones(2000, device=where)
+    q, q16 = (torch.ones(1, 2, 64, 32, device=where).to(kind) for kind in (torch.float32, torch.bfloat16))
+    to_q = q16.clone().requires_grad_()
+    attended = torch.nn.functional.scaled_dot_product_attention(to_q, q16, q16)
+    places, total = torch.zeros(2000, dtype=torch.int64, device=where), torch.zeros(10, device=where)
+    functional = torch.nn.functional
     return {
         "empty(4)": lambda: torch.empty(4, device=where),
         "a + b": lambda: a + b,
@@ -92,6 +113,19 @@ def calls(where: str) -> dict[str, Callable[[], object]]:
         "sum of 4 MiB": lambda: large.sum(),
         "Linear(4, 4)": lambda: linear(x),
         "Embedding(10, 4)": lambda: table(index),
+        "LayerNorm(4)": lambda: norm(x),
+        "Conv2d(8, 8, 3)": lambda: conv(image),
+        "its three gradients": lambda: torch.autograd.grad(made, wanted, seed, retain_graph=True),
+        "conv2d of int32": lambda: torch.conv2d(image32, whole),
+        "product of int32": lambda: square @ square,
+        "attention, bfloat16": lambda: functional.scaled_dot_product_attention(q16, q16, q16),
+        "a gradient of it": lambda: torch.autograd.grad(attended, to_q, q16, retain_graph=True),
+        "attention, float32": lambda: functional.scaled_dot_product_attention(q, q, q),
+        "total.index_add_(2000)": lambda: total.index_add_(0, places, row),
+        "row.sort()": lambda: row.sort(),
+        "row.topk(3)": lambda: row.topk(3),
+        "dropout(row)": lambda: functional.dropout(row),
+        "row.normal_()": lambda: row.normal_(),
         "(g * b).sum().backward()": lambda: (g * b).sum().backward(),
     }
 

@@ -76,7 +76,9 @@ def test_high_tiles(gpu, monkeypatch):
     case = Case(1, 2, 150, 66, 5, 6, causal=True)
     low, many = check(case, gpu)
     monkeypatch.setattr(attention, "ENOUGH_BLOCKS", 4)
+    attention._settled.cache_clear()
     high, few = check(case, gpu)
+    attention._settled.cache_clear()
     assert many[0] == (FORWARD, 6) and few[0] == (FORWARD, 4)
     np.testing.assert_allclose(low[0], high[0], rtol=1e-5, atol=1e-6)
 

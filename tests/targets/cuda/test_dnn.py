@@ -1,5 +1,6 @@
 """cuDNN's part on a fake of it that computes graphs from raw memory, against the CPU and the reference target."""
 
+import gc
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,13 +11,14 @@ import pytest
 import facula
 from facula.core import dtype as dt
 from facula.core.shape import contiguous_strides
+from facula.operators import convolution
 from facula.targets import reference, routine
-from facula.targets.cuda.libraries import dnn_api, dnn_attend, dnn_graph, loading
+from facula.targets.cuda.libraries import dnn_api, dnn_attend, dnn_direct, dnn_graph, loading
 from facula.targets.cuda.memory.pool import pool
 from facula.targets.reference.memory import read, write
 from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_dnn import FakeDnn, in_place
-from tests.targets.cuda.fake_driver import FakeDriver, installed
+from tests.targets.cuda.fake_driver import FakeDriver, installed, python_calls
 from tests.targets.cuda.table import exact
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
@@ -213,6 +215,52 @@ def test_a_call_again_makes_nothing(dnn):
     before = pool().now()
     facula.conv2d(x, w)
     assert pool().now() == before, "workspace is given back"
+
+
+@needs_compiler
+def test_known_calls_run_no_python(dnn):
+    x, w, b = (values(s, 1).cuda() for s in ((1, 2, 4, 4), (2, 2, 3, 3), (2,)))
+    w.requires_grad_()
+    for _ in range(3):
+        facula.conv2d(x, w, b)
+    dnn.calls.clear()
+    made = []
+    ran = {*python_calls(lambda: made.append(facula.conv2d(x, w, b)))}  # what the fake does among it
+    assert "_apply" in ran and not ran & {"call", "_convolve", "slowly", "__call__", "record"}
+    assert dnn.calls.count("cudnnBackendExecute") == 1
+    same(made, [facula.conv2d(x.cpu(), w.detach().cpu(), b.cpu())], facula.float32)
+    (grad,) = facula.autograd.grad(made[0].sum(), w)
+    assert grad.shape == w.shape and [edge is None for edge, _ in made[0].grad_fn.next_functions] == [True, False, True]
+
+
+@needs_compiler
+def test_packs_are_made_for_new_addresses_and_given_back(dnn):
+    x, w = values((1, 2, 4, 4), 1).cuda(), values((2, 2, 3, 3), 2).cuda()
+    outs = [facula.conv2d(x, w) for _ in range(3)]
+    made = [record for record in dnn.records.values() if record.kind == "pack"]
+    assert len({tuple(record.pointers) for record in made}) == 3 and all(record.final for record in made)
+    for _ in range(2 * dnn_direct.PACKS):
+        outs.append(facula.conv2d(x, w))
+    assert sum(record.kind == "pack" for record in dnn.records.values()) <= dnn_direct.PACKS
+    same(outs, [facula.conv2d(x.cpu(), w.cpu())] * len(outs), facula.float32)
+    convolution._PLANS.clear(), convolution._KNOWN.clear()
+    gc.collect()
+    assert not any(record.kind in ("pack", "plan") for record in dnn.records.values())
+
+
+@needs_compiler
+def test_what_the_library_refuses_later_is_raised(dnn):
+    x, w = values((1, 2, 4, 4), 1).cuda(), values((2, 2, 3, 3), 2).cuda()
+    for _ in range(3):
+        facula.conv2d(x, w)
+    used = pool().now()
+    dnn.handles.clear()
+    with pytest.raises(RuntimeError, match="^cuDNN error: CUDNN_STATUS_BAD_PARAM") as found:
+        facula.conv2d(x, w)
+    assert "no such handle" in "".join(found.value.__notes__)
+    del found
+    gc.collect()
+    assert pool().now() == used, "result and workspace are given back"
 
 
 @needs_compiler
@@ -462,6 +510,27 @@ def test_the_operator_goes_to_cudnn(dnn, settings):
 
     same(attended("cuda"), attended("cpu"), facula.bfloat16)
     assert dnn.calls.count("cudnnBackendExecute") == 2
+
+
+@needs_compiler
+def test_known_calls_of_attention_run_no_python(dnn):
+    """Nor do their results change, where plans may be others."""
+    operands = [values((2, 2, 9, 8), k, facula.bfloat16).cuda().requires_grad_() for k in range(3)]
+    wanted, seed = [x.detach().cpu().requires_grad_() for x in operands], values((2, 2, 9, 8), 9, facula.bfloat16)
+    attended = facula.nn.functional.scaled_dot_product_attention
+    on_host = attended(*wanted, is_causal=True)
+    on_host = [on_host, *facula.autograd.grad(on_host, wanted, seed)]
+    for round in range(5):
+        made = []
+        ran = {*python_calls(lambda: made.append(attended(*operands, is_causal=True)))}  # noqa: B023
+        assert round < 3 or not ran & {"call", "attention", "record", "_numbers"}
+        same([*made, *facula.autograd.grad(made[0], operands, seed.cuda())], on_host, facula.bfloat16)
+    assert dnn.calls.count("cudnnBackendExecute") == 10
+    with facula.backends.cudnn.flags(enabled=False):
+        same([attended(*operands, is_causal=True)], on_host[:1], facula.bfloat16)
+    with facula.nn.attention.sdpa_kernel(facula.nn.attention.SDPBackend.FLASH_ATTENTION):
+        same([attended(*operands, is_causal=True)], on_host[:1], facula.bfloat16)
+    assert dnn.calls.count("cudnnBackendExecute") == 10
 
 
 @needs_compiler

@@ -130,7 +130,7 @@ def test_sizes_are_settled_once(fake):
         function(x.ctypes.data, x.ctypes.data, x.ctypes.data, 8)
     assert len(fake.named("cuLaunchKernel")) == 3 and len(function.settled) == 1
     assert len(fake.named("cuModuleLoadData")) == 1 and x[0] == 8
-    assert "typedef long long Index" in function.settle((1 << 31,)).function.program.body  # another text
+    assert "typedef long long Index" in function.text((1 << 31,)).program.body  # another text
     assert len(fake.named("cuModuleLoadData")) == 2
 
 

@@ -14,7 +14,7 @@ from facula.operators import elementwise, joining
 from facula.targets.cuda import code, driver, functions, launcher, tickets
 from facula.targets.cuda.memory import leases, pool
 from facula.targets.cuda.texts import schedule
-from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed
+from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed, python_calls
 from tests.targets.cuda.kernels import add, take
 from tests.targets.kernels import access
 
@@ -114,7 +114,7 @@ def test_sizes_find_their_launch(fake):
         function(0, 0, 0, n)
         _, grid, block, _, values = fake.launches[-1]
         wide = n >= schedule.NARROW
-        program = code._CODES[function].settle((n,)).function.program
+        program = code._CODES[function].text((n,)).program
         assert ("typedef long long Index" in program.body) == wide
         ((want,), _) = schedule.launches(program, (n,))
         assert (grid, block, values[-1]) == (want.grid, want.block, n)
@@ -130,22 +130,6 @@ def test_nothing_is_launched_for_no_elements(fake):
 
 
 # --- calls that repeat ------------------------------------------------------------------------------------------------
-
-
-def python_calls(body) -> list[str]:
-    """The functions of facula in Python that run meanwhile."""
-    found = []
-
-    def told(frame, event, argument):
-        if event == "call" and "facula" in frame.f_code.co_filename and "tests" not in frame.f_code.co_filename:
-            found.append(frame.f_code.co_name)
-
-    sys.setprofile(told)
-    try:
-        body()
-    finally:
-        sys.setprofile(None)
-    return found
 
 
 def test_a_known_call_runs_no_python(fake):
@@ -206,6 +190,37 @@ def test_a_refused_launch_leaves_nothing_behind(fake):
     assert (g * b).grad_fn is not None
 
 
+def test_known_products_and_convolutions_of_generated_kernels(fake):
+    x, w, table = on_gpu(1, 3, 5, 5), on_gpu(8, 3, 3, 3), on_gpu(64, 64, dtype=torch.int32)
+    for _ in range(3):
+        torch.conv2d(x, w), table @ table
+    before = len(fake.launches)
+    made = []
+    ran = python_calls(lambda: made.extend([torch.conv2d(x, w), table @ table]))
+    assert {*ran} == {"forward", "_apply", "entry"}
+    (first, *_, values), (second, *_, others) = fake.launches[before:]
+    assert (first, second) == ("facula_convolution", "facula_product")
+    assert values[:4] == [made[0].data_ptr(), x.data_ptr(), w.data_ptr(), 0]
+    assert others[:4] == [made[1].data_ptr(), table.data_ptr(), table.data_ptr(), 0]
+
+
+def test_tables_of_optimizers_are_copied_once(fake):
+    weight = on_gpu(8).requires_grad_()
+    weight.grad = on_gpu(8)
+    step = torch.optim.SGD([weight], lr=0.1).step
+    copies, starts = lambda: len(fake.named("cuMemcpyHtoDAsync")), lambda: len(fake.launches)
+    step()
+    copied, started = copies(), starts()
+    step(), step()
+    assert (copies(), starts()) == (copied, started + 2)
+    weight.grad = on_gpu(8)  # while the other one is there: its memory is another's
+    step()
+    assert (copies(), starts()) == (copied + 1, started + 3)
+    with torch.cuda.stream(torch.cuda.Stream()):
+        step()  # nothing orders it after the copies
+    assert copies() == copied + 2
+
+
 def test_joined_pieces(fake):
     parts = [on_gpu(2, 3), on_gpu(4, 3)]
     for _ in range(3):
@@ -225,7 +240,7 @@ def test_launches_with_checks_are_numbered(fake):
         known.append(fake.launches[-1][-1][-2:])
     first = inspect.currentframe().f_lineno - 2
     name, *_, values = fake.launches[-1]
-    assert name == "facula_embedding" and values[1:3] == [index.data_ptr(), table.data_ptr()]
+    assert name == "facula_embedding" and values[1:3] == [table.data_ptr(), index.data_ptr()]
     status, numbers = {row[0] for row in known}, [row[1] for row in known]
     assert len(status) == 1 and 0 not in status and numbers == list(range(numbers[0], numbers[0] + 4))
     for number in numbers:
@@ -255,6 +270,37 @@ def test_a_kernel_with_checks_runs_no_python(fake):
     with pytest.raises(RuntimeError, match="^CUDA error: invalid argument"):
         function(*values)
     assert sys.getrefcount(owner) == count
+
+
+def test_launches_with_all_but_addresses_settled(fake):
+    """Parts of several functions, by how each argument comes; others where an address that counts is odd."""
+    kinds = ("float*", "float", "void*", "int"), ("double", "void*", "float*", "const float*", "long long")
+    first, second = (
+        functions.Function(functions.written(name, [(kind, f"a{i}") for i, kind in enumerate(each)], ""))
+        for name, each in zip(("one", "two"), kinds)
+    )
+    a, b = (launcher.given(i) for i in range(2))
+    room = launcher.Room()
+    front, back = room.take(100), room.take(1000)
+    instead = launcher.chain([first.part((1, 1), (2, 1), b, 0.25, 0, 3)], 2)
+    parts = [first.part((1, 2), (3, 4), a, 0.5, front, -7), second.part((5, 6), (7, 8), 0.1, back, b, a, 1 << 40)]
+    settled = launcher.chain(parts, 2, room.size, None, instead, 0b10)
+    run = launcher.started(settled, "both")
+    run(33, 48)
+    assert python_calls(lambda: (run(33, 48), run(32, 49))) == []
+    (one, *way, values), (two, *other, more), odd = fake.launches[2:]
+    scratch = values[2]
+    assert (one, two) == ("one", "two") and way[:2] == [(1, 2), (3, 4)] and other[:2] == [(5, 6), (7, 8)]
+    assert values == [33, 0.5, scratch, -7] and more == [0.1, scratch + 512, 48, 33, 1 << 40] and scratch
+    assert room.size == 1536
+    assert odd[:3] == ("one", (1, 1), (2, 1)) and odd[-1] == [49, 0.25, 0, 3]
+    with pytest.raises(TypeError, match="takes 2 positional arguments but 3 were given"):
+        run(1, 2, 3)
+    with pytest.raises(TypeError, match="two\\(\\) takes 5 numbers"):
+        second.part((1, 1), (1, 1), 1)
+    fake.answer = 1
+    with pytest.raises(RuntimeError, match="^CUDA error: invalid argument"):
+        run(32, 48)
 
 
 def test_long_rows_are_summed_in_two_launches(fake):

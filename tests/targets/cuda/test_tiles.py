@@ -192,9 +192,23 @@ def test_vectors_are_taken_where_channels_are_innermost(fake):
     ways = []
     for channels, last in ((16, True), (12, True), (16, False)):
         check_convolution("", facula.bfloat16, (1, channels, 5, 5), (16, channels, 3, 3), {}, last)
-        ways.append({s.wide.program[-1].wide for s in convolution._KEPT.values()})
+        ways.append({s.made.program[-1].wide for s in convolution._KEPT.values()})
         convolution._KEPT.clear()
     assert 8 in ways[0] and ways[1:] == [{1}, {1}]
+
+
+def test_odd_addresses_are_read_one_by_one(fake):
+    x, w, b = (facula.randn(*shape).bfloat16() for shape in ((1, 16, 5, 5), (16, 16, 3, 3), (17,)))
+    x, w = (v.to(memory_format=facula.channels_last) for v in (x, w))
+    taken = []
+    for shift in (0, 1):  # the bias is always read one by one
+        spare = facula.empty(x.numel() + shift, dtype=x.dtype, device="cuda")
+        given = spare[shift:].as_strided(x.shape, x.stride()).copy_(x)
+        found = facula.conv2d(given, w.cuda(), b.cuda()[1:])
+        wanted = facula.conv2d(x.double(), w.double(), b.double()[1:])
+        np.testing.assert_allclose(found.cpu().double().numpy(), wanted.numpy(), rtol=2e-2, atol=0.2)
+        taken.append(fake.named("cuLaunchKernel")[-1][0])
+    assert taken[0] != taken[1] and {FUNCTIONS[handle].name for handle in taken} == {"facula_convolution"}
 
 
 def test_gradients_of_weights_are_cut_in_parts(fake):

@@ -432,7 +432,8 @@ def _bound(gpu: driver.Device, kind: Kind, *fields: tuple[str, Any]) -> Product:
 
 
 def _generated(kind: Kind, fields: dict[str, Any]) -> Run:
-    return generated.BoundProduct(kind.a, fields).function
+    made = generated.BoundProduct(kind.a, fields)
+    return lambda *addresses: made.function(*addresses)  # of which mostly nothing is needed
 
 
 def _apart(kind: Kind, fields: dict[str, Any]) -> Run:

@@ -1,8 +1,8 @@
 """cuDNN's graph API: the library, and its descriptors with attributes by name; one place raises its errors.
 
 NVIDIA's header `cudnn_graph.h` documents descriptors and attributes; the numbers here are its enums. The library is
-called through ctypes: what a convolution needs of it is seven functions, and none of them is called twice for a shape
-but `cudnnBackendExecute`.
+called through ctypes: what a convolution needs of it is seven functions; once a shape is known, `dnn_direct` calls
+`cudnnBackendExecute` from machine code.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ from facula.errors import fail
 
 from .loading import load
 
-__all__ = ["DATA_TYPES", "Descriptor", "Unsupported", "api", "good", "reason", "use", "version"]
+__all__ = ["DATA_TYPES", "Descriptor", "Unsupported", "address", "api", "good", "reason", "use", "version"]
 
 _IN_PLACE: list[Any] = []  # what tests use in place of the library
 OLDEST = 90000  # 9.0.0: the graph API as this file speaks it
@@ -127,7 +127,7 @@ def _loaded() -> Any:
         "cudnnBackendSetAttribute": (pointer, status, status, ctypes.c_int64, pointer),
         "cudnnBackendGetAttribute": (pointer, status, status, ctypes.c_int64, pointer, pointer),
         "cudnnBackendFinalize": (pointer,),
-        "cudnnBackendExecute": (pointer, pointer, pointer),
+        "cudnnBackendExecute": (pointer, pointer, pointer),  # from machine code alone
     }.items():
         function = getattr(library, name)
         function.argtypes, function.restype = takes, status
@@ -154,6 +154,13 @@ def reason() -> str:
 def api() -> Any:
     """The library, of which there is one: `reason()` is ""."""
     return _loaded()
+
+
+def address(name: str) -> int:
+    """Where one of its functions is in memory."""
+    library = api()
+    found = ctypes.cast(getattr(library, name), ctypes.c_void_p).value if isinstance(library, ctypes.CDLL) else None
+    return found or library.address(name)
 
 
 def version() -> int | None:

@@ -7,6 +7,8 @@ forward and backward may be cuDNN's, whatever did the other one.
 from collections.abc import Callable
 from functools import cache as remembered
 from functools import lru_cache
+from math import prod
+from typing import Any
 
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
@@ -18,15 +20,15 @@ from facula.ir.kernel import Access, Input, Kernel, Result
 
 from .. import driver, launcher
 from ..code import compile
-from ..memory.pool import Block
 from ..routines.attention import DTYPES
 from ..routines.attention import attention as generated
 from ..routines.attention import attention_backward as generated_backward
+from ..routines.attention import settled as generated_settled
 from . import dnn_attention
 from .dnn_api import reason
 from .dnn_graph import ALIGNMENT, Policy, chosen, free
 
-__all__ = ["WAYS", "attend", "attend_backward", "attends_by_library"]
+__all__ = ["WAYS", "attend", "attend_backward", "attends_by_library", "settled"]
 
 TYPES = (dt.float16, dt.bfloat16)
 # What attention may be asked for by PyTorch's names of its ways, and in which dtypes: the generated kernels by two.
@@ -95,14 +97,13 @@ def _settings() -> tuple:
     return cudnn.benchmark, cudnn.benchmark_limit, free()
 
 
-def _shape(kind: dtype, arguments: tuple) -> dnn_attention.Shape:
+def _shape(kind: dtype, numbers: tuple) -> dnn_attention.Shape:
     """What the graph depends on, of the arguments after the addresses."""
-    batch, heads, group, queries, keys, depth, width, scale, causal, masked = arguments[6:16]
-    steps = arguments[16:28]
-    q, k, v, out = (tuple(steps[3 * i : 3 * i + 3]) + (1,) for i in range(4))
+    batch, heads, group, queries, keys, depth, width, scale, causal, masked = numbers[:10]
+    q, k, v, out = (tuple(numbers[10 + 3 * i : 13 + 3 * i]) + (1,) for i in range(4))
     bias = None
     if masked:
-        sizes = _bias_sizes(batch, heads, queries, keys, arguments[28:32])
+        sizes = _bias_sizes(batch, heads, queries, keys, numbers[22:26])
         bias = sizes, contiguous_strides(sizes)
     return dnn_attention.Shape(
         kind.name, batch, heads, heads // group, queries, keys, depth, width, scale, bool(causal), q, k, v, out, bias
@@ -115,16 +116,50 @@ def _bias_sizes(batch: int, heads: int, queries: int, keys: int, steps: tuple[in
 
 
 @lru_cache(512)
-def _forward(shape: dnn_attention.Shape, gpu: driver.Device, settings: tuple) -> Callable | None:
-    return chosen(dnn_attention.forward(shape), Policy(), MOST)
+def _forward(kind: dtype, gpu: driver.Device, settings: tuple, *numbers: Any) -> Callable[..., None] | None:
+    """What does it for given sizes, by the addresses of `attend`."""
+    shape = _shape(kind, numbers)
+    found = chosen(dnn_attention.forward(shape), Policy(), MOST)
+    if found is None:
+        return None
+    plan, finish = found.builtin(), _finish_code(gpu)
+    blind = None if shape.bias is None else _blind_code(gpu, kind)
+    rows, sizes = shape.batch * shape.heads * shape.queries, (shape.batch, shape.heads, shape.queries, shape.width)
+    steps = *shape.out[:3], shape.heads * shape.queries, shape.queries, 1
+
+    def run(q: int, k: int, v: int, out: int, mask: int, statistics: int) -> None:
+        if blind is None:
+            plan(q, k, v, out, statistics)
+        else:
+            bias = _bias(shape, mask, numbers)
+            plan(q, k, v, bias.ptr, out, statistics)
+        finish(statistics, statistics + 4 * rows, statistics, rows)
+        if blind is not None:
+            blind(out, statistics + 4 * rows, *sizes, *steps)
+
+    return run
 
 
 @lru_cache(512)
-def _backward(
-    shape: dnn_attention.Shape, steps: tuple[int, ...], gpu: driver.Device, settings: tuple
-) -> Callable | None:
-    grad, *grads = (tuple(steps[3 * i : 3 * i + 3]) + (1,) for i in range(4))
-    return chosen(dnn_attention.backward(shape, grad, tuple(grads), atomic=free()), Policy(), MOST)
+def _backward(kind: dtype, gpu: driver.Device, settings: tuple, *numbers: Any) -> Callable[..., None] | None:
+    """The same by the addresses of `attend_backward`."""
+    shape = _shape(kind, numbers)
+    grad, *grads = (tuple(numbers[26 + 3 * i : 29 + 3 * i]) + (1,) for i in range(4))
+    found = chosen(dnn_attention.backward(shape, grad, tuple(grads), atomic=free()), Policy(), MOST)
+    if found is None:
+        return None
+    plan, start, rows = found.builtin(), _start_code(gpu), shape.batch * shape.heads * shape.queries
+
+    def run(q: int, k: int, v: int, out: int, mask: int, statistics: int, *grads: int) -> None:
+        sums = launcher.taken(4 * rows)
+        start(sums.ptr, statistics, statistics + 4 * rows, rows)
+        if shape.bias is None:
+            plan(q, k, v, out, sums.ptr, *grads)
+        else:
+            bias = _bias(shape, mask, numbers)
+            plan(q, k, v, bias.ptr, out, sums.ptr, *grads)
+
+    return run
 
 
 @remembered
@@ -142,25 +177,26 @@ def _by_library(queries: int, addresses: tuple[int, ...]) -> bool:
     first, alone = _first()
     if not (first and cudnn.enabled) or queries < LEAST and not alone or reason():
         return False
-    return not any(address % ALIGNMENT for address in addresses)
+    together = 0
+    for address in addresses:
+        together |= address
+    return together % ALIGNMENT == 0
 
 
 def attends_by_library(kind: dtype, addresses: tuple[int, ...], *numbers) -> bool:
     """Whether cuDNN does `attend` for the addresses of Q, K and V, and the arguments after the addresses."""
     if kind not in TYPES or not _by_library(numbers[3], addresses):
         return False
-    return _forward(_shape(kind, (0,) * 6 + numbers), driver.gpu(), _settings()) is not None
+    return _forward(kind, driver.gpu(), _settings(), *numbers) is not None
 
 
-def _bias(shape: dnn_attention.Shape, arguments: tuple) -> list[Block]:
-    """The mask as numbers to add, where there is one."""
-    if shape.bias is None:
-        return []
-    sizes, _ = shape.bias
-    block = launcher.taken(4 * sizes[0] * sizes[1] * sizes[2] * sizes[3])
-    code = _bias_code(driver.gpu(), arguments[15])
-    code(block.ptr, arguments[4], *sizes, *contiguous_strides(sizes)[:3], *arguments[28:32])
-    return [block]
+def _bias(shape: dnn_attention.Shape, mask: int, numbers: tuple) -> Any:
+    """The mask as numbers to add."""
+    assert shape.bias is not None
+    sizes, steps = shape.bias
+    block = launcher.taken(4 * prod(sizes))
+    _bias_code(driver.gpu(), numbers[9])(block.ptr, mask, *sizes, *steps[:3], *numbers[22:26])
+    return block
 
 
 @remembered
@@ -171,21 +207,30 @@ def attend(kind: dtype = dt.float32, otherwise: Callable[..., None] | None = Non
         return otherwise
 
     def run(*arguments) -> None:
-        q, k, v, out, _, statistics = arguments[:6]
-        if not _by_library(arguments[9], (q, k, v, out)):
-            return otherwise(*arguments)
-        shape, gpu = _shape(kind, arguments), driver.gpu()
-        plan = _forward(shape, gpu, _settings())
-        if plan is None:
-            return otherwise(*arguments)
-        bias = _bias(shape, arguments)
-        plan(q, k, v, *(b.ptr for b in bias), out, statistics)
-        rows = shape.batch * shape.heads * shape.queries
-        _finish_code(gpu)(statistics, statistics + 4 * rows, statistics, rows)
-        if bias:
-            sizes = shape.batch, shape.heads, shape.queries, shape.width
-            steps = shape.heads * shape.queries, shape.queries, 1
-            _blind_code(gpu, kind)(out, statistics + 4 * rows, *sizes, *shape.out[:3], *steps)
+        addresses = arguments[:6]
+        if _by_library(arguments[9], addresses[:4]):
+            known = _forward(kind, driver.gpu(), _settings(), *arguments[6:])
+            if known is not None:
+                return known(*addresses)
+        return otherwise(*arguments)
+
+    return run
+
+
+def settled(kind: dtype, *numbers: float) -> Callable[..., None]:
+    """`attend` for given sizes: a function of the addresses of output, statistics, Q, K, V and mask."""
+    queries: Any = numbers[3]
+    if kind not in TYPES or not _by_library(queries, ()):
+        return generated_settled(kind, *numbers)
+    known, otherwise = _forward(kind, driver.gpu(), _settings(), *numbers), generated_settled(kind, *numbers)
+    if known is None:
+        return otherwise
+
+    def run(out: int, statistics: int, q: int, k: int, v: int, mask: int) -> None:
+        if (out | q | k | v) % ALIGNMENT:
+            otherwise(out, statistics, q, k, v, mask)
+        else:
+            known(q, k, v, out, mask, statistics)
 
     return run
 
@@ -198,18 +243,12 @@ def attend_backward(kind: dtype = dt.float32, otherwise: Callable[..., None] | N
         return otherwise
 
     def run(*arguments) -> None:
-        q, k, v, out, _, statistics = arguments[:6]
-        grad, *grads = arguments[FORWARD : FORWARD + 4]
-        if not _by_library(arguments[9], (q, k, v, out, grad, *grads)):
-            return otherwise(*arguments)
-        shape, gpu = _shape(kind, arguments), driver.gpu()
-        plan = _backward(shape, arguments[FORWARD + 4 :], gpu, _settings())
-        if plan is None:
-            return otherwise(*arguments)
-        rows = shape.batch * shape.heads * shape.queries
-        sums = launcher.taken(4 * rows)
-        _start_code(gpu)(sums.ptr, statistics, statistics + 4 * rows, rows)
-        bias = _bias(shape, arguments)
-        plan(q, k, v, *(b.ptr for b in bias), out, sums.ptr, grad, *grads)
+        addresses = *arguments[:6], *arguments[FORWARD : FORWARD + 4]
+        if _by_library(arguments[9], (*addresses[:4], *addresses[6:])):
+            numbers = *arguments[6:FORWARD], *arguments[FORWARD + 4 :]
+            known = _backward(kind, driver.gpu(), _settings(), *numbers)
+            if known is not None:
+                return known(*addresses)
+        return otherwise(*arguments)
 
     return run

@@ -18,13 +18,14 @@ from .dnn_graph import ALIGNMENT, Graph, Policy, chosen, free
 __all__ = ["convolution", "graph_of"]
 
 TYPES = ("float16", "bfloat16", "float32", "float64")
+RESULTS = {"forward": 2, "input": 0, "weight": 1}  # which of x, w and y a convolution makes
 
 
 def convolution(
     kind: str, x: Spec, w: Spec, y: Spec, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int],
     bias: bool = False,
 ) -> Callable[..., None] | None:  # fmt: skip
-    """A convolution as a function of the addresses of x, w, y and, where there is one, the bias.
+    """A convolution as a function of addresses: its result, the others of x, w and y, the bias where there is one.
 
     Parameters
     ----------
@@ -52,19 +53,18 @@ def convolution(
     found = chosen(graph_of(kind, x, w, y, stride, padding, dilation, bias), policy)
     if found is None:
         return None
-    result = {"forward": 2, "input": 0, "weight": 1}[kind]
-    sizes = [x.nbytes, w.nbytes, y.nbytes, *([y.shape[1] * y.dtype.itemsize] if bias else [])]
+    sizes = [s.nbytes for s in (x, w, y)]
+    sizes = [0, *(size for place, size in enumerate(sizes) if place != RESULTS[kind]), y.shape[1] * y.dtype.itemsize]
 
-    def run(*operands: int) -> None:
-        for place, address in enumerate(operands):
-            if address % ALIGNMENT and place != result:  # a view into a tensor; results are whole blocks
-                aligned, kept = _aligned(operands, sizes, result)
-                found(*aligned)
-                del kept  # work that comes later may have its memory
-                return
-        found(*operands)
+    def slowly(*operands: int) -> None:
+        if any(address % ALIGNMENT for address in operands):  # of views into tensors; results are whole blocks
+            aligned, kept = _aligned(operands, sizes)
+            found(*aligned)
+            del kept  # work that comes later may have its memory
+        else:
+            found(*operands)
 
-    return run
+    return found.builtin(slowly)
 
 
 def _fits(x: Spec, w: Spec, y: Spec, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]) -> bool:
@@ -84,13 +84,14 @@ def graph_of(
     kind: str, x: Spec, w: Spec, y: Spec, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int],
     bias: bool,
 ) -> Graph:  # fmt: skip
-    """Operands: x, w, y, and the bias where there is one."""
+    """Operands: the result, the others of x, w, y, and the bias where there is one."""
     type = x.dtype.name
     graph = Graph("float64" if type == "float64" else "float32")
     laid = [_layout(s) for s in (x, w, y)]
     if x.ndim == 3:  # cuDNN has two dims at least
         stride, padding, dilation = (1, *stride), (0, *padding), (1, *dilation)
     x_at, w_at, y_at = (graph.operand(type, *layout) for layout in laid)
+    graph.operands.insert(0, graph.operands.pop(RESULTS[kind]))
     if not bias:
         graph.convolution(kind, x_at, w_at, y_at, stride, padding, dilation)
         return graph
@@ -112,12 +113,12 @@ def _layout(s: Spec) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (*sizes[:2], 1, n), (*strides[:2], n * step, step)
 
 
-def _aligned(operands: Sequence[int], sizes: Sequence[int], result: int) -> tuple[list[int], list[Block]]:
+def _aligned(operands: Sequence[int], sizes: Sequence[int]) -> tuple[list[int], list[Block]]:
     """Addresses of the same values where kernels can read 16 bytes at a time, and the blocks that hold them."""
     gpu = driver.gpu()
     made, kept = list(operands), []
     for place, (address, size) in enumerate(zip(operands, sizes)):
-        if address % ALIGNMENT and place != result:
+        if address % ALIGNMENT:
             block = launcher.taken(size)
             gpu.enter()
             copied = driver.api().cuMemcpyDtoDAsync(block.ptr, address, size, gpu.stream.handle)

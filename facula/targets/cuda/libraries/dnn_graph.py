@@ -6,7 +6,6 @@ plan takes from the pool), constants, and tensors between operations that are in
 
 import ctypes
 import itertools
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache as remembered
 from math import prod
@@ -16,14 +15,14 @@ from facula.core.shape import contiguous_strides
 from facula.core.switches import cudnn, program
 from facula.errors import OutOfMemoryError
 
-from .. import driver, launcher
+from .. import driver
+from . import dnn_direct
 from .dnn_api import DATA_TYPES, Descriptor, Unsupported, api, good
+from .dnn_direct import ALIGNMENT
 
-__all__ = ["ALIGNMENT", "Graph", "Plan", "Policy", "chosen", "free", "plans"]
+__all__ = ["ALIGNMENT", "Chosen", "Graph", "Plan", "Policy", "chosen", "free", "plans"]
 
-ALIGNMENT = 16  # bytes, of every operand: kernels take 16 bytes at a time
 GRAIN = 256  # bytes: where scratch starts
-KEPT = 128  # packs of addresses that a plan keeps: a training step has the same addresses each time
 MOST_CONFIGS = 64
 TIMES = 3  # that each plan is run to be measured
 A, FALLBACK = 3, 2  # cudnnBackendHeurMode_t: the best for the sizes, first; what always works
@@ -143,21 +142,15 @@ class Graph:
 
 
 class Library:
-    """cuDNN's handle for a GPU, which one thread uses at a time."""
+    """cuDNN's handle for a GPU, and the stream that it follows: for who has the GIL."""
 
-    __slots__ = ("handle", "key", "lock")
+    __slots__ = ("handle", "stream")
 
     def __init__(self, gpu: driver.Device):
         made = ctypes.c_void_p()
         with gpu.relaxed():  # it takes memory
             good(api().cudnnCreate(ctypes.addressof(made)), "cudnnCreate")
-        self.handle, self.key, self.lock = made.value, 0, threading.Lock()
-
-    def follow(self, stream: driver.Stream) -> None:
-        """Later work goes to this stream."""
-        if stream.key != self.key:  # telling cuDNN costs it some calls of the driver
-            good(api().cudnnSetStream(self.handle, int(stream.handle)), "cudnnSetStream")
-            self.key = stream.key
+        self.handle, self.stream = made.value or 0, (ctypes.c_int64 * 1)(0)
 
 
 @remembered
@@ -172,42 +165,41 @@ class Plan:
         self.graph = graph
         self.descriptor = Descriptor("plan", config=config, **where)
         need = self.descriptor.get("workspace")[0]
-        self.ids = [*graph.operands, *(i for i, _ in graph.scratches), *(i for i, _ in graph.constants)]
         self.starts = []  # of scratch, in bytes
         for _, size in graph.scratches:
             need = -(-need // GRAIN) * GRAIN
             self.starts.append(need)
             need += size
         self.need = need
-        self.packs: dict[tuple[int, ...], Descriptor] = {}
+        self.held: tuple = ()  # arrays that the words name
+        self.start: Callable[..., None] | None = None
 
-    def _pack(self, addresses: tuple[int, ...]) -> Descriptor:
-        *operands, own = addresses
-        pointers = [
-            *operands, *(own + start for start in self.starts),
-            *(ctypes.addressof(value) for _, value in self.graph.constants),
-        ]  # fmt: skip
-        if len(self.packs) >= KEPT:
-            self.packs.clear()
-        found = self.packs[addresses] = Descriptor("pack", ids=self.ids, pointers=pointers, workspace=own)
-        return found
+    def _words(self, gpu: driver.Device) -> Any:
+        """What machine code knows of it."""
+        graph, library = self.graph, _library(gpu)
+        ids = [*graph.operands, *(i for i, _ in graph.scratches), *(i for i, _ in graph.constants)]
+        numbers = [ctypes.addressof(value) for _, value in graph.constants]
+        arrays = [(ctypes.c_int64 * len(found))(*found) for found in (ids, self.starts, numbers)]
+        packs = dnn_direct.Packs(len(graph.operands))
+        words = dnn_direct.words({
+            "handle": library.handle, "stream": ctypes.addressof(library.stream), "plan": self.descriptor.address,
+            "operands": len(graph.operands), "all": len(ids), "need": self.need, "bytes": id(self.need),
+            "scratches": len(self.starts), "constants": len(numbers), "packs": ctypes.addressof(packs.words),
+            **dict(zip(("ids", "starts", "numbers"), map(ctypes.addressof, arrays))),
+        })  # fmt: skip
+        self.held = (packs, words, library, *arrays)
+        return words
 
     def __call__(self, *operands: int) -> None:
         gpu = driver.gpu()
-        library = _library(gpu)
+        if self.start is None:
+            self.address = (ctypes.c_int64 * 1)(ctypes.addressof(self._words(gpu)))
+            self.start = dnn_direct.builtin(self.address, None, gpu.where)
         capture = gpu.stream.capture
         if capture is not None:
             capture.keep(self)  # kernels are unloaded with the plan
-        block = launcher.taken(self.need) if self.need else None
-        gpu.enter()  # again: to take memory may ask events of other GPUs
-        addresses = (*operands, block.ptr if block is not None else 0)
-        with library.lock:
-            pack = self.packs.get(addresses) or self._pack(addresses)
-            with gpu.relaxed():  # the first call loads kernels
-                library.follow(gpu.stream)
-                status = api().cudnnBackendExecute(library.handle, self.descriptor.address, pack.address)
-        if status:
-            good(status, "cudnnBackendExecute")
+        with gpu.relaxed():  # the first call loads kernels
+            self.start(*operands)
 
 
 def plans(
@@ -261,33 +253,41 @@ def free() -> bool:
     return cudnn.benchmark and not (cudnn.deterministic or program.deterministic)
 
 
-def chosen(graph: Graph, policy: Policy, most: int | None = None) -> Callable[..., None] | None:
+def chosen(graph: Graph, policy: Policy, most: int | None = None) -> "Chosen | None":
     """The plan that is best by cuDNN's word, or with `torch.backends.cudnn.benchmark` by measuring, or None."""
     found = plans(graph, policy, most=most)
     with driver.gpu().relaxed():  # kernels are loaded
         first = next(found, None)
-        if first is None or not cudnn.benchmark:
-            return first
-        return Measured([first, *itertools.islice(found, (cudnn.benchmark_limit or MOST_CONFIGS) - 1)])
+        if first is None:
+            return None
+        more = (cudnn.benchmark_limit or MOST_CONFIGS) - 1 if cudnn.benchmark else 0
+        return Chosen([first, *itertools.islice(found, more)])
 
 
-class Measured:
-    """Several plans, of which the first call finds the fastest."""
+class Chosen:
+    """A plan for a graph, or several, of which the first call finds the fastest."""
 
-    __slots__ = ("candidates", "plan")
+    __slots__ = ("candidates", "cell", "plan", "where")
 
     def __init__(self, candidates: list[Plan]):
         self.candidates, self.plan = candidates, candidates[0] if len(candidates) == 1 else None
+        self.cell, self.where = (ctypes.c_int64 * 1)(0), driver.gpu().where
+
+    def builtin(self, slow: Callable[..., None] | None = None) -> Callable[..., None]:
+        """What does the same with less Python; `slow` is called where this plan cannot be by itself."""
+        return dnn_direct.builtin(self.cell, slow or self, self.where, (self,))
 
     def __call__(self, *operands: int) -> None:
         candidates, plan = self.candidates, self.plan
         if plan is None and driver.gpu().stream.capture is not None:  # nothing runs before a replay
-            plan = candidates[0]
-        elif plan is None:
+            candidates[0](*operands)
+            return
+        if plan is None:
             times = [self._time(one, operands) for one in candidates]
             plan = self.plan = candidates[times.index(min(times))]
             self.candidates = [plan]
         plan(*operands)
+        self.cell[0] = plan.address[0]  # its kernels are loaded: machine code needs no more
 
     def _time(self, plan: Plan, operands: Sequence[int]) -> float:
         gpu = driver.gpu()

@@ -93,6 +93,19 @@ def words_below(p: float, double: bool) -> int:
     return low
 
 
+@lru_cache(4096)
+def _settled(count: int, code: str, kept: float, lanes: int, gpu: driver.Device) -> tuple:
+    """What starts it, grid, words that a thread draws, words that keep an element, the factor of these."""
+    t = dt.BY_CODE[code]
+    if code not in FLOATS:
+        fail(NotImplementedError, f'"fused_dropout" not implemented for {code}', expected=", ".join(FLOATS))
+    blocks, words = grid_of(count, 4, gpu)
+    real = np.float64 if code == "f64" else np.float32
+    scale = float(real(1.0 / float(real(kept))))
+    start = function(dropout_program, t, lanes, count >= 2**31)
+    return start, (blocks, 1), words, words_below(float(real(kept)), code == "f64"), scale
+
+
 def dropout(
     out: int, mask: int, input: int, count: int, code: str, generator: Generator, kept: float, dense: bool = True
 ) -> None:
@@ -102,20 +115,14 @@ def dropout(
     """
     if count == 0:
         return
-    gpu, t = driver.gpu(), dt.BY_CODE[code]
-    if code not in FLOATS:
-        fail(NotImplementedError, f'"fused_dropout" not implemented for {code}', expected=", ".join(FLOATS))
-    lanes = 16 // t.itemsize if dense else 1
-    while lanes > 1 and (input % (lanes * t.itemsize) or count % lanes):
+    size = dt.BY_CODE[code].itemsize
+    lanes = 16 // size if dense else 1
+    while lanes > 1 and (input % (lanes * size) or count % lanes):
         lanes //= 2
-    start = function(dropout_program, t, lanes, count >= 2**31)
-    blocks, words = grid_of(count, 4, gpu)
-    real = np.float64 if code == "f64" else np.float32
-    scale = float(real(1.0 / float(real(kept))))
+    start, grid, words, below, scale = _settled(count, code, kept, lanes, driver.gpu())
     with generator.lock:
         seeds = take(generator.ptr, words)
-        below = words_below(float(real(kept)), code == "f64")
-        start((blocks, 1), (THREADS, 1), out, mask, input, count, *seeds, below, scale)
+        start(grid, (THREADS, 1), out, mask, input, count, *seeds, below, scale)
 
 
 def all_programs() -> Iterator[Program]:

@@ -4,9 +4,11 @@
 `attention_tiles`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache as remembered
+from functools import lru_cache
 from itertools import product as pairs
+from typing import Any
 
 from facula.core import dtype as dt
 from facula.core.dtype import dtype
@@ -16,12 +18,13 @@ from facula.ir.kernel import Access, Input, Kernel, Result
 from .. import driver, launcher
 from ..code import Code
 from ..functions import function
+from ..launcher import Part, Room, Word
 from ..texts.emit import THREADS, Program
 from . import attention_matrix as matrix
 from .attention_matrix import PART, ROWS, WIDTHS, matrix_program
 from .attention_tiles import FORWARD, HIGH, KEYS, LOW, QUERIES, SIDE, SINGLE, attention_program
 
-__all__ = ["DTYPES", "all_programs", "attention", "attention_backward"]
+__all__ = ["DTYPES", "all_programs", "attention", "attention_backward", "settled"]
 
 DTYPES = frozenset((dt.float32, dt.float16, dt.bfloat16))  # of what `attend` takes
 MOST_ITEMS = (1 << 16) - 1  # of a grid's second dim
@@ -52,25 +55,46 @@ def _grid(count: int, lines: int, features: int, columns: int, items: int) -> tu
     return blocks * parts, min(MOST_ITEMS, items)
 
 
+def _forward(element: dtype, numbers: tuple, given: Sequence[Word], room: Room) -> list[Part]:
+    batch, heads, _, queries, _, depth, width = numbers[:7]
+    features = _features(element, queries, depth, width)
+    if features:
+        form = features, bool(numbers[9])
+        return _by_matrix_units(matrix.FORWARD, element, form, queries, 1, batch * heads, (*given, *numbers))
+    columns = _columns(width)
+    lines = LOW
+    if queries <= SIDE and columns == 4:
+        lines = SINGLE
+    elif columns == 4 and batch * heads * -(-queries // (SIDE * HIGH)) >= ENOUGH_BLOCKS:
+        lines = HIGH
+    grid = _grid(queries, lines, width, columns, batch * heads)
+    text = function(attention_program, FORWARD, element, lines, columns)
+    return [] if 0 in grid else [text.part(grid, (SIDE, SIDE), *given, *numbers)]
+
+
+ORDER = (2, 3, 4, 0, 5, 1)  # where `settled` has the addresses of `attend`
+
+
+@lru_cache(1024)
+def _settled(
+    make: Callable, element: dtype, order: Sequence[int], gpu: driver.Device, *numbers: float
+) -> Callable[..., None]:
+    """What runs the launches that `make` gives, by addresses in an order."""
+    room, given = Room(), [launcher.given(i) for i in order]
+    made = launcher.chain(make(element, numbers, given, room), len(given), room.size)
+    return launcher.started(made, "attention")
+
+
+def settled(element: dtype, *numbers: float) -> Callable[..., None]:
+    """`attend` for given sizes: a function of the addresses of output, statistics, Q, K, V and mask."""
+    return _settled(_forward, element, ORDER, driver.gpu(), *numbers)
+
+
 def attention(element: dtype = dt.float32) -> Callable[..., None]:
     """softmax(scale * Q @ K.T + mask) @ V."""
 
     def call(*given) -> None:
-        batch, heads, _, queries, _, depth, width = given[6:13]
-        features = _features(element, queries, depth, width)
-        if features:
-            masked = bool(given[15])
-            _by_matrix_units(matrix.FORWARD, element, (features, masked), queries, 1, batch * heads, given)
-            return
-        columns = _columns(width)
-        lines = LOW
-        if queries <= SIDE and columns == 4:
-            lines = SINGLE
-        elif columns == 4 and batch * heads * -(-queries // (SIDE * HIGH)) >= ENOUGH_BLOCKS:
-            lines = HIGH
-        grid = _grid(queries, lines, width, columns, batch * heads)
-        if 0 not in grid:
-            function(attention_program, FORWARD, element, lines, columns)(grid, (SIDE, SIDE), *given)
+        _settled(_forward, element, range(6), driver.gpu(), *given[6:])(*given[:6])
 
     return call
 
@@ -83,12 +107,12 @@ def _features(element: dtype, queries: int, depth: int, width: int) -> int:
 
 
 def _by_matrix_units(
-    name: str, element: dtype, form: tuple, count: int, parts: int, items: int, given: tuple
-) -> None:  # fmt: skip
-    """Starts `matrix_program(name, element, *form)` for so many lines, parts of features, and heads of all batches."""
+    name: str, element: dtype, form: tuple, count: int, parts: int, items: int, arguments: Sequence[Any]
+) -> list[Part]:
+    """`matrix_program(name, element, *form)` for so many lines, parts of features, and heads of all batches."""
     grid = -(-count // ROWS) * parts, min(MOST_ITEMS, items)
-    if 0 not in grid:
-        function(matrix_program, name, element, *form)(grid, (THREADS, 1), *given)
+    text = function(matrix_program, name, element, *form)
+    return [] if 0 in grid else [text.part(grid, (THREADS, 1), *arguments)]
 
 
 @remembered
@@ -102,32 +126,37 @@ def _delta_code(t: dtype, gpu: driver.Device) -> Code:
     return Code(kernel, Access(3, 1, ("10", "s1", "s1")))
 
 
+def _backward(element: dtype, numbers: tuple, given: Sequence[Word], room: Room) -> list[Part]:
+    """`given`: the addresses of forward, the gradient's, those of Q, K and V."""
+    batch, heads, group, queries, keys, depth, width = numbers[:7]
+    (out, grad), steps, grad_steps = (given[3], given[6]), numbers[19:22], numbers[26:29]
+    delta = room.take(4 * batch * heads * queries)
+    sizes = batch, heads, queries, width, heads * queries, queries, *grad_steps, *steps
+    made = _delta_code(element, driver.gpu()).parts(sizes, (delta, grad, out, *sizes), room)
+    arguments = *given[:6], *numbers[:26], *given[6:], *numbers[26:], delta
+    kv_items, items = batch * heads // max(group, 1), batch * heads
+    features = _features(element, queries, depth, width)
+    if features:
+        form, parts = (features,), -(-max(depth, width) // PART)
+        made += _by_matrix_units(matrix.KEYS, element, form, keys, parts, kv_items, arguments)
+        return made + _by_matrix_units(matrix.QUERIES, element, form, queries, 1, items, arguments)
+    for name, count, features, number in (
+        (KEYS, keys, max(depth, width), kv_items),
+        (QUERIES, queries, depth, items),
+    ):
+        columns = _columns(features)
+        grid = _grid(count, LOW, features, columns, number)
+        if 0 not in grid:
+            text = function(attention_program, name, element, LOW, columns)
+            made.append(text.part(grid, (SIDE, SIDE), *arguments))
+    return made
+
+
 def attention_backward(element: dtype = dt.float32) -> Callable[..., None]:
     """The gradients of Q, K and V."""
 
     def call(*given) -> None:
-        out, (batch, heads, group, queries, keys, depth, width) = given[3], given[6:13]
-        grad, steps, grad_steps = given[32], given[25:28], given[36:39]
-        delta = launcher.taken(4 * batch * heads * queries)
-        sizes = (batch, heads, queries, width)
-        _delta_code(element, driver.gpu())(
-            delta.ptr, grad, out, *sizes, heads * queries, queries, *grad_steps, *steps
-        )  # fmt: skip
-        kv_items, items = batch * heads // max(group, 1), batch * heads
-        features = _features(element, queries, depth, width)
-        if features:
-            parts = -(-max(depth, width) // PART)
-            given = (*given, delta.ptr)
-            _by_matrix_units(matrix.KEYS, element, (features,), keys, parts, kv_items, given)
-            _by_matrix_units(matrix.QUERIES, element, (features,), queries, 1, items, given)
-            return
-        for name, count, features, number in (
-            (KEYS, keys, max(depth, width), kv_items),
-            (QUERIES, queries, depth, items),
-        ):
-            columns = _columns(features)
-            grid = _grid(count, LOW, features, columns, number)
-            if 0 not in grid:
-                function(attention_program, name, element, LOW, columns)(grid, (SIDE, SIDE), *given, delta.ptr)
+        numbers = *given[6:32], *given[36:]
+        _settled(_backward, element, range(10), driver.gpu(), *numbers)(*given[:6], *given[32:36])
 
     return call

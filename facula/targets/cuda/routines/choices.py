@@ -1,52 +1,22 @@
-"""Rows of a table by index, and choosing by mask, as kernels of the IR; `targets/cpu` documents the arguments."""
+"""Choosing by mask, as kernels of the IR; `targets/cpu` documents the arguments."""
 
 import ctypes
 from collections.abc import Callable
 from functools import cache as remembered
-from math import gcd, prod
+from math import prod
 from typing import NamedTuple
 
 from facula.core import dtype as dt
-from facula.core.dtype import dtype
 from facula.ir import expr as ir
-from facula.ir.kernel import Access, Check, Input, Kernel, Param, Result
+from facula.ir.kernel import Access, Input, Kernel, Param, Result
 
 from .. import driver, launcher, transfers
-from ..code import Code, compile
+from ..code import Code
 from ..memory.pool import Block
 
-__all__ = ["Masks", "masks", "rows"]
+__all__ = ["Masks", "masks"]
 
 _OF_SIZE = {1: dt.uint8, 2: dt.uint16, 4: dt.uint32, 8: dt.uint64, 16: dt.complex128}  # what is copied as it is
-
-
-@remembered
-def _rows_code(unit: dtype, kind: dtype, gpu: driver.Device) -> Callable:
-    index = ir.cast(ir.load("index", kind), dt.int64)
-    inside = ir.and_(ir.ge(index, 0), ir.lt(index, ir.param("size", dt.int64)))
-    value = ir.load("table", unit, index * ir.param("step", dt.int64))
-    kernel = Kernel(
-        "embedding",
-        (Input("index", kind), Input("table", unit)),
-        (Result("out", unit, value),),
-        (Param("size", dt.int64), Param("step", dt.int64)),
-        (Check(inside, index, "index {value} is out of range"),),
-    )
-    return compile(kernel, Access(2, 0, ("1", "0", "1")))
-
-
-def rows() -> Callable[..., int]:
-    """Row index[i] of a table to row i of the result; a wrong index is raised at the next synchronisation."""
-
-    def call(
-        out: int, table: int, index: int, count: int, size: int, bytes: int, step: int, index_step: int, wide: int
-    ) -> int:
-        unit = gcd(bytes, step, out, table, 8)
-        code = _rows_code(_OF_SIZE[unit], dt.int64 if wide else dt.int32, driver.gpu())
-        code(out, index, table, size, step // unit, count, bytes // unit, bytes // unit, index_step, 0)
-        return -1
-
-    return call
 
 
 class Masks(NamedTuple):

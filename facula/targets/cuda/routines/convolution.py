@@ -6,7 +6,6 @@ Which text does which sizes and layouts, and what it is told; the texts are `con
 import ctypes
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,10 +15,10 @@ from facula.errors import fail
 
 from .. import driver, transfers
 from ..memory.pool import Block, pool
-from ..texts.emit import THREADS, VECTOR, Program
+from ..texts.emit import THREADS, Program
 from . import convolution_text as text
 from . import tiles
-from .tiles import Way
+from .tiles import Text, Way
 
 __all__ = ["all_programs", "convolve", "convolve_weight"]
 
@@ -45,16 +44,27 @@ def _ways(t: dtype, weight: bool, vectors: bool) -> tuple[Way, Way]:
     return Way(wide, True), Way(wide, vectors)
 
 
-class Variant(NamedTuple):
-    """A text, and the numbers that it takes before (`own`) and after those of the plan."""
+class Table:
+    """Lines of taps in the GPU's memory."""
 
-    program: tuple
-    more: tuple[int, ...] = ()
-    own: tuple[int, ...] = ()
+    __slots__ = ("block",)
+    retired: list[Block] = []  # what nobody needs, and work on any stream may still read
+
+    def __init__(self, lines: np.ndarray):
+        if self.retired:
+            driver.gpu().synchronize()
+            self.retired.clear()
+        self.block = pool().take(lines.nbytes)
+        transfers.from_host(self.block.ptr, lines.ctypes.data, lines.nbytes)
+        driver.gpu().stream.synchronize()  # other streams may use it, too
+
+    def __del__(self):
+        if hasattr(self, "block"):
+            self.retired.append(self.block)
 
 
 class Settled:
-    """A plan on the GPU: its table, what is launched, and with which numbers."""
+    """A plan on the GPU: `start` is a builtin of the addresses of y, x, w and, but for weights' gradients, the bias."""
 
     def __init__(self, t: dtype, weight: bool, numbers: bytes):
         plan = np.frombuffer(numbers, np.int64)
@@ -62,50 +72,42 @@ class Settled:
         g: dict[str, int] = dict(zip(text.GEOMETRY, self.geometry))
         taps = plan[len(text.GEOMETRY) :].reshape(g["taps"], OF_PLAN)
         _check_sizes(g, taps)
-        self.weight, last = weight, g["x_channel"] == 1 and g["channels"] > 1
-        table = _table(g, taps, last)
-        self.table: Block | None = pool().take(table.nbytes) if table.nbytes else None
-        if self.table is not None:
-            transfers.from_host(self.table.ptr, table.ctypes.data, table.nbytes)
-            driver.gpu().stream.synchronize()  # other streams may use it, too
+        last = g["x_channel"] == 1 and g["channels"] > 1
+        lines = _table(g, taps, last)
+        table = Table(lines) if lines.nbytes else None
+        values = (0 if table is None else table.block.ptr, *self.geometry)
         windows, own, inner = g["batch"] * g["o0"] * g["o1"] * g["o2"], g["own"], g["channels"] * g["taps"]
         m, n, k = (own, inner, windows) if weight else (own, windows, inner)
-        self.parts = text.parts_program, t, weight
+        odd = None
         if weight and tiles.waste(t, m, n) > WASTE_WEIGHT:
             side = WARP if g["x_channel"] == g["y_channel"] == 1 and g["groups"] >= WARP else 1
             blocks = -(-g["groups"] // side) * m * n
             parts, span = tiles.cut(blocks, k, DIRECT_SPAN)
-            self.run = tiles.settled(t, (blocks, parts), (g["groups"], m, n, k, parts, span))
-            self.narrow = self.wide = Variant((text.direct_weight_program, t), _step(g, THREADS // side), (side,))
+            run = tiles.settled(t, (blocks, parts), (g["groups"], m, n, k, parts, span))
+            made = Text((text.direct_weight_program, t), (*values, *_step(g, THREADS // side)), (side,))
         elif not weight and m < LEAST_OWN and k <= MOST_TAPS:
             blocks = -(-g["groups"] * m * n // THREADS)
-            self.run = tiles.settled(t, (blocks, 1), (g["groups"], m, n, k, 1, max(k, 1)))
-            self.narrow = self.wide = Variant((text.direct_program, t))
+            run = tiles.settled(t, (blocks, 1), (g["groups"], m, n, k, 1, max(k, 1)))
+            made = Text((text.direct_program, t), values)
         else:
             shape = tiles.choose(t, g["groups"], m, n)
-            self.run = tiles.settle(t, shape, g["groups"], m, n, k)
-            vectors = last and t.kind == "f" and _even(g, table, tiles.wide(t), weight)
-            self.narrow, self.wide = (_tiled(t, weight, shape, g, some) for some in (False, vectors))
-
-    def start(self, y: int, x: int, w: int, bias: int) -> None:
-        """Launch it."""
-        read = x | (y if self.weight else w)
-        program, more, own = self.wide if read % VECTOR == 0 else self.narrow
-        table = 0
-        if self.table is not None:
-            self.table.lend(driver.gpu().stream)
-            table = self.table.ptr
-        operands = (y, x, w, table) if self.weight else (y, x, w, bias, table)
-        tiles.run(self.run, program, self.parts, (*operands, *self.geometry, *more), own)
+            run = tiles.settle(t, shape, g["groups"], m, n, k)
+            made = _tiled(t, weight, shape, g, values, False)
+            if last and t.kind == "f" and _even(g, lines, tiles.wide(t), weight):
+                odd, made = made, _tiled(t, weight, shape, g, values, True)
+        self.made = made
+        parts_of = text.parts_program, t, weight
+        which = 0b011 if weight else 0b110  # what is read
+        self.start = tiles.started(run, "convolution", 4 - weight, made, parts_of, odd, which, table)
 
 
-def _tiled(t: dtype, weight: bool, shape: tiles.Shape, g: dict[str, int], vectors: bool) -> Variant:
+def _tiled(t: dtype, weight: bool, shape: tiles.Shape, g: dict[str, int], values: tuple, vectors: bool) -> Text:
     """The text that makes tiles."""
     left, right = _ways(t, weight, vectors)
     if not weight:
-        return Variant((text.forward_program, t, shape, left, right))
+        return Text((text.forward_program, t, shape, left, right), values)
     step = shape.deep if left.deepwise else THREADS * left.wide // shape.cols
-    return Variant((text.weight_program, t, shape, left, right), _step(g, step))
+    return Text((text.weight_program, t, shape, left, right), (*values, *_step(g, step)))
 
 
 def _step(g: dict[str, int], windows: int) -> tuple[int, ...]:
@@ -160,7 +162,6 @@ def _settled(t: dtype, weight: bool, plan: int, taps: int) -> Settled:
             name = t.name.capitalize()
             fail(RuntimeError, f"\"convolution_cuda\" not implemented for '{name}'", mend="convert the operands")
         if len(_KEPT) >= KEPT:
-            driver.gpu().synchronize()  # tables may be in use, on any stream
             _KEPT.clear()
         found = _KEPT[key] = Settled(t, weight, numbers)
     return found
@@ -173,6 +174,7 @@ def convolve(element: dtype, sizes: tuple[int, ...]) -> Callable[..., None]:
     def call(out: int, x: int, w: int, bias: int, plan: int, work: int) -> None:
         _settled(element, False, plan, sizes[4]).start(out, x, w, bias)
 
+    call.settle = lambda *last: _settled(element, False, last[-2], sizes[4]).start
     return call
 
 
@@ -181,7 +183,7 @@ def convolve_weight(element: dtype, sizes: tuple[int, ...]) -> Callable[..., Non
     """`convolve_weight(w, x, out, plan, work)`: the gradient of w for the gradient `out`, of the same plan."""
 
     def call(w: int, x: int, out: int, plan: int, work: int) -> None:
-        _settled(element, True, plan, sizes[4]).start(out, x, w, 0)
+        _settled(element, True, plan, sizes[4]).start(out, x, w)
 
     return call
 

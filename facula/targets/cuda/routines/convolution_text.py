@@ -357,5 +357,5 @@ def direct_program(t: dtype) -> Program:
 def direct_weight_program(t: dtype) -> Program:
     """The text of the gradient of the weights with a block for some elements."""
     problem = _problem(True, STEPS)
-    problem = problem._replace(arguments=(("long long", "side"), *problem.arguments))
+    problem = problem._replace(arguments=(*problem.arguments, ("long long", "side")))
     return tiles.plain_program(t, problem, "facula_convolution_weight_direct", DIRECT_WEIGHT)

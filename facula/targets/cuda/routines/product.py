@@ -11,6 +11,7 @@ from facula.core import dtype as dt
 from facula.core.dtype import dtype
 from facula.errors import fail
 
+from .. import driver
 from ..texts.emit import Program
 from . import tiles
 from .tiles import INLINE, Problem, Shape, Way
@@ -178,7 +179,7 @@ def _way(t: dtype, k_step: int) -> Way:
 class BoundProduct:
     """The product with everything but the addresses settled: `function(c, a, b, bias)`; 0 for no bias."""
 
-    __slots__ = ("parts", "run", "tiles", "values")
+    __slots__ = ("gpu", "known", "settled")
     tail = ()
 
     def __init__(self, element: dtype, fields: dict[str, Any]):
@@ -190,17 +191,24 @@ class BoundProduct:
             scales = [part for x in scales for part in (complex(x).real, complex(x).imag)]
         scales = [int(x) if _passed(element) == "long long" else float(x) for x in scales]
         strides = (max(1, int(fields.get("batch", 1))), *(int(fields.get(name, 0)) for name in STRIDES[1:]))
-        self.values = (*strides, *scales)
         items = int(fields.get("outer", 1)) * int(fields.get("batch", 1))
         m, n, k = (int(fields[name]) for name in "mnk")
-        self.run, shape = _settled(element, items, m, n, k)
+        run, shape = _settled(element, items, m, n, k)
         left, right = (_way(element, fields.get(name, 0)) for name in ("a_k", "b_k"))
-        self.tiles, self.parts = (product_program, element, shape, left, right), (parts_program, element)
+        text = tiles.Text((product_program, element, shape, left, right), (*strides, *scales))
+        self.settled = run, "product", 4, text, (parts_program, element)
+        self.gpu, self.known = driver.gpu(), None
 
-    def function(self, c: int, a: int, b: int, bias: int = 0) -> None:
-        tiles.run(self.run, self.tiles, self.parts, (c, a, b, bias, *self.values))
+    @property
+    def function(self) -> Callable[..., None]:
+        """Its texts are compiled when it is first asked for."""
+        if self.known is None:
+            with driver.current(self.gpu):
+                self.known = tiles.started(*self.settled)
+        return self.known
 
-    __call__ = function
+    def __call__(self, c: int, a: int, b: int, bias: int = 0) -> None:
+        self.function(c, a, b, bias)
 
 
 @remembered

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache as remembered
 from math import gcd, prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from facula.codegen import prepare
 from facula.codegen.dims import Dims
@@ -254,20 +254,6 @@ def _targets(kernel: Kernel, size: int, dims: tuple[int, ...], placed: bool) -> 
 # Launches -------------------------------------------------------------------------------------------------------------
 
 
-class Settled(NamedTuple):
-    """What is known for given sizes, strides and params."""
-
-    targets: Any  # code of the kernel of keys
-    numbers: tuple[Any, ...]  # what it takes: numbers, or names of addresses
-    places: int
-    across: int
-    size: int
-    passes: int
-    short: bool
-    text: tuple  # what `segment_program` takes
-    sums: int  # bytes
-
-
 class Segments:
     """Sorted writes of one kernel."""
 
@@ -277,7 +263,6 @@ class Segments:
         self.apart = all_apart(kernel, access)
         self.dims = access.outer + access.row
         self.heads = len(kernel.operands)
-        self.settled: dict[tuple, Settled | None] = {}
 
     def pays(self, sizes: Sequence[int]) -> bool:
         """Whether sorting costs less than one thread after the other, by sizes alone."""
@@ -288,9 +273,10 @@ class Segments:
             steps = prod(sizes[self.access.outer :]) * max(1, rows // ROWS_AT_ONCE)
         return 1 < places < 1 << 32 and steps > SORT_STEPS + places // PLACES_A_STEP
 
-    def _settle(self, values: tuple) -> Settled:
+    def parts(self, numbers: tuple, words: Sequence[launcher.Word], room: launcher.Room) -> list[launcher.Part]:
+        """The launches for params, sizes and strides; `words` are how the arguments come."""
         kernel, access = self.kernel, self.access
-        given = dict(zip(self.names, values))
+        given = dict(zip(self.names[self.heads :], numbers))
         sizes = [given[f"n{d}"] for d in range(self.dims)]
 
         def step(name: str, letters: str, d: int) -> int:
@@ -321,46 +307,38 @@ class Segments:
             if isinstance(o, Result):
                 strides = [prod(sizes[e] for e in deciding[k + 1 :]) for k in range(len(deciding))]
             else:
-                strides = [step(o.name, access.inner[kernel.operands.index(o)], d) for d in deciding]
+                number = kernel.operands.index(o)
+                strides = [step(o.name, access.inner[number], d) for d in deciding]
+                own[f"{o.name}.ptr"] = words[number]
             own.update({f"{o.name}.s{k}": s for k, s in enumerate(strides)})
-            own[f"{o.name}.ptr"] = f"{o.name}.ptr"
             letters.append({1: CONTIGUOUS, 0: BROADCAST}.get(strides[-1], STRIDED))
         own.update({f"n{k}": sizes[d] for k, d in enumerate(deciding)})
         own.update({f"step of {k}": steps[d] for k, d in enumerate(deciding)}, divisor=by)
         how = Access(len(deciding), 0, tuple(letters))
-        wide = not schedule.narrow(kernel, access, values[self.names.index("n0") :])
-        item = 16 if r.dtype.kind == "c" else 8
-        return Settled(
-            self.compile(targets, how), tuple(own[name] for name in arguments(targets, how)), places, across, size,
-            passes, short, (kernel, access, apart, wide, size, short),
-            (places // PIECE + 1) * across * item if r.combine != "set" and places >= PIECE else 0,
-        )  # fmt: skip
+        code = self.compile(targets, how)
 
-    def __call__(self, *values) -> None:
-        """Launches for the values of `ir.kernel.arguments`."""
-        found = self.settled.get(values[self.heads :])
-        if found is None:
-            if len(self.settled) > 1024:  # ever-changing sizes
-                self.settled.clear()
-            found = self.settled[values[self.heads :]] = self._settle(values)
-        addresses = {f"{o.name}.ptr": value for o, value in zip(self.kernel.operands, values)}
+        def fill(keys: launcher.Word, order: launcher.Word, *_: int) -> list[launcher.Part]:
+            """What writes the key of each place."""
+            own["target key.ptr"], own["target place.ptr"] = keys, order
+            taken = [own[name] for name in arguments(targets, how)]
+            return code.parts(tuple(taken[code.head :]), taken, room)
 
-        def fill(keys: int, places: int, *_) -> None:
-            addresses.update({"target key.ptr": keys, "target place.ptr": places})
-            found.targets(*[addresses[v] if v.__class__ is str else v for v in found.numbers])
-
-        if found.short:
-            given, keys, places = (launcher.taken(8 * found.places) for _ in range(3))
-            fill(given.ptr, 0)
-            sort.sort(dt.uint64)(keys.ptr, places.ptr, given.ptr, 1, found.places, 1, 0, found.places, "order", False)
-            turn = 0
+        if short:
+            before, keys, order = (room.take(8 * places) for _ in range(3))
+            made = fill(before, order)
+            rows = keys, order, before, 1, places, 1, 0, places
+            made += sort.parts(dt.uint64, *rows, "order", False, room)
+            turn: Any = 0
         else:
-            keys, places, turned = sort.in_order(1, found.places, found.size, found.passes, fill)
-            turn = turned.ptr + 4 * found.passes
-        sums = launcher.taken(found.sums) if found.sums else None
-        text = function(segment_program, *found.text)
-        grid = min(schedule.MOST_BLOCKS, -(-found.places * found.across // THREADS)), 1
+            made, (keys, order, turn) = sort.in_order(1, places, size, passes, room, fill)
+            turn = turn.later(4 * passes)
+        item = 16 if r.dtype.kind == "c" else 8
+        sums = (places // PIECE + 1) * across * item if r.combine != "set" and places >= PIECE else 0
+        where = room.take(sums) if sums else 0
+        wide = not schedule.narrow(kernel, access, numbers[self.names.index("n0") - self.heads :])
+        text = function(segment_program, kernel, access, apart, wide, size, short)
+        grid = min(schedule.MOST_BLOCKS, -(-places * across // THREADS)), 1
         for mode in (SUMS, RESULTS):
-            if sums is not None or mode == RESULTS:
-                where = sums.ptr if sums is not None else 0
-                text(grid, (THREADS, 1), *values, keys.ptr, places.ptr, turn, where, mode)
+            if sums or mode == RESULTS:
+                made.append(text.part(grid, (THREADS, 1), *words, keys, order, turn, where, mode))
+        return made

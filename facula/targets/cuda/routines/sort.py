@@ -5,18 +5,19 @@ the keys, pieces count their digits, counts become starts, pieces move their ele
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from facula.core.dtype import dtype
 from facula.errors import fail
 
-from .. import launcher
+from .. import driver, launcher
 from ..functions import function
-from ..memory.pool import Block
+from ..launcher import Part, Room, Word
 from ..texts.schedule import MOST_BLOCKS
 from . import sort_texts as texts
 
-__all__ = ["Order", "in_order", "sort"]
+__all__ = ["Order", "in_order", "parts", "sort"]
 
 FEW_BLOCKS = 256  # blocks have fewer short rows, until there are so many
 SELECT_BLOCKS = 264  # fewer rows are cut, until so many blocks select the first of a piece
@@ -29,9 +30,9 @@ MOST = (1 << 31) - 1  # elements of a row in order: places and counts have 32 bi
 class Order(NamedTuple):
     """Rows of keys and places, in order in the half of their buffers that `turn` names, by row."""
 
-    keys: Block
-    places: Block
-    turn: Block  # before pass p: from p * rows on
+    keys: Word
+    places: Word
+    turn: Word  # before pass p: from p * rows on
 
 
 def _up(n: int, divisor: int) -> int:
@@ -46,23 +47,27 @@ def _cut(rows: int, n: int, size: int) -> tuple[int, int]:
     return share, _up(n, share)
 
 
-def in_order(rows: int, n: int, size: int, passes: int, fill: Callable[[int, int, int, int], None]) -> Order:
-    """Sorts rows of keys of `size` bytes, of which the lowest `passes` digits count.
+def in_order(
+    rows: int, n: int, size: int, passes: int, room: Room, fill: Callable[[Word, Word, int, int], list[Part]]
+) -> tuple[list[Part], Order]:
+    """What sorts rows of keys of `size` bytes, of which the lowest `passes` digits count, and where these then are.
 
-    `fill(keys, places, share, pieces)` writes all keys and places.
+    `fill(keys, places, share, pieces)` gives what writes all keys and places.
     """
     share, pieces = _cut(rows, n, size)
-    keys, places = launcher.taken(2 * size * rows * n), launcher.taken(8 * rows * n)
-    turn, counts = launcher.taken(4 * rows * (passes + 1)), launcher.taken(4 * rows * pieces * texts.DIGITS)
-    fill(keys.ptr, places.ptr, share, pieces)
+    keys, places = room.take(2 * size * rows * n), room.take(8 * rows * n)
+    turn, counts = room.take(4 * rows * (passes + 1)), room.take(4 * rows * pieces * texts.DIGITS)
+    made = fill(keys, places, share, pieces)
     count, move = function(texts.count_program, size), function(texts.move_program, size)
     spread = function(texts.spread_program)
     grid, block, cut = (rows * pieces, 1), (texts.THREADS, 1), (rows, n, share, pieces)
     for digit in range(passes):
-        count(grid, block, counts.ptr, keys.ptr, turn.ptr, *cut, digit)
-        spread((rows, 1), (texts.DIGITS, texts.GROUPS), counts.ptr, turn.ptr, *cut, digit)
-        move(grid, block, keys.ptr, places.ptr, turn.ptr, counts.ptr, *cut, digit)
-    return Order(keys, places, turn)
+        made += [
+            count.part(grid, block, counts, keys, turn, *cut, digit),
+            spread.part((rows, 1), (texts.DIGITS, texts.GROUPS), counts, turn, *cut, digit),
+            move.part(grid, block, keys, places, turn, counts, *cut, digit),
+        ]
+    return made, Order(keys, places, turn)
 
 
 def _short(t: dtype, how: str, rows: int, n: int) -> tuple[tuple[int, int], tuple[int, int], int, int]:
@@ -75,56 +80,71 @@ def _short(t: dtype, how: str, rows: int, n: int) -> tuple[tuple[int, int], tupl
     return (_up(rows, 1 << together), 1), (min(texts.BLOCK_THREADS, max(32, here // 2)), 1), wide, together
 
 
-def _select(t: dtype, values: int, indices: int, input: int, rows: int, n: int, count: int, descending: int) -> None:
-    """The first of each row; of few long rows, of those that are the first of pieces."""
+def _select(
+    t: dtype, values: Word, indices: Word, input: Word, rows: int, n: int, count: int, descending: int, room: Room
+) -> list[Part]:
+    """What gives the first of each row; of few long rows, of those that are the first of pieces."""
     select, block, wide = function(texts.select_program, t), (texts.SELECT_THREADS, 1), max(5, (count - 1).bit_length())
     most = max(1, min(n // SELECT_PIECE, SELECT_FROM // count))
     share = _up(n, min(most, _up(SELECT_BLOCKS, rows)))  # the last piece is shorter by fewer than there are pieces
-    pieces = _up(n, share)
+    pieces, last = _up(n, share), (1, count, wide, descending)
     if pieces == 1:
-        select((rows, 1), block, values, indices, input, 0, 0, n, n, 1, count, wide, descending)
-        return
+        return [select.part((rows, 1), block, values, indices, input, 0, 0, n, n, *last)]
     some = pieces * count
-    first, places = launcher.taken(t.itemsize * rows * some), launcher.taken(8 * rows * some)
-    grid = rows * pieces, 1
-    select(grid, block, first.ptr, places.ptr, input, 0, 0, n, share, pieces, count, wide, descending)
-    select((rows, 1), block, values, indices, first.ptr, places.ptr, share, some, some, 1, count, wide, descending)
+    first, places = room.take(t.itemsize * rows * some), room.take(8 * rows * some)
+    cut = share, pieces, count, wide, descending
+    return [
+        select.part((rows * pieces, 1), block, first, places, input, 0, 0, n, *cut),
+        select.part((rows, 1), block, values, indices, first, places, share, some, some, *last),
+    ]
+
+
+def parts(
+    element: dtype, values: Word, indices: Word, input: Word, outer: int, n: int, inner: int, first: int, count: int,
+    how: str, descending: bool, room: Room,
+) -> list[Part]:  # fmt: skip
+    """The launches that order rows."""
+    size, passes = texts.key_bytes(element), texts.passes(element)
+    rows, code = outer * inner, texts.HOW[how]
+    if n <= texts.held(element):
+        grid, block, wide, together = _short(element, how, rows, n)
+        short, last = function(texts.block_program, element), (wide, together, code, int(descending))
+        return [short.part(grid, block, values, indices, input, rows, n, inner, first, count, *last)]
+
+    def fill(keys: Word, places: Word, share: int, pieces: int) -> list[Part]:
+        make, cut = function(texts.keys_program, element), (rows, n, share, pieces)
+        grid = rows * pieces, 1
+        return [make.part(grid, (texts.THREADS, 1), keys, places, input, *cut, inner, int(descending))]
+
+    if how == "first" and inner == 1 and count <= texts.SELECTED:
+        return _select(element, values, indices, input, rows, n, count, int(descending), room)
+    if n > MOST:
+        fail(RuntimeError, "The dimension being sorted can not have more than INT_MAX elements.", got=n)
+    made, order = in_order(rows, n, size, passes, room, fill)
+    ends: Word | int = 0
+    if how == "mode":
+        ends = room.take(8 * rows)
+        longest = function(texts.longest_program, element)
+        made.append(longest.part((rows, 1), (texts.THREADS, 1), ends, order.keys, order.turn, rows, n))
+    pick, grid = function(texts.pick_program, element), (min(MOST_BLOCKS, _up(rows * count, texts.THREADS)), 1)
+    last = rows, n, inner, first, count, code
+    made.append(pick.part(grid, (texts.THREADS, 1), values, indices, input, *order, ends, *last))
+    return made
+
+
+@lru_cache(4096)
+def _settled(element: dtype, gpu: driver.Device, *numbers: Any) -> Callable[..., None]:
+    """`sort` with everything but addresses settled."""
+    room = Room()
+    values, indices, input = (launcher.given(i) for i in range(3))
+    made = parts(element, values, indices, input, *numbers, room=room)
+    return launcher.started(launcher.chain(made, 3, room.size), "sort")
 
 
 def sort(element: dtype) -> Callable[..., None]:
     """The order of the elements of each row of one dtype."""
-    size, passes = texts.key_bytes(element), texts.passes(element)
 
-    def call(values, indices, input, outer, n, inner, first, count, how, descending):
-        rows, code = outer * inner, texts.HOW[how]
-        if n <= texts.held(element):
-            grid, block, wide, together = _short(element, how, rows, n)
-            short = function(texts.block_program, element)
-            short(
-                grid, block, values, indices, input, rows, n, inner, first, count, wide, together, code, int(descending)
-            )
-            return
-
-        def fill(keys, places, share, pieces):
-            make = function(texts.keys_program, element)
-            cut = rows, n, share, pieces
-            make((rows * pieces, 1), (texts.THREADS, 1), keys, places, input, *cut, inner, int(descending))
-
-        if how == "first" and inner == 1 and count <= texts.SELECTED:
-            _select(element, values, indices, input, rows, n, count, int(descending))
-            return
-        if n > MOST:
-            fail(RuntimeError, "The dimension being sorted can not have more than INT_MAX elements.", got=n)
-        made = in_order(rows, n, size, passes, fill)
-        ends = launcher.taken(8 * rows) if how == "mode" else None
-        if ends is not None:
-            longest = function(texts.longest_program, element)
-            longest((rows, 1), (texts.THREADS, 1), ends.ptr, made.keys.ptr, made.turn.ptr, rows, n)
-        pick = function(texts.pick_program, element)
-        pick(
-            (min(MOST_BLOCKS, _up(rows * count, texts.THREADS)), 1), (texts.THREADS, 1), values, indices, input,
-            made.keys.ptr, made.places.ptr, made.turn.ptr, ends.ptr if ends is not None else 0, rows, n, inner,
-            first, count, code,
-        )  # fmt: skip
+    def call(values: int, indices: int, input: int, *numbers: Any) -> None:
+        _settled(element, driver.gpu(), *numbers)(values, indices, input)
 
     return call

@@ -6,7 +6,7 @@ multiplied by the matrix units (`mma`), the others as 8 x 8 or 4 x 4 elements a 
 Where C has few tiles and k is long, k is cut in parts, whose sums a second kernel adds in order. Sizes alone decide.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from facula.core import dtype as dt
@@ -19,7 +19,10 @@ from ..texts.operations import cast
 from ..texts.schedule import MOST_BLOCKS
 from ..texts.types import memory, register, unsigned
 
-__all__ = ["Problem", "Shape", "Way", "arithmetic", "run", "shapes", "sum_dtype", "sum_program", "tile_program", "wide"]
+__all__ = [
+    "Problem", "Shape", "Text", "Way", "arithmetic", "shapes", "started", "sum_dtype", "sum_program", "tile_program",
+    "wide",
+]  # fmt: skip
 
 INLINE = "__device__ __forceinline__"
 SIZES = ("items", "m", "n", "k", "parts", "span")  # of every problem; `span` is what a part takes of k
@@ -480,18 +483,46 @@ def settled(t: dtype, blocks: tuple[int, int], sizes: tuple[int, ...]) -> Run:
     return Run(grid, sizes, sum_dtype(t).itemsize * elements * parts if parts > 1 else 0, elements)
 
 
-def run(r: Run, tiles: tuple, parts: tuple, values: tuple, own: tuple = ()) -> None:
-    """Start the product; `tiles` and `parts` are what `functions.function` makes the two kernels of.
+class Text(NamedTuple):
+    """What `functions.function` makes the kernel of a product of, and the values that it takes after the addresses."""
 
-    `own` are values that the first kernel alone takes, before `values`.
+    program: tuple
+    values: tuple = ()  # those of the kernel that adds parts, too
+    own: tuple = ()  # more of them
+
+
+def started(
+    r: Run, name: str, count: int, text: Text, parts: tuple, odd: Text | None = None, which: int = 0,
+    held: object = None,
+) -> Callable[..., None]:  # fmt: skip
+    """The product as a builtin of addresses.
+
+    Parameters
+    ----------
+    r : Run
+    name : str
+    count : int
+        How many addresses there are.
+    text : Text
+    parts : tuple
+        What the kernel that adds parts is made of.
+    odd : Text, optional
+        For calls in which an address that `which` has a bit for is no multiple of 16 bytes.
+    held : object, optional
+        What lives as long.
     """
     if r.elements == 0:
-        return
-    block = (THREADS, 1)
-    if not r.scratch:
-        function(*tiles)(r.grid, block, *own, *values, 0, *r.sizes)
-        return
-    scratch = launcher.taken(r.scratch)
-    values = (*values, scratch.ptr, *r.sizes)
-    function(*tiles)(r.grid, block, *own, *values)
-    function(*parts)((min(MOST_BLOCKS, _up(r.elements, THREADS)), 1), block, *values)
+        return launcher.started(launcher.nothing(), name)
+
+    given = [launcher.given(i) for i in range(count)]
+    scratch = launcher.Room().take(r.scratch) if r.scratch else 0
+
+    def settled(text: Text, instead: launcher.Settled | None = None) -> launcher.Settled:
+        values = *given, *text.values
+        made = [function(*text.program).part(r.grid, (THREADS, 1), *values, *text.own, scratch, *r.sizes)]
+        if r.scratch:
+            grid = min(MOST_BLOCKS, _up(r.elements, THREADS)), 1
+            made.append(function(*parts).part(grid, (THREADS, 1), *values, scratch, *r.sizes))
+        return launcher.chain(made, count, r.scratch, None, instead, which, held)
+
+    return launcher.started(settled(text, None if odd is None else settled(odd)), name)
