@@ -59,7 +59,7 @@ def all_seen(module) -> list[str]:
 def both(switches, monkeypatch):  # noqa: F811
     """Both frameworks as in a fresh process."""
     # PyTorch's own tests, whose records other files read, forbid to set switches outside of blocks.
-    monkeypatch.setattr(torch.backends, "__allow_nonbracketed_mutation_flag", True)
+    monkeypatch.setitem(torch.backends.flags_frozen.__globals__, "__allow_nonbracketed_mutation_flag", True)
     yield torch, facula
     for module, (path, value) in itertools.product((torch, facula), SET[-8:]):
         setattr(*place(module, path), value)
