@@ -20,7 +20,18 @@ from facula.core.spec import Spec, dense
 from facula.core.storage import Storage
 from facula.core.tensor import Tensor
 from facula.ir.expr import walk
-from facula.ir.kernel import BROADCAST, CONTIGUOUS, REVERSED, STRIDED, TRANSPOSED, Access, Kernel, Result, known_step
+from facula.ir.kernel import (
+    BROADCAST,
+    CONTIGUOUS,
+    REVERSED,
+    STRIDED,
+    TRANSPOSED,
+    Access,
+    Kernel,
+    Result,
+    known_step,
+    width,
+)
 from facula.targets import routine, unavailable
 
 __all__ = [
@@ -348,7 +359,7 @@ class Many:
             from facula.native import tables  # tensors are records in the host's memory, whatever the device
 
             self.fill = tables.fill()
-        self.width = 1 + max(column for column in columns if column is not None)
+        self.width = width(columns)
         results = list(zip(kernel.results, columns))
         self.written = sum({1 << column for _, column in results if column is not None})
         self.partial = next((result.dtype for result, column in results if column is None), None)
@@ -360,7 +371,8 @@ _MANY: dict[tuple[Kernel, tuple[int | None, ...], device], Many] = {}
 def many(kernel: Kernel, columns: tuple[int | None, ...], where: device = CPU) -> Many:
     """Machine code for rows of tensors: `columns` says which of a row's tensors is each of `kernel.operands`.
 
-    None stands for a result of one element a share of at most `chunk` elements: the kernel reduces these.
+    ~column is one of which all elements read the first. None stands for a result of one element a share of at most
+    `chunk` elements: the kernel reduces these.
     """
     key = (kernel, columns, where)
     found = _MANY.get(key)
@@ -371,12 +383,11 @@ def many(kernel: Kernel, columns: tuple[int | None, ...], where: device = CPU) -
 
 def run_many(
     code: Many, tensors: list[Tensor], params: Sequence[Any] = (), where: device = CPU,
-    refresh: Callable[[], list] | None = None, held: Tensor | None = None,
+    refresh: Callable[[], list] | None = None,
 ) -> Tensor | None:  # fmt: skip
     """Run on `tensors`, the rows one after the other; what was written counts as changed. Returns results of shares.
 
-    `refresh` returns the params of each replay of a recorded call: see `recording`. A device other than the CPU reads
-    its one param from `held`, when it comes so far.
+    `refresh` returns the params of each replay of a recorded call: see `recording`.
     """
     rows = len(tensors) // code.width
     if code.fill is None:
@@ -387,8 +398,6 @@ def run_many(
     address = ctypes.addressof(table)
     elements = code.fill(tensors, address, code.width, code.written, code.chunk)
     more = {} if refresh is None else {"refresh": refresh}
-    if held is not None:
-        more["held"] = held.ptr
     partial = None if code.partial is None else empty_dense((table[-1],), code.partial, where)
     code.function(address, rows, elements, 0 if partial is None else partial.ptr, *params, **more)
     return partial

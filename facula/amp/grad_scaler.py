@@ -1,5 +1,6 @@
 """`GradScaler`: scales losses up so that gradients in float16 do not vanish, and skips steps where they overflow."""
 
+import inspect
 import warnings
 from collections.abc import Iterable
 from enum import Enum
@@ -118,11 +119,11 @@ class GradScaler:
             kinds.setdefault((g.spec.device, g.spec.dtype), []).append(g)
         found = []
         with no_grad():
-            for (where, kind), some in kinds.items():
+            for (where, _), some in kinds.items():
                 own = factor.to(where, non_blocking=True)
                 some = [g._values() if g.is_sparse else g for g in some]
                 if many.alike(some) and not any(g.needs_grad for g in some) and all(g.spec.numel for g in some):
-                    found.append(many.unscale_(some, own.to(kind)).amax().float())
+                    found.append(many.unscale_(some, own).amax())
                     continue
                 for g in some:
                     found.append(1.0 - isfinite(g).all().float())
@@ -140,12 +141,37 @@ class GradScaler:
         state = self._state(optimizer)
         if state["stage"] is OptState.STEPPED:
             raise RuntimeError("step() has already been called since the last update().")
+        if getattr(optimizer, "_step_supports_amp_scaling", False):
+            return self._step_within(optimizer, state, args, kwargs)
         if state["stage"] is OptState.READY:
             self.unscale_(optimizer)
         if state["found_inf"] is None:
             raise AssertionError("No inf checks were recorded for this optimizer.")
         made = None if state["found_inf"].item() else optimizer.step(*args, **kwargs)
         state["stage"] = OptState.STEPPED
+        return made
+
+    def _step_within(self, optimizer: Any, state: dict[str, Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+        """The step of an optimizer that itself unscales, and changes nothing where a gradient is infinite or NaN."""
+        named = "grad_scaler" in inspect.signature(optimizer.step).parameters
+        if named:
+            warnings.warn(
+                "GradScaler is going to stop passing itself as a keyword argument to the passed optimizer. In the near "
+                "future GradScaler registers `grad_scale: Tensor` and `found_inf: Tensor` to the passed optimizer and "
+                "let the optimizer use them directly.",
+                FutureWarning, stacklevel=3,
+            )  # fmt: skip
+            kwargs["grad_scaler"] = self
+        else:
+            own = getattr(optimizer, "grad_scale", None)  # of the program
+            if state["stage"] is OptState.READY:
+                self._check_inf_per_device(optimizer)
+                own = self._scale if own is None else self._scale * own
+            optimizer.grad_scale, optimizer.found_inf = own, state["found_inf"]
+        made = optimizer.step(*args, **kwargs)
+        state["stage"] = OptState.STEPPED
+        if not named:
+            del optimizer.grad_scale, optimizer.found_inf
         return made
 
     def update(self, new_scale: float | Tensor | None = None) -> None:
@@ -253,7 +279,8 @@ class GradScaler:
     def _check_inf_per_device(self, optimizer: Any) -> dict:
         self._check("_check_inf_per_device")
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        self._state(optimizer)["found_inf"] = self._unscaled(grads, full((), 1.0, device=self._scale.device))
+        factor = full((), 1.0, device=self._scale.device)
+        self._state(optimizer)["found_inf"] = self._unscaled(grads, factor) if grads else None
         return self._found_inf_per_device(optimizer)
 
     def _found_inf_per_device(self, optimizer: Any) -> dict:

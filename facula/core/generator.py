@@ -21,7 +21,7 @@ from .device import device as device_type
 
 __all__ = [
     "DEFAULT_SEED", "NEEDED", "Generator", "default_generator", "default_of", "restore", "seed_all", "seed_gpus",
-    "snapshot",
+    "snapshot", "snapshot_gpus",
 ]  # fmt: skip
 
 DEFAULT_SEED = 67280421310721
@@ -242,12 +242,17 @@ def seed_all(seed: int) -> None:
     seed_gpus(seed)
 
 
-def snapshot() -> list[tuple[Generator, np.ndarray]]:
+def snapshot() -> list[tuple[Generator, Any]]:
     """The default generators with their states, for `restore`."""
-    return [(generator, generator.legacy_state()) for generator in (default_generator, *_OF_GPUS)]
+    return [(default_generator, default_generator.legacy_state()), *snapshot_gpus()]
 
 
-def restore(states: Iterable[tuple[Generator, np.ndarray]]) -> None:
+def snapshot_gpus() -> list[tuple[Generator, Any]]:
+    """The same of those on GPUs alone, in 0.2 us: for each call of a watched module."""
+    return [(generator, generator.record.tobytes()[: philox.WORDS.size]) for generator in _OF_GPUS]
+
+
+def restore(states: Iterable[tuple[Generator, Any]]) -> None:
     """Put generators back where they were."""
     for generator, state in states:
         generator.load_legacy_state(state)

@@ -5,7 +5,10 @@ from typing import Any
 
 from facula.errors import fail
 
-__all__ = ["Size", "broadcast", "contiguous_strides", "is_contiguous", "normalize_dim", "reach", "view_strides"]
+__all__ = [
+    "Size", "broadcast", "channels_innermost", "channels_last_strides", "contiguous_strides", "is_contiguous",
+    "normalize_dim", "reach", "view_strides",
+]  # fmt: skip
 
 
 class Size(tuple):
@@ -49,6 +52,25 @@ def contiguous_strides(shape) -> tuple[int, ...]:
         strides.append(step)
         step *= size or 1
     return tuple(reversed(strides))
+
+
+def channels_last_strides(shape) -> tuple[int, ...]:
+    """Strides of (N, C, ...) without gaps whose channels are the innermost dim."""
+    n, c, *sizes = shape
+    batch, *steps = contiguous_strides((n, *sizes, c))[:-1]
+    return (batch, 1, *steps)
+
+
+def channels_innermost(shape, strides) -> bool:
+    """Whether PyTorch takes (N, C, ...) for one whose channels are the innermost dim, gaps or not; not in doubt."""
+    if len(shape) not in (4, 5) or 0 in shape or strides[1] == 0:
+        return False
+    least = 0
+    for d in (1, *range(len(shape) - 1, 1, -1), 0):
+        if strides[d] < least or (d == 0 and least == strides[1]):
+            return False
+        least = strides[d] * shape[d]
+    return True
 
 
 def is_contiguous(shape, strides) -> bool:

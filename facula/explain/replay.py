@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from facula.autograd.node import Node, Output, edge_of, grad_fn_of
-from facula.core.generator import default_generator
+from facula.core.generator import default_generator, restore, snapshot_gpus
 from facula.core.mersenne import RECORD
 from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
@@ -48,7 +48,7 @@ class Event(NamedTuple):
 
 def find(watches: list[Watch], roots: list[Tensor], grads: list[Tensor | None]) -> NotFinite:
     """The error that names who made the first NaN or infinity of a step."""
-    random = default_generator.record.copy()
+    random, of_gpus = default_generator.record.copy(), snapshot_gpus()
     special, grad = LOCAL.special, LOCAL.grad
     before = [(w, w.depth) for w in watches]
     for w in watches:
@@ -63,6 +63,7 @@ def find(watches: list[Watch], roots: list[Tensor], grads: list[Tensor | None]) 
         return _error("", "", f"the loss or a gradient is not finite, and the replay of the step failed: {error!r}", [])
     finally:
         default_generator.record[:] = random
+        restore(of_gpus)
         LOCAL.special, LOCAL.grad = special, grad
         for w, depth in before:
             w.depth = depth
@@ -256,7 +257,9 @@ def _line(where: str) -> str:
 
 def _again(call: Call) -> tuple[Any, _Looking]:
     """A call once more, from the state in which it was made."""
-    memmove(default_generator.ptr, call.random, RECORD)
+    state, of_gpus = call.random
+    memmove(default_generator.ptr, state, RECORD)
+    restore(of_gpus)
     now = [(b, b.detach().clone()) for b, _ in call.buffers]
     autocast = LOCAL.autocast
     LOCAL.autocast, LOCAL.grad = call.autocast, True

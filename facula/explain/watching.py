@@ -16,7 +16,7 @@ from facula import launch
 from facula.autograd.engine import WATCH
 from facula.core.device import CPU
 from facula.core.dtype import dtype
-from facula.core.generator import default_generator
+from facula.core.generator import default_generator, snapshot_gpus
 from facula.core.mersenne import NEXT
 from facula.core.modes import GUARD, LOCAL
 from facula.core.tensor import Tensor
@@ -61,7 +61,7 @@ class Call(NamedTuple):
     model: Module
     args: tuple
     kwargs: dict[str, Any]
-    random: bytes  # the state of the generator before
+    random: tuple[bytes, list]  # the states before of the default generators: the CPU's, those of GPUs
     autocast: Any
     buffers: list[tuple[Tensor, Tensor]]  # those that change, with copies of what they were
     result: Any
@@ -192,7 +192,7 @@ class Watch:
                 self.backwards = 0
             if random[0] != (where := place.tobytes()) or random[1] != words[0]:  # something was drawn
                 random[:] = where, words[0], bytes(words)
-            state = random[2]
+            state = random[2], snapshot_gpus()
             copies = self.keep_buffers() if buffers else ()
             self.depth = 1
             try:

@@ -6,13 +6,16 @@ offset makes it a gather, a result with an offset a scatter. Sizes and strides a
 a kernel knows neither.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from facula.core.dtype import dtype
 
 from .expr import Expr, walk
 
-__all__ = ["COMBINES", "Access", "Check", "Input", "Kernel", "Param", "Result", "arguments", "known_step"]
+__all__ = [
+    "COMBINES", "Access", "Check", "Input", "Kernel", "Param", "Result", "arguments", "known_step", "of_rows", "width",
+]  # fmt: skip
 
 COMBINES = {"set": "=", "add": "+=", "mul": "*=", "maximum": "max=", "minimum": "min="}  # and how they are shown
 
@@ -144,3 +147,15 @@ def known_step(outer: int, row: int, inner: str, d: int) -> int | None:
     if letter == STRIDED and d == outer - 2 and inner[0] == TRANSPOSED:
         letter = CONTIGUOUS
     return {CONTIGUOUS: 1, BROADCAST: 0, REVERSED: -1}.get(letter)
+
+
+def width(columns: Sequence[int | None]) -> int:
+    """How many tensors a row has, of the columns of a kernel's operands: see `launch.many`."""
+    return 1 + max(column if column >= 0 else ~column for column in columns if column is not None)
+
+
+def of_rows(columns: Sequence[int | None]) -> Access:
+    """How kernels walk through a share of a row of tensors: next to each other, or not at all (~column)."""
+    reduces = None in columns
+    letters = [BROADCAST if column is None or column < 0 else CONTIGUOUS for column in columns]
+    return Access(1, int(reduces), tuple(BROADCAST * reduces + letter for letter in letters))

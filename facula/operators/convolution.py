@@ -18,7 +18,7 @@ from facula.core import dtype as dt
 from facula.core.dtype import dtype
 from facula.core.modes import GUARD
 from facula.core.precision import CONVOLUTIONS
-from facula.core.shape import contiguous_strides
+from facula.core.shape import channels_last_strides, contiguous_strides
 from facula.core.spec import Spec, dense, spec
 from facula.core.switches import cudnn, program
 from facula.core.tensor import Tensor
@@ -267,19 +267,13 @@ def _last(s: Spec) -> bool:
     """Whether channels are the innermost dim, of a layout that is not row-major as well."""
     if s.ndim < 4 or s.contiguous and s.shape[1] != 1 or 0 in s.shape:
         return False
-    return not s.contiguous and s.strides == _channels_last(s.shape)
-
-
-def _channels_last(shape: Sequence[int]) -> tuple[int, ...]:
-    n, c, *sizes = shape
-    inner = contiguous_strides((n, *sizes, c))
-    return (inner[0], 1, *inner[1:-1])
+    return not s.contiguous and s.strides == channels_last_strides(s.shape)
 
 
 def _result(x: Spec, w: Spec, shape) -> Spec:
     """A dense result; with channels innermost where those of the input or the weights are."""
     if _last(x) or _last(w):
-        return spec(x.dtype, x.device, tuple(shape), _channels_last(shape))
+        return spec(x.dtype, x.device, tuple(shape), channels_last_strides(shape))
     return dense(x.dtype, shape, x.device)
 
 
@@ -346,7 +340,7 @@ def _whole(kind: str, x: Spec, w: Spec, y: Spec, last: bool, stride, padding, di
 def _laid_out(s: Spec, last: bool) -> Spec:
     """Dense, row-major or with channels innermost."""
     if last:
-        return spec(s.dtype, s.device, tuple(s.shape), _channels_last(s.shape))
+        return spec(s.dtype, s.device, tuple(s.shape), channels_last_strides(s.shape))
     return dense(s.dtype, s.shape, s.device)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from facula import launch
 from facula.core.dtype import dtype
 from facula.core.modes import GUARD
-from facula.core.shape import contiguous_strides
+from facula.core.shape import channels_last_strides
 from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
@@ -130,9 +130,7 @@ def like_layout(s: Spec, dtype: dtype | None = None, memory_format: object = "pr
         rank = CHANNELS_LAST[name]
         if s.ndim != rank:
             fail(RuntimeError, f"required rank {rank} tensor to use {name} format", got=f"rank {s.ndim}")
-        n, c, *sizes = s.shape
-        batch, *steps = contiguous_strides((n, *sizes, c))[:-1]
-        return spec(kind, s.device, s.shape, (batch, 1, *steps))
+        return spec(kind, s.device, s.shape, channels_last_strides(s.shape))
     return dense(kind, s.shape, s.device)
 
 

@@ -59,17 +59,31 @@ def _update(body, kind: dtype, *params: str) -> Kernel:
     )
 
 
-def _apply(body, tensors: list[Tensor], held: Tensor | None = None, **params: float) -> None:
+def _apply(body, tensors: list[Tensor], **params: float) -> None:
     spec = tensors[0].spec
     kernel = _update(body, spec.dtype, *params)
     code = launch.many(kernel, (0,) * len(kernel.operands), spec.device)
-    launch.run_many(code, tensors, tuple(params.values()), spec.device, held=held)
+    launch.run_many(code, tensors, tuple(params.values()), spec.device)
+
+
+def beside(tensors: list[Tensor], *shared: Tensor) -> list[Tensor]:
+    """Rows of `launch.run_many` that each end with the same tensors."""
+    return [x for t in tensors for x in (t, *shared)]
+
+
+@cache
+def _scale(kind: dtype) -> Kernel:
+    inputs = (Input("x", kind), Input("factor", kind))
+    return Kernel("scale", inputs, (Result("new", kind, ir.load("x", kind) * ir.load("factor", kind)),))
 
 
 def scale_(tensors: list[Tensor], factor: float | Tensor) -> None:
     """Multiply all of them, in place, by a number, or one of their dtype and device that nobody waits for."""
     if isinstance(factor, Tensor) and factor.spec.device is not CPU:
-        _apply(_scaled, tensors, factor, factor=1.0)
+        spec = tensors[0].spec
+        launch.run_many(
+            launch.many(_scale(spec.dtype), (0, 0, ~1), spec.device), beside(tensors, factor), (), spec.device
+        )
         return
     number: Any = factor.item() if isinstance(factor, Tensor) else factor
     if number != 1.0:  # else it would change nothing
@@ -101,21 +115,18 @@ def norm(tensors: list[Tensor], order: float) -> Tensor:
 
 @cache
 def _unscale(kind: dtype) -> Kernel:
-    x, factor = ir.load("x", kind), ir.param("factor", kind)
+    x, factor = ir.load("x", kind), ir.cast(ir.load("factor", float32), kind)
     finite = ir.lt(ir.abs(x), ir.const(math.inf, kind))
-    wrong = ir.reduce("max", ir.select(finite, ir.const(0, kind), ir.const(1, kind)))
-    results = (Result("new", kind, x * factor), Result("wrong", kind, wrong, per_row=True))
-    return Kernel("unscale", (Input("x", kind),), results, (Param("factor", kind),))
+    wrong = ir.reduce("max", ir.select(finite, ir.const(0, float32), ir.const(1, float32)))
+    results = (Result("new", kind, x * factor), Result("wrong", float32, wrong, per_row=True))
+    return Kernel("unscale", (Input("x", kind), Input("factor", float32)), results)
 
 
 def unscale_(tensors: list[Tensor], factor: Tensor) -> Tensor:
-    """Multiply all of them by one number, in place; of each share, 1 where an element was infinite or NaN, else 0."""
+    """Multiply all of them by a float32, in place; of each share, 1 where an element was infinite or NaN, else 0."""
     spec = tensors[0].spec
-    code = launch.many(_unscale(spec.dtype), (0, None, 0), spec.device)
-    if spec.device is CPU:
-        made = launch.run_many(code, tensors, (factor.item(),), spec.device)
-    else:
-        made = launch.run_many(code, tensors, (1.0,), spec.device, held=factor)
+    code = launch.many(_unscale(spec.dtype), (0, None, 0, ~1), spec.device)
+    made = launch.run_many(code, beside(tensors, factor), (), spec.device)
     assert made is not None
     return made
 

@@ -436,14 +436,17 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enable
 # --- channels over batch and space --------------------------------------------------------------------------------
 
 
-CHANNEL = ("weight", "bias", "mean", "rstd", "variance")
+CHANNEL, RUNNING = ("weight", "bias", "mean", "rstd", "variance"), ("running_mean", "running_var")
 
 
-@_rows(keep=CHANNEL[:2], per_row=CHANNEL[:2], results=(None, "compute", "compute", "compute"), lies=True)
-def _train(input, weight, bias, *, eps):
+@_rows(keep=CHANNEL + RUNNING, per_row=CHANNEL + RUNNING, results=STATISTICS, over=RUNNING, lies=True)
+def _train(input, weight, bias, running_mean, running_var, *, eps, momentum, correction):
     mean, variance = _statistics(input, eps)
     rstd = 1 / ir.sqrt(variance + eps)
-    return _scaled((input - mean) * rstd, weight, bias), mean, rstd, variance
+    out = _scaled((input - mean) * rstd, weight, bias)
+    pairs = ((running_mean, mean * momentum), (running_var, variance * (correction * momentum)))
+    moved = [_like(running, input) * (1 - momentum) + part for running, part in pairs if running is not None]
+    return out, mean, rstd, *moved
 
 
 @_rows(keep=CHANNEL, per_row=CHANNEL, lies=True)
@@ -468,12 +471,6 @@ def _apply_gradient(into, input, weight, mean, variance, *, eps):
     return into * scale, ir.reduce("sum", into * ((input - mean) * rstd)), ir.reduce("sum", into)
 
 
-@traced(kinds="f", keep=("batch",))
-def moved(running, batch, *, momentum, factor=1.0):
-    """A running statistic, moved towards that of the batch."""
-    return running * (1 - momentum) + ir.cast(batch, running.dtype) * (factor * momentum)
-
-
 def _all_but_channel(rank: int) -> tuple[int, ...]:
     return (0, *range(2, rank))
 
@@ -483,16 +480,13 @@ def batch_norm_of(input, weight, bias, running_mean, running_var, momentum, eps)
     """(result, mean, 1 / standard deviation) of `batch_norm` in training."""
     s = input.spec
     dims = _all_but_channel(s.ndim)
-    out, mean, rstd, variance = _train(input, weight, bias, dims=dims, eps=float(eps))
-    count = math.prod(s.shape[d] for d in dims)
+    count = math.prod([s.shape[d] for d in dims])
     if count == 0:
-        return out, mean, rstd  # nothing was seen: the running statistics stay
-    if running_mean is not None:
-        moved.operator.in_place(running_mean, mean, momentum=float(momentum))
-    if running_var is not None:
-        factor = count / (count - 1) if count > 1 else math.nan
-        moved.operator.in_place(running_var, variance, momentum=float(momentum), factor=factor)
-    return out, mean, rstd
+        running_mean = running_var = None  # nothing was seen: they stay
+    return _train(
+        input, weight, bias, running_mean, running_var, dims=dims, eps=float(eps), momentum=float(momentum),
+        correction=count / (count - 1) if count > 1 else math.nan,
+    )  # fmt: skip
 
 
 @batch_norm_of.gradient("input", "weight", "bias")

@@ -6,7 +6,7 @@ become strides. The windows that an element belongs to are such a table again: t
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from math import prod
 from typing import Any, NamedTuple
@@ -19,15 +19,15 @@ from facula.core import dtype as dt
 from facula.core.device import device
 from facula.core.dtype import dtype
 from facula.core.modes import GUARD, LOCAL
-from facula.core.shape import contiguous_strides
-from facula.core.spec import dense
+from facula.core.shape import channels_innermost, channels_last_strides, contiguous_strides
+from facula.core.spec import Spec, dense, spec
 from facula.core.tensor import Tensor
 from facula.errors import fail
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
 
 from .creation import array_on, zeros_of
-from .declare import INTO, Function, function
+from .declare import INTO, Function, function, view
 from .indexing import gather
 from .limits import iinfo
 from .promotion import opmath
@@ -111,7 +111,8 @@ def _reverse(side: Side) -> Table:
 
 
 # --- kernels ------------------------------------------------------------------------------------------------------
-# The iteration space: samples, channels, windows of each dim; then the elements of a window of each dim.
+# The iteration space: samples, channels, windows of each dim; then the elements of a window of each dim. Where channels
+# are the innermost dim (`last`) they come after the windows, and vectors go along them.
 
 _KERNELS: dict[tuple, Kernel] = {}
 UNROLLED = 25  # elements of a window up to which they are written out, not counted in a loop
@@ -128,15 +129,32 @@ class _Mode(NamedTuple):
     least: int
 
 
-def _modes(tables: Sequence[Table], strides: Sequence[int]) -> tuple[_Mode, ...]:
+def _lies_last(s: Spec, sides: Sequence[Side], maxima: bool) -> bool:
+    """Whether the result of pooling has channels innermost: as the input, where PyTorch's functions keep that."""
+    kept = len(sides) == 2 or (maxima and bool(sides[0].kernel))
+    return kept and channels_innermost(s.shape, s.strides)
+
+
+def _result(kind: dtype, shape: Sequence[int], where: device, last: bool) -> Spec:
+    return spec(kind, where, tuple(shape), channels_last_strides(shape)) if last else dense(kind, tuple(shape), where)
+
+
+def _turned(dims: Sequence[int], count: int, last: bool) -> list[int]:
+    """Sizes or strides of (samples, channels, windows, elements) in the order of the iteration, of `count` windows."""
+    if not last:
+        return list(dims)
+    return [dims[0], *dims[2 : 2 + count], dims[1], *dims[2 + count :]]
+
+
+def _modes(tables: Sequence[Table], strides: Sequence[int], last: bool) -> tuple[_Mode, ...]:
     """How each dim's begins are found, and what is known of the sizes."""
     written = 0 < prod(t.most for t in tables) <= UNROLLED
     found = []
     for i, (t, s) in enumerate(zip(tables, strides)):
         begins = LISTED
         if t.stride is not None:
-            # Vectors go along the windows of the last dim: steps other than 1 are offsets there (a gather).
-            begins = AFFINE if i < len(tables) - 1 or t.stride * s == 1 or len(t.begin) == 1 else JUMP
+            # Vectors go along channels or the windows of the last dim: steps other than 1 are offsets there (a gather).
+            begins = AFFINE if last or i < len(tables) - 1 or t.stride * s == 1 or len(t.begin) == 1 else JUMP
         found.append(
             _Mode(
                 begins,
@@ -152,8 +170,9 @@ def _modes(tables: Sequence[Table], strides: Sequence[int]) -> tuple[_Mode, ...]
 class _Reader:
     """Loads at the windows' elements, as expressions of a kernel, with the tables and params that they take."""
 
-    def __init__(self, modes: Sequence[_Mode]):
+    def __init__(self, modes: Sequence[_Mode], last: bool):
         self.modes, d = modes, len(modes)
+        self.windows = [ir.index(i + (1 if last else 2)) for i in range(d)]
         self.written = all(m.most for m in modes)
         self.inputs: list[Input] = []
         self.params: dict[str, Param] = {}
@@ -163,7 +182,7 @@ class _Reader:
                 self.begins.append(ir.load(f"begin{i}", dt.int64))
                 self.inputs.append(Input(f"begin{i}", dt.int64))
             else:
-                self.begins.append(ir.index(2 + i) if mode.begins == JUMP else None)
+                self.begins.append(self.windows[i] if mode.begins == JUMP else None)
             if mode.uneven:
                 self.inputs.append(Input(f"count{i}", dt.int64))
             if mode.skips:
@@ -209,8 +228,9 @@ def _addressed(
     modes: Sequence[_Mode],
     tables: Sequence[Table],
     shape,
-    read: dict[str, Sequence[int]],
+    read: Mapping[str, Sequence[int]],
     where,
+    last: bool,
     more=(),
 ):
     """(bound, offset of each operand in `read`, addresses of the tables, params).
@@ -220,7 +240,7 @@ def _addressed(
     d = len(tables)
     rows = None if all(m.most for m in modes) else [t.most for t in tables]
     values: dict[str, Any] = {}
-    strides = [list(contiguous_strides(shape)) for _ in kernel.results]
+    strides: list[Sequence[int]] = [_result(r.dtype, shape, where, last).strides for r in kernel.results]
     offsets = []
     for name, own in read.items():
         moving, at = list(own[:2]), 0
@@ -243,7 +263,8 @@ def _addressed(
                 strides.append(along)
                 pointers.append(t.address(number, where))
     strides += [[*own, *[0] * (0 if rows is None else d)] for own in more]
-    return launch.bind(kernel, shape, rows, strides, where), offsets, pointers, values
+    strides = [_turned(s, d, last) for s in strides]
+    return launch.bind(kernel, _turned(shape, d, last), rows, strides, where), offsets, pointers, values
 
 
 def _kept(key: tuple, plan: tuple) -> tuple:
@@ -260,12 +281,12 @@ def _lowest(kind: dtype):
     return ir.const(-float("inf") if kind.kind == "f" else iinfo(kind).min, kind)
 
 
-def _max_kernel(kind: dtype, modes: tuple[_Mode, ...], indices: bool) -> Kernel:
-    key = ("max", kind, modes, indices)
+def _max_kernel(kind: dtype, modes: tuple[_Mode, ...], indices: bool, last: bool) -> Kernel:
+    key = ("max", kind, modes, indices, last)
     found = _KERNELS.get(key)
     if found is not None:
         return found
-    reader, d = _Reader(modes), len(modes)
+    reader, d = _Reader(modes, last), len(modes)
     compute = opmath(kind)
     planes = [reader.param(f"plane{i}") for i in range(d)] if indices else []
 
@@ -311,7 +332,7 @@ def _max_kernel(kind: dtype, modes: tuple[_Mode, ...], indices: bool) -> Kernel:
         begins = [
             ir.load(f"begin{i}", dt.int64)
             if m.begins == LISTED
-            else reader.param(f"first{i}") + ir.index(2 + i) * reader.param(f"by{i}")
+            else reader.param(f"first{i}") + reader.windows[i] * reader.param(f"by{i}")
             for i, m in enumerate(modes)
         ]
         results.append(Result("index", dt.int64, place(begins) + at, per_row=not reader.written))
@@ -325,11 +346,11 @@ _PLANS: dict[tuple, tuple] = {}
 
 
 def _max_plan(s, sides, indices: bool) -> tuple:
-    tables = [_table(side) for side in sides]
-    modes = _modes(tables, s.strides[2:])
-    kernel = _max_kernel(s.dtype, modes, indices)
+    tables, last = [_table(side) for side in sides], _lies_last(s, sides, True)
+    modes = _modes(tables, s.strides[2:], last)
+    kernel = _max_kernel(s.dtype, modes, indices, last)
     shape = (*s.shape[:2], *(len(t.begin) for t in tables))
-    bound, (at,), pointers, values = _addressed(kernel, modes, tables, shape, {"x": s.strides}, s.device)
+    bound, (at,), pointers, values = _addressed(kernel, modes, tables, shape, {"x": s.strides}, s.device, last)
     rests = contiguous_strides([t.most for t in tables])
     for i, (t, plane) in enumerate(zip(tables, contiguous_strides([side.size for side in sides]))):
         values |= {
@@ -339,7 +360,7 @@ def _max_plan(s, sides, indices: bool) -> tuple:
             f"dilation{i}": t.dilation,
         }
         values |= {f"first{i}": int(t.begin[0]) if len(t.begin) else 0, f"by{i}": t.stride or 0}
-    outs = [dense(s.dtype, shape, s.device)] + ([dense(dt.int64, shape, s.device)] if indices else [])
+    outs = [_result(kind, shape, s.device, last) for kind in ((s.dtype, dt.int64) if indices else (s.dtype,))]
     return (
         bound.function,
         outs,
@@ -367,18 +388,18 @@ def max_windows(input, sides):
 
 
 @max_windows.gradient("input")
-def _(grad_values, indices, sides):
-    return max_windows_back(grad_values, indices, sides)
+def _(grad_values, indices, input_spec, sides):
+    return max_windows_back(grad_values, indices, sides, _lies_last(input_spec, sides, True))
 
 
-def _back_kernel(kind: dtype, modes: tuple[_Mode, ...]) -> Kernel:
+def _back_kernel(kind: dtype, modes: tuple[_Mode, ...], last: bool) -> Kernel:
     """The sum of the gradients of the windows whose maximum is here."""
-    key = ("max back", kind, modes)
+    key = ("max back", kind, modes, last)
     found = _KERNELS.get(key)
     if found is None:
-        reader = _Reader(modes)
+        reader = _Reader(modes, last)
         compute = opmath(kind)
-        parts = [ir.index(2 + i) * reader.param(f"plane{i}") for i in range(len(modes))]
+        parts = [window * reader.param(f"plane{i}") for i, window in enumerate(reader.windows)]
         here = functools.reduce(lambda a, b: a + b, parts)
         total: Any = None
         for tap in reader.taps:
@@ -394,42 +415,47 @@ def _back_kernel(kind: dtype, modes: tuple[_Mode, ...]) -> Kernel:
     return found
 
 
-def _put(out: Tensor, given: Tensor, indices: Tensor, sides) -> Tensor:
+def _put(out: Tensor, given: Tensor, indices: Tensor, sides, last: bool) -> Tensor:
     """Adds `given` to the planes of `out` at `indices`; windows that do not overlap have different ones."""
     s = given.spec
     apart = all(side.kernel and side.stride >= (side.kernel - 1) * side.dilation + 1 for side in sides)
-    key = ("put", s.dtype, apart)
+    key = ("put", s.dtype, apart, last)
     kernel = _KERNELS.get(key)
     if kernel is None:
         value = ir.cast(ir.load("grad", s.dtype), opmath(s.dtype))
-        result = Result("out", s.dtype, value, offset=ir.load("index", dt.int64), combine="set" if apart else "add")
-        kernel = _KERNELS[key] = Kernel(
-            "max_pool_put", (Input("grad", s.dtype), Input("index", dt.int64)), (result,), disjoint=apart
-        )
-    strides = [[*out.spec.strides[:2], *[0] * len(sides)], list(s.strides), list(indices.spec.strides)]
-    bound = launch.bind(kernel, s.shape, None, strides, s.device)
-    launch.run(bound, [out.ptr, given.ptr, indices.ptr])
+        at, params = (
+            ir.load("index", dt.int64),
+            [Param("step", dt.int64)] * last,
+        )  # from an element of a plane to the next
+        at = at * ir.param("step", dt.int64) if last else at
+        result = Result("out", s.dtype, value, offset=at, combine="set" if apart else "add")
+        inputs = (Input("grad", s.dtype), Input("index", dt.int64))
+        kernel = _KERNELS[key] = Kernel("max_pool_put", inputs, (result,), tuple(params), disjoint=apart)
+    strides = [(*out.spec.strides[:2], *[0] * len(sides)), s.strides, indices.spec.strides]
+    strides = [_turned(own, len(sides), last) for own in strides]
+    bound = launch.bind(kernel, _turned(s.shape, len(sides), last), None, strides, s.device)
+    launch.run(bound, [out.ptr, given.ptr, indices.ptr], out.spec.strides[-1:] if last else ())
     return out
 
 
 @function(tensors=("given",))
-def max_windows_back(given, indices, sides):
+def max_windows_back(given, indices, sides, last):
     """`given`, one element a window, put at the windows' maxima and summed there."""
     s = given.spec
     shape = (*s.shape[:2], *(side.size for side in sides))
-    out = dense(s.dtype, shape, s.device)
+    out = _result(s.dtype, shape, s.device, last)
     if not all(side.kernel and side.stride == 1 and side.dilation == 1 for side in sides):
-        return _put(zeros_of(out), given, indices, sides)
-    key = ("max back", s, indices.spec, sides)
+        return _put(zeros_of(out), given, indices, sides, last)
+    key = ("max back", s, indices.spec, sides, last)
     plan = _PLANS.get(key)
     if plan is None:
         tables = [_reverse(side) for side in sides]
-        modes = _modes(tables, s.strides[2:])
-        if indices.spec.strides != s.strides:  # both must be read in one way
+        modes = _modes(tables, s.strides[2:], last)
+        if indices.spec.strides != s.strides and not last:  # both must be read in one way
             modes = tuple(m._replace(begins=LISTED) for m in modes)
-        kernel = _back_kernel(s.dtype, modes)
+        kernel = _back_kernel(s.dtype, modes, last)
         read = {"grad": s.strides, "index": indices.spec.strides}
-        bound, (at, index_at), pointers, values = _addressed(kernel, modes, tables, shape, read, s.device)
+        bound, (at, index_at), pointers, values = _addressed(kernel, modes, tables, shape, read, s.device, last)
         values |= {f"plane{i}": n for i, n in enumerate(contiguous_strides(shape[2:]))}
         tail = (*pointers, *(values[p.name] for p in kernel.params), *bound.tail)
         plan = _kept(key, (bound.function, at * s.dtype.itemsize, index_at * 8, tail))
@@ -450,12 +476,12 @@ def _(grad, indices, given_spec):
 # --- means --------------------------------------------------------------------------------------------------------
 
 
-def _sum_kernel(kind: dtype, modes: tuple[_Mode, ...], shared: bool) -> Kernel:
+def _sum_kernel(kind: dtype, modes: tuple[_Mode, ...], shared: bool, last: bool) -> Kernel:
     """The sum of each window divided by a number, or by the product of tables' entries (`shared`)."""
-    key = ("sum", kind, modes, shared)
+    key = ("sum", kind, modes, shared, last)
     found = _KERNELS.get(key)
     if found is None:
-        reader = _Reader(modes)
+        reader = _Reader(modes, last)
         compute = opmath(kind)
         total: Any = None
         for tap in reader.taps:
@@ -475,22 +501,23 @@ def _sum_kernel(kind: dtype, modes: tuple[_Mode, ...], shared: bool) -> Kernel:
     return found
 
 
-def _sums(input: Tensor, tables: Sequence[Table], divisor: int | None, key: tuple) -> Tensor:
+def _sums(input: Tensor, tables: Sequence[Table], divisor: int | None, last: bool, key: tuple) -> Tensor:
     """Sums of windows, divided by `divisor`, or by what the tables say (None)."""
     s = input.spec
     plan = _PLANS.get(key)
     if plan is None:
-        modes = _modes(tables, s.strides[2:])
-        kernel = _sum_kernel(s.dtype, modes, divisor is None)
+        modes = _modes(tables, s.strides[2:], last)
+        kernel = _sum_kernel(s.dtype, modes, divisor is None, last)
         shape = (*s.shape[:2], *(len(t.begin) for t in tables))
         more = []
         if divisor is None:
             more = [[1 if e == 2 + i else 0 for e in range(2 + len(tables))] for i in range(len(tables))]
-        bound, (at,), pointers, values = _addressed(kernel, modes, tables, shape, {"x": s.strides}, s.device, more)
+        read = {"x": s.strides}
+        bound, (at,), pointers, values = _addressed(kernel, modes, tables, shape, read, s.device, last, more)
         pointers += [t.address(2, s.device) for t in tables] if divisor is None else []
         values["divisor"] = divisor
         tail = (*pointers, *(values[p.name] for p in kernel.params), *bound.tail)
-        plan = _kept(key, (bound.function, dense(s.dtype, shape, s.device), at * s.dtype.itemsize, tail))
+        plan = _kept(key, (bound.function, _result(s.dtype, shape, s.device, last), at * s.dtype.itemsize, tail))
     function_, out, at, tail = plan
     made = launch.empty(out)
     if function_ is not None:
@@ -513,18 +540,18 @@ def avg_windows(input, sides, include=False, divisor=None):
     """The mean of each window of (N, C, *size); `include`: padding counts; `divisor` divides the sums instead."""
     number = _shares(sides, include) if divisor is None else divisor
     tables = [_table(side, include) for side in sides]
-    return _sums(
-        input, tables, number if isinstance(number, int) else None, ("sum", input.spec, sides, include, divisor)
-    )
+    last = _lies_last(input.spec, sides, False)
+    key = ("sum", input.spec, sides, include, divisor)
+    return _sums(input, tables, number if isinstance(number, int) else None, last, key)
 
 
 @avg_windows.gradient("input")
-def _(grad, sides, include, divisor):
-    return avg_windows_back(grad, sides, include, divisor)
+def _(grad, input_spec, sides, include, divisor):
+    return avg_windows_back(grad, sides, include, divisor, _lies_last(input_spec, sides, False))
 
 
 @function(tensors=("given",))
-def avg_windows_back(given, sides, include, divisor):
+def avg_windows_back(given, sides, include, divisor, last):
     """`given`, one element a window, shared out among the elements of the windows."""
     number = _shares(sides, include) if divisor is None else divisor
     if not isinstance(number, int):
@@ -534,7 +561,8 @@ def avg_windows_back(given, sides, include, divisor):
             true_divide(given, array_on(number.astype(np.float64), given.spec.device).to(given.spec.dtype)),
             1,
         )
-    return _sums(given, [_reverse(side) for side in sides], number, ("back", given.spec, sides, number))
+    tables = [_reverse(side) for side in sides]
+    return _sums(given, tables, number, last, ("back", given.spec, sides, number, last))
 
 
 @avg_windows_back.gradient("given")
@@ -841,13 +869,30 @@ def _adaptive_sides(name: str, d: int, input: Tensor, output_size, colon: str) -
     return tuple(Side(n, o) for n, o in zip(s.shape[-d:], outs))
 
 
+@view
+def channels_last_plane(spec):
+    """(N, C, 1, ...) in the strides that PyTorch gives the means of planes whose channels are innermost."""
+    return spec.shape, channels_last_strides(spec.shape), 0
+
+
+@channels_last_plane.gradient("input")
+def _(grad, spec):
+    return grad
+
+
+channels_last_plane.operator.node_class.__name__ = "AsStridedBackward1"
+
+
 def _make_adaptive(d: int):
     def average(input, output_size):
         name = f"adaptive_avg_pool{d}d"
         _no_bool(f"adaptive_avg_pool{max(d, 2)}d", input, "f")
         sides = _adaptive_sides(name, d, input, output_size, "")
         if d > 1 and all(side.out == 1 for side in sides):
-            return mean(input, tuple(range(-d, 0)), keepdim=True)
+            made = mean(input, tuple(range(-d, 0)), keepdim=True)
+            if input.spec.ndim == d + 2 and channels_innermost(input.spec.shape, input.spec.strides):
+                return channels_last_plane(made)
+            return made
         return _batched(input, d, lambda x: _adaptive_avg_nodes[d](x, sides))
 
     def maximum(input, output_size):

@@ -82,7 +82,7 @@ class Adagrad(RuleOptimizer):
             "fused": fused,
         }
         super().__init__(params, defaults)
-        check_fused(fused, foreach, differentiable)
+        check_fused(self, fused, foreach, differentiable)
         for group in self.param_groups:
             for param in group["params"]:
                 self.state[param].update(self.new_state(group, param))

@@ -8,7 +8,7 @@ import ctypes
 import inspect
 import warnings
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from itertools import chain
 from typing import Any
@@ -24,7 +24,7 @@ from facula.operators import tensor, zeros_like
 from facula.operators.promotion import DEFAULT
 from facula.utils.hooks import RemovableHandle
 
-from .rule import Refreshed, advance, apply_rules
+from .rule import Held, Refreshed, advance, apply_rules
 
 __all__ = ["Optimizer", "RuleOptimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
 
@@ -115,6 +115,7 @@ class Optimizer:
         "_optimizer_load_state_dict_pre_hooks",
         "_optimizer_load_state_dict_post_hooks",
     )
+    _step_supports_amp_scaling: bool  # whether `step` heeds `found_inf` and `grad_scale`
     _optimizer_step_pre_hooks: OrderedDict[int, Callable]
     _optimizer_step_post_hooks: OrderedDict[int, Callable]
     _optimizer_state_dict_pre_hooks: OrderedDict[int, Callable]
@@ -358,8 +359,10 @@ def check_betas(betas: Any) -> None:
         check_range(beta, 0.0 <= beta < 1.0, f"beta parameter at index {i}")
 
 
-def check_fused(fused: bool | None, foreach: bool | None, differentiable: bool) -> None:
-    """The checks of the implementation flags; facula has one implementation, so they choose nothing."""
+def check_fused(optimizer: Optimizer, fused: bool | None, foreach: bool | None, differentiable: bool) -> None:
+    """The checks of the implementation flags; there is one implementation, which with `fused` heeds a `GradScaler`."""
+    if fused:
+        optimizer._step_supports_amp_scaling = True
     if fused and differentiable:
         fail(RuntimeError, "`fused` does not support `differentiable`")
     if fused and foreach:
@@ -472,6 +475,7 @@ class RuleOptimizer(Optimizer):
         remembers = bool(names) or self.counts_steps
         checked = group.get("fused") or group.get("capturable")
         recorded = self._recorded(group)
+        held, shared = self._held(group)
         later: list[tuple[Tensor, tuple, Tensor]] = []  # of sparse gradients: (tensor, places, what they become)
         differentiable = bool(group.get("differentiable"))
         own, numbers = self.numbers, ()
@@ -492,7 +496,13 @@ class RuleOptimizer(Optimizer):
                     fail(RuntimeError, "the first step of an optimizer cannot be recorded: it makes the state",
                          mend="run a few steps before torch.cuda.graph(...), on a side stream")  # fmt: skip
                 state.update(self.new_state(group, param))
-            if self.counts_steps:
+            if held is not None:
+                if grad.is_sparse:
+                    fail(RuntimeError, f"`_fused_{type(self).__name__.lower()}` does not support sparse gradients")
+                if self.counts_steps:
+                    state["step"] = state["step"].to(param.spec.device, float32)
+                    away.append(state["step"])
+            elif self.counts_steps:
                 step = self._count(param, state["step"], differentiable, recorded, away)
             key: Any = step
             if own is not None:
@@ -501,14 +511,15 @@ class RuleOptimizer(Optimizer):
             given = None if differentiable else scalars.get(key)
             if given is None:
                 # A recorded step takes its learning rate when it is replayed; that of a tensor cannot be read now.
-                given = self.scalars({**group, "lr": 1.0} if recorded else group, step, *numbers)
+                now = {**group, "lr": 1.0} if recorded else group
+                given = self.scalars(now, step, *numbers) if held is None else self._numbers_in(now, held.names)
                 if not differentiable:
                     given = scalars[key] = {name: number(value) for name, value in given.items()}
                 if recorded:
                     given = scalars[key] = Refreshed(given)
-                    given.refresh, counters[key] = self._refresh(group)
+                    given.refresh, counters[key] = self._refresh(group, held)
             if recorded:
-                counters[key].append(self._counters[param])
+                counters[key].append(self._counters[param] if held is None else param)
             chosen = options
             tensors = [param, grad]
             for name in names:
@@ -519,9 +530,12 @@ class RuleOptimizer(Optimizer):
                 tensors.append(value)
             if grad.is_sparse:
                 tensors = self._rows(group, grad, tensors, later)
+            if held is not None:
+                of_device = shared[param.spec.device]
+                tensors += [of_device[name] if name != "step" else state["step"] for name in held.names]
             jobs.append((chosen, given, tensors))
-        apply_rules(self.rule, jobs, differentiable, self.complex_as_real)
-        advance(away)
+        advance(away, {place: here["found_inf"] for place, here in shared.items() if "found_inf" in here})
+        apply_rules(self.rule, jobs, differentiable, self.complex_as_real, held)
         for target, places, changed in later:
             target.detach().index_put_(places, changed)
 
@@ -559,9 +573,65 @@ class RuleOptimizer(Optimizer):
             refusal(f"torch.optim.{type(self).__name__}.step", "in a graph, its state would have to hold numbers")()
         return True
 
-    def _refresh(self, group: dict) -> tuple[Callable[[], list], list]:
-        """A function that returns the scalars of the coming replay, and the list of the counters that it moves on."""
+    def _held(self, group: dict) -> tuple[Held | None, dict[Any, dict[str, Tensor]]]:
+        """What the step reads from memory of devices, and these tensors by device: see `rule.Held`.
+
+        Those that a `GradScaler` brings, and numbers that are tensors, where PyTorch does not wait for them either.
+        """
+        mine, params = self.__dict__, group["params"]
+        brought = {name: mine[name] for name in ("found_inf", "grad_scale") if mine.get(name) is not None}
+        if brought and not group.get("fused"):
+            fail(AssertionError, "Expected grad_scale and found_inf to be None",
+                 mend=f"{type(self).__name__}(..., fused=True)")  # fmt: skip
+        if params and params[0].spec.device is not CPU and "fused" in self.defaults:
+            brought |= self._tensors_in(group)
+        if not brought:
+            return None, {}
+        places = {param.spec.device for param in params if param._grad is not None}
+        shared = {
+            place: {name: value.to(place, float32, non_blocking=True) for name, value in brought.items()}
+            for place in places
+        }
+
+        def scalars(numbers: dict[str, Any], step: Any) -> dict[str, Any]:
+            return self.scalars({**group, **_unflattened(group, numbers)}, step)
+
+        return Held((*brought, *["step"] * self.counts_steps), type(self), scalars), shared
+
+    def _tensors_in(self, group: dict) -> dict[str, Tensor]:
+        """The numbers that are tensors in memory of a device, where PyTorch's kernels take them so."""
+        if group.get("differentiable") or not (group.get("fused") or group.get("capturable")):
+            return {}
+        found = {name: value for name, value in self._numbers_in(group).items() if _away(value)}
+        real = not found or all(p.is_floating_point() and not (p.grad is not None and p.grad.is_sparse)
+                                for p in group["params"])  # fmt: skip
+        return found if real else {}
+
+    def _numbers_in(self, group: dict, but: Sequence[str] = ()) -> dict[str, Any]:
+        """The numbers among the options of a group, each under a name of its own, without some of them."""
+        found = {}
+        for name in self.defaults:
+            value = group[name]
+            for i, one in enumerate(value) if isinstance(value, tuple) else [("", value)]:
+                if f"{name}{i}" not in but and (isinstance(one, (float, Tensor)) or type(one) is int):
+                    found[f"{name}{i}"] = one
+        return found
+
+    def _refresh(self, group: dict, held: Held | None) -> tuple[Callable[[], list], list]:
+        """A function that returns the scalars of the coming replay, and the list of the counters that it moves on.
+
+        With `held`: the numbers, and the list of parameters whose counters it makes unknown.
+        """
         counters: list[Any] = []
+
+        def numbers() -> list:
+            for param in counters:
+                self._counters.pop(param, None)
+            assert held is not None
+            return [number(value) for value in self._numbers_in(group, held.names).values()]
+
+        if held is not None:
+            return numbers, counters
 
         def refresh() -> list:
             for counter in counters:
@@ -620,6 +690,22 @@ class RuleOptimizer(Optimizer):
         if not recorded:  # else nothing has been done yet
             known[2].value = count
         return count
+
+
+def _away(value: Any) -> bool:
+    """Whether it is a tensor that is not in the host's memory."""
+    return isinstance(value, Tensor) and value.spec.device is not CPU
+
+
+def _unflattened(group: dict, numbers: dict[str, Any]) -> dict[str, Any]:
+    """What `RuleOptimizer._numbers_in` found, under the names of the options."""
+    found: dict[str, Any] = {}
+    for name, value in group.items():
+        if isinstance(value, tuple):
+            found[name] = tuple([numbers.get(f"{name}{i}", one) for i, one in enumerate(value)])
+        elif name in numbers:
+            found[name] = numbers[name]
+    return found
 
 
 def _check_device(group: dict, param: Tensor) -> None:

@@ -97,7 +97,7 @@ class SGD(RuleOptimizer):
             "fused": fused,
         }
         super().__init__(params, defaults)
-        check_fused(fused, foreach, differentiable)
+        check_fused(self, fused, foreach, differentiable)
 
     def _rows(self, group, grad, tensors, later):
         if group["weight_decay"] != 0:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from enum import IntEnum
 from operator import attrgetter
 from typing import Any
+from warnings import warn
 
 from .watching import BACKWARD, MODULE, OPERATOR, USER, Record, Recorder, line_of
 from .work import flops
@@ -78,6 +79,16 @@ def _text_of(name: str) -> property:
     return property(lambda self: time_text(getattr(self, name)))
 
 
+def _older(name: str, now: str) -> property:
+    """A name of old, which warns."""
+
+    def get(self):
+        warn(f"`{name}` is deprecated, please use `{now}` instead.", FutureWarning, stacklevel=2)
+        return getattr(self, now)
+
+    return property(get)
+
+
 class FormattedTimesMixin:
     """Times of events as text, and averages; the subclass has `cpu_time_total`, `device_time_total` and `count`."""
 
@@ -98,8 +109,10 @@ class FormattedTimesMixin:
 
     @property
     def device_time(self) -> float:
-        """Microseconds a call on the device: 0, there is none."""
+        """Microseconds a call on the device."""
         return 0.0 if self.count == 0 else self.device_time_total / self.count
+
+    cuda_time = _older("cuda_time", "device_time")
 
 
 class FunctionEvent(FormattedTimesMixin):
@@ -178,12 +191,12 @@ class FunctionEvent(FormattedTimesMixin):
     @property
     def cpu_time_total(self) -> float:
         """Microseconds from start to end."""
-        return self.time_range.elapsed_us()
+        return self.time_range.elapsed_us() if self.device_type == DeviceType.CPU else 0
 
     @property
     def self_cpu_time_total(self) -> float:
         """Microseconds outside the calls that it made."""
-        if self.is_async:
+        if self.is_async or self.device_type != DeviceType.CPU:
             return 0
         return self.cpu_time_total - sum(child.cpu_time_total for child in self.cpu_children)
 
@@ -192,12 +205,21 @@ class FunctionEvent(FormattedTimesMixin):
         """Microseconds on the device."""
         if self.is_async or not self.use_device:
             return 0
-        return sum(k.duration for k in self.kernels) + sum(child.device_time_total for child in self.cpu_children)
+        if self.device_type != DeviceType.CPU:
+            return self.time_range.elapsed_us()
+        own = sum(k.duration for k in self.kernels)  # of a legacy event: between its two marks
+        return own if self.is_legacy else own + sum(child.device_time_total for child in self.cpu_children)
 
     @property
     def self_device_time_total(self) -> float:
         """Microseconds on the device outside the calls that it made."""
+        if self.device_type != DeviceType.CPU:
+            return self.device_time_total
         return self.device_time_total - sum(child.device_time_total for child in self.cpu_children)
+
+    cuda_time_total = _older("cuda_time_total", "device_time_total")
+    self_cuda_time_total = _older("self_cuda_time_total", "self_device_time_total")
+    self_cuda_memory_usage = _older("self_cuda_memory_usage", "self_device_memory_usage")
 
     @property
     def self_cpu_memory_usage(self) -> int:
@@ -413,6 +435,19 @@ def _table(
     """The text of `EventList.table`."""
     most_source, most_name, most_shapes = widths
     total = sum(e.self_cpu_time_total for e in events)
+    device = (
+        next((e.use_device for e in events if e.use_device), None)
+        if any(e.self_device_time_total > 0 for e in events)
+        else None
+    )
+    device_total = sum(
+        e.self_device_time_total
+        for e in events
+        if e.device_type == DeviceType.CPU
+        and e.is_legacy
+        or e.device_type != DeviceType.CPU
+        and not e.is_user_annotation
+    )
     has_shapes = any(e.input_shapes for e in events)
     has_overloads = any(e.overload_name for e in events)
     stacks = [e.stack for e in events if e.stack]
@@ -436,8 +471,8 @@ def _table(
     def source(entry: str) -> str:
         return entry if len(entry) <= source_width else "..." + entry[len(entry) - source_width + 3 :]
 
-    def percent(e: Any, name: str, us: float) -> str:
-        text = share_text(us, total)
+    def percent(e: Any, name: str, us: float, whole: float = total) -> str:
+        text = share_text(us, whole)
         setattr(e, name, text)
         return text
 
@@ -451,6 +486,15 @@ def _table(
         ("CPU total", 12, ">", lambda e: time(e.cpu_time_total)),
         ("CPU time avg", 12, ">", lambda e: time(e.cpu_time)),
     ]
+    if device is not None:
+        title = device.upper()
+        share = lambda e: percent(e, "total_device_percent", e.self_device_time_total, device_total)  # noqa: E731
+        columns += [
+            (f"Self {title}", 12, ">", lambda e: time(e.self_device_time_total)),
+            (f"Self {title} %", 12, ">", share),
+            (f"{title} total", 12, ">", lambda e: time(e.device_time_total)),
+            (f"{title} time avg", 12, ">", lambda e: time(e.device_time)),
+        ]
     if events._profile_memory:
         columns.append(("CPU Mem", 12, ">", lambda e: memory_text(e.cpu_memory_usage)))
         columns.append(("Self CPU Mem", 12, ">", lambda e: memory_text(e.self_cpu_memory_usage)))
@@ -483,6 +527,8 @@ def _table(
             for entry in [*(e.stack or ())[1:], ""]:
                 lines.append(form.format(*[source(entry) if i == at else "" for i in range(len(columns))]))
     lines += [rule, f"Self CPU time total: {time(total)}"]
+    if device is not None:
+        lines.append(f"Self {device.upper()} time total: {time(device_total)}")
     return "".join(line + "\n" for line in lines)
 
 
@@ -511,8 +557,31 @@ def _types(found: Any) -> list[str]:
             for x in found or ()]  # fmt: skip
 
 
-def events_of(recorder: Recorder, with_flops: bool = False, record_shapes: bool = False) -> EventList:
-    """The events of what was recorded, in the order in which they began."""
+def works_itself(event: FunctionEvent) -> bool:
+    """Whether a device had to do with a call, and with none inside."""
+    return bool(event.kernels) and not any(child.kernels for child in event.cpu_children)
+
+
+def _on_devices(events: list[FunctionEvent], begun: int) -> list[FunctionEvent]:
+    """What devices did, as events of theirs."""
+    found = []
+    for event in events:
+        if works_itself(event):
+            assert event.record is not None
+            index, stream, start, duration = event.record.span
+            at = (start - begun) / 1e3
+            kind = DeviceType[(event.use_device or "").upper()]
+            found.append(FunctionEvent(event.id, event.name, stream, at, at + duration / 1e3, device_type=kind,
+                                       device_index=index, use_device=event.use_device,
+                                       is_user_annotation=event.is_user_annotation))  # fmt: skip
+            found[-1].flops = 0
+    return found
+
+
+def events_of(
+    recorder: Recorder, with_flops: bool = False, record_shapes: bool = False, use_cpu: bool = True
+) -> EventList:
+    """The events of what was recorded, in the order in which they began; without `use_cpu` those of devices alone."""
     found: list[FunctionEvent] = []
     made: dict[int, FunctionEvent] = {}  # by the id of the record
     dropped: dict[int, Any] = {}  # a record that does its caller's operator again -> the caller
@@ -534,7 +603,11 @@ def events_of(recorder: Recorder, with_flops: bool = False, record_shapes: bool 
         event = FunctionEvent(
             len(found) + 1, name, record.thread, start, end, scope=scope, sequence_nr=record.sequence,
             cpu_memory_usage=record.memory, is_user_annotation=record.kind == USER, stack=stack_text(record.stack),
+            use_device=recorder.use_device,
         )  # fmt: skip
+        if record.span is not None and record.span[3] > 0:
+            event.append_kernel(name, record.span[0], record.span[3] / 1e3)
+            event.is_legacy = True
         if name.startswith("ProfilerStep#"):
             event.name = "ProfilerStep*"
         event.module, event.record = record.module, record
@@ -576,6 +649,8 @@ def events_of(recorder: Recorder, with_flops: bool = False, record_shapes: bool 
                 above.stack = event.stack = forward.stack
         if with_flops:
             event.flops = flops(record, forward.record if forward is not None else None)
+    if not use_cpu:
+        return EventList(_on_devices(found, begun), recorder.use_device)
     whole: dict[int, int] = {}
     for event in reversed(found) if with_flops else ():  # what the calls inside did is theirs
         inside = sum(whole[child.id] for child in event.cpu_children)
@@ -588,4 +663,4 @@ def events_of(recorder: Recorder, with_flops: bool = False, record_shapes: bool 
         if event.flops is None:
             event.flops = 0
     found.sort(key=lambda e: (e.time_range.start, -e.time_range.end, e.id))
-    return EventList(found, profile_memory=recorder.memory, with_flops=with_flops)
+    return EventList(found, recorder.use_device, recorder.memory, with_flops)

@@ -6,6 +6,8 @@ from enum import Enum
 from typing import Any
 from warnings import warn
 
+from facula import launch
+from facula.core.device import device
 from facula.core.modes import LOCAL
 from facula.errors import fail
 
@@ -44,7 +46,7 @@ class ProfilerActivity(Enum):
 
 def supported_activities() -> set[ProfilerActivity]:
     """The activities that can be recorded here."""
-    return {ProfilerActivity.CPU}
+    return {ProfilerActivity.CPU, ProfilerActivity.CUDA} if launch.accelerated() else {ProfilerActivity.CPU}
 
 
 def kineto_available() -> bool:
@@ -90,6 +92,8 @@ class profile:
     ----------
     enabled : bool
         Whether to do anything.
+    use_device : str, optional
+        "cuda": also how long the GPU takes.
     record_shapes, with_flops, profile_memory, with_stack, with_modules : bool
         As for `torch.profiler.profile`.
     """
@@ -110,9 +114,16 @@ class profile:
                 FutureWarning,
                 stacklevel=2,
             )
-        if use_cuda or use_device == "cuda":
+            use_device = "cuda"
+        if use_device not in (None, "cuda"):
+            warn(f"The {use_device} is not a valid device option.", stacklevel=2)
+            use_device = None
+        if use_device == "cuda" and not launch.accelerated():
             warn("CUDA is not available, disabling CUDA profiling", stacklevel=2)
-        self.use_cuda, self.use_device, self.use_cpu = False, None, use_cpu
+            use_device = None
+        if not (use_cpu or use_kineto):
+            raise AssertionError("Device-only events supported only with Kineto (use_kineto=True)")
+        self.use_cuda, self.use_device, self.use_cpu = use_cuda and use_device is not None, use_device, use_cpu
         self.record_shapes, self.with_flops = record_shapes or with_flops, with_flops
         self.profile_memory, self.with_stack, self.with_modules = profile_memory, with_stack, with_modules
         self.entered = False
@@ -127,8 +138,9 @@ class profile:
         if self.entered:
             raise RuntimeError("Profiler context manager is not reentrant")
         self.entered = True
-        self.recorder = Recorder(self.record_shapes, self.profile_memory, self.with_stack, self.with_modules)
-        self.recorder.paused = not self.use_cpu
+        clock = None if self.use_device is None else launch.native("Clock", device(self.use_device))()
+        self.recorder = Recorder(self.record_shapes, self.profile_memory, self.with_stack, self.with_modules, clock)
+        self.recorder.paused = not self.use_cpu and clock is None
         start(self.recorder)
         return self
 
@@ -139,8 +151,11 @@ class profile:
 
     def toggle_collection_dynamic(self, enable: bool, activities: Iterable[ProfilerActivity]) -> None:
         """Interrupt the recording, or go on with it."""
-        if self.recorder is not None and ProfilerActivity.CPU in set(activities):
+        activities = set(activities)
+        if self.recorder is not None and ProfilerActivity.CPU in activities:
             self.recorder.paused = not enable
+        if self.recorder is not None and ProfilerActivity.CUDA in activities:
+            self.recorder.timing = enable and self.recorder.clock is not None
 
     def __repr__(self) -> str:
         if not self.enabled or self.recorder is None:
@@ -156,7 +171,7 @@ class profile:
         if self._events is None:
             if self.recorder is None or not self.recorder.stopped:
                 raise RuntimeError("Profiler didn't finish running")
-            events = events_of(self.recorder, self.with_flops, self.record_shapes)
+            events = events_of(self.recorder, self.with_flops, self.record_shapes, self.use_cpu)
             events[:0] = self.earlier
             self._events = events
         return self._events

@@ -126,7 +126,7 @@ class _KinetoProfile:
         self.experimental_config = experimental_config
         self.execution_trace_observer = execution_trace_observer
         self.custom_trace_id_callback = custom_trace_id_callback
-        self.use_device: str | None = None
+        self.use_device = "cuda" if ProfilerActivity.CUDA in self.activities else None
         self.preset_metadata: dict[str, Any] = {}
         self.profiler: Any = None
 
@@ -143,7 +143,8 @@ class _KinetoProfile:
         """Make ready what the first recorded call would wait for."""
         kept = self.profiler.function_events if self.acc_events and self.profiler is not None else ()
         self.profiler = Session(
-            use_cpu=ProfilerActivity.CPU in self.activities, record_shapes=self.record_shapes,
+            use_cpu=ProfilerActivity.CPU in self.activities, use_device=self.use_device,
+            record_shapes=self.record_shapes,
             profile_memory=self.profile_memory, with_stack=self.with_stack, with_flops=self.with_flops,
             with_modules=self.with_modules, use_kineto=True, custom_trace_id_callback=self.custom_trace_id_callback,
         )  # fmt: skip
@@ -232,7 +233,7 @@ class profile(_KinetoProfile):
     Parameters
     ----------
     activities : iterable of ProfilerActivity, optional
-        The CPU's is what there is.
+        ``ProfilerActivity.CPU``, and ``CUDA`` where there is a GPU; by default all that there is.
     schedule : callable, optional
         Tells for the number of a step what to do: see `torch.profiler.schedule`. Without it all is recorded.
     on_trace_ready : callable, optional
@@ -268,6 +269,8 @@ class profile(_KinetoProfile):
         activities = supported_activities() if activities is None else list(activities)
         if use_cuda is not None:
             warn("`use_cuda` is deprecated, use `activities` argument instead", FutureWarning, stacklevel=2)
+            activities = [item for item in activities if item is not ProfilerActivity.CUDA]
+            activities += [ProfilerActivity.CUDA] * use_cuda
         if not any(isinstance(item, ProfilerActivity) or (isinstance(item, dict) and item) for item in activities):
             raise AssertionError("No valid profiler activities found")
         super().__init__(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from .events import ENGINE, MEMORY_EVENT_NAME, EventList
+from .events import ENGINE, MEMORY_EVENT_NAME, DeviceType, EventList, works_itself
 from .watching import BACKWARD, MODULE, Recorder
 
 __all__ = ["chrome_trace", "export", "written"]
@@ -54,7 +54,7 @@ def chrome_trace(events: EventList, recorder: Recorder, metadata: dict[str, Any]
     allocated = 0
     for number, event in enumerate(events):
         at = begun + event.time_range.start
-        if event.name == MEMORY_EVENT_NAME:
+        if event.name == MEMORY_EVENT_NAME or event.device_type != DeviceType.CPU:
             continue
         record: Any = event.record
         module = record is not None and record.kind == MODULE
@@ -80,6 +80,7 @@ def chrome_trace(events: EventList, recorder: Recorder, metadata: dict[str, Any]
             start, _ = forwards[event.sequence_nr]
             row("s", "fwdbwd", start, cat="fwdbwd", id=event.sequence_nr)
             row("f", "fwdbwd", at, cat="fwdbwd", id=event.sequence_nr, bp="e")
+    _lanes(rows, events, recorder)
     if recorder.memory:
         changes = [(m / 1e3, n) for m, n in zip(recorder.frees[::2], recorder.frees[1::2])]
         changes += [(r.end / 1e3, own) for r in recorder.records if (own := _own_memory(r, recorder))]
@@ -104,6 +105,31 @@ def chrome_trace(events: EventList, recorder: Recorder, metadata: dict[str, Any]
         **metadata,
         "traceEvents": rows,
     }
+
+
+def _lanes(rows: list[dict[str, Any]], events: EventList, recorder: Recorder) -> None:
+    """What devices did, a lane for each stream, with an arrow from the call."""
+    pid, lanes = os.getpid(), {}
+    for event in events:
+        record = event.record
+        if record is None or not event.kernels or not (event.is_user_annotation or works_itself(event)):
+            continue
+        index, stream, start, duration = record.span
+        kind = "gpu_user_annotation" if event.is_user_annotation else "kernel"
+        lane = {"pid": index, "tid": stream}
+        lanes[index, stream] = lane
+        more = {"External id": event.id, "device": index, "stream": stream}
+        rows.append({"ph": "X", "cat": kind, "name": event.trace_name or event.name, **lane, "ts": start / 1e3,
+                     "dur": duration / 1e3, "args": more})  # fmt: skip
+        arrow = {"cat": "ac2g", "name": "ac2g", "id": event.id}
+        rows.append({"ph": "s", **arrow, "pid": pid, "tid": recorder.thread, "ts": record.start / 1e3})
+        rows.append({"ph": "f", **arrow, **lane, "ts": start / 1e3, "bp": "e"})
+    for (index, stream), lane in lanes.items():
+        for word, value in (("process_name", {"name": os.path.basename(sys.executable)}), ("process_labels",
+                            {"labels": f"GPU {index}"}), ("process_sort_index", {"sort_index": 5000000 + index}),
+                            ("thread_name", {"name": f"stream {stream}"}),
+                            ("thread_sort_index", {"sort_index": stream})):  # fmt: skip
+            rows.append({"ph": "M", "name": word, **lane, "ts": recorder.started / 1e3, "args": value})
 
 
 def _own_memory(record: Any, recorder: Recorder) -> int:

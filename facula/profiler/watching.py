@@ -29,15 +29,15 @@ from .names import functions
 
 __all__ = ["Record", "Recorder", "recording"]
 
-OPERATOR, BACKWARD, USER, MODULE = 0, 1, 7, 8  # the first three are numbers of PyTorch's RecordScope
+OPERATOR, BACKWARD, USER, MODULE, GRAPH = 0, 1, 7, 8, 9  # the first three are numbers of PyTorch's RecordScope
 
 
 class Record:
     """One call: times in nanoseconds, the user's line, what went in and out."""
 
     __slots__ = (
-        "end", "flow", "inputs", "kind", "line", "memory", "module", "name", "numbers", "operator", "outputs", "parent",
-        "sequence", "stack", "start", "thread", "view",
+        "began", "done", "end", "flow", "inputs", "kind", "line", "memory", "module", "name", "numbers", "operator",
+        "outputs", "parent", "sequence", "span", "stack", "start", "thread", "view", "works",
     )  # fmt: skip
 
     name: str
@@ -54,12 +54,20 @@ class Record:
     view: bool  # whether what came out is memory of what went in
     memory: int  # bytes that came into use
     module: str  # the modules whose forward it is in
+    began: Any  # a mark of the recorder's clock, and the one at the end
+    done: Any
+    works: bool  # whether it, or a call inside, had to do with the clock's device
+    span: Any  # in the end: (number of the device, stream, start, duration)
 
 
 class Recorder:
     """The records of one thread."""
 
-    def __init__(self, shapes: bool = False, memory: bool = False, stacks: bool = False, modules: bool = False):
+    def __init__(
+        self, shapes: bool = False, memory: bool = False, stacks: bool = False, modules: bool = False, clock: Any = None
+    ):
+        self.clock, self.use_device = clock, None if clock is None else clock.kind  # see targets/cuda/clocks.py
+        self.timing = clock is not None  # until it is interrupted
         self.shapes, self.memory, self.stacks, self.modules = shapes, memory, stacks, modules
         self.records: list[Record] = []
         self.one: dict[Any, Any] = {}  # equal tuples are one object: the garbage collector looks at each that is kept
@@ -76,13 +84,14 @@ class Recorder:
 
     # One call
 
-    def begin(self, name: str, kind: int, depth: int = 3) -> Record:
-        """A new record, open; `depth` frames are known to be no user's."""
+    def begin(self, name: str, kind: int, depth: int = 3, index: int | None = None) -> Record:
+        """A new record, open; `depth` frames are known to be no user's, `index` is the number of a clock's device."""
         record = Record()
         top = self.top
         record.name, record.kind, record.parent, record.thread = name, kind, top, self.thread
         record.sequence, record.flow, record.inputs, record.outputs, record.numbers = -1, None, None, None, None
-        record.view, record.operator = False, None
+        record.view, record.operator, record.works = False, None, False
+        record.began = record.done = record.span = None
         record.module = "" if top is None else top.module
         if top is None or top.kind >= USER:
             line, stack = self._lines(depth)
@@ -97,6 +106,8 @@ class Recorder:
         self.top = record
         record.memory = self.in_use[0]
         record.end = 0
+        if self.timing:
+            record.began = self.clock.mark(index)
         record.start = perf_counter_ns()
         return record
 
@@ -108,6 +119,10 @@ class Recorder:
         while top is not None and top is not record:  # left open by an exception
             top.end, top.memory = now, in_use - top.memory
             top = top.parent
+        if record.began is not None:
+            record.done = self.clock.mark(record.began[0].device.index)
+        if record.works and record.parent is not None:
+            record.parent.works = True
         record.end, record.memory = now, in_use - record.memory
         self.top = record.parent
         if record.parent is None:
@@ -154,7 +169,9 @@ class Recorder:
         elif entry.of_class:
             name = args[0].__name__ if kind is OPERATOR else name.format(type(args[0]).__name__)
         before = self.latest
-        record = self.begin(name, kind, 4)
+        device = self.use_device if self.timing else None
+        index = None if device is None else place((*args, *kwargs.values()), device)
+        record = self.begin(name, kind, 4, index)
         record.operator = entry.operator
         if kind is MODULE:
             record.module = f"{record.module}.{name}" if record.module else name
@@ -178,6 +195,11 @@ class Recorder:
             out = entry.inner(*args, **kwargs)
         finally:
             self.finish(record)
+        own = kind is GRAPH or (kind < USER and not (kind is OPERATOR and _views(args, out)))
+        if device is not None and own and not record.works:
+            record.works = kind is GRAPH or index is not None or place((out,), device) is not None
+            if record.works and record.parent is not None:
+                record.parent.works = True
         if kind is OPERATOR:
             first = out[0] if out.__class__ is tuple and out else out
             if isinstance(first, Tensor) and (edge := first.edge) is not None:
@@ -187,13 +209,35 @@ class Recorder:
                     if sequence > self.latest:
                         self.latest = sequence
         if self.shapes and kind < USER:
-            first, given = out[0] if out.__class__ in (tuple, list) and out else out, args[0] if args else None
-            record.view = (
-                kind is OPERATOR and isinstance(first, Tensor) and isinstance(given, Tensor)
-                and first is not given and first.storage is given.storage
-            )  # fmt: skip
+            record.view = kind is OPERATOR and _views(args, out)
             record.outputs = self._one(specs(out if isinstance(out, (tuple, list)) else (out,)))
         return out
+
+    def read_clock(self) -> None:
+        """What the clock's device did in the calls that had to do with it, when all is done."""
+        if self.clock is not None:
+            own = [r for r in self.records if r.works and r.began is not None and r.done is not None]
+            for record, span in zip(own, self.clock.read([(r.began, r.done) for r in own])):
+                record.span = span
+        for record in self.records:
+            record.began = record.done = None
+
+
+def place(values: Any, device: str) -> int | None:
+    """The number of the device, of this kind, on which the first tensor is that is on one; None: there is none."""
+    for x in values:
+        if x.__class__ in (list, tuple) and x:
+            x = x[0]
+        if isinstance(x, Tensor) and x.device.type == device:
+            return x.device.index or 0
+    return None
+
+
+def _views(args: tuple, out: Any) -> bool:
+    """Whether what came out is memory of what went in."""
+    first, given = out[0] if out.__class__ in (tuple, list) and out else out, args[0] if args else None
+    both = isinstance(first, Tensor) and isinstance(given, Tensor)
+    return both and first is not given and first.storage is given.storage  # type: ignore[union-attr]
 
 
 def specs(values: Any) -> tuple:
@@ -255,6 +299,8 @@ def _others() -> Iterator[tuple[Any, str, int, bool]]:
     yield engine._leaf, "torch::autograd::AccumulateGrad", BACKWARD, False
     apply: Any = vars(Function)["apply"]
     yield getattr(apply, "__func__", apply), "", OPERATOR, True
+    if (graphs := sys.modules.get("facula.cuda.graphs")) is not None:  # else there are none to be replayed
+        yield graphs.CUDAGraph.replay, "cudaGraphLaunch", GRAPH, False
     yield Module.__call__, "", MODULE, False
     yield Optimizer.zero_grad, "Optimizer.zero_grad#{0}.zero_grad", USER, True
     yield _BaseDataLoaderIter.__next__, "enumerate(DataLoader)#{0}.__next__", USER, True
@@ -304,10 +350,16 @@ def _step_hooks() -> list[Any]:
     """Optimizers' steps are seen by hooks: each class has a function of its own."""
     from facula.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+    def of_optimizer(recorder: Recorder, optimizer: Any) -> int | None:
+        if recorder.use_device is None:
+            return None
+        first = [group["params"][0] for group in optimizer.param_groups if group["params"]]
+        return place(first, recorder.use_device)
+
     def before(optimizer: Any, args: tuple, kwargs: dict) -> None:
         if (recorder := LOCAL.watch) is not None:
-            name = type(optimizer).__name__
-            recorder.begin(f"Optimizer.step#{name}.step", USER, 2)
+            name, index = type(optimizer).__name__, of_optimizer(recorder, optimizer)
+            recorder.begin(f"Optimizer.step#{name}.step", USER, 2, index)
 
     def after(optimizer: Any, args: tuple, kwargs: dict) -> None:
         recorder = LOCAL.watch
@@ -316,6 +368,7 @@ def _step_hooks() -> list[Any]:
         while record is not None and record.name != title:
             record = record.parent
         if recorder is not None and record is not None:
+            record.works = record.works or of_optimizer(recorder, optimizer) is not None
             recorder.finish(record)
             if recorder.shapes:
                 record.inputs, record.outputs = _stepped(optimizer)
@@ -357,6 +410,7 @@ def stop(recorder: Recorder) -> None:
     while top is not None:  # calls that are still running, of whom nothing will be heard
         recorder.finish(top)
         top = recorder.top
+    recorder.read_clock()
     outer = recorder.outer
     if LOCAL.watch is recorder:
         LOCAL.watch = outer
@@ -374,7 +428,7 @@ def stop(recorder: Recorder) -> None:
 
 
 @contextmanager
-def recording(**options: bool) -> Iterator[Recorder]:
+def recording(**options: Any) -> Iterator[Recorder]:
     """A block whose calls are recorded."""
     recorder = Recorder(**options)
     start(recorder)

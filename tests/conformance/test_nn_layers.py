@@ -308,6 +308,25 @@ def images(f):
 
 
 @program
+def pools_of_channels_last(f):
+    """Where results and gradients lie."""
+    seen = []
+    kinds = [(f"{kind}Pool{d}d", 2) for kind in ("Max", "Avg", "AdaptiveMax", "AdaptiveAvg") for d in (2, 3)]
+    for name, size in [*kinds, ("MaxPool2d", 6), ("AdaptiveMaxPool2d", 1)]:
+        sizes = (6, 12) if name[-2] == "2" else (4, 6, 4)
+        for channels, step in ((3, 1), (3, 2), (1, 1)):
+            x = numbers(f, 2, *sizes, channels)
+            x = x.permute(0, x.dim() - 1, *range(1, x.dim() - 1))[..., ::step].requires_grad_()
+            y = getattr(f.nn, name)(size)(x)
+            (into,) = f.autograd.grad(y.square().sum(), x)
+            seen += [y, y.stride(), into, into.stride()]
+    for name in ("AdaptiveAvgPool2d", "AdaptiveAvgPool3d"):
+        x = numbers(f, 2, *(2,) * int(name[-2]), 3).permute(0, int(name[-2]) + 1, *range(1, int(name[-2]) + 1))
+        seen.append(getattr(f.nn, name)(1)(x).stride())
+    return seen
+
+
+@program
 def pools(f):
     seen = []
     for dims, size in ((1, (8,)), (2, (8, 6)), (3, (4, 6, 4))):

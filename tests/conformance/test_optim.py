@@ -8,6 +8,7 @@ import pickle
 import re
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -156,6 +157,33 @@ def test_flags_are_accepted(name):
             flagged, _ = train(facula, name, {"lr": 0.1, flag: True})
             for a, b in zip(flagged, plain):
                 torch.testing.assert_close(theirs(a), theirs(b), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("Adam", {}), ("AdamW", {"amsgrad": True, "lr": 0.1}), ("SGD", {"momentum": 0.9, "dampening": 0.5, "lr": 0.1}),
+     ("SGD", {"lr": 0.1, "maximize": True}), ("Adagrad", {"lr_decay": 0.1, "initial_accumulator_value": 1.0})],
+)  # fmt: skip
+def test_fused_steps_under_a_scaler(name, options):
+    """Steps that overflow change neither parameters, nor gradients, nor counts."""
+    made = []
+    for f in (facula, torch):
+        params = [f.tensor([1.0, -2.0, 3.0]).requires_grad_(), f.tensor([[4.0], [5.0]]).requires_grad_()]
+        optimizer = getattr(f.optim, name)(params, fused=True, **options)
+        scaler = f.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
+        found = []
+        for step in range(5):
+            optimizer.zero_grad()
+            loss = sum((x.sin() * (math.inf if step == 2 else 1.0)).sum() for x in params)
+            scaler.scale(loss).backward()
+            if step == 3:
+                scaler.unscale_(optimizer)
+            scaler.step(optimizer)
+            scaler.update()
+            state = [v for x in params for v in optimizer.state[x].values() if isinstance(v, f.Tensor)]
+            found += [scaler.get_scale(), *[x.tolist() for x in (*params, *[x.grad for x in params], *state)]]
+        made.append(np.hstack([np.ravel(x) for x in found]))
+    np.testing.assert_allclose(*made, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)

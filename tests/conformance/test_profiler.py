@@ -92,9 +92,8 @@ def test_events():
 
 def test_attributes_of_events():
     ours, theirs = run(facula, **FULL), run(oracle, **FULL)
-    lacking = {"cuda_time", "cuda_time_total", "self_cuda_time_total", "self_cuda_memory_usage"}  # deprecated
     for mine, other in ((ours.events()[1], theirs.events()[1]), (ours.key_averages()[0], theirs.key_averages()[0])):
-        names = {n for n in dir(other) if n[0] != "_"} - lacking
+        names = {n for n in dir(other) if n[0] != "_"}
         assert not [n for n in names if not hasattr(mine, n)]
     number = re.compile(r"[-\d.]+[a-z]*")
     assert number.sub("#", repr(ours.key_averages()[0])) == number.sub("#", repr(theirs.key_averages()[0]))

@@ -161,7 +161,7 @@ running = (t(3, grad=False), t(3, low=0.5, grad=False))
 row("nn.functional.batch_norm", [s(t(4, 3), None, None, training=True), s(t(4, 3), None, None, t(3), t(3), True),
                                  s(t(2, 3, 4), None, None, t(3), t(3), True, 0.2, 1e-3),
                                  s(t(2, 3, 2, 2), *running, t(3), t(3)), s(t(4, 3), *running)], "f", second=False,
-    covers=("native_batch_norm", "batch_norm_with", "_train", "_train_gradient", "_apply", "_apply_gradient", "moved"),
+    covers=("native_batch_norm", "batch_norm_with", "_train", "_train_gradient", "_apply", "_apply_gradient"),
     errors=[bad(RuntimeError, "running_mean must be defined in evaluation mode", t(2, 3), None, None),
             bad(RuntimeError, "weight should contain 3 elements not 4", t(2, 3), None, None, t(4), None,
                 True)], **NORM, slopes=False)  # fmt: skip

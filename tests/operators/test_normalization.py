@@ -137,6 +137,29 @@ def test_batch_norm(shape):
     np.testing.assert_allclose(found.numpy(), want, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("lies", ["rows", "channels_last"])
+def test_running_statistics_move_with_the_batch(lies):
+    """In the same kernel: of halves in float32, strided, only one of them, of one element a channel, of none."""
+    x = rng.normal(size=(40, 5, 33, 20)).astype("f4")
+    given = ops.from_numpy(x)
+    if lies == "channels_last":
+        given = ops.from_numpy(x.transpose(0, 2, 3, 1).copy()).permute(0, 3, 1, 2)
+    means, variances = ops.zeros(5, 2)[:, 0], ops.ones(5, dtype=dt.float64)
+    out = ops.batch_norm(given.to(dt.bfloat16), None, None, means, variances, True, 0.25, 1e-5)
+    assert out.dtype is dt.bfloat16 and means._version == variances._version == 1
+    rounded = given.to(dt.bfloat16).to(dt.float64).numpy()
+    np.testing.assert_allclose(means.numpy(), rounded.mean((0, 2, 3)) / 4, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(variances.numpy(), 0.75 + rounded.var((0, 2, 3), ddof=1) / 4, rtol=1e-5)
+    half = ops.ones(5, dtype=dt.float16)
+    ops.batch_norm(given, None, None, None, half, True, 1.0, 1e-5)
+    np.testing.assert_allclose(half.numpy(), x.var((0, 2, 3), ddof=1), rtol=1e-3)
+    ops.batch_norm(given[:1, :, :1, :1], None, None, None, half, True, 1.0, 1e-5)
+    assert half.isnan().all()
+    means.fill_(3.0)
+    ops.batch_norm(given[:0], None, None, means, None, True, 0.5, 1e-5)
+    assert means.tolist() == [3.0] * 5
+
+
 def test_batch_norm_gradients():
     x, w, b = rng.normal(size=(3, 2, 2)), rng.normal(size=2), rng.normal(size=2)
     check_gradients(lambda x, w, b: ops.batch_norm(x, w, b, None, None, True, 0.1, 1e-2), x, w, b, second=True)

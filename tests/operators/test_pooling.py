@@ -1,10 +1,14 @@
 """Pooling against windows cut out by NumPy, gradients against differences; recorded answers for PyTorch's own rules."""
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 
 import facula.operators as ops
 from facula.autograd import grad
+from facula.core.shape import channels_last_strides, contiguous_strides
 from facula.operators.creation import from_numpy
 
 from .differences import check_gradients
@@ -153,6 +157,38 @@ def test_layouts_and_empty():
     )
     assert ops.max_pool2d(from_numpy(np.zeros((0, 3, 8, 8))), 2).shape == (0, 3, 4, 4)
     assert ops.adaptive_avg_pool2d(from_numpy(np.zeros((2, 3, 8, 8))), 0).shape == (2, 3, 0, 0)
+
+
+INNERMOST = {
+    "max_pool2d": [(2,), (3, 2, 1), (3, 1, 1), (2, 2, 0, 2), (6, 5, 1)], "avg_pool2d": [(2,), (3, 2, 1), (6, 7)],
+    "adaptive_avg_pool2d": [(1,), ((5, 2),)], "adaptive_max_pool2d": [(3,)], "max_pool3d": [(2,), (4, 2, 1)],
+    "avg_pool3d": [(2,)], "adaptive_avg_pool3d": [(1,), (2,)], "adaptive_max_pool3d": [(2,)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INNERMOST)
+def test_channels_stay_innermost(name):
+    """Results, indices and gradients lie as the input does, gaps or not, and have the numbers of row-major ones."""
+    kept = name.endswith("2d") or name == "max_pool3d"
+    sizes = (9, 12) if name.endswith("2d") else (6, 5, 8)
+    for settings, channels, gaps in itertools.product(INNERMOST[name], (3, 1), (1, 2)):
+        x = from_numpy(rng.permutation(2 * channels * math.prod(sizes)).reshape(2, *sizes, channels).astype("f4"))
+        x = x.permute(0, x.ndim - 1, *range(1, x.ndim - 1))[..., ::gaps]
+        found = []
+        for given in (x.contiguous(), x):
+            given = given.detach().requires_grad_()
+            made = getattr(ops, name)(given, *settings)
+            made = made if isinstance(made, tuple) else (made,)
+            into = ops.arange(made[0].numel()).reshape(made[0].shape).to(made[0].dtype)
+            found.append([*made, *grad(made[0], given, into)])
+        for one, other in zip(*found, strict=True):
+            np.testing.assert_allclose(other.detach().numpy(), one.detach().numpy(), rtol=1e-5, atol=1e-4)
+        *made, gradient = found[1]
+        means = settings == (1,) and "avg" in name  # the gradient of a mean is a view
+        for y in made:
+            assert y.stride() == (channels_last_strides if kept or means else contiguous_strides)(y.shape)
+        if not means:
+            assert gradient.stride() == (channels_last_strides if kept else contiguous_strides)(x.shape)
 
 
 @pytest.mark.parametrize("settings", [(2,), (3, 2, 1), (3, 1, 1), (2, 1, 0, 2)])

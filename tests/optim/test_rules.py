@@ -181,6 +181,53 @@ def test_in_place_and_versions():
     assert w.data_ptr() == address and w._version > version and w.grad._version == 0
 
 
+FUSED = [
+    ("Adam", {}), ("AdamW", {"amsgrad": True, "lr": 0.1}), ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.1}), ("Adagrad", {"lr_decay": 0.1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "options"), FUSED)
+def test_fused_steps_under_a_scaler(kind, options):
+    """Fused optimizers unscale, and leave out what overflowed, by themselves: all is as where a scaler does it."""
+    found = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        turned = torch.randn(3, 2).t().detach().requires_grad_()  # its gradient lies otherwise: a call of its own
+        params = [torch.randn(5, requires_grad=True), turned, torch.randn((), requires_grad=True)]
+        optimizer = getattr(optim, kind)(params, fused=fused, **options)
+        scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
+        for step in range(6):
+            optimizer.zero_grad()
+            some = params[: 2 + (step > 2)]  # the last one comes later
+            for x in some:
+                x.grad = (x.detach() * 8).contiguous() * (float("inf") if step in (1, 4) else 1.0)
+            scaler.scale(params[0].detach())
+            if step == 3:
+                scaler.unscale_(optimizer)
+            scaler.step(optimizer)
+            scaler.update()
+        assert not hasattr(optimizer, "found_inf") and not hasattr(optimizer, "grad_scale")
+        state = [v for p in params for v in optimizer.state[p].values() if isinstance(v, torch.Tensor)]
+        state += [torch.tensor(scaler.get_scale()), *params, *[x.grad for x in params]]
+        found.append([x.detach().numpy() for x in state])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-7)
+
+
+def test_what_is_not_fused_knows_no_scale():
+    p = torch.ones(2, requires_grad=True)
+    p.grad = torch.ones(2)
+    optimizer = optim.SGD([p], lr=0.5)
+    optimizer.grad_scale = torch.tensor(2.0)
+    with pytest.raises(AssertionError, match="Expected grad_scale and found_inf to be None"):
+        optimizer.step()
+    optimizer = optim.SGD([p], lr=0.5, fused=True)
+    optimizer.grad_scale = torch.tensor(2.0)
+    optimizer.step()
+    assert p.tolist() == [0.75, 0.75] and p.grad.tolist() == [0.5, 0.5]
+
+
 def test_step_counter_is_a_tensor_that_may_be_changed():
     w = torch.nn.Parameter(torch.ones(3))
     w.grad = torch.ones(3)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from facula.core.dtype import dtype
-from facula.ir.kernel import Access, Kernel
+from facula.ir.kernel import Access, Kernel, width
 from facula.targets import cpu, routine
 from facula.targets.meta.memory import fetch
 
@@ -141,12 +141,12 @@ def bind_product(element: dtype, **fields) -> Bound:
 def compile_many(kernel: Kernel, columns: Sequence[int | None]) -> tuple[Callable[..., None], int]:
     """Kernels on many sets of operands: left out for all sets where it is for one."""
     function, chunk = _of_cpu("compile_many")(kernel, columns)
-    width = 1 + max(column for column in columns if column is not None)
+    count = width(columns)
     written = {column for _, column in zip(kernel.results, columns) if column is not None}
 
     def run(table: int, rows: int, elements: int, partial: int, *params) -> None:
-        words = (ctypes.c_int64 * (rows * (width + 2))).from_address(table)
-        sets = [[at(words[row + column]) for column in range(width)] for row in range(0, len(words), width + 2)]
+        words = (ctypes.c_int64 * (rows * (count + 2))).from_address(table)
+        sets = [[at(words[row + column]) for column in range(count)] for row in range(0, len(words), count + 2)]
         total = sum(block.size for blocks in sets for block in blocks if block is not None)
         out = total > LITTLE or any(_left_out(blocks) for blocks in sets)
         for blocks in sets:

@@ -35,7 +35,7 @@ class Plan:
 
     __slots__ = (
         "back", "backs", "common", "compute", "empty", "function", "key", "kernel_names", "mixed", "numbers", "out",
-        "outs", "pushes", "shape", "slots", "sources", "specs", "static", "tail", "targets",
+        "outs", "over", "pushes", "shape", "slots", "sources", "specs", "static", "tail", "targets",
     )  # fmt: skip
 
 
@@ -141,6 +141,7 @@ class Traced(Operator):
         differentiable: bool = True,
         row_results: Sequence[bool] | None = None,
         lies: bool = False,
+        over: Sequence[str] = (),
         check: Callable | None = None,
         wide: Sequence[str] = (),
         narrow: Sequence[str] = (),
@@ -148,6 +149,7 @@ class Traced(Operator):
     ):
         super().__init__(body, name)
         self.row_results = row_results  # which results are one number a row; None: those that are made of such alone
+        self.over = tuple(over)  # operands that the last results are written over, where they are given
         self.lies = lies or not rows  # whether results lie in memory as operands do; else they are row-major
         self.check = check  # called with the operands' specs (or number types) when a plan is made
         self.only: frozenset[str] = frozenset()  # operands that may not be Python numbers
@@ -295,6 +297,8 @@ class Traced(Operator):
         free = self.scalar_symbols(scalars, common, compute)
         values = self.trace(symbols, free)
         tensors = [(n, k) for n, k in zip(self.operands, kinds) if isinstance(k, Spec)]
+        over = [k for n, k in tensors if n in self.over]
+        fresh = len(values) - len(over)
         where = common_device([k for _, k in tensors])
         if shape is None:
             if dims is None:
@@ -314,13 +318,13 @@ class Traced(Operator):
         own_strides = result_strides(shape, whole) if self.lies else None
         for i, value in enumerate(values):
             row = self.rows and (level[value] if self.row_results is None else self.row_results[i])
-            kind = self.results[i] if self.results else None
+            kind = over[i - fresh].dtype if i >= fresh else self.results[i] if self.results else None
             memory: Any = compute if kind == "compute" else kind or _kept_as(value.dtype, compute, common)
             name = "_" * self.depth + ("out" if len(values) == 1 else f"out{i}")
             if row:
                 size = tuple(1 if d in row_dims else n for d, n in enumerate(shape))
                 full = contiguous_strides(size)
-                out_strides.append([full[d] for d in outer_dims])
+                out_strides.append([full[d] for d in outer_dims] if i < fresh else list(over[i - fresh].strides))
                 shown = size if keepdim else tuple(shape[d] for d in outer_dims)
                 out_specs.append(dense(memory, shown, where))
             else:
@@ -370,7 +374,8 @@ class Traced(Operator):
         plan.kernel_names = tuple(n for n, _ in inputs)
         plan.slots = tuple(self.operands.index(n) for n, _ in inputs)
         plan.numbers = tuple(_split_part(p.value) for p in parameters)
-        plan.outs = tuple(out_specs)
+        plan.outs = tuple(out_specs[:fresh])
+        plan.over = tuple([i for i, n in enumerate(self.operands) if n in self.over and isinstance(kinds[i], Spec)])
         plan.out = plan.outs[0]
         plan.empty = launch.allocator(where)
         plan.key = (dims, keepdim)
@@ -379,7 +384,9 @@ class Traced(Operator):
         seen = self.guard is not None and plan.common.kind in "ui"  # values are looked at before each run
         split = any(part is not None for _, part in plan.numbers) or (compute is dt.uint64 and bool(plan.numbers))
         plan.sources = (
-            None if seen or split or plan.mixed else (*plan.slots, *[order.index(name) for name, _ in plan.numbers])
+            None
+            if seen or split or plan.mixed or over
+            else (*plan.slots, *[order.index(name) for name, _ in plan.numbers])
         )
         return plan
 
@@ -673,7 +680,13 @@ class Traced(Operator):
 
     def _run(self, plan: Plan, operands: tuple, scalars: dict, node_class: type | None = None):
         outs = [plan.empty(s) for s in plan.outs]
-        self._execute(plan, operands, scalars, outs)
+        if plan.over:
+            written = [operands[i] for i in plan.over]
+            self._execute(plan, operands, scalars, [*outs, *written])
+            for x in written:
+                x.storage.version += 1
+        else:
+            self._execute(plan, operands, scalars, outs)
         if self.differentiable:
             for x in operands:
                 if isinstance(x, Tensor) and x.needs_grad:

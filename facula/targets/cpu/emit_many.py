@@ -5,7 +5,7 @@ All rows together are cut in shares of at most so many elements, which the threa
 
 from collections.abc import Callable, Sequence
 
-from facula.ir.kernel import BROADCAST, CONTIGUOUS, Access, Kernel
+from facula.ir.kernel import Kernel, of_rows, width
 from facula.native import builtins
 
 from .emit import KINDS, _module
@@ -53,14 +53,10 @@ def compile_many(kernel: Kernel, columns: Sequence[int | None]) -> tuple[Callabl
 
     A row of the table (int64) has addresses, then the number of elements, then the number of its first share, see
     `tables.fill`; `elements` are those of all rows. `columns` says which of the addresses belongs to each of
-    `kernel.operands`; None stands for a result of one element a share, which goes to `partial`: such a kernel reduces
-    the elements of a share.
+    `kernel.operands`, see `launch.many`; None stands for a result of one element a share, which goes to `partial`.
     """
-    count = max(c for c in columns if c is not None) + 1
-    reduces = None in columns
-    step = {True: BROADCAST + BROADCAST, False: BROADCAST + CONTIGUOUS} if reduces else {False: CONTIGUOUS}
-    access = Access(1, int(reduces), tuple(step[c is None] for c in columns))
-    nest, source = _module(kernel, access, None)
+    count, reduces = width(columns), None in columns
+    nest, source = _module(kernel, of_rows(columns), None)
     chunk = max(LEAST, int(BLOCK_NS / nest.cost) // 64 * 64)
     operands = len(kernel.operands)
     params = [ty for ty, _ in nest.names()[operands : -1 - reduces]]
@@ -80,8 +76,10 @@ def compile_many(kernel: Kernel, columns: Sequence[int | None]) -> tuple[Callabl
             places += f"  %n.partial{i} = mul i64 %number, {operand.dtype.itemsize}\n"
             places += f"  %p{i} = getelementptr i8, ptr %partial, i64 %n.partial{i}\n"
         else:
-            places += f"  %in{i} = getelementptr ptr, ptr %row, i64 {column}\n  %base{i} = load ptr, ptr %in{i}\n"
-            places += f"  %bytes{i} = mul i64 %start, {operand.dtype.itemsize}\n"
+            shared = column < 0
+            places += f"  %in{i} = getelementptr ptr, ptr %row, i64 {~column if shared else column}\n"
+            places += f"  %base{i} = load ptr, ptr %in{i}\n"
+            places += f"  %bytes{i} = mul i64 %start, {0 if shared else operand.dtype.itemsize}\n"
             places += f"  %p{i} = getelementptr i8, ptr %base{i}, i64 %bytes{i}\n"
     given = [f"ptr %p{i}" for i in range(operands)] + [f"{ty} %param{i}" for i, ty in enumerate(params)]
     given += ["i64 1"] * reduces + ["i64 %n"]

@@ -384,6 +384,8 @@ class Values(Dims):
             by = c.let(f"mul <{lanes} x i64> {self.value(scope, offset, lanes)}, {constant(size, dt.int64, lanes)}")
             kind = "ptr" if letter == BROADCAST else f"<{lanes} x ptr>"
             at = c.let(f"getelementptr i8, {kind} {at}, <{lanes} x i64> {by}")
+        elif letter == BROADCAST:  # some lanes read it, others do not
+            at = c.splat(at, "ptr", lanes)
         return at, True
 
     def _steps(self, scope: Scope, number: int, lanes: int) -> str:

@@ -10,6 +10,7 @@ CHECKS_LATER = True  # failing checks are raised at the next synchronisation
 
 # What is imported when `targets.routine` is first asked for it: a file, or a name in a file.
 ROUTINES = {
+    "Clock": "clocks:Clock",
     "Memo": "repeats:MEMO",
     "attend": "libraries.dnn_attend:attend",
     "attend_backward": "libraries.dnn_attend:attend_backward",

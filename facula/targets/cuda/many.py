@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from facula.codegen import prepare
-from facula.ir.kernel import BROADCAST, CONTIGUOUS, Access, Kernel
+from facula.ir.kernel import Kernel, of_rows, width
 
 from . import driver, launcher, transfers
 from .functions import Function
@@ -31,13 +31,10 @@ class ManyNest(Nest):
     """The loops of one share."""
 
     def __init__(self, kernel: Kernel, columns: Sequence[int | None], late: bool):
-        reduces = None in columns
-        step = {True: BROADCAST + BROADCAST, False: BROADCAST + CONTIGUOUS} if reduces else {False: CONTIGUOUS}
-        access = Access(1, int(reduces), tuple(step[c is None] for c in columns))
-        super().__init__(prepare(kernel, FUNCTIONS), access, False)
+        super().__init__(prepare(kernel, FUNCTIONS), of_rows(columns), False)
         self.columns, self.late = columns, late
         self.splits = self.again = False
-        self.width = 1 + max(c for c in columns if c is not None)
+        self.width = width(columns)
 
     def grid_stride(self, units: str) -> str:
         return f"for (Index u = (Index)threadIdx.x; u < {units}; u += (Index)blockDim.x)"
@@ -75,7 +72,10 @@ class ManyNest(Nest):
         for i, (operand, column) in enumerate(zip(self.operands, self.columns)):
             kind, name = self.pointer_type(i), f"{operand.name}.ptr"
             if name in self.arguments_used:
-                source = f"({kind})partial + share" if column is None else f"({kind})line[{column}] + begin"
+                if column is None:
+                    source = f"({kind})partial + share"
+                else:
+                    source = f"({kind})line[{column}] + begin" if column >= 0 else f"({kind})line[{~column}]"
                 lines.append(f"    {kind} {argument_name(name)} = {source};")
         sizes = ["1"] * self.row + [f"left < {CHUNK} ? (Index)left : {CHUNK}"]
         for d, size in enumerate(sizes):
@@ -98,7 +98,7 @@ class ManyCode:
     """A function `(table, rows, elements, partial, *params)`.
 
     In a recorded graph with `refresh`, which returns the params of the coming replay: these are read from memory, to
-    which every replay copies them first. With `held`, an address of the GPU, its one param is read from there.
+    which every replay copies them first.
     """
 
     def __init__(self, kernel: Kernel, columns: Sequence[int | None]):
@@ -106,21 +106,18 @@ class ManyCode:
         self.function = Function(many_program(kernel, columns))
         self.late: Function | None = None
         self.tables: dict[tuple[driver.Stream, bytes], Any] = {}
-        self.words = max(c for c in columns if c is not None) + 3
+        self.words = width(columns) + 2
 
     def __call__(
-        self, table: int, rows: int, elements: int, partial: int, *params, refresh: Callable[[], list] | None = None,
-        held: int = 0,
-    ) -> None:  # fmt: skip
+        self, table: int, rows: int, elements: int, partial: int, *params, refresh: Callable[[], list] | None = None
+    ) -> None:
         words = rows * self.words + 1
         shares = ctypes.c_int64.from_address(table + 8 * (words - 1)).value
         if shares == 0:
             return
         there = self._there(table, 8 * words)
         grid = min(MOST_BLOCKS, shares), 1
-        if held:
-            self._late()(grid, (THREADS, 1), there.ptr, rows, partial, held)
-        elif refresh is None:
+        if refresh is None:
             self.function(grid, (THREADS, 1), there.ptr, rows, partial, *params)
         else:
             self._refreshed(len(params), refresh)(grid, (THREADS, 1), there.ptr, rows, partial)
@@ -139,14 +136,10 @@ class ManyCode:
                 self.tables[key] = there
         return there
 
-    def _late(self) -> Function:
-        """The text that reads its params from memory."""
+    def _refreshed(self, count: int, refresh: Callable[[], list]) -> Callable[..., None]:
         if self.late is None:
             self.late = Function(many_program(self.kernel, self.columns, late=True))
-        return self.late
-
-    def _refreshed(self, count: int, refresh: Callable[[], list]) -> Callable[..., None]:
-        function, capture = self._late(), driver.gpu().stream.capture
+        function, capture = self.late, driver.gpu().stream.capture
         packed = struct.Struct("=" + "".join([_FORMATS.get(kind, "q") for kind, _ in self.function.program.takes[3:]]))
         params = pool.pool().take(8 * count)
 

@@ -3,7 +3,7 @@
 import ctypes
 from collections.abc import Callable, Sequence
 
-from facula.ir.kernel import BROADCAST, CONTIGUOUS, Access, Kernel
+from facula.ir.kernel import Kernel, of_rows, width
 
 from .interpreter import compile
 
@@ -15,12 +15,10 @@ CHUNK = 4096  # elements of a share
 def compile_many(kernel: Kernel, columns: Sequence[int | None]) -> tuple[Callable[..., None], int]:
     """A function `(table, rows, elements, partial, *params)`, and how many elements a share has at most.
 
-    `columns` says which address of a row belongs to each operand; None stands for a result of one element a share.
+    `columns` says which address of a row belongs to each operand, see `launch.many`.
     """
-    count = max(column for column in columns if column is not None) + 1
-    reduces = None in columns
-    step = {True: BROADCAST + BROADCAST, False: BROADCAST + CONTIGUOUS} if reduces else {False: CONTIGUOUS}
-    function = compile(kernel, Access(1, int(reduces), tuple(step[column is None] for column in columns)))
+    count, reduces = width(columns), None in columns
+    function = compile(kernel, of_rows(columns))
     sizes = [operand.dtype.itemsize for operand in kernel.operands]
 
     def call(table: int, rows: int, elements: int, partial: int, *params) -> None:
@@ -28,10 +26,12 @@ def compile_many(kernel: Kernel, columns: Sequence[int | None]) -> tuple[Callabl
         for row in range(0, rows * (count + 2), count + 2):
             size, share = words[row + count], words[row + count + 1]
             for start in range(0, size, CHUNK):
-                addresses = [
-                    partial + share * wide if column is None else words[row + column] + start * wide
-                    for column, wide in zip(columns, sizes)
-                ]
+                addresses = []
+                for column, wide in zip(columns, sizes):
+                    if column is None:
+                        addresses.append(partial + share * wide)
+                    else:
+                        addresses.append(words[row + column] + start * wide if column >= 0 else words[row + ~column])
                 function(*addresses, *params, *[1] * reduces, min(CHUNK, size - start))
                 share += 1
 

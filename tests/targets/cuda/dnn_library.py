@@ -20,9 +20,8 @@ from pathlib import Path
 
 from facula.core import dtype as dt
 from facula.core.device import device
-from facula.core.shape import contiguous_strides
+from facula.core.shape import channels_last_strides, contiguous_strides
 from facula.core.spec import spec
-from facula.operators.convolution import _channels_last
 from facula.targets.cuda.libraries import dnn_api, dnn_attention, dnn_convolution, dnn_graph
 from facula.targets.cuda.libraries.dnn_graph import Policy
 
@@ -128,7 +127,7 @@ def convolutions(names) -> Iterator[tuple[str, dnn_graph.Graph, Policy]]:
         for last, form in itertools.product((False, True), ("forward", "bias", "input", "weight")):
             if last and len(shapes[0]) == 3 or form == "bias" and kind is dt.float64:
                 continue
-            specs = [spec(kind, where, s, _channels_last(s) if last else contiguous_strides(s)) for s in shapes]
+            specs = [spec(kind, where, s, channels_last_strides(s) if last else contiguous_strides(s)) for s in shapes]
             role = "forward" if form == "bias" else form
             policy = Policy(exact=kind is dt.float32)
             for full in (False, True) if kind is dt.float32 and form == "forward" else (False,):
