@@ -437,6 +437,8 @@ def span(input: Tensor) -> tuple[Any, Any]:
     ends = launch.empty_dense((2,), s.dtype, s.device)
     code = kernels.bound(_span(s.dtype), (), s.shape or (1,), [(), (), s.strides or (1,)], s.device)
     launch.run(code, (ends.ptr, ends.ptr + s.dtype.itemsize, input.ptr))
+    if launch.lacks(ends):
+        launch.native("reader", s.device)(s.dtype)(ends.ptr)  # an error: there are no numbers
     low, high = ends.tolist()
     return low, high
 

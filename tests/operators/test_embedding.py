@@ -163,3 +163,10 @@ def test_bag_errors(way):
     with pytest.raises(RuntimeError, match="Index 1 of input takes value 9 which is not in the valid range \\[0, 7\\)"):
         ops.embedding_bag(t(TABLE), t(np.array([[0, 9]])))
     assert ops.embedding_bag(t(TABLE), one, t(np.array([], np.int64)), "sum").shape == (0, 5)
+
+
+def test_bags_scale_gradients_by_the_frequency_of_their_own_indices():
+    indices, table = t(np.array([4, 1, 5, 2, 3, 5, 0, 3, 3])), t(np.ones((6, 1)))
+    table.requires_grad = True
+    bags = ops.embedding_bag(table, indices, t(np.array([0, 3, 5])), "sum", scale_grad_by_freq=True)
+    assert grad(ops.sum(bags), table)[0].tolist() == [[1.0]] * 6
