@@ -41,7 +41,7 @@ ROUTINES = {
     "recording": "graphs:recording",
     "record_stream": "memory.pool:record_stream",
     "search": "routines.search:search",
-    "sort": "routines.sort:sort",
+    "sort": "order.sort:sort",
     "stream_number": "exchange:stream_number",
     "synchronize": "transfers:synchronize",
     "take_over": "exchange:take_over",

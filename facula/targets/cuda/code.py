@@ -12,7 +12,7 @@ from facula.native import builtins
 
 from . import driver, launcher, tickets
 from .functions import Function
-from .routines.segments import Segments, may_sort
+from .order.segments import Segments, may_sort
 from .texts import schedule
 from .texts.emit import program
 

@@ -25,7 +25,7 @@ from facula.ir.kernel import Access, Kernel
 from facula.targets import cuda
 from facula.targets.cuda import nvrtc
 from facula.targets.cuda.many import many_program
-from facula.targets.cuda.routines.segments import variants
+from facula.targets.cuda.order.segments import variants
 from facula.targets.cuda.texts.emit import Program, program
 from tests.targets.cuda.emulator import Emulator, Idle, batch
 

@@ -8,7 +8,7 @@ from facula.core import dtype as dt
 from facula.ir import expr as ir
 from facula.ir.kernel import COMBINES, Input, Kernel, Param, Result
 from facula.targets.cuda import code
-from facula.targets.cuda.routines import segments, sort_texts
+from facula.targets.cuda.order import segments, sort_texts
 from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed
 from tests.targets.kernels import access, check_kernel, loaded

@@ -5,8 +5,8 @@ import pytest
 
 import facula
 from facula.core import dtype as dt
-from facula.targets.cuda.routines import sort as sorting
-from facula.targets.cuda.routines import sort_texts as texts
+from facula.targets.cuda.order import sort as sorting
+from facula.targets.cuda.order import sort_texts as texts
 from facula.targets.reference.sort import sort as reference_sort
 from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.fake_driver import FUNCTIONS, FakeDriver, installed

@@ -13,7 +13,7 @@ from facula.ir.kernel import Access, Check, Input, Kernel, Param, Result
 
 from .. import code, driver, launcher
 from ..functions import function, written
-from ..routines.sort import sort
+from ..order.sort import sort
 from ..texts.emit import Program
 from ..texts.operations import cast
 from ..texts.philox import SEEDS, state, take

@@ -1,1 +1,1 @@
-"""What `launch.native` is asked for and no library does: products, convolutions, attention, order, choices."""
+"""What `launch.native` is asked for and no library does: products, convolutions, attention, choices."""
