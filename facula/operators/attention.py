@@ -439,7 +439,8 @@ def scaled_dot_product_attention(
         )
     trained = attn_mask is not None and followed(attn_mask) and (not GUARD.active or LOCAL.grad)
     kind = query.spec.dtype
-    way = _way(query.spec.device, kind, dropout_p == 0 and not trained)
+    some = query.spec.numel and key.spec.numel  # else PyTorch asks for no way
+    way = _way(query.spec.device, kind, dropout_p == 0 and not trained) if some else "math"
     blocked = way != "math" and kind is not dt.float64
     if is_causal and attn_mask is not None and (not blocked or {x.spec.ndim for x in (query, key, value)} != {4}):
         fail(

@@ -516,15 +516,7 @@ def _(
         return None, None
     (rows, width), n, bags = weight.spec.shape, indices.spec.numel, marks.spec.numel - 1
     if mode == "max":
-        out = zeros_of(dense(weight.spec.dtype, (rows, width), weight.spec.device))
-        first, last = narrow(marks, 0, 0, bags), narrow(marks, 0, 1, bags)
-        kernels.run(
-            _bag_max_gradient(weight.spec.dtype, indices.spec.dtype), (bags, width), None,
-            [out, grad_out, place, indices, first, last],
-            [[0, 1], grad_out.spec.strides, [width, 1], [0, 0], [1, 0], [1, 0]],
-            [indices.spec.strides[0], width, padding_idx, rows],
-        )  # fmt: skip
-        return out, None
+        return bag_max_back(grad_out, place, indices, marks, rows, padding_idx), None
     bag, work = _bag_of(marks, n), opmath(weight.spec.dtype)
     factor = per_sample_weights
     if mode == "mean":
@@ -548,6 +540,25 @@ def _(
             [weight.spec.strides[0], grad_out.spec.strides[0], padding_idx, rows, bags],
         )  # fmt: skip
     return for_weight, for_factor
+
+
+@function(tensors=("grad",))
+def bag_max_back(grad, place, indices, marks, rows, padding):
+    """The gradient of the table for bags of which the maximum at `place` counts."""
+    (bags, width), kind = grad.spec.shape, grad.spec.dtype
+    out = zeros_of(dense(kind, (rows, width), grad.spec.device))
+    first, last = narrow(marks, 0, 0, bags), narrow(marks, 0, 1, bags)
+    kernels.run(
+        _bag_max_gradient(kind, indices.spec.dtype), (bags, width), None, [out, grad, place, indices, first, last],
+        [[0, 1], grad.spec.strides, [width, 1], [0, 0], [1, 0], [1, 0]],
+        [indices.spec.strides[0], width, padding, rows],
+    )  # fmt: skip
+    return out
+
+
+@bag_max_back.gradient("grad")
+def _(grad):
+    fail(NotImplementedError, "the derivative for '_embedding_bag_backward' is not implemented.")
 
 
 def _with_zeros(x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@
 import math
 
 from facula.autograd.node import dtype_title
+from facula.codegen.math.basics import polynomial, usually
 from facula.core import dtype as dt
 from facula.core.shape import broadcast
 from facula.core.tensor import Tensor
@@ -230,12 +231,37 @@ def _fraction(a, x):
     return ir.loop(state, more, step, lambda b, c, d, total, i, a: total, given=(a,))
 
 
+# Temme's expansion (1979): for each power of 1 / a the coefficients of powers of eta.
+_TEMME = (
+    (
+        -3.3333333333333333e-1, 8.3333333333333333e-2, -1.4814814814814815e-2, 1.1574074074074074e-3,
+        3.527336860670194e-4, -1.7875514403292181e-4, 3.9192631785224378e-5, -2.1854485106799922e-6,
+    ),
+    (-1.8518518518518519e-3, -3.4722222222222222e-3, 2.6455026455026455e-3, -9.9022633744855967e-4),
+    (4.1335978835978836e-3, -2.6813271604938272e-3),
+    (6.4943415637860082e-4,),
+)  # fmt: skip
+_LARGE, _BESIDE = 1e4, 0.045  # of `a` and abs(x / a - 1) it has the digits of float64, and the others have few steps
+
+
+def _expansion(a, x, upper: bool):
+    """The function where `a` is large and `x` near it."""
+    sign, s = 1.0 if upper else -1.0, (x - a) / a
+    eta = s * ir.sqrt(polynomial(s, tuple(2.0 * (-1) ** k / (k + 2) for k in range(14))))  # eta**2 / 2 = s - log(1 + s)
+    rest = polynomial(1.0 / a, tuple(polynomial(eta, row) for row in _TEMME))
+    return 0.5 * ir.erfc(eta * sign * ir.sqrt(a * 0.5)) + sign * ir.exp(a * eta * eta * -0.5) * rest / ir.sqrt(
+        a * (2.0 * math.pi)
+    )
+
+
 def _incomplete(input, other, upper: bool):
     """The regularised incomplete gamma function, in float64: the series up to its middle, beyond it the fraction."""
     a, x = ir.cast(input, dt.float64), ir.cast(other, dt.float64)
     a_far, x_far = (ir.isinf(v) for v in (a, x))
     plain = ir.and_(ir.and_(ir.gt(a, 0.0), ir.gt(x, 0.0)), ir.not_(ir.or_(a_far, x_far)))
-    p, y = _select(plain, a, 1.0), _select(plain, x, 1.0)
+    near = ir.and_(plain, ir.and_(ir.gt(a, _LARGE), ir.lt(ir.abs(x - a), a * _BESIDE)))
+    stepwise = ir.and_(plain, ir.not_(near))
+    p, y = _select(stepwise, a, 1.0), _select(stepwise, x, 1.0)
     low = ir.lt(y, p + 1.0)
     if upper:
         low = ir.and_(low, ir.or_(ir.le(y, 1.1), ir.lt(y, p)))
@@ -243,6 +269,7 @@ def _incomplete(input, other, upper: bool):
     below = front / p * _series(_select(low, p, 1.0), _select(low, y, 0.0))
     above = front * _fraction(_select(low, 1.0, p), _select(low, 3.0, y))
     found = ir.select(low, 1.0 - below if upper else below, above if upper else 1.0 - above)
+    found = usually(ir.not_(near), found, _expansion(_select(near, a, _LARGE), _select(near, x, _LARGE), upper))
     zero, one = (1.0, 0.0) if upper else (0.0, 1.0)
     found = _select(ir.or_(ir.isnan(a), ir.isnan(x)), math.nan, found)
     found = _select(x_far, one, found)

@@ -21,7 +21,7 @@ from facula.ir.kernel import Check, Input, Kernel, Param, Result
 from . import creation, kernels
 from .copying import cast, contiguous, copy_values, like_layout, to_device
 from .creation import tensor, zeros_of
-from .declare import OPERATORS, broadcast_strides, function, needs_numbers, one_device, takes, traced, view, view_of
+from .declare import OPERATORS, broadcast_strides, function, needs_numbers, one_device, takes, view, view_of
 from .limits import iinfo
 from .promotion import opmath, result_type
 from .view import alias_view, expand_to, reshape, select, slice_dim, unsqueeze
@@ -877,8 +877,10 @@ def isin(elements, test_elements, *, assume_unique: bool = False, invert: bool =
     kind = result_type((elements.spec, test_elements.spec))
     elements, test_elements = cast(elements.detach(), kind), reshape(cast(test_elements.detach(), kind), (-1,))
     n, shape = test_elements.spec.numel, elements.spec.shape
+    if not n:
+        return creation.full(shape, invert, dtype=dt.bool_, device=elements.spec.device)
     if n <= 10 * elements.spec.numel**0.145:  # where PyTorch compares each with each, too
-        return _among(expand_to(test_elements, (*shape, n)), unsqueeze(elements, -1), dims=(len(shape),), invert=invert)
+        return _among(elements, test_elements, invert)
     if kind.kind in "ui" and not launch.checks_later(elements.spec.device) and not launch.lacks(test_elements):
         from .reduction import span  # nobody waits for it
 
@@ -914,11 +916,24 @@ def _marked(elements: Tensor, tests: Tensor, least: int, size: int, invert: bool
     return out
 
 
-@traced(rows=True, per_row=("element",), differentiable=False)
-def _among(tests, element, *, invert):
-    """Whether a row has the element."""
-    found = ir.reduce("any", ir.eq(tests, element))
-    return ir.not_(found) if invert else found
+@kernels.kernel
+def _among_kernel(kind, count: int, invert: bool) -> Kernel:
+    """Whether an element is one of at most `count` others."""
+    element, last, work = ir.load("element", kind), ir.param("last", dt.int64), opmath(kind)
+    others = [ir.load("others", kind, ir.minimum(ir.const(i, dt.int64), last)) for i in range(count)]
+    found = functools.reduce(ir.or_, [ir.eq(ir.cast(element, work), ir.cast(x, work)) for x in others])
+    result = Result("out", dt.bool_, ir.not_(found) if invert else found)
+    return Kernel("among", (Input("element", kind), Input("others", kind)), (result,), (Param("last", dt.int64),))
+
+
+def _among(elements: Tensor, tests: Tensor, invert: bool) -> Tensor:
+    """`isin` for few `tests`, a vector."""
+    s, n = elements.spec, tests.spec.numel
+    out = launch.empty(dense(dt.bool_, s.shape, s.device))
+    kernel = _among_kernel(s.dtype, 1 << (n - 1).bit_length(), invert)
+    operands, strides = (out, elements, contiguous(tests)), (out.spec.strides, s.strides, (0,) * s.ndim)
+    kernels.run(kernel, s.shape, None, operands, strides, (n - 1,))
+    return out
 
 
 @takes

@@ -11,6 +11,7 @@ from facula.ir import expr as ir
 
 from . import elementwise as e
 from .copying import cast
+from .creation import dtype_c_name
 from .declare import needs_numbers, traced
 from .matmul import _to_out
 from .promotion import DEFAULT, result_type
@@ -271,23 +272,18 @@ def imag(input):
 
 
 def _divisor(a, b):
-    """The greatest common divisor by Euclid's algorithm."""
+    """The greatest common divisor by Euclid's algorithm; the lowest number has no size, and may leave a sign."""
     size = (lambda x: x) if a.dtype.kind == "u" else ir.abs
-    more, step = lambda a, b: ir.ne(b, 0), lambda a, b: (b, ir.fmod(a, b))
-    return ir.loop((size(a), size(b)), more, step, lambda a, b: size(a))  # the lowest number has no size
+    return ir.loop((size(a), size(b)), lambda a, b: ir.ne(b, 0), lambda a, b: (b, ir.fmod(a, b)), lambda a, b: a)
 
 
 def _multiple(a, b):
     """The least common multiple: 0 where one of them is."""
-    divisor = _divisor(a, b)
+    divisor, kind = _divisor(a, b), a.dtype
+    if kind.itemsize < 4:  # PyTorch computes in int32, and wraps last
+        a, b, divisor = (ir.cast(x, dt.int32) for x in (a, b, divisor))
     found = ir.truncdiv(a, ir.select(ir.eq(divisor, 0), ir.const(1, a.dtype), divisor)) * b
-    if a.dtype.kind == "u":
-        return found
-    if a.dtype.itemsize < 4:  # PyTorch computes in int32, and wraps last
-        wide = ir.abs(ir.cast(a, dt.int32)), ir.abs(ir.cast(b, dt.int32))
-        divisor = ir.maximum(ir.cast(divisor, dt.int32), 1)
-        return ir.cast(ir.truncdiv(wide[0], divisor) * wide[1], a.dtype)
-    return ir.abs(found)
+    return ir.cast(found if kind.kind == "u" else ir.abs(found), kind)
 
 
 def _whole(name: str, text: str, body):
@@ -344,5 +340,9 @@ def frexp(input, *, out=None):
         fail(RuntimeError, "torch.frexp() only supports floating-point dtypes")
     made = frexp_parts(input)
     if out is not None:
+        for o, m, what in zip(out, made, ("mantissa to have dtype {}", "exponent to have {} dtype")):
+            if o.spec.dtype is not m.spec.dtype:
+                what = what.format(dtype_c_name(m.spec.dtype))
+                fail(RuntimeError, f"torch.frexp() expects {what} but got {dtype_c_name(o.spec.dtype)}")
         made = [_to_out("frexp", o, m, (input,)) for o, m in zip(out, made)]
     return named("frexp", *made)

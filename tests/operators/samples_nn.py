@@ -327,7 +327,7 @@ row(
     tolerance=LOOSE,
     layouts=False,
     slopes=False,
-    covers=("embedding_bags",),
+    covers=("embedding_bags", "bag_max_back"),
 )
 DROP = [
     s(t(3, 4), 0.3, True),

@@ -195,6 +195,15 @@ def test_ways():
         attend(q, q, q)
 
 
+@pytest.mark.parametrize(("queries", "keys"), [((2, 0, 4), (2, 5, 4)), ((2, 5, 4), (2, 0, 4)), ((0, 5, 4), (0, 5, 4))])
+def test_without_elements_no_way_is_asked_for(queries, keys):
+    q, k = make(*queries, grad=True), make(*keys)
+    with sdpa_kernel([]):
+        found = attend(q, k, k)
+        found.sum().backward()
+    assert found.shape == queries and not found.any() and not q.grad.any()
+
+
 def test_order_of_ways():
     """What `set_priority` puts first, and then back."""
     from facula.core.switches import attention as ways

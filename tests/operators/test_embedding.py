@@ -170,3 +170,12 @@ def test_bags_scale_gradients_by_the_frequency_of_their_own_indices():
     table.requires_grad = True
     bags = ops.embedding_bag(table, indices, t(np.array([0, 3, 5])), "sum", scale_grad_by_freq=True)
     assert grad(ops.sum(bags), table)[0].tolist() == [[1.0]] * 6
+
+
+def test_the_gradient_of_maxima_has_none_of_its_own():
+    weight = t(TABLE.copy()).requires_grad_()
+    out = ops.embedding_bag(weight, ops.tensor([[1, 2], [2, 5]]), mode="max")
+    found = grad((out * out).sum(), weight, create_graph=True)[0]
+    assert found.requires_grad
+    with pytest.raises(NotImplementedError, match="the derivative for '_embedding_bag_backward' is not implemented"):
+        grad((found + weight).sum(), weight)

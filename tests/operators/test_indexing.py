@@ -207,3 +207,15 @@ def test_nothing_is_written_where_an_index_is_out_of_range():
         with pytest.raises((RuntimeError, IndexError), match="out of bounds for dimension"):
             change()
         assert not x.numpy().any()
+
+
+@pytest.mark.parametrize("kind", ["f8", "u1"])
+def test_isin(kind):
+    """Few numbers, compared one by one; many, which are marked or sorted; none."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 200, (30, 20)).astype(kind)
+    for count, invert in ((0, False), (0, True), (3, False), (7, True), (500, False)):
+        tests = rng.integers(0, 200, count).astype(kind)
+        among = torch.from_numpy(np.repeat(tests, 2))[::2]
+        found = torch.isin(torch.from_numpy(x).t()[::2], among, invert=invert)
+        np.testing.assert_array_equal(found.numpy(), np.isin(x.T[::2], tests, invert=invert))

@@ -28,6 +28,22 @@ def test_out_is_converted_upwards_only():
         torch.add(torch.ones(2), 1.5, out=torch.zeros(2, dtype=torch.int64))
 
 
+def test_out_of_an_array_of_one_number_says_nothing_of_other_arrays():
+    x, many = torch.ones(3), np.array([1.0, 2.0, 3.0])
+    for number in (2.0, 5.0):
+        assert torch.add(x, np.array([number]), out=torch.empty(3)).tolist() == [number + 1] * 3
+        assert torch.add(x, np.float32(number), out=torch.empty(3)).tolist() == [number + 1] * 3
+    assert torch.add(x, many).tolist() == [2, 3, 4]
+
+
+def test_parts_of_floats_go_to_their_own_dtypes():
+    x = torch.tensor([3.0])
+    with pytest.raises(RuntimeError, match="expects mantissa to have dtype float but got double"):
+        torch.frexp(x, out=(torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.int32)))
+    with pytest.raises(RuntimeError, match="expects exponent to have int dtype but got float"):
+        torch.frexp(x, out=(torch.zeros(1), torch.zeros(1)))
+
+
 def test_out_refuses_gradients():
     x = torch.ones(2, requires_grad=True)
     with pytest.raises(RuntimeError, match="don't support automatic differentiation"):

@@ -84,3 +84,29 @@ def test_polynomials_have_no_gradient():
     x = from_numpy(np.array([0.5])).requires_grad_()
     with pytest.raises(NotImplementedError, match="the derivative for 'special_legendre_polynomial_p: input' is not"):
         special.legendre_polynomial_p(x, 2).backward(facula.ones(1, dtype=facula.float64))
+
+
+def test_incomplete_gamma_functions_of_large_numbers():
+    a = np.array([9e3, 1.1e4, 1e6, 1e12, 1e30])
+    x = from_numpy(a)
+    lower, upper = (f(x, x).numpy() for f in (special.igamma, special.igammac))
+    np.testing.assert_allclose(lower, 0.5 + 1 / (3 * np.sqrt(2 * math.pi * a)), rtol=1e-7)
+    np.testing.assert_allclose((lower + upper)[1:], 1, rtol=1e-15)
+    beyond = 1e12 + np.array([-6e6, -1e6, 0.0, 2e6, 6e6])  # there it is the normal distribution's
+    found = special.igamma(from_numpy(np.full(5, 1e12)), from_numpy(beyond)).numpy()
+    np.testing.assert_allclose(found, of(special.ndtr, *((beyond - 1e12) / 1e6)), rtol=1e-3)
+    for x in (9.6e3, 1e4, 1.03e4):  # one way below 1e4, another above
+        below, above = (special.igamma(from_numpy(np.full(1, n)), from_numpy(np.full(1, x))).item() for n in ENDS)
+        np.testing.assert_allclose(above, below, rtol=1e-9)
+
+
+def test_common_divisors_and_multiples_of_the_lowest_number():
+    """It has no absolute value: what PyTorch makes of that."""
+    for kind, low in ((facula.int8, -(2**7)), (facula.int32, -(2**31))):
+        a, b = (facula.tensor(x, dtype=kind) for x in ([low, low, 0, low, 6, low], [low, 0, low, 6, low, -1]))
+        assert facula.gcd(a, b).tolist() == [low, low, low, -2, -2, 1]
+    a, b = (facula.tensor(x, dtype=facula.int8) for x in ([-128, -128, 0, 100, -7], [-128, 0, -128, 40, 3]))
+    assert facula.lcm(a, b).tolist() == [-128, 0, 0, -56, 21]
+
+
+ENDS = 1e4, np.nextafter(1e4, 2e4)

@@ -144,9 +144,10 @@ class Repeats:
         first = out if isinstance(out, Tensor) else out[0]
         if plan is None or plan.outs[0] is not first.spec:
             return False
-        if not self.add(arguments, plan, plan.sources, operator.node_class, operands):
+        known = self.add(arguments, plan, plan.sources, operator.node_class, operands)
+        if not known:
             self.plans[specs] = None
-        return self.plans[specs] is not None
+        return known
 
     def add(self, arguments: Sequence[Any], plan: Any, sources: Sequence[int], node_class: type, operands: int) -> bool:
         """Make a call known by its plan; see `Memo.add`. Of the arguments so many are operands."""

@@ -722,7 +722,8 @@ class Traced(Operator):
         free = self.plans.get(key)
         if free is None:
             operands, kinds = self._checked(operands, kinds)
-            free = self.remember(key, self.plan(kinds, scalars=scalars, **rows))
+            key = (kinds, *key[1:])  # an array of one number counts as a number here alone
+            free = self.plans.get(key) or self.remember(key, self.plan(kinds, scalars=scalars, **rows))
         if len(outs) != len(free.outs):
             fail(TypeError, f"{self.name}(): expected {len(free.outs)} out tensors, got {len(outs)}")
         for o, want in zip(outs, free.outs):
