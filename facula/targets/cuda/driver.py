@@ -34,9 +34,12 @@ RELAXED = 2  # of CUstreamCaptureMode: calls that a capture does not see are all
 PRIORITIES, STREAMS = 4, 32  # streams are shared by those who ask for more than so many of a priority, as PyTorch's
 # What machine code sees (`launcher`): the number of the Python thread that the rest is for, 0 for none; its stream; the
 # address of cuLaunchKernel; objects to call for another thread or GPU, after a refused launch, for memory; its free
-# blocks; whether the stream is recorded, and what numbers launches with checks then; the name of what frames are told
-# apart by; the address of the `torch.device` whose context, stream and memory these are.
-WORDS = ("thread", "stream", "launch", "enter", "refused", "take", "table", "capture", "record", "name", "device")
+# blocks; whether the stream is recorded, what then numbers launches with checks, and what has the graph keep something;
+# the name of what frames are told apart by; the address of the `torch.device` whose context, stream and memory these
+# are.
+WORDS = (
+    "thread", "stream", "launch", "enter", "refused", "take", "table", "capture", "record", "keep", "name", "device",
+)  # fmt: skip
 HERE = (ctypes.c_int64 * len(WORDS))()
 
 

@@ -36,9 +36,9 @@ HANDLE, COUNT, DEVICE, KINDS = 0, 8, 16, 24
 # what keeps it alive, bytes of scratch memory as a Python int, the kernel whose checks may fail (0: none of these), the
 # launch instead of it where a given address is odd, a bit for each address that counts, how many words are given with
 # each call; where two words for each argument stand (0: these are the words that are given, in order): how it comes,
-# and what of that.
-FUNCTION, GRID, BLOCK, NEXT, OWNER, SCRATCH, CHECKED, INSTEAD, WHICH, GIVEN, ARGUMENTS, BYTES = (
-    0, 8, 24, 40, 48, 56, 64, 72, 80, 88, 96, 104,
+# and what of that; whether a graph that records it must keep it alive.
+FUNCTION, GRID, BLOCK, NEXT, OWNER, SCRATCH, CHECKED, INSTEAD, WHICH, GIVEN, ARGUMENTS, LASTS, BYTES = (
+    0, 8, 24, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112,
 )  # fmt: skip
 _GIVEN, _VALUE, _PLACE, _NUMBER = range(4)  # a word that is given, by its position; a word; memory; a launch's number
 ALIGNED = 16  # bytes: addresses that are no multiple are odd
@@ -120,6 +120,12 @@ def _run() -> str:
     with f.when(_some(f, checked)):
         number.set(f.call("i64", "@facula_cuda_ticket", checked, device))
         f.leave(number.get().eq(0), "failed")
+    with f.when(f.load("i64", f.at(start, LASTS)).ne(0)):
+        f.leave(f.call("i32", "@facula_cuda_ready", device).ne(0), "failed")
+        with f.when(_word(f, "capture", "i64").ne(0)):
+            told = f.call("ptr", "@PyObject_CallOneArg", _word(f, "keep"), owner.get())
+            f.leave(f.null(told), "failed")
+            f.call("void", "@Py_DecRef", told)
     f.branch("begin")
     f.label("begin")
     # No Python runs between here and the last launch.
@@ -233,7 +239,7 @@ def _start() -> str:
     f.store(function, f.at(launch, FUNCTION))
     for i in range(4):
         f.store(f.call("i64", "@facula_as_i64", f.load("ptr", f.item(f.args, i))), f.at(launch, GRID + 8 * i))
-    for offset in (NEXT, OWNER, SCRATCH, CHECKED, INSTEAD, WHICH, GIVEN, ARGUMENTS):
+    for offset in (NEXT, OWNER, SCRATCH, CHECKED, INSTEAD, WHICH, GIVEN, ARGUMENTS, LASTS):
         f.store(f.constant("i64", 0), f.at(launch, offset))
     _read(f, function, words, start=4)
     f.leave(_erred(f), "failed")
@@ -399,12 +405,16 @@ def _enter(where: Any) -> None:
     own = pool.pool(gpu)
     values = [_thread(_state()), gpu.stream.key, driver.address("cuLaunchKernel"), id(_enter), id(_refused)]
     values += [id(_takers.setdefault(own, own.take)), own.table(gpu.stream).address]
-    values += [gpu.stream.capture is not None, id(tickets.record), id(_NAME), id(where)]
+    values += [gpu.stream.capture is not None, id(tickets.record), id(_keep), id(_NAME), id(where)]
     driver.HERE[:] = values  # at once: another thread may be here, too
 
 
 def _refused(status: int) -> None:
     driver.good((status,), "cuLaunchKernel")
+
+
+def _keep(owner: Any) -> None:
+    driver.entered().stream.capture.keep(owner)  # the GPU that machine code has made ready
 
 
 _NAME = "__name__"
@@ -506,11 +516,11 @@ def chain(
     instead : Settled, optional
         The launches where an address that `which` has a bit for is odd.
     held : object, optional
-        What lives as long.
+        What lives as long, and as long as a graph that records them: memory that they read.
     """
     if not parts:
         return nothing()
-    made, held = [], [held, instead, scratch, checked]
+    made, lasts, held = [], held is not None, [held, instead, scratch, checked]
     for part in parts:
         words = [word for argument in part.arguments or () for word in argument]
         pairs = (ctypes.c_int64 * len(words))(*words)
@@ -522,8 +532,8 @@ def chain(
     for one, after in zip(made, made[1:]):
         one[NEXT // 8] = ctypes.addressof(after)
     owner, first = (*made, *held), made[0]
-    if scratch or checked is not None:
-        first[OWNER // 8], first[SCRATCH // 8] = id(owner), id(scratch) if scratch else 0
+    if scratch or checked is not None or lasts:
+        first[OWNER // 8], first[LASTS // 8], first[SCRATCH // 8] = id(owner), lasts, id(scratch) if scratch else 0
         first[CHECKED // 8] = 0 if checked is None else id(checked)
     if instead is not None:
         first[INSTEAD // 8], first[WHICH // 8] = instead.address, which

@@ -10,8 +10,10 @@ import facula
 from facula.core import dtype as dt
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
+from facula.operators import convolution
 from facula.targets.cuda.many import many_program
 from facula.targets.cuda.memory import pool
+from facula.targets.cuda.routines.convolution import _KEPT, Table
 from tests.targets.cuda.emulator import COMPILER
 from tests.targets.cuda.programs import complaints
 
@@ -35,22 +37,24 @@ def recorded(x):
     return graph, out
 
 
-def test_memory_that_a_plan_keeps_stays_with_the_graph_that_reads_it(fake):
-    own, x, graph, side = pool.pool(), facula.zeros(4).to("cuda"), cuda.CUDAGraph(), cuda.Stream()
-    table = own.take(1000)
-    place = table.ptr
+def test_memory_that_a_plan_reads_stays_with_the_graph_that_recorded_it(fake):
+    x, w, wide = (facula.zeros(*shape).to("cuda") for shape in ((1, 3, 5, 5), (8, 3, 3, 3), (8, 3, 2, 2)))
+    graph, retired = cuda.CUDAGraph(), Table.retired
+    for _ in range(3):  # by Python, then by machine code
+        facula.conv2d(x, w)
     with cuda.graph(graph):
-        table.lend(cuda.current_stream()._own)
-        x += 1
-    del table  # as when plans are forgotten
-    assert own.take(1000).ptr != place
-    fake.slow.add(side.cuda_stream)
-    with cuda.stream(side):
-        graph.replay()
+        facula.conv2d(x, w)
+    retired.clear()
+    for known in (convolution._KNOWN, convolution._PLANS, convolution._SETTINGS, _KEPT):
+        known.clear()
+    gc.collect()
+    assert not retired, "replays read the table"
     graph.reset()
-    assert own.take(1000).ptr != place, "the replay is under way"
-    side.synchronize()
-    assert own.take(1000).ptr == place
+    gc.collect()
+    assert len(retired) == 1, "a replay may be under way"
+    waits = len(fake.named("cuCtxSynchronize"))
+    facula.conv2d(x, wide)
+    assert not retired and len(fake.named("cuCtxSynchronize")) > waits
 
 
 def test_replays_do_what_was_recorded(fake):

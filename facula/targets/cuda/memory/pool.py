@@ -38,13 +38,6 @@ class Block:
             with self.pool.lock:
                 self.streams = (self.streams or set()) | {stream}
 
-    def lend(self, stream: driver.Stream) -> None:
-        """As `record`, for memory that a plan keeps from call to call; a graph that records the work keeps it, too."""
-        if stream.capture is not None:
-            stream.capture.keep(self)
-        else:
-            self.record(stream)
-
     def __del__(self):
         self.pool.put_back(self)
 

@@ -4,6 +4,7 @@ Which text does which sizes and layouts, and what it is told; the texts are `con
 """
 
 import ctypes
+import threading
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
@@ -44,6 +45,9 @@ def _ways(t: dtype, weight: bool, vectors: bool) -> tuple[Way, Way]:
     return Way(wide, True), Way(wide, vectors)
 
 
+_retiring = threading.Lock()
+
+
 class Table:
     """Lines of taps in the GPU's memory."""
 
@@ -51,16 +55,20 @@ class Table:
     retired: list[Block] = []  # what nobody needs, and work on any stream may still read
 
     def __init__(self, lines: np.ndarray):
-        if self.retired:
-            driver.gpu().synchronize()
-            self.retired.clear()
+        with _retiring:  # for which `__del__` does not wait
+            done = self.retired[:]
+            del self.retired[: len(done)]
+        for gpu in {block.pool.gpu for block in done if block.pool.gpu.current}:
+            gpu.synchronize()
+        del done
+        driver.gpu().enter()
         self.block = pool().take(lines.nbytes)
         transfers.from_host(self.block.ptr, lines.ctypes.data, lines.nbytes)
         driver.gpu().stream.synchronize()  # other streams may use it, too
 
     def __del__(self):
         if hasattr(self, "block"):
-            self.retired.append(self.block)
+            self.retired.append(self.block)  # a graph that reads it keeps what has the table: `launcher.chain`
 
 
 class Settled:
