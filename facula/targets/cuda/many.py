@@ -125,12 +125,13 @@ class ManyCode:
     def _there(self, table: int, nbytes: int) -> Any:
         """The GPU's memory with what a table has; a step like one before finds it there."""
         stream = driver.gpu().stream
+        own = stream.capture is not None or stream.private is not None  # memory and copy are a graph's, or a pool's
         key = stream, ctypes.string_at(table, nbytes)
-        there = self.tables.get(key)
+        there = None if own else self.tables.get(key)
         if there is None:
             there = launcher.taken(nbytes)
             transfers.staged(there.ptr, table, nbytes)
-            if stream.capture is None and stream.private is None:  # else memory and copy are a graph's, or a pool's
+            if not own:
                 if len(self.tables) >= KEPT:
                     self.tables.clear()
                 self.tables[key] = there

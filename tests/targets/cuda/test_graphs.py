@@ -11,7 +11,7 @@ from facula.core import dtype as dt
 from facula.ir import expr as ir
 from facula.ir.kernel import Input, Kernel, Param, Result
 from facula.operators import convolution
-from facula.targets.cuda.many import many_program
+from facula.targets.cuda.many import KEPT, many_program
 from facula.targets.cuda.memory import pool
 from facula.targets.cuda.routines.convolution import _KEPT, Table
 from tests.targets.cuda.emulator import COMPILER
@@ -450,3 +450,22 @@ def test_callables_as_graphs(fake):
     assert results[0] == results[1]
     with pytest.raises(AssertionError, match="sample_args for each callable must contain only Tensors"):
         cuda.make_graphed_callables(lambda x: x, (3,))
+
+
+def test_tables_of_steps_before_are_not_the_graphs(fake):
+    """Optimizers keep tables of addresses from step to step, until there are many."""
+    weight = facula.zeros(8).to("cuda").requires_grad_()
+    first = weight.grad = facula.ones(8).to("cuda")
+    step, graph, side, grads = facula.optim.SGD([weight], lr=1.0).step, cuda.CUDAGraph(), cuda.Stream(), []
+    with cuda.stream(side):
+        step()
+    with cuda.graph(graph, stream=side):
+        step()
+    with cuda.stream(side):
+        for _ in range(2 * KEPT):
+            grads.append(facula.full((8,), 2.0).to("cuda"))
+            weight.grad = grads[-1]
+            step()
+    before = weight.detach().clone()
+    graph.replay()
+    assert weight.tolist() == (before - first).tolist()
