@@ -1,6 +1,5 @@
 """Rows of a table by index, one by one or summed in bags; gradients are scattered into the table."""
 
-import functools
 import math
 from typing import NoReturn
 
@@ -18,7 +17,7 @@ from facula.ir.kernel import Check, Input, Kernel, Param, Result
 
 from . import kernels
 from .copying import cast
-from .creation import array_on, full, numpy_view, ones_like, zeros_of
+from .creation import full, numpy_view, ones_like, zeros_of
 from .declare import function, one_device
 from .declare.repeats import FunctionPlan, Repeats
 from .elementwise import add, clamp_both, clamp_min, eq, gt, masked_fill, mul, reciprocal, sub, true_divide, where
@@ -408,9 +407,17 @@ def _marks_check() -> Kernel:
     )
 
 
-@functools.lru_cache(64)
+@kernels.kernel
+def _even() -> Kernel:
+    """(marks): bags of one length."""
+    length = Param("length", dt.int64)
+    return Kernel("bags", (), (Result("marks", dt.int64, ir.index(0) * ir.param("length", dt.int64)),), (length,))
+
+
 def _even_marks(bags: int, length: int, where: device) -> Tensor:
-    return array_on(np.arange(bags + 1, dtype=np.int64) * length, where)
+    marks = launch.empty(dense(dt.int64, (bags + 1,), where))
+    kernels.run(_even(), (bags + 1,), None, [marks], [(1,)], (length,))
+    return marks
 
 
 def _marks(indices: Tensor, offsets: Tensor | None, include_last: bool) -> Tensor:

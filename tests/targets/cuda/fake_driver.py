@@ -21,7 +21,6 @@ from facula import launch
 from facula.operators import convolution as convolutions
 from facula.operators import override, promotion
 from facula.operators.embedding import _PLANS as ROWS
-from facula.operators.embedding import _even_marks
 from facula.operators.indexing import _PLANS as INDEXED
 from facula.operators.kernels import _BOUND
 from facula.operators.loss import _check_code
@@ -595,7 +594,6 @@ def _forget() -> None:
     for plans in (_PLANS, ROWS, INDEXED, _BOUND, *known, tables, convolution.Table.retired, rule._PLANS, rule._MANY):
         plans.clear()
     _check_code.cache_clear()
-    _even_marks.cache_clear()
 
 
 def python_calls(body) -> list[str]:
