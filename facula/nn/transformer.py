@@ -320,7 +320,7 @@ class TransformerEncoderLayer(_Layer):
             return False
         if is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters())):
             return False
-        if type(self.linear1) is not Linear or _why_not_fast(self) is not None:
+        if type(self.linear1) is not Linear or self.linear1.bias is None or _why_not_fast(self) is not None:
             return False
         if LOCAL.autocast is not None and x.device.type in LOCAL.autocast:
             return False

@@ -285,6 +285,31 @@ def test_repeats_start_empty():
     assert fresh.run(1, 2) is None and fresh.memo is None
 
 
+def test_calls_that_are_forgotten_meanwhile_stay_forgotten(monkeypatch):
+    """Another thread changes a switch while one makes a call known."""
+    fresh, add = Repeats(elementwise.mul.operator, 2), apply.Memo.add
+
+    def interrupted(*arguments):
+        fresh.clear()
+        return add(*arguments)
+
+    monkeypatch.setattr(apply.Memo, "add", interrupted)
+    a, b = torch.ones(3, 5), torch.ones(3, 5)
+    for _ in range(2):
+        assert fresh.slowly((a, b), {}).tolist() == a.tolist()
+        assert fresh.run(a, b) is None
+    plans = []
+
+    def make(*specs):
+        fresh.clear()
+        plans.append(specs)
+
+    monkeypatch.setattr(apply.Memo, "add", add)
+    plan = fresh.operator.plans[(a.spec, b.spec), None]
+    assert fresh.repeat((a, b), 2, a, lambda *specs: make(*specs) or plan, None)
+    assert plans and fresh.run(a, b) is None and fresh.memo is None
+
+
 def backwards(make, times=4):
     """The gradients of a fresh graph, made and run several times: machine code takes over after the first."""
     return [make() for _ in range(times)]

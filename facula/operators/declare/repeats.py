@@ -133,20 +133,23 @@ class Repeats:
             return True
         operator = self.operator if recorded is None or recorded is MISSING else recorded
         specs = tuple([x.spec if isinstance(x, Tensor) else x for x in arguments])
+        plans = self.plans
         try:
-            plan = self.plans[specs]
+            plan = plans[specs]
         except KeyError:
-            if len(self.plans) > 4096:
-                self.plans.clear()
-            plan = self.plans[specs] = make(*specs)
+            if len(plans) > 4096:
+                plans.clear()
+            plan = plans[specs] = make(*specs)
             if plan is not None and recorded is not None:
                 recipes(plan, operator, named or arguments, operands)
         first = out if isinstance(out, Tensor) else out[0]
         if plan is None or plan.outs[0] is not first.spec:
             return False
+        if self.plans is not plans:  # another thread has changed what plans depend on
+            return True
         known = self.add(arguments, plan, plan.sources, operator.node_class, operands)
         if not known:
-            self.plans[specs] = None
+            plans[specs] = None
         return known
 
     def add(self, arguments: Sequence[Any], plan: Any, sources: Sequence[int], node_class: type, operands: int) -> bool:
@@ -165,12 +168,15 @@ class Repeats:
         machine = launch.memo(plan.outs[0].device)
         if machine is None:
             return False
-        if self.memo is None:
+        memo = self.memo
+        if memo is None:
             recording = _recording(machine, operator.node_kind)
             differentiable = getattr(operator, "differentiable", True)
-            self.memo = machine(operands, self.count - operands, self.others, recording, differentiable)
-        known = self.memo.add(arguments, plan, sources, machine, node_class)
-        self.run, self.bare, self.force = self.memo.run, self.memo.bare, self.memo.force
+            memo = self.memo = machine(operands, self.count - operands, self.others, recording, differentiable)
+        known = memo.add(arguments, plan, sources, machine, node_class)
+        self.run, self.bare, self.force = memo.run, memo.bare, memo.force
+        if self.memo is not memo:  # another thread forgot all calls meanwhile
+            self.run = self.bare = self.force = unknown
         return known
 
 

@@ -687,6 +687,11 @@ def test_layers_of_encoders(fake, activation):
         layer(x)
         found.append(launches(fake) - before)
     assert found == [joined + 1] * 3
+    layer.linear1.bias = None  # which the joined call needs
+    wanted = layer.cpu()(x.cpu()).detach()
+    agree(layer.cuda()(x).detach(), wanted, 1e-5)
+    with facula.no_grad():
+        agree(layer(x), wanted, 1e-5)
 
 
 @needs_compiler
