@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from itertools import product
 
 from facula import launch
-from facula.core.dtype import int64
+from facula.autograd.node import dtype_title
+from facula.core.dtype import int32, int64
 from facula.core.modes import GUARD, LOCAL
 from facula.core.shape import normalize_dim
 from facula.core.spec import Spec, dense, spec
@@ -629,66 +630,70 @@ def repeat_interleave(
     """Each part along `dim` (each element when None) so many times in a row."""
     if axis is not None:
         dim, _ = numpy_dims("repeat_interleave", dim, None, axis, None)
+    if repeats is None:
+        return _interleaved(input, output_size)
+    if dim is None:
+        input, dim = reshape(input, (input.spec.numel,)), 0
+    d = normalize_dim(dim, input.spec.ndim)
+    if isinstance(repeats, int):
+        sizes = input.spec.shape if input.spec.ndim else (1,)
+        total = sizes[d] * repeats
+        if repeats < 0:
+            fail(RuntimeError, "Repeats must be non-negative", got=repeats)
+        if output_size is not None and output_size != total:
+            fail(
+                RuntimeError, f"repeat_interleave: Invalid output_size, expected {total} but got {output_size}"
+            )  # fmt: skip
+        wide = expand_to(unsqueeze(reshape(input, sizes), d + 1), (*sizes[: d + 1], repeats, *sizes[d + 1 :]))
+        return reshape(clone(wide, memory_format="contiguous"), (*sizes[:d], total, *sizes[d + 1 :]))
+    from .creation import tensor
+    from .indexing import index_select
+
+    counts = repeats if isinstance(repeats, Tensor) else tensor(repeats)
+    if counts.spec.ndim > 1:
+        fail(RuntimeError, "repeats must be 0-dim or 1-dim tensor")
+    if not input.spec.ndim:
+        fail(IndexError, "Dimension specified as 0 but tensor has no dimensions")
+    n = input.spec.shape[d]
+    if counts.spec.numel == 1:
+        counts = expand_to(reshape(counts, (1,)), (n,))
+    elif counts.spec.numel != n:
+        fail(
+            RuntimeError,
+            f"repeats must have the same size as input along dim, but got repeats.size(0) = {counts.spec.numel} and "
+            f"input.size({d}) = {n}",
+        )
+    return index_select(input, d, _interleaved(counts, output_size))
+
+
+def _interleaved(counts: Tensor, size: int | None) -> Tensor:
+    """The number i, counts[i] times; `size` numbers, where that is known."""
     import numpy as np
 
-    from .creation import array_on, host_array
-    from .indexing import index_select
+    from .creation import arange, array_on, host_array
 
-    counted = input if repeats is None else repeats
-    if isinstance(counted, Tensor) and launch.hollow(counted.spec.device):
-        if output_size is None:
+    kind, where = counts.spec.dtype, counts.spec.device
+    if counts.spec.ndim != 1:
+        fail(RuntimeError, "repeat_interleave only accept 1D vector as repeat")
+    if kind not in (int32, int64):
+        fail(NotImplementedError, f"\"repeat_interleave_cpu\" not implemented for '{dtype_title(kind)}'")
+    if launch.hollow(where):
+        if size is None:
             fail(RuntimeError, "cannot repeat_interleave a meta tensor without output_size")
-        places = launch.empty(dense(int64, (output_size,), counted.spec.device))
-        return places if repeats is None else index_select(input, 0 if dim is None else dim, places)
-    if dim is None and repeats is not None:
-        input, dim = reshape(input, (input.spec.numel,)), 0
-    if output_size is not None and isinstance(counted, Tensor) and launch.checks_later(counted.spec.device):
-        return _repeated(input, repeats, dim or 0, output_size)  # nobody waits for the numbers
-    counts = host_array(counted) if isinstance(counted, Tensor) else np.asarray(counted)
-    if counts is None:  # nobody computed them
-        counts = np.ones(counted.spec.shape, np.int64)
-    if output_size is not None and isinstance(counted, Tensor) and counts.size > 1 and counts.sum() != output_size:
-        fail(RuntimeError, "allocated size does not match required size", expected=counts.sum(), got=output_size)
-    if repeats is None:  # repeat_interleave(counts): the number i, counts[i] times
-        return array_on(np.repeat(np.arange(input.spec.numel), counts), input.spec.device)
-    assert dim is not None
-    d = normalize_dim(dim, input.spec.ndim)
-    n = input.spec.shape[d] if input.spec.ndim else 1
-    if isinstance(repeats, int):
-        if repeats < 0:
-            fail(RuntimeError, "repeats can not be negative")
-        sizes = input.spec.shape if input.spec.ndim else (1,)
-        wide = expand_to(unsqueeze(reshape(input, sizes), d + 1), (*sizes[: d + 1], repeats, *sizes[d + 1 :]))
-        return reshape(clone(wide, memory_format="contiguous"), (*sizes[:d], n * repeats, *sizes[d + 1 :]))
-    else:
-        if isinstance(repeats, Tensor) and repeats.spec.dtype.kind not in "i":
-            fail(RuntimeError, "repeats has to be Long or Int tensor")
-        counts = (
-            np.broadcast_to(counts.reshape(-1) if counts.size == 1 else counts, (n,)) if counts.size == 1 else counts
-        )
-        if counts.ndim > 1:
-            fail(RuntimeError, "repeat_interleave only accept 1D vector as repeat")
-        if counts.size != n:
-            fail(
-                RuntimeError,
-                f"repeats must have the same size as input along dim, but got repeats.size(0) = {counts.size} and "
-                f"input.size({d}) = {n}",
-            )
-    if (counts < 0).any():
+        return launch.empty(dense(kind, (size,), where))
+    if size is not None and launch.checks_later(where):  # nobody waits for the numbers
+        from .reduction import cumsum
+        from .sorting import searchsorted
+
+        return cast(searchsorted(cumsum(counts, 0), arange(size, device=where), right=True), kind)
+    numbers = host_array(counts)
+    if numbers is None:  # nobody computed them
+        numbers = np.ones(counts.spec.shape, np.int64)
+    if size is not None and numbers.size and numbers.sum() != size:
+        fail(RuntimeError, "allocated size does not match required size", expected=numbers.sum(), got=size)
+    if (numbers < 0).any():
         fail(RuntimeError, "repeats can not be negative")
-    return index_select(input, d, array_on(np.repeat(np.arange(n), counts), input.spec.device))
-
-
-def _repeated(input: Tensor, repeats: Tensor | None, dim: int, size: int) -> Tensor:
-    """`repeat_interleave` by tensors, to `size` parts."""
-    from .creation import arange
-    from .indexing import index_select
-    from .reduction import cumsum
-    from .sorting import searchsorted
-
-    counts = input if repeats is None else expand_to(reshape(repeats, (-1,)), (input.spec.shape[dim],))
-    places = searchsorted(cumsum(counts, 0), arange(size, device=counts.spec.device), right=True)
-    return places if repeats is None else index_select(input, dim, places)
+    return array_on(np.repeat(np.arange(len(numbers), dtype=kind.numpy), numbers), where)
 
 
 def kron(input: Tensor, other: Tensor, *, out=None) -> Tensor:

@@ -756,16 +756,27 @@ row(
     covers=("repeat_core",),
 )
 row("tile", [s(t(3), (2,)), s(t(2, 3), (2,)), s(t(3), (2, 2)), s(t(), (3,))], out=False)
+COUNTS = T((3,), "int64", values=[1, 0, 2], grad=False)
 row(
     "repeat_interleave",
     [
         s(t(3), 2),
         s(t(2, 3), 2, 1),
-        s(t(2, 3), T((3,), "int64", values=[1, 0, 2], grad=False), 1),
+        s(t(2, 3), COUNTS, 1),
         s(t(2, 3), T((2,), "int64", values=[2, 1], grad=False), dim=0),
+        s(t(2, 3), T((1,), "int32", values=[2], grad=False), 1, output_size=6),
     ],
     out=False,
-)
+    errors=[
+        bad(RuntimeError, "Repeats must be non-negative", t(3), -1),
+        bad(RuntimeError, "repeat_interleave: Invalid output_size, expected 6 but got 5", t(3), 2, output_size=5),
+        bad(RuntimeError, "allocated size does not match required size", t(3), COUNTS, output_size=4),
+        bad(RuntimeError, "repeats must have the same size as input along dim, but got repeats.size(0) = 3", t(2),
+            COUNTS),
+        bad(RuntimeError, "repeats can not be negative", T((2,), "int64", values=[2, -1], grad=False)),
+        bad(NotImplementedError, "\"repeat_interleave_cpu\" not implemented for 'Float'", t(3)),
+    ],
+)  # fmt: skip
 row("kron", [s(t(2, 3), t(3, 2)), s(t(2), t(3))], numpy=np.kron)
 row(
     "meshgrid",
