@@ -264,7 +264,8 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_
     >>> torch.layer_norm(torch.tensor([[1.0, 3.0]]), (2,))
     tensor([[-1.0000,  1.0000]])
     """
-    same = _KNOWN_LAYER.same(normalized_shape, eps)
+    given = tuple(normalized_shape) if normalized_shape.__class__ is list else normalized_shape
+    same = _KNOWN_LAYER.same(given, eps)
     if (made := _KNOWN_LAYER.run(input, weight, bias, same)) is not None:
         return made[0]
     if GUARD.active and (made := _KNOWN_LAYER.in_mode()(input, weight, bias, same)) is not None:
