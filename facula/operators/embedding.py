@@ -423,7 +423,8 @@ def _even_marks(bags: int, length: int, where: device) -> Tensor:
 def _marks(indices: Tensor, offsets: Tensor | None, include_last: bool) -> Tensor:
     """Where each bag begins, and the end of the last."""
     if offsets is None:
-        return _even_marks(*indices.spec.shape, indices.spec.device)
+        bags, length = indices.spec.shape
+        return _even_marks(bags, length, indices.spec.device)
     n, count = indices.spec.numel, offsets.spec.numel
     if include_last and not count:
         fail(RuntimeError, "include_last_offset: number of offset should be at least 1")
