@@ -1345,7 +1345,7 @@ def clamp_(input, min=None, max=None) -> Tensor:
     return elementwise.clamp_both.operator.in_place(input, min, max)
 
 
-Tensor.clip_ = clamp_
+Tensor.clip_ = clamp_  # type: ignore[assignment]  # the function has input, the method self
 Tensor.clamp_min = elementwise.clamp_min
 Tensor.clamp_max = elementwise.clamp_max
 Tensor.clamp_min_ = _in_place("clamp_min", elementwise.clamp_min.operator)
