@@ -176,7 +176,7 @@ class FakeDriver:
 
     def used(self) -> int:
         """Bytes that are allocated."""
-        return sum(len(block) for block in self.blocks.values())
+        return sum(len(block) for block in self.blocks.copy().values())  # a collection may free some meanwhile
 
     # Devices and contexts
 
@@ -296,7 +296,7 @@ class FakeDriver:
         return (GOOD if self.pinned.pop(ptr, None) is not None else INVALID,)
 
     def _is_pinned(self, ptr: int) -> bool:
-        return any(start <= ptr < start + len(made) for start, made in self.pinned.items())
+        return any(start <= ptr < start + len(made) for start, made in self.pinned.copy().items())
 
     def cuPointerGetAttribute(self, attribute, ptr):
         if attribute == 9:  # the number of the GPU
@@ -309,7 +309,7 @@ class FakeDriver:
     def _inside(self, ptr: int, size: int, gpu: int | None = None) -> bool:
         """Whether memory is that of a GPU, or of the one in use."""
         gpu = self.gpu if gpu is None else gpu
-        blocks = self.blocks.items()
+        blocks = self.blocks.copy().items()
         return any(
             start <= ptr and ptr + size <= start + len(block) and self.owners[start] == gpu for start, block in blocks
         )
@@ -407,7 +407,7 @@ class FakeDriver:
         places = (ctypes.c_void_p * len(function.takes)).from_address(table)
         for (kind, name), place in zip(function.takes, places):
             address = ctypes.c_int64.from_address(place).value if kind.endswith("*") else 0
-            own = [(start, block) for start, block in self.blocks.items() if self._here(start)]
+            own = [(start, block) for start, block in self.blocks.copy().items() if self._here(start)]
             near = any(-4096 <= address - start <= len(block) for start, block in own)
             if address and not near and not self._is_pinned(address):  # windows may begin before an operand
                 found.append(name)
