@@ -4,8 +4,7 @@ Each is kept as it was set. `is_available` says whether the library itself is ca
 `fp32_precision` here is that of all libraries of which nothing else was said.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from . import cpu as cpu
 from . import cuda as cuda
@@ -17,7 +16,7 @@ from . import mps as mps
 from . import nnpack as nnpack
 from . import openmp as openmp
 from . import opt_einsum as opt_einsum
-from .switches import float32, install
+from .switches import change, during, float32, install
 
 __all__ = [
     "cpu", "cuda", "cudnn", "flags", "mha", "mkl", "mkldnn", "mps", "nnpack", "openmp", "opt_einsum", "set_flags",
@@ -28,21 +27,12 @@ _PRECISION = float32("generic", "all")
 
 def set_flags(_fp32_precision="none") -> tuple[str]:
     """Set it unless None; returns what it was."""
-    read, write = _PRECISION
-    before = read()
-    if _fp32_precision is not None:
-        write(_fp32_precision)
-    return (before,)
+    return change([_PRECISION], [_fp32_precision])
 
 
-@contextmanager
-def flags(fp32_precision="none") -> Iterator[None]:
+def flags(fp32_precision="none") -> AbstractContextManager[None]:
     """The precision of all libraries for the time of a block."""
-    before = set_flags(fp32_precision)
-    try:
-        yield
-    finally:
-        set_flags(*before)
+    return during(set_flags, fp32_precision)
 
 
 install(__name__, {"fp32_precision": _PRECISION})

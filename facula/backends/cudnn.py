@@ -1,14 +1,13 @@
 """The switches of cuDNN, which convolutions and attention on GPUs follow."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from facula.core import precision
 from facula.core.switches import cudnn as _switches
 from facula.errors import fail
 
-from .switches import Precision, flag, float32, install, kept
+from .switches import Precision, change, during, flag, float32, install, kept
 
 __all__ = ["conv", "flags", "is_acceptable", "is_available", "rnn", "set_flags", "version"]
 
@@ -68,29 +67,20 @@ def set_flags(
     _fp32_precision="none", _depthwise_kernel=None,
 ) -> tuple:  # fmt: skip
     """Set those that are not None; returns what they were."""
-    before = tuple(read() for read, _ in _SWITCHES.values())
     given = (
         _enabled, _benchmark, _benchmark_limit, _deterministic, _allow_tf32, _fp32_precision, _depthwise_kernel
     )  # fmt: skip
-    for (_, write), value in zip(_SWITCHES.values(), given):
-        if value is not None:
-            write(value)
-    return before
+    return change(_SWITCHES.values(), given)
 
 
-@contextmanager
 def flags(
     enabled=False, benchmark=False, benchmark_limit=10, deterministic=False, allow_tf32=True, fp32_precision="none",
     depthwise_kernel="auto",
-) -> Iterator[None]:  # fmt: skip
+) -> AbstractContextManager[None]:  # fmt: skip
     """Switches for the time of a block."""
-    before = set_flags(
-        enabled, benchmark, benchmark_limit, deterministic, allow_tf32, fp32_precision, depthwise_kernel
-    )  # fmt: skip
-    try:
-        yield
-    finally:
-        set_flags(*before)
+    return during(
+        set_flags, enabled, benchmark, benchmark_limit, deterministic, allow_tf32, fp32_precision, depthwise_kernel
+    )
 
 
 install(__name__, _SWITCHES)

@@ -1,13 +1,12 @@
 """oneDNN, which facula does not call: what is set here is kept, and CPUs compute in full precision all the same."""
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from facula.core.switches import Switches
 
-from .switches import Precision, flag, float32, install, kept
+from .switches import Precision, change, during, flag, float32, install, kept
 
 __all__ = ["conv", "flags", "is_available", "matmul", "rnn", "set_flags"]
 
@@ -39,21 +38,12 @@ _SWITCHES = {
 
 def set_flags(_enabled=None, _deterministic=None, _allow_tf32=None, _fp32_precision="none") -> tuple:
     """Set those that are not None; returns what they were."""
-    before = tuple(read() for read, _ in _SWITCHES.values())
-    for (_, write), value in zip(_SWITCHES.values(), (_enabled, _deterministic, _allow_tf32, _fp32_precision)):
-        if value is not None:
-            write(value)
-    return before
+    return change(_SWITCHES.values(), (_enabled, _deterministic, _allow_tf32, _fp32_precision))
 
 
-@contextmanager
-def flags(enabled=False, deterministic=False, allow_tf32=True, fp32_precision="none") -> Iterator[None]:
+def flags(enabled=False, deterministic=False, allow_tf32=True, fp32_precision="none") -> AbstractContextManager[None]:
     """Switches for the time of a block."""
-    before = set_flags(enabled, deterministic, allow_tf32, fp32_precision)
-    try:
-        yield
-    finally:
-        set_flags(*before)
+    return during(set_flags, enabled, deterministic, allow_tf32, fp32_precision)
 
 
 # As an attribute it sets that of all libraries, in PyTorch too.

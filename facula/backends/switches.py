@@ -1,7 +1,8 @@
 """Switches as attributes of modules: what is read there and set there is what targets see."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -9,7 +10,7 @@ from facula.core import precision
 from facula.core.switches import Switches
 from facula.errors import fail
 
-__all__ = ["Precision", "flag", "float32", "install", "kept"]
+__all__ = ["Precision", "change", "during", "flag", "float32", "install", "kept"]
 
 Switch = tuple[Callable[[], Any], Callable[[Any], None]]  # reads, writes
 
@@ -36,6 +37,26 @@ def float32(library: str, operation: str, also: tuple[str, str] | None = None) -
         precision.set_float32_precision(*(also or (library, operation)), value)
 
     return lambda: precision.float32_precision(library, operation), write
+
+
+def change(switches: Iterable[Switch], values: Iterable[Any]) -> tuple:
+    """Write the values that are not None; returns what all switches were."""
+    switches = list(switches)
+    before = tuple(read() for read, _ in switches)
+    for (_, write), value in zip(switches, values):
+        if value is not None:
+            write(value)
+    return before
+
+
+@contextmanager
+def during(set_flags: Callable[..., tuple], *values: Any) -> Iterator[None]:
+    """A module's switches, by its `set_flags`, for the time of a block."""
+    before = set_flags(*values)
+    try:
+        yield
+    finally:
+        set_flags(*before)
 
 
 def install(module: str, switches: dict[str, Switch]) -> None:

@@ -62,19 +62,8 @@ class Recording(NamedTuple):
 
 
 _CONTEXT = (
-    "table",
-    "classes",
-    "storage",
-    "tensor",
-    "zero",
-    "empty",
-    "name",
-    "edge_of",
-    "sequence",
-    "active",
-    "output",
-    "mode",
-)
+    "table", "classes", "storage", "tensor", "zero", "empty", "name", "edge_of", "sequence", "active", "output", "mode",
+)  # fmt: skip
 
 # What `user_line` needs.
 LINES = """

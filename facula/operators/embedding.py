@@ -57,6 +57,13 @@ def _in_a_bag(number):
     return ir.lt(number, ir.param("bags", dt.int64))
 
 
+def _index_in_a_bag(kind):
+    """An index, the number of its bag, and whether the row that it names is part of that."""
+    index, bag = ir.cast(ir.load("index", kind), dt.int64), ir.load("bag", dt.int64)
+    used = ir.and_(ir.and_(ir.ne(index, ir.param("padding", dt.int64)), _known(index)), _in_a_bag(bag))
+    return index, bag, used
+
+
 @kernels.kernel
 def _gather_rows(kind, index_kind) -> Kernel:
     index = ir.cast(ir.load("index", index_kind), dt.int64)
@@ -331,8 +338,7 @@ def _bag_max_gradient(kind, index_kind) -> Kernel:
 @kernels.kernel
 def _factor_gradient(kind, index_kind, factor) -> Kernel:
     """n x features: of each index, the product of its row with the gradient of its bag."""
-    index, bag = ir.cast(ir.load("index", index_kind), dt.int64), ir.load("bag", dt.int64)
-    used = ir.and_(ir.and_(ir.ne(index, ir.param("padding", dt.int64)), _known(index)), _in_a_bag(bag))
+    index, bag, used = _index_in_a_bag(index_kind)
     compute = opmath(kind)
     row = ir.cast(ir.load("weight", kind, index * ir.param("step", dt.int64), used), compute)
     grad = ir.cast(ir.load("grad", kind, bag * ir.param("apart", dt.int64), used), compute)
@@ -346,8 +352,7 @@ def _factor_gradient(kind, index_kind, factor) -> Kernel:
 def _joined_rows(mode: str, kind, index_kind, factor) -> Kernel:
     """(features) x n: the row that each index names joins its bag."""
     compute = opmath(kind)
-    index, bag = ir.cast(ir.load("index", index_kind), dt.int64), ir.load("bag", dt.int64)
-    used = ir.and_(ir.and_(ir.ne(index, ir.param("padding", dt.int64)), _known(index)), _in_a_bag(bag))
+    index, bag, used = _index_in_a_bag(index_kind)
     value = ir.cast(ir.load("weight", kind, index * ir.param("step", dt.int64), used), compute)
     inputs = [Input("weight", kind), Input("index", index_kind), Input("bag", dt.int64)]
     if factor is not None:
@@ -363,8 +368,7 @@ def _joined_rows(mode: str, kind, index_kind, factor) -> Kernel:
 def _places_of_most(kind, index_kind) -> Kernel:
     """(features) x n: the first position in each bag whose row has the maximum."""
     compute = opmath(kind)
-    index, bag = ir.cast(ir.load("index", index_kind), dt.int64), ir.load("bag", dt.int64)
-    used = ir.and_(ir.and_(ir.ne(index, ir.param("padding", dt.int64)), _known(index)), _in_a_bag(bag))
+    index, bag, used = _index_in_a_bag(index_kind)
     value = ir.cast(ir.load("weight", kind, index * ir.param("step", dt.int64), used), compute)
     offset = bag * ir.param("apart", dt.int64)
     most = ir.load("most", compute, offset, used)

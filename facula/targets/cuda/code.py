@@ -140,10 +140,8 @@ def packed(function: Callable[..., None], tail: tuple) -> builtins.Packed | None
     """
     made = _CODES.get(function)
     if made is not None:
-        own = (
-            tail[len(tail) - made.sizes :] if len(tail) >= made.sizes else None
-        )  # params that sorting needs are not known
-        known, kinds = None if own is None else made.settle(own), made.kinds
+        missing = len(tail) < made.sizes  # params that sorting needs
+        known, kinds = None if missing else made.settle(tail[len(tail) - made.sizes :]), made.kinds
     else:
         settle = getattr(function, "settle", None)
         known = launcher.settled_of(function if settle is None else settle(*tail))

@@ -14,7 +14,7 @@ from facula.native.entry import Entry
 from .. import driver, launcher
 from .cublaslt import ATTRIBUTES
 
-__all__ = ["ORDER", "WORDS", "Table", "record", "settings", "settings_changed"]
+__all__ = ["DECLARATIONS", "ORDER", "WORDS", "Table", "record", "settings", "settings_changed"]
 
 # Of a call: the function, and that which sets an attribute of the descriptor; whether A and B change places, whether C
 # is the bias, whether the bias (or sums) is the descriptor's, which one it has, whether Python is about to change it;
@@ -26,11 +26,12 @@ WORDS = (
 ORDER = ("c", "a", "b", "bias")  # of a builtin's arguments
 _BIAS_POINTER = ATTRIBUTES["MatmulDesc"]["BIAS_POINTER"][0]
 _SETTINGS = (ctypes.c_int64 * 1)(1)  # how often settings have changed
+_SETTINGS_NUMBER = "@facula_cuda_settings = external global i64\n"
 ALIGNED = 256
 
-_DECLARATIONS = f"""
+# What machine code that calls a library of NVIDIA's refers to.
+DECLARATIONS = f"""
 @facula_cuda_here = external global [{len(driver.HERE)} x i64]
-@facula_cuda_settings = external global i64
 @_Py_NoneStruct = external global i64
 declare i32 @facula_cuda_ready(ptr)
 declare ptr @facula_cuda_take(ptr, ptr, ptr)
@@ -130,7 +131,7 @@ def _product(order: tuple[str, ...]) -> str:
 def _address(order: tuple[str, ...]) -> int:
     launcher.run_address()  # has `facula_cuda_ready` and what it reads defined
     jit.define("facula_cuda_settings", ctypes.addressof(_SETTINGS))
-    return jit.load(_DECLARATIONS + _product(order), ["product"], optimize="clean")["product"]
+    return jit.load(DECLARATIONS + _SETTINGS_NUMBER + _product(order), ["product"], optimize="clean")["product"]
 
 
 def record(**words: int) -> Any:

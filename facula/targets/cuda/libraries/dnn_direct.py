@@ -13,7 +13,7 @@ from facula.native.entry import Entry
 from facula.native.text import Value
 
 from .. import driver, launcher
-from . import dnn_api
+from . import direct, dnn_api
 
 __all__ = ["ALIGNMENT", "Packs", "builtin", "words"]
 
@@ -36,17 +36,9 @@ WORDS = (
 PACK, SPACE, OPERANDS = 0, 8, 16
 
 _DECLARATIONS = f"""
-@facula_cuda_here = external global [{len(driver.HERE)} x i64]
-@_Py_NoneStruct = external global i64
-declare i32 @facula_cuda_ready(ptr)
-declare ptr @facula_cuda_take(ptr, ptr, ptr)
-declare ptr @facula_cuda_address(ptr)
-declare void @Py_DecRef(ptr)
-declare i64 @facula_as_i64(ptr)
-declare ptr @PyErr_Occurred()
+{direct.DECLARATIONS}
 declare ptr @PyLong_FromLongLong(i64)
 declare ptr @PyObject_CallOneArg(ptr, ptr)
-declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 """
 
 

@@ -13,9 +13,8 @@ from .emit import THREADS, TILE, TILE_ROWS, Program
 
 __all__ = ["COMBINE", "PIECE", "WHOLE", "Launch", "kept", "launches", "narrow", "pieces"]
 
-WHOLE, PIECE, COMBINE = range(
-    3
-)  # what a launch does with rows; where pieces are gone over again: the rank whose states they leave
+# What a launch does with rows; where pieces are gone over again: the rank whose states they leave.
+WHOLE, PIECE, COMBINE = range(3)
 MOST_BLOCKS = 1 << 16  # of one launch; threads take more than one unit beyond it
 WARP = 32
 LONG_ROW = 64  # units a thread of a warp takes of a row; of longer rows a block takes care
